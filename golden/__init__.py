@@ -1,0 +1,1 @@
+"""The specification: configuration, integer reference, analog models, mapping and cost."""

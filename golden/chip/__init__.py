@@ -1,0 +1,17 @@
+"""What both halves read: configuration, presets, descriptor layout, register map.
+
+Plain Python with no third-party import, so that ``import golden.chip`` stays fast.
+"""
+
+from .configuration import (
+    ACCUMULATOR_LIMIT_BITS, ACTIVATION_BITS, ACTIVATIONS_PER_WORD, WORD_BITS,
+    Accumulator, Array, Chip, Converter, Memories, Phases, Requantizer,
+    bits_for, signed_bits_for,
+)
+from .presets import PRESETS, preset
+
+__all__ = [
+    "ACCUMULATOR_LIMIT_BITS", "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS",
+    "Accumulator", "Array", "Chip", "Converter", "Memories", "Phases", "Requantizer",
+    "PRESETS", "preset", "bits_for", "signed_bits_for",
+]

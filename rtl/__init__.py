@@ -1,0 +1,1 @@
+"""The implementation: Amaranth components, parameterised by golden.chip and nothing else."""
