@@ -1,0 +1,33 @@
+"""How the tests of rtl/ run a component on Amaranth's simulator."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from amaranth.hdl import Elaboratable
+from amaranth.sim import Simulator
+
+__all__ = ["simulate"]
+
+Testbench = Callable[[Any], Coroutine[Any, Any, None]]
+
+
+def simulate(component: Elaboratable, testbench: Testbench, *background: Testbench,
+             clocks: int = 100_000) -> None:
+    """Run ``testbench`` to its end, with the ``background`` ones beside it.
+
+    Fails if it has not ended after ``clocks`` clocks.
+    """
+    finished = False
+
+    async def watched(context: Any) -> None:
+        nonlocal finished
+        await testbench(context)
+        finished = True
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(watched)
+    for process in background:
+        simulator.add_testbench(process, background=True)
+    simulator.run_until(clocks * 1e-6)
+    assert finished, f"the testbench did not end in {clocks} clocks"

@@ -1,0 +1,165 @@
+"""Window generator in lock-step with a plain loop nest."""
+
+import random
+
+import pytest
+
+from golden.chip import PRESETS
+from golden.chip.descriptor import Opcode, encode
+from rtl.window import WindowGenerator
+from tests.rtl.simulation import simulate
+
+CHIP = PRESETS["default"]
+OUTPUTS = ("address", "pad", "row_word", "first", "last", "last_chunk", "last_position")
+
+
+def words(shape):
+    """What the generator must emit, by the loops of docs/architecture.md."""
+    result = []
+    window_words = (shape["blocks"] * shape["kernel_height"] * shape["kernel_width"]
+                    * shape["block_words"])
+    for oy in range(shape["out_height"]):
+        for ox in range(shape["out_width"]):
+            index = 0
+            for block in range(shape["blocks"]):
+                for ky in range(shape["kernel_height"]):
+                    for kx in range(shape["kernel_width"]):
+                        for word in range(shape["block_words"]):
+                            y = oy * shape["stride"] - shape["pad_top"] + ky
+                            x = ox * shape["stride"] - shape["pad_left"] + kx
+                            address = (shape["source"]
+                                       + (y * shape["in_width"] + x) * shape["source_pixel_words"]
+                                       + block * shape["block_words"] + word)
+                            chunk, row_word = divmod(index, shape["chunk_words"])
+                            last = (row_word == shape["chunk_words"] - 1
+                                    or index == window_words - 1)
+                            result.append((
+                                address % (1 << 16),
+                                not (0 <= y < shape["in_height"] and 0 <= x < shape["in_width"]),
+                                row_word, row_word == 0, last, chunk == shape["chunks"] - 1,
+                                (oy, ox) == (shape["out_height"] - 1, shape["out_width"] - 1)))
+                            index += 1
+    return [tuple(map(int, entry)) for entry in result]
+
+
+def shaped(**given):
+    """A shape with the number of chunks that it implies; what is not given is one or zero."""
+    shape = dict(source=0, in_width=1, in_height=1, out_width=1, out_height=1, kernel_width=1,
+                 kernel_height=1, stride=1, pad_left=0, pad_top=0, source_pixel_words=1,
+                 block_words=1, blocks=1, chunk_words=1)
+    shape.update(given)
+    total = (shape["blocks"] * shape["kernel_height"] * shape["kernel_width"]
+             * shape["block_words"])
+    shape["chunks"] = -(-total // shape["chunk_words"])
+    return shape
+
+
+def random_shape(generator):
+    while True:
+        kernel_width, kernel_height = generator.randint(1, 7), generator.randint(1, 7)
+        shape = shaped(
+            source=generator.randrange(1 << 16), in_width=generator.randint(1, 9),
+            in_height=generator.randint(1, 9), out_width=generator.randint(1, 4),
+            out_height=generator.randint(1, 4), kernel_width=kernel_width,
+            kernel_height=kernel_height, stride=generator.randint(1, 3),
+            pad_left=generator.randrange(kernel_width), pad_top=generator.randrange(kernel_height),
+            source_pixel_words=generator.randint(1, 20), block_words=generator.randint(1, 3),
+            blocks=generator.randint(1, 3),
+            chunk_words=generator.randint(1, generator.choice((4, CHIP.array.row_words))))
+        if len(words(shape)) <= 120:
+            return shape
+
+
+EXTREMES = (
+    shaped(),
+    shaped(kernel_width=3, kernel_height=3, pad_left=1, pad_top=1, chunk_words=9),
+    shaped(source=0xFFFF, in_width=4095, in_height=4095, out_width=3, out_height=3,
+           kernel_width=2, kernel_height=2, stride=15, pad_left=15, pad_top=15,
+           source_pixel_words=4095, block_words=2, chunk_words=3),
+    shaped(out_width=40, stride=15, in_width=4095), shaped(out_height=40, stride=15),
+    shaped(kernel_width=15, kernel_height=2, pad_left=15, pad_top=2, chunk_words=36),
+    shaped(block_words=80, source_pixel_words=80, chunk_words=36, out_width=2, in_width=2),
+    shaped(blocks=40, block_words=2, source_pixel_words=80, chunk_words=7),
+)
+
+
+def descriptor(shape):
+    return encode(Opcode.CONVOLVE, **shape, relu=0, destination=0, destination_pixel_words=1,
+                  stream=0, resolution=8, row_groups=1, group_granules=1, kernels=1, columns=1,
+                  constants=0, coefficients=0, reference=1)
+
+
+async def begin(context, dut, shape):
+    for i, word in enumerate(descriptor(shape)):
+        context.set(dut.descriptor[i], word)
+    context.set(dut.start, 1)
+    await context.tick()
+    context.set(dut.start, 0)
+
+
+def seen(context, dut):
+    return tuple(context.get(getattr(dut, name)) for name in OUTPUTS)
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_lock_step(pauses):
+    """Full rate: exact latency and no bubble. With pauses: words hold until taken."""
+    generator = random.Random(11 + pauses)
+    shapes = list(EXTREMES) + [random_shape(generator) for _ in range(200)]
+    dut = WindowGenerator(CHIP)
+    compared = 0
+
+    async def testbench(context):
+        nonlocal compared
+        for shape in shapes:
+            context.set(dut.ready, 0 if pauses else 1)
+            await begin(context, dut, shape)
+            for _ in range(dut.LATENCY - 1):
+                assert not context.get(dut.valid) and context.get(dut.busy)
+                await context.tick()
+            expected = words(shape)
+            for entry in expected:
+                taken = False
+                while not taken:
+                    taken = not pauses or generator.random() < 0.6
+                    context.set(dut.ready, taken)
+                    assert context.get(dut.valid) and context.get(dut.busy)
+                    got = seen(context, dut)
+                    # The address of a word outside the image is never used.
+                    assert got[1:] == entry[1:] and (entry[1] or got[0] == entry[0]), shape
+                    await context.tick()
+                compared += 1
+            assert not context.get(dut.valid) and not context.get(dut.busy)
+
+    simulate(dut, testbench)
+    assert compared == sum(len(words(shape)) for shape in shapes)
+
+
+def test_abort_at_any_clock_and_start_while_busy():
+    dut = WindowGenerator(CHIP)
+    shape = shaped(in_width=3, in_height=3, out_width=2, out_height=2, kernel_width=2,
+                   kernel_height=2, chunk_words=3)
+    expected = words(shape)
+
+    async def testbench(context):
+        context.set(dut.ready, 1)
+        for clocks in range(dut.LATENCY + len(expected)):
+            await begin(context, dut, shape)
+            for _ in range(clocks):
+                await context.tick()
+            context.set(dut.abort, 1)
+            await context.tick()
+            context.set(dut.abort, 0)
+            assert not context.get(dut.valid) and not context.get(dut.busy)
+            await begin(context, dut, shape)
+            got = []
+            for clock in range(dut.LATENCY + len(expected)):
+                context.set(dut.start, clock % 5 == 2)  # ignored, since busy
+                if context.get(dut.valid):
+                    got.append(seen(context, dut))
+                await context.tick()
+            context.set(dut.start, 0)
+            assert got == expected
+            assert not context.get(dut.busy)
+
+    simulate(dut, testbench)
