@@ -1,0 +1,72 @@
+"""Options that several commands share, and the chip that they name."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golden.chip import Chip, preset
+
+__all__ = ["Preset", "Settings", "Seed", "Json", "configured_chip"]
+
+Preset = Annotated[str, typer.Option(
+    "--preset", "-p", metavar="NAME", help="Named chip: tiny, default or large.")]
+Settings = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="FIELD=VALUE",
+    help="Change one value of the preset, such as array.rows=64 or tiles=2; may be repeated.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
+Json = Annotated[Path | None, typer.Option(
+    "--json", metavar="FILE", help="Write what was measured to FILE as well.")]
+
+
+def configured_chip(name: str, settings: Sequence[str] | None = None) -> Chip:
+    """The preset called ``name`` with each of ``settings`` (``field=value``) applied.
+
+    A changed chip is called ``custom`` unless its name is set. ValueError for a preset or field
+    that does not exist, or a value that the field does not allow.
+    """
+    changes: dict[str, str] = {}
+    for setting in settings or ():
+        path, separator, value = setting.partition("=")
+        if not separator:
+            raise ValueError(f"--set must be FIELD=VALUE, not {setting!r}")
+        changes[path] = value
+    chip = preset(name)
+    # Settings that only fit together, such as rows and row_granule, are applied at once.
+    parts: dict[str, dict[str, object]] = {}
+    own: dict[str, object] = {"name": "custom"} if changes else {}
+    for path, text in changes.items():
+        part, _, field = path.rpartition(".")
+        holder = getattr(chip, part, None) if part else chip
+        names = [f.name for f in fields(holder)] if is_dataclass(holder) else []
+        if field not in names or is_dataclass(getattr(holder, field)):
+            raise ValueError(f"--set {path!r}: no such field; there are {', '.join(_paths(chip))}")
+        value = _parse(path, text, type(getattr(holder, field)))
+        (parts.setdefault(part, {}) if part else own)[field] = value
+    for part, values in parts.items():
+        own[part] = replace(getattr(chip, part), **values)
+    return replace(chip, **own) if own else chip
+
+
+def _paths(chip: Chip) -> list[str]:
+    paths = []
+    for field in fields(chip):
+        value = getattr(chip, field.name)
+        paths += ([f"{field.name}.{inner.name}" for inner in fields(value)]
+                  if is_dataclass(value) else [field.name])
+    return paths
+
+
+def _parse(path: str, text: str, kind: type) -> object:
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ValueError(f"--set {path} must be true or false, not {text!r}")
+        return text == "true"
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"--set {path} must be an integer, not {text!r}") from None
+    return text
