@@ -1,0 +1,40 @@
+"""The converter: successive approximation against a table of thresholds."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["convert"]
+
+
+def convert(values: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Codes of ``values``, as the chip's search finds them; int16 of the shape of ``values``.
+
+    Parameters
+    ----------
+    values
+        float64 integers of the analog grid, below 2**52 in magnitude.
+    thresholds
+        float64 [2**resolution], on the same grid: entry i is what a value must reach for code
+        ``i - 2**(resolution - 1)``. Entry 0 is never compared with.
+
+    The search tries code 0 first (the sign), then the bits from high to low. On a table that
+    rises monotonically this finds the number of thresholds reached; on any other it is followed
+    step by step.
+    """
+    half = thresholds.size // 2
+    steps = np.diff(thresholds[1:])
+    if (steps == steps[0]).all() and steps[0] > 0:
+        # Both numbers are integers below 2**53: the rounded quotient of n by m is less than
+        # k * 2**-53 from the exact one, which is at least 1 / m from k; so floor is exact.
+        reached = np.floor((values - thresholds[1]) / steps[0])
+        return np.clip(reached + (1 - half), -half, half - 1).astype(np.int16)
+    if (steps >= 0).all():
+        reached = np.searchsorted(thresholds[1:], values, side="right")
+        return (reached - half).astype(np.int16)
+    index = np.where(values >= thresholds[half], half, 0)
+    step = half >> 1
+    while step:
+        trial = index + step
+        index = np.where(values >= thresholds[trial], trial, index)
+        step >>= 1
+    return (index - half).astype(np.int16)
