@@ -17,17 +17,13 @@ def simulate(component: Elaboratable, testbench: Testbench, *background: Testben
 
     Fails if it has not ended after ``clocks`` clocks.
     """
-    finished = False
-
-    async def watched(context: Any) -> None:
-        nonlocal finished
-        await testbench(context)
-        finished = True
+    async def watchdog(context: Any) -> None:
+        await context.delay(clocks * 1e-6)
+        raise AssertionError(f"the testbench did not end in {clocks} clocks")
 
     simulator = Simulator(component)
     simulator.add_clock(1e-6)
-    simulator.add_testbench(watched)
-    for process in background:
+    simulator.add_testbench(testbench)
+    for process in (watchdog, *background):
         simulator.add_testbench(process, background=True)
-    simulator.run_until(clocks * 1e-6)
-    assert finished, f"the testbench did not end in {clocks} clocks"
+    simulator.run()

@@ -1,0 +1,304 @@
+"""Register file against the specification it is built from."""
+
+from dataclasses import fields
+import random
+
+import pytest
+
+from golden.chip import PRESETS, Accumulator, Array, Chip, Converter, Memories, Phases
+from golden.chip.registers import ADDRESS_BITS, registers, windows
+from rtl.register_file import RegisterFile
+from tests.rtl.simulation import simulate
+
+#: Entries and columns that are no power of two, coefficient words of three bus words.
+ODD = Chip("odd", tiles=3, array=Array(rows=12, columns=12, row_granule=4),
+           converter=Converter(bits=5, correction_bits=4),
+           accumulator=Accumulator(coefficient_bits=6, lanes=16, kernels=16, products=4),
+           memories=Memories(program_words=32, coefficient_words=32, constant_entries=16,
+                             activation_words=64))
+CHIPS = {**PRESETS, "odd": ODD}
+COUNTERS = ("cycles", "conversions", "early_stops", "converting", "products")
+WRITES = ("program_write", "constants_write", "coefficients_write", "weights_write",
+          "corrections_write")
+
+
+def address_of(name):
+    return next(r.offset for r in registers(PRESETS["tiny"]) if r.name == name)
+
+
+async def write(context, dut, address, value):
+    """One write; the error answer. Back to back: no idle clock is left."""
+    context.set(dut.write_valid, 1)
+    context.set(dut.write_address, address)
+    context.set(dut.write_data, value)
+    error = context.get(dut.write_error)
+    await context.tick()
+    context.set(dut.write_valid, 0)
+    return error
+
+
+def read(context, dut, address):
+    context.set(dut.read_valid, 1)
+    context.set(dut.read_address, address)
+    result = context.get(dut.read_data), context.get(dut.read_error)
+    context.set(dut.read_valid, 0)
+    assert not context.get(dut.read_error)
+    return result
+
+
+def reset_value(register):
+    return sum(bits.reset << bits.low for bits in register.bits)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_every_register(name):
+    """Reset values, writable bits, and nothing else changes; each word of the first page."""
+    chip = CHIPS[name]
+    dut = RegisterFile(chip)
+    by_offset = {register.offset: register for register in registers(chip)}
+
+    async def testbench(context):
+        for offset in range(0, 0x1000, 4):
+            expected = reset_value(by_offset[offset]) if offset in by_offset else 0
+            assert read(context, dut, offset) == (expected, offset not in by_offset)
+        for pattern in (0xFFFF_FFFF, 0, 0xA5A5_5A5A):
+            for offset, register in by_offset.items():
+                assert await write(context, dut, offset, pattern) == 0
+                expected = 0
+                for bits in register.bits:
+                    ones = (1 << bits.width) - 1
+                    value = {"RW": pattern >> bits.low & ones, "R": bits.reset,
+                             "W1C": 0, "W1S": 0}[bits.access]
+                    expected |= value << bits.low
+                assert read(context, dut, offset) == (expected, 0)
+        for offset in set(range(0, 0x1000, 4)) - set(by_offset):
+            assert await write(context, dut, offset, 0xFFFF_FFFF) == 1
+
+    simulate(dut, testbench)
+
+
+def test_no_error_without_a_valid_access():
+    dut = RegisterFile(PRESETS["tiny"])
+
+    async def testbench(context):
+        context.set(dut.read_address, 0xFFC)
+        context.set(dut.write_address, 0xFFC)
+        assert (context.get(dut.read_error), context.get(dut.write_error)) == (0, 0)
+
+    simulate(dut, testbench)
+
+
+def test_phases_and_timeout():
+    chip = PRESETS["tiny"]
+    dut = RegisterFile(chip)
+
+    async def testbench(context):
+        for i, field in enumerate(fields(Phases)):
+            output = getattr(dut, f"phase_{field.name}")
+            assert context.get(output) == getattr(chip.phases, field.name)
+            for value, expected in ((0, 1), (1, 1), (2, 2), (63, 63), (i + 3, i + 3)):
+                await write(context, dut, address_of(f"phase_{field.name}"), value)
+                assert context.get(output) == expected
+        for i, field in enumerate(fields(Phases)):
+            assert context.get(getattr(dut, f"phase_{field.name}")) == i + 3
+        assert context.get(dut.comparator_timeout) == 1024
+        for value in (0, 0xFFFF):
+            await write(context, dut, address_of("comparator_timeout"), value)
+            assert context.get(dut.comparator_timeout) == value
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_every_window(name):
+    """First, last and random entries of each memory; what lies beyond is refused."""
+    chip = CHIPS[name]
+    dut = RegisterFile(chip)
+    generator = random.Random(name)
+
+    async def testbench(context):
+        quiet = {pulse: 0 for pulse in WRITES}
+        for window in windows(chip):
+            pitch = 1 << (window.entry_words - 1).bit_length()
+            kind = window.name.rstrip("0123456789")
+            expected = dict(quiet)
+            expected[f"{kind}_write"] = 1 << int(window.name[len(kind):] or 0)
+            for index in (0, 1, window.entries - 1, generator.randrange(window.entries)):
+                data = [generator.getrandbits(32) for _ in range(window.entry_words)]
+                for i, word in enumerate(data):
+                    assert {p: context.get(getattr(dut, p)) for p in WRITES} == quiet
+                    where = window.offset + 4 * (index * pitch + i)
+                    assert await write(context, dut, where, word) == 0
+                    assert read(context, dut, where) == (0, 1)
+                assert {p: context.get(getattr(dut, p)) for p in WRITES} == expected
+                assert context.get(dut.memory_index) == index
+                assert context.get(dut.memory_data) == sum(w << (32 * i)
+                                                           for i, w in enumerate(data))
+                await context.tick()
+            holes = [window.offset + 4 * (index * pitch + i)
+                     for index in (0, window.entries - 1)
+                     for i in range(window.entry_words, pitch)]
+            end = 1 << (4 * window.entries * pitch - 1).bit_length()
+            if window.entries * pitch * 4 < end:
+                holes += [window.offset + 4 * window.entries * pitch, window.offset + end - 4]
+            for where in holes:
+                assert await write(context, dut, where, 1) == 1
+                assert {p: context.get(getattr(dut, p)) for p in WRITES} == quiet
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_random_addresses(name):
+    """An address belongs to what the specification says, and to nothing else."""
+    chip = CHIPS[name]
+    dut = RegisterFile(chip)
+    generator = random.Random(name)
+    legal = {register.offset for register in registers(chip)}
+    spans = []
+    for window in windows(chip):
+        pitch = 1 << (window.entry_words - 1).bit_length()
+        spans.append((window.offset, window.entries, pitch, window.entry_words))
+
+    async def testbench(context):
+        hits = 0
+        for _ in range(600):
+            address = 4 * generator.randrange(1 << generator.randint(4, ADDRESS_BITS - 2))
+            inside = address in legal
+            for offset, entries, pitch, words in spans:
+                index, word = divmod((address - offset) // 4, pitch)
+                inside |= address >= offset and index < entries and word < words
+            hits += inside
+            assert await write(context, dut, address, 0) == (not inside), hex(address)
+        assert 0 < hits < 600
+
+    simulate(dut, testbench)
+
+
+def test_memories_are_closed_while_a_program_runs():
+    chip = PRESETS["tiny"]
+    dut = RegisterFile(chip)
+    constants = next(w for w in windows(chip) if w.name == "constants")
+
+    async def testbench(context):
+        await write(context, dut, constants.offset, 0x1111_1111)
+        await write(context, dut, address_of("control"), 1)
+        # The clock of the start pulse counts as running although `busy` is not there yet.
+        for busy in (0, 1, 1):
+            assert context.get(dut.start) == (not busy)
+            context.set(dut.busy, busy)
+            for word in range(2):
+                context.set(dut.write_address, constants.offset + 4 * word)
+                context.set(dut.write_valid, 1)
+                assert context.get(dut.write_error) == 1
+            context.set(dut.write_address, constants.offset)
+            await context.tick()
+            assert not context.get(dut.constants_write)
+        for window in windows(chip):
+            assert await write(context, dut, window.offset, 5) == 1
+            assert not any(context.get(getattr(dut, pulse)) for pulse in WRITES)
+        context.set(dut.busy, 0)
+        assert await write(context, dut, constants.offset + 4, 0x2222_2222) == 0
+        assert context.get(dut.constants_write)
+        assert context.get(dut.memory_data) == 0x2222_2222_1111_1111
+
+    simulate(dut, testbench)
+
+
+def test_start_and_abort():
+    dut = RegisterFile(PRESETS["tiny"])
+
+    async def testbench(context):
+        for value, busy, start, abort in (
+                (1, 0, 1, 0), (2, 0, 0, 1), (3, 0, 0, 1), (0, 0, 0, 0), (0xFFFF_FFFC, 0, 0, 0),
+                (1, 1, 0, 0), (2, 1, 0, 1), (3, 1, 0, 1)):
+            context.set(dut.busy, busy)
+            assert await write(context, dut, address_of("control"), value) == 0
+            assert (context.get(dut.start), context.get(dut.abort)) == (start, abort)
+            await context.tick()
+            assert (context.get(dut.start), context.get(dut.abort)) == (0, 0)
+        # A second start right behind the first one is ignored too.
+        context.set(dut.busy, 0)
+        await write(context, dut, address_of("control"), 1)
+        await write(context, dut, address_of("control"), 1)
+        assert context.get(dut.start) == 0
+
+    simulate(dut, testbench)
+
+
+def test_counters():
+    chip = PRESETS["default"]
+    dut = RegisterFile(chip)
+    generator = random.Random(5)
+
+    async def testbench(context):
+        for _ in range(3):
+            await write(context, dut, address_of("control"), 1)
+            expected = dict.fromkeys(COUNTERS, 0)
+            inputs = {"busy": 1, "conversions": chip.tiles, "early_stops": chip.tiles,
+                      "converting": 1, "product": 1}
+            for clock in range(60):
+                await context.tick()
+                if clock:
+                    for counter, name in zip(COUNTERS, inputs, strict=True):
+                        expected[counter] += inputs[name]
+                for counter in COUNTERS:
+                    assert read(context, dut, address_of(counter)) == (expected[counter], 0)
+                if clock:
+                    inputs = {"busy": clock < 40, "converting": generator.randrange(2),
+                              "conversions": generator.randint(0, chip.tiles),
+                              "early_stops": generator.randint(0, chip.tiles),
+                              "product": generator.randrange(2)}
+                    inputs = {name: inputs[name] for name in (
+                        "busy", "conversions", "early_stops", "converting", "product")}
+                for name, value in inputs.items():
+                    context.set(getattr(dut, name), value)
+            for name in inputs:
+                context.set(getattr(dut, name), 0)
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("event, bit", [("ended", 1), ("failed", 2)])
+def test_status_and_interrupt(event, bit):
+    dut = RegisterFile(PRESETS["tiny"])
+    status, interrupt = address_of("status"), address_of("interrupt")
+    cause = 3 if event == "failed" else 0
+    raised = 1 << bit | cause << 8
+
+    async def fire(context):
+        context.set(getattr(dut, event), 1)
+        context.set(dut.failed_cause, 3)
+        await context.tick()
+        context.set(getattr(dut, event), 0)
+        context.set(dut.failed_cause, 0)
+
+    async def testbench(context):
+        for enable in range(4):
+            await write(context, dut, interrupt, enable)
+            await fire(context)
+            assert read(context, dut, status) == (raised, 0)
+            assert not context.get(dut.irq)
+            await context.tick()
+            assert context.get(dut.irq) == (enable >> (bit - 1) & 1)
+            # Writing zeros, or ones elsewhere, clears nothing.
+            await write(context, dut, status, 0xFFFF_FFFF ^ 1 << bit)
+            assert read(context, dut, status)[0] >> bit & 1
+            await write(context, dut, status, 1 << bit)
+            assert not read(context, dut, status)[0] >> bit & 1
+            await context.tick()
+            assert not context.get(dut.irq)
+        # An event wins over a write that clears.
+        context.set(getattr(dut, event), 1)
+        await write(context, dut, status, 1 << bit)
+        context.set(getattr(dut, event), 0)
+        assert read(context, dut, status)[0] >> bit & 1
+        # A start clears flags and cause; busy and layer are looked through.
+        await write(context, dut, address_of("control"), 1)
+        await context.tick()
+        assert read(context, dut, status) == (0, 0)
+        context.set(dut.busy, 1)
+        context.set(dut.layer, 0xABC)
+        assert read(context, dut, status) == (1 | 0xABC << 16, 0)
+
+    simulate(dut, testbench)
