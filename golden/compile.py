@@ -1,0 +1,361 @@
+"""From a torch module to a program: import, quantisation, basis, calibration, memory layout."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .accumulate import Noise
+from .allocation import allocate, pixel_words, tensor_words
+from .basis import Combination, Target, fit_basis, normalised
+from .chip import ACTIVATIONS_PER_WORD, Chip
+from .chip.descriptor import Opcode
+from .chunks import choose_chunking
+from .finetune import Training, finetune
+from .graph import Add, Graph, Input, Node, Pool, Weighted, evaluate, float_operator, import_graph
+from .mapping import Layer, Mapping, calibrate, integer_operator
+from .physics import MacroPhysics
+from .program import Convolution, Elementwise, Program, ProgramError, Transfer, Window
+from .program import Layer as ProgramLayer
+from .quantise import (
+    activation_scales, eight_bit_operator, elementwise_requantization, quantise_images,
+    requantization,
+)
+from .schedule import early_stops, estimated_clocks
+
+__all__ = ["Options", "Compilation", "compile_network", "compile_stages"]
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of the compiler.
+
+    Parameters
+    ----------
+    mode
+        "merge", "stream", or "auto": per layer, whichever takes fewer clocks.
+    resolution
+        Bits of every conversion; None for the converter's highest.
+    vectors_per_tile
+        Basis vectors per tile; None for all columns.
+    rounds
+        Rounds of alternating least squares.
+    images
+        Calibration images used for scales, moments and references (fine-tuning uses all).
+    training
+        Fine-tuning.
+    """
+
+    mode: str = "auto"
+    resolution: int | None = None
+    vectors_per_tile: int | None = None
+    rounds: int = 6
+    images: int = 256
+    training: Training = Training()
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("auto", "merge", "stream"):
+            raise ValueError(f"Options.mode must be auto, merge or stream, not {self.mode!r}")
+        for name in ("rounds", "images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Options.{name} must be at least 1, "
+                                 f"not {getattr(self, name)!r}")
+
+    def check(self, chip: Chip) -> None:
+        """ValueError if a choice does not suit ``chip``."""
+        for name, low, high in (
+                ("resolution", chip.converter.minimum_bits, chip.converter.bits),
+                ("vectors_per_tile", 1, chip.array.columns)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"Options.{name} must be {low} to {high} on chip "
+                                 f"{chip.name!r}, not {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Compilation:
+    """A program and what it was made from, for accuracy stage by stage."""
+
+    graph: Graph
+    mapping: Mapping
+    program: Program
+
+    def images(self, images: Tensor) -> np.ndarray:
+        """int8 [batch, height, width, channels], as the program takes them, of float images."""
+        return quantise_images(images, self.program.input_scale).numpy()
+
+    def _codes(self, images: Tensor) -> Tensor:
+        return torch.from_numpy(self.images(images)).permute(0, 3, 1, 2).long()
+
+    @torch.no_grad()
+    def float_outputs(self, images: Tensor) -> Tensor:
+        """Outputs [batch, classes] of the imported float graph."""
+        return evaluate(self.graph, images, float_operator).flatten(1)
+
+    @torch.no_grad()
+    def eight_bit_outputs(self, images: Tensor) -> Tensor:
+        """int64 outputs with 8-bit activations and weights, exact integers, no basis."""
+        operator = eight_bit_operator(self.graph, self.mapping.scales,
+                                      self.mapping.chip.requantizer)
+        return evaluate(self.graph, self._codes(images), operator).flatten(1)
+
+    @torch.no_grad()
+    def basis_outputs(self, images: Tensor, noise: Noise = Noise(), seed: int = 0) -> Tensor:
+        """int64 outputs over the basis on ideal macros, plus white noise.
+
+        Without noise equal, bit for bit, to the program on ideal macros.
+        """
+        return evaluate(self.graph, self._codes(images),
+                        integer_operator(self.mapping, noise, seed)).flatten(1)
+
+
+def _second_moments(patches: Tensor) -> Tensor:
+    return torch.einsum("pcr,pcs->crs", patches, patches) / len(patches)
+
+
+def _targets(graph: Graph, chip: Chip, operands: dict[str, Tensor], resolution: int,
+             noise: Noise) -> list[Target]:
+    """What each layer asks of the basis, from its int64 input images."""
+    targets = []
+    for node in graph.weighted:
+        chunking = choose_chunking(node, chip)
+        patches = chunking.patches(operands[node.name].double())
+        kernels = chunking.kernels().double()
+        columns = normalised(kernels.flatten(0, 1)).reshape(kernels.shape)
+        largest = max(float((patches[:, c] @ columns[:, c].T).abs().max())
+                      for c in range(chunking.chunks))
+        step = largest / ((1 << (resolution - 1)) - 0.5)
+        # A converter's rounding is spread evenly over one step: variance step**2 / 12.
+        variance = step**2 / 12 + noise.hold**2 + noise.conversion**2
+        targets.append(Target(kernels, _second_moments(patches), variance))
+    return targets
+
+
+def _placed(chip: Chip, count: int) -> Tensor:
+    """Column index, tile * columns + column, of each of ``count`` vectors: tiles in turn."""
+    order = torch.arange(count)
+    return order % chip.tiles * chip.array.columns + order // chip.tiles
+
+
+def _on_chip(values: Tensor, chip: Chip, count: int) -> Tensor:
+    """[count, ...] placed among all columns, [tiles * columns, ...]; the rest zero."""
+    result = values.new_zeros(chip.tiles * chip.array.columns, *values.shape[1:])
+    result[_placed(chip, count)] = values
+    return result
+
+
+def _tiled(coefficients: Tensor, chip: Chip) -> np.ndarray:
+    """int8 [chunks, tiles, columns, kernels] of [chunks, N, kernels]."""
+    chunks, _, kernels = coefficients.shape
+    return coefficients.numpy().astype(np.int8).reshape(chunks, chip.tiles, chip.array.columns,
+                                                        kernels)
+
+
+def _passes(kernels: int, chip: Chip) -> Iterator[slice]:
+    for start in range(0, kernels, chip.accumulator.kernels):
+        yield slice(start, min(start + chip.accumulator.kernels, kernels))
+
+
+def _chooses_stream(coefficients: Tensor, chip: Chip, options: Options, resolution: int) -> bool:
+    if options.mode != "auto":
+        return options.mode == "stream"
+    tiled = _tiled(coefficients, chip)
+    merge, stream = (sum(estimated_clocks(tiled[..., part], chip, resolution, mode)
+                         for part in _passes(tiled.shape[3], chip)) for mode in (False, True))
+    return stream < merge
+
+
+def _layer(node: Weighted, combination: Combination, scales: dict[str, float], chip: Chip,
+           options: Options, resolution: int, count: int) -> Layer:
+    """A layer before calibration: reference 1 and its exact gain."""
+    coefficients = torch.stack([_on_chip(c, chip, count) for c in combination.coefficients])
+    out = scales[node.name]
+    return Layer(choose_chunking(node, chip), coefficients,
+                 combination.scale * scales[node.inputs[0]] / out, node.bias.double() / out,
+                 _chooses_stream(coefficients, chip, options, resolution), resolution, 1)
+
+
+def _captured(graph: Graph, images: Tensor, codes: Tensor, scales: dict[str, float], chip: Chip
+              ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Per layer: int64 input images of the eight-bit network, and the float results.
+
+    The results are before ReLU, in output steps, [positions, kernels].
+    """
+    operands: dict[str, Tensor] = {}
+    wanted: dict[str, Tensor] = {}
+
+    def keep_operand(node: Node, given: tuple[Tensor, ...], result: Tensor) -> None:
+        if isinstance(node, Weighted):
+            operands[node.name] = given[0]
+
+    def keep_result(node: Node, given: tuple[Tensor, ...], result: Tensor) -> None:
+        if isinstance(node, Weighted):
+            linear = float_operator(replace(node, relu=False), given[0]).double()
+            wanted[node.name] = linear.permute(0, 2, 3, 1).flatten(0, 2) / scales[node.name]
+
+    with torch.no_grad():
+        evaluate(graph, codes, eight_bit_operator(graph, scales, chip.requantizer), keep_operand)
+        evaluate(graph, images, float_operator, keep_result)
+    return operands, wanted
+
+
+def _window(node: Node, source: Node, kernel: tuple[int, int] = (1, 1), stride: int = 1,
+            pad_left: int = 0, pad_top: int = 0) -> Window:
+    return Window(source.shape[2], source.shape[1], node.shape[2], node.shape[1], kernel[1],
+                  kernel[0], stride, pad_left, pad_top)
+
+
+def _convolutions(node: Weighted, source: Node, mapping: Mapping, addresses: dict[str, int]
+                  ) -> Iterator[Convolution]:
+    """One pass per range of kernels that the accumulators hold."""
+    chip, layer = mapping.chip, mapping.layers[node.name]
+    chunking = layer.chunking
+    kernel = tuple(node.weight.shape[2:])
+    whole = kernel == source.shape[1:] and node.shape[1:] == (1, 1)
+    if whole:  # a linear layer reads the whole input as one pixel
+        window = Window(1, 1, 1, 1)
+        source_words, block_words, blocks = tensor_words(source), chunking.window_words, 1
+        ordered = chunking.blocks == 1 or kernel == (1, 1)
+        if not ordered:
+            raise AssertionError("a whole-input window is cut in one block")
+    else:
+        window = _window(node, source, kernel, node.stride, node.pad_left, node.pad_top)
+        source_words = pixel_words(source)
+        block_words, blocks = chunking.block_words, chunking.blocks
+    constants = requantization(layer.gain, layer.bias, chip.requantizer)
+    coefficients = _tiled(layer.coefficients, chip)
+    kernels = node.shape[0]
+    for part in _passes(kernels, chip):
+        name = node.name if kernels <= chip.accumulator.kernels else f"{node.name}[{part.start}:]"
+        made = Convolution(
+            name=name, window=window, source=addresses[source.name],
+            destination=addresses[node.name] + part.start // ACTIVATIONS_PER_WORD,
+            source_pixel_words=source_words, destination_pixel_words=pixel_words(node),
+            block_words=block_words, blocks=blocks, chunk_words=chunking.chunk_words,
+            relu=node.relu, stream=layer.stream, resolution=layer.resolution,
+            reference=layer.reference,
+            coefficients=np.ascontiguousarray(coefficients[..., part]),
+            multiplier=constants.multiplier[part].numpy(), bias=constants.bias[part].numpy(),
+            shift=constants.shift[part].numpy(), stop=np.zeros(part.stop - part.start, bool))
+        yield replace(made, stop=early_stops(made, chip))
+
+
+def _elementwise(node: Add | Pool, mapping: Mapping, addresses: dict[str, int]) -> Elementwise:
+    graph, chip = mapping.graph, mapping.chip
+    first = graph[node.inputs[0]]
+    multipliers, shift = [1], 0
+    second: dict[str, int] = {}
+    if isinstance(node, Add) or not node.maximum:
+        multipliers, shift = elementwise_requantization(node, mapping.scales, chip.requantizer)
+    if isinstance(node, Add):
+        opcode, window, other = Opcode.ADD, _window(node, first), graph[node.inputs[1]]
+        second = dict(
+            second_source=addresses[other.name], second_pixel_words=pixel_words(other),
+            second_stride=node.second_stride, second_width=other.shape[2],
+            second_offset=node.second_offset // ACTIVATIONS_PER_WORD,
+            second_words=pixel_words(other), second_multiplier=multipliers[1])
+    else:
+        opcode = Opcode.MAX_POOL if node.maximum else Opcode.AVERAGE_POOL
+        window = _window(node, first, node.kernel, node.stride, node.pad_left, node.pad_top)
+    return Elementwise(
+        name=node.name, opcode=opcode, window=window, source=addresses[first.name],
+        destination=addresses[node.name], source_pixel_words=pixel_words(first),
+        destination_pixel_words=pixel_words(node), channel_words=pixel_words(node),
+        relu=node.relu, multiplier=multipliers[0], bias=0, shift=shift, **second)
+
+
+def _emit(mapping: Mapping, name: str) -> Program:
+    """The program of a finished mapping; ProgramError if the chip is too small."""
+    graph, chip = mapping.graph, mapping.chip
+    addresses = dict(allocate(graph, chip))
+    layers: list[ProgramLayer] = []
+    for node in graph.nodes:
+        if isinstance(node, Input):
+            layers.append(Transfer(node.name, True, addresses[node.name], tensor_words(node)))
+        elif isinstance(node, Weighted):
+            layers += _convolutions(node, graph[node.inputs[0]], mapping, addresses)
+        elif isinstance(node, (Add, Pool)):
+            layers.append(_elementwise(node, mapping, addresses))
+    output = graph.output
+    layers.append(Transfer("output", False, addresses[output.name], tensor_words(output)))
+    channels, height, width = graph.input.shape
+    vectors = mapping.vectors.reshape(chip.tiles, chip.array.columns, chip.array.rows)
+    program = Program(
+        chip, np.ascontiguousarray(vectors.transpose(1, 2).numpy().astype(np.int8)),
+        np.zeros((chip.tiles, 1 << chip.converter.bits), np.int64), tuple(layers),
+        (height, width, channels), mapping.scales[graph.input.name],
+        mapping.scales[output.name], int(np.prod(output.shape)), name)
+    try:
+        program.images()
+    except ProgramError:
+        raise
+    except ValueError as error:  # a geometry that the descriptor's fields cannot hold
+        raise ProgramError(f"network {name!r} does not fit the descriptors: {error}") from None
+    return program
+
+
+def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,
+                   options: Options = Options(), physics: MacroPhysics | None = None,
+                   progress: Progress | None = None, name: str | None = None) -> Compilation:
+    """Compile ``model`` for ``chip``, and keep what the program was made from.
+
+    Parameters
+    ----------
+    model
+        An unmodified module that takes [batch, channels, height, width].
+    calibration
+        Images without labels, float [batch, channels, height, width], as the model takes them.
+    seed
+        Fixes every choice: the same inputs and seed give the same program.
+    physics
+        Noise that calibration and training reckon with; None for the default `MacroPhysics`.
+    progress
+        Called with (stage, share done).
+
+    Raises UnmappableError for a network with an operator that the chip lacks, ProgramError where
+    a memory is too small, ValueError for arguments that do not fit.
+    """
+    if calibration.dim() != 4 or len(calibration) == 0:
+        raise ValueError("calibration must hold images [batch, channels, height, width], "
+                         f"not shape {tuple(calibration.shape)}")
+    options.check(chip)
+    tell = progress or (lambda stage, share: None)
+    physics = MacroPhysics() if physics is None else physics
+    noise = Noise.of(physics, chip)
+    resolution = options.resolution or chip.converter.bits
+    count = chip.tiles * (options.vectors_per_tile or chip.array.columns)
+    calibration = calibration.float()
+    _, channels, height, width = calibration.shape
+    graph = import_graph(model, (height, width, channels))
+    allocate(graph, chip)
+    few = calibration[:options.images]
+    scales = activation_scales(graph, few)
+    tell("quantise", 1.0)
+    codes = quantise_images(calibration, scales[graph.input.name]).permute(0, 3, 1, 2).long()
+    operands, wanted = _captured(graph, few, codes[:options.images], scales, chip)
+    targets = _targets(graph, chip, operands, resolution, noise)
+    with torch.no_grad():
+        basis = fit_basis(targets, count, chip.accumulator.coefficient_limit,
+                          torch.Generator().manual_seed(seed), options.rounds, progress)
+        teacher = evaluate(graph, calibration, float_operator).flatten(1)
+    layers = {node.name: _layer(node, combination, scales, chip, options, resolution, count)
+              for node, combination in zip(graph.weighted, basis.combinations, strict=True)}
+    mapping = Mapping(chip, graph, scales, _on_chip(basis.vectors, chip, count), layers)
+    mapping = calibrate(mapping, codes[:options.images], wanted, noise, seed)
+    tell("calibrate", 1.0)
+    if options.training.epochs:
+        mapping = finetune(mapping, codes, teacher, options.training, noise, seed, progress)
+    program = _emit(mapping, name or type(model).__name__)
+    return Compilation(graph, mapping, program)
+
+
+def compile_network(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,
+                    options: Options = Options(), physics: MacroPhysics | None = None,
+                    progress: Progress | None = None, name: str | None = None) -> Program:
+    """The program of ``model`` on ``chip``; see `compile_stages`, whose arguments it takes."""
+    return compile_stages(model, chip, calibration, seed=seed, options=options, physics=physics,
+                          progress=progress, name=name).program

@@ -1,0 +1,58 @@
+"""How a layer combines its columns: merge or stream, and where a conversion may stop early."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .chip import Chip
+from .program import Convolution, merge_entries
+
+__all__ = ["estimated_clocks", "early_stops"]
+
+
+def estimated_clocks(coefficients: NDArray[np.int8], chip: Chip, resolution: int,
+                     stream: bool) -> int:
+    """Converter-bound clocks of one output position, an estimate to choose the mode by.
+
+    ``coefficients`` is int8 [chunks, tiles, columns, kernels]. Phases, loads and the requantizer
+    are left out: they are the same in both modes.
+    """
+    chunks, tiles, _, kernels = coefficients.shape
+    if stream:
+        used = np.flatnonzero(coefficients.any(axis=(0, 1, 3)))
+        columns = int(used[-1]) + 1 if used.size else 1
+        groups = -(-kernels // chip.accumulator.lanes)
+        return chunks * columns * max(resolution, groups)
+    clocks = 0
+    for chunk in range(chunks):
+        jobs = (sum(len(planes) for _, _, planes in merge_entries(
+            coefficients[chunk, tile], chip.array.polarity, chip.planes))
+            for tile in range(tiles))
+        clocks += max(jobs) * resolution
+    return clocks
+
+
+def early_stops(layer: Convolution, chip: Chip) -> NDArray[np.bool_]:
+    """Kernels, bool [kernels], whose conversion may stop after a negative sign.
+
+    A stopped conversion gives code -1. That is safe where the code alone decides the output, and
+    where every negative code gives zero:
+
+    * merge mode, ReLU, one product per output (chunks * row groups = 1);
+    * one tile has a job for the kernel, and it is the only one, on plane 0; so the sum over the
+      tiles is the code, and no plane is subtracted;
+    * code -1 gives zero: ``(-m + bias + (1 << s >> 1)) >> s <= 0``, that is
+      ``-m + bias + (1 << s >> 1) < 2**s``. As m >= 0, the output does not rise when the code
+      falls, so every lower code gives zero too.
+    """
+    allowed = np.zeros(layer.kernels, bool)
+    if layer.stream or not layer.relu or layer.chunks * layer.row_groups != 1:
+        return allowed
+    jobs: dict[int, list[int]] = {}
+    for tile in range(chip.tiles):
+        for kernel, _, planes in merge_entries(layer.coefficients[0, tile], chip.array.polarity,
+                                               chip.planes):
+            jobs.setdefault(kernel, []).extend(plane for plane, _ in planes)
+    for kernel, planes in jobs.items():
+        m, bias, s = (int(v[kernel]) for v in (layer.multiplier, layer.bias, layer.shift))
+        allowed[kernel] = planes == [0] and -m + bias + (1 << s >> 1) < 1 << s
+    return allowed
