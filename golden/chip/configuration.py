@@ -153,9 +153,9 @@ class Accumulator:
         _check(self, "lanes", 1, 64)
         _check(self, "kernels", ACTIVATIONS_PER_WORD, 1024, ACTIVATIONS_PER_WORD)
         _check(self, "products", 1, 4095)
-        if self.kernels % self.lanes:
-            raise ValueError(f"Accumulator.lanes must divide kernels ({self.kernels}), "
-                             f"not {self.lanes!r}")
+        if self.lanes & (self.lanes - 1) or self.kernels % self.lanes:
+            raise ValueError("Accumulator.lanes must be a power of two that divides kernels "
+                             f"({self.kernels}), not {self.lanes!r}")
 
     @property
     def word_bits(self) -> int:

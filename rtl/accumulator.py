@@ -1,0 +1,221 @@
+"""The basis accumulator: code compensation, coefficients, sums over chunks and columns."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from golden.chip import Chip, bits_for
+
+from .messages import code_layout, trace_signature
+
+__all__ = ["BasisAccumulator"]
+
+
+class BasisAccumulator(Component):
+    """Combines codes into kernel results with quantised coefficients.
+
+    Each code is compensated from a table, then multiplied with the coefficients of ``lanes``
+    kernels per clock (stream), or with plus or minus a power of two for the one kernel of its job
+    (merge), and added to the accumulators. There are two banks of accumulators: while one output
+    position is drained, the next one accumulates. Widths come from interval arithmetic over every
+    legal sequence (`Chip.accumulator_bits`), so a sum cannot wrap.
+
+    Parameters
+    ----------
+    chip
+        Configuration.
+
+    Members
+    -------
+    start : in
+        Pulse: begin a layer. The first code is accepted once both banks are zeroed, one clock per
+        group of ``chip.accumulator.kernels``, and one more.
+    stream, groups, base : in
+        From the descriptor: mode, kernel groups (``ceil(kernels / lanes)``), first coefficient.
+    code_valid, code, code_ready
+        Codes in. A code occupies the multipliers for ``max(groups, 2)`` clocks in stream mode and
+        2 in merge mode.
+    read_enable, read_address : out; read_data : in
+        Coefficient memory (stream mode); data the clock after.
+    correction_write, correction_index, correction_data : in
+        Write port of the compensation table.
+    position_done : out
+        Pulse: a bank holds a finished position.
+    position_freed : in
+        Pulse: the bank has been drained.
+    drain_group, drain_lane, drain_clear : in; drain_sum : out
+        Drain port of the oldest finished bank: the word `drain_group` is read; in the next clock
+        `drain_lane` selects from it and `drain_clear` zeroes it; `drain_sum` follows one clock
+        later.
+    trace : out
+        Each code, with its tags, as it is compensated.
+
+    Latency
+    -------
+    `position_done` comes ``groups + 2`` clocks after its last code is accepted (3 in merge mode).
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        groups = chip.accumulator.kernels // chip.accumulator.lanes
+        address = bits_for(chip.memories.coefficient_words - 1)
+        super().__init__({
+            "start": In(1), "stream": In(1), "groups": In(bits_for(groups)), "base": In(address),
+            "code_valid": In(1), "code": In(code_layout(chip)), "code_ready": Out(1),
+            "read_enable": Out(1), "read_address": Out(address),
+            "read_data": In(chip.accumulator.word_bits),
+            "correction_write": In(1), "correction_index": In(chip.converter.bits),
+            "correction_data": In(chip.converter.correction_bits),
+            "position_done": Out(1), "position_freed": In(1),
+            "drain_group": In(bits_for(groups - 1)),
+            "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
+            "drain_sum": Out(signed(chip.accumulator_bits)),
+            "trace": Out(trace_signature(chip)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes, q = chip.accumulator.lanes, chip.accumulator.coefficient_bits
+        group_count = chip.accumulator.kernels // lanes
+        lane_bits = (lanes - 1).bit_length()
+        tag = self.code.tag
+
+        m.submodules.corrections = corrections = Memory(
+            shape=signed(chip.converter.correction_bits), depth=1 << chip.converter.bits, init=[])
+        correction = corrections.read_port()
+        correction_write = corrections.write_port()
+        m.d.comb += [
+            correction_write.en.eq(self.correction_write),
+            correction_write.addr.eq(self.correction_index),
+            correction_write.data.eq(self.correction_data.as_signed()),
+            correction.addr.eq(self.code.code.as_unsigned()),
+        ]
+
+        # Both banks are zeroed at the start, since an abort may have left sums behind.
+        clearing = Signal()
+        clear_word = Signal(range(group_count))
+        with m.If(clearing):
+            m.d.sync += [clear_word.eq(clear_word + 1), clearing.eq(clear_word != group_count - 1)]
+
+        # Accept: the first of `interval` clocks that this code keeps the multipliers.
+        full = Signal(range(3))                 # banks finished or being finished
+        remaining = Signal.like(self.groups)
+        accept, accept_last = Signal(), Signal()
+        interval = Signal.like(self.groups)
+        m.d.comb += [
+            interval.eq(Mux(self.stream, self.groups, 1)),
+            self.code_ready.eq((remaining == 0) & (full != 2) & ~clearing),
+            accept.eq(self.code_valid & self.code_ready), correction.en.eq(accept),
+            accept_last.eq(accept & tag.last & tag.final),
+        ]
+        with m.If(accept):
+            # Two clocks at least, so that a word read for one code has been written back for it.
+            m.d.sync += remaining.eq(Mux(interval > 2, interval - 1, 1))
+        with m.Elif(remaining != 0):
+            m.d.sync += remaining.eq(remaining - 1)
+        m.d.sync += full.eq(full + accept_last - self.position_freed)
+        fill_bank, drain_bank = Signal(), Signal()
+        m.d.sync += drain_bank.eq(drain_bank ^ self.position_freed)
+
+        # Stage 1, the clock after: the table's answer, the compensated code.
+        held = Signal(code_layout(chip))
+        fresh = Signal()
+        m.d.sync += [fresh.eq(accept)]
+        with m.If(accept):
+            m.d.sync += held.eq(self.code)
+        compensated = Signal(signed(chip.converter.compensated_bits))
+        m.d.comb += compensated.eq(
+            held.code + Mux(held.stopped, 0, correction.data))
+        trace = self.trace
+        m.d.comb += [
+            trace.valid.eq(fresh), trace.product.eq(held.tag.product),
+            trace.conversion.eq(held.tag.conversion), trace.index.eq(held.tag.index),
+            trace.plane.eq(held.tag.plane), trace.code.eq(held.code),
+            trace.compensated.eq(compensated), trace.stopped.eq(held.stopped),
+            trace.void.eq(held.tag.void),
+        ]
+
+        # Coefficient address: one word per group, in order; over again for each row group.
+        pointer, chunk_start = Signal.like(self.read_address), Signal.like(self.read_address)
+        group = Signal(range(group_count + 1))
+        steps = Signal.like(self.groups)        # groups still to issue, this one included
+        issue = Signal()
+        m.d.comb += [issue.eq(steps != 0), self.read_enable.eq(issue & self.stream),
+                     self.read_address.eq(pointer)]
+        issue_last = Signal()
+        m.d.comb += issue_last.eq(steps == 1)
+        with m.If(issue):
+            m.d.sync += [steps.eq(steps - 1), group.eq(group + 1), pointer.eq(pointer + 1)]
+            with m.If(issue_last & held.tag.last):
+                with m.If(~held.tag.release):
+                    m.d.sync += pointer.eq(chunk_start)
+                with m.Elif(held.tag.final):
+                    m.d.sync += [pointer.eq(self.base), chunk_start.eq(self.base)]
+                with m.Else():
+                    m.d.sync += chunk_start.eq(pointer + 1)
+        with m.If(accept):
+            m.d.sync += [steps.eq(interval), group.eq(0)]
+
+        # Stage 2: multiply. Merge is a coefficient of plus or minus a power of two in one lane.
+        s2_valid, s2_last = Signal(), Signal()
+        s2_word = Signal(range(group_count))
+        s2_code = Signal.like(compensated)
+        s2_tag_index, s2_plane = Signal.like(held.tag.index), Signal.like(held.tag.plane)
+        s2_void, s2_bank = Signal(), Signal()
+        merge_word = held.tag.index >> lane_bits
+        m.d.sync += [
+            s2_valid.eq(issue), s2_last.eq(issue_last & held.tag.last & held.tag.final),
+            s2_word.eq(Mux(self.stream, group, merge_word)), s2_code.eq(compensated),
+            s2_tag_index.eq(held.tag.index), s2_plane.eq(held.tag.plane),
+            s2_void.eq(held.tag.void), s2_bank.eq(fill_bank),
+        ]
+        with m.If(issue & issue_last & held.tag.last & held.tag.final):
+            m.d.sync += fill_bank.eq(~fill_bank)
+        digit = Signal(q)
+        m.d.comb += digit.eq(1 << s2_plane)
+        products = []
+        for lane in range(lanes):
+            coefficient = Signal(signed(q), name=f"coefficient{lane}")
+            here = (s2_tag_index[:lane_bits] == lane) if lane_bits else Const(1)
+            m.d.comb += coefficient.eq(Mux(
+                self.stream, self.read_data[lane * q:(lane + 1) * q],
+                Mux(here, digit, 0)))
+            product = Signal(signed(chip.converter.compensated_bits + q), name=f"product{lane}")
+            m.d.sync += product.eq(Mux(s2_void, 0, s2_code * coefficient))
+            products.append(product)
+
+        # Stage 3: add, write back.
+        s3_valid, s3_last, s3_bank = Signal(), Signal(), Signal()
+        s3_word = Signal.like(s2_word)
+        m.d.sync += [s3_valid.eq(s2_valid), s3_last.eq(s2_last), s3_bank.eq(s2_bank),
+                     s3_word.eq(s2_word)]
+        m.d.comb += self.position_done.eq(s3_valid & s3_last)
+
+        width = chip.accumulator_bits
+        drained_word = Signal.like(self.drain_group)
+        m.d.sync += drained_word.eq(self.drain_group)
+        read_words = []
+        for bank in range(2):
+            memory = Memory(shape=lanes * width, depth=group_count, init=[])
+            m.submodules[f"bank{bank}"] = memory
+            read, write = memory.read_port(), memory.write_port()
+            read_words.append(read.data)
+            sums = [(read.data[i * width:(i + 1) * width].as_signed() + products[i])[:width]
+                    for i in range(lanes)]
+            filling = s2_valid & (s2_bank == bank)
+            storing = s3_valid & (s3_bank == bank)
+            m.d.comb += [
+                read.en.eq(1), read.addr.eq(Mux(filling, s2_word, self.drain_group)),
+                write.addr.eq(Mux(clearing, clear_word, Mux(storing, s3_word, drained_word))),
+                write.data.eq(Mux(storing, Cat(*sums), 0)),
+                write.en.eq(clearing | storing | (self.drain_clear & (drain_bank == bank))),
+            ]
+        word = Mux(drain_bank, read_words[1], read_words[0])
+        lanes_out = Array(word[i * width:(i + 1) * width].as_signed() for i in range(lanes))
+        m.d.sync += self.drain_sum.eq(lanes_out[self.drain_lane])
+
+        with m.If(self.start):
+            m.d.sync += [pointer.eq(self.base), chunk_start.eq(self.base), full.eq(0),
+                         clearing.eq(1), clear_word.eq(0)]
+        return m

@@ -1,0 +1,165 @@
+"""The charge controller: walks the analog macro through its phases."""
+
+from amaranth.hdl import Cat, Module, Signal, ValueLike
+from amaranth.lib.wiring import Component, In, Out
+
+from golden.chip import Chip, Phases
+
+from .messages import (
+    CONVERSION_BITS, PRODUCT_BITS, PhaseLengths, job_layout, product_layout, tag_layout,
+)
+
+__all__ = ["ChargeController"]
+
+
+class ChargeController(Component):
+    """Phases of a tile's macro: reset, drive, share, hold per product; clear, add per conversion.
+
+    Two sequencers run side by side. The array sequencer prepares the next product while the
+    adder sequencer still samples the held one; it closes `hold` only when the last conversion of
+    the held product has been sampled. The adder sequencer fills one sampling capacitor while the
+    converter works on the other. Every switch is a flip-flop, and after each phase all switches
+    of its group stay open for `lengths.gap` clocks.
+
+    Parameters
+    ----------
+    chip
+        Configuration.
+
+    Members
+    -------
+    lengths : PhaseLengths, in
+        Length of each phase in clocks, at least 1, constant while a product is under way.
+    product_valid, product, product_ready
+        Products, in order. Accepted when the array is free.
+    bank_released : out
+        Pulse: the product's latch bank has been used and may be written (product.release).
+    job_valid, job, job_ready
+        Conversion jobs, in order; `job.last` ends the held product.
+    sample_valid, tag, sample_ready
+        A sampled sum waits for the converter. Taking it swaps the sampling capacitors.
+    reset, drive, share, hold, bank, row_enable, product_number : out
+        Array switches and what they act on.
+    clear, add, side, convert_side, select, negate, conversion : out
+        Adder switches and what they act on.
+
+    Latency
+    -------
+    A product accepted in clock 0 closes `reset` in clock 1. A job accepted in clock 0 closes
+    `clear` in clock 1 and is sampled in clock ``clear + add + 2*gap + 1``; a void job in clock 1.
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        super().__init__({
+            "lengths": In(PhaseLengths),
+            "product_valid": In(1), "product": In(product_layout(chip)),
+            "product_ready": Out(1),
+            "bank_released": Out(1),
+            "job_valid": In(1), "job": In(job_layout(chip)), "job_ready": Out(1),
+            "sample_valid": Out(1), "tag": Out(tag_layout(chip)), "sample_ready": In(1),
+            "reset": Out(1), "drive": Out(1), "share": Out(1), "hold": Out(1),
+            "bank": Out(1), "row_enable": Out(chip.array.granules),
+            "product_number": Out(PRODUCT_BITS),
+            "clear": Out(1), "add": Out(1), "side": Out(1), "convert_side": Out(1, init=1),
+            "select": Out(chip.array.columns), "negate": Out(chip.array.columns),
+            "conversion": Out(CONVERSION_BITS),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held_valid = Signal()
+        held = Signal(product_layout(self.chip))
+        self._array_sequencer(m, held_valid, held)
+        self._adder_sequencer(m, held_valid, held)
+        return m
+
+    def _array_sequencer(self, m: Module, held_valid: Signal, held: Signal) -> None:
+        current = Signal(product_layout(self.chip))
+        count = Signal(Phases.BITS)
+        lengths = self.lengths
+        m.d.comb += [self.bank.eq(current.bank), self.row_enable.eq(current.row_enable),
+                     self.product_number.eq(current.number)]
+        # Each entry: switch, its length, condition to close it once the gap before it is over.
+        chain: list[tuple[str, ValueLike]] = [
+            ("reset", 1), ("drive", 1), ("share", 1), ("hold", ~held_valid)]
+        with m.FSM(name="array_phase"):
+            with m.State("IDLE"):
+                m.d.comb += self.product_ready.eq(1)
+                with m.If(self.product_valid):
+                    m.d.sync += [current.eq(self.product), self.reset.eq(1),
+                                 count.eq(lengths.reset - 1)]
+                    m.next = "RESET"
+            for i, (name, _) in enumerate(chain):
+                switch: Signal = getattr(self, name)
+                with m.State(name.upper()):
+                    m.d.sync += count.eq(count - 1)
+                    with m.If(count == 0):
+                        m.d.sync += [switch.eq(0), count.eq(lengths.gap - 1)]
+                        m.next = f"{name.upper()}_GAP"
+                with m.State(f"{name.upper()}_GAP"):
+                    with m.If(count != 0):
+                        m.d.sync += count.eq(count - 1)
+                    if i + 1 < len(chain):
+                        following, permission = chain[i + 1]
+                        with m.Elif(permission):
+                            m.d.sync += [getattr(self, following).eq(1),
+                                         count.eq(lengths[following] - 1)]
+                            if following == "share":
+                                m.d.comb += self.bank_released.eq(current.release)
+                            m.next = following.upper()
+                    else:
+                        with m.Else():
+                            m.d.sync += [held_valid.eq(1), held.eq(current)]
+                            m.next = "IDLE"
+
+    def _adder_sequencer(self, m: Module, held_valid: Signal, held: Signal) -> None:
+        count = Signal(Phases.BITS)
+        next_conversion = Signal(CONVERSION_BITS)
+        lengths, job, tag = self.lengths, self.job, self.tag
+        m.d.comb += self.conversion.eq(tag.conversion)
+        with m.If(self.sample_valid & self.sample_ready):
+            m.d.sync += self.sample_valid.eq(0)
+            with m.If(~tag.void):
+                m.d.sync += [self.side.eq(~self.side), self.convert_side.eq(self.side)]
+        with m.FSM(name="adder_phase"):
+            with m.State("IDLE"):
+                # `held_valid` falls with the last job, so a job never reaches a stale product.
+                m.d.comb += self.job_ready.eq(held_valid & ~self.sample_valid)
+                with m.If(self.job_valid & self.job_ready):
+                    m.d.sync += [
+                        Cat(tag.index, tag.plane, tag.stop, tag.void, tag.last).eq(
+                            Cat(job.index, job.plane, job.stop, job.void, job.last)),
+                        tag.release.eq(held.release), tag.final.eq(held.final),
+                        tag.product.eq(held.number), tag.conversion.eq(next_conversion),
+                    ]
+                    with m.If(job.last):
+                        m.d.sync += next_conversion.eq(0)
+                    with m.Elif(~job.void):
+                        m.d.sync += next_conversion.eq(next_conversion + 1)
+                    with m.If(job.void):
+                        m.d.sync += [self.sample_valid.eq(1), held_valid.eq(~job.last)]
+                    with m.Else():
+                        m.d.sync += [self.select.eq(job.select), self.negate.eq(job.negate),
+                                     self.clear.eq(1), count.eq(lengths.clear - 1)]
+                        m.next = "CLEAR"
+            with m.State("CLEAR"):
+                m.d.sync += count.eq(count - 1)
+                with m.If(count == 0):
+                    m.d.sync += [self.clear.eq(0), count.eq(lengths.gap - 1)]
+                    m.next = "CLEAR_GAP"
+            with m.State("CLEAR_GAP"):
+                m.d.sync += count.eq(count - 1)
+                with m.If(count == 0):
+                    m.d.sync += [self.add.eq(1), count.eq(lengths.add - 1)]
+                    m.next = "ADD"
+            with m.State("ADD"):
+                m.d.sync += count.eq(count - 1)
+                with m.If(count == 0):
+                    m.d.sync += [self.add.eq(0), count.eq(lengths.gap - 1)]
+                    m.next = "ADD_GAP"
+            with m.State("ADD_GAP"):
+                m.d.sync += count.eq(count - 1)
+                with m.If(count == 0):
+                    m.d.sync += [self.sample_valid.eq(1), held_valid.eq(~tag.last)]
+                    m.next = "IDLE"

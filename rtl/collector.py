@@ -1,0 +1,178 @@
+"""The collector: sums the tiles' accumulators, requantises and writes finished positions."""
+
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from golden.chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD, Chip, bits_for
+
+from .descriptor import DescriptorLayout, read_field
+from .requantizer import Requantizer
+
+__all__ = ["Collector", "POSITION_BITS"]
+
+#: Width of a position's index: as many as two 12-bit sizes give.
+POSITION_BITS = 24
+
+
+class Collector(Component):
+    """Drains finished positions from all tiles at once, one kernel per clock.
+
+    Parameters
+    ----------
+    chip
+        Configuration.
+
+    Members
+    -------
+    start : in; done : out
+        Pulses: a layer begins; its last word is being written.
+    descriptor : in
+        The layer, constant after `start`.
+    position_done : in
+        Pulse of each tile: it holds a finished position.
+    position_freed : out
+        Pulse to all tiles: the position has been drained.
+    drain_group, drain_lane, drain_clear : out; drain_sums : in
+        Drain ports of the accumulators (rtl.accumulator).
+    constant_address : out; constant : in
+        Requantizer constants (multiplier, shift, bias), data the clock after.
+    write_enable, write_address, write_data : out
+        Activation buffer.
+    sum_valid, sum_kernel, sum_position, sum_value, sum_output : out
+        Trace of every requantised sum.
+
+    Latency
+    -------
+    A position that is finished in every tile in clock 0 is read from clock 2 on, one kernel per
+    clock; the first kernel's output byte follows ``3 + Requantizer.LATENCY`` clocks after its
+    read, and a word is written in the clock after its last byte.
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        groups = chip.accumulator.kernels // chip.accumulator.lanes
+        super().__init__({
+            "start": In(1), "done": Out(1), "descriptor": In(DescriptorLayout),
+            "position_done": In(chip.tiles), "position_freed": Out(1),
+            "drain_group": Out(bits_for(groups - 1)),
+            "drain_lane": Out(bits_for(chip.accumulator.lanes - 1)), "drain_clear": Out(1),
+            "drain_sums": In(data.ArrayLayout(signed(chip.accumulator_bits), chip.tiles)),
+            "constant_address": Out(bits_for(chip.memories.constant_entries - 1)),
+            "constant": In(64),
+            "write_enable": Out(1), "write_address": Out(16), "write_data": Out(32),
+            "sum_valid": Out(1), "sum_kernel": Out(bits_for(chip.accumulator.kernels - 1)),
+            "sum_position": Out(POSITION_BITS), "sum_value": Out(signed(chip.sum_bits)),
+            "sum_output": Out(signed(ACTIVATION_BITS)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes, requantizer_limits = chip.accumulator.lanes, chip.requantizer
+        lane_bits = (lanes - 1).bit_length()
+        kernels = read_field(self.descriptor, "kernels")
+
+        # Finished positions that each tile holds; at most two.
+        ready = Signal()
+        begin = Signal()
+        counts = []
+        for tile in range(chip.tiles):
+            count = Signal(range(3), name=f"finished{tile}")
+            m.d.sync += count.eq(count + self.position_done[tile] - begin)
+            with m.If(self.start):
+                m.d.sync += count.eq(0)
+            counts.append(count)
+        m.d.comb += ready.eq(Cat(*(count != 0 for count in counts)).all())
+
+        # Read: one kernel per clock.
+        active = Signal()
+        kernel = Signal(range(chip.accumulator.kernels))
+        last_kernel = Signal()
+        m.d.comb += [begin.eq(ready & ~active), last_kernel.eq(kernel + 1 == kernels),
+                     self.drain_group.eq(kernel >> lane_bits)]
+        with m.If(active):
+            m.d.sync += kernel.eq(kernel + 1)
+            with m.If(last_kernel):
+                m.d.sync += active.eq(0)
+        with m.Elif(ready):
+            m.d.sync += [active.eq(1), kernel.eq(0)]
+        m.d.sync += [
+            self.drain_lane.eq(kernel[:lane_bits] if lane_bits else 0),
+            self.drain_clear.eq(active & (last_kernel
+                                          | (kernel[:lane_bits] == lanes - 1 if lane_bits else 1))),
+            self.position_freed.eq(active & last_kernel),
+        ]
+
+        # Position of the drain, and whether it is the layer's last.
+        x, y = Signal(12), Signal(12)
+        position = Signal(POSITION_BITS)
+        last_x, last_position = Signal(), Signal()
+        m.d.comb += [
+            last_x.eq(x + 1 == read_field(self.descriptor, "out_width")),
+            last_position.eq(last_x & (y + 1 == read_field(self.descriptor, "out_height"))),
+        ]
+        with m.If(active & last_kernel):
+            m.d.sync += [position.eq(position + 1), x.eq(x + 1)]
+            with m.If(last_x):
+                m.d.sync += [x.eq(0), y.eq(y + 1)]
+
+        # Three clocks from the read to the requantizer: lane, tile sum, constants.
+        tag_layout = data.StructLayout({
+            "kernel": kernel.shape().width, "position": POSITION_BITS, "last": 1, "end": 1})
+        pipe = [Signal(data.StructLayout({"valid": 1, "tag": tag_layout}), name=f"read{i}")
+                for i in range(3)]
+        m.d.sync += [
+            pipe[0].valid.eq(active), pipe[0].tag.kernel.eq(kernel),
+            pipe[0].tag.position.eq(position), pipe[0].tag.last.eq(last_kernel),
+            pipe[0].tag.end.eq(last_kernel & last_position),
+            pipe[1].eq(pipe[0]), pipe[2].eq(pipe[1]),
+        ]
+        total = Signal(signed(chip.sum_bits))
+        m.d.sync += total.eq(sum(self.drain_sums[tile] for tile in range(chip.tiles)))
+        m.d.comb += self.constant_address.eq(
+            read_field(self.descriptor, "constants") + pipe[1].tag.kernel)
+
+        value_tag = data.StructLayout({"value": signed(chip.sum_bits), "tag": tag_layout})
+        m.submodules.requantizer = requantizer = Requantizer(chip, tag_shape=value_tag)
+        multiplier_bits = requantizer_limits.multiplier_bits
+        m.d.comb += [
+            requantizer.valid.eq(pipe[2].valid), requantizer.sum.eq(total),
+            requantizer.bias.eq(self.constant[:requantizer_limits.bias_bits].as_signed()),
+            requantizer.multiplier.eq(self.constant[32:32 + multiplier_bits]),
+            requantizer.shift.eq(self.constant[32 + multiplier_bits:
+                                               32 + multiplier_bits
+                                               + requantizer_limits.shift_bits]),
+            requantizer.relu.eq(read_field(self.descriptor, "relu")),
+            requantizer.tag.tag.eq(pipe[2].tag), requantizer.tag.value.eq(total),
+        ]
+
+        # Pack four outputs to a word and write it.
+        out_tag = requantizer.out_tag.tag
+        byte = out_tag.kernel[:2]
+        word = Signal(32)
+        pixel, address = Signal(16), Signal(16)
+        merged = Signal(32)
+        m.d.comb += merged.eq(word)
+        m.d.comb += merged.word_select(byte, ACTIVATION_BITS).eq(requantizer.out)
+        m.d.sync += [self.write_enable.eq(0), self.done.eq(0)]
+        with m.If(requantizer.out_valid):
+            m.d.sync += word.eq(merged)
+            with m.If((byte == ACTIVATIONS_PER_WORD - 1) | out_tag.last):
+                m.d.sync += [self.write_enable.eq(1), self.write_address.eq(address),
+                             self.write_data.eq(merged), word.eq(0), address.eq(address + 1)]
+            with m.If(out_tag.last):
+                pitch = read_field(self.descriptor, "destination_pixel_words")
+                m.d.sync += [pixel.eq(pixel + pitch), address.eq(pixel + pitch)]
+            m.d.sync += self.done.eq(out_tag.end)
+        m.d.comb += [
+            self.sum_valid.eq(requantizer.out_valid), self.sum_kernel.eq(out_tag.kernel),
+            self.sum_position.eq(out_tag.position),
+            self.sum_value.eq(requantizer.out_tag.value), self.sum_output.eq(requantizer.out),
+        ]
+
+        with m.If(self.start):
+            destination = read_field(self.descriptor, "destination")
+            m.d.sync += [active.eq(0), x.eq(0), y.eq(0), position.eq(0), word.eq(0),
+                         pixel.eq(destination), address.eq(destination)]
+        return m

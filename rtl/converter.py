@@ -1,0 +1,128 @@
+"""The single-ADC interface: successive approximation, sign first."""
+
+from amaranth.hdl import Module, Mux, Signal, ValueLike, signed
+from amaranth.lib.wiring import Component, In, Out
+
+from golden.chip import Chip
+
+from .messages import code_layout, tag_layout
+
+__all__ = ["Converter"]
+
+
+class Converter(Component):
+    """Successive-approximation control of a tile's one converter.
+
+    Works on the sampled sum that the charge controller offers, one decision per clock: the sign
+    first, then the bits from high to low. Where the tag allows it, a negative sign ends the
+    conversion with code -1. While `decided` is low the converter waits; after `timeout` such
+    clocks in a row it gives up (`timed_out`).
+
+    Parameters
+    ----------
+    chip
+        Configuration.
+
+    Members
+    -------
+    resolution : in
+        Bits of a code, ``chip.converter.minimum_bits`` to ``chip.converter.bits``.
+    timeout : in
+        Longest wait for `decided`, in clocks; 0 waits for ever.
+    sample_valid, tag, sample_ready
+        Samples in.
+    code_valid, code, code_ready
+        Codes out; held until taken.
+    convert, trial : out; comparator, decided : in
+        Pins to the comparator. The answer to `trial` is due before the end of the clock.
+    busy : out
+        A conversion is under way.
+    timed_out : out
+        Pulse: the comparator did not decide in time. The conversion stays where it is.
+
+    Latency
+    -------
+    A sample taken in clock 0 leaves `code_valid` set in clock ``resolution + 1`` (2 after an early
+    stop, 2 for a void), and the next is taken in clock ``resolution``: one decision per clock with
+    none between conversions.
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        bits = chip.converter.bits
+        super().__init__({
+            "resolution": In(4), "timeout": In(16),
+            "sample_valid": In(1), "tag": In(tag_layout(chip)), "sample_ready": Out(1),
+            "code_valid": Out(1), "code": Out(code_layout(chip)), "code_ready": In(1),
+            "convert": Out(1), "trial": Out(signed(bits)),
+            "comparator": In(1), "decided": In(1),
+            "busy": Out(1), "timed_out": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bits = self.chip.converter.bits
+        tag = Signal(tag_layout(self.chip))
+        sign = Signal()                     # this decision is the sign
+        step = Signal(bits)                 # weight of this decision, one hot
+        waited = Signal(16)
+        free = Signal()                     # the output register can be written
+        m.d.comb += free.eq(~self.code_valid | self.code_ready)
+
+        # base: the code so far, without this decision's weight when the answer is no. The sign's
+        # weight is that of the most negative code, so the same subtraction serves it.
+        base = Signal(signed(bits))
+        stopped = Signal()
+        m.d.comb += [
+            base.eq(Mux(self.comparator, self.trial, (self.trial - step)[:bits].as_signed())),
+            stopped.eq(sign & ~self.comparator & tag.stop),
+        ]
+        with m.If(self.code_ready):
+            m.d.sync += self.code_valid.eq(0)
+
+        def take() -> None:
+            m.d.comb += self.sample_ready.eq(1)
+            with m.If(~self.sample_valid):
+                m.next = "IDLE"
+            with m.Else():
+                m.d.sync += [tag.eq(self.tag), waited.eq(0)]
+                with m.If(self.tag.void):
+                    m.next = "VOID"
+                with m.Else():
+                    m.d.sync += [self.convert.eq(1), self.trial.eq(0), sign.eq(1),
+                                 step.eq(1 << (self.resolution - 1)[:4])]
+                    m.next = "CONVERT"
+
+        def emit(code: ValueLike, is_stopped: ValueLike) -> None:
+            m.d.sync += [self.code_valid.eq(1), self.code.tag.eq(tag), self.code.code.eq(code),
+                         self.code.stopped.eq(is_stopped)]
+            take()
+
+        with m.FSM(name="conversion"):
+            with m.State("IDLE"):
+                take()
+            with m.State("CONVERT"):
+                m.d.comb += self.busy.eq(1)
+                with m.If(self.decided):
+                    m.d.sync += [waited.eq(0), sign.eq(0), step.eq(step >> 1)]
+                    with m.If(step[0] | stopped):
+                        m.d.sync += self.convert.eq(0)
+                        with m.If(free):
+                            emit(Mux(stopped, -1, base), stopped)
+                        with m.Else():
+                            m.d.sync += [self.trial.eq(Mux(stopped, -1, base)),
+                                         tag.stop.eq(stopped)]
+                            m.next = "WAIT"
+                    with m.Else():
+                        m.d.sync += self.trial.eq(base + (step >> 1))
+                with m.Elif(self.timeout != 0):
+                    m.d.sync += waited.eq(waited + 1)
+                    m.d.comb += self.timed_out.eq(waited == self.timeout - 1)
+            with m.State("WAIT"):
+                # The accumulator still holds the last code; `trial` and `stop` keep this one.
+                with m.If(free):
+                    emit(self.trial, tag.stop)
+            with m.State("VOID"):
+                with m.If(free):
+                    emit(0, 0)
+        return m

@@ -1,0 +1,167 @@
+"""The job source of a tile: what each conversion sums, and for which kernel."""
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib.enum import Enum
+from amaranth.lib.wiring import Component, In, Out
+
+from golden.chip import Chip, bits_for
+
+from .messages import job_layout
+
+__all__ = ["JobSource"]
+
+
+class _State(Enum, shape=2):
+    COLUMN = 0
+    HEADER = 1
+    SIGN = 2
+    MASK = 3
+
+
+class JobSource(Component):
+    """Enumerates the conversion jobs of a layer, ahead of the products that they convert.
+
+    In stream mode a job is a column, counted up. In merge mode jobs come from the entries in the
+    coefficient memory: a header (last, stop, planes, kernel), a sign mask where the macro has
+    polarity, and a column mask for each plane set in the header. The list of a chunk is read once
+    for each of its row groups; after the last chunk it starts over for the next position.
+
+    Parameters
+    ----------
+    chip
+        Configuration.
+
+    Members
+    -------
+    start : in
+        Pulse: begin a layer; what was fetched ahead for another is dropped.
+    stream, columns, base, row_groups, chunks : in
+        From the descriptor, constant after `start`.
+    read_enable, read_address : out; read_data : in
+        Coefficient memory; data the clock after `read_enable` and until the next one.
+    job_valid, job, job_ready
+        Jobs out.
+
+    Latency
+    -------
+    The first job is valid 1 clock after `start` in stream mode and ``2 + mask words`` (one sign
+    mask more with polarity) after it in merge mode, then one job per clock, or one memory word
+    per clock.
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        address = bits_for(chip.memories.coefficient_words - 1)
+        super().__init__({
+            "start": In(1), "stream": In(1), "columns": In(12), "base": In(address),
+            "row_groups": In(8), "chunks": In(12),
+            "read_enable": Out(1), "read_address": Out(address),
+            "read_data": In(chip.accumulator.word_bits),
+            "job_valid": Out(1), "job": Out(job_layout(chip)), "job_ready": In(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        chip, job = self.chip, self.job
+        planes, word_bits, mask_words = chip.planes, chip.accumulator.word_bits, chip.mask_words
+        columns = chip.array.columns
+
+        # Header fields as they stand in the word being read.
+        header_last, header_stop = self.read_data[0], self.read_data[1]
+        header_planes = self.read_data[2:2 + planes]
+        header_kernel = self.read_data[2 + planes:chip.entry_header_bits]
+
+        address = Signal.like(self.read_address)        # of the word in read_data
+        loop = Signal.like(address)                     # where the chunk's list begins
+        group, chunk = Signal(8), Signal(12)
+        present = Signal()                              # read_data holds the word at `address`
+        primed = Signal()                               # the first read has been asked for
+        consume, list_end = Signal(), Signal()
+        entry_last = Signal()
+        pending = Signal(planes)                        # planes whose mask is still to come
+        word = Signal(range(max(mask_words, 2)))
+        free = Signal()
+        following = Signal.like(address)
+        m.d.comb += [
+            free.eq(~self.job_valid | self.job_ready),
+            self.read_enable.eq(primed & (consume | ~present)),
+            self.read_address.eq(Mux(present, following, address)),
+            following.eq(address + 1),
+        ]
+        with m.If(self.job_ready):
+            m.d.sync += self.job_valid.eq(0)
+        with m.If(self.read_enable):
+            m.d.sync += [present.eq(1), address.eq(self.read_address)]
+        with m.If(consume & list_end):
+            with m.If(group + 1 != self.row_groups):
+                m.d.comb += following.eq(loop)
+                m.d.sync += group.eq(group + 1)
+            with m.Else():
+                m.d.sync += group.eq(0)
+                with m.If(chunk + 1 != self.chunks):
+                    m.d.sync += [chunk.eq(chunk + 1), loop.eq(following)]
+                with m.Else():
+                    m.d.comb += following.eq(self.base)
+                    m.d.sync += [chunk.eq(0), loop.eq(self.base)]
+
+        lowest = pending & (~pending + 1)[:planes]
+        last_word = (word == mask_words - 1) if mask_words > 1 else Const(1)
+
+        def write_mask(target: Signal) -> None:
+            for i in range(mask_words):
+                low, high = i * word_bits, min((i + 1) * word_bits, columns)
+                with m.If(word == i if mask_words > 1 else 1):
+                    m.d.sync += target[low:high].eq(self.read_data[:high - low])
+            m.d.sync += word.eq(Mux(last_word, 0, word + 1))
+
+        state = Signal(_State)
+        with m.Switch(state):
+            with m.Case(_State.COLUMN):
+                with m.If(self.job_ready):
+                    m.d.sync += [self.job_valid.eq(1), job.index.eq(job.index + 1),
+                                 job.select.eq(job.select << 1),
+                                 job.last.eq(job.index + 2 == self.columns)]
+                    with m.If(job.last):
+                        m.d.sync += [job.index.eq(0), job.select.eq(1),
+                                     job.last.eq(self.columns == 1)]
+            with m.Case(_State.HEADER):
+                with m.If(present & free):
+                    m.d.comb += consume.eq(1)
+                    m.d.sync += [job.index.eq(header_kernel), job.stop.eq(header_stop),
+                                 entry_last.eq(header_last), pending.eq(header_planes),
+                                 job.void.eq(header_planes == 0), job.last.eq(header_last),
+                                 job.plane.eq(0), word.eq(0)]
+                    with m.If(header_planes == 0):
+                        m.d.comb += list_end.eq(header_last)
+                        m.d.sync += self.job_valid.eq(1)
+                    with m.Else():
+                        m.d.sync += state.eq(
+                            _State.SIGN if chip.array.polarity else _State.MASK)
+            with m.Case(_State.SIGN):
+                with m.If(present):
+                    m.d.comb += consume.eq(1)
+                    write_mask(job.negate)
+                    with m.If(last_word):
+                        m.d.sync += state.eq(_State.MASK)
+            with m.Case(_State.MASK):
+                with m.If(present & free):
+                    m.d.comb += consume.eq(1)
+                    write_mask(job.select)
+                    with m.If(last_word):
+                        for plane in range(planes):
+                            with m.If(lowest[plane]):
+                                m.d.sync += job.plane.eq(plane)
+                        m.d.sync += [self.job_valid.eq(1), pending.eq(pending & ~lowest),
+                                     job.last.eq(entry_last & (pending == lowest))]
+                        with m.If(pending == lowest):
+                            m.d.comb += list_end.eq(entry_last)
+                            m.d.sync += state.eq(_State.HEADER)
+
+        with m.If(self.start):
+            m.d.sync += [
+                self.job_valid.eq(self.stream), job.eq(0), job.select.eq(1),
+                job.last.eq(self.columns == 1), primed.eq(~self.stream), present.eq(0),
+                address.eq(self.base), loop.eq(self.base), group.eq(0), chunk.eq(0),
+                state.eq(Mux(self.stream, _State.COLUMN, _State.HEADER)),
+            ]
+        return m

@@ -1,0 +1,158 @@
+"""A tile: the digital blocks that serve one analog macro."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from golden.chip import Chip, bits_for
+
+from .accumulator import BasisAccumulator
+from .charge_controller import ChargeController
+from .converter import Converter
+from .descriptor import DescriptorLayout, read_field
+from .feed import ProductFeed
+from .jobs import JobSource
+from .messages import PhaseLengths, macro_signature, trace_signature
+
+__all__ = ["Tile"]
+
+
+class Tile(Component):
+    """Product feed, job source, charge controller, converter and accumulator around a macro.
+
+    Parameters
+    ----------
+    chip
+        Configuration.
+
+    Members
+    -------
+    restart, start : in
+        Pulses: a program begins; a convolution begins.
+    descriptor : in
+        The convolution, constant after `start`.
+    lengths, timeout : in
+        Phase lengths; longest wait for the comparator.
+    chunk_begin, chunk_loaded, chunk_final : in; bank_free : out
+        From and to the row loader (rtl.feed).
+    load_enable, load_bank, load_clear, load_row, load_codes : in
+        The row loader's bus, passed on to the macro.
+    write_enable, write_row, write_group, write_data : in
+        Weight writes, passed on to the macro.
+    coefficient_write, coefficient_index, coefficient_data : in
+        Write port of the coefficient memory.
+    correction_write, correction_index, correction_data : in
+        Write port of the compensation table.
+    position_done, position_freed, drain_group, drain_lane, drain_clear, drain_sum
+        To and from the collector (rtl.accumulator).
+    macro : out
+        Pins of the analog macro.
+    trace : out
+        Each code.
+    product_started, converting, timed_out : out
+        Events for the counters.
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        coefficient_address = bits_for(chip.memories.coefficient_words - 1)
+        macro = macro_signature(chip)
+        groups = chip.accumulator.kernels // chip.accumulator.lanes
+        passed = ("load_enable", "load_bank", "load_clear", "load_row", "load_codes",
+                  "write_enable", "write_row", "write_group", "write_data")
+        super().__init__({
+            "restart": In(1), "start": In(1), "descriptor": In(DescriptorLayout),
+            "lengths": In(PhaseLengths), "timeout": In(16),
+            "chunk_begin": In(1), "chunk_loaded": In(1), "chunk_final": In(1),
+            "bank_free": Out(1),
+            **{name: In(macro.members[name].shape) for name in passed},
+            "coefficient_write": In(1), "coefficient_index": In(coefficient_address),
+            "coefficient_data": In(chip.accumulator.word_bits),
+            "correction_write": In(1), "correction_index": In(chip.converter.bits),
+            "correction_data": In(chip.converter.correction_bits),
+            "position_done": Out(1), "position_freed": In(1),
+            "drain_group": In(bits_for(groups - 1)),
+            "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
+            "drain_sum": Out(signed(chip.accumulator_bits)),
+            "macro": Out(macro), "trace": Out(trace_signature(chip)),
+            "product_started": Out(1), "converting": Out(1), "timed_out": Out(1),
+        })
+        self._passed = passed
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        chip, macro = self.chip, self.macro
+        m.submodules.feed = feed = ProductFeed(chip)
+        m.submodules.jobs = jobs = JobSource(chip)
+        m.submodules.controller = controller = ChargeController(chip)
+        m.submodules.converter = converter = Converter(chip)
+        m.submodules.accumulator = accumulator = BasisAccumulator(chip)
+        m.submodules.coefficients = coefficients = Memory(
+            shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
+        read, write = coefficients.read_port(), coefficients.write_port()
+
+        stream = Signal()
+        lane_bits = (chip.accumulator.lanes - 1).bit_length()
+        kernels = read_field(self.descriptor, "kernels")
+        base = read_field(self.descriptor, "coefficients")
+        m.d.comb += [
+            stream.eq(read_field(self.descriptor, "stream")),
+            # The coefficient memory serves the accumulator in stream mode, the jobs in merge.
+            read.en.eq(Mux(stream, accumulator.read_enable, jobs.read_enable)),
+            read.addr.eq(Mux(stream, accumulator.read_address, jobs.read_address)),
+            jobs.read_data.eq(read.data), accumulator.read_data.eq(read.data),
+            write.en.eq(self.coefficient_write), write.addr.eq(self.coefficient_index),
+            write.data.eq(self.coefficient_data),
+
+            feed.restart.eq(self.restart), feed.start.eq(self.start),
+            feed.row_groups.eq(read_field(self.descriptor, "row_groups")),
+            feed.group_granules.eq(read_field(self.descriptor, "group_granules")),
+            feed.chunk_begin.eq(self.chunk_begin), feed.chunk_loaded.eq(self.chunk_loaded),
+            feed.chunk_final.eq(self.chunk_final), self.bank_free.eq(feed.bank_free),
+            feed.bank_released.eq(controller.bank_released),
+            self.product_started.eq(feed.started),
+
+            jobs.start.eq(self.start), jobs.stream.eq(stream), jobs.base.eq(base),
+            jobs.columns.eq(read_field(self.descriptor, "columns")),
+            jobs.row_groups.eq(read_field(self.descriptor, "row_groups")),
+            jobs.chunks.eq(read_field(self.descriptor, "chunks")),
+
+            controller.lengths.eq(self.lengths),
+            controller.product_valid.eq(feed.product_valid), controller.product.eq(feed.product),
+            feed.product_ready.eq(controller.product_ready),
+            controller.job_valid.eq(jobs.job_valid), controller.job.eq(jobs.job),
+            jobs.job_ready.eq(controller.job_ready & jobs.job_valid),
+
+            converter.resolution.eq(read_field(self.descriptor, "resolution")),
+            converter.timeout.eq(self.timeout),
+            converter.sample_valid.eq(controller.sample_valid), converter.tag.eq(controller.tag),
+            controller.sample_ready.eq(converter.sample_ready),
+            self.converting.eq(converter.busy), self.timed_out.eq(converter.timed_out),
+
+            accumulator.start.eq(self.start), accumulator.stream.eq(stream),
+            accumulator.groups.eq((kernels + (chip.accumulator.lanes - 1)) >> lane_bits),
+            accumulator.base.eq(base),
+            accumulator.code_valid.eq(converter.code_valid), accumulator.code.eq(converter.code),
+            converter.code_ready.eq(accumulator.code_ready & converter.code_valid),
+            accumulator.correction_write.eq(self.correction_write),
+            accumulator.correction_index.eq(self.correction_index),
+            accumulator.correction_data.eq(self.correction_data),
+            self.position_done.eq(accumulator.position_done),
+            accumulator.position_freed.eq(self.position_freed),
+            accumulator.drain_group.eq(self.drain_group),
+            accumulator.drain_lane.eq(self.drain_lane),
+            accumulator.drain_clear.eq(self.drain_clear),
+            self.drain_sum.eq(accumulator.drain_sum),
+
+            *(getattr(macro, name).eq(getattr(self, name)) for name in self._passed),
+            *(getattr(macro, name).eq(getattr(controller, name)) for name in (
+                "bank", "row_enable", "reset", "drive", "share", "hold", "clear", "add", "side",
+                "select", "negate", "convert_side", "conversion")),
+            macro.product.eq(controller.product_number),
+            macro.convert.eq(converter.convert), macro.trial.eq(converter.trial),
+            macro.reference.eq(read_field(self.descriptor, "reference")),
+            converter.comparator.eq(macro.comparator), converter.decided.eq(macro.decided),
+            *(getattr(self.trace, name).eq(getattr(accumulator.trace, name))
+              for name in self.trace.signature.members),
+        ]
+        return m
