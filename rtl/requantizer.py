@@ -1,6 +1,6 @@
 """The requantizer: from a sum over tiles to an activation."""
 
-from amaranth.hdl import Module, ResetInserter, ShapeLike, Signal, signed
+from amaranth.hdl import Module, ResetInserter, ShapeLike, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import ACTIVATION_BITS, Chip
@@ -95,6 +95,6 @@ class Requantizer(Component):
             rescaler.relu.eq(delayed(m, self.relu, 4)),
             self.out.eq(rescaler.out),
             self.out_valid.eq(delayed(m, self.valid, self.LATENCY)),
-            self.out_tag.eq(delayed(m, self.tag, self.LATENCY)),
+            Value.cast(self.out_tag).eq(delayed(m, Value.cast(self.tag), self.LATENCY)),
         ]
         return ResetInserter(self.abort)(m)

@@ -15,7 +15,8 @@ def simulate(component: Elaboratable, testbench: Testbench, *background: Testben
              clocks: int = 100_000) -> None:
     """Run ``testbench`` to its end, with the ``background`` ones beside it.
 
-    Fails if it has not ended after ``clocks`` clocks.
+    Those act first after each clock edge: ``testbench`` sees what they made of it. Fails if it
+    has not ended after ``clocks`` clocks.
     """
     async def watchdog(context: Any) -> None:
         await context.delay(clocks * 1e-6)
@@ -23,7 +24,7 @@ def simulate(component: Elaboratable, testbench: Testbench, *background: Testben
 
     simulator = Simulator(component)
     simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
     for process in (watchdog, *background):
         simulator.add_testbench(process, background=True)
+    simulator.add_testbench(testbench)
     simulator.run()

@@ -3,6 +3,7 @@
 import random
 
 from amaranth.hdl import signed
+from amaranth.lib import data
 import pytest
 
 from golden.chip import PRESETS
@@ -54,7 +55,7 @@ def operands(chip, generator, count):
 def test_requantizer(name, pauses):
     chip = PRESETS[name]
     generator = random.Random(f"{name} {pauses}")
-    dut = Requantizer(chip, signed(12))
+    dut = Requantizer(chip, data.StructLayout({"index": signed(12)}))
     low, high = (end * chip.tiles for end in chip.accumulator_interval)
     stimulus = []
     for values in operands(chip, generator, 400):
@@ -70,10 +71,10 @@ def test_requantizer(name, pauses):
                 index, values = pending.pop(0)
                 for operand, value in zip(OPERANDS, values, strict=True):
                     context.set(getattr(dut, operand), value)
-                context.set(dut.tag, index - 200)
+                context.set(dut.tag.index, index - 200)
             sent.append((index - 200, expected(*values)) if active else None)
             await context.tick()
-            got.append((context.get(dut.out_tag), context.get(dut.out))
+            got.append((context.get(dut.out_tag.index), context.get(dut.out))
                        if context.get(dut.out_valid) else None)
 
     simulate(dut, testbench)
