@@ -1,0 +1,183 @@
+"""Loads and stores: every word, order, stability of the stream, and clocks."""
+
+import random
+
+import pytest
+
+from golden.chip import PRESETS
+from golden.chip.descriptor import Opcode, encode
+from golden.program import Transfer
+from golden.timing_transfer import LOAD_OVERHEAD, STORE_OVERHEAD, transfer_clocks
+from rtl.transfer import TransferUnit
+from tests.rtl.simulation import simulate
+
+SIZE = 1 << 16
+COUNTS = (1, 2, 3, 4, 5, 40)
+
+
+def descriptor(layer):
+    if layer.load:
+        return encode(Opcode.LOAD, destination=layer.address, count=layer.count)
+    return encode(Opcode.STORE, source=layer.address, count=layer.count)
+
+
+class Bench:
+    """Buffer and both streams around the unit, with a chance of pauses on each side."""
+
+    def __init__(self, dut, seed, pause):
+        self.dut, self.pause = dut, pause
+        self.generator = random.Random(seed)
+        self.memory = [self.generator.getrandbits(32) for _ in range(SIZE)]
+        self.clear()
+
+    def clear(self):
+        self.reads, self.writes, self.sent, self.beats = [], [], [], []
+
+    async def buffer(self, context):
+        dut = self.dut
+        ports = context.tick().sample(dut.read_enable, dut.read_address, dut.write_enable,
+                                      dut.write_address, dut.write_data)
+        async for _, _, reading, read_address, writing, write_address, data in ports:
+            context.set(dut.read_data, self.memory[read_address] if reading else 0x5A5A_A5A5)
+            if reading:
+                self.reads.append(read_address)
+            if writing:
+                self.writes.append((write_address, data))
+
+    async def source(self, context):
+        """A source never withdraws a beat: it keeps the AXI-stream rules itself."""
+        dut = self.dut
+        while True:
+            while self.generator.random() < self.pause:
+                await context.tick()
+            word = self.generator.getrandbits(32)
+            context.set(dut.in_valid, 1)
+            context.set(dut.in_data, word)
+            while not context.get(dut.in_ready):
+                await context.tick()
+            await context.tick()
+            self.sent.append(word)
+            context.set(dut.in_valid, 0)
+
+    async def sink(self, context):
+        dut = self.dut
+        offered = None
+        while True:
+            ready = self.generator.random() >= self.pause
+            context.set(dut.out_ready, ready)
+            beat = context.get(dut.out_data), context.get(dut.out_last)
+            valid = context.get(dut.out_valid)
+            assert offered is None or (valid and beat == offered), "a beat was withdrawn"
+            offered = beat if valid and not ready else None
+            if valid and ready:
+                self.beats.append(beat)
+            await context.tick()
+            if context.get(dut.abort):
+                offered = None
+
+    def run(self, testbench):
+        simulate(self.dut, testbench, self.buffer, self.source, self.sink)
+
+
+async def begin(context, dut, layer):
+    for i, word in enumerate(descriptor(layer)):
+        context.set(dut.descriptor[i], word)
+    context.set(dut.start, 1)
+    await context.tick()
+    context.set(dut.start, 0)
+
+
+async def finish(context, dut):
+    """Clocks from the start to `done`, counted from the clock after the start."""
+    clocks = 1
+    while not context.get(dut.done):
+        assert context.get(dut.busy)
+        await context.tick()
+        clocks += 1
+    assert not context.get(dut.busy) and not context.get(dut.in_ready)
+    assert not context.get(dut.out_valid)
+    return clocks
+
+
+def check(bench, layer):
+    addresses = [(layer.address + i) % SIZE for i in range(layer.count)]
+    if layer.load:
+        assert bench.writes == list(zip(addresses, bench.sent, strict=True))
+        assert bench.reads == [] and bench.beats == []
+    else:
+        assert bench.reads == addresses
+        assert bench.beats == [(bench.memory[address], i == layer.count - 1)
+                               for i, address in enumerate(addresses)]
+        assert bench.writes == [] and bench.sent == []
+
+
+@pytest.mark.parametrize("pause", [0, 0.3, 0.8])
+def test_transfers(pause):
+    dut = TransferUnit(PRESETS["tiny"])
+    bench = Bench(dut, 17, pause)
+    layers = [Transfer("layer", load, address, count)
+              for count in COUNTS for load in (True, False) for address in (0, 0xFFFE)]
+
+    async def testbench(context):
+        for layer in layers:
+            bench.clear()
+            await begin(context, dut, layer)
+            clocks = await finish(context, dut)
+            check(bench, layer)
+            if pause:
+                assert clocks >= transfer_clocks(layer)
+            else:
+                assert clocks == transfer_clocks(layer)
+
+    bench.run(testbench)
+
+
+def test_longest_count_begins():
+    """All 17 bits of the count are used: 65536 words are more than none."""
+    dut = TransferUnit(PRESETS["tiny"])
+    bench = Bench(dut, 1, 0)
+
+    async def testbench(context):
+        await begin(context, dut, Transfer("layer", False, 0, 1 << 16))
+        for _ in range(50):
+            await context.tick()
+            assert context.get(dut.busy) and not context.get(dut.out_last)
+        assert len(bench.beats) > 40
+
+    bench.run(testbench)
+
+
+def test_overheads_of_the_unit_are_those_of_the_cost_model():
+    assert (TransferUnit.LOAD_OVERHEAD, TransferUnit.STORE_OVERHEAD) == (LOAD_OVERHEAD,
+                                                                        STORE_OVERHEAD)
+
+
+@pytest.mark.parametrize("load", [True, False])
+@pytest.mark.parametrize("pause", [0, 0.5])
+def test_abort_and_start_while_busy(load, pause):
+    dut = TransferUnit(PRESETS["tiny"])
+    bench = Bench(dut, 23, pause)
+    layer = Transfer("layer", load, 100, 6)
+
+    async def testbench(context):
+        for clocks in range(transfer_clocks(layer) - 1):
+            await begin(context, dut, layer)
+            context.set(dut.start, 1)   # ignored, since busy
+            for _ in range(clocks):
+                await context.tick()
+            context.set(dut.start, 0)
+            context.set(dut.abort, 1)
+            await context.tick()
+            context.set(dut.abort, 0)
+            for _ in range(4):
+                for name in ("busy", "done", "in_ready", "out_valid", "read_enable",
+                             "write_enable"):
+                    assert not context.get(getattr(dut, name)), name
+                await context.tick()
+            bench.clear()
+            await begin(context, dut, layer)
+            taken = await finish(context, dut)
+            assert pause or taken == transfer_clocks(layer)
+            check(bench, layer)
+
+    bench.run(testbench)
