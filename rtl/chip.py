@@ -28,6 +28,8 @@ class ChipTop(Component):
     ----------
     chip
         Configuration.
+    tile_type
+        `rtl.tile.Tile`, or what stands for it.
 
     Members
     -------
@@ -45,8 +47,9 @@ class ChipTop(Component):
         For scoreboards; leave them open on silicon.
     """
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: Chip, tile_type: type[Component] = Tile) -> None:
         self.chip = chip
+        self._tile_type = tile_type
         axi = AxiLiteSignature(ADDRESS_BITS).flip().members
         super().__init__({
             "aclk": In(1), "aresetn": In(1), "irq": Out(1),
@@ -87,7 +90,7 @@ class ChipTop(Component):
         m.submodules.transfer = transfer = ResetInserter(clear)(TransferUnit(chip))
         tiles = []
         for i in range(chip.tiles):
-            tile = ResetInserter(clear)(Tile(chip))
+            tile = self._tile_type(chip)
             m.submodules[f"tile{i}"] = tile
             tiles.append(tile)
 
@@ -193,7 +196,7 @@ class ChipTop(Component):
         macro = getattr(self, f"macro{index}")
         trace = getattr(self, f"trace{index}")
         wires = [
-            tile.restart.eq(registers.start), tile.start.eq(scheduler.convolve),
+            tile.clear.eq(scheduler.clear), tile.restart.eq(registers.start), tile.start.eq(scheduler.convolve),
             tile.descriptor.eq(scheduler.descriptor),
             tile.timeout.eq(registers.comparator_timeout),
             *(tile.lengths[name].eq(getattr(registers, f"phase_{name}"))

@@ -1,8 +1,8 @@
 """A tile: the digital blocks that serve one analog macro."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, Signature
 
 from golden.chip import Chip, bits_for
 
@@ -14,7 +14,35 @@ from .feed import ProductFeed
 from .jobs import JobSource
 from .messages import PhaseLengths, macro_signature, trace_signature
 
-__all__ = ["Tile"]
+__all__ = ["Tile", "tile_signature"]
+
+
+#: Pins of the macro that the tile only passes on, under their own names.
+_PASSED = ("load_enable", "load_bank", "load_clear", "load_row", "load_codes",
+           "write_enable", "write_row", "write_group", "write_data")
+
+
+def tile_signature(chip: Chip) -> Signature:
+    """Members of a `Tile`."""
+    macro = macro_signature(chip)
+    groups = chip.accumulator.kernels // chip.accumulator.lanes
+    return Signature({
+        "clear": In(1), "restart": In(1), "start": In(1), "descriptor": In(DescriptorLayout),
+        "lengths": In(PhaseLengths), "timeout": In(16),
+        "chunk_begin": In(1), "chunk_loaded": In(1), "chunk_final": In(1), "bank_free": Out(1),
+        **{name: In(macro.members[name].shape) for name in _PASSED},
+        "coefficient_write": In(1),
+        "coefficient_index": In(bits_for(chip.memories.coefficient_words - 1)),
+        "coefficient_data": In(chip.accumulator.word_bits),
+        "correction_write": In(1), "correction_index": In(chip.converter.bits),
+        "correction_data": In(chip.converter.correction_bits),
+        "position_done": Out(1), "position_freed": In(1),
+        "drain_group": In(bits_for(groups - 1)),
+        "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
+        "drain_sum": Out(signed(chip.accumulator_bits)),
+        "macro": Out(macro), "trace": Out(trace_signature(chip)),
+        "product_started": Out(1), "converting": Out(1), "timed_out": Out(1),
+    })
 
 
 class Tile(Component):
@@ -27,6 +55,8 @@ class Tile(Component):
 
     Members
     -------
+    clear : in
+        Return to idle, with all switches open; the memories keep their words.
     restart, start : in
         Pulses: a program begins; a convolution begins.
     descriptor : in
@@ -55,38 +85,17 @@ class Tile(Component):
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
-        coefficient_address = bits_for(chip.memories.coefficient_words - 1)
-        macro = macro_signature(chip)
-        groups = chip.accumulator.kernels // chip.accumulator.lanes
-        passed = ("load_enable", "load_bank", "load_clear", "load_row", "load_codes",
-                  "write_enable", "write_row", "write_group", "write_data")
-        super().__init__({
-            "restart": In(1), "start": In(1), "descriptor": In(DescriptorLayout),
-            "lengths": In(PhaseLengths), "timeout": In(16),
-            "chunk_begin": In(1), "chunk_loaded": In(1), "chunk_final": In(1),
-            "bank_free": Out(1),
-            **{name: In(macro.members[name].shape) for name in passed},
-            "coefficient_write": In(1), "coefficient_index": In(coefficient_address),
-            "coefficient_data": In(chip.accumulator.word_bits),
-            "correction_write": In(1), "correction_index": In(chip.converter.bits),
-            "correction_data": In(chip.converter.correction_bits),
-            "position_done": Out(1), "position_freed": In(1),
-            "drain_group": In(bits_for(groups - 1)),
-            "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
-            "drain_sum": Out(signed(chip.accumulator_bits)),
-            "macro": Out(macro), "trace": Out(trace_signature(chip)),
-            "product_started": Out(1), "converting": Out(1), "timed_out": Out(1),
-        })
-        self._passed = passed
+        super().__init__(tile_signature(chip))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         chip, macro = self.chip, self.macro
-        m.submodules.feed = feed = ProductFeed(chip)
-        m.submodules.jobs = jobs = JobSource(chip)
-        m.submodules.controller = controller = ChargeController(chip)
-        m.submodules.converter = converter = Converter(chip)
-        m.submodules.accumulator = accumulator = BasisAccumulator(chip)
+        clearable = ResetInserter(self.clear)
+        m.submodules.feed = feed = clearable(ProductFeed(chip))
+        m.submodules.jobs = jobs = clearable(JobSource(chip))
+        m.submodules.controller = controller = clearable(ChargeController(chip))
+        m.submodules.converter = converter = clearable(Converter(chip))
+        m.submodules.accumulator = accumulator = clearable(BasisAccumulator(chip))
         m.submodules.coefficients = coefficients = Memory(
             shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
         read, write = coefficients.read_port(), coefficients.write_port()
@@ -144,7 +153,7 @@ class Tile(Component):
             accumulator.drain_clear.eq(self.drain_clear),
             self.drain_sum.eq(accumulator.drain_sum),
 
-            *(getattr(macro, name).eq(getattr(self, name)) for name in self._passed),
+            *(getattr(macro, name).eq(getattr(self, name)) for name in _PASSED),
             *(getattr(macro, name).eq(getattr(controller, name)) for name in (
                 "bank", "row_enable", "reset", "drive", "share", "hold", "clear", "add", "side",
                 "select", "negate", "convert_side", "conversion")),
