@@ -195,7 +195,8 @@ class _Run:
 
     def _channels(self, reads: NDArray[np.int64]) -> NDArray[np.int64]:
         """Channels of the words that ``reads`` [..., words] names: int64 [batch, ..., channels]."""
-        return self.memory[:, reads].view(np.int8).astype(np.int64)
+        # Unlike indexing, `take` gives a contiguous array, whose words can be viewed as bytes.
+        return np.take(self.memory, reads, axis=1).view(np.int8).astype(np.int64)
 
     def _elementwise(self, layer: Elementwise) -> None:
         reads = elementwise_reads(layer)
