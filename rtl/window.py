@@ -153,7 +153,7 @@ class WindowGenerator(Component):
         with m.If(nest.load):
             m.d.sync += walking.eq(1)
         with m.If(starting):
-            m.d.sync += [self.busy.eq(1), final.eq(0)]
+            m.d.sync += self.busy.eq(1)
         with m.Elif(self.valid & self.ready & final):
             m.d.sync += self.busy.eq(0)
         return ResetInserter(self.abort)(m)
