@@ -1,0 +1,1 @@
+"""Simulation: the RTL around golden's analog macro, on cocotb and on Verilated C++."""

@@ -1,0 +1,217 @@
+"""Word for word: what the RTL did with an image against golden's trace of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.program import Convolution, Program, Transfer
+from golden.trace import ConversionTrace, LayerTrace
+
+from .record import RtlImage
+
+__all__ = ["Comparison", "Mismatch", "compare_image"]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first word of a kind that differs; what does not apply to its kind is None."""
+
+    kind: str
+    layer: str
+    expected: object
+    got: object
+    tile: int | None = None
+    position: int | None = None
+    kernel: int | None = None
+
+    def __str__(self) -> str:
+        where = [f"layer {self.layer!r}"]
+        where += [f"{name} {value}" for name, value in (
+            ("position", self.position), ("kernel or column", self.kernel), ("tile", self.tile))
+            if value is not None]
+        return f"{self.kind} at {', '.join(where)}: expected {self.expected}, got {self.got}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``compared``: words compared, by kind; ``mismatches``: the first of each kind that has one.
+
+    Kinds: code, compensated code, early stop, sum, output, buffer word, stored word, layer
+    cycles, counter.
+    """
+
+    compared: Mapping[str, int]
+    mismatches: tuple[Mismatch, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether anything was compared and nothing differs."""
+        return not self.mismatches and sum(self.compared.values()) > 0
+
+    @classmethod
+    def add(cls, parts: Sequence["Comparison"]) -> "Comparison":
+        """Several images' comparisons in one."""
+        compared: dict[str, int] = {}
+        for part in parts:
+            for kind, count in part.compared.items():
+                compared[kind] = compared.get(kind, 0) + count
+        return cls(compared, tuple(m for part in parts for m in part.mismatches))
+
+    def check(self) -> None:
+        """AssertionError that lists the first mismatches, or says that nothing was compared."""
+        if self.mismatches:
+            raise AssertionError("\n".join(str(m) for m in self.mismatches[:8]))
+        if not self.equal:
+            raise AssertionError("nothing was compared")
+
+
+class _Comparer:
+    """Collects counts, and the first mismatch of each kind."""
+
+    def __init__(self) -> None:
+        self.compared: dict[str, int] = {}
+        self.mismatches: list[Mismatch] = []
+
+    def words(self, kind: str, expected: NDArray, got: NDArray, **where: object) -> None:
+        """Compare two equally long arrays; ``where`` gives a mismatch's place, per element."""
+        self.compared[kind] = self.compared.get(kind, 0) + len(expected)
+        differs = np.flatnonzero(expected != got)
+        if differs.size and not any(m.kind == kind for m in self.mismatches):
+            i = differs[0]
+            place = {name: value[i] if isinstance(value, np.ndarray) else value
+                     for name, value in where.items()}
+            place = {name: int(value) if isinstance(value, np.integer) else value
+                     for name, value in place.items()}
+            self.mismatches.append(Mismatch(kind, expected=expected[i].item(),
+                                            got=got[i].item(), **place))
+
+    def lengths(self, kind: str, layer: str, expected: int, got: int,
+                tile: int | None = None) -> bool:
+        """Whether there are as many words as there should be."""
+        if expected != got:
+            self.mismatches.append(Mismatch(f"number of {kind}s", layer, expected, got, tile))
+        return expected == got
+
+
+def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rtl: RtlImage,
+                  cycles: Sequence[int] | None = None) -> Comparison:
+    """Compare one image of the RTL with golden's.
+
+    Parameters
+    ----------
+    program
+        The program that both ran.
+    traces
+        Golden's trace of a batch (golden.execute).
+    index
+        Which image of the batch.
+    rtl
+        What the RTL did with it.
+    cycles
+        Expected clocks of each descriptor, if they are to be compared.
+    """
+    comparer = _Comparer()
+    for tile in range(program.chip.tiles):
+        _compare_codes(comparer, program, traces, index, rtl.codes[tile], tile)
+    _compare_sums(comparer, traces, index, rtl.sums)
+    _compare_words(comparer, program, traces, index, rtl)
+    _compare_counters(comparer, traces, index, rtl)
+    names = [layer.name for layer in program.layers] + ["END"]
+    if comparer.lengths("layer", "END", len(names), len(rtl.layers)):
+        for i, name in enumerate(names):
+            comparer.words("layer index", np.array([i]), rtl.layers["index"][i:i + 1], layer=name)
+        for i, clocks in enumerate(cycles or ()):
+            comparer.words("layer cycles", np.array([clocks]),
+                           rtl.layers["cycles"][i:i + 1].astype(np.int64), layer=names[i])
+    return Comparison(comparer.compared, tuple(comparer.mismatches))
+
+
+def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrace]]:
+    return [(t.name, t.conversions) for t in traces if t.conversions is not None]
+
+
+def _compare_codes(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
+                   index: int, got: NDArray, tile: int) -> None:
+    start = 0
+    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
+    for layer, (name, trace) in zip(layers, _conversions(traces), strict=True):
+        here = np.flatnonzero(trace.tile == tile)
+        mine = got[start:start + len(here)]
+        start += len(here)
+        if not comparer.lengths("code", name, len(here), len(mine), tile):
+            return
+        product = trace.product[here]
+        position = (product - trace.product[0]) // (layer.chunks * layer.row_groups)
+        where = {"layer": name, "tile": tile, "position": position, "kernel": trace.index[here]}
+        comparer.words("product number", product, mine["product"].astype(np.int64), **where)
+        comparer.words("void entry", trace.void[here], mine["void"].astype(bool), **where)
+        real = ~trace.void[here]
+        here, mine = here[real], mine[real]
+        where = {"layer": name, "tile": tile, "position": position[real],
+                 "kernel": trace.index[here]}
+        for kind, expected, field in (
+                ("conversion number", trace.conversion, "conversion"),
+                ("kernel or column", trace.index, "index"), ("plane", trace.plane, "plane"),
+                ("code", trace.code[index], "code"),
+                ("compensated code", trace.compensated[index], "compensated"),
+                ("early stop", trace.stopped[index].astype(np.uint8), "stopped")):
+            comparer.words(kind, expected[here], mine[field], **where)
+    comparer.lengths("code", "END", start, len(got), tile)
+
+
+def _compare_sums(comparer: _Comparer, traces: Sequence[LayerTrace], index: int,
+                  got: NDArray) -> None:
+    start = 0
+    for trace in traces:
+        if trace.sums is None or trace.outputs is None:
+            continue
+        sums, outputs = trace.sums[index], trace.outputs[index]
+        mine = got[start:start + sums.size]
+        start += sums.size
+        if not comparer.lengths("sum", trace.name, sums.size, len(mine)):
+            return
+        position, kernel = np.divmod(np.arange(sums.size), sums.shape[1])
+        where = {"layer": trace.name, "position": position, "kernel": kernel}
+        for kind, expected, field in (
+                ("position", position, "position"), ("kernel", kernel, "kernel"),
+                ("sum", sums.reshape(-1), "value"), ("output", outputs.reshape(-1), "output")):
+            comparer.words(kind, expected, mine[field], **where)
+    comparer.lengths("sum", "END", start, len(got))
+
+
+def _compare_words(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
+                   index: int, rtl: RtlImage) -> None:
+    written, stored = 0, 0
+    for layer, trace in zip(program.layers, traces, strict=True):
+        count = len(trace.address)
+        where = {"layer": trace.name, "position": np.arange(count)}
+        if isinstance(layer, Transfer) and not layer.load:
+            mine = rtl.stored[stored:stored + count]
+            stored += count
+            if not comparer.lengths("stored word", trace.name, count, len(mine)):
+                return
+            comparer.words("stored word", trace.data[index], mine, **where)
+            continue
+        words = rtl.words[written:written + count]
+        written += count
+        if not comparer.lengths("buffer word", trace.name, count, len(words)):
+            return
+        comparer.words("buffer address", trace.address, words["address"], **where)
+        comparer.words("buffer word", trace.data[index], words["data"], **where)
+    comparer.lengths("buffer word", "END", written, len(rtl.words))
+    comparer.lengths("stored word", "END", stored, len(rtl.stored))
+
+
+def _compare_counters(comparer: _Comparer, traces: Sequence[LayerTrace], index: int,
+                      rtl: RtlImage) -> None:
+    conversions = [trace for _, trace in _conversions(traces)]
+    expected = {
+        "conversions": sum(int((~trace.void).sum()) for trace in conversions),
+        "early_stops": sum(int(trace.stopped[index].sum()) for trace in conversions),
+        "products": sum(int(trace.product[-1] - trace.product[0]) + 1 for trace in conversions),
+    }
+    for name, value in expected.items():
+        comparer.words("counter", np.array([value]), np.array([rtl.counters[name]]),
+                       layer=f"counter {name}")

@@ -1,0 +1,42 @@
+// Addressed normal deviates, bit for bit those of golden.draws (hash and table are described there).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+namespace crossloom {
+
+inline uint64_t address_hash(uint64_t seed, std::initializer_list<uint64_t> words) {
+    uint64_t state = seed;
+    for (uint64_t word : words) {
+        uint64_t mixed = (state ^ word) + 0x9E3779B97F4A7C15u;
+        mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
+        state = mixed ^ (mixed >> 31);
+    }
+    return state;
+}
+
+// The normal table comes from golden, so that no quantile function is computed twice.
+class Draws {
+public:
+    static constexpr int TABLE_BITS = 16;
+
+    Draws(uint64_t seed, const double* table) : seed_(seed), table_(table, table + (1 << TABLE_BITS)) {}
+
+    // rint(deviate * sigma), the way golden.macro rounds noise to the grid. Compiled without
+    // contraction to a fused multiply-add, which would round differently.
+    double noise(double sigma, std::initializer_list<uint64_t> address) const {
+        const uint64_t hash = address_hash(seed_, address);
+        const double deviate = table_[hash >> 48] + table_[(hash >> 32) & 0xFFFF];
+        return std::rint(deviate * sigma);
+    }
+
+private:
+    uint64_t seed_;
+    std::vector<double> table_;
+};
+
+}  // namespace crossloom

@@ -1,0 +1,342 @@
+// The Verilated chip with a host on its buses and a macro on the pins of every tile.
+//
+// In a clock: inputs are set and settle while aclk is low; handshakes and traces are sampled; aclk
+// rises; the macros read their pins, and their comparators answer before the next rising edge.
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "Vchip.h"
+#include "macro.h"
+#include "ports.h"
+#include "trace.h"
+#if VM_TRACE
+#include "verilated_vcd_c.h"
+#endif
+
+namespace crossloom {
+
+class Harness {
+public:
+    explicit Harness(const MacroSettings& settings) : top_(&context_) {
+        for (int tile = 0; tile < TILES; tile++) macros_.emplace_back(tile, settings);
+        decide(std::make_integer_sequence<int, TILES>());
+        top_.m_axis_tready = 1;
+        top_.s_axi_bready = 1;
+        top_.s_axi_rready = 1;
+    }
+
+    ~Harness() {
+        top_.final();
+#if VM_TRACE
+        if (waves_) waves_->close();
+#endif
+    }
+
+    void open_waves(const std::string& path) {
+#if VM_TRACE
+        context_.traceEverOn(true);
+        waves_ = std::make_unique<VerilatedVcdC>();
+        top_.trace(waves_.get(), 99);
+        waves_->open(path.c_str());
+        if (!waves_->isOpen()) throw std::runtime_error("cannot write waves to " + path);
+#else
+        throw std::runtime_error("built without waves, asked for " + path);
+#endif
+    }
+
+    void reset() {
+        top_.aresetn = 0;
+        for (int i = 0; i < 4; i++) clock();
+        top_.aresetn = 1;
+        clock();
+    }
+
+    void write(uint32_t address, uint32_t data) {
+        top_.s_axi_awaddr = address;
+        top_.s_axi_wdata = data;
+        top_.s_axi_wstrb = 0xF;
+        top_.s_axi_awvalid = top_.s_axi_wvalid = 1;
+        write_done_ = false;
+        for (int i = 0; !write_done_; i++) {
+            if (i == BUS_LIMIT) bus_error("write to", address, "is not answered");
+            clock();
+        }
+        if (response_) bus_error("write to", address, "answered " + std::to_string(response_));
+    }
+
+    uint32_t read(uint32_t address) {
+        top_.s_axi_araddr = address;
+        top_.s_axi_arvalid = 1;
+        read_done_ = false;
+        for (int i = 0; !read_done_; i++) {
+            if (i == BUS_LIMIT) bus_error("read of", address, "is not answered");
+            clock();
+        }
+        if (response_) bus_error("read of", address, "answered " + std::to_string(response_));
+        return read_data_;
+    }
+
+    // The next image: its words wait at the stream, the macros take its index for their draws.
+    void begin(uint64_t image, const uint32_t* words, size_t count, size_t expected) {
+        for (auto& codes : codes_) codes.clear();
+        sums_.clear();
+        words_.clear();
+        layers_.clear();
+        outputs_.clear();
+        expected_ = expected;
+        input_.assign(words, words + count);
+        sent_ = 0;
+        offer();
+        for (Macro& macro : macros_) macro.start_image(image);
+        last_event_ = clock_;
+    }
+
+    // Up to `clocks` clocks; true once the chip raises its interrupt.
+    bool run(uint64_t clocks) {
+        for (uint64_t i = 0; i < clocks && !top_.irq; i++) {
+            clock();
+            if (clock_ - last_event_ > QUIET_LIMIT)
+                throw std::runtime_error("watchdog: for " + std::to_string(QUIET_LIMIT)
+                                         + " clocks no code, sum or word has come; "
+                                         + std::to_string(layers_.size()) + " layers have ended");
+        }
+        return top_.irq;
+    }
+
+    void finish() const {
+        if (sent_ != input_.size())
+            throw std::runtime_error("the program ended with " + std::to_string(sent_) + " of "
+                                     + std::to_string(input_.size()) + " input words taken");
+        if (outputs_.size() != expected_)
+            throw std::runtime_error("the program ended with " + std::to_string(outputs_.size())
+                                     + " of " + std::to_string(expected_) + " output words sent");
+    }
+
+    uint64_t clocks() const { return clock_; }
+
+    std::pair<const void*, size_t> records(int kind) const {
+        if (kind < TILES) return view(codes_[kind]);
+        switch (kind - TILES) {
+            case 0: return view(sums_);
+            case 1: return view(words_);
+            case 2: return view(layers_);
+            case 3: return view(outputs_);
+            default: throw std::runtime_error("no such trace");
+        }
+    }
+
+private:
+    // A register access takes three clocks; this many without an answer is a hang.
+    static constexpr int BUS_LIMIT = 1000;
+    // The longest silence of a working chip: a product's phases, 63 clocks each, a chunk's load.
+    static constexpr uint64_t QUIET_LIMIT = 50000;
+
+    template <typename T> static std::pair<const void*, size_t> view(const std::vector<T>& items) {
+        return {items.data(), items.size()};
+    }
+
+    [[noreturn]] static void bus_error(const char* what, uint32_t address, const std::string& how) {
+        char text[16];
+        snprintf(text, sizeof text, "0x%06x", address);
+        throw std::runtime_error(std::string("AXI4-Lite ") + what + " " + text + " " + how);
+    }
+
+    template <int... TILE> void decide(std::integer_sequence<int, TILE...>) {
+        (answer<TILE>(top_, false, true), ...);
+    }
+
+    template <int TILE> void tile_clock() {
+        Pins pins;
+        read_pins<TILE>(top_, pins);
+        const bool comparator = macros_[TILE].clock(pins, clock_);
+        // The answer means nothing outside a conversion: give the chip noise then.
+        noise_ = noise_ * 6364136223846793005u + 1442695040888963407u;
+        answer<TILE>(top_, pins.convert ? comparator : bool(noise_ >> 63), true);
+    }
+
+    template <int TILE> void tile_trace() {
+        Code code{};
+        if (!read_trace<TILE>(top_, code)) return;
+        codes_[TILE].push_back(code);
+        last_event_ = clock_;
+    }
+
+    template <int... TILE> void tiles_clock(std::integer_sequence<int, TILE...>) {
+        (tile_clock<TILE>(), ...);
+    }
+
+    template <int... TILE> void tiles_trace(std::integer_sequence<int, TILE...>) {
+        (tile_trace<TILE>(), ...);
+    }
+
+    void offer() {
+        top_.s_axis_tvalid = sent_ < input_.size();
+        top_.s_axis_tdata = top_.s_axis_tvalid ? input_[sent_] : 0;
+        top_.s_axis_tlast = sent_ + 1 == input_.size();
+    }
+
+    void take_output() {
+        outputs_.push_back(top_.m_axis_tdata);
+        last_event_ = clock_;
+        if (bool(top_.m_axis_tlast) != (outputs_.size() == expected_))
+            throw std::runtime_error("m_axis_tlast is " + std::to_string(top_.m_axis_tlast)
+                                     + " on output word " + std::to_string(outputs_.size()) + " of "
+                                     + std::to_string(expected_));
+    }
+
+    void clock() {
+        top_.aclk = 0;
+        top_.eval();
+        dump(2 * clock_ + 1);
+
+        const bool address_taken = top_.s_axi_awvalid && top_.s_axi_awready;
+        const bool data_taken = top_.s_axi_wvalid && top_.s_axi_wready;
+        const bool read_taken = top_.s_axi_arvalid && top_.s_axi_arready;
+        const bool input_taken = top_.s_axis_tvalid && top_.s_axis_tready;
+        if (top_.s_axi_bvalid) {
+            write_done_ = true;
+            response_ = top_.s_axi_bresp;
+        }
+        if (top_.s_axi_rvalid) {
+            read_done_ = true;
+            read_data_ = top_.s_axi_rdata;
+            response_ = top_.s_axi_rresp;
+        }
+        if (top_.aresetn) {
+            if (top_.m_axis_tvalid) take_output();
+            tiles_trace(std::make_integer_sequence<int, TILES>());
+            if (sum_valid(top_)) {
+                sums_.emplace_back();
+                read_sum(top_, sums_.back());
+                last_event_ = clock_;
+            }
+            if (word_valid(top_)) {
+                words_.push_back(read_word(top_));
+                last_event_ = clock_;
+            }
+            if (layer_done(top_)) layers_.push_back(read_layer(top_));
+        }
+
+        top_.aclk = 1;
+        top_.eval();
+        clock_++;
+        dump(2 * clock_);
+
+        if (address_taken) top_.s_axi_awvalid = 0;
+        if (data_taken) top_.s_axi_wvalid = 0;
+        if (read_taken) top_.s_axi_arvalid = 0;
+        if (input_taken) {
+            last_event_ = clock_;
+            sent_++;
+            offer();
+        }
+        if (top_.aresetn) tiles_clock(std::make_integer_sequence<int, TILES>());
+    }
+
+    void dump([[maybe_unused]] uint64_t time) {
+#if VM_TRACE
+        if (waves_) waves_->dump(time);
+#endif
+    }
+
+    VerilatedContext context_;
+    Vchip top_;
+    std::vector<Macro> macros_;
+#if VM_TRACE
+    std::unique_ptr<VerilatedVcdC> waves_;
+#endif
+    uint64_t clock_ = 0, last_event_ = 0, noise_ = 1;
+    std::vector<uint32_t> input_;
+    size_t sent_ = 0, expected_ = 0;
+    bool write_done_ = false, read_done_ = false;
+    uint32_t response_ = 0, read_data_ = 0;
+    std::vector<Code> codes_[TILES];
+    std::vector<Sum> sums_;
+    std::vector<Word> words_;
+    std::vector<Layer> layers_;
+    std::vector<uint32_t> outputs_;
+};
+
+// A harness and the text of its last error: exceptions do not cross into Python.
+struct Handle {
+    std::unique_ptr<Harness> harness;
+    std::string error;
+
+    template <typename F> int guard(F action) {
+        try {
+            return action();
+        } catch (const std::exception& exception) {
+            error = exception.what();
+            return -1;
+        }
+    }
+};
+
+}  // namespace crossloom
+
+using crossloom::Handle;
+
+extern "C" {
+
+Handle* harness_open(const crossloom::MacroSettings* settings) {
+    Handle* handle = new Handle;
+    handle->guard([&] {
+        handle->harness = std::make_unique<crossloom::Harness>(*settings);
+        return 0;
+    });
+    return handle;
+}
+
+void harness_close(Handle* handle) { delete handle; }
+
+const char* harness_error(Handle* handle) { return handle->error.c_str(); }
+
+int harness_waves(Handle* handle, const char* path) {
+    return handle->guard([&] { handle->harness->open_waves(path); return 0; });
+}
+
+int harness_reset(Handle* handle) {
+    return handle->guard([&] { handle->harness->reset(); return 0; });
+}
+
+int harness_write(Handle* handle, const uint32_t* addresses, const uint32_t* data, size_t count) {
+    return handle->guard([&] {
+        for (size_t i = 0; i < count; i++) handle->harness->write(addresses[i], data[i]);
+        return 0;
+    });
+}
+
+int harness_read(Handle* handle, uint32_t address, uint32_t* data) {
+    return handle->guard([&] { *data = handle->harness->read(address); return 0; });
+}
+
+int harness_begin(Handle* handle, uint64_t image, const uint32_t* words, size_t count,
+                  size_t expected) {
+    return handle->guard([&] { handle->harness->begin(image, words, count, expected); return 0; });
+}
+
+// 1 when the interrupt is raised, 0 when `clocks` have passed, -1 on an error.
+int harness_run(Handle* handle, uint64_t clocks) {
+    return handle->guard([&] { return int(handle->harness->run(clocks)); });
+}
+
+int harness_finish(Handle* handle) {
+    return handle->guard([&] { handle->harness->finish(); return 0; });
+}
+
+uint64_t harness_clocks(Handle* handle) { return handle->harness->clocks(); }
+
+int harness_records(Handle* handle, int kind, const void** data, size_t* count) {
+    return handle->guard([&] {
+        const auto view = handle->harness->records(kind);
+        *data = view.first;
+        *count = view.second;
+        return 0;
+    });
+}
+
+}

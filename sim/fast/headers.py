@@ -1,0 +1,95 @@
+"""C++ headers that a chip's configuration implies: constants, and access to the macros' pins."""
+
+from amaranth.hdl import Shape, ShapeCastable, ShapeLike
+from amaranth.lib.wiring import Flow
+
+from golden.chip import Chip
+from golden.draws import Kind
+from rtl.messages import macro_signature, trace_signature
+
+__all__ = ["WIDE_PINS", "constants_header", "ports_header", "words"]
+
+#: Pins with a bit per column or row granule, which may be wider than 64 bits.
+WIDE_PINS = ("row_enable", "select", "negate")
+
+
+def words(bits: int) -> int:
+    """64-bit words that hold ``bits`` bits."""
+    return -(-bits // 64)
+
+
+def _width(shape: ShapeLike) -> Shape:
+    assert not isinstance(shape, ShapeCastable)
+    return Shape.cast(shape)
+
+
+def constants_header(chip: Chip) -> str:
+    """Sizes of ``chip`` and the kinds of draws, for sim/fast/macro.h."""
+    array = chip.array
+    values = {
+        "TILES": chip.tiles, "ROWS": array.rows, "COLUMNS": array.columns,
+        "ROW_GRANULE": array.row_granule, "CODE_BITS": chip.converter.bits,
+        "GRANULE_WORDS": words(array.granules), "COLUMN_WORDS": words(array.columns),
+    }
+    lines = [f"constexpr int {name} = {value};" for name, value in values.items()]
+    lines.append(f"constexpr bool POLARITY = {str(array.polarity).lower()};")
+    lines += [f"constexpr unsigned long long {kind.name}_KIND = {int(kind)};"
+              for kind in (Kind.HOLD, Kind.CONVERSION)]
+    return "\n".join(["#pragma once", "namespace crossloom {", *lines, "}", ""])
+
+
+def _member(port: str) -> str:
+    # Verilator writes a double underscore in a port's name as "___05F" (its escape for "_").
+    return f"top.{port.replace('__', '___05F')}"
+
+
+def ports_header(chip: Chip) -> str:
+    """Functions that copy a tile's pins and trace port out of the Verilated model."""
+    lines = ["#pragma once", '#include "Vchip.h"', '#include "macro.h"', '#include "trace.h"',
+             "namespace crossloom {"]
+    pins = macro_signature(chip).members
+    lines.append("template <int TILE> void read_pins(const Vchip& top, Pins& pins);")
+    lines.append("template <int TILE> void answer(Vchip& top, bool comparator, bool decided);")
+    lines.append("template <int TILE> bool read_trace(const Vchip& top, Code& code);")
+    for tile in range(chip.tiles):
+        lines.append(f"template <> inline void read_pins<{tile}>(const Vchip& top, Pins& pins) {{")
+        for name, member in pins.items():
+            if member.flow is Flow.In:
+                continue
+            source, shape = _member(f"macro{tile}__{name}"), _width(member.shape)
+            if name in WIDE_PINS:
+                lines.append(f"    copy_bits(pins.{name}, {source});")
+            else:
+                lines.append(f"    pins.{name} = {_value(source, shape)};")
+        lines += [
+            "}",
+            f"template <> inline void answer<{tile}>(Vchip& top, bool comparator, bool decided) {{",
+            f"    {_member(f'macro{tile}__comparator')} = comparator;",
+            f"    {_member(f'macro{tile}__decided')} = decided;", "}",
+            f"template <> inline bool read_trace<{tile}>(const Vchip& top, Code& code) {{",
+            f"    if (!{_member(f'trace{tile}__valid')}) return false;"]
+        for name, member in trace_signature(chip).members.items():
+            if name != "valid":
+                source = _member(f"trace{tile}__{name}")
+                name = {"void": "is_void"}.get(name, name)
+                lines.append(f"    code.{name} = {_value(source, _width(member.shape))};")
+        lines += ["    return true;", "}"]
+    lines += [
+        "inline void read_sum(const Vchip& top, Sum& sum) {",
+        f"    sum.position = {_member('trace_sum__position')};",
+        f"    sum.kernel = {_member('trace_sum__kernel')};",
+        f"    sum.value = sign_extend({_member('trace_sum__value')}, {chip.sum_bits});",
+        f"    sum.output = sign_extend({_member('trace_sum__output')}, 8);", "}",
+        f"inline bool sum_valid(const Vchip& top) {{ return {_member('trace_sum__valid')}; }}",
+        f"inline bool word_valid(const Vchip& top) {{ return {_member('trace_word__valid')}; }}",
+        "inline Word read_word(const Vchip& top) {",
+        f"    return {{{_member('trace_word__address')}, {_member('trace_word__data')}}};", "}",
+        f"inline bool layer_done(const Vchip& top) {{ return {_member('trace_layer__done')}; }}",
+        "inline Layer read_layer(const Vchip& top) {",
+        f"    return {{{_member('trace_layer__index')}, {_member('trace_layer__cycles')}}};", "}",
+        "}", ""]
+    return "\n".join(lines)
+
+
+def _value(source: str, shape: Shape) -> str:
+    return f"sign_extend({source}, {shape.width})" if shape.signed else source

@@ -1,0 +1,214 @@
+"""The Verilated chip as a shared library: how it is built and called."""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+import ctypes
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.chip import Chip, Phases
+from golden.draws import table
+from golden.macro import Macro
+from golden.program import Program
+from rtl.verilog import TOP_NAME, chip_verilog
+from sim.products import layer_thresholds, product_ranges, total_products
+from sim.record import CODE, LAYER, SUM, WORD
+from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
+
+from .headers import constants_header, ports_header
+
+__all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness"]
+
+_SOURCES = ("harness.cpp", "macro.h", "draws.h", "trace.h")
+#: Noise is one product rounded to an integer: a fused multiply-add would round differently.
+COMPILE_FLAGS = ("-O2", "-std=c++20", "-fPIC", "-ffp-contract=off")
+
+
+class HarnessError(RuntimeError):
+    """The chip broke a rule of the macro's pins, or did not do what its host expects."""
+
+
+@cache
+def _chip_text(chip: Chip) -> str:
+    return chip_verilog(chip)
+
+
+def build_harness(chip: Chip, waves: bool = False) -> Path:
+    """The shared library for ``chip``, built once and then taken from the cache."""
+    verilator = find_verilator()
+    here = Path(__file__).parent
+    files = {name: (here / name).read_text() for name in _SOURCES}
+    files |= {"chip.v": _chip_text(chip),
+              "constants.h": constants_header(chip), "ports.h": ports_header(chip)}
+    command = [verilator, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
+               "--x-initial", "fast", "--noassert", "-Wno-fatal", "--top-module", TOP_NAME,
+               "--prefix", "Vchip", "--Mdir", "objects", "-o", "harness.so",
+               "-CFLAGS", " ".join(["-I..", *COMPILE_FLAGS]), "-LDFLAGS", "-shared",
+               "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0"]
+    if waves:
+        command.append("--trace-vcd")
+    command += ["chip.v", "harness.cpp"]
+
+    def build(directory: Path) -> None:
+        run_tool(command, directory)
+        (directory / "objects" / "harness.so").rename(directory / "harness.so")
+
+    kind = f"fast-{chip.name}{'-waves' if waves else ''}"
+    return cached_build(kind, files, [*command, tool_version("verilator")], build) / "harness.so"
+
+
+class _LayerRange(ctypes.Structure):
+    _fields_ = [("first", ctypes.c_uint64), ("resolution", ctypes.c_uint32),
+                ("reference", ctypes.c_uint32)]
+
+
+class _Settings(ctypes.Structure):
+    _fields_ = [
+        ("effective", ctypes.c_void_p), ("weights", ctypes.c_void_p),
+        ("thresholds", ctypes.c_void_p), ("layers", ctypes.POINTER(_LayerRange)),
+        ("layer_count", ctypes.c_uint64), ("products", ctypes.c_uint64),
+        ("table", ctypes.c_void_p), ("seed", ctypes.c_uint64),
+        ("hold_sigma", ctypes.c_double), ("conversion_sigma", ctypes.c_double),
+        ("lengths", ctypes.c_uint32 * 7)]
+
+
+class MacroSettings:
+    """`MacroSettings` of sim/fast/macro.h, with the arrays that it points to."""
+
+    def __init__(self, program: Program, macro: Macro, seed: int, phases: Phases) -> None:
+        ranges = product_ranges(program)
+        layers = (_LayerRange * len(ranges))(*(
+            (each.first, each.resolution, each.reference) for each in ranges))
+        self._arrays = [np.ascontiguousarray(array) for array in (
+            macro.effective.transpose(0, 2, 1), program.weights, layer_thresholds(ranges, macro),
+            table())]
+        effective, weights, thresholds, normals = (a.ctypes.data for a in self._arrays)
+        lengths = (phases.reset, phases.drive, phases.share, phases.hold, phases.clear,
+                   phases.add, phases.gap)
+        self.structure = _Settings(
+            effective, weights, thresholds, layers, len(ranges), total_products(ranges), normals,
+            seed, macro.hold_sigma, macro.conversion_sigma, (ctypes.c_uint32 * 7)(*lengths))
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(os.fspath(path))
+    handle, number = ctypes.c_void_p, ctypes.c_uint64
+    signatures: dict[str, tuple[list[type], type | None]] = {
+        "open": ([ctypes.c_void_p], handle),
+        "close": ([handle], None),
+        "error": ([handle], ctypes.c_char_p),
+        "waves": ([handle, ctypes.c_char_p], ctypes.c_int),
+        "reset": ([handle], ctypes.c_int),
+        "write": ([handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int),
+        "read": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
+        "begin": ([handle, number, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t],
+                  ctypes.c_int),
+        "run": ([handle, number], ctypes.c_int),
+        "finish": ([handle], ctypes.c_int),
+        "clocks": ([handle], number),
+        "records": ([handle, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p], ctypes.c_int),
+    }
+    for name, (arguments, result) in signatures.items():
+        function = getattr(library, f"harness_{name}")
+        function.argtypes, function.restype = arguments, result
+    return library
+
+
+class Harness:
+    """A Verilated chip with its host and macros. A context manager: closes the waves file.
+
+    Every method raises HarnessError, naming tile, clock, pin and rule, where the chip breaks a
+    rule of the macro's pins, and where the bus does not answer as it must.
+    """
+
+    def __init__(self, library: Path, settings: MacroSettings, tiles: int,
+                 waves: Path | None = None) -> None:
+        self._library = _load(library)
+        self._tiles = tiles
+        self._handle = self._library.harness_open(ctypes.byref(settings.structure))
+        try:
+            if waves is not None:
+                self._check(self._library.harness_waves(self._handle, os.fsencode(waves)))
+            self._check(self._library.harness_reset(self._handle))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Harness":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the simulation."""
+        if self._handle is not None:
+            self._library.harness_close(self._handle)
+            self._handle = None
+
+    def _check(self, status: int) -> int:
+        if status < 0:
+            raise HarnessError(self._library.harness_error(self._handle).decode())
+        return status
+
+    def write(self, writes: Iterable[tuple[int, int]] | NDArray[np.uint32]) -> None:
+        """AXI4-Lite writes, [writes, (byte address, data)], one after the other."""
+        table_ = np.asarray(writes, np.uint32).reshape(-1, 2)
+        address, data = np.ascontiguousarray(table_[:, 0]), np.ascontiguousarray(table_[:, 1])
+        self._check(self._library.harness_write(
+            self._handle, address.ctypes.data, data.ctypes.data, len(address)))
+
+    def read(self, address: int) -> int:
+        """AXI4-Lite read."""
+        data = ctypes.c_uint32()
+        self._check(self._library.harness_read(self._handle, address, ctypes.byref(data)))
+        return data.value
+
+    def begin(self, image: int, words: NDArray[np.uint32], expected: int) -> None:
+        """Offer the ``words`` of image number ``image``; ``expected`` words are to come back."""
+        words = np.ascontiguousarray(words, np.uint32)
+        self._check(self._library.harness_begin(
+            self._handle, image, words.ctypes.data, len(words), expected))
+
+    def run(self, clocks: int) -> bool:
+        """Up to ``clocks`` clocks; whether the chip has raised its interrupt."""
+        return bool(self._check(self._library.harness_run(self._handle, clocks)))
+
+    def finish(self) -> None:
+        """Check that the image was taken whole and answered whole."""
+        self._check(self._library.harness_finish(self._handle))
+
+    @property
+    def clocks(self) -> int:
+        """Clocks since the start of the simulation."""
+        return int(self._library.harness_clocks(self._handle))
+
+    def _records(self, kind: int, dtype: np.dtype) -> NDArray:
+        data, count = ctypes.c_void_p(), ctypes.c_size_t()
+        self._check(self._library.harness_records(self._handle, kind, ctypes.byref(data),
+                                                  ctypes.byref(count)))
+        size = count.value * dtype.itemsize
+        return np.frombuffer(ctypes.string_at(data.value, size) if size else b"", dtype)
+
+    def codes(self, tile: int) -> NDArray:
+        """`CODE` records of ``tile`` since `begin`."""
+        return self._records(tile, CODE)
+
+    def sums(self) -> NDArray:
+        """`SUM` records since `begin`."""
+        return self._records(self._tiles, SUM)
+
+    def words(self) -> NDArray:
+        """`WORD` records since `begin`."""
+        return self._records(self._tiles + 1, WORD)
+
+    def layers(self) -> NDArray:
+        """`LAYER` records since `begin`."""
+        return self._records(self._tiles + 2, LAYER)
+
+    def outputs(self) -> NDArray[np.uint32]:
+        """Words of the stream out since `begin`."""
+        return self._records(self._tiles + 3, np.dtype("<u4"))

@@ -1,0 +1,364 @@
+// One tile's analog macro at its pins: what docs/architecture.md, "Pins of a tile's macro", says.
+//
+// The values are golden's: effective weights, thresholds and noise on the analog grid. Every rule
+// of the pins is checked in every clock; a breach throws a Violation.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "constants.h"
+#include "draws.h"
+
+namespace crossloom {
+
+struct Violation : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Pins as they stand after a rising clock edge. sim/fast/macro_library.py has the same layout.
+struct Pins {
+    uint64_t row_enable[GRANULE_WORDS];
+    uint64_t select[COLUMN_WORDS];
+    uint64_t negate[COLUMN_WORDS];
+    uint32_t write_enable, write_row, write_group, write_data;
+    uint32_t load_enable, load_bank, load_clear, load_row, load_codes;
+    uint32_t bank, reset, drive, share, hold, clear, add, side;
+    uint32_t convert, convert_side, reference, product, conversion;
+    int32_t trial;
+};
+
+// Clocks of each phase, in the order of golden.chip.Phases.
+struct Lengths {
+    uint32_t array[4], adder[2], gap;
+};
+
+// What a program says about the products of one convolution: they are numbered from `first`.
+struct LayerRange {
+    uint64_t first;
+    uint32_t resolution, reference;
+};
+
+struct MacroSettings {
+    const double* effective;    // [tiles][columns][rows], steps of the grid
+    const int8_t* weights;      // [tiles][rows][columns], what the host is to write
+    const double* thresholds;   // [layers][tiles][2**bits], entry i: code i - 2**(resolution - 1)
+    const LayerRange* layers;   // [layers]
+    uint64_t layer_count;
+    uint64_t products;          // of a whole run
+    const double* table;        // [2**16], golden.draws.table
+    uint64_t seed;
+    double hold_sigma, conversion_sigma;
+    Lengths lengths;
+};
+
+class Macro {
+public:
+    Macro(int tile, const MacroSettings& settings)
+        : tile_(tile), lengths_(settings.lengths), products_(settings.products),
+          hold_sigma_(settings.hold_sigma), conversion_sigma_(settings.conversion_sigma),
+          draws_(settings.seed, settings.table),
+          layers_(settings.layers, settings.layers + settings.layer_count) {
+        const size_t cells = size_t(ROWS) * COLUMNS;
+        effective_.assign(settings.effective + tile * cells, settings.effective + (tile + 1) * cells);
+        expected_.assign(settings.weights + tile * cells, settings.weights + (tile + 1) * cells);
+        for (size_t layer = 0; layer < layers_.size(); layer++) {
+            const double* first = settings.thresholds + ((layer * TILES + tile) << CODE_BITS);
+            thresholds_.emplace_back(first, first + (1 << CODE_BITS));
+        }
+        weights_.assign(cells, 0);
+        written_.assign(cells, 0);
+    }
+
+    // A new image starts: product numbers count from zero, nothing is held or sampled.
+    void start_image(uint64_t image) {
+        check_weights();
+        image_ = image;
+        array_phase_ = adder_phase_ = NONE;
+        array_last_ = HOLD;
+        adder_last_ = ADD;
+        array_open_ = adder_open_ = 1u << 30;
+        next_product_ = 0;
+        driven_ = false;
+        held_ = Product();
+        samples_[0] = samples_[1] = Sample();
+    }
+
+    // One clock: checks the pins, keeps what they do, answers the comparator.
+    bool clock(const Pins& pins, uint64_t clock) {
+        clock_ = clock;
+        const uint32_t array = pins.reset | pins.drive << 1 | pins.share << 2 | pins.hold << 3;
+        const uint32_t adder = pins.clear | pins.add << 1;
+        if (array & (array - 1)) fail("reset/drive/share/hold", "more than one switch is closed");
+        if (adder == 3) fail("clear/add", "both are closed");
+        if (pins.add && pins.hold) fail("add", "closed while `hold` is");
+        array_clock(pins, array == 0 ? NONE : array >> 1 == 4 ? HOLD : int(array >> 1));
+        adder_clock(pins, adder == 0 ? NONE : int(adder >> 1));
+        if (pins.write_enable) write(pins);
+        if (pins.load_enable) load(pins);
+        return pins.convert ? compare(pins) : false;
+    }
+
+private:
+    enum { NONE = -1, RESET = 0, DRIVE = 1, SHARE = 2, HOLD = 3, CLEAR = 0, ADD = 1 };
+    static constexpr const char* ARRAY_NAMES[4] = {"reset", "drive", "share", "hold"};
+    static constexpr const char* ADDER_NAMES[2] = {"clear", "add"};
+
+    struct Product {
+        bool driven = false, complete = false;
+        uint64_t number = 0;
+        size_t layer = 0;
+        uint32_t conversions = 0;
+        uint64_t row_enable[GRANULE_WORDS] = {};
+        uint32_t bank = 0;
+        std::array<double, ROWS> codes{};
+        std::array<double, COLUMNS> sums{};
+        std::array<bool, COLUMNS> known{};
+    };
+
+    struct Sample {
+        bool added = false, complete = false, evaluated = false;
+        uint64_t product = 0, conversion = 0;
+        size_t layer = 0;
+        uint64_t complete_clock = 0;
+        double value = 0;
+    };
+
+    [[noreturn]] void fail(const std::string& pin, const std::string& rule) const {
+        throw Violation("tile " + std::to_string(tile_) + ", clock " + std::to_string(clock_)
+                        + ", pin " + pin + ": " + rule);
+    }
+
+    void check_weights() const {
+        for (size_t i = 0; i < weights_.size(); i++) {
+            if (written_[i] && weights_[i] == expected_[i]) continue;
+            const std::string where = "row " + std::to_string(i / COLUMNS) + ", column "
+                                      + std::to_string(i % COLUMNS);
+            if (!written_[i]) fail("write_enable", "the weight of " + where + " was never written");
+            fail("write_data", "the weight of " + where + " is " + std::to_string(weights_[i])
+                 + ", the program's is " + std::to_string(expected_[i]));
+        }
+    }
+
+    void write(const Pins& pins) {
+        if (pins.write_row >= ROWS) fail("write_row", "no such row");
+        if (pins.write_group * 4 >= COLUMNS) fail("write_group", "no such columns");
+        if (driven_) fail("write_enable", "a weight is written while the array is driven");
+        for (int byte = 0; byte < 4; byte++) {
+            const size_t at = size_t(pins.write_row) * COLUMNS + pins.write_group * 4 + byte;
+            weights_[at] = int8_t(pins.write_data >> (8 * byte));
+            written_[at] = 1;
+        }
+    }
+
+    void load(const Pins& pins) {
+        if (pins.load_row * 4 >= ROWS) fail("load_row", "no such rows");
+        if (driven_ && pins.load_bank == current_.bank)
+            fail("load_enable", "row latches of the bank that drives the word lines are written");
+        std::array<int8_t, ROWS>& latches = latches_[pins.load_bank];
+        if (pins.load_clear) latches.fill(0);
+        for (int byte = 0; byte < 4; byte++)
+            latches[pins.load_row * 4 + byte] = int8_t(pins.load_codes >> (8 * byte));
+    }
+
+    // Length, gap and order of a switch group; true when a phase begins or ends in this clock.
+    bool walk(int phase, int& now, int& last, uint32_t& closed, uint32_t& open, int count,
+              const char* const* names, const uint32_t* lengths) {
+        if (phase == now) {
+            ++(phase == NONE ? open : closed);
+            return false;
+        }
+        if (now != NONE) {
+            if (closed != lengths[now])
+                fail(names[now], "closed for " + std::to_string(closed) + " clocks, not "
+                     + std::to_string(lengths[now]));
+            open = 0;
+        }
+        if (phase != NONE) {
+            if (open < lengths_.gap)
+                fail(names[phase], "closed after a gap of " + std::to_string(open) + " clocks, not "
+                     + std::to_string(lengths_.gap));
+            if (phase != (last + 1) % count)
+                fail(names[phase], std::string("follows `") + names[last] + "`");
+            last = phase;
+            closed = 1;
+        } else {
+            open = 1;
+        }
+        now = phase;
+        return true;
+    }
+
+    void array_clock(const Pins& pins, int phase) {
+        const bool changed = walk(phase, array_phase_, array_last_, array_closed_, array_open_, 4,
+                                  ARRAY_NAMES, lengths_.array);
+        if (changed && phase == RESET) {
+            if (pins.product != next_product_)
+                fail("product", "tag " + std::to_string(pins.product) + ", expected "
+                     + std::to_string(next_product_));
+            if (next_product_ >= products_) fail("product", "beyond the program's last product");
+            current_ = Product();
+            current_.number = next_product_++;
+            current_.bank = pins.bank;
+            std::memcpy(current_.row_enable, pins.row_enable, sizeof pins.row_enable);
+            while (current_layer_ + 1 < layers_.size()
+                   && layers_[current_layer_ + 1].first <= current_.number)
+                current_layer_++;
+            if (current_.number == 0) current_layer_ = 0;
+            current_.layer = current_layer_;
+        }
+        const bool under_way = array_phase_ != NONE || array_last_ != HOLD;
+        if (under_way) {
+            if (pins.bank != current_.bank) fail("bank", "changes during a product");
+            if (pins.product != uint32_t(current_.number)) fail("product", "changes during a product");
+            if (std::memcmp(pins.row_enable, current_.row_enable, sizeof pins.row_enable))
+                fail("row_enable", "changes during a product");
+        }
+        if (!changed) return;
+        if (phase == DRIVE) {
+            driven_ = true;
+            const std::array<int8_t, ROWS>& latches = latches_[pins.bank];
+            for (int row = 0; row < ROWS; row++) {
+                const int granule = row / ROW_GRANULE;
+                const bool enabled = pins.row_enable[granule / 64] >> (granule % 64) & 1;
+                current_.codes[row] = enabled ? latches[row] : 0;
+            }
+        } else if (phase == SHARE) {
+            driven_ = false;
+        } else if (phase == HOLD) {
+            held_ = current_;
+        } else if (phase == NONE && array_last_ == HOLD) {
+            held_.complete = true;
+        }
+    }
+
+    void adder_clock(const Pins& pins, int phase) {
+        const bool changed = walk(phase, adder_phase_, adder_last_, adder_closed_, adder_open_, 2,
+                                  ADDER_NAMES, lengths_.adder);
+        if (changed && phase == CLEAR) {
+            filling_ = pins;
+            if (!POLARITY)
+                for (uint64_t word : pins.negate)
+                    if (word) fail("negate", "set on a macro without polarity");
+            const Sample& lost = samples_[pins.side & 1];
+            if (lost.complete && !lost.evaluated)
+                fail("clear", "a sample is discarded that was never converted");
+            samples_[pins.side] = Sample();
+        }
+        if (adder_phase_ != NONE || adder_last_ == CLEAR) {
+            if (pins.side != filling_.side) fail("side", "changes during a conversion");
+            if (pins.conversion != filling_.conversion) fail("conversion", "changes during a conversion");
+            if (std::memcmp(pins.select, filling_.select, sizeof pins.select))
+                fail("select", "changes during a conversion");
+            if (std::memcmp(pins.negate, filling_.negate, sizeof pins.negate))
+                fail("negate", "changes during a conversion");
+        }
+        if (!changed) return;
+        Sample& sample = samples_[filling_.side];
+        if (phase == ADD) {
+            if (!held_.complete || array_phase_ == HOLD || held_gap() < lengths_.gap)
+                fail("add", "closed before the columns of a product are held");
+            if (pins.conversion != held_.conversions)
+                fail("conversion", "tag " + std::to_string(pins.conversion) + ", expected "
+                     + std::to_string(held_.conversions));
+            held_.conversions++;
+            sample.added = true;
+            sample.product = held_.number;
+            sample.conversion = pins.conversion;
+            sample.layer = held_.layer;
+            sample.value = selected_sum();
+        } else if (phase == NONE && adder_last_ == ADD) {
+            sample.complete = true;
+            sample.complete_clock = clock_;
+        }
+    }
+
+    // Clocks since `hold` opened, as far as the gap rule cares.
+    uint32_t held_gap() const {
+        return array_phase_ == NONE && array_last_ == HOLD ? array_open_ - 1 : lengths_.gap;
+    }
+
+    double selected_sum() {
+        double total = 0;
+        for (int word = 0; word < COLUMN_WORDS; word++) {
+            for (uint64_t left = filling_.select[word]; left; left &= left - 1) {
+                const int bit = __builtin_ctzll(left);
+                const int column = 64 * word + bit;
+                if (column >= COLUMNS) fail("select", "no such column");
+                const double sum = held_sum(column);
+                total += filling_.negate[word] >> bit & 1 ? -sum : sum;
+            }
+        }
+        return total;
+    }
+
+    // A column is summed when it is first selected; each term is an integer below 2**53, so the
+    // order of the additions does not matter.
+    double held_sum(int column) {
+        if (!held_.known[column]) {
+            const double* weights = effective_.data() + size_t(column) * ROWS;
+            double parts[4] = {};
+            for (int row = 0; row < ROWS; row += 4)
+                for (int part = 0; part < 4; part++)
+                    parts[part] += held_.codes[row + part] * weights[row + part];
+            double sum = parts[0] + parts[1] + parts[2] + parts[3];
+            if (hold_sigma_ != 0)
+                sum += draws_.noise(hold_sigma_, {HOLD_KIND, image_, uint64_t(tile_), held_.number,
+                                                  uint64_t(column)});
+            held_.sums[column] = sum;
+            held_.known[column] = true;
+        }
+        return held_.sums[column];
+    }
+
+    bool compare(const Pins& pins) {
+        Sample& sample = samples_[pins.convert_side];
+        if (adder_phase_ != NONE && pins.convert_side == filling_.side)
+            fail("convert_side", "the sampling capacitor being filled is converted");
+        if (!sample.complete || clock_ - sample.complete_clock < lengths_.gap)
+            fail("convert", "no complete sample on the capacitor to convert");
+        const LayerRange& layer = layers_[sample.layer];
+        if (pins.reference != layer.reference)
+            fail("reference", "is " + std::to_string(pins.reference) + ", the layer's is "
+                 + std::to_string(layer.reference));
+        const int half = 1 << (layer.resolution - 1);
+        if (pins.trial <= -half || pins.trial >= half)
+            fail("trial", std::to_string(pins.trial) + " is no trial code of the layer's resolution");
+        if (!sample.evaluated) {
+            sample.evaluated = true;
+            if (conversion_sigma_ != 0)
+                sample.value += draws_.noise(
+                    conversion_sigma_, {CONVERSION_KIND, image_, uint64_t(tile_), sample.product,
+                                        sample.conversion});
+        }
+        return sample.value >= thresholds_[sample.layer][pins.trial + half];
+    }
+
+    int tile_;
+    Lengths lengths_;
+    uint64_t products_;
+    double hold_sigma_, conversion_sigma_;
+    Draws draws_;
+    std::vector<LayerRange> layers_;
+    std::vector<double> effective_;
+    std::vector<int8_t> expected_, weights_;
+    std::vector<uint8_t> written_;
+    std::vector<std::vector<double>> thresholds_;
+    std::array<std::array<int8_t, ROWS>, 2> latches_{};
+
+    uint64_t clock_ = 0, image_ = 0, next_product_ = 0;
+    size_t current_layer_ = 0;
+    int array_phase_ = NONE, adder_phase_ = NONE, array_last_ = HOLD, adder_last_ = ADD;
+    uint32_t array_closed_ = 0, adder_closed_ = 0, array_open_ = 1u << 30, adder_open_ = 1u << 30;
+    bool driven_ = false;
+    Product current_, held_;
+    Sample samples_[2];
+    Pins filling_{};
+};
+
+}  // namespace crossloom

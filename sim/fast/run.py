@@ -1,0 +1,263 @@
+"""Images on the Verilated chip, several processes at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+import multiprocessing
+import queue
+import signal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.chip import Phases
+from golden.execute import execute
+from golden.macro import Macro
+from golden.program import Program
+from sim.compare import Comparison, compare_image
+from sim.host import RegisterMap, input_words, load_writes, output_words
+from sim.record import COUNTERS, RtlImage
+
+from .library import Harness, HarnessError, MacroSettings, build_harness
+
+__all__ = ["RtlRun", "Verification", "run_on_rtl", "verify_on_rtl"]
+
+#: Called with images done and images in all.
+Progress = Callable[[int, int], None]
+
+#: Clocks between two looks at the keyboard.
+_SLICE = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class RtlRun:
+    """Result of `run_on_rtl`: ``outputs`` int8 [images, outputs], ``images`` what each did."""
+
+    outputs: NDArray[np.int8]
+    images: tuple[RtlImage, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """Result of `verify_on_rtl`.
+
+    ``outputs`` int8 [images, outputs] of the RTL; ``comparisons`` one per image; ``cycles``
+    int64 [images], the chip's cycle counter; ``layer_cycles`` int64 [images, layers]; ``clocks``
+    simulated, bus transactions included.
+    """
+
+    outputs: NDArray[np.int8]
+    comparisons: tuple[Comparison, ...]
+    cycles: NDArray[np.int64]
+    layer_cycles: NDArray[np.int64]
+    clocks: int
+
+    @property
+    def comparison(self) -> Comparison:
+        """All images together."""
+        return Comparison.add(self.comparisons)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What every worker is given."""
+
+    library: Path
+    program: Program
+    macro: Macro
+    images: NDArray[np.int8]
+    seed: int
+    first_image: int
+    phases: Phases | None
+    cycles: Sequence[Sequence[int]] | None
+    compare: bool
+    waves: Path | None
+
+    def results(self, indices: Sequence[int]) -> Iterator[tuple[int, object]]:
+        """(index, result) of each image in ``indices``, on one chip, back to back."""
+        program = self.program
+        settings = MacroSettings(program, self.macro, self.seed, self.phases or program.chip.phases)
+        stream = input_words(program, self.images)
+        with Harness(self.library, settings, program.chip.tiles, self.waves) as harness:
+            _load(harness, program, self.phases)
+            for index in indices:
+                image = _run_image(harness, program, stream[index], self.first_image + index)
+                yield index, self._compared(index, image) if self.compare else image
+
+    def _compared(self, index: int, image: RtlImage) -> tuple[RtlImage, Comparison]:
+        golden = execute(self.program, self.macro, self.images[index:index + 1], self.seed,
+                         self.first_image + index, trace=True)
+        assert golden.layers is not None
+        cycles = None if self.cycles is None else self.cycles[index]
+        comparison = compare_image(self.program, golden.layers, 0, image, cycles)
+        # The traces have served: only the small results travel back.
+        nothing = np.zeros(0)
+        return RtlImage(image.stored, (), nothing, nothing, image.layers, image.counters,
+                        image.clocks), comparison
+
+
+def _load(harness: Harness, program: Program, phases: Phases | None) -> None:
+    registers = RegisterMap(program.chip)
+    found = harness.read(registers.address("configuration"))
+    expected = registers.field("configuration", "value").reset
+    if found != expected:
+        raise HarnessError(f"the configuration register reads {found:#x}, not {expected:#x}")
+    harness.write(load_writes(program, phases))
+    harness.write([(registers.address("interrupt"), registers.mask("interrupt", "done")
+                    | registers.mask("interrupt", "error"))])
+
+
+def _run_image(harness: Harness, program: Program, words: NDArray[np.uint32],
+               image: int) -> RtlImage:
+    registers = RegisterMap(program.chip)
+    before = harness.clocks
+    harness.begin(image, words, output_words(program))
+    harness.write([(registers.address("control"), registers.mask("control", "start"))])
+    while not harness.run(_SLICE):
+        pass
+    status = harness.read(registers.address("status"))
+    done = registers.mask("status", "done")
+    if status & registers.mask("status", "error") or not status & done:
+        raise HarnessError(f"image {image} ended with status {status:#010x}")
+    harness.write([(registers.address("status"), done)])
+    harness.finish()
+    counters = {name: harness.read(registers.address(name)) for name in COUNTERS}
+    return RtlImage(harness.outputs(),
+                    tuple(harness.codes(tile) for tile in range(program.chip.tiles)),
+                    harness.sums(), harness.words(), harness.layers(), counters,
+                    harness.clocks - before)
+
+
+def _worker(job: _Job, indices: Sequence[int], results: multiprocessing.Queue) -> None:
+    # Ctrl-C reaches the whole process group; the parent ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for item in job.results(indices):
+            results.put(item)
+    except Exception as error:
+        results.put((-1, error))
+
+
+def _parallel(job: _Job, processes: int) -> Iterator[tuple[int, object]]:
+    context = multiprocessing.get_context("spawn")
+    results: multiprocessing.Queue = context.Queue()
+    workers = [context.Process(target=_worker, daemon=True,
+                               args=(job, range(k, len(job.images), processes), results))
+               for k in range(processes)]
+    try:
+        for worker in workers:
+            worker.start()
+        for _ in range(len(job.images)):
+            yield _next_result(results, workers)
+        for worker in workers:
+            worker.join()
+    finally:
+        for worker in workers:
+            if worker.is_alive():
+                worker.terminate()
+                worker.join()
+        results.close()
+        results.cancel_join_thread()
+
+
+def _next_result(results: multiprocessing.Queue, workers: list) -> tuple[int, object]:
+    while True:
+        try:
+            index, result = results.get(timeout=1)
+        except queue.Empty:
+            failed = [w.exitcode for w in workers if w.exitcode]
+            if failed:
+                raise HarnessError(f"a simulation process died with status {failed[0]}") from None
+            continue
+        if isinstance(result, Exception):
+            raise result
+        return index, result
+
+
+def _all_results(job: _Job, processes: int, progress: Progress | None) -> list:
+    count = len(job.images)
+    processes = min(processes, count)
+    ordered: list = [None] * count
+    items = (job.results(range(count)) if processes <= 1 else _parallel(job, processes))
+    for done, (index, result) in enumerate(items, 1):
+        ordered[index] = result
+        if progress is not None:
+            progress(done, count)
+    return ordered
+
+
+def _job(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, first_image: int,
+         processes: int, phases: Phases | None, waves: Path | None, *, compare: bool,
+         cycles: Sequence[Sequence[int]] | None = None) -> _Job:
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, not {processes!r}")
+    if waves is not None and processes != 1:
+        raise ValueError(f"processes must be 1 where waves are written, not {processes!r}")
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed must be 0 to 2**64 - 1, not {seed!r}")
+    if len(images) == 0:
+        raise ValueError("images must hold at least one image")
+    if macro.chip.hash != program.chip.hash:
+        raise ValueError(f"macro is of chip {macro.chip.name!r}, the program of "
+                         f"{program.chip.name!r}")
+    if not np.array_equal(macro.weights, program.weights):
+        raise ValueError("macro must hold the program's weights")
+    input_words(program, images)
+    library = build_harness(program.chip, waves=waves is not None)
+    return _Job(library, program, macro, images, seed, first_image, phases, cycles, compare,
+                waves)
+
+
+def _outputs(program: Program, images: Sequence[RtlImage]) -> NDArray[np.int8]:
+    stored = np.stack([image.stored for image in images])
+    return stored.view(np.int8)[:, :program.outputs]
+
+
+def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
+               first_image: int = 0, *, processes: int = 1, phases: Phases | None = None,
+               progress: Progress | None = None, waves: Path | None = None) -> RtlRun:
+    """Run images on the Verilated chip.
+
+    Parameters
+    ----------
+    program, macro, images, seed, first_image
+        As for `golden.execute.execute`.
+    processes
+        Simulations at once; each loads the program and then runs its share back to back.
+    phases
+        Phase lengths to write to the registers; None leaves the chip's reset values.
+    progress
+        Called after each image.
+    waves
+        VCD file to write, for one process.
+
+    Raises HarnessError where the chip breaks a rule of the macro's pins, hangs or reports an
+    error; ValueError for arguments that do not fit.
+    """
+    job = _job(program, macro, images, seed, first_image, processes, phases, waves,
+               compare=False)
+    results: list[RtlImage] = _all_results(job, processes, progress)
+    return RtlRun(_outputs(program, results), tuple(results))
+
+
+def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
+                  first_image: int = 0, *, processes: int = 1, phases: Phases | None = None,
+                  cycles: Sequence[Sequence[int]] | None = None,
+                  progress: Progress | None = None, waves: Path | None = None) -> Verification:
+    """Run images on the Verilated chip and on golden, and compare every word.
+
+    Arguments as for `run_on_rtl`; ``cycles`` [images][layers], if given, are the expected clocks
+    of each descriptor. Each process compares its own images, so memory stays that of one
+    image's trace per process.
+    """
+    if cycles is not None and len(cycles) != len(images):
+        raise ValueError(f"cycles must have a row per image ({len(images)}), not {len(cycles)}")
+    job = _job(program, macro, images, seed, first_image, processes, phases, waves,
+               compare=True, cycles=cycles)
+    results: list[tuple[RtlImage, Comparison]] = _all_results(job, processes, progress)
+    images_ = [image for image, _ in results]
+    return Verification(
+        _outputs(program, images_), tuple(comparison for _, comparison in results),
+        np.array([image.counters["cycles"] for image in images_], np.int64),
+        np.array([image.layers["cycles"] for image in images_], np.int64),
+        sum(image.clocks for image in images_))

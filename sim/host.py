@@ -1,0 +1,98 @@
+"""What the host writes into the chip: register addresses, memory images as bus writes."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.chip import ACTIVATIONS_PER_WORD, Chip, Phases
+from golden.chip.registers import Bits, Window, registers, windows
+from golden.program import Program, Transfer
+
+__all__ = ["RegisterMap", "input_words", "load_writes", "output_words"]
+
+
+@dataclass(frozen=True)
+class RegisterMap:
+    """Addresses and field positions of a chip's registers, by name."""
+
+    chip: Chip
+
+    def address(self, name: str) -> int:
+        """Byte address of register ``name``."""
+        return next(r.offset for r in registers(self.chip) if r.name == name)
+
+    def field(self, register: str, name: str) -> Bits:
+        """Field ``name`` of ``register``."""
+        found = next(r for r in registers(self.chip) if r.name == register)
+        return next(bits for bits in found.bits if bits.name == name)
+
+    def mask(self, register: str, name: str) -> int:
+        """Field ``name`` of ``register``, all bits set, in place."""
+        bits = self.field(register, name)
+        return ((1 << bits.width) - 1) << bits.low
+
+    def window(self, name: str) -> Window:
+        """Memory window ``name``."""
+        return next(w for w in windows(self.chip) if w.name == name)
+
+
+def _window_writes(window: Window, index: NDArray, values: NDArray) -> NDArray[np.uint32]:
+    """Writes [n * entry_words, (address, data)] of uint64 ``values`` at entries ``index``."""
+    pitch = 1 << (window.entry_words - 1).bit_length()
+    word = np.arange(window.entry_words, dtype=np.uint64)
+    address = window.offset + 4 * (np.asarray(index, np.uint64)[:, None] * np.uint64(pitch) + word)
+    data = values.astype(np.uint64)[:, None] >> (np.uint64(32) * word) & np.uint64(0xFFFFFFFF)
+    return np.stack([address.reshape(-1), data.reshape(-1)], axis=1).astype(np.uint32)
+
+
+def load_writes(program: Program, phases: Phases | None = None) -> NDArray[np.uint32]:
+    """Bus writes that load a program: uint32 [writes, (byte address, data)].
+
+    ``phases`` other than the chip's reset values are written to their registers.
+    """
+    return np.concatenate(list(_load_writes(program, phases)))
+
+
+def _load_writes(program: Program, phases: Phases | None) -> Iterator[NDArray[np.uint32]]:
+    chip, images = program.chip, program.images()
+    registers_ = RegisterMap(chip)
+    for name, values in (("program", images.program), ("constants", images.constants)):
+        yield _window_writes(registers_.window(name), np.arange(len(values)), values)
+    groups = chip.array.columns // ACTIVATIONS_PER_WORD
+    pitch = 1 << (groups - 1).bit_length()
+    rows, group = np.divmod(np.arange(chip.array.rows * groups), groups)
+    for tile in range(chip.tiles):
+        coefficients = images.coefficients[tile]
+        yield _window_writes(registers_.window(f"coefficients{tile}"),
+                             np.arange(len(coefficients)), coefficients)
+        weights = np.ascontiguousarray(images.weights[tile]).reshape(-1).view("<u4")
+        yield _window_writes(registers_.window(f"weights{tile}"), rows * pitch + group, weights)
+        corrections = images.corrections[tile].astype(np.int32).view(np.uint32)
+        yield _window_writes(registers_.window(f"corrections{tile}"),
+                             np.arange(len(corrections)), corrections)
+    if phases is not None:
+        yield np.array([[registers_.address(f"phase_{name}"), clocks]
+                        for name, clocks in asdict(phases).items()], np.uint32)
+
+
+def input_words(program: Program, images: NDArray[np.int8]) -> NDArray[np.uint32]:
+    """Activation stream of each image: uint32 [images, words], four channels per word.
+
+    ``images`` is int8 [images, height, width, channels]; channels are padded with zero.
+    """
+    height, width, channels = program.input_shape
+    if images.dtype != np.int8 or images.ndim != 4 or images.shape[1:] != program.input_shape:
+        raise ValueError(f"images must be int8 [images, {height}, {width}, {channels}], "
+                         f"not {images.dtype} {list(images.shape)}")
+    padded = np.zeros((len(images), height, width, -(-channels // ACTIVATIONS_PER_WORD)
+                       * ACTIVATIONS_PER_WORD), np.int8)
+    padded[..., :channels] = images
+    return padded.reshape(len(images), -1).view("<u4")
+
+
+def output_words(program: Program) -> int:
+    """Words of one image in the stream out."""
+    return sum(layer.count for layer in program.layers
+               if isinstance(layer, Transfer) and not layer.load)

@@ -1,0 +1,39 @@
+"""What the RTL did with one image, as its trace ports and counters show it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CODE", "LAYER", "SUM", "WORD", "COUNTERS", "RtlImage"]
+
+#: Records of sim/fast/trace.h: a code, a sum over the tiles, a word written, a layer ended.
+CODE = np.dtype([("product", "<u4"), ("conversion", "<u2"), ("index", "<u2"), ("code", "<i2"),
+                 ("compensated", "<i2"), ("plane", "u1"), ("stopped", "u1"), ("void", "u1"),
+                 ("unused", "u1")])
+SUM = np.dtype([("position", "<u4"), ("kernel", "<u4"), ("value", "<i4"), ("output", "<i4")])
+WORD = np.dtype([("address", "<u4"), ("data", "<u4")])
+LAYER = np.dtype([("index", "<u4"), ("cycles", "<u4")])
+
+#: Registers read after each image.
+COUNTERS = ("cycles", "conversions", "early_stops", "converting", "products")
+
+
+@dataclass(frozen=True, eq=False)
+class RtlImage:
+    """One image on the RTL.
+
+    ``stored`` uint32 [words], the stream out; ``codes`` a `CODE` array per tile, ``sums``,
+    ``words`` and ``layers`` arrays of `SUM`, `WORD` and `LAYER`, each in order of time;
+    ``counters`` the chip's counters by name; ``clocks`` from before the start to after the
+    counters were read, with the bus transactions.
+    """
+
+    stored: NDArray[np.uint32]
+    codes: tuple[NDArray, ...]
+    sums: NDArray
+    words: NDArray
+    layers: NDArray
+    counters: Mapping[str, int]
+    clocks: int
