@@ -32,7 +32,6 @@ class Kind(IntEnum):
     OFFSET = 3        #: comparator; address (tile,)
     HOLD = 4          #: thermal noise of a held column; address (image, tile, product, column)
     CONVERSION = 5    #: sampling and comparator; address (image, tile, product, conversion)
-    CALIBRATION = 6   #: stimulus of a calibration; address (tile, sample, row)
 
 
 def _finalise(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -57,16 +56,17 @@ def address_hash(seed: int, kind: Kind, *address: ArrayLike) -> NDArray[np.uint6
 
     the hash is::
 
-        state = seed
-        for word in (kind, *address):
+        state = 0
+        for word in (seed, kind, *address):
             state = mix((state ^ word) + 0x9E3779B97F4A7C15)
 
+    so that, before kind and address, it is the first output of splitmix64 for the seed.
     ``address`` holds non-negative integers below 2**63; ``seed`` is one below 2**64.
     """
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"seed must be 0 to 2**64 - 1, not {seed!r}")
-    state = np.full(1, seed, np.uint64)
-    for word in (int(kind), *address):
+    state = np.zeros(1, np.uint64)
+    for word in (np.uint64(seed), int(kind), *address):
         mixed = np.atleast_1d(np.bitwise_xor(state, np.asarray(word).astype(np.uint64)))
         state = _finalise(np.add(mixed, _INCREMENT, out=mixed))
     return state.reshape(np.broadcast_shapes(*(np.shape(word) for word in address)))
