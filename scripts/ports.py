@@ -6,8 +6,6 @@ from typing import Any
 import json
 import re
 
-from amaranth.lib.wiring import Component, In
-
 __all__ = ["Port", "ports", "as_markdown", "as_json"]
 
 #: What each pin means, by a pattern that its whole name matches; the first match counts.
@@ -58,6 +56,9 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
 )
 
 
+_PORT = re.compile(r"^  (input|output)(?: signed)?(?: \[(\d+):0\])? (\w+);", re.M)
+
+
 @dataclass(frozen=True)
 class Port:
     """One port: ``direction`` is ``input`` or ``output`` as the chip sees it, ``width`` in bits."""
@@ -75,12 +76,16 @@ def _meaning(name: str) -> str:
     raise ValueError(f"port {name!r} has no meaning in the port table")
 
 
-def ports(component: Component) -> tuple[Port, ...]:
-    """Every port of ``component``, in the order of its signature; ValueError for one unknown."""
-    return tuple(
-        Port("__".join(map(str, path)), "input" if member.flow is In else "output",
-             value.shape().width, _meaning("__".join(map(str, path))))
-        for path, member, value in component.signature.flatten(component))
+def ports(verilog: str, module: str) -> tuple[Port, ...]:
+    """Every port of ``module`` in the text ``verilog``, inputs and outputs as they stand there.
+
+    ValueError for a text without the module, or a port whose meaning is not known.
+    """
+    body = re.search(rf"^module {re.escape(module)}\(.*?^endmodule", verilog, re.M | re.S)
+    if body is None:
+        raise ValueError(f"the Verilog has no module {module!r}")
+    return tuple(Port(name, direction, int(high) + 1 if high else 1, _meaning(name))
+                 for direction, high, name in _PORT.findall(body.group()))
 
 
 def as_markdown(chip_name: str, listed: Iterable[Port]) -> str:
