@@ -171,7 +171,7 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
                 tile.emitted = max(tile.taken + length, tile.accepted)
                 bank = freed[position & 1] + 1 if chunk == 0 and group == 0 else 0
                 tile.accepted = max(tile.emitted + 1, tile.accepted + interval, bank)
-                tile.held = sampled
+                tile.held = sampled - 1
         if final:
             tile.done = tile.accepted + groups + 2
 

@@ -40,7 +40,7 @@ class BasisAccumulator(Component):
     correction_write, correction_index, correction_data : in
         Write port of the compensation table.
     position_done : out
-        Pulse: a bank holds a finished position.
+        Pulse: from the next clock on, a bank holds a finished position.
     position_freed : in
         Pulse: the bank has been drained.
     drain_group, drain_lane, drain_clear : in; drain_sum : out

@@ -70,11 +70,15 @@ class ChargeController(Component):
         m = Module()
         held_valid = Signal()
         held = Signal(product_layout(self.chip))
-        self._array_sequencer(m, held_valid, held)
-        self._adder_sequencer(m, held_valid, held)
+        ending = Signal()       # the last conversion of the held product is sampled
+        with m.If(ending):
+            m.d.sync += held_valid.eq(0)
+        self._array_sequencer(m, held_valid, held, ending)
+        self._adder_sequencer(m, held_valid, held, ending)
         return m
 
-    def _array_sequencer(self, m: Module, held_valid: Signal, held: Signal) -> None:
+    def _array_sequencer(self, m: Module, held_valid: Signal, held: Signal,
+                         ending: Signal) -> None:
         current = Signal(product_layout(self.chip))
         count = Signal(Phases.BITS)
         lengths = self.lengths
@@ -82,7 +86,7 @@ class ChargeController(Component):
                      self.product_number.eq(current.number)]
         # Each entry: switch, its length, condition to close it once the gap before it is over.
         chain: list[tuple[str, ValueLike]] = [
-            ("reset", 1), ("drive", 1), ("share", 1), ("hold", ~held_valid)]
+            ("reset", 1), ("drive", 1), ("share", 1), ("hold", ~held_valid | ending)]
         with m.FSM(name="array_phase"):
             with m.State("IDLE"):
                 m.d.comb += self.product_ready.eq(1)
@@ -113,7 +117,8 @@ class ChargeController(Component):
                             m.d.sync += [held_valid.eq(1), held.eq(current)]
                             m.next = "IDLE"
 
-    def _adder_sequencer(self, m: Module, held_valid: Signal, held: Signal) -> None:
+    def _adder_sequencer(self, m: Module, held_valid: Signal, held: Signal,
+                         ending: Signal) -> None:
         count = Signal(Phases.BITS)
         next_conversion = Signal(CONVERSION_BITS)
         lengths, job, tag = self.lengths, self.job, self.tag
@@ -138,7 +143,8 @@ class ChargeController(Component):
                     with m.Elif(~job.void):
                         m.d.sync += next_conversion.eq(next_conversion + 1)
                     with m.If(job.void):
-                        m.d.sync += [self.sample_valid.eq(1), held_valid.eq(~job.last)]
+                        m.d.sync += self.sample_valid.eq(1)
+                        m.d.comb += ending.eq(job.last)
                     with m.Else():
                         m.d.sync += [self.select.eq(job.select), self.negate.eq(job.negate),
                                      self.clear.eq(1), count.eq(lengths.clear - 1)]
@@ -161,5 +167,6 @@ class ChargeController(Component):
             with m.State("ADD_GAP"):
                 m.d.sync += count.eq(count - 1)
                 with m.If(count == 0):
-                    m.d.sync += [self.sample_valid.eq(1), held_valid.eq(~tag.last)]
+                    m.d.sync += self.sample_valid.eq(1)
+                    m.d.comb += ending.eq(tag.last)
                     m.next = "IDLE"

@@ -196,7 +196,8 @@ class ChipTop(Component):
         macro = getattr(self, f"macro{index}")
         trace = getattr(self, f"trace{index}")
         wires = [
-            tile.clear.eq(scheduler.clear), tile.restart.eq(registers.start), tile.start.eq(scheduler.convolve),
+            tile.clear.eq(scheduler.clear), tile.restart.eq(registers.start),
+            tile.start.eq(scheduler.convolve),
             tile.descriptor.eq(scheduler.descriptor),
             tile.timeout.eq(registers.comparator_timeout),
             *(tile.lengths[name].eq(getattr(registers, f"phase_{name}"))

@@ -1,0 +1,118 @@
+"""Converter against its definition: the largest code whose threshold is not above the sample."""
+
+import random
+
+from golden.chip import PRESETS
+from rtl.converter import Converter
+from tests.rtl.simulation import simulate
+import pytest
+
+
+def code_of(value, resolution):
+    """Code of a sample given as ``floor(v / step + 1/2)``."""
+    return min(max(value, -1 << (resolution - 1)), (1 << (resolution - 1)) - 1)
+
+
+def samples_for(resolution, generator, count):
+    edge = 1 << (resolution - 1)
+    extremes = [-edge - 1, -edge, -edge + 1, -1, 0, 1, edge - 2, edge - 1, edge, edge + 1]
+    rest = [generator.randint(-edge - 2, edge + 2) for _ in range(count - len(extremes))]
+    return [(value, generator.random() < 0.3, generator.random() < 0.1)
+            for value in extremes + rest]
+
+
+def run(dut, resolution, samples, *, offer=1.0, take=1.0, decide=1.0, seed=0):
+    """Codes (code, stopped, void, index) and the clock in which each was taken from the port."""
+    generator = random.Random(seed)
+    result = []
+
+    async def testbench(context):
+        clock, sent, side = 0, 0, []
+        context.set(dut.resolution, resolution)
+        while len(result) < len(samples):
+            offered = sent < len(samples) and (generator.random() < offer)
+            context.set(dut.sample_valid, offered)
+            if sent < len(samples):
+                value, stop, void = samples[sent]
+                context.set(dut.tag.stop, stop)
+                context.set(dut.tag.void, void)
+                context.set(dut.tag.index, sent % (1 << len(dut.tag.index)))
+            context.set(dut.code_ready, generator.random() < take)
+            context.set(dut.decided, generator.random() < decide)
+            converting = side[-1] if side else 0
+            context.set(dut.comparator, converting >= context.get(dut.trial))
+            if context.get(dut.code_valid) and context.get(dut.code_ready):
+                code = dut.code
+                result.append((clock, context.get(code.code), context.get(code.stopped),
+                               context.get(code.tag.void), context.get(code.tag.index)))
+            taken = offered and context.get(dut.sample_ready)
+            await context.tick()
+            if taken:
+                side.append(samples[sent][0])
+                sent += 1
+            clock += 1
+
+    simulate(dut, testbench, clocks=100 * len(samples) + 1000)
+    return result
+
+
+def expected(samples, resolution, index_range):
+    codes = []
+    for i, (value, stop, void) in enumerate(samples):
+        code = code_of(value, resolution)
+        stopped = stop and code < 0 and not void
+        codes.append((0 if void else -1 if stopped else code, int(stopped), int(void),
+                      i % index_range))
+    return codes
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+@pytest.mark.parametrize("name, resolution", [
+    (name, bits) for name, chip in PRESETS.items()
+    for bits in sorted({4, 5, chip.converter.bits})])
+def test_codes(name, resolution, pauses):
+    dut = Converter(PRESETS[name])
+    generator = random.Random(f"{name} {resolution}")
+    samples = samples_for(resolution, generator, 120)
+    rates = dict(offer=0.6, take=0.5, decide=0.7) if pauses else {}
+    result = run(dut, resolution, samples, **rates)
+    assert [entry[1:] for entry in result] == expected(samples, resolution,
+                                                       1 << len(dut.tag.index))
+
+
+@pytest.mark.parametrize("resolution", [4, 8])
+def test_one_decision_per_clock_and_none_between(resolution):
+    dut = Converter(PRESETS["default"])
+    samples = [(value, False, False) for value in range(-8, 8)]
+    clocks = [entry[0] for entry in run(dut, resolution, samples)]
+    assert clocks == [resolution + 1 + resolution * i for i in range(len(samples))]
+
+
+def test_an_early_stop_takes_one_clock_and_so_does_a_void():
+    dut = Converter(PRESETS["default"])
+    samples = [(-5, True, False), (5, True, False), (-5, True, False), (0, False, True),
+               (7, False, False)]
+    clocks = [entry[0] for entry in run(dut, 8, samples)]
+    assert clocks == [2, 10, 11, 12, 20]
+
+
+def test_timeout():
+    dut = Converter(PRESETS["tiny"])
+
+    async def testbench(context):
+        context.set(dut.resolution, 4)
+        context.set(dut.timeout, 5)
+        context.set(dut.sample_valid, 1)
+        await context.tick()
+        pulses = []
+        for _ in range(8):
+            pulses.append(context.get(dut.timed_out))
+            await context.tick()
+        assert pulses == [0, 0, 0, 0, 1, 0, 0, 0]
+        context.set(dut.timeout, 0)
+        for _ in range(50):
+            assert not context.get(dut.timed_out)
+            assert context.get(dut.convert)
+            await context.tick()
+
+    simulate(dut, testbench)

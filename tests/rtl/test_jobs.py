@@ -1,0 +1,105 @@
+"""Job source against the jobs that golden reads from the same coefficients."""
+
+from dataclasses import replace
+import random
+
+from amaranth.hdl import Module
+from amaranth.lib.memory import Memory
+import numpy as np
+
+from golden.chip import PRESETS
+from golden.jobs import product_jobs
+from rtl.jobs import JobSource
+from tests.golden.random_programs import chips
+from tests.rtl.simulation import simulate
+import pytest
+
+from tests.rtl.coefficients import layer_of, memory_image
+
+
+def run(chip, layer, products, rate, seed):
+    dut = JobSource(chip)
+    generator = random.Random(seed)
+    base = 5
+    image = [0] * base + memory_image(chip, layer, tile=0)
+    m = Module()
+    m.submodules.dut = dut
+    m.submodules.memory = memory = Memory(shape=chip.accumulator.word_bits,
+                                          depth=chip.memories.coefficient_words, init=image)
+    port = memory.read_port()
+    m.d.comb += [port.en.eq(dut.read_enable), port.addr.eq(dut.read_address),
+                 dut.read_data.eq(port.data)]
+    jobs, clocks = [], []
+
+    async def testbench(context):
+        context.set(dut.stream, layer.stream)
+        context.set(dut.columns, layer.columns)
+        context.set(dut.base, base)
+        context.set(dut.row_groups, layer.row_groups)
+        context.set(dut.chunks, layer.chunks)
+        for _ in range(2):          # the second start drops what was fetched ahead
+            context.set(dut.start, 1)
+            await context.tick()
+            context.set(dut.start, 0)
+            jobs.clear()
+            clocks.clear()
+            clock, done = 1, 0
+            while done < products:
+                context.set(dut.job_ready, generator.random() < rate)
+                if context.get(dut.job_valid) and context.get(dut.job_ready):
+                    job = dut.job
+                    jobs.append(tuple(context.get(v) for v in (
+                        job.index, job.plane, job.stop, job.void, job.last, job.select,
+                        job.negate)))
+                    clocks.append(clock)
+                    done += context.get(job.last)
+                await context.tick()
+                clock += 1
+
+    simulate(m, testbench)
+    return jobs, clocks
+
+
+def expected(chip, layer, products):
+    result = []
+    for product in range(products):
+        chunk = product // layer.row_groups % layer.chunks
+        jobs = product_jobs(chip, layer, chunk, 0)
+        if not jobs.conversions:
+            result.append((0, 0, 0, 1, 1, None, None))
+        for i in range(jobs.conversions):
+            signs = jobs.columns[:, i]
+            select = sum(1 << int(c) for c in np.flatnonzero(signs))
+            negate = sum(1 << int(c) for c in np.flatnonzero(signs < 0))
+            result.append((int(jobs.index[i]), int(jobs.plane[i]), int(jobs.stop[i]), 0,
+                           int(i == jobs.conversions - 1), select, negate))
+    return result
+
+
+def comparable(jobs):
+    """Without the columns of void jobs, and without the signs of columns left out."""
+    return [(*job[:5], None, None) if job[3] else (*job[:6], job[6] & job[5]) for job in jobs]
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("chip", [*chips(), PRESETS["default"], PRESETS["large"]],
+                         ids=lambda chip: chip.name)
+def test_jobs(chip, stream, rate):
+    layer = layer_of(chip, stream, seed=1)
+    products = 2 * layer.chunks * layer.row_groups + 1
+    jobs, _ = run(chip, layer, products, rate, seed=2)
+    assert comparable(jobs) == expected(chip, layer, products)
+
+
+def test_clocks_between_jobs():
+    """One memory word per clock: header, sign and mask words of each job."""
+    chip = PRESETS["default"]
+    layer = replace(layer_of(chip, False, seed=3), row_groups=1)
+    jobs, clocks = run(chip, layer, layer.chunks, 1.0, seed=0)
+    mask, before, ready = chip.mask_words, None, 2
+    for job, clock in zip(jobs, clocks, strict=True):
+        words = 1 if job[3] else mask if job[0] == before else 1 + 2 * mask
+        ready += words
+        assert clock == ready
+        before = None if job[4] else job[0]
