@@ -113,7 +113,7 @@ def _stream_words(program: Program, images: NDArray[np.int8]) -> NDArray[np.int3
     padded = -(-channels // ACTIVATIONS_PER_WORD) * ACTIVATIONS_PER_WORD
     stream = np.zeros((len(images), height, width, padded), np.int8)
     stream[..., :channels] = images
-    return stream.reshape(len(images), -1).view(np.dtype("<i4"))
+    return stream.reshape(len(images), height * width * padded).view(np.dtype("<i4"))
 
 
 class _Run:
@@ -158,7 +158,7 @@ class _Run:
         address = layer_writes(layer)
         channels = np.zeros((*values.shape[:2], address.shape[1] * ACTIVATIONS_PER_WORD), np.int8)
         channels[..., :values.shape[2]] = values
-        data = channels.view(np.dtype("<i4")).reshape(len(values), -1)
+        data = channels.view(np.dtype("<i4")).reshape(len(values), address.size)
         self.memory[:, address.reshape(-1)] = data
         if self.trace:
             self.traces.append(LayerTrace(layer.name, address.reshape(-1), data.view(np.uint32),

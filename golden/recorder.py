@@ -73,10 +73,11 @@ class Recorder:
             else:
                 void[start] = True
         positions = self.layer.window.positions
+        shape = self.batch, positions * self.entries
         where = {name: np.tile(values, positions) for name, values in per_position.items()}
         where["product"] += self.first_product + np.repeat(
             np.arange(positions), self.entries) * (self.layer.chunks * self.layer.row_groups)
         return ConversionTrace(**where, void=np.tile(void, positions),
-                               code=self.code.reshape(self.batch, -1),
-                               compensated=self.compensated.reshape(self.batch, -1),
-                               stopped=self.stopped.reshape(self.batch, -1))
+                               code=self.code.reshape(shape),
+                               compensated=self.compensated.reshape(shape),
+                               stopped=self.stopped.reshape(shape))

@@ -74,6 +74,7 @@ class _Image:
         self.buffer = [0] * self.chip.memories.activation_words
         self.stream, self.stored = stream, []
         self.product = 0
+        self.thresholds: list[list[float]] = []   # of the present layer, per tile
 
     def run(self) -> list[ReferenceLayer]:
         layers = []
@@ -123,6 +124,8 @@ class _Image:
 
     def convolve(self, d: dict[str, int], layer: ReferenceLayer) -> None:
         chip = self.chip
+        self.thresholds = [self.macro.thresholds(tile, d["resolution"], d["reference"]).tolist()
+                           for tile in range(chip.tiles)]
         for position in range(d["out_width"] * d["out_height"]):
             words = self.window_words(d, position)
             sums = [0] * d["kernels"]
@@ -162,10 +165,11 @@ class _Image:
     def tile_product(self, d: dict[str, int], layer: ReferenceLayer, tile: int, pointer: int,
                      rows: list[int], sums: list[int]) -> int:
         """One product of one tile, added to ``sums``; the coefficient pointer after it."""
+        columns = range(self.chip.array.columns)
+        noise = self.macro.hold_noise(self.seed, self.image, tile, self.product, columns)
         held = [sum(code * int(weight) for code, weight in
                     zip(rows, self.macro.effective[tile, :, column], strict=True) if code)
-                + int(self.macro.hold_noise(self.seed, self.image, tile, self.product, column))
-                for column in range(self.chip.array.columns)]
+                + int(noise[column]) for column in columns]
         if d["stream"]:
             return self.stream_jobs(d, layer, tile, pointer, held, sums)
         return self.merge_jobs(d, layer, tile, pointer, held, sums)
@@ -229,8 +233,7 @@ class _Image:
         """Successive approximation, a comparison at a time."""
         value += int(self.macro.conversion_noise(self.seed, self.image, tile, self.product,
                                                  conversion))
-        thresholds = self.macro.thresholds(tile, d["resolution"], d["reference"])
-        half = 1 << (d["resolution"] - 1)
+        thresholds, half = self.thresholds[tile], 1 << (d["resolution"] - 1)
         code = 0 if value >= thresholds[half] else -half
         bit = half >> 1
         while bit:
