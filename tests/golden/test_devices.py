@@ -129,7 +129,8 @@ def test_reram_wan_spread(level, time, coefficients):
 def test_reram_wan_between_measurements_and_outside():
     device = reram_wan()
     cells = device.program(torch.full((1000,), 20.0), *generators())
-    low, middle, high = (device.conductance(cells, t).std().item() for t in (1.0, sqrt(86400.0), 86400.0))
+    low, middle, high = (device.conductance(cells, time).std().item()
+                         for time in (1.0, sqrt(86400.0), 86400.0))
     assert middle == pytest.approx((low + high) / 2, rel=1e-5)
     for time in (0.5, 172801.0):
         with pytest.raises(ValueError, match="time after programming"):
