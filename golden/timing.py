@@ -1,219 +1,74 @@
-"""Clocks of a convolution, exactly as the tile scheduler spends them.
-
-The blocks of a chip are coupled by waiting alone, so the time of every event is the largest of
-the times that it waits for, plus a fixed latency. `convolution_timing` evaluates those recurrences
-product by product and stops as soon as they repeat from position to position. Latencies are those
-under *Latency* in the components of rtl/; clocks count from the start of the unit, clock 0.
-"""
+"""Clocks of a whole program, layer by layer, exactly as the chip's counters read them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .chip import Chip, Phases
 from .chip.descriptor import DESCRIPTOR_WORDS
-from .jobs import product_jobs
-from .program import Convolution
+from .program import Convolution, Elementwise, Program, Transfer
+from .timing_convolution import Timing, convolution_timing
+from .timing_elementwise import elementwise_clocks
+from .timing_transfer import transfer_clocks
+from .trace import LayerTrace
 
-__all__ = ["FETCH_CLOCKS", "Timing", "convolution_timing"]
+__all__ = ["FETCH_CLOCKS", "convolution_timings", "layer_clocks", "program_clocks"]
 
-#: Clocks to fetch, check and start a descriptor.
+#: Clocks to fetch a descriptor, check it and start its unit.
 FETCH_CLOCKS = DESCRIPTOR_WORDS + 2
-#: Clocks from the start of a convolution to the first word of its window.
-WINDOW_CLOCKS = 20
-#: Clocks from a word of the window to its chunk being offered as a product.
-LOAD_CLOCKS = 3
-#: Clocks from reading an accumulator to the write of its output: lane, sum over tiles, constants
-#: and tag (3), requantizer (6), word (1).
-COLLECT_CLOCKS = 10
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Clocks of one convolution, and the work done in them.
-
-    ``clocks`` counts from the first fetch of the descriptor to its end, as the chip's layer
-    counter does. ``converting`` are the clocks in which each tile's converter worked.
-    """
-
-    clocks: int
-    conversions: int
-    early_stops: int
-    converting: tuple[int, ...]
-    products: int
-
-    @property
-    def occupancy(self) -> float:
-        """Share of the clocks in which the tiles' converters worked, their mean."""
-        return sum(self.converting) / (len(self.converting) * self.clocks)
+def _stopped(chip: Chip, trace: LayerTrace, image: int) -> list[NDArray[np.bool_]]:
+    conversions = trace.conversions
+    if conversions is None:
+        raise ValueError(f"layer {trace.name!r} was traced without conversions")
+    real = ~conversions.void
+    return [conversions.stopped[image][real & (conversions.tile == tile)]
+            for tile in range(chip.tiles)]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What the recurrences need to know of a job."""
-
-    fetch: int          # clocks from taking the job before to having this one (0: always there)
-    void: bool
-
-
-@dataclass
-class _Tile:
-    """Event times of a tile: the last that has happened of each kind."""
-
-    job_ready: int              # the next job is valid
-    held: int = 0               # a held product can be replaced
-    idle: int = 0               # the array sequencer is idle
-    taken: int = -1             # the converter took a sample
-    emitted: int = 0            # a code left the converter
-    accepted: int = -(1 << 30)  # the accumulator took a code
-    done: int = 0               # position_done
-
-    def relative(self, base: int) -> tuple[int, ...]:
-        return (self.job_ready - base, self.held - base, self.idle - base, self.taken - base,
-                self.emitted - base, self.accepted - base)
-
-    def shift(self, clocks: int) -> None:
-        self.job_ready += clocks
-        self.held += clocks
-        self.idle += clocks
-        self.taken += clocks
-        self.emitted += clocks
-        self.accepted += clocks
-
-
-def _jobs(chip: Chip, layer: Convolution, tile: int) -> list[list[_Job]]:
-    """Jobs of each chunk on ``tile``, a void one where there is none."""
-    result = []
-    mask = chip.mask_words
-    entry = 1 + mask + (mask if chip.array.polarity else 0)
-    for chunk in range(layer.chunks):
-        jobs = product_jobs(chip, layer, chunk, tile)
-        if layer.stream:
-            result.append([_Job(0, False)] * jobs.conversions)
-        elif not jobs.conversions:
-            result.append([_Job(1, True)])
-        else:
-            fresh = np.diff(jobs.index, prepend=-1) != 0
-            result.append([_Job(entry if new else mask, False) for new in fresh])
+def convolution_timings(program: Program, phases: Phases | None = None,
+                        traces: Sequence[LayerTrace] | None = None,
+                        image: int = 0) -> dict[int, Timing]:
+    """Timing of each convolution, by its place in the program; arguments as `layer_clocks`."""
+    result = {}
+    for i, layer in enumerate(program.layers):
+        if isinstance(layer, Convolution):
+            early = not layer.stream and bool(layer.stop.any())
+            if early and traces is None:
+                raise ValueError(f"layer {layer.name!r} has early stops: its clocks depend on the "
+                                 "image, give the traces of a run")
+            stopped = _stopped(program.chip, traces[i], image) if early else None
+            result[i] = convolution_timing(program.chip, layer, phases, stopped)
     return result
 
 
-def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = None,
-                       stopped: Sequence[NDArray[np.bool_]] | None = None) -> Timing:
-    """Clocks of ``layer``, descriptor fetch included.
+def layer_clocks(program: Program, phases: Phases | None = None,
+                 traces: Sequence[LayerTrace] | None = None, image: int = 0) -> list[int]:
+    """Clocks of each layer of ``program``, descriptor fetch included, if no stream ever waits.
 
     Parameters
     ----------
     phases
         Phase lengths; the chip's reset values if None.
-    stopped
-        For each tile, bool [conversions of the layer], in order: which ended after the sign.
-        None if no kernel may stop early.
+    traces, image
+        A traced golden run and the image of it; needed where conversions stop early, since their
+        clocks depend on the data.
     """
-    phases = phases or chip.phases
-    if stopped is None and layer.stop.any() and not layer.stream:
-        raise ValueError(f"layer {layer.name!r} has early stops: their conversions are needed")
-    gap, resolution, kernels = phases.gap, layer.resolution, layer.kernels
-    before_hold = phases.reset + phases.drive + phases.share + 3 * gap
-    before_release = phases.reset + phases.drive + 2 * gap
-    sampling = phases.clear + phases.add + 2 * gap + 1
-    hold = phases.hold + gap + 1
-    groups = -(-kernels // chip.accumulator.lanes) if layer.stream else 1
-    interval = max(groups, 2)
-    zeroed = chip.accumulator.kernels // chip.accumulator.lanes + 1
-    words = [min(layer.chunk_words, layer.window_words - chunk * layer.chunk_words)
-             for chunk in range(layer.chunks)]
-    # In stream mode all tiles do the same: one stands for all.
-    distinct = 1 if layer.stream and stopped is None else chip.tiles
-    lists = [_jobs(chip, layer, tile) for tile in range(distinct)]
-    flags = [iter(stopped[tile].tolist()) for tile in range(distinct)] if stopped else None
-    sign_mask = chip.mask_words if chip.array.polarity else 0
-    tiles = [_Tile(1 if layer.stream else
-                   3 + (0 if lists[tile][0][0].void else sign_mask + chip.mask_words))
-             for tile in range(distinct)]
-    for tile in tiles:
-        tile.accepted = zeroed - interval
-
-    last_word = WINDOW_CLOCKS - 1                   # the last accepted word of the window
-    releases = [[-1, -1] for _ in tiles]            # bank release times, by chunk parity
-    begin = -(1 << 30)                              # the collector began a position
-    freed = [-(1 << 30)] * 2                        # position_freed, by position parity
-    converting = [0] * distinct
-    stops = 0
-    seen: dict[tuple[int, ...], tuple[int, int, list[int]]] | None = {} if not stopped else None
-
-    def run_chunk(t: int, chunk: int, final: bool, position: int, loaded: int) -> None:
-        nonlocal stops
-        tile, jobs = tiles[t], lists[t][chunk]
-        count = len(jobs)
-        for group in range(layer.row_groups):
-            accept = max(tile.idle, loaded) if group == 0 else tile.idle
-            releases[t][(position * layer.chunks + chunk) & 1] = accept + before_release
-            tile.idle = held = max(accept + before_hold, tile.held) + hold
-            for number, job in enumerate(jobs):
-                start = max(tile.job_ready, held, tile.taken + 1)
-                following = jobs[number + 1] if number + 1 < count else (
-                    jobs[0] if group + 1 < layer.row_groups else
-                    lists[t][(chunk + 1) % layer.chunks][0])
-                tile.job_ready = start + (following.fetch or 1)
-                if job.void:
-                    sampled = start + 1
-                    length = 1
-                else:
-                    sampled = start + sampling
-                    stop = flags is not None and next(flags[t])
-                    length = 1 if stop else resolution
-                    stops += stop
-                    converting[t] += length
-                tile.taken = max(sampled, tile.emitted)
-                tile.emitted = max(tile.taken + length, tile.accepted)
-                bank = freed[position & 1] + 1 if chunk == 0 and group == 0 else 0
-                tile.accepted = max(tile.emitted + 1, tile.accepted + interval, bank)
-                tile.held = sampled - 1
-        if final:
-            tile.done = tile.accepted + groups + 2
-
-    position, positions = 0, layer.window.positions
-    while position < positions:
-        for chunk in range(layer.chunks):
-            parity = (position * layer.chunks + chunk) & 1
-            free = max(release[parity] for release in releases) + 1
-            last_word = max(last_word + 1, free) + words[chunk] - 1
-            for t in range(distinct):
-                run_chunk(t, chunk, chunk == layer.chunks - 1, position, last_word + LOAD_CLOCKS)
-        begin = max(max(tile.done for tile in tiles) + 1, begin + kernels + 1)
-        freed[position & 1] = begin + kernels + 1
-        position += 1
-        if seen is None or position == positions:
-            continue
-        # Everything that later events wait for, relative to this position's drain.
-        # With the position's parity in it, a repetition leaves the banks' roles as they are.
-        state = (position & 1, last_word - begin, freed[0] - begin, freed[1] - begin,
-                 *(v for tile in tiles for v in tile.relative(begin)),
-                 *(v - begin for release in releases for v in release))
-        if state in seen:
-            before, then, work = seen[state]
-            repeats = (positions - position) // (position - before)
-            clocks = repeats * (begin - then)
-            for tile in tiles:
-                tile.shift(clocks)
-            releases = [[v + clocks for v in release] for release in releases]
-            freed = [v + clocks for v in freed]
-            last_word += clocks
-            begin += clocks
-            converting = [now + repeats * (now - past)
-                          for now, past in zip(converting, work, strict=True)]
-            position += repeats * (position - before)
-            seen = None
+    timings = convolution_timings(program, phases, traces, image)
+    clocks = []
+    for i, layer in enumerate(program.layers):
+        if isinstance(layer, Transfer):
+            unit = transfer_clocks(layer)
+        elif isinstance(layer, Elementwise):
+            unit = elementwise_clocks(layer)
         else:
-            seen[state] = (position, begin, list(converting))
+            unit = timings[i].clocks
+        clocks.append(FETCH_CLOCKS + unit)
+    return clocks
 
-    per_product = [[sum(not job.void for job in jobs) for jobs in tile] for tile in lists]
-    conversions = sum(sum(tile) for tile in per_product) * layer.row_groups * positions
-    converting = converting * (chip.tiles // distinct)
-    return Timing(
-        clocks=FETCH_CLOCKS + begin + kernels + COLLECT_CLOCKS,
-        conversions=conversions * (chip.tiles // distinct), early_stops=stops,
-        converting=tuple(converting), products=positions * layer.chunks * layer.row_groups)
+
+def program_clocks(layers: Sequence[int]) -> int:
+    """The chip's cycle counter after a program whose layers take ``layers`` clocks."""
+    return sum(layers) + FETCH_CLOCKS
