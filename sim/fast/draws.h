@@ -8,14 +8,16 @@
 
 namespace crossloom {
 
+inline uint64_t mix(uint64_t state, uint64_t word) {
+    uint64_t mixed = (state ^ word) + 0x9E3779B97F4A7C15u;
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
+    return mixed ^ (mixed >> 31);
+}
+
 inline uint64_t address_hash(uint64_t seed, std::initializer_list<uint64_t> words) {
-    uint64_t state = seed;
-    for (uint64_t word : words) {
-        uint64_t mixed = (state ^ word) + 0x9E3779B97F4A7C15u;
-        mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
-        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
-        state = mixed ^ (mixed >> 31);
-    }
+    uint64_t state = mix(0, seed);
+    for (uint64_t word : words) state = mix(state, word);
     return state;
 }
 
