@@ -212,6 +212,12 @@ def _stream_image(chip: Chip, layer: Convolution, tile: int) -> list[int]:
     return [sum(int(d) << (bits * lane) for lane, d in enumerate(row)) for row in digits]
 
 
+def _check_range(what: str, values: NDArray[np.int64], low: int, high: int) -> None:
+    for value in (values.min(initial=low), values.max(initial=low)):
+        if not low <= value <= high:
+            raise ProgramError(f"{what} must be {low} to {high}, not {value}")
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A network on a chip.
@@ -253,6 +259,8 @@ class Program:
             if getattr(self, name).shape != shape:
                 raise ProgramError(f"program {name} must have shape {shape}, "
                                    f"not {getattr(self, name).shape}")
+        limit = 1 << (chip.converter.correction_bits - 1)
+        _check_range("program corrections", self.corrections, -limit, limit - 1)
         for layer in self.layers:
             if isinstance(layer, Convolution):
                 self._check_convolution(layer)
@@ -282,6 +290,11 @@ class Program:
         for name in ("multiplier", "bias", "shift", "stop"):
             if getattr(layer, name).shape != (layer.kernels,):
                 raise ProgramError(f"{who}: {name} must have one value per kernel")
+        sizes = chip.requantizer
+        bias = 1 << (sizes.bias_bits - 1)
+        _check_range(f"{who}: multiplier", layer.multiplier, 0, (1 << sizes.multiplier_bits) - 1)
+        _check_range(f"{who}: bias", layer.bias, -bias, bias - 1)
+        _check_range(f"{who}: shift", layer.shift, 0, (1 << sizes.shift_bits) - 1)
 
     def images(self) -> Images:
         """Memory images; ProgramError, naming the memory, if one is too small."""
