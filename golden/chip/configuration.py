@@ -156,6 +156,9 @@ class Accumulator:
         if self.lanes & (self.lanes - 1) or self.kernels % self.lanes:
             raise ValueError("Accumulator.lanes must be a power of two that divides kernels "
                              f"({self.kernels}), not {self.lanes!r}")
+        if self.word_bits > 2 * WORD_BITS:
+            raise ValueError(f"Accumulator.lanes * coefficient_bits must be at most "
+                             f"{2 * WORD_BITS}, two bus words, not {self.word_bits}")
 
     @property
     def word_bits(self) -> int:
