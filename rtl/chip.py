@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, ClockDomain, Module, ResetInserter, Signal, Value, signed
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, Signature
 
 from golden.chip import ACTIVATION_BITS, WORD_BITS, Chip, Phases, bits_for
 from golden.chip.registers import ADDRESS_BITS
@@ -18,7 +18,31 @@ from .tile import Tile
 from .transfer import TransferUnit
 from .window import WindowGenerator
 
-__all__ = ["ChipTop"]
+__all__ = ["ChipTop", "chip_signature"]
+
+
+def chip_signature(chip: Chip) -> Signature:
+    """Members of a `ChipTop`."""
+    axi = AxiLiteSignature(ADDRESS_BITS).flip().members
+    return Signature({
+        "aclk": In(1), "aresetn": In(1), "irq": Out(1),
+        **{f"s_axi_{name}": member for name, member in axi.items()},
+        "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tdata": In(WORD_BITS),
+        "s_axis_tlast": In(1),
+        "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tdata": Out(WORD_BITS),
+        "m_axis_tlast": Out(1),
+        **{f"macro{tile}": Out(macro_signature(chip)) for tile in range(chip.tiles)},
+        **{f"trace{tile}": Out(trace_signature(chip)) for tile in range(chip.tiles)},
+        "trace_sum__valid": Out(1),
+        "trace_sum__kernel": Out(bits_for(chip.accumulator.kernels - 1)),
+        "trace_sum__position": Out(POSITION_BITS),
+        "trace_sum__value": Out(signed(chip.sum_bits)),
+        "trace_sum__output": Out(signed(ACTIVATION_BITS)),
+        "trace_word__valid": Out(1), "trace_word__address": Out(16),
+        "trace_word__data": Out(WORD_BITS),
+        "trace_layer__done": Out(1), "trace_layer__index": Out(12),
+        "trace_layer__cycles": Out(32),
+    })
 
 
 class ChipTop(Component):
@@ -50,26 +74,7 @@ class ChipTop(Component):
     def __init__(self, chip: Chip, tile_type: type[Component] = Tile) -> None:
         self.chip = chip
         self._tile_type = tile_type
-        axi = AxiLiteSignature(ADDRESS_BITS).flip().members
-        super().__init__({
-            "aclk": In(1), "aresetn": In(1), "irq": Out(1),
-            **{f"s_axi_{name}": member for name, member in axi.items()},
-            "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tdata": In(WORD_BITS),
-            "s_axis_tlast": In(1),
-            "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tdata": Out(WORD_BITS),
-            "m_axis_tlast": Out(1),
-            **{f"macro{tile}": Out(macro_signature(chip)) for tile in range(chip.tiles)},
-            **{f"trace{tile}": Out(trace_signature(chip)) for tile in range(chip.tiles)},
-            "trace_sum__valid": Out(1),
-            "trace_sum__kernel": Out(bits_for(chip.accumulator.kernels - 1)),
-            "trace_sum__position": Out(POSITION_BITS),
-            "trace_sum__value": Out(signed(chip.sum_bits)),
-            "trace_sum__output": Out(signed(ACTIVATION_BITS)),
-            "trace_word__valid": Out(1), "trace_word__address": Out(16),
-            "trace_word__data": Out(WORD_BITS),
-            "trace_layer__done": Out(1), "trace_layer__index": Out(12),
-            "trace_layer__cycles": Out(32),
-        })
+        super().__init__(chip_signature(chip))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,0 +1,39 @@
+"""The chip as the fast path simulates it: with a power-on reset and ready comparators."""
+
+import re
+
+from golden.chip import Chip
+from rtl.verilog import TOP_NAME, chip_verilog
+
+__all__ = ["FAST_TOP_NAME", "RESET_CLOCKS", "fast_verilog"]
+
+#: Name of the module around the chip.
+FAST_TOP_NAME = f"{TOP_NAME}_fast"
+#: Clocks that the reset lasts.
+RESET_CLOCKS = 4
+
+_PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
+
+
+def fast_verilog(chip: Chip) -> str:
+    """Verilog of ``chip`` and, around it, module `FAST_TOP_NAME`.
+
+    It has the chip's ports but two kinds: ``aresetn`` is low for the first `RESET_CLOCKS` clocks,
+    and every ``decided`` is high. Verilator computes whatever depends on an input twice per
+    clock, and all next states depend on the reset and, through the comparators' time-out, on
+    ``decided``: as inputs they would halve the speed.
+    """
+    text = chip_verilog(chip)
+    body = text[text.index(f"module {TOP_NAME}("):]
+    ports = _PORT.findall(body[:body.index("endmodule")])
+    inside = {name: "history[0]" for _, _, name in ports
+              if name == "aresetn" or name.endswith("__decided")}
+    outside = [(direction, width, name) for direction, width, name in ports if name not in inside]
+    lines = [f"module {FAST_TOP_NAME}({', '.join(name for _, _, name in outside)});"]
+    lines += [f"  {direction} {width}{name};" for direction, width, name in outside]
+    lines += [
+        f"  reg [{RESET_CLOCKS - 1}:0] history = 0;",
+        f"  always @(posedge aclk) history <= {{1'b1, history[{RESET_CLOCKS - 1}:1]}};",
+        f"  {TOP_NAME} chip ("]
+    lines.append(",\n".join(f"    .{name}({inside.get(name, name)})" for _, _, name in ports))
+    return text + "\n".join([*lines, "  );", "endmodule", ""])

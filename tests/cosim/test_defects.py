@@ -1,0 +1,41 @@
+"""A chip with one block wrong by one step, or one phase out of order, is caught and located."""
+
+import pytest
+
+from golden.chip import preset
+from golden.macro import Macro
+from golden.physics import MacroPhysics
+from sim.fast import HarnessError, library, verify_on_rtl
+from tests.cosim.defects import DEFECTS, plant
+from tests.golden.random_programs import random_images, random_program
+
+SEED = 4
+
+
+@pytest.fixture(autouse=True)
+def fresh_verilog():
+    """Verilog is kept per chip: neither take an intact chip's nor leave a broken one's."""
+    library._chip_text.cache_clear()
+    yield
+    library._chip_text.cache_clear()
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_defect_is_located(name, monkeypatch):
+    defect = DEFECTS[name]
+    plant(monkeypatch, defect)
+    program = random_program(preset("tiny"), SEED)
+    macro = Macro(program.chip, MacroPhysics(), program.weights, SEED)
+    images = random_images(program, 1, SEED)
+    if name == "phases":
+        with pytest.raises(HarnessError, match=r"tile \d.*clock \d+.*share"):
+            verify_on_rtl(program, macro, images, SEED)
+        return
+    comparison = verify_on_rtl(program, macro, images, SEED).comparison
+    first = comparison.mismatches[0]
+    assert first.kind == defect.found_in
+    assert first.layer in {layer.name for layer in program.layers}
+    assert first.position is not None
+    assert first.expected != first.got
+    text = str(first)
+    assert first.layer in text and "position" in text
