@@ -49,7 +49,7 @@ def ports_header(chip: Chip) -> str:
              "namespace crossloom {"]
     pins = macro_signature(chip).members
     lines.append("template <int TILE> void read_pins(const Vchip& top, Pins& pins);")
-    lines.append("template <int TILE> void answer(Vchip& top, bool comparator, bool decided);")
+    lines.append("template <int TILE> void answer(Vchip& top, bool comparator);")
     lines.append("template <int TILE> bool read_trace(const Vchip& top, Code& code);")
     for tile in range(chip.tiles):
         lines.append(f"template <> inline void read_pins<{tile}>(const Vchip& top, Pins& pins) {{")
@@ -63,9 +63,8 @@ def ports_header(chip: Chip) -> str:
                 lines.append(f"    pins.{name} = {_value(source, shape)};")
         lines += [
             "}",
-            f"template <> inline void answer<{tile}>(Vchip& top, bool comparator, bool decided) {{",
-            f"    {_member(f'macro{tile}__comparator')} = comparator;",
-            f"    {_member(f'macro{tile}__decided')} = decided;", "}",
+            f"template <> inline void answer<{tile}>(Vchip& top, bool comparator) {{",
+            f"    {_member(f'macro{tile}__comparator')} = comparator;", "}",
             f"template <> inline bool read_trace<{tile}>(const Vchip& top, Code& code) {{",
             f"    if (!{_member(f'trace{tile}__valid')}) return false;"]
         for name, member in trace_signature(chip).members.items():

@@ -13,12 +13,12 @@ from golden.chip import Chip, Phases
 from golden.draws import table
 from golden.macro import Macro
 from golden.program import Program
-from rtl.verilog import TOP_NAME, chip_verilog
 from sim.products import layer_thresholds, product_ranges, total_products
 from sim.record import CODE, LAYER, SUM, WORD
 from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
 
 from .headers import constants_header, ports_header
+from .top import FAST_TOP_NAME, RESET_CLOCKS, fast_verilog
 
 __all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness"]
 
@@ -33,7 +33,7 @@ class HarnessError(RuntimeError):
 
 @cache
 def _chip_text(chip: Chip) -> str:
-    return chip_verilog(chip)
+    return fast_verilog(chip)
 
 
 def build_harness(chip: Chip, waves: bool = False) -> Path:
@@ -44,7 +44,7 @@ def build_harness(chip: Chip, waves: bool = False) -> Path:
     files |= {"chip.v": _chip_text(chip),
               "constants.h": constants_header(chip), "ports.h": ports_header(chip)}
     command = [verilator, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
-               "--x-initial", "fast", "--noassert", "-Wno-fatal", "--top-module", TOP_NAME,
+               "--x-initial", "fast", "--noassert", "-Wno-fatal", "--top-module", FAST_TOP_NAME,
                "--prefix", "Vchip", "--Mdir", "objects", "-o", "harness.so",
                "-CFLAGS", " ".join(["-I..", *COMPILE_FLAGS]), "-LDFLAGS", "-shared",
                "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0"]
@@ -101,7 +101,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "close": ([handle], None),
         "error": ([handle], ctypes.c_char_p),
         "waves": ([handle, ctypes.c_char_p], ctypes.c_int),
-        "reset": ([handle], ctypes.c_int),
+        "reset": ([handle, number], ctypes.c_int),
         "write": ([handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int),
         "read": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
         "begin": ([handle, number, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t],
@@ -132,7 +132,7 @@ class Harness:
         try:
             if waves is not None:
                 self._check(self._library.harness_waves(self._handle, os.fsencode(waves)))
-            self._check(self._library.harness_reset(self._handle))
+            self._check(self._library.harness_reset(self._handle, RESET_CLOCKS + 1))
         except BaseException:
             self.close()
             raise
