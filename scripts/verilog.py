@@ -41,9 +41,9 @@ def write_chip(chip: Chip, place: Path) -> None:
     """Write Verilog and its documents into the directory ``place``.
 
     chip.v, module ``crossloom``; crossloom.vlt, lint waivers; crossloom.core, for FuseSoC;
-    crossloom_registers.h; registers.md; ports.md and ports.json.
+    crossloom_registers.h and .rdl; registers.md; ports.md and ports.json.
     """
-    from golden.chip.register_documents import c_header, markdown
+    from golden.chip.register_documents import c_header, markdown, system_rdl
     from rtl.verilog import TOP_NAME, chip_verilog
 
     from . import lint, ports
@@ -55,6 +55,7 @@ def write_chip(chip: Chip, place: Path) -> None:
         "crossloom.vlt": lint.as_verilator(),
         "crossloom.core": _CORE.format(chip=chip, version=__version__, top=TOP_NAME),
         "crossloom_registers.h": c_header(chip),
+        "crossloom_registers.rdl": system_rdl(chip),
         "registers.md": markdown(chip),
         "ports.md": ports.as_markdown(chip.name, listed),
         "ports.json": ports.as_json(chip.name, listed),
@@ -67,7 +68,7 @@ def verilog(
         directory: Annotated[Path, typer.Option(
             "-o", "--output", metavar="DIRECTORY", help="Directory to write, made if absent.")],
         preset: options.Preset = "default", settings: options.Settings = None) -> None:
-    """Write the Verilog of a chip, its register map, C header, port list and lint waivers."""
+    """Write the Verilog of a chip, its registers (Markdown, C, SystemRDL), ports and waivers."""
     chip = options.configured_chip(preset, settings)
     with output.directory(directory) as place:
         write_chip(chip, place)

@@ -1,9 +1,9 @@
-"""The register map as Markdown and as a C header, from the one specification."""
+"""The register map as Markdown, as a C header and as SystemRDL, from the one specification."""
 
 from .configuration import Chip
 from .registers import ADDRESS_BITS, IDENTIFIER, VERSION, Bits, Window, registers, windows
 
-__all__ = ["markdown", "c_header"]
+__all__ = ["markdown", "c_header", "system_rdl"]
 
 _ACCESS = {
     "R": "read-only",
@@ -98,4 +98,47 @@ def c_header(chip: Chip) -> str:
         define(f"{window.name}_memory_entry_words", f"{window.entry_words}u")
         define(f"{window.name}_memory_entry_pitch", f"{_entry_pitch(window)}u")
     lines += ["", "#endif"]
+    return "\n".join(lines) + "\n"
+
+
+#: What software and hardware may do with a field, as SystemRDL 2.0 says it (its section 9.4). A
+#: constant, which neither may write, is told from a read-only field by its register.
+_RDL_ACCESS = {
+    "R": "sw = r; hw = w;",
+    "RW": "sw = rw; hw = r;",
+    "W1C": "sw = rw; onwrite = woclr; hw = rw;",
+    "W1S": "sw = w; singlepulse; hw = r;",
+}
+_CONSTANT_REGISTERS = ("id", "version", "configuration")
+
+
+def system_rdl(chip: Chip) -> str:
+    """Register map and memory windows of ``chip`` as SystemRDL 2.0, one address map."""
+    def text(words: str) -> str:
+        return words.replace("\\", "\\\\").replace('"', '\\"')
+
+    lines = [
+        f"// Register map of Crossloom chip {chip.name}, configuration {chip.hash}.",
+        "// Written from golden/chip/registers.py; do not edit.",
+        f"addrmap crossloom_{chip.name} {{",
+        "    default regwidth = 32;",
+        "    default accesswidth = 32;",
+    ]
+    for register in registers(chip):
+        lines += ["", "    reg {"]
+        for bits in register.bits:
+            access = _RDL_ACCESS[bits.access]
+            if register.name in _CONSTANT_REGISTERS:
+                access = "sw = r; hw = na;"
+            lines.append(f'        field {{ desc = "{text(bits.meaning)}"; {access} }} '
+                         f"{bits.name}[{bits.low + bits.width - 1}:{bits.low}] "
+                         f"= 0x{bits.reset:X};")
+        lines.append(f"    }} {register.name} @ 0x{register.offset:X};")
+    for window in windows(chip):
+        entries = window.entries * _entry_pitch(window) // 4
+        lines += [
+            "", "    external mem {", f'        desc = "{text(window.meaning)}";',
+            f"        mementries = {entries};", "        memwidth = 32;", "        sw = w;",
+            f"    }} {window.name} @ 0x{window.offset:X};"]
+    lines.append("};")
     return "\n".join(lines) + "\n"

@@ -10,7 +10,8 @@ from scripts import lint, ports
 from scripts.verilog import write_chip
 from sim.toolchain import find_verilator, tool_environment
 
-FILES = {"chip.v", "crossloom.vlt", "crossloom.core", "crossloom_registers.h", "registers.md",
+FILES = {"chip.v", "crossloom.vlt", "crossloom.core", "crossloom_registers.h",
+         "crossloom_registers.rdl", "registers.md",
          "ports.md", "ports.json"}
 
 
@@ -34,7 +35,8 @@ def test_lint_is_clean(written):
 
 def test_ports(written):
     chip, place = written
-    listed = {port["name"]: port for port in json.loads((place / "ports.json").read_text())["ports"]}
+    content = json.loads((place / "ports.json").read_text())
+    listed = {port["name"]: port for port in content["ports"]}
     assert listed["aclk"]["direction"] == "input" and listed["irq"]["direction"] == "output"
     assert listed["s_axi_awaddr"]["width"] == 24
     last = f"macro{chip.tiles - 1}__"
