@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from . import __version__, verilog
+from . import __version__, compile, run, verilog
 
 __all__ = ["app", "main"]
 
@@ -33,7 +33,9 @@ def _program(show_version: Annotated[bool, typer.Option(
     """
 
 
-app.command()(verilog.verilog)
+app.command("verilog")(verilog.verilog)
+app.command("compile")(compile.compile_program)
+app.command("run")(run.run_program)
 
 
 def _describe(error: Exception) -> str:
@@ -56,8 +58,10 @@ def main() -> None:
         status = app(sys.argv[1:] or ["--help"], prog_name="crossloom", standalone_mode=False)
     except KeyboardInterrupt:
         status = 130
-    except (ValueError, OSError, _UsageError) as error:
-        if os.environ.get("CROSSLOOM_TRACEBACK"):
+    except (ValueError, OSError, RuntimeError, _UsageError) as error:
+        # The simulators' own errors are RuntimeErrors; any other of these is a fault of ours.
+        ours = isinstance(error, RuntimeError) and not type(error).__module__.startswith("sim.")
+        if ours or os.environ.get("CROSSLOOM_TRACEBACK"):
             raise
         print(f"crossloom: error: {_describe(error)}", file=sys.stderr)
         status = 2

@@ -9,7 +9,8 @@ import typer
 
 from golden.chip import Chip, preset
 
-__all__ = ["Preset", "Settings", "Seed", "Json", "configured_chip"]
+__all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Physics",
+           "configured_chip"]
 
 Preset = Annotated[str, typer.Option(
     "--preset", "-p", metavar="NAME", help="Named chip: tiny, default or large.")]
@@ -19,6 +20,16 @@ Settings = Annotated[list[str] | None, typer.Option(
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 Json = Annotated[Path | None, typer.Option(
     "--json", metavar="FILE", help="Write what was measured to FILE as well.")]
+Network = Annotated[str, typer.Argument(
+    metavar="NETWORK", help="digits; resnet20 or resnet32 with --weights; or file.py:function, "
+                            "whose function returns a torch module.")]
+Weights = Annotated[Path | None, typer.Option(
+    "--weights", metavar="FILE", help="safetensors file with the weights of a ResNet.")]
+Calibration = Annotated[Path | None, typer.Option(
+    "--calibration", metavar="FILE",
+    help=".npy file of float images [images, channels, height, width] to calibrate with.")]
+Physics = Annotated[str, typer.Option(
+    "--macro", help="Analog macro: ideal, or default with its non-idealities.")]
 
 
 def configured_chip(name: str, settings: Sequence[str] | None = None) -> Chip:

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 
-__all__ = ["check_writable", "write_text", "write_json", "directory"]
+__all__ = ["check_file", "check_writable", "write_text", "write_json", "directory"]
 
 
 def check_writable(path: Path) -> None:
@@ -22,11 +22,16 @@ def check_writable(path: Path) -> None:
         raise ValueError(f"output {str(path)!r}: the directory {str(place)!r} is not writable")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
+def check_file(path: Path) -> None:
+    """Raise ValueError now, before work starts, if the file ``path`` could not be written."""
     check_writable(path)
     if path.is_dir():
         raise ValueError(f"output {str(path)!r} is a directory, not a file")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
+    check_file(path)
     handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:

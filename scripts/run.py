@@ -1,0 +1,88 @@
+"""``crossloom run``: a program on golden, on the RTL, or on both with every word compared."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import options, output
+
+__all__ = ["run_program"]
+
+_PLACES = ("golden", "rtl", "both")
+_MACROS = ("ideal", "default")
+
+
+def run_program(
+        program: Annotated[Path, typer.Argument(metavar="PROGRAM", help="Program file.")],
+        images: Annotated[str, typer.Option(
+            "--images", metavar="IMAGES",
+            help="digits, the held-out ones; or a .npy file of float images "
+                 "[images, channels, height, width].")],
+        labels: Annotated[Path | None, typer.Option(
+            "--labels", metavar="FILE", help=".npy file of integers, one for each image.")] = None,
+        place: Annotated[str, typer.Option(
+            "--on", help="golden, rtl (Verilator), or both, with every word compared.")] = "golden",
+        first: Annotated[int, typer.Option("--first", min=0, help="First image to run.")] = 0,
+        count: Annotated[int | None, typer.Option(
+            "--count", min=1, help="Images to run; all of them if not given.")] = None,
+        macro: options.Physics = "default",
+        specimen: Annotated[int, typer.Option(
+            "--specimen", min=0, help="Seed of the macros' static deviations.")] = 0,
+        preset: options.Preset = "default", settings: options.Settings = None,
+        seed: options.Seed = 0, json: options.Json = None,
+        processes: Annotated[int, typer.Option(
+            "--processes", min=1, help="Simulations at once.")] = 2) -> None:
+    """Run a program on golden, on the RTL, or on both with every word compared.
+
+    Ends with status 1 if golden and RTL differ.
+    """
+    for name, value, allowed in (("on", place, _PLACES), ("macro", macro, _MACROS)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be {', '.join(allowed)}, not {value!r}")
+    chip = options.configured_chip(preset, settings)
+    if json is not None:
+        output.check_file(json)
+
+    from golden.data import digits
+    from golden.macro import Macro
+    from golden.physics import MacroPhysics
+    from golden.program import Program
+    from golden.quantise import quantise_images
+
+    from . import execution
+    from .networks import load_images, load_labels
+    from .progress import stages
+
+    loaded = Program.load(program, chip)
+    if images == "digits":
+        split = digits(seed)
+        shown, truth = split.held_images, split.held_labels
+    else:
+        shown = load_images(Path(images), "images")
+        truth = None
+    if labels is not None:
+        truth = load_labels(labels, len(shown))
+    if first >= len(shown):
+        raise ValueError(f"first must be 0 to {len(shown) - 1}, not {first}")
+    last = len(shown) if count is None else min(len(shown), first + count)
+    codes = quantise_images(shown[first:last], loaded.input_scale).numpy()
+    physics = MacroPhysics.ideal() if macro == "ideal" else MacroPhysics()
+    specimens = Macro(chip, physics, loaded.weights, specimen)
+    with stages() as report:
+        result = execution.run(loaded, specimens, codes, seed, first, place, processes, report)
+    content: dict[str, Any] = {
+        "network": loaded.network, "preset": chip.name, "chip_hash": chip.hash, "on": place,
+        "macro": macro, "specimen": specimen, "seed": seed, "first": first,
+        "images": last - first, "classes": result.outputs.argmax(axis=1).tolist(),
+        **result.content}
+    if truth is not None:
+        right = result.outputs.argmax(axis=1) == truth[first:last].numpy()
+        content["accuracy"] = float(right.mean())
+    if json is not None:
+        output.write_json(json, content)
+    typer.echo(result.summary + (f"; {100 * content['accuracy']:.2f} % correct"
+                                 if "accuracy" in content else ""))
+    if result.first_mismatch:
+        typer.echo(f"crossloom: golden and RTL differ: {result.first_mismatch}", err=True)
+        raise typer.Exit(1)
