@@ -4,14 +4,19 @@ The blocks of a chip are coupled by waiting alone, so the time of every event is
 the times that it waits for, plus a fixed latency. `convolution_timing` evaluates those recurrences
 product by product and stops as soon as they repeat from position to position. Latencies are those
 under *Latency* in the components of rtl/; clocks count from the start of the unit, clock 0.
+
+Where a converter waits, the chain of events that it waited for says why (golden.causes).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .causes import Cause, split_wait
 from .chip import Chip, Phases
 from .jobs import product_jobs
 from .program import Convolution
@@ -31,14 +36,20 @@ COLLECT_CLOCKS = 10
 class Timing:
     """Clocks of one convolution, and the work done in them.
 
-    ``clocks`` counts from the start of the unit to its end. ``converting`` are the clocks in which each tile's converter worked.
+    ``clocks`` counts from the start of the unit to its end. ``spent`` says for each tile what its
+    converter did in them: clocks by cause, ``clocks`` in all.
     """
 
     clocks: int
     conversions: int
     early_stops: int
-    converting: tuple[int, ...]
+    spent: tuple[Mapping[Cause, int], ...]
     products: int
+
+    @property
+    def converting(self) -> tuple[int, ...]:
+        """Clocks in which each tile's converter worked."""
+        return tuple(tile.get(Cause.CONVERTING, 0) for tile in self.spent)
 
     @property
     def occupancy(self) -> float:
@@ -65,6 +76,14 @@ class _Tile:
     emitted: int = 0            # a code left the converter
     accepted: int = -(1 << 30)  # the accumulator took a code
     done: int = 0               # position_done
+    blocked: Cause = Cause.MULTIPLIERS          # why `accepted` was not earlier
+    spent: Counter[Cause] = field(default_factory=Counter)
+
+    def wait(self, since: int, until: int, steps: Sequence[tuple[Cause, float]]) -> None:
+        """Note what the converter waited for, if it did."""
+        if until > since:
+            for cause, clocks in split_wait(since, until, steps):
+                self.spent[cause] += clocks
 
     def relative(self, base: int) -> tuple[int, ...]:
         return (self.job_ready - base, self.held - base, self.idle - base, self.taken - base,
@@ -133,12 +152,15 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
         tile.accepted = zeroed - interval
 
     last_word = WINDOW_CLOCKS - 1                   # the last accepted word of the window
+    loading = -inf                                  # a latch bank became free for the chunk
     releases = [[-1, -1] for _ in tiles]            # bank release times, by chunk parity
     begin = -(1 << 30)                              # the collector began a position
     freed = [-(1 << 30)] * 2                        # position_freed, by position parity
-    converting = [0] * distinct
+    # By position parity and tile: what held up `position_freed`.
+    freeing = [[Cause.DRAIN] * distinct] * 2
     stops = 0
-    seen: dict[tuple[int, ...], tuple[int, int, list[int]]] | None = {} if not stopped else None
+    seen: dict[tuple[int, ...], tuple[int, int, list[Counter[Cause]]]] | None = (
+        {} if not stopped else None)
 
     def run_chunk(t: int, chunk: int, final: bool, position: int, loaded: int) -> None:
         nonlocal stops
@@ -149,6 +171,7 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
             releases[t][(position * layer.chunks + chunk) & 1] = accept + before_release
             tile.idle = held = max(accept + before_hold, tile.held) + hold
             for number, job in enumerate(jobs):
+                free = tile.emitted
                 start = max(tile.job_ready, held, tile.taken + 1)
                 following = jobs[number + 1] if number + 1 < count else (
                     jobs[0] if group + 1 < layer.row_groups else
@@ -162,11 +185,19 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
                     stop = flags is not None and next(flags[t])
                     length = 1 if stop else resolution
                     stops += stop
-                    converting[t] += length
-                tile.taken = max(sampled, tile.emitted)
+                tile.wait(free, sampled, (
+                    (Cause.VOID if job.void else Cause.SAMPLING, start), (Cause.JOBS, held),
+                    (Cause.HOLD, held - hold), (Cause.ARRAY, accept), (Cause.ROWS, loading),
+                    (Cause.SLOWER_TILE, -inf)))
+                tile.spent[Cause.VOID if job.void else Cause.CONVERTING] += length
+                tile.taken = max(sampled, free)
+                tile.wait(tile.taken + length, tile.accepted, ((tile.blocked, -inf),))
                 tile.emitted = max(tile.taken + length, tile.accepted)
                 bank = freed[position & 1] + 1 if chunk == 0 and group == 0 else 0
-                tile.accepted = max(tile.emitted + 1, tile.accepted + interval, bank)
+                earliest = max(tile.emitted + 1, tile.accepted + interval)
+                tile.accepted = max(earliest, bank)
+                tile.blocked = (freeing[position & 1][t] if bank > earliest
+                                else Cause.MULTIPLIERS)
                 tile.held = sampled - 1
         if final:
             tile.done = tile.accepted + groups + 2
@@ -176,11 +207,17 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
         for chunk in range(layer.chunks):
             parity = (position * layer.chunks + chunk) & 1
             free = max(release[parity] for release in releases) + 1
+            loading = free if free > last_word + 1 else -inf
             last_word = max(last_word + 1, free) + words[chunk] - 1
             for t in range(distinct):
                 run_chunk(t, chunk, chunk == layer.chunks - 1, position, last_word + LOAD_CLOCKS)
-        begin = max(max(tile.done for tile in tiles) + 1, begin + kernels + 1)
+        slowest = max(tile.done for tile in tiles)
+        begin = max(slowest + 1, begin + kernels + 1)
         freed[position & 1] = begin + kernels + 1
+        # The drain hides behind the next position, unless another tile made it begin late.
+        freeing[position & 1] = [
+            Cause.SLOWER_TILE if tile.done < slowest == begin - 1 else Cause.DRAIN
+            for tile in tiles]
         position += 1
         if seen is None or position == positions:
             continue
@@ -199,17 +236,22 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
             freed = [v + clocks for v in freed]
             last_word += clocks
             begin += clocks
-            converting = [now + repeats * (now - past)
-                          for now, past in zip(converting, work, strict=True)]
+            for tile, past in zip(tiles, work, strict=True):
+                tile.spent = Counter({cause: now + repeats * (now - past[cause])
+                                      for cause, now in tile.spent.items()})
             position += repeats * (position - before)
             seen = None
         else:
-            seen[state] = (position, begin, list(converting))
+            seen[state] = (position, begin, [tile.spent.copy() for tile in tiles])
 
     per_product = [[sum(not job.void for job in jobs) for jobs in tile] for tile in lists]
     conversions = sum(sum(tile) for tile in per_product) * layer.row_groups * positions
-    converting = converting * (chip.tiles // distinct)
+    clocks = begin + kernels + COLLECT_CLOCKS
+    last = max(tile.emitted for tile in tiles)
+    for tile in tiles:
+        tile.wait(tile.emitted, clocks, ((Cause.DRAIN, last), (Cause.SLOWER_TILE, -inf)))
     return Timing(
-        clocks=begin + kernels + COLLECT_CLOCKS,
+        clocks=clocks,
         conversions=conversions * (chip.tiles // distinct), early_stops=stops,
-        converting=tuple(converting), products=positions * layer.chunks * layer.row_groups)
+        spent=tuple(tile.spent for tile in tiles) * (chip.tiles // distinct),
+        products=positions * layer.chunks * layer.row_groups)
