@@ -1,0 +1,37 @@
+"""Fully connected layer on analog arrays."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from golden.arrays.tiling import RowTile
+
+from .layer import AnalogLayer
+from .mapping import Mapping
+
+__all__ = ["AnalogLinear"]
+
+
+class AnalogLinear(AnalogLayer):
+    """`torch.nn.Linear` on inputs [batch, ..., features]."""
+
+    def __init__(self, name: str, layer: nn.Linear, mapping: Mapping) -> None:
+        super().__init__(name, layer.weight, layer.bias, 1, mapping)
+
+    def product(self, values: Tensor, weight: Tensor) -> Tensor:
+        """See `AnalogLayer.product`."""
+        return functional.linear(values, weight)
+
+    def select(self, values: Tensor, tile: RowTile) -> Tensor:
+        """See `AnalogLayer.select`."""
+        return values[..., tile.first_channel:tile.last_channel]
+
+    def lay_out(self, weight: Tensor) -> Tensor:
+        """See `AnalogLayer.lay_out`."""
+        return weight.float().contiguous()
+
+    def per_output(self, values: Tensor) -> Tensor:
+        """See `AnalogLayer.per_output`; a single group's values broadcast."""
+        return values
+
+    def _add_bias(self, values: Tensor) -> Tensor:
+        return values.add_(self.bias)

@@ -1,0 +1,72 @@
+"""What a network is mapped onto: chip, device, encoding and how inputs are driven."""
+
+from dataclasses import dataclass
+
+from golden.arrays import BitSlicing, DifferentialPair, Encoding
+from golden.arrays.interconnect import Wires
+from golden.chip import ACTIVATION_BITS, Chip
+from golden.devices import Device
+
+__all__ = ["Mapping"]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How layers become arrays.
+
+    Parameters
+    ----------
+    chip
+        Rows and columns of an array and the converter's bits are taken from it.
+    device
+        The memory device of all arrays.
+    encoding
+        Signed weights as conductances.
+    slicing
+        Weights as integers over several devices; None: one analog device per part.
+    bit_serial
+        Drive the bits of an input code one after the other, each with its own conversion;
+        otherwise a DAC drives the whole code at once.
+    active_rows
+        Rows that are driven at a time, at most those of the array; sums are added digitally.
+        None: all rows.
+    wires
+        Interconnect resistance; None: ideal wires.
+    """
+
+    chip: Chip
+    device: Device
+    encoding: Encoding = DifferentialPair()
+    slicing: BitSlicing | None = None
+    bit_serial: bool = False
+    active_rows: int | None = None
+    wires: Wires | None = None
+
+    def __post_init__(self) -> None:
+        kinds = {"chip": Chip, "device": Device, "encoding": Encoding,
+                 "slicing": (BitSlicing, type(None)), "bit_serial": bool,
+                 "wires": (Wires, type(None))}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                expected = kind if isinstance(kind, type) else kind[0]
+                raise ValueError(f"{name} must be a {expected.__name__}, not {value!r}")
+        rows = self.active_rows
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int)
+                                 or not 1 <= rows <= self.chip.array.rows):
+            raise ValueError(f"active_rows must be 1 to {self.chip.array.rows}, not {rows!r}")
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of a signed input code; the symmetric range is used."""
+        return ACTIVATION_BITS
+
+    @property
+    def output_bits(self) -> int:
+        """Bits of the converter."""
+        return self.chip.converter.bits
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that one conversion sums at most."""
+        return self.active_rows or self.chip.array.rows

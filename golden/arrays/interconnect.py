@@ -1,0 +1,170 @@
+"""Resistive interconnect of a crossbar with linear cells, solved exactly.
+
+Row r is driven at its left end by a voltage source behind ``driver`` and runs as segments of
+``row_segment``; column c runs as segments of ``column_segment`` down to its lower end, where
+``sense`` leads to a virtual ground. A cell joins the two lines where they cross, through ``via``:
+
+    v_r --driver-- (r,0) --row_segment-- (r,1) -- ...          row line
+                     |                     |
+                  via, cell             via, cell
+                     |                     |
+                   (0,c) --column_segment-- ... --sense-- 0 V  column line
+
+Kirchhoff's current law at all nodes is one sparse, linear system. The network is linear, so its
+answers to unit voltages on each row give the answer to any vector.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csc_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+import torch
+from torch import Tensor
+
+from golden.devices.checks import check_number
+
+__all__ = ["SolvedCrossbar", "Wires"]
+
+_MICRO = 1e-6
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Resistances of a crossbar's interconnect, ohm; any may be 0.
+
+    Defaults: the 7 nm arrays of arXiv 2307.04261, driver 500, via 56, wire 182 ohm/um times the
+    54 nm pitch of a cell one gate pitch high, 9.8 (that pitch is a reconstruction).
+
+    Parameters
+    ----------
+    row_segment, column_segment
+        Wire from one cell to the next.
+    driver
+        Between a row's source and its first cell.
+    via
+        In series with each cell.
+    sense
+        Between a column's last cell and the virtual ground. 0: an ideal one.
+    """
+
+    row_segment: float = 9.8
+    column_segment: float = 9.8
+    driver: float = 500.0
+    via: float = 56.0
+    sense: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            check_number(self, field.name, 0)
+
+    def seen(self, conductances: Tensor) -> Tensor:
+        """Conductances [rows, columns] (uS) as seen from the array's pins, uS.
+
+        Entry (r, c) is the current out of column c for one volt on row r alone.
+        """
+        solved = SolvedCrossbar(conductances.double().numpy() * _MICRO, self)
+        return torch.from_numpy(solved.transfer / _MICRO).to(conductances.dtype)
+
+
+class SolvedCrossbar:
+    """The solved network of one array.
+
+    Parameters
+    ----------
+    conductances
+        Cells in siemens, [rows, columns], not negative.
+    wires
+        Resistances of the lines.
+    """
+
+    def __init__(self, conductances: NDArray[np.float64], wires: Wires) -> None:
+        if conductances.ndim != 2 or not conductances.size:
+            raise ValueError(f"conductances must be [rows, columns], not {conductances.shape}")
+        if not (np.isfinite(conductances) & (conductances >= 0)).all():
+            raise ValueError("conductances must be finite and not negative, not "
+                             f"{conductances.min()!r} to {conductances.max()!r}")
+        self.wires = wires
+        self.cells = conductances / (1 + conductances * wires.via)
+
+    @cached_property
+    def transfer(self) -> NDArray[np.float64]:
+        """Column currents per volt on each row, siemens, [rows, columns]."""
+        rows, columns = self.cells.shape
+        unit = self._unit_voltages
+        drop = unit[:rows * columns] - unit[rows * columns:]
+        return np.einsum("rc,rcv->vc", self.cells, drop.reshape(rows, columns, rows))
+
+    def column_currents(self, voltages: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Currents out of the columns, A, [vectors, columns], for [vectors, rows] volt."""
+        return self._checked(voltages) @ self.transfer
+
+    def cell_currents(self, voltages: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Current through every cell, A, [vectors, rows, columns], for [vectors, rows] volt."""
+        rows, columns = self.cells.shape
+        drop = (self._unit_voltages[:rows * columns] - self._unit_voltages[rows * columns:])
+        per_volt = self.cells.reshape(-1, 1) * drop
+        return (self._checked(voltages) @ per_volt.T).reshape(-1, rows, columns)
+
+    def _checked(self, voltages: NDArray[np.float64]) -> NDArray[np.float64]:
+        if voltages.ndim != 2 or voltages.shape[1] != self.cells.shape[0]:
+            raise ValueError(f"voltages must be [vectors, {self.cells.shape[0]}], "
+                             f"not {voltages.shape}")
+        return voltages
+
+    @cached_property
+    def _unit_voltages(self) -> NDArray[np.float64]:
+        """Voltages of all row nodes, then all column nodes, per volt on each row.
+
+        [2 * rows * columns, rows].
+        """
+        rows, columns = self.cells.shape
+        size = rows * columns
+        on_row = np.arange(size).reshape(rows, columns)
+        on_column = on_row + size
+        sources = 2 * size + np.arange(rows)
+        ground = 2 * size + rows
+        # Edges as (nodes, nodes, resistance); the cells follow as conductances.
+        wires = self.wires
+        edges = [(on_row[:, :-1], on_row[:, 1:], wires.row_segment),
+                 (on_column[:-1], on_column[1:], wires.column_segment),
+                 (sources, on_row[:, 0], wires.driver),
+                 (np.full(columns, ground), on_column[-1], wires.sense)]
+        first = np.concatenate([on_row.ravel(), *(a.ravel() for a, _, r in edges if r > 0)])
+        second = np.concatenate([on_column.ravel(), *(b.ravel() for _, b, r in edges if r > 0)])
+        weight = np.concatenate([self.cells.ravel(),
+                                 *(np.full(a.size, 1 / r) for a, _, r in edges if r > 0)])
+        label, count = _joined([(a, b) for a, b, r in edges if r == 0], ground + 1)
+        first, second = label[first], label[second]
+        laplacian = csc_matrix(coo_matrix(
+            (np.concatenate([weight, weight, -weight, -weight]),
+             (np.concatenate([first, second, first, second]),
+              np.concatenate([first, second, second, first]))), shape=(count, count)))
+        fixed = label[np.append(sources, ground)]
+        free = np.setdiff1d(np.arange(count), fixed)
+        voltages = np.zeros((count, rows))
+        voltages[fixed[:-1], np.arange(rows)] = 1.0
+        if free.size:
+            known = -(laplacian[free][:, fixed[:-1]]).toarray()
+            factors = splu(laplacian[free][:, free].tocsc(), permc_spec="MMD_AT_PLUS_A",
+                           diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+            voltages[free] = factors.solve(known)
+        return voltages[label[:2 * size]]
+
+
+def _joined(pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]], count: int
+            ) -> tuple[NDArray[np.int64], int]:
+    """Number of the merged node of each of ``count`` nodes, and how many there are.
+
+    Nodes of a pair stand at one potential: nothing but a zero resistance lies between them.
+    """
+    if not pairs:
+        return np.arange(count), count
+    first = np.concatenate([a.ravel() for a, _ in pairs])
+    second = np.concatenate([b.ravel() for _, b in pairs])
+    graph = coo_matrix((np.ones(first.size), (first, second)), shape=(count, count))
+    joined, label = connected_components(graph, directed=False)
+    return label.astype(np.int64), joined
