@@ -1,0 +1,198 @@
+"""Tile scheduler: order of the units, clocks, refusals, abort from every state."""
+
+import random
+
+from amaranth.hdl import Module
+from amaranth.lib.memory import Memory
+import pytest
+
+from golden.chip import PRESETS
+from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode, encode
+from golden.timing import FETCH_CLOCKS
+from rtl.scheduler import Cause, TileScheduler
+from tests.rtl.simulation import simulate
+
+CHIP = PRESETS["tiny"]
+SHAPE = dict(relu=0, source=3, destination=9, in_width=4, in_height=4, out_width=4, out_height=4,
+             kernel_width=1, kernel_height=1, stride=1, pad_left=0, pad_top=0,
+             source_pixel_words=1, destination_pixel_words=1)
+CONVOLVE = dict(SHAPE, stream=1, resolution=5, block_words=1, blocks=1, chunk_words=1, chunks=1,
+                row_groups=1, group_granules=1, kernels=3, columns=2, constants=0,
+                coefficients=0, reference=77)
+ADD = dict(SHAPE, channel_words=1, multiplier=1, bias=0, shift=0, second_source=4,
+           second_pixel_words=1, second_stride=1, second_width=4, second_offset=0,
+           second_words=1, second_multiplier=1)
+POOL = dict(SHAPE, channel_words=1, multiplier=1, bias=0, shift=0)
+LAYERS = {
+    "convolve": encode(Opcode.CONVOLVE, **CONVOLVE), "add": encode(Opcode.ADD, **ADD),
+    "pool": encode(Opcode.MAX_POOL, **POOL), "average": encode(Opcode.AVERAGE_POOL, **POOL),
+    "load": encode(Opcode.LOAD, destination=0, count=5),
+    "store": encode(Opcode.STORE, source=0, count=2), "end": encode(Opcode.END),
+}
+UNIT = {"convolve": "convolve", "add": "combine", "pool": "combine", "average": "combine",
+        "load": "transfer", "store": "transfer"}
+STARTS = ("convolve", "combine", "transfer")
+
+
+class Bench:
+    """A scheduler on a program memory; `clock` runs one clock and notes what happened in it."""
+
+    def __init__(self, words):
+        self.dut = TileScheduler(CHIP)
+        self.module = Module()
+        self.module.submodules.dut = self.dut
+        memory = Memory(shape=32, depth=CHIP.memories.program_words, init=words)
+        self.module.submodules.memory = memory
+        port = memory.read_port()
+        self.module.d.comb += [port.en.eq(self.dut.read_enable),
+                               port.addr.eq(self.dut.read_address),
+                               self.dut.read_data.eq(port.data)]
+        self.time = 0
+
+    async def clock(self, context, **inputs):
+        for name in ("start", "abort", "timed_out", "unit_done"):
+            context.set(getattr(self.dut, name), inputs.get(name, 0))
+        seen = {name: context.get(getattr(self.dut, name)) for name in (
+            *STARTS, "busy", "layer", "ended", "failed", "failed_cause", "clear", "layer_done",
+            "layer_cycles")}
+        seen["descriptor"] = tuple(context.get(self.dut.descriptor[i])
+                                   for i in range(DESCRIPTOR_WORDS))
+        seen["time"] = self.time
+        await context.tick()
+        self.time += 1
+        return seen
+
+
+def image(*names):
+    return [word for name in names for word in (LAYERS[name] if isinstance(name, str) else name)]
+
+
+def test_order_and_clocks():
+    generator = random.Random(1)
+    names = ["load", "convolve", "add", "convolve", "pool", "average", "store"]
+    bench = Bench(image(*names, "end"))
+
+    async def testbench(context):
+        for _ in range(2):
+            started, done = [], []
+            await bench.clock(context, start=1)
+            begin, finish = bench.time, None
+            for _ in range(2000):
+                seen = await bench.clock(context, unit_done=bench.time == finish)
+                assert seen["busy"] and not seen["failed"] and not seen["clear"]
+                for name in STARTS:
+                    if seen[name]:
+                        assert finish is None, "a unit was started while another one ran"
+                        started.append(name)
+                        assert seen["descriptor"] == LAYERS[names[len(started) - 1]]
+                        assert seen["time"] == begin + FETCH_CLOCKS - 1
+                        finish = seen["time"] + generator.randint(1, 40)
+                if seen["layer_done"]:
+                    done.append(seen["layer"])
+                    assert seen["layer_cycles"] == seen["time"] - begin + 1
+                    begin, finish = bench.time, None
+                if seen["ended"]:
+                    break
+            assert started == [UNIT[name] for name in names]
+            assert done == list(range(len(names) + 1))
+            assert not (await bench.clock(context))["busy"]
+
+    simulate(bench.module, testbench)
+    assert TileScheduler.FETCH_CLOCKS == FETCH_CLOCKS
+
+
+def with_field(name, value, layer="convolve"):
+    words = list(LAYERS[layer])
+    field = FIELDS[name]
+    words[field.word] &= ~(((1 << field.width) - 1) << field.low)
+    words[field.word] |= value << field.low
+    return words
+
+
+@pytest.mark.parametrize("words, cause", [
+    (with_field("opcode", 7), Cause.OPCODE), (with_field("opcode", 15), Cause.OPCODE),
+    *((with_field(name, 0), Cause.FIELD) for name in (
+        "in_width", "out_height", "kernel_width", "stride", "chunks", "chunk_words", "blocks",
+        "block_words", "row_groups", "group_granules", "kernels", "columns", "reference")),
+    (with_field("resolution", CHIP.converter.minimum_bits - 1), Cause.FIELD),
+    (with_field("resolution", CHIP.converter.bits + 1), Cause.FIELD),
+    (with_field("kernels", CHIP.accumulator.kernels + 1), Cause.FIELD),
+    (with_field("columns", CHIP.array.columns + 1), Cause.FIELD),
+    (with_field("chunk_words", CHIP.array.row_words + 1), Cause.FIELD),
+    (with_field("chunks", CHIP.accumulator.products + 1), Cause.FIELD),
+    (with_field("group_granules", CHIP.array.granules + 1), Cause.FIELD),
+    (with_field("out_width", 0, "add"), Cause.FIELD),
+    (with_field("channel_words", 0, "pool"), Cause.FIELD),
+    (with_field("count", 0, "load"), Cause.FIELD),
+])
+def test_refusal(words, cause):
+    bench = Bench(image("load", words, "end"))
+
+    async def testbench(context):
+        await bench.clock(context, start=1)
+        for _ in range(100):
+            seen = await bench.clock(context, unit_done=bench.time == FETCH_CLOCKS + 5)
+            if seen["failed"]:
+                break
+            assert not (seen["layer"] == 1 and any(seen[name] for name in STARTS))
+        assert seen["failed"] and seen["clear"] and not seen["ended"]
+        assert seen["failed_cause"] == cause
+        assert seen["layer"] == 1
+        assert not any(seen[name] for name in STARTS)
+        assert not (await bench.clock(context))["busy"]
+
+    simulate(bench.module, testbench)
+
+
+def test_a_program_without_end_is_refused():
+    count = CHIP.memories.program_words // DESCRIPTOR_WORDS
+    bench = Bench(image(*["load"] * count))
+
+    async def testbench(context):
+        await bench.clock(context, start=1)
+        starts, running = 0, False
+        for _ in range(count * 40):
+            seen = await bench.clock(context, unit_done=running)
+            running = seen["transfer"]
+            starts += running
+            if seen["failed"]:
+                break
+        assert seen["failed_cause"] == Cause.OPCODE
+        assert starts == count
+
+    simulate(bench.module, testbench)
+
+
+def test_timeout():
+    bench = Bench(image("convolve", "end"))
+
+    async def testbench(context):
+        await bench.clock(context, start=1)
+        for _ in range(FETCH_CLOCKS + 7):
+            assert not (await bench.clock(context))["failed"]
+        seen = await bench.clock(context, timed_out=1)
+        assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.TIMEOUT
+        assert not (await bench.clock(context))["busy"]
+
+    simulate(bench.module, testbench)
+
+
+@pytest.mark.parametrize("wait", range(2 * FETCH_CLOCKS + 6))
+def test_abort(wait):
+    """In every clock of a program; then the next program runs from its beginning."""
+    bench = Bench(image("load", "convolve", "end"))
+
+    async def testbench(context):
+        await bench.clock(context, start=1)
+        for _ in range(wait):
+            await bench.clock(context, unit_done=bench.time == FETCH_CLOCKS + 2)
+        seen = await bench.clock(context, abort=1)
+        assert seen["ended"] and seen["clear"] and not seen["failed"]
+        assert not (await bench.clock(context))["busy"]
+        await bench.clock(context, start=1)
+        for i in range(FETCH_CLOCKS):
+            seen = await bench.clock(context)
+            assert seen["transfer"] == (i == FETCH_CLOCKS - 1)
+        assert seen["descriptor"] == LAYERS["load"]
+
+    simulate(bench.module, testbench)
