@@ -55,7 +55,7 @@ class Profile:
         """Share of the converter clocks in which a converter worked."""
         return self.spent.get(Cause.CONVERTING, 0) / (self.clocks * self.tiles)
 
-    def largest_waits(self, count: int = 10) -> list[tuple[str, Cause, float]]:
+    def largest_waits(self, count: int = 10) -> Sequence[tuple[str, Cause, float]]:
         """The ``count`` largest (layer, cause, share of all converter clocks), converting apart."""
         waits = [(layer.name, cause, clocks / (self.clocks * self.tiles))
                  for layer in self.layers for cause, clocks in layer.spent.items()
