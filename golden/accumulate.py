@@ -12,7 +12,7 @@ from torch import Tensor
 from .chip import Chip
 from .physics import MacroPhysics
 
-__all__ = ["Noise", "accumulate", "held", "merge_masks", "merge_sums", "codes"]
+__all__ = ["NOISELESS", "Noise", "accumulate", "held", "merge_masks", "merge_sums", "codes"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Noise:
         """The noise of a macro; its static deviations are left out."""
         unit = physics.product_unit(chip.array)
         return cls(physics.hold_noise(chip.array) / unit, physics.conversion_noise() / unit)
+
+
+#: No noise at all.
+NOISELESS = Noise()
 
 
 def held(patches: Tensor, vectors: Tensor, noise: Noise, generator: torch.Generator) -> Tensor:

@@ -7,14 +7,14 @@ approximation does to the layer's output, with the coefficients found as integer
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .quantise import CODE_LIMIT
 
-__all__ = ["Target", "Combination", "Basis", "normalised", "initial_vectors",
+__all__ = ["Target", "Combination", "Basis", "normalised", "plain_basis", "initial_vectors",
            "search_coefficients", "fit_vectors", "fit_basis"]
 
 #: Share of a row's mean second moment added to all rows: activations that the calibration
@@ -22,6 +22,15 @@ __all__ = ["Target", "Combination", "Basis", "normalised", "initial_vectors",
 RIDGE = 1e-3
 #: Kernel scales tried: the scale at which the best single vector has this coefficient.
 LEADING = (1, 2, 3, 4, 5, 6, 7, 9, 12, 16, 24)
+#: Factors on the scale tried when a search starts from a known combination.
+NEARBY = (1.0, 0.84, 1.19)
+#: Output error relative to the output, both mean square, that is good enough: what rounding to
+#: eight bits does to the activations anyway (a step of 1/127 over a deviation of 1/4: 8e-5).
+GOOD_ENOUGH = 1e-4
+#: Kernels of a layer on which `LEADING` is tried; all try the best few.
+SAMPLE_KERNELS = 8
+#: Most steps of the search for a kernel's coefficients, per basis vector.
+STEPS_PER_VECTOR = 6
 #: Iterations of the conjugate gradient that updates the vectors.
 GRADIENT_STEPS = 12
 
@@ -53,9 +62,14 @@ class Target:
         return self.moments + torch.diag_embed(ridge)
 
     @property
+    def chunk_power(self) -> Tensor:
+        """Mean square that every chunk adds to a kernel's output, [kernels, chunks]."""
+        return torch.einsum("kcr,crs,kcs->kc", self.kernels, self.metric, self.kernels)
+
+    @property
     def power(self) -> Tensor:
         """Mean square output of every kernel, [kernels]; one where a kernel is zero."""
-        power = torch.einsum("kcr,crs,kcs->k", self.kernels, self.metric, self.kernels)
+        power = self.chunk_power.sum(dim=1)
         return torch.where(power > 0, power, torch.ones_like(power))
 
 
@@ -92,17 +106,39 @@ def _unit_chunks(targets: Sequence[Target]) -> Tensor:
     return chunks[length > 0] / length[length > 0, None]
 
 
+def plain_basis(targets: Sequence[Target], count: int) -> Basis | None:
+    """The mapping without combinations: every chunk of a kernel is a vector, coefficient one.
+
+    The chunks of a kernel share its scale, at which the largest weight is 127. None if there are
+    more than ``count`` chunks (those that are zero take no vector).
+    """
+    used = [t.kernels.transpose(0, 1).ne(0).any(dim=2) for t in targets]
+    if sum(int(u.sum()) for u in used) > count:
+        return None
+    rows = targets[0].kernels.shape[2]
+    vectors = torch.zeros(count, rows, dtype=targets[0].kernels.dtype)
+    combinations, first = [], 0
+    for target, use in zip(targets, used, strict=True):
+        peak = target.kernels.abs().amax(dim=(1, 2)) / CODE_LIMIT
+        scale = torch.where(peak > 0, peak, torch.ones_like(peak))
+        chunk, kernel = use.nonzero(as_tuple=True)
+        place = first + torch.arange(len(chunk))
+        vectors[place] = (target.kernels[kernel, chunk] / scale[kernel, None]).round()
+        coefficients = torch.zeros(use.shape[0], count, use.shape[1], dtype=vectors.dtype)
+        coefficients[chunk, place, kernel] = 1
+        combinations.append(Combination(coefficients, scale))
+        first += len(chunk)
+    return Basis(vectors, tuple(combinations))
+
+
 def initial_vectors(targets: Sequence[Target], count: int, generator: torch.Generator,
                     rounds: int = 10) -> Tensor:
     """``count`` directions for the kernels' chunks, [count, rows].
 
-    The chunks themselves where there are no more than ``count``; else the centres of clusters of
-    chunks, where a vector and its negative are the same direction.
+    The centres of clusters of chunks, where a vector and its negative are the same direction.
+    There must be at least ``count`` chunks.
     """
     chunks = _unit_chunks(targets)
-    rows = chunks.shape[1]
-    if len(chunks) <= count:
-        return torch.cat([chunks, chunks.new_zeros(count - len(chunks), rows)])
     order = torch.randperm(len(chunks), generator=generator)
     centres = chunks[order[:count]].clone()
     for _ in range(rounds):
@@ -115,26 +151,30 @@ def initial_vectors(targets: Sequence[Target], count: int, generator: torch.Gene
     return centres
 
 
-def _descend(gram: Tensor, wanted: Tensor, penalty: float, limit: int, steps: int
-             ) -> tuple[Tensor, Tensor, Tensor]:
+def _descend(gram: Tensor, wanted: Tensor, own: Tensor, start: Tensor, enough: Tensor,
+             penalty: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:
     """Greedy coordinate descent over integers, many problems at once.
 
-    Minimises ``c gram c - 2 wanted c + penalty |c|**2`` for every row of ``wanted`` [problems,
-    N], starting from zero: each step changes, in each problem, the coefficient that gains most.
-    Returns the coefficients, ``wanted . c`` and ``c (gram + penalty) c``.
+    Minimises ``error + penalty |c|**2``, error = ``own - 2 wanted c + c gram c``, for every row
+    of ``wanted`` [problems, N], from the integers ``start``: each step changes, in each problem,
+    the coefficient that gains most, until none gains or the error is below ``enough``. Returns
+    the coefficients, ``wanted . c`` and ``c (gram + penalty) c``.
     """
     hessian = gram + penalty * torch.eye(len(gram), dtype=gram.dtype)
     diagonal = hessian.diagonal().clamp_min(torch.finfo(gram.dtype).tiny)
     usable = gram.diagonal() > 0
-    chosen = torch.zeros_like(wanted)
-    residual = wanted.clone()
+    chosen = start.clone()
+    residual = wanted - start @ hessian
     active = torch.arange(len(wanted))
-    for _ in range(steps):
+    for _ in range(STEPS_PER_VECTOR * len(gram)):
         current, rest = chosen[active], residual[active]
+        error = own[active] - (current * (wanted[active] + rest)).sum(1) - penalty * (
+            current.square().sum(1))
         change = (current + rest / diagonal).round().clamp(-limit, limit) - current
         gain = torch.where(usable, change * (2 * rest - diagonal * change), 0.0)
         best = gain.argmax(dim=1)
-        improves = gain.gather(1, best[:, None])[:, 0] > 1e-9 * diagonal[best]
+        improves = (gain.gather(1, best[:, None])[:, 0] > 1e-9 * own[active]) & (
+            error > enough[active])
         active, best = active[improves], best[improves]
         if not len(active):
             break
@@ -144,43 +184,97 @@ def _descend(gram: Tensor, wanted: Tensor, penalty: float, limit: int, steps: in
     return chosen, (wanted * chosen).sum(1), ((chosen @ hessian) * chosen).sum(1)
 
 
-def search_coefficients(target: Target, vectors: Tensor, limit: int,
-                        steps: int | None = None) -> Combination:
-    """Integer coefficients and a scale for every kernel of a layer.
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The least-squares problem of some kernels of a layer.
 
-    The error is the mean square of the layer's output error plus what the converter's code
-    errors, multiplied by the coefficients, add to it; this favours few and small coefficients.
+    Per chunk: ``grams`` [N, N] of the vectors, ``wanted`` [kernels, N], the kernels against them,
+    and ``own`` [kernels], the kernels against themselves. ``power`` [kernels] is the mean square
+    output.
     """
-    metric, power = target.metric, target.power
-    kernels, chunks, _ = target.kernels.shape
-    count = len(vectors)
-    steps = 6 * count if steps is None else steps
-    weighted = [metric[c] @ vectors.T for c in range(chunks)]
-    grams = [vectors @ w for w in weighted]
-    wanted = [target.kernels[:, c] @ weighted[c] for c in range(chunks)]
-    # Scale at which the best single vector would have coefficient 1.
-    alone = torch.stack([
-        (w.abs() / g.diagonal().clamp_min(1e-300).where(g.diagonal() > 0, torch.inf)).amax(dim=1)
-        for w, g in zip(wanted, grams, strict=True)]).amax(dim=0)
-    alone = torch.where(alone > 0, alone, torch.ones_like(alone))
-    best_error = torch.full((kernels,), torch.inf, dtype=power.dtype)
-    best_scale = torch.ones(kernels, dtype=power.dtype)
-    best = torch.zeros(chunks, count, kernels, dtype=power.dtype)
-    for leading in LEADING:
-        scale = alone / leading
+
+    grams: list[Tensor]
+    wanted: list[Tensor]
+    own: list[Tensor]
+    power: Tensor
+    penalty: float
+    limit: int
+
+    def part(self, kernels: slice) -> "_Problem":
+        return replace(self, wanted=[w[kernels] for w in self.wanted],
+                       own=[o[kernels] for o in self.own], power=self.power[kernels])
+
+    def attempt(self, scale: Tensor, amounts: Tensor) -> tuple[Tensor, Combination]:
+        """Relative error [kernels] and coefficients found with a step of ``scale`` [kernels].
+
+        The search starts from ``amounts`` [chunks, N, kernels], coefficients times scale; the
+        scale that is returned is the best for the coefficients found.
+        """
         found, along, square = [], torch.zeros_like(scale), torch.zeros_like(scale)
-        for gram, wish in zip(grams, wanted, strict=True):
-            chosen, a, s = _descend(gram, wish / scale[:, None], target.code_noise, limit, steps)
+        enough = GOOD_ENOUGH * self.power / scale**2 / len(self.grams)
+        for gram, wish, own, amount in zip(self.grams, self.wanted, self.own, amounts,
+                                           strict=True):
+            start = (amount / scale).round().clamp(-self.limit, self.limit).T
+            chosen, a, s = _descend(gram, wish / scale[:, None], own / scale**2, start, enough,
+                                    self.penalty, self.limit)
             found.append(chosen.T)
             along, square = along + a * scale, square + s
         positive = (square > 0) & (along > 0)
         refit = torch.where(positive, along / square.clamp_min(1e-300), scale)
-        error = (power - 2 * refit * along + refit**2 * square) / power
-        better = error < best_error * (1 - 1e-6)
-        best_error = torch.where(better, error, best_error)
-        best_scale = torch.where(better, refit, best_scale)
-        best = torch.where(better, torch.stack(found), best)
-    return Combination(best, best_scale)
+        error = (self.power - 2 * refit * along + refit**2 * square) / self.power
+        return error, Combination(torch.stack(found), refit)
+
+    def leading_scale(self) -> Tensor:
+        """Scale at which the best single vector would have coefficient 1, [kernels]."""
+        alone = torch.stack([
+            (w.abs() / g.diagonal().where(g.diagonal() > 0, torch.inf)).amax(dim=1)
+            for w, g in zip(self.wanted, self.grams, strict=True)]).amax(dim=0)
+        return torch.where(alone > 0, alone, torch.ones_like(alone))
+
+
+def search_coefficients(target: Target, vectors: Tensor, limit: int,
+                        near: Combination | None = None) -> Combination:
+    """Integer coefficients and a scale for every kernel of a layer.
+
+    The error is the mean square of the layer's output error plus what the converter's code
+    errors, multiplied by the coefficients, add to it; this favours few and small coefficients.
+    The search starts from ``near``, whose coefficients need not be integers, where it is given;
+    else scales are tried on some of the kernels first.
+    """
+    kernels, chunks, _ = target.kernels.shape
+    weighted = [target.metric[c] @ vectors.T for c in range(chunks)]
+    problem = _Problem([vectors @ w for w in weighted],
+                       [target.kernels[:, c] @ weighted[c] for c in range(chunks)],
+                       list(target.chunk_power.T), target.power, target.code_noise, limit)
+    if near is not None:
+        scales = [near.scale * factor for factor in NEARBY]
+        amounts = near.coefficients * near.scale
+    else:
+        alone = problem.leading_scale()
+        amounts = torch.zeros(chunks, len(vectors), kernels, dtype=alone.dtype)
+        some = slice(None, None, max(1, kernels // SAMPLE_KERNELS))
+        trial = problem.part(some)
+        errors = [float(trial.attempt(alone[some] / leading, amounts[..., some])[0].sum())
+                  for leading in LEADING]
+        step = GOOD_ENOUGH * len(trial.power)
+        order = sorted(range(len(LEADING)), key=lambda i: (errors[i] // step, i))
+        scales = [alone / LEADING[i] for i in sorted(order[:len(NEARBY)])]
+    least, best = problem.attempt(scales[0], amounts)
+    for scale in scales[1:]:
+        error, found = problem.attempt(scale, amounts)
+        better = error < least - GOOD_ENOUGH
+        least = torch.where(better, error, least)
+        best = Combination(torch.where(better, found.coefficients, best.coefficients),
+                           torch.where(better, found.scale, best.scale))
+    return best
+
+
+def _rescaled(combination: Combination, peaks: Tensor) -> Combination:
+    """The same kernels over vectors divided by ``peaks`` [N], with about the same coefficients."""
+    moved = combination.coefficients * peaks[:, None]
+    before, after = (c.abs().amax(dim=(0, 1)) for c in (combination.coefficients, moved))
+    ratio = torch.where(after > 0, after / before.clamp_min(1e-300), torch.ones_like(after))
+    return Combination(moved / ratio, combination.scale * ratio)
 
 
 def relative_error(target: Target, vectors: Tensor, combination: Combination) -> Tensor:
@@ -228,22 +322,31 @@ def fit_vectors(targets: Sequence[Target], vectors: Tensor,
 
 def fit_basis(targets: Sequence[Target], count: int, limit: int, generator: torch.Generator,
               rounds: int = 6, progress: Callable[[str, float], None] | None = None) -> Basis:
-    """Basis of ``count`` vectors for all layers, by alternating least squares.
+    """Basis of ``count`` vectors for all layers.
 
-    ``limit`` is the largest coefficient magnitude. Keeps the best of ``rounds`` rounds.
+    The plain mapping where it fits; else alternating least squares, the best of ``rounds``
+    rounds. ``limit`` is the largest coefficient magnitude.
     """
+    plain = plain_basis(targets, count)
+    if plain is not None:
+        return plain
     vectors = normalised(initial_vectors(targets, count, generator))
     best: tuple[float, Basis] | None = None
+    near: Sequence[Combination | None] = [None] * len(targets)
     for done in range(rounds):
-        combinations = tuple(search_coefficients(t, vectors, limit) for t in targets)
+        combinations = tuple(search_coefficients(target, vectors, limit, start)
+                             for target, start in zip(targets, near, strict=True))
         error = sum(float(relative_error(t, vectors, c).sum())
                     for t, c in zip(targets, combinations, strict=True))
         if best is None or error < best[0]:
             best = error, Basis(vectors, combinations)
         if progress is not None:
             progress("basis", (done + 1) / rounds)
-        if error < 1e-3 * sum(len(t.kernels) for t in targets) or done == rounds - 1:
+        if done == rounds - 1:
             break
-        vectors = normalised(fit_vectors(targets, vectors, combinations))
+        fitted = fit_vectors(targets, vectors, combinations)
+        peaks = fitted.abs().amax(dim=1) / CODE_LIMIT
+        near = [_rescaled(combination, peaks) for combination in combinations]
+        vectors = normalised(fitted)
     assert best is not None
     return best[1]

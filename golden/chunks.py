@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .chip import ACTIVATIONS_PER_WORD, Chip
+from .chip.descriptor import FIELDS
 from .graph import Weighted, pad_image
 
 __all__ = ["Chunking", "choose_chunking"]
@@ -80,13 +81,15 @@ def choose_chunking(node: Weighted, chip: Chip) -> Chunking:
     """The cut with the fewest chunks; among those, one with whole channel blocks per chunk.
 
     A chunk of whole blocks is a small window of its own, so that chunks of different layers
-    resemble each other and share basis vectors.
+    resemble each other and share basis vectors. A window beyond the descriptor's fields has one
+    block, so that it can be read as a single pixel.
     """
     channels, height, width = node.weight.shape[1:]
     pixel = -(-channels // ACTIVATIONS_PER_WORD)
     window = pixel * height * width
     fewest = -(-window // chip.array.row_words)
-    for block in range(pixel, 0, -1):
+    large = max(height, width) >= 1 << FIELDS["kernel_height"].width
+    for block in range(pixel, 0, -1) if not large else ():
         size = block * height * width
         if pixel % block == 0 and size <= chip.array.row_words and window // size == fewest:
             return Chunking(node, block, pixel // block, size, chip.array.rows)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .accumulate import Noise
+from .accumulate import NOISELESS, Noise
 from .allocation import allocate, pixel_words, tensor_words
 from .basis import Combination, Target, fit_basis, normalised
 from .chip import ACTIVATIONS_PER_WORD, Chip
@@ -104,7 +104,7 @@ class Compilation:
         return evaluate(self.graph, self._codes(images), operator).flatten(1)
 
     @torch.no_grad()
-    def basis_outputs(self, images: Tensor, noise: Noise = Noise(), seed: int = 0) -> Tensor:
+    def basis_outputs(self, images: Tensor, noise: Noise = NOISELESS, seed: int = 0) -> Tensor:
         """int64 outputs over the basis on ideal macros, plus white noise.
 
         Without noise equal, bit for bit, to the program on ideal macros.
@@ -215,13 +215,12 @@ def _convolutions(node: Weighted, source: Node, mapping: Mapping, addresses: dic
     chip, layer = mapping.chip, mapping.layers[node.name]
     chunking = layer.chunking
     kernel = tuple(node.weight.shape[2:])
-    whole = kernel == source.shape[1:] and node.shape[1:] == (1, 1)
-    if whole:  # a linear layer reads the whole input as one pixel
+    whole = (kernel, node.pad_top, node.pad_left) == (source.shape[1:], 0, 0)
+    if whole and chunking.blocks == 1:
+        # The window is the whole input, in the order of the buffer: read it as one pixel. So a
+        # linear layer may be larger than the window fields of a descriptor.
         window = Window(1, 1, 1, 1)
         source_words, block_words, blocks = tensor_words(source), chunking.window_words, 1
-        ordered = chunking.blocks == 1 or kernel == (1, 1)
-        if not ordered:
-            raise AssertionError("a whole-input window is cut in one block")
     else:
         window = _window(node, source, kernel, node.stride, node.pad_left, node.pad_top)
         source_words = pixel_words(source)

@@ -2,7 +2,8 @@
 
 Forward, every layer computes exactly what the chip does: rounded vectors and coefficients, the
 converter's codes and its noise. Backward, rounding and conversion count as the identity
-(straight-through). The teacher is the float network: no labels are needed.
+(straight-through). The teacher is the float network: no labels are needed. A coefficient that is
+zero stays zero, so that training adds no conversion.
 """
 
 from collections.abc import Callable
@@ -75,6 +76,9 @@ class _Student(nn.Module):
         self.vectors = nn.Parameter(mapping.vectors.float().clone())
         self.coefficients = nn.ParameterList(
             nn.Parameter(layer.coefficients.float().clone()) for layer in layers)
+        for coefficients in self.coefficients:
+            used = coefficients.detach().ne(0)
+            coefficients.register_hook(lambda gradient, used=used: gradient * used)
         self.gains = nn.ParameterList(nn.Parameter(torch.ones_like(layer.gain).float())
                                       for layer in layers)
         self.biases = nn.ParameterList(nn.Parameter(layer.bias.float() / 10) for layer in layers)

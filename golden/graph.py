@@ -426,8 +426,11 @@ class _Importer:
             return self.subsample(node)
         if target is functional.pad:
             return self.channel_pad(node)
-        if target in (functional.dropout, functional.dropout2d) or method in (
-                "contiguous", "clone", "detach"):
+        if target in (functional.dropout, functional.dropout2d):
+            if self.arguments(node, "p", "training", training=True)["training"]:
+                raise self.refuse(node, "it is always on; pass training=self.training")
+            return self.operand(node)
+        if method in ("contiguous", "clone", "detach"):
             return self.operand(node)
         if target in (functional.max_pool2d, torch.max_pool2d):
             return self.window_pool(node, True, self.arguments(

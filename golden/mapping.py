@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .accumulate import Noise, accumulate, held, merge_masks, merge_sums
+from .accumulate import NOISELESS, Noise, accumulate, held, merge_masks, merge_sums
 from .chip import Chip
 from .chunks import Chunking
 from .graph import Graph, Node, Weighted, evaluate
@@ -51,7 +51,7 @@ class Mapping:
     layers: dict[str, Layer]
 
 
-def integer_operator(mapping: Mapping, noise: Noise = Noise(), seed: int = 0
+def integer_operator(mapping: Mapping, noise: Noise = NOISELESS, seed: int = 0
                      ) -> Callable[..., Tensor]:
     """Integer inference on ideal macros, plus white noise, for `golden.graph.evaluate`.
 

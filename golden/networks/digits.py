@@ -8,8 +8,9 @@ from torch.nn import functional
 
 from ..data import Split
 
-__all__ = ["DigitsNetwork", "train", "accuracy"]
+__all__ = ["INPUT_SHAPE", "DigitsNetwork", "train", "accuracy"]
 
+#: Height, width and channels of an image.
 INPUT_SHAPE = (8, 8, 1)
 
 
@@ -55,7 +56,7 @@ def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[batch, channel, rows, columns]
 
 
-def train(split: Split, seed: int = 0, epochs: int = 30,
+def train(split: Split, seed: int = 0, epochs: int = 60,
           progress: Callable[[str, float], None] | None = None) -> DigitsNetwork:
     """A trained network in evaluation mode; the same for the same ``seed`` and torch build."""
     if epochs < 1:
