@@ -101,11 +101,15 @@ class ChipTop(Component):
 
         self._connect_bus(m, bus, registers)
         self._connect_memories(m, registers, scheduler, collector, tiles)
-        self._connect_buffer(m, loader, collector, elementwise, transfer)
+        beyond = self._connect_buffer(m, window, loader, collector, elementwise, transfer)
+        illegal = Signal()
+        m.d.sync += illegal.eq(beyond | window.mismatch
+                               | Cat(*(tile.overrun for tile in tiles)).any())
 
         m.d.comb += [
             scheduler.start.eq(registers.start), scheduler.abort.eq(registers.abort),
             scheduler.timed_out.eq(Cat(*(tile.timed_out for tile in tiles)).any()),
+            scheduler.illegal.eq(illegal),
             scheduler.unit_done.eq(collector.done | elementwise.done | transfer.done),
             registers.busy.eq(scheduler.busy), registers.layer.eq(scheduler.layer),
             registers.ended.eq(scheduler.ended), registers.failed.eq(scheduler.failed),
@@ -169,24 +173,37 @@ class ChipTop(Component):
         m.d.comb += [constant.en.eq(1), constant.addr.eq(collector.constant_address),
                      collector.constant.eq(constant.data)]
 
-    def _connect_buffer(self, m: Module, loader: RowLoader, collector: Collector,
-                        elementwise: ElementwiseUnit, transfer: TransferUnit) -> None:
-        """The activation buffer: one read and one write port, used by one unit at a time."""
-        m.submodules.activations = buffer = Memory(
-            shape=WORD_BITS, depth=self.chip.memories.activation_words, init=[])
+    def _connect_buffer(self, m: Module, window: WindowGenerator, loader: RowLoader,
+                        collector: Collector, elementwise: ElementwiseUnit,
+                        transfer: TransferUnit) -> Value:
+        """The activation buffer: one read and one write port, used by one unit at a time.
+
+        Returns whether this clock's access is beyond its end. Nothing is written there.
+        """
+        words = self.chip.memories.activation_words
+        m.submodules.activations = buffer = Memory(shape=WORD_BITS, depth=words, init=[])
         read, write = buffer.read_port(), buffer.write_port()
         address = Signal(16)
-        m.d.comb += [read.addr.eq(address), write.en.eq(self.trace_word__valid),
-                     write.addr.eq(self.trace_word__address),
-                     write.data.eq(self.trace_word__data)]
+        written, write_address = Signal(), Signal(16)
+        outside = (words - 1).bit_length()      # address bits from here up are zero inside
+        read_counts, beyond = Signal(), Signal()
+        m.d.comb += [
+            read.addr.eq(address), write.en.eq(self.trace_word__valid),
+            write.addr.eq(write_address), write.data.eq(self.trace_word__data),
+            self.trace_word__valid.eq(written & ~write_address[outside:].any()),
+            self.trace_word__address.eq(write_address),
+            # Addresses of pixels outside the image mean nothing.
+            read_counts.eq(read.en & ~(loader.read_enable & window.pad)),
+            beyond.eq(written & write_address[outside:].any()
+                      | read_counts & address[outside:].any()),
+        ]
         for unit in (loader, elementwise, transfer):
             m.d.comb += unit.read_data.eq(read.data)
             with m.If(unit.read_enable):
                 m.d.comb += [read.en.eq(1), address.eq(unit.read_address)]
         for unit in (collector, elementwise, transfer):
             with m.If(unit.write_enable):
-                m.d.comb += [self.trace_word__valid.eq(1),
-                             self.trace_word__address.eq(unit.write_address),
+                m.d.comb += [written.eq(1), write_address.eq(unit.write_address),
                              self.trace_word__data.eq(unit.write_data)]
         m.d.comb += [
             transfer.in_valid.eq(self.s_axis_tvalid), self.s_axis_tready.eq(transfer.in_ready),
@@ -194,6 +211,7 @@ class ChipTop(Component):
             self.m_axis_tvalid.eq(transfer.out_valid), transfer.out_ready.eq(self.m_axis_tready),
             self.m_axis_tdata.eq(transfer.out_data), self.m_axis_tlast.eq(transfer.out_last),
         ]
+        return beyond
 
     def _tile_wires(self, index: int, tile: Tile, registers: RegisterFile,
                     scheduler: TileScheduler, loader: RowLoader, collector: Collector) -> list:

@@ -41,6 +41,8 @@ class JobSource(Component):
         Coefficient memory; data the clock after `read_enable` and until the next one.
     job_valid, job, job_ready
         Jobs out.
+    overrun : out
+        Pulse: a list went past the end of the coefficient memory.
 
     Latency
     -------
@@ -58,6 +60,7 @@ class JobSource(Component):
             "read_enable": Out(1), "read_address": Out(address),
             "read_data": In(chip.accumulator.word_bits),
             "job_valid": Out(1), "job": Out(job_layout(chip)), "job_ready": In(1),
+            "overrun": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -103,6 +106,8 @@ class JobSource(Component):
                 with m.Else():
                     m.d.comb += following.eq(self.base)
                     m.d.sync += [chunk.eq(0), loop.eq(self.base)]
+
+        m.d.sync += self.overrun.eq(consume & ~list_end & address.all())
 
         lowest = pending & (~pending + 1)[:planes]
         last_word = (word == mask_words - 1) if mask_words > 1 else Const(1)

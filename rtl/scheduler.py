@@ -5,9 +5,10 @@ from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, bits_for
-from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode
+from golden.chip.descriptor import DESCRIPTOR_WORDS, Opcode
 
 from .descriptor import DescriptorLayout, read_field
+from .legality import DescriptorCheck
 
 __all__ = ["Cause", "TileScheduler"]
 
@@ -17,7 +18,7 @@ class Cause(Enum, shape=4):
 
     NONE = 0
     OPCODE = 1      #: no such opcode, or no END before the end of the program memory
-    FIELD = 2       #: a field is outside what this chip can do
+    FIELD = 2       #: a field, or what it leads to, is outside what this chip can do
     TIMEOUT = 3     #: a comparator did not decide
 
 
@@ -35,6 +36,8 @@ class TileScheduler(Component):
         Pulses from the register file.
     timed_out : in
         A comparator gave up.
+    illegal : in
+        A unit was led outside what the chip has: beyond the buffer, a list or the chunks.
     read_enable, read_address : out; read_data : in
         Program memory, data the clock after.
     descriptor : out
@@ -62,7 +65,7 @@ class TileScheduler(Component):
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         super().__init__({
-            "start": In(1), "abort": In(1), "timed_out": In(1),
+            "start": In(1), "abort": In(1), "timed_out": In(1), "illegal": In(1),
             "read_enable": Out(1),
             "read_address": Out(bits_for(chip.memories.program_words - 1)),
             "read_data": In(32),
@@ -74,32 +77,6 @@ class TileScheduler(Component):
             "layer_done": Out(1), "layer_cycles": Out(32),
         })
 
-    def _legal(self) -> tuple[Value, Value]:
-        """Whether the fields that a convolution, and an add or pool, use are in range."""
-        chip = self.chip
-
-        def within(name: str, low: int, high: int) -> Value:
-            value = read_field(self.descriptor, name)
-            top = (1 << FIELDS[name].width) - 1
-            return (value >= low) & (value <= high) if high < top else value >= low
-
-        shape = [within(name, 1, (1 << FIELDS[name].width) - 1) for name in (
-            "in_width", "in_height", "out_width", "out_height", "kernel_width", "kernel_height",
-            "stride")]
-        convolve = shape + [
-            within("resolution", chip.converter.minimum_bits, chip.converter.bits),
-            within("block_words", 1, 4095), within("blocks", 1, 4095),
-            within("chunk_words", 1, chip.array.row_words),
-            within("chunks", 1, chip.accumulator.products),
-            within("row_groups", 1, chip.accumulator.products),
-            within("group_granules", 1, chip.array.granules),
-            within("kernels", 1, chip.accumulator.kernels),
-            within("columns", 1, chip.array.columns),
-            within("reference", 1, (1 << chip.reference_bits) - 1),
-        ]
-        combine = shape + [within("channel_words", 1, 4095)]
-        return Cat(*convolve).all(), Cat(*combine).all()
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
         opcode = read_field(self.descriptor, "opcode")
@@ -108,7 +85,8 @@ class TileScheduler(Component):
         arriving = Signal()
         index_bits = (self.chip.memories.program_words // DESCRIPTOR_WORDS - 1).bit_length()
         index = self.layer[:index_bits] if index_bits else Value.cast(0)
-        convolve_legal, combine_legal = self._legal()
+        m.submodules.check = check = DescriptorCheck(self.chip)
+        m.d.comb += [check.descriptor.eq(self.descriptor), check.clock.eq(word)]
 
         m.d.sync += [arriving.eq(self.read_enable), arrived.eq(word)]
         with m.If(arriving):
@@ -121,8 +99,14 @@ class TileScheduler(Component):
             m.d.sync += self.busy.eq(0)
             m.next = "IDLE"
 
-        def abort() -> None:
-            # No failure: the program ends where it stands. Last in its state, so that it wins.
+        def interrupted() -> None:
+            # Last in its state, so that it wins. What a unit met comes a clock late, when the
+            # next descriptor may be on its way.
+            with m.If(self.illegal):
+                m.d.comb += [self.ended.eq(0), self.layer_done.eq(0), self.convolve.eq(0),
+                             self.combine.eq(0), self.transfer.eq(0)]
+                fail(Cause.FIELD)
+            # An abort is no failure: the program ends where it stands.
             with m.If(self.abort):
                 m.d.comb += [self.clear.eq(1), self.ended.eq(1), self.failed.eq(0),
                              self.layer_done.eq(0)]
@@ -141,7 +125,7 @@ class TileScheduler(Component):
                 m.d.sync += word.eq(word + 1)
                 with m.If(word == DESCRIPTOR_WORDS):
                     m.next = "START"
-                abort()
+                interrupted()
             with m.State("START"):
                 m.next = "RUN"
                 with m.Switch(opcode):
@@ -150,21 +134,16 @@ class TileScheduler(Component):
                         m.d.sync += self.busy.eq(0)
                         m.next = "IDLE"
                     with m.Case(Opcode.LOAD, Opcode.STORE):
-                        m.d.comb += self.transfer.eq(1)
-                        with m.If(read_field(self.descriptor, "count") == 0):
-                            m.d.comb += self.transfer.eq(0)
-                            fail(Cause.FIELD)
+                        m.d.comb += self.transfer.eq(check.legal)
                     with m.Case(Opcode.CONVOLVE):
-                        m.d.comb += self.convolve.eq(convolve_legal)
-                        with m.If(~convolve_legal):
-                            fail(Cause.FIELD)
+                        m.d.comb += self.convolve.eq(check.legal)
                     with m.Case(Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL):
-                        m.d.comb += self.combine.eq(combine_legal)
-                        with m.If(~combine_legal):
-                            fail(Cause.FIELD)
+                        m.d.comb += self.combine.eq(check.legal)
                     with m.Default():
                         fail(Cause.OPCODE)
-                abort()
+                with m.If(~check.legal):
+                    fail(Cause.FIELD)
+                interrupted()
             with m.State("RUN"):
                 with m.If(self.unit_done):
                     m.d.comb += self.layer_done.eq(1)
@@ -175,6 +154,6 @@ class TileScheduler(Component):
                         fail(Cause.OPCODE)
                 with m.If(self.timed_out):
                     fail(Cause.TIMEOUT)
-                abort()
+                interrupted()
 
         return m

@@ -41,7 +41,7 @@ def tile_signature(chip: Chip) -> Signature:
         "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
         "drain_sum": Out(signed(chip.accumulator_bits)),
         "macro": Out(macro), "trace": Out(trace_signature(chip)),
-        "product_started": Out(1), "converting": Out(1), "timed_out": Out(1),
+        "product_started": Out(1), "converting": Out(1), "timed_out": Out(1), "overrun": Out(1),
     })
 
 
@@ -79,8 +79,10 @@ class Tile(Component):
         Pins of the analog macro.
     trace : out
         Each code.
-    product_started, converting, timed_out : out
+    product_started, converting : out
         Events for the counters.
+    timed_out, overrun : out
+        The comparator gave up; a list of jobs has no end.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -137,6 +139,7 @@ class Tile(Component):
             converter.sample_valid.eq(controller.sample_valid), converter.tag.eq(controller.tag),
             controller.sample_ready.eq(converter.sample_ready),
             self.converting.eq(converter.busy), self.timed_out.eq(converter.timed_out),
+            self.overrun.eq(jobs.overrun),
 
             accumulator.start.eq(self.start), accumulator.stream.eq(stream),
             accumulator.groups.eq((kernels + (chip.accumulator.lanes - 1)) >> lane_bits),

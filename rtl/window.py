@@ -1,6 +1,6 @@
 """Window (im2col) address generator of a convolution."""
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, bits_for
@@ -23,8 +23,8 @@ class WindowGenerator(Component):
 
     Every (position, chunk) is visited once: whoever loads the row latches keeps a chunk for all
     its row groups. The number of chunks in the descriptor must be that of the window,
-    ``ceil(blocks * kernel_height * kernel_width * block_words / chunk_words)``; sizes and counts
-    must be at least one.
+    ``ceil(blocks * kernel_height * kernel_width * block_words / chunk_words)``, else `mismatch`
+    tells in the first position; sizes and counts must be at least one.
 
     Parameters
     ----------
@@ -55,6 +55,8 @@ class WindowGenerator(Component):
         The chunk is the last of its position.
     last_position : out
         The position is the last of the layer.
+    mismatch : out
+        Pulse: the window ended before its last chunk, or went on after it.
 
     Latency
     -------
@@ -71,6 +73,7 @@ class WindowGenerator(Component):
             "address": Out(ADDRESS_BITS), "pad": Out(1),
             "row_word": Out(bits_for(chip.array.row_words - 1)),
             "first": Out(1), "last": Out(1), "last_chunk": Out(1), "last_position": Out(1),
+            "mismatch": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -133,6 +136,9 @@ class WindowGenerator(Component):
         with m.Elif(nest.advance & chunk_end):
             m.d.sync += [chunks_left.eq(modulo(chunks_left - 1, chunk_bits)),
                          last_chunk.eq(chunks_left == 2)]
+
+        m.d.sync += self.mismatch.eq(nest.advance & Mux(window_end, ~last_chunk,
+                                                        chunk_full & last_chunk))
 
         final = Signal()        # the output holds the last word of the layer
         m.d.comb += nest.advance.eq(walking & (~self.valid | self.ready))

@@ -32,6 +32,8 @@ LAYERS = {
 UNIT = {"convolve": "convolve", "add": "combine", "pool": "combine", "average": "combine",
         "load": "transfer", "store": "transfer"}
 STARTS = ("convolve", "combine", "transfer")
+WORDS, CONSTANTS = CHIP.memories.activation_words, CHIP.memories.constant_entries
+PRODUCTS = CHIP.accumulator.products
 
 
 class Bench:
@@ -50,7 +52,7 @@ class Bench:
         self.time = 0
 
     async def clock(self, context, **inputs):
-        for name in ("start", "abort", "timed_out", "unit_done"):
+        for name in ("start", "abort", "timed_out", "illegal", "unit_done"):
             context.set(getattr(self.dut, name), inputs.get(name, 0))
         seen = {name: context.get(getattr(self.dut, name)) for name in (
             *STARTS, "busy", "layer", "ended", "failed", "failed_cause", "clear", "layer_done",
@@ -102,10 +104,15 @@ def test_order_and_clocks():
 
 
 def with_field(name, value, layer="convolve"):
+    return with_fields(layer, **{name: value})
+
+
+def with_fields(layer, **values):
     words = list(LAYERS[layer])
-    field = FIELDS[name]
-    words[field.word] &= ~(((1 << field.width) - 1) << field.low)
-    words[field.word] |= value << field.low
+    for name, value in values.items():
+        field = FIELDS[name]
+        words[field.word] &= ~(((1 << field.width) - 1) << field.low)
+        words[field.word] |= value << field.low
     return words
 
 
@@ -124,6 +131,24 @@ def with_field(name, value, layer="convolve"):
     (with_field("out_width", 0, "add"), Cause.FIELD),
     (with_field("channel_words", 0, "pool"), Cause.FIELD),
     (with_field("count", 0, "load"), Cause.FIELD),
+    *((with_field(name, WORDS, layer), Cause.FIELD) for name, layer in (
+        ("source", "convolve"), ("destination", "convolve"), ("source", "pool"),
+        ("destination", "add"), ("second_source", "add"), ("destination", "load"),
+        ("source", "store"))),
+    (with_field("coefficients", CHIP.memories.coefficient_words), Cause.FIELD),
+    (with_field("constants", CONSTANTS - 2), Cause.FIELD),
+    (with_field("destination_pixel_words", 0), Cause.FIELD),
+    (with_fields("convolve", kernels=5), Cause.FIELD),
+    (with_fields("pool", channel_words=2), Cause.FIELD),
+    (with_field("kernel_width", 2, "add"), Cause.FIELD),
+    (with_field("kernel_height", 2, "add"), Cause.FIELD),
+    (with_field("second_stride", 0, "add"), Cause.FIELD),
+    (with_fields("load", destination=WORDS - 4), Cause.FIELD),
+    (with_fields("store", source=1, count=WORDS), Cause.FIELD),
+    (with_field("count", WORDS + 1, "store"), Cause.FIELD),
+    *((with_fields("convolve", chunks=chunks, row_groups=groups), Cause.FIELD)
+      for chunks, groups in ((1, PRODUCTS + 1), (2, PRODUCTS // 2 + 1), (PRODUCTS, 2),
+                             (PRODUCTS, PRODUCTS), (1, 255), (3, 6), (6, 3))),
 ])
 def test_refusal(words, cause):
     bench = Bench(image("load", words, "end"))
@@ -140,6 +165,54 @@ def test_refusal(words, cause):
         assert seen["layer"] == 1
         assert not any(seen[name] for name in STARTS)
         assert not (await bench.clock(context))["busy"]
+
+    simulate(bench.module, testbench)
+
+
+@pytest.mark.parametrize("words", [
+    with_fields("convolve", source=WORDS - 1, destination=WORDS - 1,
+                coefficients=CHIP.memories.coefficient_words - 1),
+    with_fields("convolve", constants=CONSTANTS - CHIP.accumulator.kernels,
+                kernels=CHIP.accumulator.kernels,
+                destination_pixel_words=CHIP.accumulator.kernels // 4),
+    with_fields("convolve", kernels=4), with_fields("convolve", constants=CONSTANTS - 3),
+    *(with_fields("convolve", chunks=chunks, row_groups=groups)
+      for chunks, groups in ((1, PRODUCTS), (PRODUCTS, 1), (2, PRODUCTS // 2),
+                             (PRODUCTS // 2, 2), (3, 5), (5, 3))),
+    with_fields("pool", channel_words=2, destination_pixel_words=2, kernel_width=15),
+    with_fields("add", second_source=WORDS - 1, second_stride=15),
+    with_fields("load", destination=WORDS - 5), with_fields("load", destination=0, count=WORDS),
+    with_fields("store", source=WORDS - 1, count=1),
+])
+def test_limits_are_accepted(words):
+    bench = Bench(image("load", words, "end"))
+
+    async def testbench(context):
+        await bench.clock(context, start=1)
+        for clock in range(2 * FETCH_CLOCKS + 6):
+            seen = await bench.clock(context, unit_done=clock == FETCH_CLOCKS + 5)
+            assert not seen["failed"]
+        assert any(seen[name] for name in STARTS) and seen["layer"] == 1
+
+    simulate(bench.module, testbench)
+
+
+@pytest.mark.parametrize("wait", range(2 * FETCH_CLOCKS + 6))
+def test_a_unit_led_outside(wait):
+    """In every clock of a program, the one in which a unit would start among them."""
+    bench = Bench(image("load", "convolve", "end"))
+
+    async def testbench(context):
+        await bench.clock(context, start=1)
+        for _ in range(wait):
+            await bench.clock(context, unit_done=bench.time == FETCH_CLOCKS + 2)
+        seen = await bench.clock(context, illegal=1, unit_done=bench.time == FETCH_CLOCKS + 2)
+        assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.FIELD
+        assert not seen["ended"] and not seen["layer_done"]
+        assert not any(seen[name] for name in STARTS)
+        for _ in range(FETCH_CLOCKS + 2):
+            seen = await bench.clock(context)
+            assert not seen["busy"] and not any(seen[name] for name in STARTS)
 
     simulate(bench.module, testbench)
 

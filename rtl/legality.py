@@ -1,0 +1,136 @@
+"""Which descriptors this chip can run."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib.wiring import Component, In, Out
+
+from golden.chip import ACTIVATIONS_PER_WORD, Chip, bits_for
+from golden.chip.descriptor import FIELDS, Opcode
+
+from .descriptor import DescriptorLayout, read_field
+
+__all__ = ["DescriptorCheck"]
+
+#: Bits of the row groups multiplied in one clock per half.
+_HALF_BITS = FIELDS["row_groups"].width // 2
+
+
+class DescriptorCheck(Component):
+    """Compares the fields of a descriptor with the sizes of the chip, while it is fetched.
+
+    What a descriptor cannot tell without multiplying its sizes is found while it runs: an image
+    beyond the activation buffer, chunks that are not those of the window, a list of jobs without
+    an end (`TileScheduler.illegal`).
+
+    Parameters
+    ----------
+    chip
+        Configuration.
+
+    Members
+    -------
+    descriptor : in
+        Holds word i from clock ``i + 2`` of its fetch on.
+    clock : in
+        Clock of the fetch, from 0.
+    legal : out
+        In clock ``DESCRIPTOR_WORDS + 1``: every field that the opcode uses is in range. High for
+        opcodes that do not exist.
+
+    Latency
+    -------
+    One clock for each comparison and one to join them, so that words up to 13 are looked at; the
+    products of a position take the clocks between word 8 and the end of the fetch.
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        super().__init__({"descriptor": In(DescriptorLayout), "clock": In(5), "legal": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        chip, memories = self.chip, self.chip.memories
+        activation_limit = memories.activation_words
+
+        def field(name: str) -> Value:
+            return read_field(self.descriptor, name)
+
+        def within(name: str, low: int, high: int) -> Value:
+            top = (1 << FIELDS[name].width) - 1
+            checks = [field(name) >= low] if low else []
+            checks += [field(name) <= high] if high < top else []
+            return Cat(*checks).all() if checks else Value.cast(1)
+
+        def end(first: str, count: str) -> Signal:
+            # A register, so that no clock holds an addition and a comparison.
+            total = Signal(max(FIELDS[first].width, FIELDS[count].width) + 1,
+                           name=f"{first}_end")
+            m.d.sync += total.eq(field(first) + field(count))
+            return total
+
+        images = [within(name, 0, activation_limit - 1) for name in ("source", "destination")]
+        shape = images + [within(name, 1, (1 << FIELDS[name].width) - 1) for name in (
+            "in_width", "in_height", "out_width", "out_height", "kernel_width", "kernel_height",
+            "stride")]
+        pool = shape + [within("channel_words", 1, 4095),
+                        field("destination_pixel_words") >= field("channel_words")]
+        add = pool + [
+            within("kernel_width", 1, 1), within("kernel_height", 1, 1),
+            within("second_stride", 1, 15), within("second_source", 0, activation_limit - 1)]
+        kernel_words = Signal(FIELDS["kernels"].width)
+        m.d.sync += kernel_words.eq(
+            (field("kernels") + (ACTIVATIONS_PER_WORD - 1)) >> bits_for(ACTIVATIONS_PER_WORD - 1))
+        products = chip.accumulator.products
+        convolve = shape + [
+            within("resolution", chip.converter.minimum_bits, chip.converter.bits),
+            within("block_words", 1, 4095), within("blocks", 1, 4095),
+            within("chunk_words", 1, chip.array.row_words),
+            within("chunks", 1, products), within("row_groups", 1, products),
+            self._products(m) <= products,
+            within("group_granules", 1, chip.array.granules),
+            within("kernels", 1, chip.accumulator.kernels),
+            within("columns", 1, chip.array.columns),
+            within("reference", 1, (1 << chip.reference_bits) - 1),
+            within("coefficients", 0, memories.coefficient_words - 1),
+            end("constants", "kernels") <= memories.constant_entries,
+            field("destination_pixel_words") >= kernel_words]
+        load = [within("count", 1, activation_limit),
+                end("destination", "count") <= activation_limit]
+        store = [within("count", 1, activation_limit),
+                 end("source", "count") <= activation_limit]
+
+        opcode = field("opcode")
+        for checks, opcodes in (
+                (convolve, (Opcode.CONVOLVE,)), (add, (Opcode.ADD,)),
+                (pool, (Opcode.AVERAGE_POOL, Opcode.MAX_POOL)), (load, (Opcode.LOAD,)),
+                (store, (Opcode.STORE,))):
+            passed = Signal(len(checks), name=f"{opcodes[0].name.lower()}_passed")
+            m.d.sync += passed.eq(Cat(*checks))
+            with m.If(Cat(*(opcode == each for each in opcodes)).any()):
+                m.d.sync += self.legal.eq(passed.all())
+        with m.If((opcode == Opcode.END) | (opcode > max(Opcode))):
+            m.d.sync += self.legal.eq(1)
+        return m
+
+    def _products(self, m: Module) -> Value:
+        """Chunks times row groups, by shift and add, four bits of the groups at once in two halves.
+
+        Neither factor is cut by more than what its own check refuses.
+        """
+        bits = bits_for(self.chip.accumulator.products)
+        chunks = read_field(self.descriptor, "chunks")[:bits]
+        groups = read_field(self.descriptor, "row_groups")
+        # Word 8, the later factor, is there from clock 10 on: bits 3, 2, 1, 0 of each half.
+        digit = Signal(range(_HALF_BITS))
+        m.d.comb += digit.eq(self.clock[:2] ^ 1)
+        halves = []
+        for half in range(2):
+            total = Signal(len(chunks) + _HALF_BITS, name=f"products{half}")
+            bit = groups[half * _HALF_BITS:(half + 1) * _HALF_BITS].bit_select(digit, 1)
+            with m.If(self.clock < 10):
+                m.d.sync += total.eq(0)
+            with m.Elif(self.clock < 10 + _HALF_BITS):
+                m.d.sync += total.eq(((total << 1) + Mux(bit, chunks, 0))[:len(total)])
+            halves.append(total)
+        product = Signal(len(chunks) + 2 * _HALF_BITS)
+        m.d.sync += product.eq(halves[0] + (halves[1] << _HALF_BITS))
+        return product
