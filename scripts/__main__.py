@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from . import __version__, compile, run, verilog
+from . import __version__, accuracy, compile, run, verilog
 
 __all__ = ["app", "main"]
 
@@ -34,6 +34,7 @@ def _program(show_version: Annotated[bool, typer.Option(
 
 
 app.command("verilog")(verilog.verilog)
+app.command("accuracy")(accuracy.measure)
 app.command("compile")(compile.compile_program)
 app.command("run")(run.run_program)
 

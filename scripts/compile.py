@@ -12,8 +12,6 @@ __all__ = ["compile_program"]
 
 Mode = Annotated[str, typer.Option(
     "--mode", help="How basis results are combined: auto, merge or stream.")]
-Epochs = Annotated[int | None, typer.Option(
-    "--epochs", min=0, help="Fine-tuning epochs; 0 leaves the least-squares fit.")]
 
 
 def compile_program(
@@ -22,7 +20,8 @@ def compile_program(
                                            help="Program file to write.")],
         preset: options.Preset = "default", settings: options.Settings = None,
         weights: options.Weights = None, calibration: options.Calibration = None,
-        mode: Mode = "auto", epochs: Epochs = None, seed: options.Seed = 0,
+        data: options.Data = None,
+        mode: Mode = "auto", epochs: options.Epochs = None, seed: options.Seed = 0,
         json: options.Json = None) -> None:
     """Compile a network into a program that runs on golden and on the RTL alike."""
     chip = options.configured_chip(preset, settings)
@@ -39,8 +38,8 @@ def compile_program(
     training = Training() if epochs is None else Training(epochs=epochs)
     choices = replace(Options(mode=mode), training=training)
     with stages() as report:
-        given = load_network(network, weights=weights, calibration=calibration, seed=seed,
-                             progress=report)
+        given = load_network(network, weights=weights, calibration=calibration, data=data,
+                             seed=seed, progress=report)
         program = compile_network(given.model, chip, given.calibration, seed=seed,
                                   options=choices, progress=report, name=given.name)
     program.save(file)

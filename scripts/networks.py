@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 import hashlib
 import importlib.util
-import os
 
 import numpy as np
 import torch
@@ -13,31 +12,28 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import golden
+from golden.cifar10 import load_cifar10
 from golden.data import digits
 from golden.networks.digits import DigitsNetwork, train
-from golden.networks.resnet import load_resnet
+from golden.networks.resnet import load_resnet, normalise
 from sim.toolchain import cached_build
 
-__all__ = ["Network", "golden_digest", "load_images", "load_labels", "load_network",
-           "trained_digits"]
+__all__ = ["Network", "golden_digest", "labelled_images", "load_labels", "load_network",
+           "named_images", "trained_digits"]
 
 #: Blocks of each stage, by name.
 _RESNETS = {"resnet20": 3, "resnet32": 5}
+#: Training images of CIFAR-10 that a ResNet is calibrated with.
+_CIFAR10_CALIBRATION = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A model with images, float [images, channels, height, width] as the model takes them.
-
-    ``calibration`` are to compile it with. ``images`` and int64 ``labels`` are for its accuracy;
-    None where the user has not given them.
-    """
+    """A model, and float images [images, channels, height, width] to calibrate it with."""
 
     name: str
     model: nn.Module
     calibration: Tensor
-    images: Tensor | None = None
-    labels: Tensor | None = None
 
 
 def golden_digest() -> str:
@@ -67,7 +63,7 @@ def _array(path: Path, what: str, dimensions: int) -> np.ndarray:
         raise ValueError(f"{what}: there is no file {str(path)!r}")
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{what}: {str(path)!r} is not a .npy file: {error}") from None
     if not isinstance(array, np.ndarray) or array.ndim != dimensions or len(array) == 0:
         shape = array.shape if isinstance(array, np.ndarray) else "several arrays"
@@ -76,13 +72,28 @@ def _array(path: Path, what: str, dimensions: int) -> np.ndarray:
     return array
 
 
-def load_images(path: Path, what: str) -> Tensor:
-    """Float images [images, channels, height, width] of a .npy file; ValueError for others."""
+def _load_images(path: Path, what: str) -> Tensor:
     array = _array(path, what, 4)
     if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
         raise ValueError(f"{what}: {str(path)!r} must hold finite floating-point numbers, "
                          f"not {array.dtype}")
     return torch.from_numpy(array.astype(np.float32))
+
+
+def named_images(name: str, seed: int = 0, data: Path | None = None
+                 ) -> tuple[Tensor, Tensor | None]:
+    """Images as a network takes them, and their labels where they have some.
+
+    ``digits``: those that the split ``seed`` holds out; ``cifar10``: the test set in the
+    directory ``data``; else a .npy file of float images [images, channels, height, width].
+    """
+    if name == "digits":
+        split = digits(seed)
+        return split.held_images, split.held_labels
+    if name == "cifar10":
+        images, labels = load_cifar10("test", data)
+        return normalise(images), labels
+    return _load_images(Path(name), "images"), None
 
 
 def load_labels(path: Path, images: int) -> Tensor:
@@ -92,6 +103,17 @@ def load_labels(path: Path, images: int) -> Tensor:
         raise ValueError(f"labels: {str(path)!r} must hold {images} integers, not {len(array)} "
                          f"of {array.dtype}")
     return torch.from_numpy(array.astype(np.int64))
+
+
+def labelled_images(name: str, labels: Path | None, seed: int = 0, data: Path | None = None,
+                    count: int | None = None) -> tuple[Tensor, Tensor]:
+    """The first ``count`` of `named_images` with their labels, or those of the file ``labels``."""
+    images, truth = named_images(name, seed, data)
+    if labels is not None:
+        truth = load_labels(labels, len(images))
+    if truth is None:
+        raise ValueError(f"labels: the images {name!r} need a .npy file of integers")
+    return images[:count], truth[:count]
 
 
 def _from_file(specification: str) -> nn.Module:
@@ -114,8 +136,7 @@ def _from_file(specification: str) -> nn.Module:
 
 
 def load_network(specification: str, *, weights: Path | None = None,
-                 calibration: Path | None = None, images: Path | None = None,
-                 labels: Path | None = None, seed: int = 0,
+                 calibration: Path | None = None, data: Path | None = None, seed: int = 0,
                  progress: Callable[[str, float], None] | None = None) -> Network:
     """The network that ``specification`` names.
 
@@ -126,44 +147,34 @@ def load_network(specification: str, *, weights: Path | None = None,
         ``file.py:function``, whose function takes nothing and returns a module.
     weights
         safetensors file of a ResNet.
-    calibration, images
-        .npy files of float images [images, channels, height, width]; digits brings its own.
-    labels
-        .npy file of integers, one for each of ``images``.
+    calibration
+        .npy file of float images [images, channels, height, width]; digits and the ResNets
+        otherwise take training images.
+    data
+        Directory of CIFAR-10, for a ResNet without ``calibration``.
     seed
         Of training and of the split of the digits.
     """
-    if (images is None) != (labels is None):
-        raise ValueError("images and labels must be given together")
+    if specification not in _RESNETS and weights is not None:
+        raise ValueError(f"weights: only {' and '.join(_RESNETS)} take a file, "
+                         f"not {specification!r}")
+    shown = None if calibration is None else _load_images(calibration, "calibration")
     if specification == "digits":
-        for name, given in (("weights", weights), ("calibration", calibration),
-                            ("images", images)):
-            if given is not None:
-                raise ValueError(f"{name}: the network digits brings its own, "
-                                 f"not {os.fspath(given)!r}")
-        split = digits(seed)
-        return Network("digits", trained_digits(seed, progress), split.images,
-                       split.held_images, split.held_labels)
+        return Network("digits", trained_digits(seed, progress),
+                       digits(seed).images if shown is None else shown)
     if specification in _RESNETS:
         if weights is None:
             raise ValueError(f"weights: the network {specification} needs a safetensors file")
         model = load_resnet(weights)
         if len(model.layer1) != _RESNETS[specification]:
-            raise ValueError(f"weights: {str(weights)!r} holds {len(model.layer1)} blocks a stage, "
-                             f"and {specification} has {_RESNETS[specification]}")
-    elif ":" in specification:
-        if weights is not None:
-            raise ValueError("weights: a function in a file loads its own, "
-                             f"not {os.fspath(weights)!r}")
-        model = _from_file(specification)
-    else:
+            raise ValueError(f"weights: {str(weights)!r} holds {len(model.layer1)} blocks a "
+                             f"stage, and {specification} has {_RESNETS[specification]}")
+        if shown is None:
+            shown = normalise(load_cifar10("train", data)[0][:_CIFAR10_CALIBRATION])
+        return Network(specification, model, shown)
+    if ":" not in specification:
         raise ValueError(f"network must be digits, {', '.join(_RESNETS)} or file.py:function, "
                          f"not {specification!r}")
-    if calibration is None:
+    if shown is None:
         raise ValueError(f"calibration: the network {specification!r} needs a .npy file of images")
-    shown = load_images(calibration, "calibration")
-    name = specification.rpartition(":")[2]
-    if images is None or labels is None:
-        return Network(name, model, shown)
-    tested = load_images(images, "images")
-    return Network(name, model, shown, tested, load_labels(labels, len(tested)))
+    return Network(specification.rpartition(":")[2], _from_file(specification), shown)

@@ -9,8 +9,8 @@ import typer
 
 from golden.chip import Chip, preset
 
-__all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Physics",
-           "configured_chip"]
+__all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images", "Labels",
+           "Data", "Epochs", "Physics", "configured_chip"]
 
 Preset = Annotated[str, typer.Option(
     "--preset", "-p", metavar="NAME", help="Named chip: tiny, default or large.")]
@@ -28,6 +28,16 @@ Weights = Annotated[Path | None, typer.Option(
 Calibration = Annotated[Path | None, typer.Option(
     "--calibration", metavar="FILE",
     help=".npy file of float images [images, channels, height, width] to calibrate with.")]
+Images = Annotated[str | None, typer.Option(
+    "--images", metavar="IMAGES",
+    help="digits, the held-out ones; cifar10, the test set in --data; or a .npy file of float "
+         "images [images, channels, height, width].")]
+Labels = Annotated[Path | None, typer.Option(
+    "--labels", metavar="FILE", help=".npy file of integers, one for each image.")]
+Data = Annotated[Path | None, typer.Option(
+    "--data", metavar="DIRECTORY", envvar="CROSSLOOM_DATA", help="Directory with data sets.")]
+Epochs = Annotated[int | None, typer.Option(
+    "--epochs", min=0, help="Fine-tuning epochs; 0 leaves the least-squares fit.")]
 Physics = Annotated[str, typer.Option(
     "--macro", help="Analog macro: ideal, or default with its non-idealities.")]
 

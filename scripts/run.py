@@ -15,12 +15,7 @@ _MACROS = ("ideal", "default")
 
 def run_program(
         program: Annotated[Path, typer.Argument(metavar="PROGRAM", help="Program file.")],
-        images: Annotated[str, typer.Option(
-            "--images", metavar="IMAGES",
-            help="digits, the held-out ones; or a .npy file of float images "
-                 "[images, channels, height, width].")],
-        labels: Annotated[Path | None, typer.Option(
-            "--labels", metavar="FILE", help=".npy file of integers, one for each image.")] = None,
+        images: options.Images = None, labels: options.Labels = None, data: options.Data = None,
         place: Annotated[str, typer.Option(
             "--on", help="golden, rtl (Verilator), or both, with every word compared.")] = "golden",
         first: Annotated[int, typer.Option("--first", min=0, help="First image to run.")] = 0,
@@ -40,27 +35,26 @@ def run_program(
     for name, value, allowed in (("on", place, _PLACES), ("macro", macro, _MACROS)):
         if value not in allowed:
             raise ValueError(f"{name} must be {', '.join(allowed)}, not {value!r}")
+    if images is None:
+        raise ValueError("images must be digits, cifar10 or a .npy file; give --images")
     chip = options.configured_chip(preset, settings)
     if json is not None:
         output.check_file(json)
 
-    from golden.data import digits
+    from golden.program import Program
+
+    # Before the imports that take seconds.
+    loaded = Program.load(program, chip)
+
     from golden.macro import Macro
     from golden.physics import MacroPhysics
-    from golden.program import Program
     from golden.quantise import quantise_images
 
     from . import execution
-    from .networks import load_images, load_labels
+    from .networks import load_labels, named_images
     from .progress import stages
 
-    loaded = Program.load(program, chip)
-    if images == "digits":
-        split = digits(seed)
-        shown, truth = split.held_images, split.held_labels
-    else:
-        shown = load_images(Path(images), "images")
-        truth = None
+    shown, truth = named_images(images, seed, data)
     if labels is not None:
         truth = load_labels(labels, len(shown))
     if first >= len(shown):
