@@ -71,8 +71,10 @@ class MacroTwin(Component):
             # threshold(trial) = (trial - 1/2) * reference, both sides doubled.
             threshold.eq((2 * self.trial - 1) * self.reference),
             self.comparator.eq(2 * value >= threshold),
-            self.decided.eq(1),
         ]
+        # A register, low in reset: Yosys writes no legal Verilog for a converter that is told by a
+        # constant.
+        m.d.sync += self.decided.eq(1)
         return m
 
     def _sequence(self, m: Module) -> tuple[Signal, Signal]:

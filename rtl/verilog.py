@@ -9,9 +9,10 @@ from amaranth.lib.wiring import Component, Out
 from golden.chip import Chip
 
 from .chip import ChipTop
+from .emulation import EmulatedChip
 from .tile import Tile, tile_signature
 
-__all__ = ["TOP_NAME", "chip_verilog", "component_verilog"]
+__all__ = ["TOP_NAME", "chip_verilog", "component_verilog", "emulation_verilog"]
 
 #: Name of the chip's module; each module below it has a name that begins like this.
 TOP_NAME = "crossloom"
@@ -48,6 +49,11 @@ def chip_verilog(chip: Chip) -> str:
     """Verilog of a whole chip, module `TOP_NAME`, the tile's modules among it."""
     top = ChipTop(chip, tile_type=_TileReference)
     return component_verilog(top, TOP_NAME) + component_verilog(Tile(chip), _TILE_NAME)
+
+
+def emulation_verilog(chip: Chip, observed: bool = False) -> str:
+    """Verilog of an `EmulatedChip`, module `TOP_NAME`."""
+    return component_verilog(EmulatedChip(chip, observed), TOP_NAME)
 
 
 def _as_loop(match: re.Match[str]) -> str:

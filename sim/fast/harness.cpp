@@ -13,8 +13,12 @@
 #include "macro.h"
 #include "ports.h"
 #include "trace.h"
-#if VM_TRACE
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+using WavesFile = VerilatedFstC;
+#elif VM_TRACE
 #include "verilated_vcd_c.h"
+using WavesFile = VerilatedVcdC;
 #endif
 
 namespace crossloom {
@@ -35,10 +39,14 @@ public:
 #endif
     }
 
-    void open_waves(const std::string& path) {
+    // Waves of the layer of this index (any: -1), from a product on until so many sums are out.
+    void open_waves(const std::string& path, int64_t layer, uint64_t product, uint64_t sums) {
+        waves_layer_ = layer;
+        waves_product_ = product;
+        waves_sums_ = sums;
 #if VM_TRACE
         context_.traceEverOn(true);
-        waves_ = std::make_unique<VerilatedVcdC>();
+        waves_ = std::make_unique<WavesFile>();
         top_.trace(waves_.get(), 99);
         waves_->open(path.c_str());
         if (!waves_->isOpen()) throw std::runtime_error("cannot write waves to " + path);
@@ -149,7 +157,13 @@ private:
         const bool comparator = macros_[TILE].clock(pins, clock_);
         // The answer means nothing outside a conversion: give the chip noise then.
         noise_ = noise_ * 6364136223846793005u + 1442695040888963407u;
-        answer<TILE>(top_, pins.convert ? comparator : bool(noise_ >> 63));
+        if constexpr (!TWIN) {
+            answer<TILE>(top_, pins.convert ? comparator : bool(noise_ >> 63));
+        } else if (pins.convert && answered<TILE>(top_) != comparator) {
+            throw Violation("tile " + std::to_string(TILE) + ", clock " + std::to_string(clock_)
+                            + ": the twin answers " + std::to_string(!comparator)
+                            + ", the model " + std::to_string(comparator));
+        }
     }
 
     template <int TILE> void tile_trace() {
@@ -233,7 +247,10 @@ private:
 
     void dump([[maybe_unused]] uint64_t time) {
 #if VM_TRACE
-        if (waves_) waves_->dump(time);
+        if (!waves_) return;
+        const bool here = waves_layer_ < 0 || (running_ && layers_.size() == size_t(waves_layer_));
+        if (here && macros_[0].next_product() >= waves_product_ && sums_.size() < waves_sums_)
+            waves_->dump(time);
 #endif
     }
 
@@ -241,8 +258,10 @@ private:
     Vchip top_;
     std::vector<Macro> macros_;
 #if VM_TRACE
-    std::unique_ptr<VerilatedVcdC> waves_;
+    std::unique_ptr<WavesFile> waves_;
 #endif
+    int64_t waves_layer_ = -1;
+    uint64_t waves_product_ = 0, waves_sums_ = 0;
     uint64_t clock_ = 0, last_event_ = 0, noise_ = 1;
     std::vector<uint32_t> input_;
     size_t sent_ = 0, expected_ = 0;
@@ -289,8 +308,12 @@ void harness_close(Handle* handle) { delete handle; }
 
 const char* harness_error(Handle* handle) { return handle->error.c_str(); }
 
-int harness_waves(Handle* handle, const char* path) {
-    return handle->guard([&] { handle->harness->open_waves(path); return 0; });
+int harness_waves(Handle* handle, const char* path, int64_t layer, uint64_t product,
+                  uint64_t sums) {
+    return handle->guard([&] {
+        handle->harness->open_waves(path, layer, product, sums);
+        return 0;
+    });
 }
 
 int harness_reset(Handle* handle, uint64_t clocks) {

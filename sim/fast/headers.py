@@ -23,8 +23,8 @@ def _width(shape: ShapeLike) -> Shape:
     return Shape.cast(shape)
 
 
-def constants_header(chip: Chip) -> str:
-    """Sizes of ``chip`` and the kinds of draws, for sim/fast/macro.h."""
+def constants_header(chip: Chip, twin: bool) -> str:
+    """Sizes of ``chip``, the kinds of draws, and whether it has twins for macros."""
     array = chip.array
     values = {
         "TILES": chip.tiles, "ROWS": array.rows, "COLUMNS": array.columns,
@@ -32,7 +32,8 @@ def constants_header(chip: Chip) -> str:
         "GRANULE_WORDS": words(array.granules), "COLUMN_WORDS": words(array.columns),
     }
     lines = [f"constexpr int {name} = {value};" for name, value in values.items()]
-    lines.append(f"constexpr bool POLARITY = {str(array.polarity).lower()};")
+    lines += [f"constexpr bool POLARITY = {str(array.polarity).lower()};",
+              f"constexpr bool TWIN = {str(twin).lower()};"]
     lines += [f"constexpr unsigned long long {kind.name}_KIND = {int(kind)};"
               for kind in (Kind.HOLD, Kind.CONVERSION)]
     return "\n".join(["#pragma once", "namespace crossloom {", *lines, "}", ""])
@@ -50,6 +51,7 @@ def ports_header(chip: Chip) -> str:
     pins = macro_signature(chip).members
     lines.append("template <int TILE> void read_pins(const Vchip& top, Pins& pins);")
     lines.append("template <int TILE> void answer(Vchip& top, bool comparator);")
+    lines.append("template <int TILE> bool answered(const Vchip& top);")
     lines.append("template <int TILE> bool read_trace(const Vchip& top, Code& code);")
     for tile in range(chip.tiles):
         lines.append(f"template <> inline void read_pins<{tile}>(const Vchip& top, Pins& pins) {{")
@@ -65,6 +67,8 @@ def ports_header(chip: Chip) -> str:
             "}",
             f"template <> inline void answer<{tile}>(Vchip& top, bool comparator) {{",
             f"    {_member(f'macro{tile}__comparator')} = comparator;", "}",
+            f"template <> inline bool answered<{tile}>(const Vchip& top) {{",
+            f"    return {_member(f'macro{tile}__comparator')};", "}",
             f"template <> inline bool read_trace<{tile}>(const Vchip& top, Code& code) {{",
             f"    if (!{_member(f'trace{tile}__valid')}) return false;"]
         for name, member in trace_signature(chip).members.items():

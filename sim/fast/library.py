@@ -19,12 +19,13 @@ from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
 
 from .headers import constants_header, ports_header
 from .top import FAST_TOP_NAME, RESET_CLOCKS, fast_verilog
+from .waves import WavesWindow
 
 __all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness"]
 
 _SOURCES = ("harness.cpp", "macro.h", "draws.h", "trace.h")
 #: Noise is one product rounded to an integer: a fused multiply-add would round differently.
-COMPILE_FLAGS = ("-O2", "-std=c++20", "-fPIC", "-ffp-contract=off")
+COMPILE_FLAGS = ("-std=c++20", "-fPIC", "-ffp-contract=off")
 
 
 class HarnessError(RuntimeError):
@@ -32,31 +33,35 @@ class HarnessError(RuntimeError):
 
 
 @cache
-def _chip_text(chip: Chip) -> str:
-    return fast_verilog(chip)
+def _chip_text(chip: Chip, twin: bool) -> str:
+    return fast_verilog(chip, twin)
 
 
-def build_harness(chip: Chip, waves: bool = False) -> Path:
-    """The shared library for ``chip``, built once and then taken from the cache."""
+def build_harness(chip: Chip, waves: str | None = None, twin: bool = False) -> Path:
+    """The shared library for ``chip``, built once and then taken from the cache.
+
+    ``waves``: their format, "fst" or "vcd", if it can write them. ``twin``: the chip has digital
+    twins for macros.
+    """
     verilator = find_verilator()
     here = Path(__file__).parent
     files = {name: (here / name).read_text() for name in _SOURCES}
-    files |= {"chip.v": _chip_text(chip),
-              "constants.h": constants_header(chip), "ports.h": ports_header(chip)}
+    files |= {"chip.v": _chip_text(chip, twin),
+              "constants.h": constants_header(chip, twin), "ports.h": ports_header(chip)}
     command = [verilator, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
                "--x-initial", "fast", "--noassert", "-Wno-fatal", "--top-module", FAST_TOP_NAME,
                "--prefix", "Vchip", "--Mdir", "objects", "-o", "harness.so",
                "-CFLAGS", " ".join(["-I..", *COMPILE_FLAGS]), "-LDFLAGS", "-shared",
-               "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0"]
+               "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1"]
     if waves:
-        command.append("--trace-vcd")
+        command.append(f"--trace-{waves}")
     command += ["chip.v", "harness.cpp"]
 
     def build(directory: Path) -> None:
         run_tool(command, directory)
         (directory / "objects" / "harness.so").rename(directory / "harness.so")
 
-    kind = f"fast-{chip.name}{'-waves' if waves else ''}"
+    kind = f"fast-{chip.name}{'-twin' if twin else ''}{f'-{waves}' if waves else ''}"
     return cached_build(kind, files, [*command, tool_version("verilator")], build) / "harness.so"
 
 
@@ -100,7 +105,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "open": ([ctypes.c_void_p], handle),
         "close": ([handle], None),
         "error": ([handle], ctypes.c_char_p),
-        "waves": ([handle, ctypes.c_char_p], ctypes.c_int),
+        "waves": ([handle, ctypes.c_char_p, ctypes.c_int64, number, number], ctypes.c_int),
         "reset": ([handle, number], ctypes.c_int),
         "write": ([handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int),
         "read": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
@@ -125,13 +130,16 @@ class Harness:
     """
 
     def __init__(self, library: Path, settings: MacroSettings, tiles: int,
-                 waves: Path | None = None) -> None:
+                 waves: tuple[Path, WavesWindow] | None = None) -> None:
         self._library = _load(library)
         self._tiles = tiles
         self._handle = self._library.harness_open(ctypes.byref(settings.structure))
         try:
             if waves is not None:
-                self._check(self._library.harness_waves(self._handle, os.fsencode(waves)))
+                path, window = waves
+                self._check(self._library.harness_waves(
+                    self._handle, os.fsencode(path), -1 if window.layer is None else window.layer,
+                    window.first_product, window.last_sum))
             self._check(self._library.harness_reset(self._handle, RESET_CLOCKS + 1))
         except BaseException:
             self.close()

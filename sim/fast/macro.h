@@ -89,6 +89,9 @@ public:
         samples_[0] = samples_[1] = Sample();
     }
 
+    // Products begun in this image.
+    uint64_t next_product() const { return next_product_; }
+
     // One clock: checks the pins, keeps what they do, answers the comparator.
     bool clock(const Pins& pins, uint64_t clock) {
         clock_ = clock;

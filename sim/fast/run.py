@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from golden.chip import Phases
 from golden.execute import execute
 from golden.macro import Macro
+from golden.physics import MacroPhysics
 from golden.program import Program
 from sim.compare import Comparison, compare_image
 from sim.host import RegisterMap, input_words, load_writes, output_words
 from sim.record import COUNTERS, RtlImage
 
 from .library import Harness, HarnessError, MacroSettings, build_harness
+from .waves import Waves, WavesWindow
 
 __all__ = ["RtlRun", "Verification", "run_on_rtl", "verify_on_rtl"]
 
@@ -71,7 +73,7 @@ class _Job:
     phases: Phases | None
     cycles: Sequence[Sequence[int]] | None
     compare: bool
-    waves: Path | None
+    waves: tuple[Path, WavesWindow] | None
 
     def results(self, indices: Sequence[int]) -> Iterator[tuple[int, object]]:
         """(index, result) of each image in ``indices``, on one chip, back to back."""
@@ -187,7 +189,7 @@ def _all_results(job: _Job, processes: int, progress: Progress | None) -> list:
 
 
 def _job(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, first_image: int,
-         processes: int, phases: Phases | None, waves: Path | None, *, compare: bool,
+         processes: int, phases: Phases | None, waves: Waves | None, twin: bool, *, compare: bool,
          cycles: Sequence[Sequence[int]] | None = None) -> _Job:
     if processes < 1:
         raise ValueError(f"processes must be at least 1, not {processes!r}")
@@ -203,9 +205,13 @@ def _job(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, fi
     if not np.array_equal(macro.weights, program.weights):
         raise ValueError("macro must hold the program's weights")
     input_words(program, images)
-    library = build_harness(program.chip, waves=waves is not None)
+    if twin and macro.physics != MacroPhysics.ideal():
+        raise ValueError("macro must have ideal physics where a twin stands for it, "
+                         f"not {macro.physics!r}")
+    window = None if waves is None else (Path(waves.path), waves.window(program))
+    library = build_harness(program.chip, None if waves is None else waves.format, twin)
     return _Job(library, program, macro, images, seed, first_image, phases, cycles, compare,
-                waves)
+                window)
 
 
 def _outputs(program: Program, images: Sequence[RtlImage]) -> NDArray[np.int8]:
@@ -215,7 +221,8 @@ def _outputs(program: Program, images: Sequence[RtlImage]) -> NDArray[np.int8]:
 
 def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
                first_image: int = 0, *, processes: int = 1, phases: Phases | None = None,
-               progress: Progress | None = None, waves: Path | None = None) -> RtlRun:
+               progress: Progress | None = None, waves: Waves | None = None,
+               twin: bool = False) -> RtlRun:
     """Run images on the Verilated chip.
 
     Parameters
@@ -229,12 +236,16 @@ def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: i
     progress
         Called after each image.
     waves
-        VCD file to write, for one process.
+        Waves to write, for one process.
+    twin
+        The chip's macros are digital twins (rtl.twin); ``macro``, which must be ideal, checks
+        their answers as well as the pins. ``phases`` must be those of `rtl.twin.twin_phases`
+        or longer.
 
     Raises HarnessError where the chip breaks a rule of the macro's pins, hangs or reports an
     error; ValueError for arguments that do not fit.
     """
-    job = _job(program, macro, images, seed, first_image, processes, phases, waves,
+    job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin,
                compare=False)
     results: list[RtlImage] = _all_results(job, processes, progress)
     return RtlRun(_outputs(program, results), tuple(results))
@@ -243,7 +254,8 @@ def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: i
 def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
                   first_image: int = 0, *, processes: int = 1, phases: Phases | None = None,
                   cycles: Sequence[Sequence[int]] | None = None,
-                  progress: Progress | None = None, waves: Path | None = None) -> Verification:
+                  progress: Progress | None = None, waves: Waves | None = None,
+                  twin: bool = False) -> Verification:
     """Run images on the Verilated chip and on golden, and compare every word.
 
     Arguments as for `run_on_rtl`; ``cycles`` [images][layers], if given, are the expected clocks
@@ -252,7 +264,7 @@ def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed
     """
     if cycles is not None and len(cycles) != len(images):
         raise ValueError(f"cycles must have a row per image ({len(images)}), not {len(cycles)}")
-    job = _job(program, macro, images, seed, first_image, processes, phases, waves,
+    job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin,
                compare=True, cycles=cycles)
     results: list[tuple[RtlImage, Comparison]] = _all_results(job, processes, progress)
     images_ = [image for image, _ in results]

@@ -3,7 +3,7 @@
 import re
 
 from golden.chip import Chip
-from rtl.verilog import TOP_NAME, chip_verilog
+from rtl.verilog import TOP_NAME, chip_verilog, emulation_verilog
 
 __all__ = ["FAST_TOP_NAME", "RESET_CLOCKS", "fast_verilog"]
 
@@ -15,19 +15,21 @@ RESET_CLOCKS = 4
 _PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
 
 
-def fast_verilog(chip: Chip) -> str:
+def fast_verilog(chip: Chip, twin: bool = False) -> str:
     """Verilog of ``chip`` and, around it, module `FAST_TOP_NAME`.
 
     It has the chip's ports but two kinds: ``aresetn`` is low for the first `RESET_CLOCKS` clocks,
     and every ``decided`` is high. Verilator computes whatever depends on an input twice per
     clock, and all next states depend on the reset and, through the comparators' time-out, on
     ``decided``: as inputs they would halve the speed.
+
+    With ``twin`` the chip has digital twins for macros; all pins of the macros are outputs.
     """
-    text = chip_verilog(chip)
+    text = emulation_verilog(chip, observed=True) if twin else chip_verilog(chip)
     body = text[text.index(f"module {TOP_NAME}("):]
     ports = _PORT.findall(body[:body.index("endmodule")])
     inside = {name: "history[0]" for _, _, name in ports
-              if name == "aresetn" or name.endswith("__decided")}
+              if name == "aresetn" or (name.endswith("__decided") and not twin)}
     outside = [(direction, width, name) for direction, width, name in ports if name not in inside]
     lines = [f"module {FAST_TOP_NAME}({', '.join(name for _, _, name in outside)});"]
     lines += [f"  {direction} {width}{name};" for direction, width, name in outside]
