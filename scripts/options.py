@@ -9,8 +9,8 @@ import typer
 
 from golden.chip import Chip, preset
 
-__all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images", "Labels",
-           "Data", "Epochs", "Physics", "configured_chip"]
+__all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images",
+           "Labels", "Data", "Epochs", "Physics", "configured_chip"]
 
 Preset = Annotated[str, typer.Option(
     "--preset", "-p", metavar="NAME", help="Named chip: tiny, default or large.")]
