@@ -25,10 +25,11 @@ SIMULATORS = ("verilator", "icarus")
 PARAMETERS_VARIABLE = "CROSSLOOM_BENCH"
 
 _TIMESCALE = ("1ns", "1ps")
-#: Verilator: hardly optimised C++, since the benches are short and Python takes most of their
-#: time. Icarus: Verilog-2005, where a register's initial value counts as a change at time zero;
+#: Hardly optimised C++: the benches are short, and Python takes most of their time.
+_MAKE_VARIABLES = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+#: Icarus: Verilog-2005, where a register's initial value counts as a change at time zero;
 #: combinational blocks whose inputs never change after it would stay undefined otherwise.
-_BUILD_ARGUMENTS = {"verilator": ["-Wno-fatal", "-MAKEFLAGS", "OPT_FAST=-O1"],
+_BUILD_ARGUMENTS = {"verilator": ["-Wno-fatal"],
                     "icarus": ["-g2005", "-Wno-timescale"]}
 
 
@@ -59,7 +60,9 @@ def _build(simulator: str, verilog: str, top: str, waves: bool) -> Path:
 
     def build(directory: Path) -> None:
         log = directory / "build.log"
-        with _environment(tool_environment()), redirect_stdout(io.StringIO()):
+        environment = tool_environment()
+        environment["MAKEFLAGS"] = f"{environment.get('MAKEFLAGS', '')} {_MAKE_VARIABLES}"
+        with _environment(environment), redirect_stdout(io.StringIO()):
             try:
                 get_runner(simulator).build(
                     sources=[directory / "design.v"], hdl_toplevel=top, build_dir=directory,
@@ -68,7 +71,7 @@ def _build(simulator: str, verilog: str, top: str, waves: bool) -> Path:
                 raise BenchFailure(f"{simulator} could not build {top}:\n{_ending(log)}") \
                     from error
 
-    settings = [simulator, tool_version(simulator), top, str(waves), *arguments]
+    settings = [simulator, tool_version(simulator), top, str(waves), _MAKE_VARIABLES, *arguments]
     return cached_build(f"{simulator}-{top}", {"design.v": verilog}, settings, build)
 
 
