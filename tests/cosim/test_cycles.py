@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from golden.chip import Phases, preset
-from golden.chip.descriptor import Opcode
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
