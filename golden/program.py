@@ -10,7 +10,6 @@ from typing import Any
 import hashlib
 import json
 import os
-import tempfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -376,17 +375,16 @@ class Program:
             "layers": described, "input_shape": self.input_shape,
             "input_scale": self.input_scale, "output_scale": self.output_scale,
             "outputs": self.outputs, "network": self.network}, sort_keys=True)
-        digest = _digest(header, tensors)
-        data = serialise(tensors, metadata={"crossloom": header, "sha256": digest})
+        # One entry: the order of several in the file would differ from run to run.
+        metadata = {"crossloom": f"{_digest(header, tensors)} {header}"}
+        data = serialise(tensors, metadata=metadata)
         target = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], chip: Chip) -> "Program":
@@ -395,12 +393,13 @@ class Program:
             with safe_open(path, framework="numpy") as stream:
                 metadata = stream.metadata() or {}
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}
-            header = json.loads(metadata["crossloom"])
+            digest, text = metadata["crossloom"].split(" ", 1)
+            header = json.loads(text)
         except FileNotFoundError:
             raise ProgramError(f"no program file {str(path)!r}") from None
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise ProgramError(f"{str(path)!r} is not a program file: {error}") from None
-        if metadata.get("sha256") != _digest(metadata["crossloom"], tensors):
+        if digest != _digest(text, tensors):
             raise ProgramError(f"{str(path)!r} is damaged: its checksum does not match")
         if header.get("format") != 1:
             raise ProgramError(f"{str(path)!r} has format {header.get('format')!r}, not 1")
