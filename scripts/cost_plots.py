@@ -38,7 +38,8 @@ def _draw(axes: Axes, designs: Mapping[str, Mapping[str, float]], label: str) ->
                       va="center", fontsize=8)
     axes.set_yticks(rows, list(designs))
     axes.set_ylim(len(designs) - 0.4, -0.6)
-    axes.margins(x=0.12)
+    # Bars stick to the edge of the axes; leave room for the totals.
+    axes.set_xlim(0, 1.12 * max(left))
     axes.set_xlabel(label)
     axes.grid(axis="x", color="#e6e8eb")
     axes.set_axisbelow(True)
