@@ -102,6 +102,8 @@ class Macro:
             if physics.mismatch_sigma:
                 deviate = normal(self.seed, Kind.MISMATCH, tile, row, column, bit)
                 capacitor = 1 + physics.mismatch_sigma * deviate
+                # Sharing divides the charge by the bit line's actual capacitance, not a nominal.
+                capacitor /= capacitor.mean(axis=1, keepdims=True)
             total += value * (self.weights >> bit & 1) * capacitor
         loss = np.full((tiles, 1, columns), physics.gain_loss)
         if physics.gain_loss_spread:

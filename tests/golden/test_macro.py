@@ -75,9 +75,11 @@ def test_effective_weight_is_the_sum_over_its_capacitors():
     assert not rough.exact
     for tile, row, column in ((0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 0, 3), (1, 15, 7)):
         weight = int(rough.weights[tile, row, column])
-        total = sum((-128 if bit == 7 else 1 << bit)
-                    * (1 + 0.02 * float(normal(77, Kind.MISMATCH, tile, row, column, bit)))
-                    for bit in range(8) if weight >> bit & 1)
+        rows = np.arange(rough.weights.shape[1])
+        units = [1 + 0.02 * normal(77, Kind.MISMATCH, tile, rows, column, bit)
+                 for bit in range(8)]
+        total = sum((-128 if bit == 7 else 1 << bit) * unit[row] / unit.mean()
+                    for bit, unit in enumerate(units) if weight >> bit & 1)
         gain = 1 - (0.1 + 0.03 * float(normal(77, Kind.COLUMN_GAIN, tile, column)))
         assert abs(rough.effective[tile, row, column] - total * gain * GRID) <= 0.51
     assert (rough.effective == np.rint(rough.effective)).all()
