@@ -117,7 +117,7 @@ def test_seed_refused(seed):
 
 def test_sums_beyond_float64_are_refused():
     with pytest.raises(ValueError, match="beyond the 4.5e\\+15 that float64 adds exactly"):
-        macro(replace(IDEAL, mismatch_sigma=1e6))
+        macro(replace(IDEAL, gain_loss=1e9))
 
 
 # Thresholds and the search
