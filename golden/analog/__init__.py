@@ -1,6 +1,24 @@
-"""Whole networks on analog arrays: mapped, programmed, calibrated, compensated, measured."""
+"""Whole networks on analog arrays: mapped, programmed, calibrated, compensated, measured.
 
+::
+
+    network = map_network(model, chip, PhaseChangeMemory()).calibrate(training_images)
+    network.program(seed=0).at(86400)
+    compensate(network, "adabs", training_images)
+    logits = network(images)
+"""
+
+from .accuracy import accuracy, attribute, only_effects
+from .compensation import COMPENSATIONS, compensate
+from .export import export_state, tile_map
 from .mapping import Mapping
 from .network import AnalogNetwork, map_network
+from .state import load_state, save_state
+from .statistics import LayerStatistics, conversion_statistics
+from .training import NoiseAware, Schedule, fine_tune
 
-__all__ = ["AnalogNetwork", "Mapping", "map_network"]
+__all__ = [
+    "AnalogNetwork", "COMPENSATIONS", "LayerStatistics", "Mapping", "NoiseAware", "Schedule",
+    "accuracy", "attribute", "compensate", "conversion_statistics", "export_state", "fine_tune",
+    "load_state", "map_network", "only_effects", "save_state", "tile_map",
+]

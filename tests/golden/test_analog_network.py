@@ -4,6 +4,7 @@ from dataclasses import replace
 import json
 
 import pytest
+from safetensors.torch import load_file
 import torch
 from torch import nn
 from torch.nn import functional
@@ -11,6 +12,7 @@ from torch.nn import functional
 from golden.analog import map_network
 from golden.analog.accuracy import accuracy, attribute, only_effects
 from golden.analog.compensation import compensate, readout
+from golden.analog.export import export_state, tile_map
 from golden.analog.state import load_state, save_state
 from golden.analog.statistics import conversion_statistics
 from golden.analog.training import NoiseAware, Schedule, fine_tune
@@ -434,3 +436,42 @@ def test_digital_layers_stay():
     network = mapped(PhaseChangeMemory(), digital=["conv1", "linear"])
     assert list(network.layers) == ["conv2", "conv3", "hidden"]
     assert isinstance(network.graph.conv1, nn.Conv2d)
+
+
+def test_export_computes_the_layer(tmp_path):
+    """From the files alone: codes = round(input codes x conductances / step), per tile."""
+    network = mapped(PhaseChangeMemory(read_noise=False)).program(1)
+    target = tmp_path / "chip"
+    export_state(network, target, IMAGES[:2])
+    conductances = load_file(target / "conductances.safetensors")
+    vectors = load_file(target / "vectors.safetensors")
+    registers = json.loads((target / "registers.json").read_text())["hidden"]
+    tiles = [tile for tile in json.loads((target / "tiles.json").read_text())
+             if tile["layer"] == "hidden"]
+    codes = vectors["hidden/input"].double()
+    pieces = sorted({tuple(tile["channels"]) for tile in tiles})
+    assert [end for _, end in pieces] == [64, 128] and len(tiles) == 4
+    for number, (first, last) in enumerate(pieces):
+        total = 0
+        for tile in (tile for tile in tiles if tile["channels"] == [first, last]):
+            cells = conductances[f"hidden/0/{tile['part']}/programmed"].double() / 25
+            total = total + tile["coefficient"] * codes[:, first:last] @ cells[:, first:last].T
+        sums = total / registers["output_steps"][0]
+        assert ((sums - vectors[f"hidden/code{number}"]).abs() <= 0.5001).all()
+    assert not list(tmp_path.glob("*.part"))
+    with pytest.raises(ValueError, match="exists"):
+        export_state(network, target, IMAGES)
+
+
+def test_tile_map_covers_every_weight_once():
+    network = mapped(PhaseChangeMemory(), active_rows=16)
+    for name, layer in network.layers.items():
+        for p in range(2):
+            covered = torch.zeros(layer.shape).flatten(2) if len(layer.shape) == 4 \
+                else torch.zeros(*layer.shape, 1)
+            for tile in tile_map(network):
+                if tile["layer"] == name and tile["part"] == p:
+                    block = [slice(*tile[key]) for key in ("outputs", "channels", "taps")]
+                    covered[tuple(block)] += 1
+                    assert covered[tuple(block)][0].numel() == tile["rows"][1] <= 16
+            assert (covered == 1).all()
