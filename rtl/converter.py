@@ -1,6 +1,6 @@
 """The single-ADC interface: successive approximation, sign first."""
 
-from amaranth.hdl import Module, Mux, Signal, ValueLike, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip
@@ -69,12 +69,16 @@ class Converter(Component):
         free = Signal()                     # the output register can be written
         m.d.comb += free.eq(~self.code_valid | self.code_ready)
 
-        # base: the code so far, without this decision's weight when the answer is no. The sign's
-        # weight is that of the most negative code, so the same subtraction serves it.
-        base = Signal(signed(bits))
-        stopped = Signal()
+        # The next trial is half a step from this one, up or down. After the last decision, whose
+        # step is one, the code is the trial or one below it.
+        base, following = Signal(signed(bits)), Signal(signed(bits))
+        stopped, down = Signal(), Signal()
+        half = (step >> 1) ^ down.replicate(bits)
         m.d.comb += [
-            base.eq(Mux(self.comparator, self.trial, (self.trial - step)[:bits].as_signed())),
+            down.eq(~self.comparator),
+            base.eq((self.trial - down)[:bits].as_signed()),
+            # The lowest bit of both operands carries one in where the half step is inverted.
+            following.eq((Cat(down, self.trial) + Cat(down, half))[1:1 + bits].as_signed()),
             stopped.eq(sign & ~self.comparator & tag.stop),
         ]
         with m.If(self.code_ready):
@@ -114,7 +118,7 @@ class Converter(Component):
                                          tag.stop.eq(stopped)]
                             m.next = "WAIT"
                     with m.Else():
-                        m.d.sync += self.trial.eq(base + (step >> 1))
+                        m.d.sync += self.trial.eq(following)
                 with m.Elif(self.timeout != 0):
                     m.d.sync += waited.eq(waited + 1)
                     m.d.comb += self.timed_out.eq(waited == self.timeout - 1)

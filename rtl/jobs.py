@@ -6,6 +6,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, bits_for
 
+from .arithmetic import modulo
 from .messages import job_layout
 
 __all__ = ["JobSource"]
@@ -76,7 +77,12 @@ class JobSource(Component):
 
         address = Signal.like(self.read_address)        # of the word in read_data
         loop = Signal.like(address)                     # where the chunk's list begins
-        group, chunk = Signal(8), Signal(12)
+        # The words after these and after the base: no addition precedes the memory's address.
+        next_address, next_loop, next_base = (
+            Signal.like(address, name=f"next_{name}") for name in ("address", "loop", "base"))
+        groups_left, chunks_left = Signal.like(self.row_groups), Signal.like(self.chunks)
+        last_group, last_chunk = Signal(), Signal()
+        again, rewind = Signal(), Signal()              # at a list's end: back to loop, to base
         present = Signal()                              # read_data holds the word at `address`
         primed = Signal()                               # the first read has been asked for
         consume, list_end = Signal(), Signal()
@@ -89,24 +95,29 @@ class JobSource(Component):
             free.eq(~self.job_valid | self.job_ready),
             self.read_enable.eq(primed & (consume | ~present)),
             self.read_address.eq(Mux(present, following, address)),
-            following.eq(address + 1),
+            again.eq(consume & list_end & ~last_group),
+            rewind.eq(consume & list_end & last_group & last_chunk),
+            following.eq(Mux(again, loop, Mux(rewind, self.base, next_address))),
         ]
         with m.If(self.job_ready):
             m.d.sync += self.job_valid.eq(0)
         with m.If(self.read_enable):
             m.d.sync += [present.eq(1), address.eq(self.read_address)]
+        with m.If(self.read_enable & present):
+            m.d.sync += next_address.eq(Mux(again, next_loop, Mux(
+                rewind, next_base, modulo(next_address + 1, len(address)))))
         with m.If(consume & list_end):
-            with m.If(group + 1 != self.row_groups):
-                m.d.comb += following.eq(loop)
-                m.d.sync += group.eq(group + 1)
-            with m.Else():
-                m.d.sync += group.eq(0)
-                with m.If(chunk + 1 != self.chunks):
-                    m.d.sync += [chunk.eq(chunk + 1), loop.eq(following)]
-                with m.Else():
-                    m.d.comb += following.eq(self.base)
-                    m.d.sync += [chunk.eq(0), loop.eq(self.base)]
-
+            m.d.sync += [groups_left.eq(Mux(last_group, self.row_groups,
+                                            modulo(groups_left - 1, len(groups_left)))),
+                         last_group.eq(Mux(last_group, self.row_groups == 1, groups_left == 2))]
+            with m.If(last_group):
+                m.d.sync += [
+                    chunks_left.eq(Mux(last_chunk, self.chunks,
+                                       modulo(chunks_left - 1, len(chunks_left)))),
+                    last_chunk.eq(Mux(last_chunk, self.chunks == 1, chunks_left == 2)),
+                    loop.eq(Mux(last_chunk, self.base, next_address)),
+                    next_loop.eq(Mux(last_chunk, next_base,
+                                     modulo(next_address + 1, len(address))))]
         m.d.sync += self.overrun.eq(consume & ~list_end & address.all())
 
         lowest = pending & (~pending + 1)[:planes]
@@ -166,7 +177,11 @@ class JobSource(Component):
             m.d.sync += [
                 self.job_valid.eq(self.stream), job.eq(0), job.select.eq(1),
                 job.last.eq(self.columns == 1), primed.eq(~self.stream), present.eq(0),
-                address.eq(self.base), loop.eq(self.base), group.eq(0), chunk.eq(0),
+                address.eq(self.base), loop.eq(self.base),
+                *(each.eq(modulo(self.base + 1, len(address)))
+                  for each in (next_address, next_loop, next_base)),
+                groups_left.eq(self.row_groups), last_group.eq(self.row_groups == 1),
+                chunks_left.eq(self.chunks), last_chunk.eq(self.chunks == 1),
                 state.eq(Mux(self.stream, _State.COLUMN, _State.HEADER)),
             ]
         return m
