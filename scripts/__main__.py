@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from . import __version__, accuracy, compile, cost, demo, run, verilog
+from . import __version__, accuracy, compile, cost, demo, run, simulate, verilog
 
 __all__ = ["app", "main"]
 
@@ -35,6 +35,7 @@ def _program(show_version: Annotated[bool, typer.Option(
 
 app.command("demo")(demo.demo)
 app.command("verilog")(verilog.verilog)
+app.command("simulate")(simulate.simulate)
 app.command("accuracy")(accuracy.measure)
 app.command("compile")(compile.compile_program)
 app.command("run")(run.run_program)

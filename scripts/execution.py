@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ from numpy.typing import NDArray
 
 from golden.execute import execute
 from golden.macro import Macro
+from golden.profile import Profile, profile
 from golden.program import Program
 from golden.timing import layer_clocks, program_clocks
-from sim.fast import run_on_rtl, verify_on_rtl
+from sim.fast import Waves, run_on_rtl, verify_on_rtl
 from sim.fast.library import build_harness
 
-__all__ = ["Result", "golden_clocks", "run"]
+__all__ = ["Result", "chosen_waves", "first_profile", "golden_clocks", "run", "write_waves"]
 
 #: Images that golden traces at once: bounds the memory.
 _TRACED = 8
@@ -43,6 +45,31 @@ def golden_clocks(program: Program, macro: Macro, images: NDArray[np.int8], seed
         clocks += [layer_clocks(program, traces=traced.layers, image=i)
                    for i in range(len(part))]
     return clocks
+
+
+def chosen_waves(program: Program, path: Path | None, layer: str | None, position: int | None
+                 ) -> Waves | None:
+    """The waves to write, if any; ValueError for a layer or position that is not there."""
+    if path is None:
+        return None
+    waves = Waves(path, layer, position)
+    waves.window(program)
+    return waves
+
+
+def write_waves(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, first: int,
+                waves: Waves, report: Callable[[str, float], None]) -> None:
+    """Run ``image``, int8 [1, height, width, channels], once more and write its waves."""
+    report("waves", 0.0)
+    run_on_rtl(program, macro, image, seed, first, waves=waves)
+    report("waves", 1.0)
+
+
+def first_profile(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, first: int
+                  ) -> Profile:
+    """Profile of ``image``, int8 [1, height, width, channels], number ``first`` of the run."""
+    traced = execute(program, macro, image, seed, first, trace=True)
+    return profile(program, traces=traced.layers)
 
 
 def run(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, first: int,

@@ -27,7 +27,16 @@ def run_program(
         preset: options.Preset = "default", settings: options.Settings = None,
         seed: options.Seed = 0, json: options.Json = None,
         processes: Annotated[int, typer.Option(
-            "--processes", min=1, help="Simulations at once.")] = 2) -> None:
+            "--processes", min=1, help="Simulations at once.")] = 2,
+        profile: Annotated[bool, typer.Option(
+            "--profile", help="Where the first image's clocks go, by layer and cause.")] = False,
+        waves: Annotated[Path | None, typer.Option(
+            "--waves", help="Waves of the first image on the RTL: a .vcd or .fst file.")] = None,
+        layer: Annotated[str | None, typer.Option(
+            "--layer", help="Waves of this layer only.")] = None,
+        position: Annotated[int | None, typer.Option(
+            "--position", min=0, help="Waves of this output position of --layer only: "
+            "y * width + x.")] = None) -> None:
     """Run a program on golden, on the RTL, or on both with every word compared.
 
     Ends with status 1 if golden and RTL differ.
@@ -38,8 +47,13 @@ def run_program(
     if images is None:
         raise ValueError("images must be digits, cifar10 or a .npy file; give --images")
     chip = options.configured_chip(preset, settings)
-    if json is not None:
-        output.check_file(json)
+    for file in (json, waves):
+        if file is not None:
+            output.check_file(file)
+    if waves is None and (layer is not None or position is not None):
+        raise ValueError("layer and position choose waves: give --waves FILE")
+    if waves is not None and place == "golden":
+        raise ValueError("waves are of the RTL: give --on rtl or --on both")
 
     from golden.program import Program
 
@@ -52,6 +66,7 @@ def run_program(
 
     from . import execution
     from .networks import load_labels, named_images
+    from .profiling import profile_content, profile_text
     from .progress import stages
 
     shown, truth = named_images(images, seed, data)
@@ -63,8 +78,11 @@ def run_program(
     codes = quantise_images(shown[first:last], loaded.input_scale).numpy()
     physics = MacroPhysics.ideal() if macro == "ideal" else MacroPhysics()
     specimens = Macro(chip, physics, loaded.weights, specimen)
+    shown_waves = execution.chosen_waves(loaded, waves, layer, position)
     with stages() as report:
         result = execution.run(loaded, specimens, codes, seed, first, place, processes, report)
+        if shown_waves is not None:
+            execution.write_waves(loaded, specimens, codes[:1], seed, first, shown_waves, report)
     content: dict[str, Any] = {
         "network": loaded.network, "preset": chip.name, "chip_hash": chip.hash, "on": place,
         "macro": macro, "specimen": specimen, "seed": seed, "first": first,
@@ -73,6 +91,10 @@ def run_program(
     if truth is not None:
         right = result.outputs.argmax(axis=1) == truth[first:last].numpy()
         content["accuracy"] = float(right.mean())
+    if profile:
+        found = execution.first_profile(loaded, specimens, codes[:1], seed, first)
+        content["profile"] = profile_content(found)
+        typer.echo(profile_text(found))
     if json is not None:
         output.write_json(json, content)
     typer.echo(result.summary + (f"; {100 * content['accuracy']:.2f} % correct"
