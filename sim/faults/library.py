@@ -1,0 +1,185 @@
+"""The chip of sim/faults/harness.cpp: how it is built and called."""
+
+from pathlib import Path
+import ctypes
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.chip import Chip
+from golden.macro import Macro
+from golden.program import Program
+from rtl.verilog import TOP_NAME, chip_verilog
+from sim.fast.headers import constants_header, ports_header
+from sim.fast.library import COMPILE_FLAGS, MacroSettings
+from sim.record import CODE, LAYER, SUM, WORD
+from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
+
+__all__ = ["FaultChip", "FaultError"]
+
+
+
+class FaultError(AssertionError):
+    """The chip did what no fault excuses: hung, broke a rule of its pins, or lost its way."""
+
+
+def _faults_header(chip: Chip) -> str:
+    lines = ["#pragma once", '#include "Vchip.h"', "namespace crossloom {",
+             f"constexpr uint32_t BUFFER_WORDS = {chip.memories.activation_words};",
+             "template <int TILE> void set_answer(Vchip& top, bool comparator, bool decided);"]
+    for tile in range(chip.tiles):
+        # Verilator writes a double underscore in a port's name as "___05F".
+        lines += [f"template <> inline void set_answer<{tile}>(Vchip& top, bool comparator, "
+                  "bool decided) {",
+                  f"    top.macro{tile}___05Fcomparator = comparator;",
+                  f"    top.macro{tile}___05Fdecided = decided;", "}"]
+    return "\n".join([*lines, "}", ""])
+
+
+def _build(chip: Chip) -> Path:
+    here = Path(__file__).parent
+    fast = here.parent / "fast"
+    files = {"harness.cpp": (here / "harness.cpp").read_text(), "chip.v": chip_verilog(chip),
+             **{name: (fast / name).read_text() for name in ("macro.h", "draws.h", "trace.h")},
+             "constants.h": constants_header(chip, False), "ports.h": ports_header(chip),
+             "faults.h": _faults_header(chip)}
+    command = [find_verilator(), "--cc", "--exe", "--build", "-j", "2", "-O3", "--noassert",
+               "-Wno-fatal", "--top-module", TOP_NAME, "--prefix", "Vchip", "--Mdir", "objects",
+               "-o", "harness.so", "-CFLAGS", " ".join(["-I..", *COMPILE_FLAGS]),
+               "-LDFLAGS", "-shared", "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1",
+               "chip.v", "harness.cpp"]
+
+    def build(directory: Path) -> None:
+        run_tool(command, directory)
+        (directory / "objects" / "harness.so").rename(directory / "harness.so")
+
+    return cached_build(f"faults-{chip.name}", files, [*command, tool_version("verilator")],
+                        build) / "harness.so"
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(os.fspath(path))
+    handle, number, pointer, size = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p,
+                                     ctypes.c_size_t)
+    signatures: dict[str, tuple[list[type], type | None]] = {
+        "open": ([], handle), "close": ([handle], None), "error": ([handle], ctypes.c_char_p),
+        "bind": ([handle, pointer], None), "reset": ([handle, ctypes.c_int], None),
+        "strict": ([handle, ctypes.c_int], None),
+        "output_ready": ([handle, ctypes.c_int], None),
+        "comparators": ([handle, number, number], None),
+        "access": ([handle, ctypes.c_int, ctypes.c_uint32, pointer], ctypes.c_int64),
+        "write_all": ([handle, pointer, pointer, size], ctypes.c_int64),
+        "begin": ([handle, number, pointer, size, ctypes.c_int], ctypes.c_int64),
+        "run": ([handle, number], ctypes.c_int64), "irq": ([handle], ctypes.c_int),
+        "closed": ([handle], number), "clocks": ([handle], number),
+        "records": ([handle, ctypes.c_int, pointer, pointer], ctypes.c_int64),
+    }
+    for name, (arguments, result) in signatures.items():
+        function = getattr(library, f"faults_{name}")
+        function.argtypes, function.restype = arguments, result
+    return library
+
+
+class FaultChip:
+    """A Verilated chip in reset. Methods raise FaultError where it breaks a rule of its pins."""
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        self._library = _load(_build(chip))
+        self._handle = self._library.faults_open()
+        self._settings: MacroSettings | None = None
+
+    def __enter__(self) -> "FaultChip":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._library.faults_close(self._handle)
+
+    def _check(self, status: int) -> int:
+        if status < 0:
+            raise FaultError(self._library.faults_error(self._handle).decode())
+        return status
+
+    def bind(self, program: Program, macro: Macro, seed: int) -> None:
+        """Make the macros those of ``program``; they are in force while `strict`."""
+        self._settings = MacroSettings(program, macro, seed, program.chip.phases)
+        self._library.faults_bind(self._handle, ctypes.byref(self._settings.structure))
+
+    def strict(self, value: bool) -> None:
+        """Whether the macros keep every rule of the pins, or answer at random."""
+        self._library.faults_strict(self._handle, value)
+
+    def reset(self, clocks: int) -> None:
+        """Hold `aresetn` low for ``clocks`` clocks."""
+        self._library.faults_reset(self._handle, 1)
+        self.run(clocks)
+        self._library.faults_reset(self._handle, 0)
+
+    def output_ready(self, value: bool) -> None:
+        """Whether the host takes words of the output stream."""
+        self._library.faults_output_ready(self._handle, value)
+
+    def comparators(self, decided: int, stuck_high: int = 0) -> None:
+        """A bit per tile: the comparator decides; it always answers one."""
+        self._library.faults_comparators(self._handle, decided, stuck_high)
+
+    def write(self, address: int, data: int) -> int:
+        """One AXI4-Lite write; its response."""
+        word = ctypes.c_uint32(data)
+        return self._check(self._library.faults_access(self._handle, 1, address,
+                                                       ctypes.byref(word)))
+
+    def read(self, address: int) -> int:
+        """One AXI4-Lite read that must be answered OKAY; its data."""
+        word = ctypes.c_uint32()
+        response = self._check(self._library.faults_access(self._handle, 0, address,
+                                                           ctypes.byref(word)))
+        if response:
+            raise FaultError(f"a read of {address:#x} is answered {response}")
+        return word.value
+
+    def write_all(self, writes: NDArray[np.uint32]) -> None:
+        """Writes [writes, (address, data)] that must be answered OKAY."""
+        address, data = (np.ascontiguousarray(writes[:, i], np.uint32) for i in range(2))
+        self._check(self._library.faults_write_all(
+            self._handle, address.ctypes.data, data.ctypes.data, len(address)))
+
+    def begin(self, image: int, words: NDArray[np.uint32], endless: bool) -> None:
+        """Offer ``words`` at the input stream, zeros after them if ``endless``; forget traces."""
+        words = np.ascontiguousarray(words, np.uint32)
+        self._check(self._library.faults_begin(self._handle, image, words.ctypes.data,
+                                               len(words), endless))
+
+    def run(self, clocks: int) -> int:
+        """Up to ``clocks`` clocks, to the interrupt; clocks since anything happened."""
+        return self._check(self._library.faults_run(self._handle, clocks))
+
+    @property
+    def interrupt(self) -> bool:
+        """The interrupt is raised."""
+        return bool(self._library.faults_irq(self._handle))
+
+    @property
+    def switches_closed(self) -> int:
+        """A bit per tile that has any switch closed, or its comparator strobed."""
+        return self._library.faults_closed(self._handle)
+
+    @property
+    def clocks(self) -> int:
+        """Clocks since the start of the simulation."""
+        return self._library.faults_clocks(self._handle)
+
+    def _records(self, kind: int, dtype: np.dtype) -> NDArray:
+        data, count = ctypes.c_void_p(), ctypes.c_size_t()
+        self._check(self._library.faults_records(self._handle, kind, ctypes.byref(data),
+                                                 ctypes.byref(count)))
+        size = count.value * dtype.itemsize
+        return np.frombuffer(ctypes.string_at(data.value, size) if size else b"", dtype)
+
+    def traces(self) -> tuple[tuple[NDArray, ...], NDArray, NDArray, NDArray, NDArray]:
+        """Codes of each tile, sums, words, layers and outputs since `begin`."""
+        tiles = self.chip.tiles
+        return (tuple(self._records(tile, CODE) for tile in range(tiles)),
+                self._records(tiles, SUM), self._records(tiles + 1, WORD),
+                self._records(tiles + 2, LAYER), self._records(tiles + 3, np.dtype("<u4")))
