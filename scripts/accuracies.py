@@ -14,7 +14,6 @@ from golden.chip import Chip
 from golden.compensation import calibrate
 from golden.compile import Options, compile_stages
 from golden.execute import execute
-from golden.finetune import Training
 from golden.macro import Macro
 from golden.networks.digits import accuracy
 from golden.physics import MacroPhysics
@@ -46,16 +45,16 @@ class Stages:
 
 
 def compiled_stages(network: Network, chip: Chip, images: Tensor, labels: Tensor, seed: int,
-                    training: Training, report: Report | None = None, key: str | None = None
+                    options: Options, report: Report | None = None, key: str | None = None
                     ) -> tuple[Program, Stages]:
     """Compile ``network``; the program, and the stages on ``images`` with int64 ``labels``.
 
     With ``key``, which must stand for the model and the images, the result is kept and found
-    again as long as golden's sources, chip, seed and training are the same.
+    again as long as golden's sources, chip, seed and options are the same.
     """
     def make(place: Path) -> None:
         made = compile_stages(network.model, chip, network.calibration, seed=seed,
-                              options=Options(training=training), progress=report,
+                              options=options, progress=report,
                               name=network.name)
         found = Stages(*(_accuracy(outputs, images, labels) for outputs in (
             made.float_outputs, made.eight_bit_outputs, made.basis_outputs)))
@@ -66,7 +65,7 @@ def compiled_stages(network: Network, chip: Chip, images: Tensor, labels: Tensor
         with tempfile.TemporaryDirectory() as name:
             make(Path(name))
             return _read(Path(name), chip)
-    settings = [golden_digest(), key, chip.name, chip.hash, str(seed), repr(training)]
+    settings = [golden_digest(), key, chip.name, chip.hash, str(seed), repr(options)]
     return _read(cached_build(f"compiled-{network.name}", {}, settings, make), chip)
 
 

@@ -20,7 +20,8 @@ def measure(
             "--count", min=1, help="Images to classify; all of them if not given.")] = None,
         specimens: Annotated[int, typer.Option(
             "--specimens", min=1, help="Macros drawn, each with deviations of its own.")] = 5,
-        epochs: options.Epochs = None, seed: options.Seed = 0, json: options.Json = None,
+        epochs: options.Epochs = None, vectors_per_tile: options.VectorsPerTile = None,
+        seed: options.Seed = 0, json: options.Json = None,
         plot: Annotated[Path | None, typer.Option(
             "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
     """Measure accuracy in float, in 8 bits, and over the basis on ideal and real macros."""
@@ -34,6 +35,7 @@ def measure(
     from rich.console import Console
     from rich.table import Table
 
+    from golden.compile import Options
     from golden.finetune import Training
     from golden.physics import MacroPhysics
 
@@ -41,14 +43,16 @@ def measure(
     from .networks import labelled_images, load_network
     from .progress import stages
 
-    training = Training() if epochs is None else Training(epochs=epochs)
+    choices = Options(vectors_per_tile=vectors_per_tile,
+                      training=Training() if epochs is None else Training(epochs=epochs))
+    choices.check(chip)
     with stages() as report:
         shown, truth = labelled_images(images or own, labels, seed, data, count)
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
         # What stands in a user's file cannot be told from its name.
         key = f"{seed} {count}" if network == "digits" == (images or own) else None
-        program, found = compiled_stages(given, chip, shown, truth, seed, training, report, key)
+        program, found = compiled_stages(given, chip, shown, truth, seed, choices, report, key)
         real: dict[str, list[float]] = {"uncompensated": [], "compensated": []}
         for specimen in range(specimens):
             for name, values in real.items():

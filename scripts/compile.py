@@ -1,6 +1,5 @@
 """``crossloom compile``: a network becomes a program."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,8 @@ def compile_program(
         preset: options.Preset = "default", settings: options.Settings = None,
         weights: options.Weights = None, calibration: options.Calibration = None,
         data: options.Data = None,
-        mode: Mode = "auto", epochs: options.Epochs = None, seed: options.Seed = 0,
+        mode: Mode = "auto", vectors_per_tile: options.VectorsPerTile = None,
+        epochs: options.Epochs = None, seed: options.Seed = 0,
         json: options.Json = None) -> None:
     """Compile a network into a program that runs on golden and on the RTL alike."""
     chip = options.configured_chip(preset, settings)
@@ -35,8 +35,9 @@ def compile_program(
     from .networks import load_network
     from .progress import stages
 
-    training = Training() if epochs is None else Training(epochs=epochs)
-    choices = replace(Options(mode=mode), training=training)
+    choices = Options(mode=mode, vectors_per_tile=vectors_per_tile,
+                      training=Training() if epochs is None else Training(epochs=epochs))
+    choices.check(chip)
     with stages() as report:
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)

@@ -14,9 +14,9 @@ import numpy as np
 
 from golden.chip import Chip
 from golden.chip.descriptor import Opcode
+from golden.compile import Options
 from golden.data import digits
 from golden.execute import execute
-from golden.finetune import Training
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.program import Convolution, Elementwise, Layer, Program
@@ -32,6 +32,10 @@ from .networks import Network, trained_digits
 from .vcd import signals_by_clock
 
 __all__ = ["Demonstration", "demonstrate"]
+
+#: The kernels of the digits network have 74 chunks: with all 256 columns of the default chip each
+#: would get a column of its own. 32 vectors have to be shared.
+_VECTORS_PER_TILE = 8
 
 #: Pins of tile 0 that the phase diagram shows, and whether each is signed.
 _PINS = {"reset": False, "drive": False, "share": False, "hold": False, "clear": False,
@@ -86,7 +90,8 @@ def demonstrate(chip: Chip, seed: int, images: int, command: str,
         network = Network("digits", trained_digits(seed, report), split.images)
     with watch.measure("compiling"):
         program, stages = compiled_stages(network, chip, split.held_images, split.held_labels,
-                                          seed, Training(), report, f"digits {seed}")
+                                          seed, Options(vectors_per_tile=_VECTORS_PER_TILE), report,
+                                          f"digits {seed}")
     codes = quantise_images(split.held_images, program.input_scale).numpy()
     truth = split.held_labels.numpy()
     with watch.measure("golden run"):

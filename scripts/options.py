@@ -10,7 +10,7 @@ import typer
 from golden.chip import Chip, preset
 
 __all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images",
-           "Labels", "Data", "Epochs", "Physics", "configured_chip"]
+           "Labels", "Data", "Epochs", "VectorsPerTile", "Physics", "configured_chip"]
 
 Preset = Annotated[str, typer.Option(
     "--preset", "-p", metavar="NAME", help="Named chip: tiny, default or large.")]
@@ -38,6 +38,9 @@ Data = Annotated[Path | None, typer.Option(
     "--data", metavar="DIRECTORY", envvar="CROSSLOOM_DATA", help="Directory with data sets.")]
 Epochs = Annotated[int | None, typer.Option(
     "--epochs", min=0, help="Fine-tuning epochs; 0 leaves the least-squares fit.")]
+VectorsPerTile = Annotated[int | None, typer.Option(
+    "--vectors-per-tile", min=1,
+    help="Basis vectors of each tile; as many as it has columns if not given.")]
 Physics = Annotated[str, typer.Option(
     "--macro", help="Analog macro: ideal, or default with its non-idealities.")]
 
