@@ -6,6 +6,7 @@ import pytest
 
 # Tests run in parallel processes; one thread each keeps the cores from being shared out twice.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
