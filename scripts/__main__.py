@@ -61,9 +61,6 @@ def main() -> None:
     # Threads of PyTorch that wait sleep: spinning, they take the processor from those that work
     # as soon as something else runs. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # PyTorch's threads otherwise spin while they wait for one another, which on a machine with
-    # other work to do takes many times as long as the computation.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app(sys.argv[1:] or ["--help"], prog_name="crossloom", standalone_mode=False)
     except KeyboardInterrupt:
