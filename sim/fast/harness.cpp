@@ -39,10 +39,11 @@ public:
 #endif
     }
 
-    // Waves of the layer of this index (any: -1), from a product on until so many sums are out.
-    void open_waves(const std::string& path, int64_t layer, uint64_t product, uint64_t sums) {
+    // Waves of the layer of this index (any: -1), once so many products have begun, until so many
+    // sums are out.
+    void open_waves(const std::string& path, int64_t layer, uint64_t products, uint64_t sums) {
         waves_layer_ = layer;
-        waves_product_ = product;
+        waves_products_ = products;
         waves_sums_ = sums;
 #if VM_TRACE
         context_.traceEverOn(true);
@@ -54,6 +55,8 @@ public:
         throw std::runtime_error("built without waves, asked for " + path);
 #endif
     }
+
+    void select(uint64_t mutant) { select_mutant(top_, mutant); }
 
     // Lets the power-on reset pass; neither macros nor traces look before its end.
     void reset(uint64_t clocks) {
@@ -249,7 +252,7 @@ private:
 #if VM_TRACE
         if (!waves_) return;
         const bool here = waves_layer_ < 0 || (running_ && layers_.size() == size_t(waves_layer_));
-        if (here && macros_[0].next_product() >= waves_product_ && sums_.size() < waves_sums_)
+        if (here && macros_[0].next_product() >= waves_products_ && sums_.size() < waves_sums_)
             waves_->dump(time);
 #endif
     }
@@ -261,7 +264,7 @@ private:
     std::unique_ptr<WavesFile> waves_;
 #endif
     int64_t waves_layer_ = -1;
-    uint64_t waves_product_ = 0, waves_sums_ = 0;
+    uint64_t waves_products_ = 0, waves_sums_ = 0;
     uint64_t clock_ = 0, last_event_ = 0, noise_ = 1;
     std::vector<uint32_t> input_;
     size_t sent_ = 0, expected_ = 0;
@@ -308,12 +311,16 @@ void harness_close(Handle* handle) { delete handle; }
 
 const char* harness_error(Handle* handle) { return handle->error.c_str(); }
 
-int harness_waves(Handle* handle, const char* path, int64_t layer, uint64_t product,
+int harness_waves(Handle* handle, const char* path, int64_t layer, uint64_t products,
                   uint64_t sums) {
     return handle->guard([&] {
-        handle->harness->open_waves(path, layer, product, sums);
+        handle->harness->open_waves(path, layer, products, sums);
         return 0;
     });
+}
+
+int harness_select(Handle* handle, uint64_t mutant) {
+    return handle->guard([&] { handle->harness->select(mutant); return 0; });
 }
 
 int harness_reset(Handle* handle, uint64_t clocks) {

@@ -44,8 +44,11 @@ def _member(port: str) -> str:
     return f"top.{port.replace('__', '___05F')}"
 
 
-def ports_header(chip: Chip) -> str:
-    """Functions that copy a tile's pins and trace port out of the Verilated model."""
+def ports_header(chip: Chip, select: str | None = None) -> str:
+    """Functions that copy a tile's pins and trace port out of the Verilated model.
+
+    ``select`` is the input of a mutated chip that selects the mutant.
+    """
     lines = ["#pragma once", '#include "Vchip.h"', '#include "macro.h"', '#include "trace.h"',
              "namespace crossloom {"]
     pins = macro_signature(chip).members
@@ -77,7 +80,10 @@ def ports_header(chip: Chip) -> str:
                 name = {"void": "is_void"}.get(name, name)
                 lines.append(f"    code.{name} = {_value(source, _width(member.shape))};")
         lines += ["    return true;", "}"]
+    selection = (f"{_member(select)} = number;" if select else
+                 'if (number) throw std::runtime_error("built without mutants");')
     lines += [
+        f"inline void select_mutant(Vchip& top, uint64_t number) {{ {selection} }}",
         "inline void read_sum(const Vchip& top, Sum& sum) {",
         f"    sum.position = {_member('trace_sum__position')};",
         f"    sum.kernel = {_member('trace_sum__kernel')};",

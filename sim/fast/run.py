@@ -1,9 +1,11 @@
 """Images on the Verilated chip, several processes at once."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 import multiprocessing
+import os
 import queue
 import signal
 
@@ -22,7 +24,8 @@ from sim.record import COUNTERS, RtlImage
 from .library import Harness, HarnessError, MacroSettings, build_harness
 from .waves import Waves, WavesWindow
 
-__all__ = ["RtlRun", "Verification", "run_on_rtl", "verify_on_rtl"]
+__all__ = ["RtlRun", "Verification", "image_result", "load_program", "run_on_rtl",
+           "verify_on_rtl"]
 
 #: Called with images done and images in all.
 Progress = Callable[[int, int], None]
@@ -77,13 +80,22 @@ class _Job:
 
     def results(self, indices: Sequence[int]) -> Iterator[tuple[int, object]]:
         """(index, result) of each image in ``indices``, on one chip, back to back."""
+        if self.waves is None:
+            yield from self._results(indices, None)
+            return
+        path, window = self.waves
+        with _whole_waves(path) as partial:
+            yield from self._results(indices, (partial, window))
+
+    def _results(self, indices: Sequence[int], waves: tuple[Path, WavesWindow] | None
+                 ) -> Iterator[tuple[int, object]]:
         program = self.program
         settings = MacroSettings(program, self.macro, self.seed, self.phases or program.chip.phases)
         stream = input_words(program, self.images)
-        with Harness(self.library, settings, program.chip.tiles, self.waves) as harness:
-            _load(harness, program, self.phases)
+        with Harness(self.library, settings, program.chip.tiles, waves) as harness:
+            load_program(harness, program, self.phases)
             for index in indices:
-                image = _run_image(harness, program, stream[index], self.first_image + index)
+                image = image_result(harness, program, stream[index], self.first_image + index)
                 yield index, self._compared(index, image) if self.compare else image
 
     def _compared(self, index: int, image: RtlImage) -> tuple[RtlImage, Comparison]:
@@ -98,7 +110,26 @@ class _Job:
                         image.clocks), comparison
 
 
-def _load(harness: Harness, program: Program, phases: Phases | None) -> None:
+@contextmanager
+def _whole_waves(path: Path) -> Iterator[Path]:
+    """A file that gets the name ``path`` when the block ends, or when the chip has failed.
+
+    Waves up to a HarnessError are whole, and wanted; after any other exception there are none.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            yield partial
+        except HarnessError:
+            partial.rename(path)
+            raise
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_program(harness: Harness, program: Program, phases: Phases | None) -> None:
+    """Write ``program`` into the chip, and ``phases`` if they are not its reset values."""
     registers = RegisterMap(program.chip)
     found = harness.read(registers.address("configuration"))
     expected = registers.field("configuration", "value").reset
@@ -109,14 +140,19 @@ def _load(harness: Harness, program: Program, phases: Phases | None) -> None:
                     | registers.mask("interrupt", "error"))])
 
 
-def _run_image(harness: Harness, program: Program, words: NDArray[np.uint32],
-               image: int) -> RtlImage:
+def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
+                 image: int, limit: int | None = None) -> RtlImage:
+    """Run image number ``image``, the stream ``words``, on a loaded chip.
+
+    HarnessError also if it takes more than ``limit`` clocks.
+    """
     registers = RegisterMap(program.chip)
     before = harness.clocks
     harness.begin(image, words, output_words(program))
     harness.write([(registers.address("control"), registers.mask("control", "start"))])
     while not harness.run(_SLICE):
-        pass
+        if limit is not None and harness.clocks - before > limit + _SLICE:
+            raise HarnessError(f"image {image} has not ended after {limit} clocks")
     status = harness.read(registers.address("status"))
     done = registers.mask("status", "done")
     if status & registers.mask("status", "error") or not status & done:

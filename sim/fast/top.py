@@ -5,7 +5,7 @@ import re
 from golden.chip import Chip
 from rtl.verilog import TOP_NAME, chip_verilog, emulation_verilog
 
-__all__ = ["FAST_TOP_NAME", "RESET_CLOCKS", "fast_verilog"]
+__all__ = ["FAST_TOP_NAME", "RESET_CLOCKS", "fast_verilog", "inside_fast_top"]
 
 #: Name of the module around the chip.
 FAST_TOP_NAME = f"{TOP_NAME}_fast"
@@ -16,20 +16,25 @@ _PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
 
 
 def fast_verilog(chip: Chip, twin: bool = False) -> str:
-    """Verilog of ``chip`` and, around it, module `FAST_TOP_NAME`.
+    """Verilog of ``chip`` inside module `FAST_TOP_NAME`, see `inside_fast_top`.
+
+    With ``twin`` the chip has digital twins for macros; all pins of the macros are outputs.
+    """
+    return inside_fast_top(emulation_verilog(chip, observed=True) if twin else chip_verilog(chip))
+
+
+def inside_fast_top(text: str) -> str:
+    """``text``, the Verilog of a chip, and, around it, module `FAST_TOP_NAME`.
 
     It has the chip's ports but two kinds: ``aresetn`` is low for the first `RESET_CLOCKS` clocks,
     and every ``decided`` is high. Verilator computes whatever depends on an input twice per
     clock, and all next states depend on the reset and, through the comparators' time-out, on
     ``decided``: as inputs they would halve the speed.
-
-    With ``twin`` the chip has digital twins for macros; all pins of the macros are outputs.
     """
-    text = emulation_verilog(chip, observed=True) if twin else chip_verilog(chip)
     body = text[text.index(f"module {TOP_NAME}("):]
     ports = _PORT.findall(body[:body.index("endmodule")])
-    inside = {name: "history[0]" for _, _, name in ports
-              if name == "aresetn" or (name.endswith("__decided") and not twin)}
+    inside = {name: "history[0]" for direction, _, name in ports
+              if direction == "input" and (name == "aresetn" or name.endswith("__decided"))}
     outside = [(direction, width, name) for direction, width, name in ports if name not in inside]
     lines = [f"module {FAST_TOP_NAME}({', '.join(name for _, _, name in outside)});"]
     lines += [f"  {direction} {width}{name};" for direction, width, name in outside]

@@ -14,12 +14,12 @@ _NEVER = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class WavesWindow:
-    """When waves are written: in layer number ``layer`` of the program, or in all (None); from
-    the product ``first_product`` on, until ``last_sum`` sums of the image have left."""
+    """When waves are written: in layer number ``layer`` of the program, or in all (None); once
+    ``products`` products of the image have begun, until ``sums`` sums have left."""
 
     layer: int | None
-    first_product: int
-    last_sum: int
+    products: int
+    sums: int
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Waves:
     Parameters
     ----------
     path
-        File to write; ``.fst`` (needs zlib's headers) or ``.vcd``.
+        File to write; ``.vcd``, or ``.fst``, which needs the headers of zlib and lz4.
     layer
         Only while the layer of this name runs; None for everything.
     position
@@ -71,8 +71,7 @@ class Waves:
             raise ValueError(f"Waves.position must be {allowed}, not {self.position!r}")
         assert isinstance(layer, Convolution)
         before = [each for each in program.layers[:index] if isinstance(each, Convolution)]
-        start = product_ranges(program)[len(before)].first
-        first = start + self.position * layer.chunks * layer.row_groups
+        first = (product_ranges(program)[len(before)].first
+                 + self.position * layer.chunks * layer.row_groups)
         sums = sum(each.window.positions * each.kernels for each in before)
-        return WavesWindow(index, max(start, first - 1),
-                           sums + (self.position + 1) * layer.kernels)
+        return WavesWindow(index, first, sums + (self.position + 1) * layer.kernels)

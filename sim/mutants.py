@@ -1,0 +1,167 @@
+"""Mutants of a chip: faults planted in its netlist, all in one simulation, one active at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+import re
+import tempfile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.execute import execute
+from golden.macro import Macro
+from golden.program import Program
+from golden.timing import layer_clocks
+from rtl.verilog import TOP_NAME, chip_verilog
+from sim.compare import compare_image
+from sim.fast.library import Harness, HarnessError, MacroSettings, build_mutated_harness
+from sim.fast.run import image_result, load_program
+from sim.host import input_words
+from sim.toolchain import run_tool, yosys_command
+
+__all__ = ["Finding", "Mutation", "hunt", "mutate", "proven_equivalent"]
+
+#: Input of the mutated chip that selects a mutant; 0 selects none.
+SELECT = "mutsel"
+_BITS = 10
+_OPTION = re.compile(r"-(\w+) (\S+)")
+#: A mutant may take this many times the clocks of the intact chip.
+_PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One fault, ``number`` counted from 1: a bit of a cell's port inverted, stuck or mixed."""
+
+    number: int
+    mode: str
+    module: str
+    cell: str
+    port: str
+    bit: int
+    command: str
+
+    @classmethod
+    def parse(cls, number: int, line: str) -> "Mutation":
+        """From a line that Yosys's `mutate -list` wrote."""
+        options = dict(_OPTION.findall(line))
+        command = line.split(" -src ")[0]
+        return cls(number, options["mode"], options["module"], options["cell"], options["port"],
+                   int(options["portbit"]), command)
+
+    def __str__(self) -> str:
+        return f"{self.mode} at {self.module}/{self.cell}.{self.port}[{self.bit}]"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an image showed of a mutant: ``where`` it differed first, empty if nowhere.
+
+    ``layer`` and ``word`` are those of the first mismatch; ``word`` is "pins" where a rule of
+    the macro's pins was broken, "program" where it did not come to its end.
+    """
+
+    mutation: Mutation
+    layer: str
+    word: str
+    where: str
+
+    @property
+    def found(self) -> bool:
+        """Whether the image showed the mutant."""
+        return bool(self.where)
+
+
+def _yosys(script: Iterable[str], directory: Path) -> None:
+    (directory / "script.ys").write_text("\n".join(script) + "\n")
+    run_tool([*yosys_command(), "-q", "script.ys"], directory)
+
+
+# Initial words of memories are overwritten by the host; a fault there is none.
+_PREPARE = ("read_verilog chip.v", f"hierarchy -top {TOP_NAME}", "proc", "memory_collect",
+            "opt_clean")
+
+
+def mutate(verilog: str, count: int, seed: int) -> tuple[str, tuple[Mutation, ...]]:
+    """``verilog`` of a chip with ``count`` random mutants, and what they are.
+
+    Input `SELECT` of the result activates one of them. ToolError if Yosys is missing.
+    """
+    if not 1 <= count < 1 << _BITS:
+        raise ValueError(f"count must be 1 to {(1 << _BITS) - 1}, not {count!r}")
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        (directory / "chip.v").write_text(verilog)
+        _yosys([*_PREPARE, f"mutate -list {count} -seed {seed} -o list.txt"], directory)
+        lines = (directory / "list.txt").read_text().splitlines()
+        mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines, 1))
+        plant = [f"{m.command.replace('mutate ', f'mutate -ctrl {SELECT} {_BITS} {m.number} ', 1)}"
+                 for m in mutations]
+        _yosys([*_PREPARE, *plant, "write_verilog -noattr mutated.v"], directory)
+        return (directory / "mutated.v").read_text(), mutations
+
+
+def proven_equivalent(verilog: str, mutation: Mutation) -> bool:
+    """Whether the mutated module of ``verilog`` provably does the same at all its outputs.
+
+    By induction over the module's registers, its submodules taken as they are. False means
+    unproven, not different.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        (directory / "chip.v").write_text(verilog)
+        module = mutation.module
+        script = [
+            *_PREPARE, "design -stash intact", "design -copy-from intact -as gold "
+            f"{module}", "design -copy-from intact -as gate " f"{module}",
+            mutation.command.replace(f"-module {module}", "-module gate"),
+            "equiv_make gold gate equiv", "hierarchy -top equiv", "memory_map",
+            "opt -full", "equiv_simple -undef", "equiv_induct -undef -seq 4",
+            "tee -o status.txt equiv_status"]
+        _yosys(script, directory)
+        status = (directory / "status.txt").read_text()
+    return "Equivalence successfully proven!" in status
+
+
+def _examiner(program: Program, macro: Macro, image: NDArray[np.int8], seed: int
+              ) -> Callable[[Harness], tuple[str, str, str]]:
+    """A function that runs ``image`` and says (layer, word, where) of its first mismatch."""
+    golden = execute(program, macro, image[None], seed, trace=True)
+    assert golden.layers is not None
+    cycles = layer_clocks(program, traces=golden.layers)
+    words = input_words(program, image[None])[0]
+    names = [layer.name for layer in program.layers] + ["END"]
+
+    def run(harness: Harness) -> tuple[str, str, str]:
+        try:
+            load_program(harness, program, None)
+            result = image_result(harness, program, words, 0, limit=_PATIENCE * sum(cycles))
+        except HarnessError as error:
+            layer = names[min(len(harness.layers()), len(names) - 1)]
+            kind = "pins" if "pin " in str(error) else "program"
+            return layer, kind, f"{error}, in layer {layer!r}"
+        found = compare_image(program, golden.layers, 0, result, cycles).mismatches
+        return (found[0].layer, found[0].kind, str(found[0])) if found else ("", "", "")
+
+    return run
+
+
+def hunt(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, count: int,
+         mutant_seed: int) -> Iterator[Finding]:
+    """Run ``image``, int8 [height, width, channels], on each of ``count`` mutants of the chip.
+
+    Raises RuntimeError if the intact netlist, which runs first, differs from golden.
+    """
+    chip = program.chip
+    text, mutations = mutate(chip_verilog(chip), count, mutant_seed)
+    library = build_mutated_harness(chip, text, SELECT)
+    settings = MacroSettings(program, macro, seed, chip.phases)
+    examine = _examiner(program, macro, image, seed)
+    for number in range(count + 1):
+        with Harness(library, settings, chip.tiles, mutant=number) as harness:
+            layer, word, where = examine(harness)
+        if number:
+            yield Finding(mutations[number - 1], layer, word, where)
+        elif where:
+            raise RuntimeError(f"the netlist without a fault differs from golden: {where}")
