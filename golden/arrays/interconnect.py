@@ -10,8 +10,10 @@ Row r is driven at its left end by a voltage source behind ``driver`` and runs a
                      |                     |
                    (0,c) --column_segment-- ... --sense-- 0 V  column line
 
-Kirchhoff's current law at all nodes is one sparse, linear system. The network is linear, so its
-answers to unit voltages on each row give the answer to any vector.
+Kirchhoff's current law at all nodes is one linear system. The network is linear, so its answers to
+unit voltages on each row give the answer to any vector. Where both lines have resistance, rows
+are eliminated one after the other, each as a dense block; otherwise nodes that no resistance
+separates are merged and the sparse system is factored.
 """
 
 from dataclasses import dataclass, fields
@@ -121,6 +123,68 @@ class SolvedCrossbar:
 
         [2 * rows * columns, rows].
         """
+        if self.wires.row_segment and self.wires.column_segment:
+            return self._eliminated()
+        return self._merged()
+
+    def _eliminated(self) -> NDArray[np.float64]:
+        """`_unit_voltages` by block elimination, for lines with resistance.
+
+        A row line's nodes a follow from its column nodes b and its source:
+        ``T a = g b + source``. With them gone, column nodes of neighbouring rows are joined by
+        ``w`` only: ``(diag(g + wires) - g T^-1 g) b_i - w b_(i-1) - w b_(i+1) = g T^-1 source``.
+        """
+        rows, columns = self.cells.shape
+        along, wire = 1 / self.wires.row_segment, 1 / self.wires.column_segment
+        line = np.zeros((columns, columns))
+        inner = np.arange(columns - 1)
+        np.add.at(line, (inner, inner), along)
+        np.add.at(line, (inner + 1, inner + 1), along)
+        line[inner, inner + 1] = line[inner + 1, inner] = -along
+        matrices = np.repeat(line[None], rows, 0)
+        diagonal = np.arange(columns)
+        matrices[:, diagonal, diagonal] += self.cells
+        joining = self.cells.copy()  # current into a row node per volt of its column node
+        if self.wires.driver:
+            matrices[:, 0, 0] += 1 / self.wires.driver
+            entering = 1 / self.wires.driver
+        else:  # the first node stands at the source's voltage
+            matrices[:, 0] = 0
+            matrices[:, 0, 0] = entering = 1.0
+            joining[:, 0] = 0
+        inverse = np.linalg.inv(matrices)
+        from_source = inverse[:, :, 0] * entering
+        from_columns = inverse * joining[:, None]
+        blocks = -self.cells[:, :, None] * from_columns
+        ends = np.full((rows, 1), 2 * wire)
+        ends[0] -= wire
+        ends[-1] -= wire
+        blocks[:, diagonal, diagonal] += self.cells + ends
+        grounded = self.wires.sense == 0  # the last column nodes then stand at 0 V
+        if not grounded:
+            blocks[-1, diagonal, diagonal] += 1 / self.wires.sense
+        solved = rows - 1 if grounded else rows
+        # Right-hand sides, one per source: row i's is not 0 in block i only.
+        right = np.zeros((rows, columns, rows))
+        for i in range(rows):
+            right[i, :, i] = self.cells[i] * from_source[i]
+        pivots = np.empty((solved, columns, columns))
+        for i in range(solved):
+            if i:
+                blocks[i] -= wire * wire * pivots[i - 1]
+                right[i, :, :i] += wire * (pivots[i - 1] @ right[i - 1, :, :i])
+            pivots[i] = np.linalg.inv(blocks[i])
+        column = np.zeros((rows, columns, rows))
+        for i in reversed(range(solved)):
+            if i + 1 < rows:
+                right[i] += wire * column[i + 1]
+            column[i] = pivots[i] @ right[i]
+        row = from_columns @ column
+        row[np.arange(rows), :, np.arange(rows)] += from_source
+        return np.concatenate([row, column]).reshape(-1, rows)
+
+    def _merged(self) -> NDArray[np.float64]:
+        """`_unit_voltages` by a sparse factorisation, for any resistances."""
         rows, columns = self.cells.shape
         size = rows * columns
         on_row = np.arange(size).reshape(rows, columns)
