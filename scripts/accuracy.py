@@ -1,14 +1,23 @@
-"""``crossloom accuracy``: what is left of a network's accuracy, stage by stage."""
+"""``crossloom accuracy``: what is left of a network's accuracy on a chip, or on a device."""
 
 from pathlib import Path
-from typing import Annotated, Any
-import statistics
+from typing import Annotated
 
 import typer
 
 from . import options, output
 
 __all__ = ["measure"]
+
+#: Images that a network is measured on where none are named.
+_OWN_IMAGES = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"times must be numbers with commas between them, not {text!r}") from None
 
 
 def measure(
@@ -19,71 +28,55 @@ def measure(
         count: Annotated[int | None, typer.Option(
             "--count", min=1, help="Images to classify; all of them if not given.")] = None,
         specimens: Annotated[int, typer.Option(
-            "--specimens", min=1, help="Macros drawn, each with deviations of its own.")] = 5,
+            "--specimens", min=1, help="Chips drawn, each with deviations of its own.")] = 5,
+        device: Annotated[str | None, typer.Option(
+            "--device", help="Memory devices instead of the charge-domain macro: ideal, pcm, "
+                             "hermes, reram or reram_single.")] = None,
+        times: Annotated[str, typer.Option(
+            "--times", help="With --device: seconds after programming, commas between them.")]
+        = "25,3600,86400",
+        compensations: Annotated[str, typer.Option(
+            "--compensations", help="With --device: of none, gdc and adabs, commas between.")]
+        = "none,gdc",
         epochs: options.Epochs = None, vectors_per_tile: options.VectorsPerTile = None,
         seed: options.Seed = 0, json: options.Json = None,
         plot: Annotated[Path | None, typer.Option(
             "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
-    """Measure accuracy in float, in 8 bits, and over the basis on ideal and real macros."""
+    """Measure accuracy in float, 8 bits and over the basis; or on memory devices over time."""
     chip = options.configured_chip(preset, settings)
-    own = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}.get(network)
-    if images is None and own is None:
+    source = images or _OWN_IMAGES.get(network)
+    if source is None:
         raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
     for path in filter(None, (json, plot)):
         output.check_file(path)
 
-    from rich.console import Console
-    from rich.table import Table
-
     from golden.compile import Options
     from golden.finetune import Training
-    from golden.physics import MacroPhysics
 
-    from .accuracies import compiled_stages, macro_accuracy
+    from . import accuracy_tables
     from .networks import labelled_images, load_network
     from .progress import stages
 
     choices = Options(vectors_per_tile=vectors_per_tile,
                       training=Training() if epochs is None else Training(epochs=epochs))
     choices.check(chip)
+    seeds = range(seed, seed + specimens)
     with stages() as report:
-        shown, truth = labelled_images(images or own, labels, seed, data, count)
+        shown, truth = labelled_images(source, labels, seed, data, count)
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        # What stands in a user's file cannot be told from its name.
-        key = f"{seed} {count}" if network == "digits" == (images or own) else None
-        program, found = compiled_stages(given, chip, shown, truth, seed, choices, report, key)
-        real: dict[str, list[float]] = {"uncompensated": [], "compensated": []}
-        for specimen in range(specimens):
-            for name, values in real.items():
-                values.append(macro_accuracy(program, shown, truth, MacroPhysics(),
-                                             seed + specimen, name == "compensated"))
-            report("macros", (specimen + 1) / specimens)
-    tested = len(truth)
-    content: dict[str, Any] = {
-        "network": given.name, "preset": chip.name, "chip_hash": chip.hash, "seed": seed,
-        "images": tested,
-        "accuracy": {"float": found.float, "int8": found.int8, "basis_ideal": found.basis_ideal,
-                     **{f"basis_nonideal_{name}": {
-                         "mean": statistics.mean(values), "specimens": values}
-                        for name, values in real.items()}}}
-    table = Table(title=f"{given.name} on chip {chip.name!r}, {tested} images, seed {seed}")
-    table.add_column("stage")
-    table.add_column("correct", justify="right")
-    table.add_column("lowest to highest", justify="right")
-    rows = [("float", [found.float]), ("8-bit", [found.int8]),
-            ("basis, ideal macros", [found.basis_ideal]),
-            ("basis, real macros", real["uncompensated"]),
-            ("basis, real macros, compensated", real["compensated"])]
-    for name, values in rows:
-        span = f"{100 * min(values):.2f} to {100 * max(values):.2f} %" if len(values) > 1 else ""
-        table.add_row(name, f"{100 * statistics.mean(values):.2f} %", span)
-    Console().print(table)
+        if device is None:
+            # What stands in a user's file cannot be told from its name.
+            key = f"{seed} {count}" if network == "digits" == source else None
+            measured = accuracy_tables.by_stage(given, chip, shown, truth, seeds, choices, report,
+                                                key)
+        else:
+            measured = accuracy_tables.over_time(given, chip, device, shown, truth, seeds,
+                                                 _numbers(times), compensations.split(","), report)
+    measured.show()
     if json is not None:
-        output.write_json(json, content)
+        output.write_json(json, {"network": given.name, "preset": chip.name,
+                                 "chip_hash": chip.hash, "seed": seed, "images": len(truth),
+                                 **measured.content})
     if plot is not None:
-        from . import plots
-
-        figure = plots.accuracy_by_stage([(name, statistics.mean(values), tested)
-                                          for name, values in rows])
-        output.write_text(plot, plots.svg(figure))
+        output.write_text(plot, measured.svg())

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = ["BLUE", "ORANGE", "GREEN", "VERMILLION", "GREY", "accuracy_by_stage",
-           "clocks_by_layer", "converter_occupancy", "phase_diagram", "svg", "png",
-           "wilson_interval"]
+           "accuracy_over_time", "clocks_by_layer", "converter_occupancy", "phase_diagram",
+           "svg", "png", "wilson_interval"]
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 GREY, INK = "#8a8f98", "#22262b"
@@ -81,6 +81,27 @@ def accuracy_by_stage(stages: Sequence[tuple[str, float, int]]) -> Figure:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     return _figure(0.9 + 0.5 * len(stages), draw)
+
+
+def accuracy_over_time(lines: Mapping[str, Sequence[tuple[float, Sequence[float]]]]) -> Figure:
+    """Accuracy over time, a line per name: (seconds, fraction correct of each chip)."""
+    colours = (VERMILLION, BLUE, GREEN, ORANGE)
+
+    def draw(axes: Axes) -> None:
+        for (name, points), colour in zip(lines.items(), colours, strict=False):
+            times = [time for time, _ in points]
+            axes.fill_between(times, [100 * min(values) for _, values in points],
+                              [100 * max(values) for _, values in points], color=colour,
+                              alpha=0.15, linewidth=0)
+            axes.plot(times, [100 * sum(values) / len(values) for _, values in points], "o-",
+                      color=colour, markersize=5, linewidth=1.4, label=name)
+        axes.set_xscale("log")
+        axes.set_xlabel("time after programming (s)")
+        axes.set_ylabel("test images classified correctly (%)")
+        axes.grid()
+        axes.legend(frameon=False, title="mean of the chips; band: lowest to highest",
+                    title_fontsize=8)
+    return _figure(3.6, draw)
 
 
 def clocks_by_layer(layers: Sequence[tuple[str, int]]) -> Figure:

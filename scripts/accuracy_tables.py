@@ -1,0 +1,113 @@
+"""Tables and plots of accuracies: by stage on the charge-domain macro, over time on devices."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from golden.analog import accuracy, map_network
+from golden.chip import Chip
+from golden.compile import Options
+from golden.devices import (
+    Device, IdealDevice, PhaseChangeMemory, hermes, reram_wan, reram_wan_single,
+)
+from golden.physics import MacroPhysics
+
+from . import plots
+from .accuracies import compiled_stages, macro_accuracy
+from .networks import Network
+
+__all__ = ["DEVICES", "Measured", "by_stage", "over_time"]
+
+#: Devices by the name that ``--device`` takes.
+DEVICES: dict[str, Callable[[], Device]] = {
+    "ideal": IdealDevice, "pcm": PhaseChangeMemory, "hermes": hermes, "reram": reram_wan,
+    "reram_single": reram_wan_single}
+#: Images that are evaluated at once.
+_BATCH = 128
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """``content`` for the JSON file; ``rows`` of the table, (what, shares correct by chip)."""
+
+    title: str
+    content: dict[str, Any]
+    rows: list[tuple[str, list[float]]]
+    figure: Figure
+
+    def show(self) -> None:
+        """Print the table."""
+        table = Table(title=self.title)
+        table.add_column("")
+        table.add_column("correct", justify="right")
+        table.add_column("lowest to highest", justify="right")
+        for name, values in self.rows:
+            span = f"{100 * min(values):.2f} to {100 * max(values):.2f} %"
+            table.add_row(name, f"{100 * mean(values):.2f} %", span if len(values) > 1 else "")
+        Console().print(table)
+
+    def svg(self) -> str:
+        """The plot."""
+        return plots.svg(self.figure)
+
+
+def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds: Sequence[int],
+             options: Options, report: Report, key: str | None) -> Measured:
+    """From float to macros with their deviations, a specimen for each of ``seeds``.
+
+    The first seed is the compiler's too; ``key`` as for `compiled_stages`.
+    """
+    program, found = compiled_stages(network, chip, images, labels, seeds[0], options, report, key)
+    real: dict[str, list[float]] = {"uncompensated": [], "compensated": []}
+    for number, seed in enumerate(seeds, 1):
+        for name, values in real.items():
+            values.append(macro_accuracy(program, images, labels, MacroPhysics(), seed,
+                                         name == "compensated"))
+        report("macros", number / len(seeds))
+    rows = [("float", [found.float]), ("8-bit", [found.int8]),
+            ("basis, ideal macros", [found.basis_ideal]),
+            ("basis, real macros", real["uncompensated"]),
+            ("basis, real macros, codes compensated", real["compensated"])]
+    content = {"accuracy": {
+        "float": found.float, "int8": found.int8, "basis_ideal": found.basis_ideal,
+        **{f"basis_nonideal_{name}": {"mean": mean(values), "specimens": values}
+           for name, values in real.items()}}}
+    return Measured(f"{network.name} on chip {chip.name!r}, {len(labels)} images", content, rows,
+                    plots.accuracy_by_stage([(name, mean(values), len(labels))
+                                             for name, values in rows]))
+
+
+def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
+              seeds: Sequence[int], times: Sequence[float], compensations: Sequence[str],
+              report: Report) -> Measured:
+    """On memory devices at ``times``, s after programming, a chip for each of ``seeds``.
+
+    The network keeps its float batch normalisation; weights are differential pairs, and the
+    chip's converters stand at both ends of every array.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
+    shown = network.calibration.split(_BATCH)
+    analog = map_network(network.model, chip, DEVICES[device]()).calibrate(shown)
+    tested = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
+    found = accuracy(analog, tested, times, seeds, compensations,
+                     shown if "adabs" in compensations else None,
+                     progress=lambda _, share: report(f"{device} chips", share))
+
+    def values(time: float, compensation: str) -> list[float]:
+        return [float(row["accuracy"]) for row in found
+                if row["time"] == time and row["compensation"] == compensation]
+
+    rows = [(f"{time:g} s, {name}", values(time, name)) for name in compensations
+            for time in times]
+    lines = {name: [(time, values(time, name)) for time in times] for name in compensations}
+    return Measured(f"{network.name} on {device}, {len(labels)} images",
+                    {"device": device, "rows": found}, rows, plots.accuracy_over_time(lines))
