@@ -13,7 +13,7 @@ __all__ = ["demo"]
 def demo(
         directory: Annotated[Path | None, typer.Option(
             "-o", "--output", metavar="DIRECTORY",
-            help="Directory for report.html, result.json, program and Verilog; "
+            help="Directory for report.html, result.json, figures, program and Verilog; "
                  "build/demo if not given.")] = None,
         images: Annotated[int, typer.Option(
             "--images", min=1, help="Test images that run through the RTL.")] = 16,
@@ -29,7 +29,8 @@ def demo(
 
     from sim.toolchain import build_directory
 
-    from .demo_report import demo_html
+    from . import plots
+    from .demo_report import demo_html, demo_sections
     from .demonstration import demonstrate
     from .progress import stages
     from .verilog import write_chip
@@ -45,7 +46,11 @@ def demo(
         write_chip(chip, place / "verilog")
         done.program.save(place / "program.safetensors")
         output.write_json(place / "result.json", done.result)
-        output.write_text(place / "report.html", demo_html(done))
+        sections = demo_sections(done)
+        output.write_text(place / "report.html", demo_html(done, sections))
+        (place / "figures").mkdir()
+        for section in sections:
+            output.write_text(place / "figures" / f"{section.name}.svg", plots.svg(section.figure))
         report("Verilog and report", 1.0)
     rtl, accuracy = done.result["rtl"], done.result["accuracy"]
     typer.echo(

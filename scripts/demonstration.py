@@ -24,7 +24,6 @@ from golden.quantise import quantise_images
 from golden.timing import convolution_timings, layer_clocks, program_clocks
 from sim.fast import Waves, verify_on_rtl
 from sim.fast.library import build_harness
-from sim.toolchain import tool_version
 
 from . import __version__
 from .accuracies import compensated, compiled_stages
@@ -147,8 +146,8 @@ def demonstrate(chip: Chip, seed: int, images: int, command: str,
             "converting": list(timings[i].converting) if i in timings else []}
             for i, layer in enumerate(program.layers)],
         "versions": {"crossloom": __version__, "Python": platform.python_version(),
-                     **{name: version(name) for name in ("torch", "numpy", "amaranth")},
-                     "Verilator": tool_version("verilator").removeprefix("Verilator ")},
+                     **{name: version(name)
+                        for name in ("torch", "numpy", "amaranth", "verilator")}},
         "timings": watch.seconds}
     return Demonstration(result, program,
                          {name.removeprefix("macro0__"): row for name, row in pins.items()},

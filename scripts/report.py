@@ -16,8 +16,9 @@ __all__ = ["Section", "data_uri", "render"]
 
 @dataclass(frozen=True)
 class Section:
-    """A figure with what it shows: ``text`` above, ``caption`` below."""
+    """A figure with what it shows: ``text`` above, ``caption`` below; ``name`` is its file's."""
 
+    name: str
     title: str
     text: str
     caption: str
