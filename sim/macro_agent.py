@@ -10,9 +10,10 @@ from amaranth.lib.wiring import Flow
 from rtl.messages import macro_signature
 
 from .macro_model import MacroModel
+from .pin_rules import ADDER_PHASES, ARRAY_PHASES
 from .values import signed, unsigned
 
-__all__ = ["MacroAgent"]
+__all__ = ["SWITCHES", "MacroAgent"]
 
 
 class _Pins(Mapping):
@@ -41,6 +42,10 @@ class _Pins(Mapping):
         return len(self._handles)
 
 
+#: Switches of the array and of the adder network.
+SWITCHES = (*ARRAY_PHASES, *ADDER_PHASES)
+
+
 class MacroAgent:
     """Reads a tile's pins and answers its comparator on every falling clock edge.
 
@@ -62,24 +67,39 @@ class MacroAgent:
         Generator of the comparator's meaningless answers, and of the waits.
     undecided
         Probability that the comparator has not decided in a clock of a conversion.
+
+    Attributes
+    ----------
+    model
+        The macro.
+    enabled
+        Cleared while a program is being stopped half-way, which breaks the rules of the pins on
+        purpose: they are not looked at then.
+    undecided
+        As above; 1 for a comparator that is stuck.
     """
 
     def __init__(self, dut: Any, prefix: str, clock: Any, model: MacroModel,
                  random: random.Random, undecided: float = 0.0) -> None:
-        self.model, self._clock, self._random, self._undecided = model, clock, random, undecided
+        self.model, self.undecided, self.enabled = model, undecided, True
+        self._clock, self._random = clock, random
         self._pins = _Pins(dut, prefix, model)
         self._comparator = getattr(dut, f"{prefix}comparator")
         self._decided = getattr(dut, f"{prefix}decided")
         self._comparator.value = 0
         self._decided.value = 1
 
+    def open(self) -> bool:
+        """Whether every switch of the tile is open, at the last falling edge."""
+        return not any(self._pins[name] for name in SWITCHES)
+
     async def run(self, time: Any) -> None:
         """Serve the tile for ever; ``time()`` is the number of the present clock."""
         while True:
             await FallingEdge(self._clock)
             self._pins.forget()
-            answer = self.model.clock(time(), self._pins)
-            decided = answer is None or self._random.random() >= self._undecided
+            answer = self.model.clock(time(), self._pins) if self.enabled else None
+            decided = answer is None or self._random.random() >= self.undecided
             if answer is None or not decided:
                 answer = self._random.random() < 0.5
             self._comparator.value = int(answer)
