@@ -249,7 +249,7 @@ class AnalogLayer(nn.Module):
 
     def output_step(self, number: int) -> float:
         """Step of the converter of slice ``number``; 1 while the outputs are not converted."""
-        if not self.convert_outputs:
+        if not self.convert_outputs or self.mapping.readout is not None:
             return 1.0
         return (self.output_ranges[number] or 1.0) / levels(self.mapping.output_bits)
 
@@ -286,7 +286,9 @@ class AnalogLayer(nn.Module):
                         self._add_noise(out, squares, weights, (call, t, plane, s))
                     if self.observer is not None:
                         self.observer.outputs(s, out)
-                    if self.convert_outputs:
+                    if self.convert_outputs and self.mapping.readout is not None:
+                        out = self._read_out(out, values, tile, (call, t, plane, s))
+                    elif self.convert_outputs:
                         out.round_().clamp_(lowest, highest)
                     factor = worth * self._worth(s) / unit
                     if total is None:
@@ -354,6 +356,14 @@ class AnalogLayer(nn.Module):
                 out.addcmul_(spread, noise)
             else:
                 out.add_(self.per_output(spread.mul_(noise)))
+
+    def _read_out(self, states: Tensor, values: Tensor, tile: RowTile,
+                  address: tuple[int, ...]) -> Tensor:
+        """Codes of a memory technology's columns for ideal ``states``."""
+        ones = torch.ones((self.groups, *self.shape[1:]), device=states.device)
+        driven = self.per_output(self.product(values, self._cut(ones, tile)))
+        key = key_of(self.seed, self.name, "readout", *address)
+        return self.mapping.readout.convert(states, driven, self._normal_like(states, key))
 
     def _normal_like(self, values: Tensor, key: int) -> Tensor:
         """Deviates of the shape and memory order of ``values``."""

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from golden.arrays import BitSlicing, DifferentialPair, Encoding
+from golden.arrays import BitSlicing, DifferentialPair, DummyColumn, Encoding
 from golden.arrays.interconnect import Wires
+from golden.arrays.readout import Readout
 from golden.chip import ACTIVATION_BITS, Chip
 from golden.devices import Device
 
@@ -32,6 +33,9 @@ class Mapping:
         None: all rows.
     wires
         Interconnect resistance; None: ideal wires.
+    readout
+        Columns of a memory technology; None: conversions of ideal sums. Needs bit-serial inputs,
+        one bit per device, dummy columns at floor 0, and as many rows at once.
     """
 
     chip: Chip
@@ -41,11 +45,12 @@ class Mapping:
     bit_serial: bool = False
     active_rows: int | None = None
     wires: Wires | None = None
+    readout: Readout | None = None
 
     def __post_init__(self) -> None:
         kinds = {"chip": Chip, "device": Device, "encoding": Encoding,
                  "slicing": (BitSlicing, type(None)), "bit_serial": bool,
-                 "wires": (Wires, type(None))}
+                 "wires": (Wires, type(None)), "readout": (Readout, type(None))}
         for name, kind in kinds.items():
             value = getattr(self, name)
             if not isinstance(value, kind):
@@ -55,6 +60,15 @@ class Mapping:
         if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int)
                                  or not 1 <= rows <= self.chip.array.rows):
             raise ValueError(f"active_rows must be 1 to {self.chip.array.rows}, not {rows!r}")
+
+        if self.readout is not None and not (
+                self.bit_serial and self.encoding == DummyColumn() and self.slicing is not None
+                and self.slicing.bits_per_device == 1
+                and self.readout.active_rows == self.rows_at_once):
+            raise ValueError(
+                f"readout needs bit_serial, BitSlicing(1), DummyColumn() and active_rows "
+                f"{self.readout.active_rows}, not {self.bit_serial!r}, {self.slicing!r}, "
+                f"{self.encoding!r}, {self.rows_at_once!r}")
 
     @property
     def input_bits(self) -> int:

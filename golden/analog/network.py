@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from golden.arrays import BitSlicing, DifferentialPair, Encoding
 from golden.arrays.converter import Magnitudes, best_range
 from golden.arrays.interconnect import Wires
+from golden.arrays.readout import Readout
 from golden.chip import Chip
 from golden.devices import Device
 
@@ -24,7 +25,8 @@ __all__ = ["AnalogNetwork", "images_of", "map_network"]
 def map_network(model: nn.Module, chip: Chip, device: Device, *,
                 encoding: Encoding | None = None, slicing: BitSlicing | None = None,
                 bit_serial: bool = False, active_rows: int | None = None,
-                wires: Wires | None = None, digital: Collection[str] = ()) -> "AnalogNetwork":
+                wires: Wires | None = None, readout: Readout | None = None,
+                digital: Collection[str] = ()) -> "AnalogNetwork":
     """``model`` with its convolutions and linear layers on arrays of ``chip`` and ``device``.
 
     ``model`` itself is not changed. `Mapping` explains the options; without ``encoding`` weights
@@ -35,7 +37,7 @@ def map_network(model: nn.Module, chip: Chip, device: Device, *,
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, not {model!r}")
     mapping = Mapping(chip, device, encoding if encoding is not None else DifferentialPair(),
-                      slicing, bit_serial, active_rows, wires)
+                      slicing, bit_serial, active_rows, wires, readout)
     graph = trace(deepcopy(model).eval())
     layers = exchange(graph, mapping, digital)
     return AnalogNetwork(graph, layers, mapping)
