@@ -23,7 +23,7 @@ from sim.toolchain import cached_build
 
 from .networks import Network, golden_digest
 
-__all__ = ["Stages", "compensated", "compiled_stages", "macro_accuracy"]
+__all__ = ["Stages", "compensated", "compiled_stages", "digits_key", "macro_accuracy"]
 
 Report = Callable[[str, float], None]
 
@@ -42,6 +42,11 @@ class Stages:
     float: float
     int8: float
     basis_ideal: float
+
+
+def digits_key(seed: int, count: int | None = None) -> str:
+    """Stands for the digits network of ``seed`` and the first ``count`` held-out images."""
+    return f"digits {seed} {count}"
 
 
 def compiled_stages(network: Network, chip: Chip, images: Tensor, labels: Tensor, seed: int,

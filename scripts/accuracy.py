@@ -54,6 +54,7 @@ def measure(
     from golden.finetune import Training
 
     from . import accuracy_tables
+    from .accuracies import digits_key
     from .networks import labelled_images, load_network
     from .progress import stages
 
@@ -67,7 +68,8 @@ def measure(
                              seed=seed, progress=report)
         if device is None:
             # What stands in a user's file cannot be told from its name.
-            key = f"{seed} {count}" if network == "digits" == source else None
+            named = network == "digits" == source and calibration is None
+            key = digits_key(seed, count) if named else None
             measured = accuracy_tables.by_stage(given, chip, shown, truth, seeds, choices, report,
                                                 key)
         else:

@@ -74,8 +74,8 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
         report("macros", number / len(seeds))
     rows = [("float", [found.float]), ("8-bit", [found.int8]),
             ("basis, ideal macros", [found.basis_ideal]),
-            ("basis, real macros", real["uncompensated"]),
-            ("basis, real macros, codes compensated", real["compensated"])]
+            ("basis, non-ideal macros", real["uncompensated"]),
+            ("basis, non-ideal macros, codes compensated", real["compensated"])]
     content = {"accuracy": {
         "float": found.float, "int8": found.int8, "basis_ideal": found.basis_ideal,
         **{f"basis_nonideal_{name}": {"mean": mean(values), "specimens": values}

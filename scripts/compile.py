@@ -32,7 +32,8 @@ def compile_program(
     from golden.finetune import Training
     from golden.program import Convolution
 
-    from .networks import load_network
+    from .accuracies import compiled_stages, digits_key
+    from .networks import labelled_images, load_network
     from .progress import stages
 
     choices = Options(mode=mode, vectors_per_tile=vectors_per_tile,
@@ -41,8 +42,13 @@ def compile_program(
     with stages() as report:
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        program = compile_network(given.model, chip, given.calibration, seed=seed,
-                                  options=choices, progress=report, name=given.name)
+        if network == "digits" and calibration is None:
+            # The demonstration and `crossloom accuracy` compile the same, once for all three.
+            program, _ = compiled_stages(given, chip, *labelled_images(network, None, seed), seed,
+                                         choices, report, digits_key(seed))
+        else:
+            program = compile_network(given.model, chip, given.calibration, seed=seed,
+                                      options=choices, progress=report, name=given.name)
     program.save(file)
     images = program.images()
     content = {

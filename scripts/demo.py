@@ -56,7 +56,7 @@ def demo(
     typer.echo(
         f"{100 * accuracy['float']:.2f} % in float, {100 * accuracy['int8']:.2f} % in 8 bits, "
         f"{100 * accuracy['basis_ideal']:.2f} % over the basis, "
-        f"{100 * accuracy['basis_nonideal']:.2f} % on real macros "
+        f"{100 * accuracy['basis_nonideal']:.2f} % on non-ideal macros "
         f"({done.result['test_images']} images)\n"
         f"{rtl['images']} images through the RTL: {rtl['words_compared']:,} values compared, "
         f"{rtl['mismatches']} differ, {rtl['cycles']:,} clocks "

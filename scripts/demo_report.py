@@ -7,7 +7,7 @@ from .report import Section, render
 __all__ = ["demo_html", "demo_sections"]
 
 _STAGES = {"float": "float, as trained", "int8": "8-bit weights and activations",
-           "basis_ideal": "basis, ideal macros", "basis_nonideal": "basis, real macros"}
+           "basis_ideal": "basis, ideal macros", "basis_nonideal": "basis, non-ideal macros"}
 _COLOURS = {**dict.fromkeys(("reset", "drive", "share", "hold"), plots.BLUE),
             **dict.fromkeys(("clear", "add", "side"), plots.ORANGE),
             **dict.fromkeys(("convert", "trial", "comparator"), plots.GREEN),
@@ -67,7 +67,7 @@ def demo_html(demonstration: Demonstration, sections: list[Section]) -> str:
     result = demonstration.result
     accuracy, rtl = result["accuracy"], result["rtl"]
     headline = [(f"{100 * accuracy['float']:.1f} %", "correct in float"),
-                (f"{100 * accuracy['basis_nonideal']:.1f} %", "correct on real macros"),
+                (f"{100 * accuracy['basis_nonideal']:.1f} %", "correct on non-ideal macros"),
                 (f"{rtl['words_compared']:,}", "values compared"),
                 (f"{rtl['mismatches']:,}", "values that differ"),
                 (f"{rtl['cycles'] / rtl['images']:,.0f}", "clocks per image")]

@@ -26,7 +26,7 @@ from sim.fast import Waves, verify_on_rtl
 from sim.fast.library import build_harness
 
 from . import __version__
-from .accuracies import compensated, compiled_stages
+from .accuracies import compensated, compiled_stages, digits_key
 from .networks import Network, trained_digits
 from .vcd import signals_by_clock
 
@@ -90,7 +90,7 @@ def demonstrate(chip: Chip, seed: int, images: int, command: str,
     with watch.measure("compiling"):
         program, stages = compiled_stages(network, chip, split.held_images, split.held_labels,
                                           seed, Options(vectors_per_tile=_VECTORS_PER_TILE), report,
-                                          f"digits {seed}")
+                                          digits_key(seed))
     codes = quantise_images(split.held_images, program.input_scale).numpy()
     truth = split.held_labels.numpy()
     with watch.measure("golden run"):
