@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from . import __version__, accuracy, compile, cost, demo, run, simulate, verilog
+from . import __version__, accuracy, bench, compile, cost, demo, run, simulate, verilog
 
 __all__ = ["app", "main"]
 
@@ -40,6 +40,7 @@ app.command("accuracy")(accuracy.measure)
 app.command("compile")(compile.compile_program)
 app.command("run")(run.run_program)
 app.command("cost")(cost.cost)
+app.command("bench")(bench.bench)
 
 
 def _describe(error: Exception) -> str:

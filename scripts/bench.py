@@ -1,0 +1,83 @@
+"""``crossloom bench``: how fast the analog model and the simulated chip are, side by side."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from . import options, output
+
+__all__ = ["bench"]
+
+Report = Callable[[str, float], None]
+
+
+def _analog(threads: int, seed: int, report: Report) -> list[dict[str, Any]]:
+    from golden.analog.benchmark import benchmark
+
+    return benchmark(threads=threads, progress=lambda stage, share: report("analog", share))
+
+
+def _simulation(threads: int, seed: int, report: Report) -> list[dict[str, Any]]:
+    """Clocks per second of the fast path and of cocotb, on the first row of a digit's layer."""
+    from golden.chip import preset
+    from golden.compile import Options
+    from golden.data import digits
+    from golden.finetune import Training
+    from golden.macro import Macro
+    from golden.physics import MacroPhysics
+    from golden.quantise import quantise_images
+    from sim.speed import cocotb_speed, cut, fast_speed
+
+    from .accuracies import compiled_stages
+    from .networks import Network, trained_digits
+
+    chip, split = preset("default"), digits(seed)
+    network = Network("digits", trained_digits(seed, report), split.images)
+    program, _ = compiled_stages(network, chip, split.held_images, split.held_labels, seed,
+                                 Options(training=Training(epochs=0)), report, f"bench {seed}")
+    macro = Macro(chip, MacroPhysics(), program.weights, seed)
+    images = quantise_images(split.held_images[:16], program.input_scale).numpy()
+    fast = fast_speed(program, macro, images, seed)
+    report("simulation", 0.5)
+    slow = cocotb_speed(cut(program, 1), macro, images[:1], seed)
+    report("simulation", 1.0)
+    return [{"case": name, "clocks": speed.clocks, "seconds": speed.seconds,
+             "clocks_per_second": speed.rate}
+            for name, speed in (("fast path", fast), ("cocotb on Verilator", slow))]
+
+
+_SUITES = {"analog": _analog, "simulation": _simulation}
+
+
+def bench(
+        suites: Annotated[list[str] | None, typer.Argument(
+            metavar="[SUITE]...", help=f"Of {', '.join(_SUITES)}; all if not given.")] = None,
+        threads: Annotated[int, typer.Option(
+            "--threads", min=1, help="Threads of the analog model.")] = 2,
+        seed: options.Seed = 0, json: options.Json = None) -> None:
+    """Measure speeds: analog model against the plain float network, simulators in clocks."""
+    chosen = list(suites or _SUITES)
+    for name in chosen:
+        if name not in _SUITES:
+            raise ValueError(f"suite must be one of {', '.join(_SUITES)}, not {name!r}")
+    if json is not None:
+        output.check_file(json)
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from .progress import stages
+
+    with stages() as report:
+        found = {name: _SUITES[name](threads, seed, report) for name in chosen}
+    console = Console()
+    for name, rows in found.items():
+        columns = [column for column in rows[0] if column != "description"]
+        table = Table(*columns, title=name)
+        for row in rows:
+            table.add_row(*(f"{row[column]:.4g}" if isinstance(row.get(column), float)
+                            else str(row.get(column, "")) for column in columns))
+        console.print(table)
+    if json is not None:
+        output.write_json(json, found)
