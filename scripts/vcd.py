@@ -1,6 +1,7 @@
 """Reads chosen signals of a value change dump (IEEE 1364-2005, clause 18)."""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 __all__ = ["signals_by_clock"]
@@ -41,7 +42,8 @@ def signals_by_clock(path: Path, names: Mapping[str, bool], clock: str
         samples: dict[str, list[int]] = {name: [] for name in names}
         times: list[int] = []
         time = None
-        for line in stream:
+        # The end of the file ends the last time as another time would.
+        for line in chain(stream, ["#0"]):
             if line[0] == "#":
                 following = int(line[1:])
                 if time is not None and values[clock] == 0:
