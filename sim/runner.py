@@ -31,6 +31,16 @@ _MAKE_VARIABLES = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 #: combinational blocks whose inputs never change after it would stay undefined otherwise.
 _BUILD_ARGUMENTS = {"verilator": ["-Wno-fatal"],
                     "icarus": ["-g2005", "-Wno-timescale"]}
+#: Writes waves in Icarus: cocotb's own module for it is SystemVerilog.
+_ICARUS_WAVES = """
+module crossloom_waves;
+  reg [8 * 4096:1] path;
+  initial if ($value$plusargs("dumpfile_path=%s", path)) begin
+    $dumpfile(path);
+    $dumpvars(0, {top});
+  end
+endmodule
+"""
 
 
 class BenchFailure(AssertionError):
@@ -56,7 +66,10 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _build(simulator: str, verilog: str, top: str, waves: bool) -> Path:
     find_verilator() if simulator == "verilator" else find_icarus()
-    arguments = _BUILD_ARGUMENTS[simulator]
+    arguments = list(_BUILD_ARGUMENTS[simulator])
+    if simulator == "icarus" and waves:
+        verilog += _ICARUS_WAVES.replace("{top}", top)
+        arguments += ["-s", "crossloom_waves"]
 
     def build(directory: Path) -> None:
         log = directory / "build.log"
@@ -66,7 +79,8 @@ def _build(simulator: str, verilog: str, top: str, waves: bool) -> Path:
             try:
                 get_runner(simulator).build(
                     sources=[directory / "design.v"], hdl_toplevel=top, build_dir=directory,
-                    build_args=arguments, timescale=_TIMESCALE, waves=waves, log_file=log)
+                    build_args=arguments, timescale=_TIMESCALE, log_file=log,
+                    waves=waves and simulator == "verilator")
             except (RuntimeError, SystemExit) as error:
                 raise BenchFailure(f"{simulator} could not build {top}:\n{_ending(log)}") \
                     from error

@@ -1,0 +1,99 @@
+"""The commands in README.md and docs/: all are parsed, and those of README.md are run in order.
+
+`test_readme_commands_run` runs README.md's `sh` blocks from top to bottom in an empty directory,
+as a reader would, but for those named in `NOT_RUN`, each with its reason. A network that README.md
+calls the reader's own is `NETWORK`.
+"""
+
+from pathlib import Path
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import typer
+
+from scripts.__main__ import app
+from sim.toolchain import icarus_missing
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = {
+    "make": "a target of the Makefile: continuous integration and the demo's own test run it",
+    "crossloom bench": "minutes of timing that other processes would disturb",
+    "crossloom accuracy resnet20": "needs weights and data that are not part of the repository",
+    "crossloom simulate chip": "minutes in cocotb; tests/cosim runs the same bench",
+}
+NETWORK = """
+import torch
+
+def small():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.ReLU(),
+                               torch.nn.Flatten(), torch.nn.Linear(64, 3))
+"""
+
+
+def commands(page):
+    """The lines of a page's sh blocks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def reason_not_to_run(line):
+    """Why ``line`` is left out, or None."""
+    if "--simulator icarus" in line and icarus_missing():
+        return icarus_missing()
+    return next((reason for start, reason in NOT_RUN.items() if line.startswith(start)), None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_parse(page):
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    for line in commands(page):
+        program, *arguments = shlex.split(line)
+        if program == "make":
+            assert set(arguments) <= targets, line
+            continue
+        assert program == "crossloom", line
+        group = typer.main.get_command(app)
+        command = group.commands[arguments[0]]
+        # Raises for an option that does not exist, or a value that its type refuses.
+        command.make_context(arguments[0], arguments[1:])
+
+
+def test_there_are_commands():
+    lines = commands(PAGES[0])
+    assert {"demo", "test"} <= {line.split()[1] for line in lines if line.startswith("make")}
+    shown = {line.split()[1] for line in lines if line.startswith("crossloom")}
+    assert shown == set(typer.main.get_command(app).commands) - {"demo"}
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_commands_run(tmp_path):
+    (tmp_path / "network.py").write_text(NETWORK)
+    (tmp_path / "out").mkdir()
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "images.npy", random.uniform(0, 1, (8, 1, 4, 4)).astype(np.float32))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT),
+                   "CROSSLOOM_BUILD": os.environ.get("CROSSLOOM_BUILD", str(ROOT / "build"))}
+    ran = []
+    for line in commands(ROOT / "README.md"):
+        if reason_not_to_run(line):
+            continue
+        words = [sys.executable, "-m", "scripts", *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+        ran.append(line)
+    assert len(ran) >= len(commands(ROOT / "README.md")) - len(NOT_RUN) - 2
+    for name in ("out/default/chip.v", "digits.safetensors", "run.json", "small.safetensors",
+                 "accuracy.json", "accuracy.svg", "cost.json"):
+        assert (tmp_path / name).stat().st_size > 0
