@@ -1,0 +1,105 @@
+"""Bad input of the commands that compile and run: one line, status 2, nothing left behind."""
+
+from pathlib import Path
+import sys
+
+import numpy as np
+import pytest
+
+from golden.chip import preset
+from scripts.__main__ import main
+from tests.golden.random_programs import random_program
+
+ROOT = Path(__file__).parents[2]
+NETWORKS = """
+import torch
+
+def unmappable():
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Sigmoid())
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    np.save(tmp_path / "images.npy", np.zeros((2, 1, 8, 8), np.float32))
+    np.save(tmp_path / "integers.npy", np.zeros((2, 1, 8, 8), int))
+    np.save(tmp_path / "flat.npy", np.zeros(4, np.float32))
+    (tmp_path / "text.npy").write_text("not an array")
+    program = tmp_path / "tiny.safetensors"
+    random_program(preset("tiny"), 1).save(program)
+    data = bytearray(program.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "damaged.safetensors").write_bytes(data)
+    (tmp_path / "short.safetensors").write_bytes(data[:100])
+    return tmp_path
+
+
+COMPILE = ["compile", "networks.py:unmappable", "-o", "out", "--calibration"]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([*COMPILE, "images.npy"], "Sigmoid"),
+    ([*COMPILE, "integers.npy"], "must hold finite floating-point numbers, not int64"),
+    ([*COMPILE, "flat.npy"], "must hold an array of 4 dimensions, not (4,)"),
+    ([*COMPILE, "text.npy"], "'text.npy' is not a .npy file"),
+    ([*COMPILE, "nothing.npy"], "there is no file 'nothing.npy'"),
+    (["compile", "networks.py:number", "-o", "out", "--calibration", "images.npy"],
+     "must return a torch.nn.Module, not int"),
+    (["compile", "networks.py:other", "-o", "out", "--calibration", "images.npy"],
+     "has no function 'other'"),
+    (["compile", "nothing.py:f", "-o", "out", "--calibration", "images.npy"],
+     "there is no file 'nothing.py'"),
+    (["compile", "networks.py:number", "-o", "out"], "needs a .npy file of images"),
+    (["compile", "vgg", "-o", "out"], "network must be digits, resnet20, resnet32"),
+    (["compile", "digits", "-o", "nowhere/out"], "there is no directory 'nowhere'"),
+    (["compile", "digits", "-o", "out", "--mode", "both"],
+     "Options.mode must be auto, merge or stream, not 'both'"),
+    (["compile", "resnet20", "-o", "out"], "the network resnet20 needs a safetensors file"),
+    (["compile", "resnet20", "-o", "out", "--weights", "tiny.safetensors"],
+     "'tiny.safetensors' does not hold a CIFAR-10 ResNet"),
+    (["run", "nothing.safetensors", "--images", "images.npy"],
+     "no program file 'nothing.safetensors'"),
+    (["run", "damaged.safetensors", "--images", "images.npy", "-p", "tiny"],
+     "'damaged.safetensors' is damaged: its checksum does not match"),
+    (["run", "short.safetensors", "--images", "images.npy", "-p", "tiny"],
+     "'short.safetensors' is not a program file"),
+    (["run", "tiny.safetensors", "--images", "images.npy"],
+     "was compiled for chip 'tiny'"),
+    (["run", "tiny.safetensors", "-p", "tiny"], "images must be digits, cifar10 or a .npy file"),
+    (["run", "tiny.safetensors", "-p", "tiny", "--images", "images.npy", "--on", "paper"],
+     "on must be golden, rtl, both, not 'paper'"),
+    (["run", "tiny.safetensors", "-p", "tiny", "--images", "images.npy", "--first", "2"],
+     "first must be 0 to 1, not 2"),
+    (["run", "tiny.safetensors", "-p", "tiny", "--images", "images.npy", "--json", "no/out"],
+     "there is no directory 'no'"),
+    (["accuracy", "networks.py:unmappable"], "needs a .npy file of images, and labels"),
+    (["accuracy", "digits", "--device", "paper"], "device must be one of ideal, pcm"),
+    (["accuracy", "digits", "--device", "pcm", "--times", "now"],
+     "times must be numbers with commas between them, not 'now'"),
+    (["simulate", "pump"], "block must be one of charge_controller"),
+    (["simulate", "converter", "--simulator", "paper"],
+     "simulator must be one of verilator, icarus, not 'paper'"),
+    (["simulate", "chip"], "the bench of chip runs one; give --program"),
+    (["simulate", "converter", "--program", "tiny.safetensors"],
+     "the bench of converter takes none"),
+    (["demo", "-o", "nowhere/out"], "there is no directory 'nowhere'"),
+    (["demo", "--images", "451", "-o", "out"], "images must be 1 to 450, not 451"),
+], ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "")
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("CROSSLOOM_BUILD", str(ROOT / "build"))
+    monkeypatch.setattr(sys, "argv", ["crossloom", *arguments])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = sorted(place.rglob("*"))
+    with pytest.raises(SystemExit) as end:
+        main()
+    shown = capsys.readouterr()
+    assert end.value.code == 2, shown.err
+    assert shown.out == ""
+    errors = [line for line in shown.err.splitlines() if line.startswith("crossloom: error: ")]
+    assert len(errors) == 1 and message in errors[0], shown.err
+    assert sorted(place.rglob("*")) == before
