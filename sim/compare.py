@@ -36,7 +36,9 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``compared``: words compared, by kind; ``mismatches``: the first of each kind that has one.
+    """``compared``: words compared, by kind; ``mismatches``: the first of each kind and tile.
+
+    Of one image, the mismatches stand in the order in which the chip came to them.
 
     Kinds: code, compensated code, early stop, sum, output, buffer word, stored word, layer
     cycles, counter.
@@ -67,8 +69,14 @@ class Comparison:
             raise AssertionError("nothing was compared")
 
 
+#: Kinds of words that belong to a place, in the order in which the chip makes them there.
+_STAGES = ("product number", "void entry", "conversion number", "kernel or column", "plane",
+           "code", "compensated code", "early stop", "position", "kernel", "sum", "output",
+           "buffer address", "buffer word", "stored word")
+
+
 class _Comparer:
-    """Collects counts, and the first mismatch of each kind."""
+    """Collects counts, and the first mismatch of each kind and tile."""
 
     def __init__(self) -> None:
         self.compared: dict[str, int] = {}
@@ -78,7 +86,8 @@ class _Comparer:
         """Compare two equally long arrays; ``where`` gives a mismatch's place, per element."""
         self.compared[kind] = self.compared.get(kind, 0) + len(expected)
         differs = np.flatnonzero(expected != got)
-        if differs.size and not any(m.kind == kind for m in self.mismatches):
+        tile = where.get("tile")
+        if differs.size and not any((m.kind, m.tile) == (kind, tile) for m in self.mismatches):
             i = differs[0]
             place = {name: value[i] if isinstance(value, np.ndarray) else value
                      for name, value in where.items()}
@@ -93,6 +102,19 @@ class _Comparer:
         if expected != got:
             self.mismatches.append(Mismatch(f"number of {kind}s", layer, expected, got, tile))
         return expected == got
+
+    def in_order(self, layers: Sequence[str]) -> tuple[Mismatch, ...]:
+        """The mismatches in the order in which the chip came to them.
+
+        What differs first is the cause, or next to it; what follows is its consequence.
+        """
+        def when(mismatch: Mismatch) -> tuple[int, bool, int, int]:
+            layer = layers.index(mismatch.layer) if mismatch.layer in layers else len(layers)
+            kind = mismatch.kind
+            stage = _STAGES.index(kind) if kind in _STAGES else len(_STAGES)
+            return layer, mismatch.position is None, mismatch.position or 0, stage
+
+        return tuple(sorted(self.mismatches, key=when))
 
 
 def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rtl: RtlImage,
@@ -125,7 +147,7 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
         for i, clocks in enumerate(cycles or ()):
             comparer.words("layer cycles", np.array([clocks]),
                            rtl.layers["cycles"][i:i + 1].astype(np.int64), layer=names[i])
-    return Comparison(comparer.compared, tuple(comparer.mismatches))
+    return Comparison(comparer.compared, comparer.in_order(names))
 
 
 def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrace]]:

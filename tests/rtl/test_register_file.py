@@ -10,10 +10,10 @@ from golden.chip.registers import ADDRESS_BITS, registers, windows
 from rtl.register_file import RegisterFile
 from tests.rtl.simulation import simulate
 
-#: Entries and columns that are no power of two, coefficient words of three bus words.
+#: Entries and columns that are no power of two, coefficient words of two bus words.
 ODD = Chip("odd", tiles=3, array=Array(rows=12, columns=12, row_granule=4),
            converter=Converter(bits=5, correction_bits=4),
-           accumulator=Accumulator(coefficient_bits=6, lanes=16, kernels=16, products=4),
+           accumulator=Accumulator(coefficient_bits=6, lanes=8, kernels=16, products=4),
            memories=Memories(program_words=32, coefficient_words=32, constant_entries=16,
                              activation_words=64))
 CHIPS = {**PRESETS, "odd": ODD}
