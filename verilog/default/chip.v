@@ -1201,11 +1201,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$1820$1 (\position_done$340 ),
-    .\port$1821$1 (\position_done$341 ),
-    .\port$1822$1 (\position_done$342 ),
-    .\port$1823$1 (\position_done$343 ),
-    .\port$2241$0 (\$36 ),
+    .\port$1816$1 (\position_done$340 ),
+    .\port$1817$1 (\position_done$341 ),
+    .\port$1818$1 (\position_done$342 ),
+    .\port$1819$1 (\position_done$343 ),
+    .\port$2237$0 (\$36 ),
     .position_freed(position_freed),
     .rst(rst),
     .start(\start$314 ),
@@ -2556,7 +2556,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, \port$1820$1 , \port$1821$1 , \port$1822$1 , \port$1823$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2241$0 
+module \crossloom.collector (rst, drain_group, constant_address, \port$1816$1 , \port$1817$1 , \port$1818$1 , \port$1819$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2237$0 
 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire [2:0] \$1 ;
@@ -2687,16 +2687,16 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1820$1 , 
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  input \port$1820$1 ;
-  wire \port$1820$1 ;
-  input \port$1821$1 ;
-  wire \port$1821$1 ;
-  input \port$1822$1 ;
-  wire \port$1822$1 ;
-  input \port$1823$1 ;
-  wire \port$1823$1 ;
-  output [56:0] \port$2241$0 ;
-  wire [56:0] \port$2241$0 ;
+  input \port$1816$1 ;
+  wire \port$1816$1 ;
+  input \port$1817$1 ;
+  wire \port$1817$1 ;
+  input \port$1818$1 ;
+  wire \port$1818$1 ;
+  input \port$1819$1 ;
+  wire \port$1819$1 ;
+  output [56:0] \port$2237$0 ;
+  wire [56:0] \port$2237$0 ;
   reg [23:0] position = 24'h000000;
   wire [3:0] position_done;
   output position_freed;
@@ -2804,13 +2804,13 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1820$1 , 
     address <= \$60 ;
   always @(posedge clk)
     \$signal$35  <= \$61 ;
-  assign \$1  = finished0 + \port$1820$1 ;
+  assign \$1  = finished0 + \port$1816$1 ;
   assign \$2  = \$1  - \begin ;
-  assign \$3  = finished1 + \port$1821$1 ;
+  assign \$3  = finished1 + \port$1817$1 ;
   assign \$4  = \$3  - \begin ;
-  assign \$5  = finished2 + \port$1822$1 ;
+  assign \$5  = finished2 + \port$1818$1 ;
   assign \$6  = \$5  - \begin ;
-  assign \$7  = finished3 + \port$1823$1 ;
+  assign \$7  = finished3 + \port$1819$1 ;
   assign \$8  = \$7  - \begin ;
   assign \$9  = kernel + 1'h1;
   assign \$10  = kernel[2:0] == 3'h7;
@@ -2845,7 +2845,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1820$1 , 
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$1829$0 (constant[52:0]),
+    .\port$1825$0 (constant[52:0]),
     .\register$31 (out_valid),
     .\register$38 (out_tag),
     .relu(descriptor[4]),
@@ -3199,7 +3199,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1820$1 , 
           merged[31:24] = out;
     endcase
   end
-  assign position_done = { \port$1823$1 , \port$1822$1 , \port$1821$1 , \port$1820$1  };
+  assign position_done = { \port$1819$1 , \port$1818$1 , \port$1817$1 , \port$1816$1  };
   assign valid = read2[0];
   assign sum = total;
   assign bias = constant[31:0];
@@ -3213,7 +3213,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1820$1 , 
   assign sum_output = out;
   assign drain_group = \$34 [2:0];
   assign constant_address = \$38 [10:0];
-  assign \port$2241$0  = out_tag[56:0];
+  assign \port$2237$0  = out_tag[56:0];
   assign \read0.valid  = read0[0];
   assign \read0.tag  = read0[32:1];
   assign \read0.tag.kernel  = read0[6:1];
@@ -3269,7 +3269,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1820$1 , 
   assign \$34  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$1829$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$1825$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [31:0] \$1 ;
   reg [31:0] \$10 ;
@@ -3336,8 +3336,8 @@ module \crossloom.collector.requantizer (rst, \port$1829$0 , clear, relu, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$1829$0 ;
-  wire [52:0] \port$1829$0 ;
+  input [52:0] \port$1825$0 ;
+  wire [52:0] \port$1825$0 ;
   reg [4:0] register = 5'h00;
   reg [4:0] \register$18  = 5'h00;
   reg [4:0] \register$19  = 5'h00;
@@ -3480,7 +3480,7 @@ module \crossloom.collector.requantizer (rst, \port$1829$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$9  = \port$1829$0 [47:32];
+    \$9  = \port$1825$0 [47:32];
     if (clear) begin
       \$9  = 16'h0000;
     end
@@ -3490,7 +3490,7 @@ module \crossloom.collector.requantizer (rst, \port$1829$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$10  = \port$1829$0 [31:0];
+    \$10  = \port$1825$0 [31:0];
     if (clear) begin
       \$10  = 32'd0;
     end
@@ -3500,7 +3500,7 @@ module \crossloom.collector.requantizer (rst, \port$1829$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$11  = \port$1829$0 [52:48];
+    \$11  = \port$1825$0 [52:48];
     if (clear) begin
       \$11  = 5'h00;
     end
@@ -3748,9 +3748,9 @@ module \crossloom.collector.requantizer (rst, \port$1829$0 , clear, relu, valid,
       \$35  = 59'h000000000000000;
     end
   end
-  assign \multiplier$5  = \port$1829$0 [47:32];
-  assign bias = \port$1829$0 [31:0];
-  assign \shift$9  = \port$1829$0 [52:48];
+  assign \multiplier$5  = \port$1825$0 [47:32];
+  assign bias = \port$1825$0 [31:0];
+  assign \shift$9  = \port$1825$0 [52:48];
   assign extended = \$like ;
   assign abort = 1'h0;
   assign value = scaled;
@@ -4393,9 +4393,9 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .\port$1275$4 (\$26 [4]),
     .\port$1276$4 (\$27 [4]),
     .\port$1277$4 (\$28 [4]),
-    .\port$1953$136 (descriptor[139:136]),
-    .\port$1953$160 (descriptor[171:160]),
-    .\port$1953$96 (descriptor[119:96]),
+    .\port$1949$136 (descriptor[139:136]),
+    .\port$1949$160 (descriptor[171:160]),
+    .\port$1949$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -4416,7 +4416,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1953$136 (descriptor[147:136]),
+    .\port$1949$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -4429,7 +4429,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$1953$320 (descriptor[347:320]),
+    .\port$1949$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal$3 )
@@ -4975,10 +4975,11 @@ module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -5010,17 +5011,18 @@ module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane0.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -5032,40 +5034,37 @@ module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -5160,10 +5159,11 @@ module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -5195,17 +5195,18 @@ module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane1.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -5217,40 +5218,37 @@ module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -5345,10 +5343,11 @@ module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -5380,17 +5379,18 @@ module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane2.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -5402,40 +5402,37 @@ module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -5530,10 +5527,11 @@ module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -5565,17 +5563,18 @@ module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane3.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -5587,40 +5586,37 @@ module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -5710,7 +5706,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, shift, clear, \relu$6 , value
 endmodule
 
 module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1252$0 , \port$1253$4 , \port$1254$4 , \port$1255$4 , \port$1256$4 , \port$1257$4 , \port$1258$4 , \port$1259$4 , \port$1260$4 , \port$1261$4 , \port$1262$4 , \port$1263$4 , \port$1264$4 , \port$1265$0 , \port$1266$4 , \port$1267$4 , \port$1268$4 
-, \port$1269$4 , \port$1270$4 , \port$1271$4 , \port$1272$4 , \port$1273$4 , \port$1274$4 , \port$1275$4 , \port$1276$4 , \port$1277$4 , clear, \port$1953$96 , \port$1953$136 , \port$1953$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+, \port$1269$4 , \port$1270$4 , \port$1271$4 , \port$1272$4 , \port$1273$4 , \port$1274$4 , \port$1275$4 , \port$1276$4 , \port$1277$4 , clear, \port$1949$96 , \port$1949$136 , \port$1949$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire \$1 ;
@@ -5999,12 +5995,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1276$4 ;
   input \port$1277$4 ;
   wire \port$1277$4 ;
-  input [3:0] \port$1953$136 ;
-  wire [3:0] \port$1953$136 ;
-  input [11:0] \port$1953$160 ;
-  wire [11:0] \port$1953$160 ;
-  input [23:0] \port$1953$96 ;
-  wire [23:0] \port$1953$96 ;
+  input [3:0] \port$1949$136 ;
+  wire [3:0] \port$1949$136 ;
+  input [11:0] \port$1949$160 ;
+  wire [11:0] \port$1949$160 ;
+  input [23:0] \port$1949$96 ;
+  wire [23:0] \port$1949$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -6062,24 +6058,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$1953$96 [11:0] == 1'h1;
+  assign \$25  = \port$1949$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$1953$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$1953$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$1949$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$1949$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$1953$96 [23:12] == 1'h1;
+  assign \$35  = \port$1949$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$1953$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$1953$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$1949$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$1949$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$1953$160 ;
+  assign \$43  = address_column_start + \port$1949$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -6150,8 +6146,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$1953$136 ;
-  assign \$129  = pixel_x_x_start + \port$1953$136 ;
+  assign \$128  = pixel_x_x_start + \port$1949$136 ;
+  assign \$129  = pixel_x_x_start + \port$1949$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -6172,8 +6168,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$1953$136 ;
-  assign \$156  = pixel_y_y_start + \port$1953$136 ;
+  assign \$155  = pixel_y_y_start + \port$1949$136 ;
+  assign \$156  = pixel_y_y_start + \port$1949$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -6314,7 +6310,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$1953$96 [11:0];
+      \$163  = \port$1949$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -6344,7 +6340,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$1953$96 [23:12];
+      \$165  = \port$1949$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -6660,18 +6656,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$1953$96 [11:0];
-  assign y_count = \port$1953$96 [23:12];
-  assign address_column_step = { 4'h0, \port$1953$160  };
+  assign x_count = \port$1949$96 [11:0];
+  assign y_count = \port$1949$96 [23:12];
+  assign address_column_step = { 4'h0, \port$1949$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_origin = { \port$1264$4 , \port$1263$4 , \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1953$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$1949$136  };
   assign pixel_y_origin = { \port$1277$4 , \port$1276$4 , \port$1275$4 , \port$1274$4 , \port$1273$4 , \port$1272$4 , \port$1271$4 , \port$1270$4 , \port$1269$4 , \port$1268$4 , \port$1267$4 , \port$1266$4 , \port$1265$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1953$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$1949$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -6700,7 +6696,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1953$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1949$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -6763,8 +6759,8 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1953$136 ;
-  wire [11:0] \port$1953$136 ;
+  input [11:0] \port$1949$136 ;
+  wire [11:0] \port$1949$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6896,7 +6892,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1953$136 [3:0];
+      \$33  = \port$1949$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6911,7 +6907,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1953$136 [7:4];
+      \$34  = \port$1949$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -6926,7 +6922,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1953$136 [11:8];
+      \$35  = \port$1949$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -7042,9 +7038,9 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1953$136 [3:0];
-  assign pad_left = \port$1953$136 [7:4];
-  assign pad_top = \port$1953$136 [11:8];
+  assign stride = \port$1949$136 [3:0];
+  assign pad_left = \port$1949$136 [7:4];
+  assign pad_top = \port$1949$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -7054,7 +7050,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1953$320 , column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1949$320 , column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -7115,8 +7111,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$195
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$1953$320 ;
-  wire [27:0] \port$1953$320 ;
+  input [27:0] \port$1949$320 ;
+  wire [27:0] \port$1949$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -7133,14 +7129,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$195
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$1953$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$1949$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$1953$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$1949$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$1953$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$1949$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -7231,7 +7227,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$195
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$1953$320 [27:16];
+      \$32  = \port$1949$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -7246,7 +7242,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$195
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1953$320 [15:12];
+      \$33  = \port$1949$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -7392,11 +7388,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$195
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$1953$320 [27:16];
-  assign stride = \port$1953$320 [15:12];
+  assign \width$7  = \port$1949$320 [27:16];
+  assign stride = \port$1949$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$1953$320 [11:0];
+  assign pixel = \port$1949$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -11608,8 +11604,8 @@ module \crossloom.transfer$662 (in_valid, in_data, out_ready, rst, in_ready, rea
   \crossloom.transfer$662.queue  queue (
     .clear(clear),
     .clk(clk),
-    .\port$1832$0 (read_data),
-    .\port$2529$0 (arriving_last),
+    .\port$1828$0 (read_data),
+    .\port$2525$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -11817,7 +11813,7 @@ module \crossloom.transfer$662 (in_valid, in_data, out_ready, rst, in_ready, rea
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1832$0 , clear, w_en, \port$2529$0 , clk);
+module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1828$0 , clear, w_en, \port$2525$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -11848,10 +11844,10 @@ module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1832$0 , c
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$1832$0 ;
-  wire [31:0] \port$1832$0 ;
-  input \port$2529$0 ;
-  wire \port$2529$0 ;
+  input [31:0] \port$1828$0 ;
+  wire [31:0] \port$1828$0 ;
+  input \port$2525$0 ;
+  wire \port$2525$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -11883,7 +11879,7 @@ module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1832$0 , c
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$2529$0 , \port$1832$0  };
+      storage[w_port__addr] <= { \port$2525$0 , \port$1828$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -11958,8 +11954,8 @@ module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1832$0 , c
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$2529$0 , \port$1832$0  };
-  assign w_data = { \port$2529$0 , \port$1832$0  };
+  assign w_port__data = { \port$2525$0 , \port$1828$0  };
+  assign w_data = { \port$2525$0 , \port$1828$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
   assign abort = 1'h0;
@@ -12247,10 +12243,10 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1953$128 (descriptor[139:128]),
-    .\port$1953$160 (descriptor[171:160]),
-    .\port$1953$192 (descriptor[215:192]),
-    .\port$1953$96 (descriptor[119:96]),
+    .\port$1949$128 (descriptor[139:128]),
+    .\port$1949$160 (descriptor[171:160]),
+    .\port$1949$192 (descriptor[215:192]),
+    .\port$1949$96 (descriptor[119:96]),
     .\port$805$0 (\$2 ),
     .\port$806$4 (\$3 [4]),
     .\port$807$4 (\$4 [4]),
@@ -12291,7 +12287,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1953$136 (descriptor[147:136]),
+    .\port$1949$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -12583,7 +12579,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
 endmodule
 
 module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \port$808$4 , \port$809$4 , \port$810$4 , \port$811$4 , \port$812$4 , \port$813$4 , \port$814$4 , \port$815$4 , \port$816$4 , \port$817$4 , \port$818$0 , \port$819$4 , \port$820$4 , \port$821$4 , \port$822$4 , \port$823$4 , \port$824$4 
-, \port$825$4 , \port$826$4 , \port$827$4 , \port$828$4 , \port$829$4 , \port$830$4 , advance, clear, \port$1953$96 , \port$1953$128 , \port$1953$160 , \port$1953$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+, \port$825$4 , \port$826$4 , \port$827$4 , \port$828$4 , \port$829$4 , \port$830$4 , advance, clear, \port$1949$96 , \port$1949$128 , \port$1949$160 , \port$1949$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -12813,14 +12809,14 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$1953$128 ;
-  wire [11:0] \port$1953$128 ;
-  input [11:0] \port$1953$160 ;
-  wire [11:0] \port$1953$160 ;
-  input [23:0] \port$1953$192 ;
-  wire [23:0] \port$1953$192 ;
-  input [23:0] \port$1953$96 ;
-  wire [23:0] \port$1953$96 ;
+  input [11:0] \port$1949$128 ;
+  wire [11:0] \port$1949$128 ;
+  input [11:0] \port$1949$160 ;
+  wire [11:0] \port$1949$160 ;
+  input [23:0] \port$1949$192 ;
+  wire [23:0] \port$1949$192 ;
+  input [23:0] \port$1949$96 ;
+  wire [23:0] \port$1949$96 ;
   input [4:0] \port$805$0 ;
   wire [4:0] \port$805$0 ;
   input \port$806$4 ;
@@ -12891,44 +12887,44 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$1953$192 [11:0] == 1'h1;
+  assign \$1  = \port$1949$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$1953$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$1953$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$1949$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$1949$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$1953$128 [3:0] == 1'h1;
+  assign \$8  = \port$1949$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$1953$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$1953$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$1949$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$1949$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$1953$128 [7:4] == 1'h1;
+  assign \$16  = \port$1949$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$1953$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$1953$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$1949$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$1949$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$1953$192 [23:12] == 1'h1;
+  assign \$25  = \port$1949$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$1953$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$1953$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$1949$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$1949$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$1953$96 [11:0] == 1'h1;
+  assign \$35  = \port$1949$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$1953$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$1953$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$1949$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$1949$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -12936,18 +12932,18 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$1953$96 [23:12] == 1'h1;
+  assign \$46  = \port$1949$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$1953$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$1953$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$1949$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$1949$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$1953$160 ;
-  assign \$59  = address_column_start + \port$1953$160 ;
+  assign \$58  = address_column_start + \port$1949$160 ;
+  assign \$59  = address_column_start + \port$1949$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -12958,10 +12954,10 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$1953$192 [11:0];
-  assign \$73  = address_block_start + \port$1953$192 [11:0];
-  assign \$74  = address_block_start + \port$1953$192 [11:0];
-  assign \$75  = address_block_start + \port$1953$192 [11:0];
+  assign \$72  = address_block_start + \port$1949$192 [11:0];
+  assign \$73  = address_block_start + \port$1949$192 [11:0];
+  assign \$74  = address_block_start + \port$1949$192 [11:0];
+  assign \$75  = address_block_start + \port$1949$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -12999,8 +12995,8 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$1953$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$1953$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$1949$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$1949$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -13026,8 +13022,8 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$1953$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$1953$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$1949$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$1949$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -13076,7 +13072,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$1953$192 [11:0];
+      \$153  = \port$1949$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -13106,7 +13102,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$1953$128 [3:0];
+      \$155  = \port$1949$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -13136,7 +13132,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$1953$128 [7:4];
+      \$157  = \port$1949$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -13166,7 +13162,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$1953$192 [23:12];
+      \$159  = \port$1949$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -13196,7 +13192,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$1953$96 [11:0];
+      \$161  = \port$1949$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -13226,7 +13222,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$1953$96 [23:12];
+      \$163  = \port$1949$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -13491,21 +13487,21 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$1953$192 [11:0];
-  assign column_count = \port$1953$128 [3:0];
-  assign row_count = \port$1953$128 [7:4];
-  assign block_count = \port$1953$192 [23:12];
-  assign x_count = \port$1953$96 [11:0];
-  assign y_count = \port$1953$96 [23:12];
+  assign word_count = \port$1949$192 [11:0];
+  assign column_count = \port$1949$128 [3:0];
+  assign row_count = \port$1949$128 [7:4];
+  assign block_count = \port$1949$192 [23:12];
+  assign x_count = \port$1949$96 [11:0];
+  assign y_count = \port$1949$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$1953$160  };
-  assign address_block_step = { 4'h0, \port$1953$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$1949$160  };
+  assign address_block_step = { 4'h0, \port$1949$192 [11:0] };
   assign pixel_x_origin = { \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$4 , \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1953$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$1949$128 [11:8] };
   assign pixel_y_origin = { \port$830$4 , \port$829$4 , \port$828$4 , \port$827$4 , \port$826$4 , \port$825$4 , \port$824$4 , \port$823$4 , \port$822$4 , \port$821$4 , \port$820$4 , \port$819$4 , \port$818$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1953$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$1949$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -13527,7 +13523,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1953$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1949$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -13590,8 +13586,8 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1953
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1953$136 ;
-  wire [11:0] \port$1953$136 ;
+  input [11:0] \port$1949$136 ;
+  wire [11:0] \port$1949$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13723,7 +13719,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1953
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1953$136 [3:0];
+      \$33  = \port$1949$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -13738,7 +13734,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1953
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1953$136 [7:4];
+      \$34  = \port$1949$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -13753,7 +13749,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1953
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1953$136 [11:8];
+      \$35  = \port$1949$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -13869,9 +13865,9 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1953
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1953$136 [3:0];
-  assign pad_left = \port$1953$136 [7:4];
-  assign pad_top = \port$1953$136 [11:8];
+  assign stride = \port$1949$136 [3:0];
+  assign pad_left = \port$1949$136 [7:4];
+  assign pad_top = \port$1949$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -14891,6 +14887,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     _1_ <= bank1[\$signature__addr$78 ];
   end
   assign \$signature__data$81  = _1_;
+  (* ram_style = "distributed" *)
   reg [5:0] corrections [255:0];
   initial begin : zero_corrections
     integer i;

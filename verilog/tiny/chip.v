@@ -837,9 +837,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$1716$1 (\position_done$262 ),
-    .\port$1717$1 (\position_done$263 ),
-    .\port$2129$0 (\$22 ),
+    .\port$1712$1 (\position_done$262 ),
+    .\port$1713$1 (\position_done$263 ),
+    .\port$2125$0 (\$22 ),
     .position_freed(position_freed),
     .rst(rst),
     .start(\start$238 ),
@@ -1854,7 +1854,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, \port$1716$1 , \port$1717$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2129$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , \port$1713$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2125$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire [2:0] \$1 ;
@@ -1971,12 +1971,12 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1716$1 , 
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  input \port$1716$1 ;
-  wire \port$1716$1 ;
-  input \port$1717$1 ;
-  wire \port$1717$1 ;
-  output [45:0] \port$2129$0 ;
-  wire [45:0] \port$2129$0 ;
+  input \port$1712$1 ;
+  wire \port$1712$1 ;
+  input \port$1713$1 ;
+  wire \port$1713$1 ;
+  output [45:0] \port$2125$0 ;
+  wire [45:0] \port$2125$0 ;
   reg [23:0] position = 24'h000000;
   wire [1:0] position_done;
   output position_freed;
@@ -2063,9 +2063,9 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1716$1 , 
     address <= \$50 ;
   always @(posedge clk)
     \$signal$33  <= \$51 ;
-  assign \$1  = finished0 + \port$1716$1 ;
+  assign \$1  = finished0 + \port$1712$1 ;
   assign \$2  = \$1  - \begin ;
-  assign \$3  = finished1 + \port$1717$1 ;
+  assign \$3  = finished1 + \port$1713$1 ;
   assign \$4  = \$3  - \begin ;
   assign \$5  = kernel + 1'h1;
   assign \$7  = last_kernel | \$6 ;
@@ -2112,7 +2112,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1716$1 , 
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$1723$0 (constant[52:0]),
+    .\port$1719$0 (constant[52:0]),
     .\register$31 (out_valid),
     .\register$38 (out_tag),
     .relu(descriptor[4]),
@@ -2440,7 +2440,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1716$1 , 
       \$37  = 1'h0;
     end
   end
-  assign position_done = { \port$1717$1 , \port$1716$1  };
+  assign position_done = { \port$1713$1 , \port$1712$1  };
   assign valid = read2[0];
   assign sum = total;
   assign bias = constant[31:0];
@@ -2454,7 +2454,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1716$1 , 
   assign sum_output = out;
   assign drain_group = \$26 [1:0];
   assign constant_address = \$30 [5:0];
-  assign \port$2129$0  = out_tag[45:0];
+  assign \port$2125$0  = out_tag[45:0];
   assign \read0.valid  = read0[0];
   assign \read0.tag  = read0[29:1];
   assign \read0.tag.kernel  = read0[3:1];
@@ -2509,7 +2509,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1716$1 , 
   assign \$26  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$1723$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$1719$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [31:0] \$1 ;
   reg [31:0] \$10 ;
@@ -2576,8 +2576,8 @@ module \crossloom.collector.requantizer (rst, \port$1723$0 , clear, relu, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$1723$0 ;
-  wire [52:0] \port$1723$0 ;
+  input [52:0] \port$1719$0 ;
+  wire [52:0] \port$1719$0 ;
   reg [4:0] register = 5'h00;
   reg [4:0] \register$18  = 5'h00;
   reg [4:0] \register$19  = 5'h00;
@@ -2720,7 +2720,7 @@ module \crossloom.collector.requantizer (rst, \port$1723$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$9  = \port$1723$0 [47:32];
+    \$9  = \port$1719$0 [47:32];
     if (clear) begin
       \$9  = 16'h0000;
     end
@@ -2730,7 +2730,7 @@ module \crossloom.collector.requantizer (rst, \port$1723$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$10  = \port$1723$0 [31:0];
+    \$10  = \port$1719$0 [31:0];
     if (clear) begin
       \$10  = 32'd0;
     end
@@ -2740,7 +2740,7 @@ module \crossloom.collector.requantizer (rst, \port$1723$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$11  = \port$1723$0 [52:48];
+    \$11  = \port$1719$0 [52:48];
     if (clear) begin
       \$11  = 5'h00;
     end
@@ -2988,9 +2988,9 @@ module \crossloom.collector.requantizer (rst, \port$1723$0 , clear, relu, valid,
       \$35  = 48'h000000000000;
     end
   end
-  assign \multiplier$5  = \port$1723$0 [47:32];
-  assign bias = \port$1723$0 [31:0];
-  assign \shift$9  = \port$1723$0 [52:48];
+  assign \multiplier$5  = \port$1719$0 [47:32];
+  assign bias = \port$1719$0 [31:0];
+  assign \shift$9  = \port$1719$0 [52:48];
   assign extended = \$like ;
   assign abort = 1'h0;
   assign value = scaled;
@@ -3633,9 +3633,9 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .\port$1171$4 (\$26 [4]),
     .\port$1172$4 (\$27 [4]),
     .\port$1173$4 (\$28 [4]),
-    .\port$1845$136 (descriptor[139:136]),
-    .\port$1845$160 (descriptor[171:160]),
-    .\port$1845$96 (descriptor[119:96]),
+    .\port$1841$136 (descriptor[139:136]),
+    .\port$1841$160 (descriptor[171:160]),
+    .\port$1841$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -3656,7 +3656,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1845$136 (descriptor[147:136]),
+    .\port$1841$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -3669,7 +3669,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$1845$320 (descriptor[347:320]),
+    .\port$1841$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal$3 )
@@ -4215,10 +4215,11 @@ module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -4250,17 +4251,18 @@ module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane0.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -4272,40 +4274,37 @@ module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -4400,10 +4399,11 @@ module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -4435,17 +4435,18 @@ module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane1.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -4457,40 +4458,37 @@ module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -4585,10 +4583,11 @@ module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -4620,17 +4619,18 @@ module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane2.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -4642,40 +4642,37 @@ module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -4770,10 +4767,11 @@ module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplie
   wire \$2 ;
   wire \$3 ;
   wire [33:0] \$4 ;
-  wire [34:0] \$5 ;
-  reg \$6 ;
-  reg [23:0] \$7 ;
-  reg [33:0] \$8 ;
+  wire [33:0] \$5 ;
+  wire [34:0] \$6 ;
+  reg \$7 ;
+  reg [23:0] \$8 ;
+  reg [33:0] \$9 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -4805,17 +4803,18 @@ module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplie
   reg [33:0] total = 34'h000000000;
   (* init = 34'h000000000 *)
   wire [33:0] value;
-  assign \$2  = $signed(product) > $signed(total);
-  assign \$3  = register | \$2 ;
-  assign \$4  = register ? addend : total;
-  assign \$5  = $signed(\$4 ) + $signed(product);
-  always @(posedge clk)
-    register <= \$6 ;
-  always @(posedge clk)
-    product <= \$7 ;
-  always @(posedge clk)
-    total <= \$8 ;
   assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
+  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
+  assign \$3  = register | \$2 ;
+  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
+  assign \$5  = register ? addend : total;
+  assign \$6  = $signed(\$5 ) + $signed(product);
+  always @(posedge clk)
+    register <= \$7 ;
+  always @(posedge clk)
+    product <= \$8 ;
+  always @(posedge clk)
+    total <= \$9 ;
   \crossloom.elementwise.lane3.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
@@ -4827,40 +4826,37 @@ module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplie
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$6  = first;
+    \$7  = first;
     if (clear) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
     if (rst) begin
-      \$6  = 1'h0;
+      \$7  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$7  = \$1 ;
+    \$8  = \$1 ;
     if (clear) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
     if (rst) begin
-      \$7  = 24'h000000;
+      \$8  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$8  = total;
     (* full_case = 32'd1 *)
     if (maximum) begin
-      if (\$3 ) begin
-        \$8  = { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product };
-      end
+      \$9  = \$4 ;
     end else begin
-      \$8  = \$5 [33:0];
+      \$9  = \$6 [33:0];
     end
     if (clear) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
     if (rst) begin
-      \$8  = 34'h000000000;
+      \$9  = 34'h000000000;
     end
   end
   assign abort = 1'h0;
@@ -4950,7 +4946,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, shift, clear, \relu$6 , value
 endmodule
 
 module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1148$0 , \port$1149$4 , \port$1150$4 , \port$1151$4 , \port$1152$4 , \port$1153$4 , \port$1154$4 , \port$1155$4 , \port$1156$4 , \port$1157$4 , \port$1158$4 , \port$1159$4 , \port$1160$4 , \port$1161$0 , \port$1162$4 , \port$1163$4 , \port$1164$4 
-, \port$1165$4 , \port$1166$4 , \port$1167$4 , \port$1168$4 , \port$1169$4 , \port$1170$4 , \port$1171$4 , \port$1172$4 , \port$1173$4 , clear, \port$1845$96 , \port$1845$136 , \port$1845$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+, \port$1165$4 , \port$1166$4 , \port$1167$4 , \port$1168$4 , \port$1169$4 , \port$1170$4 , \port$1171$4 , \port$1172$4 , \port$1173$4 , clear, \port$1841$96 , \port$1841$136 , \port$1841$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire \$1 ;
@@ -5239,12 +5235,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1172$4 ;
   input \port$1173$4 ;
   wire \port$1173$4 ;
-  input [3:0] \port$1845$136 ;
-  wire [3:0] \port$1845$136 ;
-  input [11:0] \port$1845$160 ;
-  wire [11:0] \port$1845$160 ;
-  input [23:0] \port$1845$96 ;
-  wire [23:0] \port$1845$96 ;
+  input [3:0] \port$1841$136 ;
+  wire [3:0] \port$1841$136 ;
+  input [11:0] \port$1841$160 ;
+  wire [11:0] \port$1841$160 ;
+  input [23:0] \port$1841$96 ;
+  wire [23:0] \port$1841$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -5302,24 +5298,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$1845$96 [11:0] == 1'h1;
+  assign \$25  = \port$1841$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$1845$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$1845$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$1841$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$1841$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$1845$96 [23:12] == 1'h1;
+  assign \$35  = \port$1841$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$1845$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$1845$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$1841$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$1841$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$1845$160 ;
+  assign \$43  = address_column_start + \port$1841$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -5390,8 +5386,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$1845$136 ;
-  assign \$129  = pixel_x_x_start + \port$1845$136 ;
+  assign \$128  = pixel_x_x_start + \port$1841$136 ;
+  assign \$129  = pixel_x_x_start + \port$1841$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -5412,8 +5408,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$1845$136 ;
-  assign \$156  = pixel_y_y_start + \port$1845$136 ;
+  assign \$155  = pixel_y_y_start + \port$1841$136 ;
+  assign \$156  = pixel_y_y_start + \port$1841$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -5554,7 +5550,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$1845$96 [11:0];
+      \$163  = \port$1841$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -5584,7 +5580,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$1845$96 [23:12];
+      \$165  = \port$1841$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -5900,18 +5896,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$1845$96 [11:0];
-  assign y_count = \port$1845$96 [23:12];
-  assign address_column_step = { 4'h0, \port$1845$160  };
+  assign x_count = \port$1841$96 [11:0];
+  assign y_count = \port$1841$96 [23:12];
+  assign address_column_step = { 4'h0, \port$1841$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_origin = { \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1845$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$1841$136  };
   assign pixel_y_origin = { \port$1173$4 , \port$1172$4 , \port$1171$4 , \port$1170$4 , \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1845$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$1841$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -5940,7 +5936,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1845$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1841$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -6003,8 +5999,8 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1845$136 ;
-  wire [11:0] \port$1845$136 ;
+  input [11:0] \port$1841$136 ;
+  wire [11:0] \port$1841$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6136,7 +6132,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1845$136 [3:0];
+      \$33  = \port$1841$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6151,7 +6147,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1845$136 [7:4];
+      \$34  = \port$1841$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -6166,7 +6162,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1845$136 [11:8];
+      \$35  = \port$1841$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -6282,9 +6278,9 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1845$136 [3:0];
-  assign pad_left = \port$1845$136 [7:4];
-  assign pad_top = \port$1845$136 [11:8];
+  assign stride = \port$1841$136 [3:0];
+  assign pad_left = \port$1841$136 [7:4];
+  assign pad_top = \port$1841$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -6294,7 +6290,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1845$320 , column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1841$320 , column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -6355,8 +6351,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$1845$320 ;
-  wire [27:0] \port$1845$320 ;
+  input [27:0] \port$1841$320 ;
+  wire [27:0] \port$1841$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6373,14 +6369,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$1845$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$1841$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$1845$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$1841$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$1845$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$1841$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -6471,7 +6467,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$1845$320 [27:16];
+      \$32  = \port$1841$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -6486,7 +6482,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1845$320 [15:12];
+      \$33  = \port$1841$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6632,11 +6628,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$1845$320 [27:16];
-  assign stride = \port$1845$320 [15:12];
+  assign \width$7  = \port$1841$320 [27:16];
+  assign stride = \port$1841$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$1845$320 [11:0];
+  assign pixel = \port$1841$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10102,8 +10098,8 @@ module \crossloom.transfer$448 (in_valid, in_data, out_ready, rst, in_ready, rea
   \crossloom.transfer$448.queue  queue (
     .clear(clear),
     .clk(clk),
-    .\port$1726$0 (read_data),
-    .\port$2417$0 (arriving_last),
+    .\port$1722$0 (read_data),
+    .\port$2413$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -10311,7 +10307,7 @@ module \crossloom.transfer$448 (in_valid, in_data, out_ready, rst, in_ready, rea
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1726$0 , clear, w_en, \port$2417$0 , clk);
+module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1722$0 , clear, w_en, \port$2413$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -10342,10 +10338,10 @@ module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1726$0 , c
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$1726$0 ;
-  wire [31:0] \port$1726$0 ;
-  input \port$2417$0 ;
-  wire \port$2417$0 ;
+  input [31:0] \port$1722$0 ;
+  wire [31:0] \port$1722$0 ;
+  input \port$2413$0 ;
+  wire \port$2413$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -10377,7 +10373,7 @@ module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1726$0 , c
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$2417$0 , \port$1726$0  };
+      storage[w_port__addr] <= { \port$2413$0 , \port$1722$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -10452,8 +10448,8 @@ module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1726$0 , c
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$2417$0 , \port$1726$0  };
-  assign w_data = { \port$2417$0 , \port$1726$0  };
+  assign w_port__data = { \port$2413$0 , \port$1722$0  };
+  assign w_data = { \port$2413$0 , \port$1722$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
   assign abort = 1'h0;
@@ -10741,10 +10737,10 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1845$128 (descriptor[139:128]),
-    .\port$1845$160 (descriptor[171:160]),
-    .\port$1845$192 (descriptor[215:192]),
-    .\port$1845$96 (descriptor[119:96]),
+    .\port$1841$128 (descriptor[139:128]),
+    .\port$1841$160 (descriptor[171:160]),
+    .\port$1841$192 (descriptor[215:192]),
+    .\port$1841$96 (descriptor[119:96]),
     .\port$709$0 (\$2 ),
     .\port$710$4 (\$3 [4]),
     .\port$711$4 (\$4 [4]),
@@ -10785,7 +10781,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1845$136 (descriptor[147:136]),
+    .\port$1841$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -11077,7 +11073,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
 endmodule
 
 module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \port$712$4 , \port$713$4 , \port$714$4 , \port$715$4 , \port$716$4 , \port$717$4 , \port$718$4 , \port$719$4 , \port$720$4 , \port$721$4 , \port$722$0 , \port$723$4 , \port$724$4 , \port$725$4 , \port$726$4 , \port$727$4 , \port$728$4 
-, \port$729$4 , \port$730$4 , \port$731$4 , \port$732$4 , \port$733$4 , \port$734$4 , advance, clear, \port$1845$96 , \port$1845$128 , \port$1845$160 , \port$1845$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+, \port$729$4 , \port$730$4 , \port$731$4 , \port$732$4 , \port$733$4 , \port$734$4 , advance, clear, \port$1841$96 , \port$1841$128 , \port$1841$160 , \port$1841$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -11307,14 +11303,14 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$1845$128 ;
-  wire [11:0] \port$1845$128 ;
-  input [11:0] \port$1845$160 ;
-  wire [11:0] \port$1845$160 ;
-  input [23:0] \port$1845$192 ;
-  wire [23:0] \port$1845$192 ;
-  input [23:0] \port$1845$96 ;
-  wire [23:0] \port$1845$96 ;
+  input [11:0] \port$1841$128 ;
+  wire [11:0] \port$1841$128 ;
+  input [11:0] \port$1841$160 ;
+  wire [11:0] \port$1841$160 ;
+  input [23:0] \port$1841$192 ;
+  wire [23:0] \port$1841$192 ;
+  input [23:0] \port$1841$96 ;
+  wire [23:0] \port$1841$96 ;
   input [4:0] \port$709$0 ;
   wire [4:0] \port$709$0 ;
   input \port$710$4 ;
@@ -11385,44 +11381,44 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$1845$192 [11:0] == 1'h1;
+  assign \$1  = \port$1841$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$1845$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$1845$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$1841$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$1841$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$1845$128 [3:0] == 1'h1;
+  assign \$8  = \port$1841$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$1845$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$1845$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$1841$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$1841$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$1845$128 [7:4] == 1'h1;
+  assign \$16  = \port$1841$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$1845$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$1845$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$1841$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$1841$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$1845$192 [23:12] == 1'h1;
+  assign \$25  = \port$1841$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$1845$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$1845$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$1841$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$1841$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$1845$96 [11:0] == 1'h1;
+  assign \$35  = \port$1841$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$1845$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$1845$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$1841$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$1841$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -11430,18 +11426,18 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$1845$96 [23:12] == 1'h1;
+  assign \$46  = \port$1841$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$1845$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$1845$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$1841$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$1841$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$1845$160 ;
-  assign \$59  = address_column_start + \port$1845$160 ;
+  assign \$58  = address_column_start + \port$1841$160 ;
+  assign \$59  = address_column_start + \port$1841$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -11452,10 +11448,10 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$1845$192 [11:0];
-  assign \$73  = address_block_start + \port$1845$192 [11:0];
-  assign \$74  = address_block_start + \port$1845$192 [11:0];
-  assign \$75  = address_block_start + \port$1845$192 [11:0];
+  assign \$72  = address_block_start + \port$1841$192 [11:0];
+  assign \$73  = address_block_start + \port$1841$192 [11:0];
+  assign \$74  = address_block_start + \port$1841$192 [11:0];
+  assign \$75  = address_block_start + \port$1841$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -11493,8 +11489,8 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$1845$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$1845$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$1841$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$1841$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -11520,8 +11516,8 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$1845$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$1845$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$1841$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$1841$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -11570,7 +11566,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$1845$192 [11:0];
+      \$153  = \port$1841$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -11600,7 +11596,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$1845$128 [3:0];
+      \$155  = \port$1841$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -11630,7 +11626,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$1845$128 [7:4];
+      \$157  = \port$1841$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -11660,7 +11656,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$1845$192 [23:12];
+      \$159  = \port$1841$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -11690,7 +11686,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$1845$96 [11:0];
+      \$161  = \port$1841$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -11720,7 +11716,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$1845$96 [23:12];
+      \$163  = \port$1841$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -11985,21 +11981,21 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$1845$192 [11:0];
-  assign column_count = \port$1845$128 [3:0];
-  assign row_count = \port$1845$128 [7:4];
-  assign block_count = \port$1845$192 [23:12];
-  assign x_count = \port$1845$96 [11:0];
-  assign y_count = \port$1845$96 [23:12];
+  assign word_count = \port$1841$192 [11:0];
+  assign column_count = \port$1841$128 [3:0];
+  assign row_count = \port$1841$128 [7:4];
+  assign block_count = \port$1841$192 [23:12];
+  assign x_count = \port$1841$96 [11:0];
+  assign y_count = \port$1841$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$1845$160  };
-  assign address_block_step = { 4'h0, \port$1845$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$1841$160  };
+  assign address_block_step = { 4'h0, \port$1841$192 [11:0] };
   assign pixel_x_origin = { \port$721$4 , \port$720$4 , \port$719$4 , \port$718$4 , \port$717$4 , \port$716$4 , \port$715$4 , \port$714$4 , \port$713$4 , \port$712$4 , \port$711$4 , \port$710$4 , \port$709$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1845$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$1841$128 [11:8] };
   assign pixel_y_origin = { \port$734$4 , \port$733$4 , \port$732$4 , \port$731$4 , \port$730$4 , \port$729$4 , \port$728$4 , \port$727$4 , \port$726$4 , \port$725$4 , \port$724$4 , \port$723$4 , \port$722$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1845$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$1841$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -12021,7 +12017,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1845$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1841$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -12084,8 +12080,8 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1845
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1845$136 ;
-  wire [11:0] \port$1845$136 ;
+  input [11:0] \port$1841$136 ;
+  wire [11:0] \port$1841$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12217,7 +12213,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1845
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1845$136 [3:0];
+      \$33  = \port$1841$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12232,7 +12228,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1845
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1845$136 [7:4];
+      \$34  = \port$1841$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -12247,7 +12243,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1845
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1845$136 [11:8];
+      \$35  = \port$1841$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -12363,9 +12359,9 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1845
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1845$136 [3:0];
-  assign pad_left = \port$1845$136 [7:4];
-  assign pad_top = \port$1845$136 [11:8];
+  assign stride = \port$1841$136 [3:0];
+  assign pad_left = \port$1841$136 [7:4];
+  assign pad_top = \port$1841$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -13329,6 +13325,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     _1_ <= bank1[\$signature__addr$66 ];
   end
   assign \$signature__data$69  = _1_;
+  (* ram_style = "distributed" *)
   reg [3:0] corrections [63:0];
   initial begin : zero_corrections
     integer i;
