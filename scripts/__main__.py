@@ -1,6 +1,6 @@
 """The ``crossloom`` program: collects the commands and turns errors into one line."""
 
-from typing import Annotated
+from typing import Annotated, Any
 import os
 import sys
 
@@ -11,7 +11,7 @@ from . import __version__, accuracy, bench, compile, cost, demo, run, simulate, 
 __all__ = ["app", "main"]
 
 #: The exception that typer's own usage errors derive from; typer exports only this subclass.
-_UsageError = typer.BadParameter.__base__
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})

@@ -35,11 +35,11 @@ _BATCH = 256
 class Stages:
     """Shares of the images classified correctly before the macro's deviations come in.
 
-    ``float``: as trained; ``int8``: 8-bit weights and activations, exact sums; ``basis_ideal``:
+    ``float32``: as trained; ``int8``: 8-bit weights and activations, exact sums; ``basis_ideal``:
     on the chip with ideal macros, bit for bit what the program computes there.
     """
 
-    float: float
+    float32: float
     int8: float
     basis_ideal: float
 

@@ -72,12 +72,12 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
             values.append(macro_accuracy(program, images, labels, MacroPhysics(), seed,
                                          name == "compensated"))
         report("macros", number / len(seeds))
-    rows = [("float", [found.float]), ("8-bit", [found.int8]),
+    rows = [("float", [found.float32]), ("8-bit", [found.int8]),
             ("basis, ideal macros", [found.basis_ideal]),
             ("basis, non-ideal macros", real["uncompensated"]),
             ("basis, non-ideal macros, codes compensated", real["compensated"])]
     content = {"accuracy": {
-        "float": found.float, "int8": found.int8, "basis_ideal": found.basis_ideal,
+        "float": found.float32, "int8": found.int8, "basis_ideal": found.basis_ideal,
         **{f"basis_nonideal_{name}": {"mean": mean(values), "specimens": values}
            for name, values in real.items()}}}
     return Measured(f"{network.name} on chip {chip.name!r}, {len(labels)} images", content, rows,
@@ -98,12 +98,12 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     shown = network.calibration.split(_BATCH)
     analog = map_network(network.model, chip, DEVICES[device]()).calibrate(shown)
     tested = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
-    found = accuracy(analog, tested, times, seeds, compensations,
-                     shown if "adabs" in compensations else None,
-                     progress=lambda _, share: report(f"{device} chips", share))
+    found: list[dict[str, Any]] = accuracy(
+        analog, tested, times, seeds, compensations, shown if "adabs" in compensations else None,
+        progress=lambda _, share: report(f"{device} chips", share))
 
     def values(time: float, compensation: str) -> list[float]:
-        return [float(row["accuracy"]) for row in found
+        return [row["accuracy"] for row in found
                 if row["time"] == time and row["compensation"] == compensation]
 
     rows = [(f"{time:g} s, {name}", values(time, name)) for name in compensations

@@ -1,7 +1,7 @@
 """``crossloom compile``: a network becomes a program."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,7 +51,7 @@ def compile_program(
                                       options=choices, progress=report, name=given.name)
     program.save(file)
     images = program.images()
-    content = {
+    content: dict[str, Any] = {
         "network": program.network, "preset": chip.name, "chip_hash": chip.hash, "seed": seed,
         "layers": [{"name": layer.name, "kind": type(layer).__name__.lower(),
                     **({"mode": "stream" if layer.stream else "merge", "chunks": layer.chunks,

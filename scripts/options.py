@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,16 +59,16 @@ def configured_chip(name: str, settings: Sequence[str] | None = None) -> Chip:
         changes[path] = value
     chip = preset(name)
     # Settings that only fit together, such as rows and row_granule, are applied at once.
-    parts: dict[str, dict[str, object]] = {}
-    own: dict[str, object] = {"name": "custom"} if changes else {}
+    parts: dict[str, dict[str, Any]] = {}
+    own: dict[str, Any] = {"name": "custom"} if changes else {}
     for path, text in changes.items():
         part, _, field = path.rpartition(".")
         holder = getattr(chip, part, None) if part else chip
         names = [f.name for f in fields(holder)] if is_dataclass(holder) else []
         if field not in names or is_dataclass(getattr(holder, field)):
             raise ValueError(f"--set {path!r}: no such field; there are {', '.join(_paths(chip))}")
-        value = _parse(path, text, type(getattr(holder, field)))
-        (parts.setdefault(part, {}) if part else own)[field] = value
+        given = _parse(path, text, type(getattr(holder, field)))
+        (parts.setdefault(part, {}) if part else own)[field] = given
     for part, values in parts.items():
         own[part] = replace(getattr(chip, part), **values)
     return replace(chip, **own) if own else chip

@@ -7,6 +7,7 @@ any colour vision can tell apart.
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from math import sqrt
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -20,7 +21,7 @@ BLUE, ORANGE, GREEN, VERMILLION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 GREY, INK = "#8a8f98", "#22262b"
 
 #: Set while a figure is made and written; the salt makes SVG identifiers repeatable.
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9,
     "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.edgecolor": "#b8bcc2", "axes.linewidth": 0.8, "axes.spines.top": False,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 __all__ = ["Report", "stages"]
 
@@ -19,7 +19,7 @@ def stages() -> Iterator[Report]:
     bars = Progress(TextColumn("{task.description}"), BarColumn(bar_width=32),
                     TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
                     console=console, disable=not console.is_terminal)
-    tasks: dict[str, int] = {}
+    tasks: dict[str, TaskID] = {}
 
     def report(stage: str, share: float) -> None:
         if stage not in tasks:

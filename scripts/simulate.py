@@ -60,7 +60,7 @@ def simulate(
     from .benches import simulate_block, simulate_chip
 
     try:
-        if block == "chip":
+        if program is not None and images is not None:
             simulate_chip(chip, program, images, data, count, pause, simulator, seed, waves)
         else:
             simulate_block(block, chip, program, items, pause, simulator, seed, waves)
