@@ -70,7 +70,8 @@ def compiled_stages(network: Network, chip: Chip, images: Tensor, labels: Tensor
         with tempfile.TemporaryDirectory() as name:
             make(Path(name))
             return _read(Path(name), chip)
-    settings = [golden_digest(), Path(__file__).read_text(), key, chip.name, chip.hash, str(seed), repr(options)]
+    settings = [golden_digest(), Path(__file__).read_text(), key, chip.name, chip.hash, str(seed),
+                repr(options)]
     return _read(cached_build(f"compiled-{network.name}", {}, settings, make), chip)
 
 
