@@ -135,10 +135,13 @@ class ElementwiseUnit(Component):
         m = Module()
         field = self._field
         add, maximum = Signal(), Signal()
+        shift = Signal(FIELDS["shift"].width)
         starting, walking = Signal(), Signal()
-        m.d.comb += [add.eq(field("opcode") == Opcode.ADD),
+        m.d.comb += starting.eq(self.start & ~self.busy)
+        # What the opcode means for the lanes, decoded while the pitches are computed.
+        m.d.sync += [add.eq(field("opcode") == Opcode.ADD),
                      maximum.eq(field("opcode") == Opcode.MAX_POOL),
-                     starting.eq(self.start & ~self.busy)]
+                     shift.eq(Mux(maximum, 0, field("shift")))]
         nest = self._nest(m, starting, walking, add)
 
         # Taps of the nest, one per clock.
@@ -179,7 +182,7 @@ class ElementwiseUnit(Component):
             m.d.comb += [
                 lane.tap.eq(tap), lane.multiplier.eq(multiplier), lane.first.eq(fresh),
                 lane.maximum.eq(maximum), lane.addend.eq(addend),
-                lane.shift.eq(Mux(maximum, 0, field("shift"))), lane.relu.eq(field("relu")),
+                lane.shift.eq(shift), lane.relu.eq(field("relu")),
                 self.write_data.word_select(i, ACTIVATION_BITS).eq(lane.out),
             ]
 

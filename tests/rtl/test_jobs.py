@@ -103,3 +103,44 @@ def test_clocks_between_jobs():
         ready += words
         assert clock == ready
         before = None if job[4] else job[0]
+
+
+@pytest.mark.parametrize("word, entry", [
+    (0, 1),             # void entries, none of which is the last
+    (4, None),          # entries with one plane, none of which is the last
+])
+def test_a_list_without_end(word, entry):
+    """Told once, when the list passes the end of the memory; a list that ends there is legal."""
+    chip = PRESETS["tiny"]
+    depth = chip.memories.coefficient_words
+    entry = entry or 1 + 2 * chip.mask_words
+    start, entries = depth - 6 * entry, 6
+    header = [word] + [1] * (entry - 1)
+    for ended in (False, True):
+        image = [0] * start + header * entries
+        if ended:
+            image[start + (entries - 1) * entry] |= 1
+        dut = JobSource(chip)
+        m = Module()
+        m.submodules.dut = dut
+        m.submodules.memory = memory = Memory(shape=chip.accumulator.word_bits, depth=depth,
+                                              init=image)
+        port = memory.read_port()
+        m.d.comb += [port.en.eq(dut.read_enable), port.addr.eq(dut.read_address),
+                     dut.read_data.eq(port.data)]
+        pulses = []
+
+        async def testbench(context, dut=dut, pulses=pulses):
+            for name, value in (("base", start), ("row_groups", 1), ("chunks", 1),
+                                ("job_ready", 1), ("start", 1)):
+                context.set(getattr(dut, name), value)
+            await context.tick()
+            context.set(dut.start, 0)
+            for clock in range(3 * entries * entry):
+                if context.get(dut.overrun):
+                    pulses.append(clock)
+                await context.tick()
+
+        simulate(m, testbench)
+        # A clock for the first read, one per word, one for the pulse.
+        assert pulses == ([] if ended else [entries * entry + 1])

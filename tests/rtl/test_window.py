@@ -163,3 +163,39 @@ def test_abort_at_any_clock_and_start_while_busy():
             assert not context.get(dut.busy)
 
     simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("difference", [-1, 0, 1])
+def test_chunks_that_are_not_the_windows(difference):
+    """Told in the first position: a clock after the last chunk announced, or the window's end."""
+    generator = random.Random(5 + difference)
+    shapes = [shape for shape in (random_shape(generator) for _ in range(120))
+              if shape["chunks"] + difference >= 1]
+    assert len(shapes) > 50
+
+    async def check(context, dut, shape):
+        wrong = dict(shape, chunks=shape["chunks"] + difference)
+        context.set(dut.ready, 1)
+        await begin(context, dut, wrong)
+        total = len(words(shape)) // (shape["out_width"] * shape["out_height"])
+        # Words pass the output register, as does the pulse.
+        announced = min(total, wrong["chunks"] * shape["chunk_words"])
+        for clock in range(dut.LATENCY - 1 + len(words(shape))):
+            expected = difference and clock == dut.LATENCY - 1 + announced - 1
+            if expected or clock < dut.LATENCY - 1 + announced - 1:
+                assert context.get(dut.mismatch) == bool(expected), (shape, clock)
+            elif not difference:
+                assert not context.get(dut.mismatch), (shape, clock)
+            await context.tick()
+        context.set(dut.abort, 1)
+        await context.tick()
+        context.set(dut.abort, 0)
+        await context.tick()
+
+    dut = WindowGenerator(CHIP)
+
+    async def testbench(context):
+        for shape in shapes:
+            await check(context, dut, shape)
+
+    simulate(dut, testbench)
