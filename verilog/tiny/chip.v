@@ -837,9 +837,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$1712$1 (\position_done$262 ),
-    .\port$1713$1 (\position_done$263 ),
-    .\port$2125$0 (\$22 ),
+    .\port$1709$1 (\position_done$262 ),
+    .\port$1710$1 (\position_done$263 ),
+    .\port$2122$0 (\$22 ),
     .position_freed(position_freed),
     .rst(rst),
     .start(\start$238 ),
@@ -851,7 +851,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clear(clear),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$141 (\done$221 ),
+    .\done$142 (\done$221 ),
     .read_address(\read_address$190 ),
     .read_data(\read_data$185 ),
     .read_enable(\read_enable$189 ),
@@ -1854,7 +1854,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , \port$1713$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2125$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, \port$1709$1 , \port$1710$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2122$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire [2:0] \$1 ;
@@ -1971,12 +1971,12 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , 
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  input \port$1712$1 ;
-  wire \port$1712$1 ;
-  input \port$1713$1 ;
-  wire \port$1713$1 ;
-  output [45:0] \port$2125$0 ;
-  wire [45:0] \port$2125$0 ;
+  input \port$1709$1 ;
+  wire \port$1709$1 ;
+  input \port$1710$1 ;
+  wire \port$1710$1 ;
+  output [45:0] \port$2122$0 ;
+  wire [45:0] \port$2122$0 ;
   reg [23:0] position = 24'h000000;
   wire [1:0] position_done;
   output position_freed;
@@ -2063,9 +2063,9 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , 
     address <= \$50 ;
   always @(posedge clk)
     \$signal$33  <= \$51 ;
-  assign \$1  = finished0 + \port$1712$1 ;
+  assign \$1  = finished0 + \port$1709$1 ;
   assign \$2  = \$1  - \begin ;
-  assign \$3  = finished1 + \port$1713$1 ;
+  assign \$3  = finished1 + \port$1710$1 ;
   assign \$4  = \$3  - \begin ;
   assign \$5  = kernel + 1'h1;
   assign \$7  = last_kernel | \$6 ;
@@ -2112,7 +2112,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , 
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$1719$0 (constant[52:0]),
+    .\port$1716$0 (constant[52:0]),
     .\register$31 (out_valid),
     .\register$38 (out_tag),
     .relu(descriptor[4]),
@@ -2440,7 +2440,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , 
       \$37  = 1'h0;
     end
   end
-  assign position_done = { \port$1713$1 , \port$1712$1  };
+  assign position_done = { \port$1710$1 , \port$1709$1  };
   assign valid = read2[0];
   assign sum = total;
   assign bias = constant[31:0];
@@ -2454,7 +2454,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , 
   assign sum_output = out;
   assign drain_group = \$26 [1:0];
   assign constant_address = \$30 [5:0];
-  assign \port$2125$0  = out_tag[45:0];
+  assign \port$2122$0  = out_tag[45:0];
   assign \read0.valid  = read0[0];
   assign \read0.tag  = read0[29:1];
   assign \read0.tag.kernel  = read0[3:1];
@@ -2509,7 +2509,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1712$1 , 
   assign \$26  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$1719$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$1716$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [31:0] \$1 ;
   reg [31:0] \$10 ;
@@ -2576,8 +2576,8 @@ module \crossloom.collector.requantizer (rst, \port$1719$0 , clear, relu, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$1719$0 ;
-  wire [52:0] \port$1719$0 ;
+  input [52:0] \port$1716$0 ;
+  wire [52:0] \port$1716$0 ;
   reg [4:0] register = 5'h00;
   reg [4:0] \register$18  = 5'h00;
   reg [4:0] \register$19  = 5'h00;
@@ -2720,7 +2720,7 @@ module \crossloom.collector.requantizer (rst, \port$1719$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$9  = \port$1719$0 [47:32];
+    \$9  = \port$1716$0 [47:32];
     if (clear) begin
       \$9  = 16'h0000;
     end
@@ -2730,7 +2730,7 @@ module \crossloom.collector.requantizer (rst, \port$1719$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$10  = \port$1719$0 [31:0];
+    \$10  = \port$1716$0 [31:0];
     if (clear) begin
       \$10  = 32'd0;
     end
@@ -2740,7 +2740,7 @@ module \crossloom.collector.requantizer (rst, \port$1719$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$11  = \port$1719$0 [52:48];
+    \$11  = \port$1716$0 [52:48];
     if (clear) begin
       \$11  = 5'h00;
     end
@@ -2988,9 +2988,9 @@ module \crossloom.collector.requantizer (rst, \port$1719$0 , clear, relu, valid,
       \$35  = 48'h000000000000;
     end
   end
-  assign \multiplier$5  = \port$1719$0 [47:32];
-  assign bias = \port$1719$0 [31:0];
-  assign \shift$9  = \port$1719$0 [52:48];
+  assign \multiplier$5  = \port$1716$0 [47:32];
+  assign bias = \port$1716$0 [31:0];
+  assign \shift$9  = \port$1716$0 [52:48];
   assign extended = \$like ;
   assign abort = 1'h0;
   assign value = scaled;
@@ -3093,10 +3093,15 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \rel
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_data, read_enable, read_address, write_enable, \done$141 , write_address, clk);
+module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_data, read_enable, read_address, write_enable, \done$142 , write_address, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
+  reg \$100 ;
+  reg \$101 ;
+  reg \$102 ;
+  reg [15:0] \$103 ;
+  reg [15:0] \$104 ;
   wire [4:0] \$11 ;
   wire [4:0] \$12 ;
   wire [4:0] \$13 ;
@@ -3124,54 +3129,54 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire \$36 ;
+  wire [4:0] \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire [15:0] \$39 ;
+  wire \$39 ;
   wire [4:0] \$4 ;
-  wire [15:0] \$40 ;
-  wire [15:0] \$41 ;
-  wire [31:0] \$42 ;
-  wire [32:0] \$43 ;
-  wire [7:0] \$44 ;
-  wire [7:0] \$45 ;
-  wire [7:0] \$46 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire [15:0] \$42 ;
+  wire [15:0] \$43 ;
+  wire [15:0] \$44 ;
+  wire [31:0] \$45 ;
+  wire [32:0] \$46 ;
   wire [7:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
   wire [4:0] \$5 ;
   wire [7:0] \$50 ;
   wire [7:0] \$51 ;
-  wire \$52 ;
-  wire \$53 ;
-  wire [16:0] \$54 ;
-  wire [16:0] \$55 ;
-  wire [16:0] \$56 ;
-  reg \$57 ;
-  reg \$58 ;
-  reg \$59 ;
+  wire [7:0] \$52 ;
+  wire [7:0] \$53 ;
+  wire [7:0] \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire [16:0] \$57 ;
+  wire [16:0] \$58 ;
+  wire [16:0] \$59 ;
   wire [4:0] \$6 ;
-  reg [15:0] \$60 ;
+  reg \$60 ;
   reg \$61 ;
-  reg \$62 ;
+  reg [4:0] \$62 ;
   reg \$63 ;
   reg \$64 ;
-  reg [15:0] \$65 ;
-  reg [33:0] \$66 ;
+  reg \$65 ;
+  reg [15:0] \$66 ;
   reg \$67 ;
   reg \$68 ;
   reg \$69 ;
   wire [4:0] \$7 ;
-  reg [7:0] \$70 ;
-  reg [7:0] \$71 ;
-  reg [7:0] \$72 ;
-  reg [7:0] \$73 ;
+  reg \$70 ;
+  reg [15:0] \$71 ;
+  reg [33:0] \$72 ;
+  reg \$73 ;
   reg \$74 ;
   reg \$75 ;
-  reg \$76 ;
-  reg \$77 ;
-  reg \$78 ;
-  reg \$79 ;
+  reg [7:0] \$76 ;
+  reg [7:0] \$77 ;
+  reg [7:0] \$78 ;
+  reg [7:0] \$79 ;
   wire [4:0] \$8 ;
   reg \$80 ;
   reg \$81 ;
@@ -3191,23 +3196,24 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   reg \$94 ;
   reg \$95 ;
   reg \$96 ;
-  reg [15:0] \$97 ;
-  reg [15:0] \$98 ;
+  reg \$97 ;
+  reg \$98 ;
+  reg \$99 ;
   wire \$signal ;
-  reg \$signal$109  = 1'h0;
-  wire \$signal$3 ;
-  wire \$signal$55 ;
-  wire \$signal$60 ;
+  reg \$signal$110  = 1'h0;
+  reg \$signal$21  = 1'h0;
+  wire \$signal$54 ;
+  wire \$signal$59 ;
   wire abort;
   reg [33:0] addend = 34'h000000000;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$101 ;
+  wire [33:0] \addend$102 ;
   (* init = 34'h000000000 *)
   wire [33:0] \addend$73 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$83 ;
+  wire [33:0] \addend$84 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$92 ;
+  wire [33:0] \addend$93 ;
   wire [15:0] address;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -3217,7 +3223,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   wire [15:0] address_y_step;
   reg advance = 1'h0;
   wire [15:0] base;
-  wire [15:0] \base$14 ;
+  wire [15:0] \base$12 ;
   reg busy = 1'h0;
   wire [12:0] channel;
   wire [12:0] channel_origin;
@@ -3229,7 +3235,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   wire [3:0] column_count;
   wire column_last;
   wire [15:0] column_step;
-  wire [15:0] \column_step$41 ;
+  wire [15:0] \column_step$40 ;
   input [511:0] descriptor;
   wire [511:0] descriptor;
   wire [31:0] \descriptor[0] ;
@@ -3249,44 +3255,48 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$141 ;
-  reg \done$141  = 1'h0;
+  output \done$142 ;
+  reg \done$142  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
-  wire \first$81 ;
+  wire \first$100 ;
   (* init = 1'h0 *)
-  wire \first$90 ;
+  wire \first$82 ;
   (* init = 1'h0 *)
-  wire \first$99 ;
+  wire \first$91 ;
   wire \inside ;
   wire last;
   wire load;
-  wire maximum;
-  wire \maximum$100 ;
+  reg maximum = 1'h0;
+  (* init = 1'h0 *)
+  wire \maximum$101 ;
+  (* init = 1'h0 *)
   wire \maximum$71 ;
-  wire \maximum$82 ;
-  wire \maximum$91 ;
+  (* init = 1'h0 *)
+  wire \maximum$83 ;
+  (* init = 1'h0 *)
+  wire \maximum$92 ;
   reg [15:0] multiplier = 16'h0000;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$68 ;
+  wire [15:0] \multiplier$67 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$80 ;
+  wire [15:0] \multiplier$81 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$89 ;
+  wire [15:0] \multiplier$90 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$98 ;
+  wire [15:0] \multiplier$99 ;
   wire [15:0] origin;
-  wire [15:0] \origin$38 ;
+  wire [15:0] \origin$37 ;
   wire [7:0] out;
-  wire [7:0] \out$104 ;
-  wire [7:0] \out$86 ;
-  wire [7:0] \out$95 ;
+  wire [7:0] \out$105 ;
+  wire [7:0] \out$87 ;
+  wire [7:0] \out$96 ;
   wire [3:0] pad_left;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  reg [15:0] \pixel$142  = 16'h0000;
-  wire [11:0] \pixel$15 ;
+  wire [11:0] \pixel$13 ;
+  reg [15:0] \pixel$143  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   wire [16:0] pixel_x_origin;
@@ -3304,14 +3314,13 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   (* init = 1'h0 *)
   wire register;
   (* init = 1'h0 *)
-  wire \register$106 ;
-  reg \register$114  = 1'h0;
+  wire \register$107 ;
   reg \register$115  = 1'h0;
   reg \register$116  = 1'h0;
   reg \register$117  = 1'h0;
   reg \register$118  = 1'h0;
   reg \register$119  = 1'h0;
-  reg \register$121  = 1'h0;
+  reg \register$120  = 1'h0;
   reg \register$122  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
@@ -3331,15 +3340,16 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   reg \register$138  = 1'h0;
   reg \register$139  = 1'h0;
   reg \register$140  = 1'h0;
+  reg \register$141  = 1'h0;
   wire relu;
-  wire \relu$103 ;
-  wire \relu$85 ;
-  wire \relu$94 ;
+  wire \relu$104 ;
+  wire \relu$86 ;
+  wire \relu$95 ;
   wire [15:0] row;
   wire [3:0] row_count;
   wire row_last;
   wire [15:0] row_step;
-  wire [15:0] \row_step$43 ;
+  wire [15:0] \row_step$42 ;
   input rst;
   wire rst;
   wire [15:0] second;
@@ -3347,20 +3357,25 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   wire [15:0] second_word_step;
   wire [15:0] second_x_step;
   wire [15:0] second_y_step;
-  wire [4:0] shift;
-  wire [4:0] \shift$102 ;
-  wire [4:0] \shift$84 ;
-  wire [4:0] \shift$93 ;
+  reg [4:0] shift = 5'h00;
+  (* init = 5'h00 *)
+  wire [4:0] \shift$103 ;
+  (* init = 5'h00 *)
+  wire [4:0] \shift$75 ;
+  (* init = 5'h00 *)
+  wire [4:0] \shift$85 ;
+  (* init = 5'h00 *)
+  wire [4:0] \shift$94 ;
   input start;
   wire start;
-  wire \start$13 ;
-  wire \start$6 ;
+  wire \start$11 ;
+  wire \start$3 ;
   wire [3:0] stride;
-  wire [3:0] \stride$17 ;
+  wire [3:0] \stride$15 ;
   reg [7:0] tap = 8'h00;
-  reg [7:0] \tap$78  = 8'h00;
-  reg [7:0] \tap$87  = 8'h00;
-  reg [7:0] \tap$96  = 8'h00;
+  reg [7:0] \tap$79  = 8'h00;
+  reg [7:0] \tap$88  = 8'h00;
+  reg [7:0] \tap$97  = 8'h00;
   (* init = 8'h00 *)
   wire [7:0] tap0;
   (* init = 8'h00 *)
@@ -3372,7 +3387,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   (* init = 1'h0 *)
   wire walking;
   wire [11:0] width;
-  wire [11:0] \width$16 ;
+  wire [11:0] \width$14 ;
   wire [11:0] word_count;
   wire word_last;
   output [15:0] write_address;
@@ -3385,12 +3400,11 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   wire x_last;
   wire [11:0] y_count;
   wire y_last;
-  assign maximum = descriptor[3:0] == 3'h6;
   assign \$1  = ~ busy;
-  assign \$signal$3  = start & \$1 ;
+  assign \$signal  = start & \$1 ;
   assign \$2  = descriptor[303:288] - descriptor[363:352];
-  assign column_count = \$signal  ? 4'h2 : descriptor[131:128];
-  assign row_count = \$signal  ? 4'h1 : descriptor[135:132];
+  assign column_count = \$signal$21  ? 4'h2 : descriptor[131:128];
+  assign row_count = \$signal$21  ? 4'h1 : descriptor[135:132];
   assign channel_origin = - descriptor[363:352];
   assign \$3  = - descriptor[143:140];
   assign \$4  = - descriptor[143:140];
@@ -3419,126 +3433,130 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   assign \$27  = - descriptor[147:144];
   assign \$28  = - descriptor[147:144];
   assign last = column_last & row_last;
-  assign \$29  = \$signal$55  & x_last;
+  assign \$29  = \$signal$54  & x_last;
   assign \final  = \$29  & y_last;
-  assign \$signal$60  = \$signal  & column_last;
+  assign \$signal$59  = \$signal$21  & column_last;
   assign \$30  = channel < descriptor[375:364];
   assign \$31  = pixel_x < descriptor[75:64];
   assign \$32  = pixel_y < descriptor[87:76];
   assign \$33  = \$31  & \$32 ;
-  assign \inside  = \$signal$60  ? \$30  : \$33 ;
-  assign shift = maximum ? 5'h00 : descriptor[452:448];
-  assign \shift$84  = maximum ? 5'h00 : descriptor[452:448];
-  assign \shift$93  = maximum ? 5'h00 : descriptor[452:448];
-  assign \shift$102  = maximum ? 5'h00 : descriptor[452:448];
-  assign \$34  = column_last & row_last;
-  assign \$35  = \$34  & \$signal$55 ;
-  assign \$36  = \$35  & x_last;
-  assign \$37  = \$36  & y_last;
-  assign \$38  = advance & \inside ;
-  assign \$39  = \$signal$60  ? second : address;
-  assign \$40  = \register$117  ? descriptor[415:400] : descriptor[399:384];
-  assign \$41  = maximum ? 16'h0001 : \$40 ;
-  assign \$42  = 1'h1 << descriptor[452:448];
-  assign \$43  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$42 [31:1] });
-  assign \$44  = maximum ? 8'h80 : 8'h00;
-  assign \$45  = \register$115  ? read_data[7:0] : \$44 ;
-  assign \$46  = maximum ? 8'h80 : 8'h00;
-  assign \$47  = \register$115  ? read_data[15:8] : \$46 ;
-  assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$115  ? read_data[23:16] : \$48 ;
-  assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$115  ? read_data[31:24] : \$50 ;
-  assign \$52  = advance & last;
-  assign \$53  = write_enable & \register$134 ;
-  assign \$54  = write_address + 1'h1;
-  assign \$55  = \pixel$142  + descriptor[183:172];
-  assign \$56  = \pixel$142  + descriptor[183:172];
+  assign \inside  = \$signal$59  ? \$30  : \$33 ;
+  assign \$34  = descriptor[3:0] == 3'h4;
+  assign \$35  = descriptor[3:0] == 3'h6;
+  assign \$36  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$37  = column_last & row_last;
+  assign \$38  = \$37  & \$signal$54 ;
+  assign \$39  = \$38  & x_last;
+  assign \$40  = \$39  & y_last;
+  assign \$41  = advance & \inside ;
+  assign \$42  = \$signal$59  ? second : address;
+  assign \$43  = \register$118  ? descriptor[415:400] : descriptor[399:384];
+  assign \$44  = maximum ? 16'h0001 : \$43 ;
+  assign \$45  = 1'h1 << descriptor[452:448];
+  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
+  assign \$47  = maximum ? 8'h80 : 8'h00;
+  assign \$48  = \register$116  ? read_data[7:0] : \$47 ;
+  assign \$49  = maximum ? 8'h80 : 8'h00;
+  assign \$50  = \register$116  ? read_data[15:8] : \$49 ;
+  assign \$51  = maximum ? 8'h80 : 8'h00;
+  assign \$52  = \register$116  ? read_data[23:16] : \$51 ;
+  assign \$53  = maximum ? 8'h80 : 8'h00;
+  assign \$54  = \register$116  ? read_data[31:24] : \$53 ;
+  assign \$55  = advance & last;
+  assign \$56  = write_enable & \register$135 ;
+  assign \$57  = write_address + 1'h1;
+  assign \$58  = \pixel$143  + descriptor[183:172];
+  assign \$59  = \pixel$143  + descriptor[183:172];
   always @(posedge clk)
-    advance <= \$57 ;
+    \$signal$21  <= \$60 ;
   always @(posedge clk)
-    \$signal$109  <= \$58 ;
+    maximum <= \$61 ;
   always @(posedge clk)
-    read_enable <= \$59 ;
+    shift <= \$62 ;
   always @(posedge clk)
-    read_address <= \$60 ;
+    advance <= \$63 ;
   always @(posedge clk)
-    \register$114  <= \$61 ;
+    \$signal$110  <= \$64 ;
   always @(posedge clk)
-    \register$115  <= \$62 ;
+    read_enable <= \$65 ;
   always @(posedge clk)
-    \register$116  <= \$63 ;
+    read_address <= \$66 ;
   always @(posedge clk)
-    \register$117  <= \$64 ;
+    \register$115  <= \$67 ;
   always @(posedge clk)
-    multiplier <= \$65 ;
+    \register$116  <= \$68 ;
   always @(posedge clk)
-    addend <= \$66 ;
+    \register$117  <= \$69 ;
   always @(posedge clk)
-    \register$118  <= \$67 ;
+    \register$118  <= \$70 ;
   always @(posedge clk)
-    \register$119  <= \$68 ;
+    multiplier <= \$71 ;
   always @(posedge clk)
-    first <= \$69 ;
+    addend <= \$72 ;
   always @(posedge clk)
-    tap <= \$70 ;
+    \register$119  <= \$73 ;
   always @(posedge clk)
-    \tap$78  <= \$71 ;
+    \register$120  <= \$74 ;
   always @(posedge clk)
-    \tap$87  <= \$72 ;
+    first <= \$75 ;
   always @(posedge clk)
-    \tap$96  <= \$73 ;
+    tap <= \$76 ;
   always @(posedge clk)
-    \register$121  <= \$74 ;
+    \tap$79  <= \$77 ;
   always @(posedge clk)
-    \register$122  <= \$75 ;
+    \tap$88  <= \$78 ;
   always @(posedge clk)
-    \register$123  <= \$76 ;
+    \tap$97  <= \$79 ;
   always @(posedge clk)
-    \register$124  <= \$77 ;
+    \register$122  <= \$80 ;
   always @(posedge clk)
-    \register$125  <= \$78 ;
+    \register$123  <= \$81 ;
   always @(posedge clk)
-    \register$126  <= \$79 ;
+    \register$124  <= \$82 ;
   always @(posedge clk)
-    \register$127  <= \$80 ;
+    \register$125  <= \$83 ;
   always @(posedge clk)
-    \register$128  <= \$81 ;
+    \register$126  <= \$84 ;
   always @(posedge clk)
-    \register$129  <= \$82 ;
+    \register$127  <= \$85 ;
   always @(posedge clk)
-    \register$130  <= \$83 ;
+    \register$128  <= \$86 ;
   always @(posedge clk)
-    \register$131  <= \$84 ;
+    \register$129  <= \$87 ;
   always @(posedge clk)
-    \register$132  <= \$85 ;
+    \register$130  <= \$88 ;
   always @(posedge clk)
-    \register$133  <= \$86 ;
+    \register$131  <= \$89 ;
   always @(posedge clk)
-    \register$134  <= \$87 ;
+    \register$132  <= \$90 ;
   always @(posedge clk)
-    \register$135  <= \$88 ;
+    \register$133  <= \$91 ;
   always @(posedge clk)
-    \register$136  <= \$89 ;
+    \register$134  <= \$92 ;
   always @(posedge clk)
-    \register$137  <= \$90 ;
+    \register$135  <= \$93 ;
   always @(posedge clk)
-    \register$138  <= \$91 ;
+    \register$136  <= \$94 ;
   always @(posedge clk)
-    \register$139  <= \$92 ;
+    \register$137  <= \$95 ;
   always @(posedge clk)
-    \register$140  <= \$93 ;
+    \register$138  <= \$96 ;
   always @(posedge clk)
-    write_enable <= \$94 ;
+    \register$139  <= \$97 ;
   always @(posedge clk)
-    \done$141  <= \$95 ;
+    \register$140  <= \$98 ;
   always @(posedge clk)
-    busy <= \$96 ;
+    \register$141  <= \$99 ;
   always @(posedge clk)
-    \pixel$142  <= \$97 ;
+    write_enable <= \$100 ;
   always @(posedge clk)
-    write_address <= \$98 ;
-  assign \$signal  = descriptor[3:0] == 3'h4;
+    \done$142  <= \$101 ;
+  always @(posedge clk)
+    busy <= \$102 ;
+  always @(posedge clk)
+    \pixel$143  <= \$103 ;
+  always @(posedge clk)
+    write_address <= \$104 ;
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -3559,11 +3577,11 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .out(\out$86 ),
+    .out(\out$87 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(\shift$84 ),
-    .tap(\tap$78 )
+    .shift(shift),
+    .tap(\tap$79 )
   );
   \crossloom.elementwise.lane2  lane2 (
     .addend(addend),
@@ -3572,11 +3590,11 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .out(\out$95 ),
+    .out(\out$96 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(\shift$93 ),
-    .tap(\tap$87 )
+    .shift(shift),
+    .tap(\tap$88 )
   );
   \crossloom.elementwise.lane3  lane3 (
     .addend(addend),
@@ -3585,11 +3603,11 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .out(\out$104 ),
+    .out(\out$105 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(\shift$102 ),
-    .tap(\tap$96 )
+    .shift(shift),
+    .tap(\tap$97 )
   );
   \crossloom.elementwise.nest  nest (
     .address_column_start(address),
@@ -3607,35 +3625,35 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1148$0 (\$3 ),
-    .\port$1149$4 (\$4 [4]),
-    .\port$1150$4 (\$5 [4]),
-    .\port$1151$4 (\$6 [4]),
-    .\port$1152$4 (\$7 [4]),
-    .\port$1153$4 (\$8 [4]),
-    .\port$1154$4 (\$9 [4]),
-    .\port$1155$4 (\$10 [4]),
-    .\port$1156$4 (\$11 [4]),
-    .\port$1157$4 (\$12 [4]),
-    .\port$1158$4 (\$13 [4]),
-    .\port$1159$4 (\$14 [4]),
-    .\port$1160$4 (\$15 [4]),
-    .\port$1161$0 (\$16 ),
-    .\port$1162$4 (\$17 [4]),
-    .\port$1163$4 (\$18 [4]),
-    .\port$1164$4 (\$19 [4]),
-    .\port$1165$4 (\$20 [4]),
-    .\port$1166$4 (\$21 [4]),
-    .\port$1167$4 (\$22 [4]),
-    .\port$1168$4 (\$23 [4]),
-    .\port$1169$4 (\$24 [4]),
-    .\port$1170$4 (\$25 [4]),
-    .\port$1171$4 (\$26 [4]),
-    .\port$1172$4 (\$27 [4]),
-    .\port$1173$4 (\$28 [4]),
-    .\port$1841$136 (descriptor[139:136]),
-    .\port$1841$160 (descriptor[171:160]),
-    .\port$1841$96 (descriptor[119:96]),
+    .\port$1146$0 (\$3 ),
+    .\port$1147$4 (\$4 [4]),
+    .\port$1148$4 (\$5 [4]),
+    .\port$1149$4 (\$6 [4]),
+    .\port$1150$4 (\$7 [4]),
+    .\port$1151$4 (\$8 [4]),
+    .\port$1152$4 (\$9 [4]),
+    .\port$1153$4 (\$10 [4]),
+    .\port$1154$4 (\$11 [4]),
+    .\port$1155$4 (\$12 [4]),
+    .\port$1156$4 (\$13 [4]),
+    .\port$1157$4 (\$14 [4]),
+    .\port$1158$4 (\$15 [4]),
+    .\port$1159$0 (\$16 ),
+    .\port$1160$4 (\$17 [4]),
+    .\port$1161$4 (\$18 [4]),
+    .\port$1162$4 (\$19 [4]),
+    .\port$1163$4 (\$20 [4]),
+    .\port$1164$4 (\$21 [4]),
+    .\port$1165$4 (\$22 [4]),
+    .\port$1166$4 (\$23 [4]),
+    .\port$1167$4 (\$24 [4]),
+    .\port$1168$4 (\$25 [4]),
+    .\port$1169$4 (\$26 [4]),
+    .\port$1170$4 (\$27 [4]),
+    .\port$1171$4 (\$28 [4]),
+    .\port$1838$136 (descriptor[139:136]),
+    .\port$1838$160 (descriptor[171:160]),
+    .\port$1838$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -3644,7 +3662,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .second_x_step(second_x_step),
     .second_y_step(second_y_step),
     .word_count(descriptor[203:192]),
-    .word_last(\$signal$55 ),
+    .word_last(\$signal$54 ),
     .x_last(x_last),
     .y_last(y_last)
   );
@@ -3656,11 +3674,11 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1841$136 (descriptor[147:136]),
+    .\port$1838$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
-    .start(\$signal$3 ),
+    .start(\$signal ),
     .\width$7 (descriptor[75:64])
   );
   \crossloom.elementwise.second_pitches  second_pitches (
@@ -3669,94 +3687,64 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$1841$320 (descriptor[347:320]),
+    .\port$1838$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
-    .start(\$signal$3 )
+    .start(\$signal )
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$57  = advance;
-    if (load) begin
-      \$57  = 1'h1;
-    end else if (\$37 ) begin
-      \$57  = 1'h0;
-    end
+    \$60  = \$34 ;
     if (clear) begin
-      \$57  = 1'h0;
+      \$60  = 1'h0;
     end
     if (rst) begin
-      \$57  = 1'h0;
+      \$60  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$58  = \$signal$109 ;
+    \$61  = \$35 ;
+    if (clear) begin
+      \$61  = 1'h0;
+    end
+    if (rst) begin
+      \$61  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$62  = \$36 ;
+    if (clear) begin
+      \$62  = 5'h00;
+    end
+    if (rst) begin
+      \$62  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$63  = advance;
     if (load) begin
-      \$58  = 1'h1;
+      \$63  = 1'h1;
+    end else if (\$40 ) begin
+      \$63  = 1'h0;
+    end
+    if (clear) begin
+      \$63  = 1'h0;
+    end
+    if (rst) begin
+      \$63  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$64  = \$signal$110 ;
+    if (load) begin
+      \$64  = 1'h1;
     end else if (advance) begin
-      \$58  = last;
+      \$64  = last;
     end
-    if (clear) begin
-      \$58  = 1'h0;
-    end
-    if (rst) begin
-      \$58  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$59  = \$38 ;
-    if (clear) begin
-      \$59  = 1'h0;
-    end
-    if (rst) begin
-      \$59  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$60  = \$39 ;
-    if (clear) begin
-      \$60  = 16'h0000;
-    end
-    if (rst) begin
-      \$60  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$61  = \inside ;
-    if (clear) begin
-      \$61  = 1'h0;
-    end
-    if (rst) begin
-      \$61  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$62  = \register$114 ;
-    if (clear) begin
-      \$62  = 1'h0;
-    end
-    if (rst) begin
-      \$62  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$63  = \$signal$60 ;
-    if (clear) begin
-      \$63  = 1'h0;
-    end
-    if (rst) begin
-      \$63  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$64  = \register$116 ;
     if (clear) begin
       \$64  = 1'h0;
     end
@@ -3768,25 +3756,25 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$65  = \$41 ;
     if (clear) begin
-      \$65  = 16'h0000;
+      \$65  = 1'h0;
     end
     if (rst) begin
-      \$65  = 16'h0000;
+      \$65  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$66  = { \$43 [32], \$43  };
+    \$66  = \$42 ;
     if (clear) begin
-      \$66  = 34'h000000000;
+      \$66  = 16'h0000;
     end
     if (rst) begin
-      \$66  = 34'h000000000;
+      \$66  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$67  = \$signal$109 ;
+    \$67  = \inside ;
     if (clear) begin
       \$67  = 1'h0;
     end
@@ -3796,7 +3784,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$68  = \register$118 ;
+    \$68  = \register$115 ;
     if (clear) begin
       \$68  = 1'h0;
     end
@@ -3806,7 +3794,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$69  = \register$119 ;
+    \$69  = \$signal$59 ;
     if (clear) begin
       \$69  = 1'h0;
     end
@@ -3816,47 +3804,47 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$70  = \$45 ;
+    \$70  = \register$117 ;
     if (clear) begin
-      \$70  = 8'h00;
+      \$70  = 1'h0;
     end
     if (rst) begin
-      \$70  = 8'h00;
+      \$70  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$71  = \$47 ;
+    \$71  = \$44 ;
     if (clear) begin
-      \$71  = 8'h00;
+      \$71  = 16'h0000;
     end
     if (rst) begin
-      \$71  = 8'h00;
+      \$71  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$72  = \$49 ;
+    \$72  = { \$46 [32], \$46  };
     if (clear) begin
-      \$72  = 8'h00;
+      \$72  = 34'h000000000;
     end
     if (rst) begin
-      \$72  = 8'h00;
+      \$72  = 34'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$73  = \$51 ;
+    \$73  = \$signal$110 ;
     if (clear) begin
-      \$73  = 8'h00;
+      \$73  = 1'h0;
     end
     if (rst) begin
-      \$73  = 8'h00;
+      \$73  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$74  = \$signal$55 ;
+    \$74  = \register$119 ;
     if (clear) begin
       \$74  = 1'h0;
     end
@@ -3866,7 +3854,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$75  = \register$121 ;
+    \$75  = \register$120 ;
     if (clear) begin
       \$75  = 1'h0;
     end
@@ -3876,47 +3864,47 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$76  = \register$122 ;
+    \$76  = \$48 ;
     if (clear) begin
-      \$76  = 1'h0;
+      \$76  = 8'h00;
     end
     if (rst) begin
-      \$76  = 1'h0;
+      \$76  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$77  = \register$123 ;
+    \$77  = \$50 ;
     if (clear) begin
-      \$77  = 1'h0;
+      \$77  = 8'h00;
     end
     if (rst) begin
-      \$77  = 1'h0;
+      \$77  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$78  = \register$124 ;
+    \$78  = \$52 ;
     if (clear) begin
-      \$78  = 1'h0;
+      \$78  = 8'h00;
     end
     if (rst) begin
-      \$78  = 1'h0;
+      \$78  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$79  = \register$125 ;
+    \$79  = \$54 ;
     if (clear) begin
-      \$79  = 1'h0;
+      \$79  = 8'h00;
     end
     if (rst) begin
-      \$79  = 1'h0;
+      \$79  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$80  = \register$126 ;
+    \$80  = \$signal$54 ;
     if (clear) begin
       \$80  = 1'h0;
     end
@@ -3926,7 +3914,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$81  = \final ;
+    \$81  = \register$122 ;
     if (clear) begin
       \$81  = 1'h0;
     end
@@ -3936,7 +3924,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$82  = \register$128 ;
+    \$82  = \register$123 ;
     if (clear) begin
       \$82  = 1'h0;
     end
@@ -3946,7 +3934,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$83  = \register$129 ;
+    \$83  = \register$124 ;
     if (clear) begin
       \$83  = 1'h0;
     end
@@ -3956,7 +3944,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$84  = \register$130 ;
+    \$84  = \register$125 ;
     if (clear) begin
       \$84  = 1'h0;
     end
@@ -3966,7 +3954,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$85  = \register$131 ;
+    \$85  = \register$126 ;
     if (clear) begin
       \$85  = 1'h0;
     end
@@ -3976,7 +3964,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$86  = \register$132 ;
+    \$86  = \register$127 ;
     if (clear) begin
       \$86  = 1'h0;
     end
@@ -3986,7 +3974,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$87  = \register$133 ;
+    \$87  = \final ;
     if (clear) begin
       \$87  = 1'h0;
     end
@@ -3996,7 +3984,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$88  = \$52 ;
+    \$88  = \register$129 ;
     if (clear) begin
       \$88  = 1'h0;
     end
@@ -4006,7 +3994,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$89  = \register$135 ;
+    \$89  = \register$130 ;
     if (clear) begin
       \$89  = 1'h0;
     end
@@ -4016,7 +4004,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$90  = \register$136 ;
+    \$90  = \register$131 ;
     if (clear) begin
       \$90  = 1'h0;
     end
@@ -4026,7 +4014,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$91  = \register$137 ;
+    \$91  = \register$132 ;
     if (clear) begin
       \$91  = 1'h0;
     end
@@ -4036,7 +4024,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$92  = \register$138 ;
+    \$92  = \register$133 ;
     if (clear) begin
       \$92  = 1'h0;
     end
@@ -4046,7 +4034,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$93  = \register$139 ;
+    \$93  = \register$134 ;
     if (clear) begin
       \$93  = 1'h0;
     end
@@ -4056,7 +4044,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$94  = \register$140 ;
+    \$94  = \$55 ;
     if (clear) begin
       \$94  = 1'h0;
     end
@@ -4066,7 +4054,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$95  = \$53 ;
+    \$95  = \register$136 ;
     if (clear) begin
       \$95  = 1'h0;
     end
@@ -4076,14 +4064,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$96  = busy;
-    if (\$signal$3 ) begin
-      \$96  = 1'h1;
-    end else if (write_enable) begin
-      if (\register$134 ) begin
-        \$96  = 1'h0;
-      end
-    end
+    \$96  = \register$137 ;
     if (clear) begin
       \$96  = 1'h0;
     end
@@ -4093,51 +4074,118 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$97  = \pixel$142 ;
-    if (\$signal$3 ) begin
-      \$97  = descriptor[63:48];
-    end else if (write_enable) begin
-      if (\register$127 ) begin
-        \$97  = \$55 [15:0];
-      end
-    end
+    \$97  = \register$138 ;
     if (clear) begin
-      \$97  = 16'h0000;
+      \$97  = 1'h0;
     end
     if (rst) begin
-      \$97  = 16'h0000;
+      \$97  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$98  = write_address;
-    if (\$signal$3 ) begin
-      \$98  = descriptor[63:48];
+    \$98  = \register$139 ;
+    if (clear) begin
+      \$98  = 1'h0;
+    end
+    if (rst) begin
+      \$98  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$99  = \register$140 ;
+    if (clear) begin
+      \$99  = 1'h0;
+    end
+    if (rst) begin
+      \$99  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$100  = \register$141 ;
+    if (clear) begin
+      \$100  = 1'h0;
+    end
+    if (rst) begin
+      \$100  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$101  = \$56 ;
+    if (clear) begin
+      \$101  = 1'h0;
+    end
+    if (rst) begin
+      \$101  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$102  = busy;
+    if (\$signal ) begin
+      \$102  = 1'h1;
     end else if (write_enable) begin
-      \$98  = \$54 [15:0];
-      if (\register$127 ) begin
-        \$98  = \$56 [15:0];
+      if (\register$135 ) begin
+        \$102  = 1'h0;
       end
     end
     if (clear) begin
-      \$98  = 16'h0000;
+      \$102  = 1'h0;
     end
     if (rst) begin
-      \$98  = 16'h0000;
+      \$102  = 1'h0;
     end
   end
-  assign \start$6  = \$signal$3 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$103  = \pixel$143 ;
+    if (\$signal ) begin
+      \$103  = descriptor[63:48];
+    end else if (write_enable) begin
+      if (\register$128 ) begin
+        \$103  = \$58 [15:0];
+      end
+    end
+    if (clear) begin
+      \$103  = 16'h0000;
+    end
+    if (rst) begin
+      \$103  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$104  = write_address;
+    if (\$signal ) begin
+      \$104  = descriptor[63:48];
+    end else if (write_enable) begin
+      \$104  = \$57 [15:0];
+      if (\register$128 ) begin
+        \$104  = \$59 [15:0];
+      end
+    end
+    if (clear) begin
+      \$104  = 16'h0000;
+    end
+    if (rst) begin
+      \$104  = 16'h0000;
+    end
+  end
+  assign \start$3  = \$signal ;
   assign base = descriptor[47:32];
   assign pixel = descriptor[171:160];
   assign width = descriptor[75:64];
   assign stride = descriptor[139:136];
   assign pad_left = descriptor[143:140];
   assign pad_top = descriptor[147:144];
-  assign \start$13  = \$signal$3 ;
-  assign \base$14  = \$2 [15:0];
-  assign \pixel$15  = descriptor[331:320];
-  assign \width$16  = descriptor[347:336];
-  assign \stride$17  = descriptor[335:332];
+  assign \start$11  = \$signal ;
+  assign \base$12  = \$2 [15:0];
+  assign \pixel$13  = descriptor[331:320];
+  assign \width$14  = descriptor[347:336];
+  assign \stride$15  = descriptor[335:332];
   assign done = load;
   assign walking = advance;
   assign word_count = descriptor[203:192];
@@ -4149,10 +4197,10 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   assign address_word_step = 16'h0001;
   assign column_step = address_x_step;
   assign row_step = address_y_step;
-  assign \origin$38  = second_origin;
+  assign \origin$37  = second_origin;
   assign second_word_step = 16'h0001;
-  assign \column_step$41  = second_x_step;
-  assign \row_step$43  = second_y_step;
+  assign \column_step$40  = second_x_step;
+  assign \row_step$42  = second_y_step;
   assign channel_word_step = 13'h0001;
   assign pixel_x_origin = { \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9 [4], \$8 [4], \$7 [4], \$6 [4], \$5 [4], \$4 [4], \$3  };
   assign pixel_x_column_step = 17'h00001;
@@ -4160,32 +4208,36 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   assign pixel_y_origin = { \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16  };
   assign pixel_y_row_step = 17'h00001;
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
-  assign word_last = \$signal$55 ;
+  assign word_last = \$signal$54 ;
   assign tap0 = tap;
-  assign \multiplier$68  = multiplier;
+  assign \multiplier$67  = multiplier;
   assign register = first;
   assign \maximum$71  = maximum;
   assign \addend$73  = addend;
+  assign \shift$75  = shift;
   assign relu = descriptor[4];
-  assign tap1 = \tap$78 ;
-  assign \multiplier$80  = multiplier;
-  assign \first$81  = first;
-  assign \maximum$82  = maximum;
-  assign \addend$83  = addend;
-  assign \relu$85  = descriptor[4];
-  assign tap2 = \tap$87 ;
-  assign \multiplier$89  = multiplier;
-  assign \first$90  = first;
-  assign \maximum$91  = maximum;
-  assign \addend$92  = addend;
-  assign \relu$94  = descriptor[4];
-  assign tap3 = \tap$96 ;
-  assign \multiplier$98  = multiplier;
-  assign \first$99  = first;
-  assign \maximum$100  = maximum;
-  assign \addend$101  = addend;
-  assign \relu$103  = descriptor[4];
-  assign \register$106  = write_enable;
+  assign tap1 = \tap$79 ;
+  assign \multiplier$81  = multiplier;
+  assign \first$82  = first;
+  assign \maximum$83  = maximum;
+  assign \addend$84  = addend;
+  assign \shift$85  = shift;
+  assign \relu$86  = descriptor[4];
+  assign tap2 = \tap$88 ;
+  assign \multiplier$90  = multiplier;
+  assign \first$91  = first;
+  assign \maximum$92  = maximum;
+  assign \addend$93  = addend;
+  assign \shift$94  = shift;
+  assign \relu$95  = descriptor[4];
+  assign tap3 = \tap$97 ;
+  assign \multiplier$99  = multiplier;
+  assign \first$100  = first;
+  assign \maximum$101  = maximum;
+  assign \addend$102  = addend;
+  assign \shift$103  = shift;
+  assign \relu$104  = descriptor[4];
+  assign \register$107  = write_enable;
   assign abort = 1'h0;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -4203,13 +4255,13 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign write_data[31:24] = \out$104 ;
-  assign write_data[23:16] = \out$95 ;
-  assign write_data[15:8] = \out$86 ;
+  assign write_data[31:24] = \out$105 ;
+  assign write_data[23:16] = \out$96 ;
+  assign write_data[15:8] = \out$87 ;
   assign write_data[7:0] = out;
 endmodule
 
-module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplier, addend, first, tap, out, clk);
+module \crossloom.elementwise.lane0 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
@@ -4314,7 +4366,7 @@ module \crossloom.elementwise.lane0 (rst, maximum, shift, clear, relu, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane0.rescaler (rst, shift, clear, \relu$6 , value, out, clk);
+module \crossloom.elementwise.lane0.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
@@ -4393,7 +4445,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, shift, clear, \relu$6 , value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplier, addend, first, tap, out, clk);
+module \crossloom.elementwise.lane1 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
@@ -4498,7 +4550,7 @@ module \crossloom.elementwise.lane1 (rst, maximum, shift, clear, relu, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane1.rescaler (rst, shift, clear, \relu$6 , value, out, clk);
+module \crossloom.elementwise.lane1.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
@@ -4577,7 +4629,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, shift, clear, \relu$6 , value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplier, addend, first, tap, out, clk);
+module \crossloom.elementwise.lane2 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
@@ -4682,7 +4734,7 @@ module \crossloom.elementwise.lane2 (rst, maximum, shift, clear, relu, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane2.rescaler (rst, shift, clear, \relu$6 , value, out, clk);
+module \crossloom.elementwise.lane2.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
@@ -4761,7 +4813,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, shift, clear, \relu$6 , value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplier, addend, first, tap, out, clk);
+module \crossloom.elementwise.lane3 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
@@ -4866,7 +4918,7 @@ module \crossloom.elementwise.lane3 (rst, maximum, shift, clear, relu, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane3.rescaler (rst, shift, clear, \relu$6 , value, out, clk);
+module \crossloom.elementwise.lane3.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
@@ -4945,8 +4997,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, shift, clear, \relu$6 , value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1148$0 , \port$1149$4 , \port$1150$4 , \port$1151$4 , \port$1152$4 , \port$1153$4 , \port$1154$4 , \port$1155$4 , \port$1156$4 , \port$1157$4 , \port$1158$4 , \port$1159$4 , \port$1160$4 , \port$1161$0 , \port$1162$4 , \port$1163$4 , \port$1164$4 
-, \port$1165$4 , \port$1166$4 , \port$1167$4 , \port$1168$4 , \port$1169$4 , \port$1170$4 , \port$1171$4 , \port$1172$4 , \port$1173$4 , clear, \port$1841$96 , \port$1841$136 , \port$1841$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1146$0 , \port$1147$4 , \port$1148$4 , \port$1149$4 , \port$1150$4 , \port$1151$4 , \port$1152$4 , \port$1153$4 , \port$1154$4 , \port$1155$4 , \port$1156$4 , \port$1157$4 , \port$1158$4 , \port$1159$0 , \port$1160$4 , \port$1161$4 , \port$1162$4 
+, \port$1163$4 , \port$1164$4 , \port$1165$4 , \port$1166$4 , \port$1167$4 , \port$1168$4 , \port$1169$4 , \port$1170$4 , \port$1171$4 , clear, \port$1838$96 , \port$1838$136 , \port$1838$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire \$1 ;
@@ -5183,8 +5235,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1148$0 ;
-  wire [4:0] \port$1148$0 ;
+  input [4:0] \port$1146$0 ;
+  wire [4:0] \port$1146$0 ;
+  input \port$1147$4 ;
+  wire \port$1147$4 ;
+  input \port$1148$4 ;
+  wire \port$1148$4 ;
   input \port$1149$4 ;
   wire \port$1149$4 ;
   input \port$1150$4 ;
@@ -5205,12 +5261,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1157$4 ;
   input \port$1158$4 ;
   wire \port$1158$4 ;
-  input \port$1159$4 ;
-  wire \port$1159$4 ;
+  input [4:0] \port$1159$0 ;
+  wire [4:0] \port$1159$0 ;
   input \port$1160$4 ;
   wire \port$1160$4 ;
-  input [4:0] \port$1161$0 ;
-  wire [4:0] \port$1161$0 ;
+  input \port$1161$4 ;
+  wire \port$1161$4 ;
   input \port$1162$4 ;
   wire \port$1162$4 ;
   input \port$1163$4 ;
@@ -5231,16 +5287,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1170$4 ;
   input \port$1171$4 ;
   wire \port$1171$4 ;
-  input \port$1172$4 ;
-  wire \port$1172$4 ;
-  input \port$1173$4 ;
-  wire \port$1173$4 ;
-  input [3:0] \port$1841$136 ;
-  wire [3:0] \port$1841$136 ;
-  input [11:0] \port$1841$160 ;
-  wire [11:0] \port$1841$160 ;
-  input [23:0] \port$1841$96 ;
-  wire [23:0] \port$1841$96 ;
+  input [3:0] \port$1838$136 ;
+  wire [3:0] \port$1838$136 ;
+  input [11:0] \port$1838$160 ;
+  wire [11:0] \port$1838$160 ;
+  input [23:0] \port$1838$96 ;
+  wire [23:0] \port$1838$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -5298,24 +5350,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$1841$96 [11:0] == 1'h1;
+  assign \$25  = \port$1838$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$1841$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$1841$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$1838$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$1838$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$1841$96 [23:12] == 1'h1;
+  assign \$35  = \port$1838$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$1841$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$1841$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$1838$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$1838$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$1841$160 ;
+  assign \$43  = address_column_start + \port$1838$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -5386,8 +5438,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$1841$136 ;
-  assign \$129  = pixel_x_x_start + \port$1841$136 ;
+  assign \$128  = pixel_x_x_start + \port$1838$136 ;
+  assign \$129  = pixel_x_x_start + \port$1838$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -5408,8 +5460,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$1841$136 ;
-  assign \$156  = pixel_y_y_start + \port$1841$136 ;
+  assign \$155  = pixel_y_y_start + \port$1838$136 ;
+  assign \$156  = pixel_y_y_start + \port$1838$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -5550,7 +5602,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$1841$96 [11:0];
+      \$163  = \port$1838$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -5580,7 +5632,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$1841$96 [23:12];
+      \$165  = \port$1838$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -5808,7 +5860,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$0  };
+      \$176  = { \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -5823,7 +5875,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$0  };
+        \$176  = { \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$0  };
       end
     end
     if (clear) begin
@@ -5837,13 +5889,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$0  };
+      \$177  = { \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$0  };
+        \$177  = { \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$0  };
       end
     end
     if (clear) begin
@@ -5857,7 +5909,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1173$4 , \port$1172$4 , \port$1171$4 , \port$1170$4 , \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$0  };
+      \$178  = { \port$1171$4 , \port$1170$4 , \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$4 , \port$1160$4 , \port$1159$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -5883,7 +5935,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1173$4 , \port$1172$4 , \port$1171$4 , \port$1170$4 , \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$0  };
+      \$179  = { \port$1171$4 , \port$1170$4 , \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$4 , \port$1160$4 , \port$1159$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -5896,18 +5948,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$1841$96 [11:0];
-  assign y_count = \port$1841$96 [23:12];
-  assign address_column_step = { 4'h0, \port$1841$160  };
+  assign x_count = \port$1838$96 [11:0];
+  assign y_count = \port$1838$96 [23:12];
+  assign address_column_step = { 4'h0, \port$1838$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$0  };
+  assign pixel_x_origin = { \port$1158$4 , \port$1157$4 , \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1841$136  };
-  assign pixel_y_origin = { \port$1173$4 , \port$1172$4 , \port$1171$4 , \port$1170$4 , \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$1838$136  };
+  assign pixel_y_origin = { \port$1171$4 , \port$1170$4 , \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$4 , \port$1160$4 , \port$1159$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1841$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$1838$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -5936,7 +5988,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1841$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1838$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -5999,8 +6051,8 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1841$136 ;
-  wire [11:0] \port$1841$136 ;
+  input [11:0] \port$1838$136 ;
+  wire [11:0] \port$1838$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6132,7 +6184,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1841$136 [3:0];
+      \$33  = \port$1838$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6147,7 +6199,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1841$136 [7:4];
+      \$34  = \port$1838$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -6162,7 +6214,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1841$136 [11:8];
+      \$35  = \port$1838$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -6278,9 +6330,9 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1841$136 [3:0];
-  assign pad_left = \port$1841$136 [7:4];
-  assign pad_top = \port$1841$136 [11:8];
+  assign stride = \port$1838$136 [3:0];
+  assign pad_left = \port$1838$136 [7:4];
+  assign pad_top = \port$1838$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -6290,7 +6342,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1841$320 , column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1838$320 , column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -6351,8 +6403,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$1841$320 ;
-  wire [27:0] \port$1841$320 ;
+  input [27:0] \port$1838$320 ;
+  wire [27:0] \port$1838$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6369,14 +6421,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$1841$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$1838$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$1841$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$1838$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$1841$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$1838$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -6467,7 +6519,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$1841$320 [27:16];
+      \$32  = \port$1838$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -6482,7 +6534,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1841$320 [15:12];
+      \$33  = \port$1838$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6628,11 +6680,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$184
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$1841$320 [27:16];
-  assign stride = \port$1841$320 [15:12];
+  assign \width$7  = \port$1838$320 [27:16];
+  assign stride = \port$1838$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$1841$320 [11:0];
+  assign pixel = \port$1838$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10098,8 +10150,8 @@ module \crossloom.transfer$448 (in_valid, in_data, out_ready, rst, in_ready, rea
   \crossloom.transfer$448.queue  queue (
     .clear(clear),
     .clk(clk),
-    .\port$1722$0 (read_data),
-    .\port$2413$0 (arriving_last),
+    .\port$1719$0 (read_data),
+    .\port$2416$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -10307,7 +10359,7 @@ module \crossloom.transfer$448 (in_valid, in_data, out_ready, rst, in_ready, rea
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1722$0 , clear, w_en, \port$2413$0 , clk);
+module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1719$0 , clear, w_en, \port$2416$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -10338,10 +10390,10 @@ module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1722$0 , c
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$1722$0 ;
-  wire [31:0] \port$1722$0 ;
-  input \port$2413$0 ;
-  wire \port$2413$0 ;
+  input [31:0] \port$1719$0 ;
+  wire [31:0] \port$1719$0 ;
+  input \port$2416$0 ;
+  wire \port$2416$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -10373,7 +10425,7 @@ module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1722$0 , c
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$2413$0 , \port$1722$0  };
+      storage[w_port__addr] <= { \port$2416$0 , \port$1719$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -10448,8 +10500,8 @@ module \crossloom.transfer$448.queue (rst, r_en, r_rdy, r_data, \port$1722$0 , c
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$2413$0 , \port$1722$0  };
-  assign w_data = { \port$2413$0 , \port$1722$0  };
+  assign w_port__data = { \port$2416$0 , \port$1719$0  };
+  assign w_data = { \port$2416$0 , \port$1719$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
   assign abort = 1'h0;
@@ -10737,10 +10789,10 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1841$128 (descriptor[139:128]),
-    .\port$1841$160 (descriptor[171:160]),
-    .\port$1841$192 (descriptor[215:192]),
-    .\port$1841$96 (descriptor[119:96]),
+    .\port$1838$128 (descriptor[139:128]),
+    .\port$1838$160 (descriptor[171:160]),
+    .\port$1838$192 (descriptor[215:192]),
+    .\port$1838$96 (descriptor[119:96]),
     .\port$709$0 (\$2 ),
     .\port$710$4 (\$3 [4]),
     .\port$711$4 (\$4 [4]),
@@ -10781,7 +10833,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1841$136 (descriptor[147:136]),
+    .\port$1838$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -11073,7 +11125,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
 endmodule
 
 module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \port$712$4 , \port$713$4 , \port$714$4 , \port$715$4 , \port$716$4 , \port$717$4 , \port$718$4 , \port$719$4 , \port$720$4 , \port$721$4 , \port$722$0 , \port$723$4 , \port$724$4 , \port$725$4 , \port$726$4 , \port$727$4 , \port$728$4 
-, \port$729$4 , \port$730$4 , \port$731$4 , \port$732$4 , \port$733$4 , \port$734$4 , advance, clear, \port$1841$96 , \port$1841$128 , \port$1841$160 , \port$1841$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+, \port$729$4 , \port$730$4 , \port$731$4 , \port$732$4 , \port$733$4 , \port$734$4 , advance, clear, \port$1838$96 , \port$1838$128 , \port$1838$160 , \port$1838$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -11303,14 +11355,14 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$1841$128 ;
-  wire [11:0] \port$1841$128 ;
-  input [11:0] \port$1841$160 ;
-  wire [11:0] \port$1841$160 ;
-  input [23:0] \port$1841$192 ;
-  wire [23:0] \port$1841$192 ;
-  input [23:0] \port$1841$96 ;
-  wire [23:0] \port$1841$96 ;
+  input [11:0] \port$1838$128 ;
+  wire [11:0] \port$1838$128 ;
+  input [11:0] \port$1838$160 ;
+  wire [11:0] \port$1838$160 ;
+  input [23:0] \port$1838$192 ;
+  wire [23:0] \port$1838$192 ;
+  input [23:0] \port$1838$96 ;
+  wire [23:0] \port$1838$96 ;
   input [4:0] \port$709$0 ;
   wire [4:0] \port$709$0 ;
   input \port$710$4 ;
@@ -11381,44 +11433,44 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$1841$192 [11:0] == 1'h1;
+  assign \$1  = \port$1838$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$1841$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$1841$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$1838$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$1838$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$1841$128 [3:0] == 1'h1;
+  assign \$8  = \port$1838$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$1841$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$1841$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$1838$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$1838$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$1841$128 [7:4] == 1'h1;
+  assign \$16  = \port$1838$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$1841$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$1841$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$1838$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$1838$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$1841$192 [23:12] == 1'h1;
+  assign \$25  = \port$1838$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$1841$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$1841$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$1838$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$1838$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$1841$96 [11:0] == 1'h1;
+  assign \$35  = \port$1838$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$1841$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$1841$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$1838$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$1838$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -11426,18 +11478,18 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$1841$96 [23:12] == 1'h1;
+  assign \$46  = \port$1838$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$1841$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$1841$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$1838$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$1838$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$1841$160 ;
-  assign \$59  = address_column_start + \port$1841$160 ;
+  assign \$58  = address_column_start + \port$1838$160 ;
+  assign \$59  = address_column_start + \port$1838$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -11448,10 +11500,10 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$1841$192 [11:0];
-  assign \$73  = address_block_start + \port$1841$192 [11:0];
-  assign \$74  = address_block_start + \port$1841$192 [11:0];
-  assign \$75  = address_block_start + \port$1841$192 [11:0];
+  assign \$72  = address_block_start + \port$1838$192 [11:0];
+  assign \$73  = address_block_start + \port$1838$192 [11:0];
+  assign \$74  = address_block_start + \port$1838$192 [11:0];
+  assign \$75  = address_block_start + \port$1838$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -11489,8 +11541,8 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$1841$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$1841$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$1838$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$1838$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -11516,8 +11568,8 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$1841$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$1841$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$1838$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$1838$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -11566,7 +11618,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$1841$192 [11:0];
+      \$153  = \port$1838$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -11596,7 +11648,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$1841$128 [3:0];
+      \$155  = \port$1838$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -11626,7 +11678,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$1841$128 [7:4];
+      \$157  = \port$1838$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -11656,7 +11708,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$1841$192 [23:12];
+      \$159  = \port$1838$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -11686,7 +11738,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$1841$96 [11:0];
+      \$161  = \port$1838$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -11716,7 +11768,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$1841$96 [23:12];
+      \$163  = \port$1838$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -11981,21 +12033,21 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$1841$192 [11:0];
-  assign column_count = \port$1841$128 [3:0];
-  assign row_count = \port$1841$128 [7:4];
-  assign block_count = \port$1841$192 [23:12];
-  assign x_count = \port$1841$96 [11:0];
-  assign y_count = \port$1841$96 [23:12];
+  assign word_count = \port$1838$192 [11:0];
+  assign column_count = \port$1838$128 [3:0];
+  assign row_count = \port$1838$128 [7:4];
+  assign block_count = \port$1838$192 [23:12];
+  assign x_count = \port$1838$96 [11:0];
+  assign y_count = \port$1838$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$1841$160  };
-  assign address_block_step = { 4'h0, \port$1841$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$1838$160  };
+  assign address_block_step = { 4'h0, \port$1838$192 [11:0] };
   assign pixel_x_origin = { \port$721$4 , \port$720$4 , \port$719$4 , \port$718$4 , \port$717$4 , \port$716$4 , \port$715$4 , \port$714$4 , \port$713$4 , \port$712$4 , \port$711$4 , \port$710$4 , \port$709$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1841$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$1838$128 [11:8] };
   assign pixel_y_origin = { \port$734$4 , \port$733$4 , \port$732$4 , \port$731$4 , \port$730$4 , \port$729$4 , \port$728$4 , \port$727$4 , \port$726$4 , \port$725$4 , \port$724$4 , \port$723$4 , \port$722$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1841$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$1838$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -12017,7 +12069,7 @@ module \crossloom.window.nest (rst, \port$709$0 , \port$710$4 , \port$711$4 , \p
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1841$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1838$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -12080,8 +12132,8 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1841
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1841$136 ;
-  wire [11:0] \port$1841$136 ;
+  input [11:0] \port$1838$136 ;
+  wire [11:0] \port$1838$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12213,7 +12265,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1841
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1841$136 [3:0];
+      \$33  = \port$1838$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12228,7 +12280,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1841
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1841$136 [7:4];
+      \$34  = \port$1838$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -12243,7 +12295,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1841
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1841$136 [11:8];
+      \$35  = \port$1838$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -12359,9 +12411,9 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1841
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1841$136 [3:0];
-  assign pad_left = \port$1841$136 [7:4];
-  assign pad_top = \port$1841$136 [11:8];
+  assign stride = \port$1838$136 [3:0];
+  assign pad_left = \port$1838$136 [7:4];
+  assign pad_top = \port$1838$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
