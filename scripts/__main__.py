@@ -44,7 +44,9 @@ app.command("bench")(bench.bench)
 
 
 def _describe(error: Exception) -> str:
-    """One line that says what was wrong with the user's input."""
+    """One line that says what was wrong with the user's input; a failed tool's own lines."""
+    if isinstance(error, RuntimeError):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
