@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-import re
 import tempfile
 
 from .toolchain import ToolError, run_tool, yosys_command
@@ -24,7 +23,7 @@ proc
 flatten
 {connections}
 opt_clean
-memory -nomap
+memory_collect
 memory_map
 opt -fast
 async2sync
@@ -33,9 +32,9 @@ techmap
 opt -fast
 dfflegalize -cell $_DFF_P_ 01
 aigmap
-setundef -undriven -zero
 opt_clean
-write_aiger -zinit -map model.map model.aig
+setundef -anyseq
+write_aiger -zinit model.aig
 """
 
 # Yosys gives its own netlist to ABC and takes one back: the script puts the question in between.
@@ -59,7 +58,8 @@ def earliest(source: str, outputs: Sequence[str], *,
         RTLIL with a module ``top``, whose inputs, the reset among them, take any values in any
         clock, and whose registers start as they are initialised.
     outputs
-        Names of one-bit outputs of ``top``.
+        Names of all outputs of ``top``, one bit each, in the order of its ports, each a register:
+        ABC has no answer for what does not depend on state.
     probes
         Inputs of ``top`` that are not free but show an inner signal, as hierarchical name.
     induction
@@ -69,55 +69,75 @@ def earliest(source: str, outputs: Sequence[str], *,
     Raises ToolError if an answer is not found within `TIME_LIMIT`.
     """
     connections = "\n".join(
-        f"delete -port top/{port}\nconnect -set {port} {inner}\n"
+        f"delete -port top/{port}\nconnect -nomap -nounset -set {port} {inner}\n"
         for port, inner in (probes or {}).items())
     with tempfile.TemporaryDirectory(prefix="crossloom-") as name:
         directory = Path(name)
         (directory / "top.il").write_text(source)
         _run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
-        index = _output_indices(directory / "model.map")
-        # Induction decides in no time what follows from itself, PDR what needs invariants.
-        starts = _ask(directory, outputs, index, f"bmc3 -F {2 * induction}")
-        answers = {output: clock for output, clock in starts.items() if clock != UNDECIDED}
-        steps = _ask(directory, [o for o in outputs if o not in answers], index,
-                     f"ind -F {induction}")
-        answers |= {output: None for output, clock in steps.items() if clock is None}
-        answers |= _ask(directory, [o for o in outputs if o not in answers], index,
-                        f"pdr -T {TIME_LIMIT}")
-    undecided = [output for output in outputs if answers[output] == UNDECIDED]
+        numbers = {output: number for number, output in enumerate(outputs)}
+        answers = _constants(directory / "model.aig", outputs)
+        # What a bounded search finds counts, what it does not find has yet to be proved.  Induction
+        # proves in no time what follows from itself, PDR what needs invariants.
+        for command, decides in ((f"bmc3 -F {2 * induction}", _is_clock),
+                                 (f"ind -F {induction}", _is_never),
+                                 (f"pdr -T {TIME_LIMIT}", _is_answer)):
+            open_questions = {o: n for o, n in numbers.items() if o not in answers}
+            found = _ask(directory, open_questions, command)
+            answers |= {output: clock for output, clock in found.items() if decides(clock)}
+    undecided = [output for output in outputs if output not in answers]
     if undecided:
         raise ToolError(f"not decided in {TIME_LIMIT} s whether ever high: {', '.join(undecided)}")
     return {output: answers[output] for output in outputs}
 
 
-def _ask(directory: Path, outputs: Sequence[str], index: Mapping[str, int],
-         command: str) -> dict[str, int | None]:
-    """What ABC's ``command`` makes of each output: a clock, None for never, or `UNDECIDED`."""
-    if not outputs:
+def _is_answer(clock: int | None) -> bool:
+    return clock != UNDECIDED
+
+
+def _is_never(clock: int | None) -> bool:
+    return clock is None
+
+
+def _is_clock(clock: int | None) -> bool:
+    return not _is_never(clock) and _is_answer(clock)
+
+
+def _constants(model: Path, outputs: Sequence[str]) -> dict[str, int | None]:
+    """Answers for the outputs that are constants in the graph."""
+    with open(model, "rb") as file:
+        _, _, _, latches, count, *_ = file.readline().split()
+        lines = [file.readline() for _ in range(int(latches) + int(count))]
+    literals = [int(line) for line in lines[int(latches):]]
+    if len(literals) != len(outputs):
+        raise ValueError(f"outputs must be the {len(literals)} of the module, not {outputs!r}")
+    answers = {0: None, 1: 0}   # the literals of low and high
+    return {output: answers[literal] for output, literal in zip(outputs, literals, strict=True)
+            if literal in answers}
+
+
+def _ask(directory: Path, numbers: Mapping[str, int], command: str) -> dict[str, int | None]:
+    """What ABC's ``command`` makes of each output: a clock, None for never, or `UNDECIDED`.
+
+    ``numbers`` are the outputs' places in the graph.
+    """
+    if not numbers:
         return {}
     # The netlist that Yosys waits for is put aside first and handed back at the end.
     lines = ["write_blif given.blif"]
-    for number, output in enumerate(outputs):
-        lines += ["read_aiger model.aig", f"cone -O {index[output]}", "strash", command,
+    for number in numbers.values():
+        lines += ["read_aiger model.aig", f"cone -O {number}", "strash", command,
                   f"write_status {number}.status"]
     (directory / "question.abc").write_text("\n".join([*lines, "read_blif given.blif"]))
     (directory / "question.v").write_text(_QUESTION_NETLIST)
     _run_yosys(_ASK, directory)
     return {output: _read_status(directory / f"{number}.status")
-            for number, output in enumerate(outputs)}
+            for output, number in numbers.items()}
 
 
 def _run_yosys(script: str, directory: Path) -> None:
     (directory / "script.ys").write_text(script)
     run_tool([*yosys_command(), "-q", "script.ys"], directory)
-
-
-def _output_indices(path: Path) -> dict[str, int]:
-    indices = {}
-    for line in path.read_text().splitlines():
-        if match := re.fullmatch(r"output (\d+) \d+ (\S+)", line):
-            indices[match[2]] = int(match[1])
-    return indices
 
 
 def _read_status(path: Path) -> int | None:

@@ -86,6 +86,8 @@ class Bench:
         Where a module has several signals of that name, ``occurrence`` counts them.
         """
         name = f"probe_{path.replace('.', '_')}_{occurrence}"
+        if name in self._probes:
+            raise ValueError(f"path must not be probed twice, as {path!r} is")
         self._probes[name] = (path, occurrence)
         return self.free(name, shape)
 
@@ -153,15 +155,18 @@ class Bench:
             questions |= {name: assumed & lemmas & ~value.bool()
                           for name, value in self._properties.items()}
             questions |= covers
-        outputs = {name: Signal(name=f"question_{i}") for i, name in enumerate(questions)}
-        self.module.d.comb += [outputs[name].eq(value) for name, value in questions.items()]
+        # A register each, that a reset does not touch: the answer shows a clock later.
+        outputs = {name: Signal(name=f"question_{i}", reset_less=True)
+                   for i, name in enumerate(questions)}
+        self.module.d.sync += [outputs[name].eq(value) for name, value in questions.items()]
         source = rtlil.convert(self.module, name="top", emit_src=False,
                                ports=[*self._ports, *outputs.values()])
         first = earliest(source, [output.name for output in outputs.values()],
                          probes={port: _inner_name(source, *place)
                                  for port, place in self._probes.items()},
                          induction=induction)
-        clocks = {name: first[output.name] for name, output in outputs.items()}
+        clocks = {name: None if clock is None else clock - 1
+                  for name, output in outputs.items() for clock in [first[output.name]]}
         covered = set() if only is not None else set(self._covers)
         return Verdict({name: clock for name, clock in clocks.items()
                         if clock is not None and name not in covered},
