@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
+#include <utility>
 #include <vector>
 
 namespace crossloom {
@@ -21,24 +23,37 @@ inline uint64_t address_hash(uint64_t seed, std::initializer_list<uint64_t> word
     return state;
 }
 
-// The normal table comes from golden, so that no quantile function is computed twice.
+// Normal deviates. The table comes from golden, so that no quantile function is computed twice;
+// all draws of a chip share one, since it fills half of a processor's second cache.
 class Draws {
 public:
     static constexpr int TABLE_BITS = 16;
+    using Table = std::shared_ptr<const std::vector<double>>;
 
-    Draws(uint64_t seed, const double* table) : seed_(seed), table_(table, table + (1 << TABLE_BITS)) {}
+    static Table copy(const double* table) {
+        return std::make_shared<const std::vector<double>>(table, table + (1 << TABLE_BITS));
+    }
+
+    Draws(uint64_t seed, Table table) : seed_(seed), table_(std::move(table)) {}
+
+    // Stands for the draw at an address; what it needs of the table is on its way from now on.
+    uint64_t ask(std::initializer_list<uint64_t> address) const {
+        const uint64_t hash = address_hash(seed_, address);
+        __builtin_prefetch(table_->data() + (hash >> 48));
+        __builtin_prefetch(table_->data() + ((hash >> 32) & 0xFFFF));
+        return hash;
+    }
 
     // rint(deviate * sigma), the way golden.macro rounds noise to the grid. Compiled without
     // contraction to a fused multiply-add, which would round differently.
-    double noise(double sigma, std::initializer_list<uint64_t> address) const {
-        const uint64_t hash = address_hash(seed_, address);
-        const double deviate = table_[hash >> 48] + table_[(hash >> 32) & 0xFFFF];
-        return std::rint(deviate * sigma);
+    double noise(double sigma, uint64_t draw) const {
+        const double* table = table_->data();
+        return std::rint((table[draw >> 48] + table[(draw >> 32) & 0xFFFF]) * sigma);
     }
 
 private:
     uint64_t seed_;
-    std::vector<double> table_;
+    Table table_;
 };
 
 }  // namespace crossloom

@@ -2,6 +2,7 @@
 //
 // In a clock: inputs are set and settle while aclk is low; handshakes and traces are sampled; aclk
 // rises; the macros read their pins, and their comparators answer before the next rising edge.
+// Where both edges of aclk are rising ones to the chip, there is one evaluation per clock instead.
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -26,7 +27,8 @@ namespace crossloom {
 class Harness {
 public:
     explicit Harness(const MacroSettings& settings) : top_(&context_) {
-        for (int tile = 0; tile < TILES; tile++) macros_.emplace_back(tile, settings);
+        const Draws::Table table = Draws::copy(settings.table);
+        for (int tile = 0; tile < TILES; tile++) macros_.emplace_back(tile, settings, table);
         top_.m_axis_tready = 1;
         top_.s_axi_bready = 1;
         top_.s_axi_rready = 1;
@@ -70,6 +72,7 @@ public:
         top_.s_axi_wstrb = 0xF;
         top_.s_axi_awvalid = top_.s_axi_wvalid = 1;
         write_done_ = false;
+        unsettled_ = true;
         for (int i = 0; !write_done_; i++) {
             if (i == BUS_LIMIT) bus_error("write to", address, "is not answered");
             clock();
@@ -81,6 +84,7 @@ public:
         top_.s_axi_araddr = address;
         top_.s_axi_arvalid = 1;
         read_done_ = false;
+        unsettled_ = true;
         for (int i = 0; !read_done_; i++) {
             if (i == BUS_LIMIT) bus_error("read of", address, "is not answered");
             clock();
@@ -100,6 +104,7 @@ public:
         input_.assign(words, words + count);
         sent_ = 0;
         offer();
+        unsettled_ = true;
         for (Macro& macro : macros_) macro.start_image(image);
         last_event_ = clock_;
     }
@@ -200,9 +205,13 @@ private:
     }
 
     void clock() {
-        top_.aclk = 0;
-        top_.eval();
-        dump(2 * clock_ + 1);
+        if constexpr (!BOTH_EDGES) {
+            top_.aclk = 0;
+            top_.eval();
+            dump(2 * clock_ + 1);
+        } else if (unsettled_) {
+            top_.eval();
+        }
 
         const bool address_taken = top_.s_axi_awvalid && top_.s_axi_awready;
         const bool data_taken = top_.s_axi_wvalid && top_.s_axi_wready;
@@ -232,10 +241,11 @@ private:
             if (layer_done(top_)) layers_.push_back(read_layer(top_));
         }
 
-        top_.aclk = 1;
+        top_.aclk = !top_.aclk;
         top_.eval();
         clock_++;
         dump(2 * clock_);
+        unsettled_ = address_taken || data_taken || read_taken || input_taken;
 
         if (address_taken) top_.s_axi_awvalid = 0;
         if (data_taken) top_.s_axi_wvalid = 0;
@@ -268,6 +278,9 @@ private:
     uint64_t clock_ = 0, last_event_ = 0, noise_ = 1;
     std::vector<uint32_t> input_;
     size_t sent_ = 0, expected_ = 0;
+    // An input of the buses has changed: the outputs that it leads to must settle before the edge.
+    // The comparators lead to flip-flops alone.
+    bool unsettled_ = true;
     bool running_ = false, write_done_ = false, read_done_ = false;
     uint32_t response_ = 0, read_data_ = 0;
     std::vector<Code> codes_[TILES];

@@ -23,8 +23,11 @@ def _width(shape: ShapeLike) -> Shape:
     return Shape.cast(shape)
 
 
-def constants_header(chip: Chip, twin: bool) -> str:
-    """Sizes of ``chip``, the kinds of draws, and whether it has twins for macros."""
+def constants_header(chip: Chip, twin: bool, both_edges: bool) -> str:
+    """Sizes of ``chip``, the kinds of draws, and what kind of build it is.
+
+    ``twin``: the chip has twins for macros. ``both_edges``: it is clocked by both edges.
+    """
     array = chip.array
     values = {
         "TILES": chip.tiles, "ROWS": array.rows, "COLUMNS": array.columns,
@@ -33,7 +36,8 @@ def constants_header(chip: Chip, twin: bool) -> str:
     }
     lines = [f"constexpr int {name} = {value};" for name, value in values.items()]
     lines += [f"constexpr bool POLARITY = {str(array.polarity).lower()};",
-              f"constexpr bool TWIN = {str(twin).lower()};"]
+              f"constexpr bool TWIN = {str(twin).lower()};",
+              f"constexpr bool BOTH_EDGES = {str(both_edges).lower()};"]
     lines += [f"constexpr unsigned long long {kind.name}_KIND = {int(kind)};"
               for kind in (Kind.HOLD, Kind.CONVERSION)]
     return "\n".join(["#pragma once", "namespace crossloom {", *lines, "}", ""])

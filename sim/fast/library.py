@@ -18,7 +18,9 @@ from sim.record import CODE, LAYER, SUM, WORD
 from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
 
 from .headers import constants_header, ports_header
-from .top import FAST_TOP_NAME, RESET_CLOCKS, fast_verilog, inside_fast_top
+from .top import (
+    FAST_TOP_NAME, RESET_CLOCKS, clocked_by_both_edges, fast_verilog, inside_fast_top,
+)
 from .waves import WavesWindow
 
 __all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness",
@@ -45,7 +47,8 @@ def build_harness(chip: Chip, waves: str | None = None, twin: bool = False) -> P
     twins for macros.
     """
     kind = f"fast-{chip.name}{'-twin' if twin else ''}{f'-{waves}' if waves else ''}"
-    headers = {"constants.h": constants_header(chip, twin), "ports.h": ports_header(chip)}
+    headers = {"constants.h": constants_header(chip, twin, waves is None),
+               "ports.h": ports_header(chip)}
     return _build(kind, _chip_text(chip, twin), headers, waves)
 
 
@@ -54,7 +57,8 @@ def build_mutated_harness(chip: Chip, verilog: str, select: str) -> Path:
 
     ``select`` is its input that selects the mutant.
     """
-    headers = {"constants.h": constants_header(chip, False), "ports.h": ports_header(chip, select)}
+    headers = {"constants.h": constants_header(chip, False, True),
+               "ports.h": ports_header(chip, select)}
     return _build(f"fast-{chip.name}-mutants", inside_fast_top(verilog), headers, None)
 
 
@@ -62,7 +66,8 @@ def _build(kind: str, verilog: str, headers: dict[str, str], waves: str | None) 
     verilator = find_verilator()
     here = Path(__file__).parent
     files = {name: (here / name).read_text() for name in _SOURCES}
-    files |= {"chip.v": verilog, **headers}
+    # Waves show the clock as it is; without them one evaluation per clock is enough.
+    files |= {"chip.v": verilog if waves else clocked_by_both_edges(verilog), **headers}
     command = [verilator, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
                "--x-initial", "fast", "--noassert", "-Wno-fatal", "--top-module", FAST_TOP_NAME,
                "--prefix", "Vchip", "--Mdir", "objects", "-o", "harness.so",

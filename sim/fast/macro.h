@@ -59,10 +59,10 @@ struct MacroSettings {
 
 class Macro {
 public:
-    Macro(int tile, const MacroSettings& settings)
+    Macro(int tile, const MacroSettings& settings, Draws::Table table)
         : tile_(tile), lengths_(settings.lengths), products_(settings.products),
           hold_sigma_(settings.hold_sigma), conversion_sigma_(settings.conversion_sigma),
-          draws_(settings.seed, settings.table),
+          draws_(settings.seed, std::move(table)),
           layers_(settings.layers, settings.layers + settings.layer_count) {
         const size_t cells = size_t(ROWS) * COLUMNS;
         effective_.assign(settings.effective + tile * cells, settings.effective + (tile + 1) * cells);
@@ -126,7 +126,7 @@ private:
 
     struct Sample {
         bool added = false, complete = false, evaluated = false;
-        uint64_t product = 0, conversion = 0;
+        uint64_t draw = 0;
         size_t layer = 0;
         uint64_t complete_clock = 0;
         double value = 0;
@@ -271,8 +271,8 @@ private:
                      + std::to_string(held_.conversions));
             held_.conversions++;
             sample.added = true;
-            sample.product = held_.number;
-            sample.conversion = pins.conversion;
+            sample.draw = draws_.ask({CONVERSION_KIND, image_, uint64_t(tile_), held_.number,
+                                      uint64_t(pins.conversion)});
             sample.layer = held_.layer;
             sample.value = selected_sum();
         } else if (phase == NONE && adder_last_ == ADD) {
@@ -304,15 +304,15 @@ private:
     // order of the additions does not matter.
     double held_sum(int column) {
         if (!held_.known[column]) {
+            const uint64_t draw = draws_.ask({HOLD_KIND, image_, uint64_t(tile_), held_.number,
+                                              uint64_t(column)});
             const double* weights = effective_.data() + size_t(column) * ROWS;
             double parts[4] = {};
             for (int row = 0; row < ROWS; row += 4)
                 for (int part = 0; part < 4; part++)
                     parts[part] += held_.codes[row + part] * weights[row + part];
             double sum = parts[0] + parts[1] + parts[2] + parts[3];
-            if (hold_sigma_ != 0)
-                sum += draws_.noise(hold_sigma_, {HOLD_KIND, image_, uint64_t(tile_), held_.number,
-                                                  uint64_t(column)});
+            if (hold_sigma_ != 0) sum += draws_.noise(hold_sigma_, draw);
             held_.sums[column] = sum;
             held_.known[column] = true;
         }
@@ -335,9 +335,7 @@ private:
         if (!sample.evaluated) {
             sample.evaluated = true;
             if (conversion_sigma_ != 0)
-                sample.value += draws_.noise(
-                    conversion_sigma_, {CONVERSION_KIND, image_, uint64_t(tile_), sample.product,
-                                        sample.conversion});
+                sample.value += draws_.noise(conversion_sigma_, sample.draw);
         }
         return sample.value >= thresholds_[sample.layer][pins.trial + half];
     }

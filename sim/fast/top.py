@@ -5,7 +5,8 @@ import re
 from golden.chip import Chip
 from rtl.verilog import TOP_NAME, chip_verilog, emulation_verilog
 
-__all__ = ["FAST_TOP_NAME", "RESET_CLOCKS", "fast_verilog", "inside_fast_top"]
+__all__ = ["FAST_TOP_NAME", "RESET_CLOCKS", "clocked_by_both_edges", "fast_verilog",
+           "inside_fast_top"]
 
 #: Name of the module around the chip.
 FAST_TOP_NAME = f"{TOP_NAME}_fast"
@@ -44,3 +45,14 @@ def inside_fast_top(text: str) -> str:
         f"  {TOP_NAME} chip ("]
     lines.append(",\n".join(f"    .{name}({inside.get(name, name)})" for _, _, name in ports))
     return text + "\n".join([*lines, "  );", "endmodule", ""])
+
+
+def clocked_by_both_edges(text: str) -> str:
+    """``text`` with every flip-flop clocked by both edges: a clock for each change of ``aclk``.
+
+    Each edge costs Verilator an evaluation, and the falling ones do nothing. ValueError for
+    Verilog that has falling edges of its own.
+    """
+    if "negedge" in text:
+        raise ValueError("text must be Verilog that is clocked by rising edges alone")
+    return text.replace("@(posedge ", "@(edge ")

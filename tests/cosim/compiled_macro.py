@@ -27,7 +27,7 @@ _NUMBERS = ("write_enable", "write_row", "write_group", "write_data", "load_enab
 def _library(chip: Chip) -> ctypes.CDLL:
     folder, here = Path(fast.__file__).parent, Path(__file__).parent
     files = {name: (folder / name).read_text() for name in ("macro.h", "draws.h")}
-    files |= {"constants.h": constants_header(chip, twin=False),
+    files |= {"constants.h": constants_header(chip, twin=False, both_edges=False),
               "macro_library.cpp": (here / "macro_library.cpp").read_text()}
     command = ["g++", "-O1", "-shared", *COMPILE_FLAGS, "-o", "macro.so", "macro_library.cpp"]
     built = cached_build("macro", files, command, lambda folder: run_tool(command, folder))

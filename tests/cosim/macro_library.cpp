@@ -11,7 +11,8 @@ struct Handle {
 extern "C" {
 
 Handle* macro_open(int tile, const crossloom::MacroSettings* settings) {
-    return new Handle{new crossloom::Macro(tile, *settings), ""};
+    return new Handle{new crossloom::Macro(
+        tile, *settings, crossloom::Draws::copy(settings->table)), ""};
 }
 
 void macro_close(Handle* handle) {
@@ -42,8 +43,9 @@ int macro_clock(Handle* handle, const crossloom::Pins* pins, uint64_t clock) {
 }
 
 double macro_noise(uint64_t seed, const double* table, double sigma, const uint64_t* address) {
-    return crossloom::Draws(seed, table).noise(
-        sigma, {address[0], address[1], address[2], address[3], address[4]});
+    const crossloom::Draws draws(seed, crossloom::Draws::copy(table));
+    return draws.noise(
+        sigma, draws.ask({address[0], address[1], address[2], address[3], address[4]}));
 }
 
 }
