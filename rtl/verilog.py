@@ -57,12 +57,16 @@ def emulation_verilog(chip: Chip, observed: bool = False) -> str:
 
 
 def _as_loop(match: re.Match[str]) -> str:
-    """A memory that starts as zeros, as a loop instead of a line per word."""
+    """A memory that starts as zeros, as a loop instead of a line per word.
+
+    For simulators only: no program reads a word that nobody wrote, memories of an ASIC have no
+    initial content, and Yosys would take minutes over a loop that it has to unroll.
+    """
     lines = match.group(1).splitlines()
     words = [_ZERO.match(line) for line in lines]
     if len(lines) < 8 or not all(words):
         return match.group(0)
     name, _, zero = words[0].groups()
     label = name.lstrip("\\").rstrip()
-    return (f"  initial begin : zero_{label}\n    integer i;\n"
-            f"    for (i = 0; i < {len(lines)}; i = i + 1) {name}[i] = {zero};\n  end\n")
+    return (f"`ifndef SYNTHESIS\n  initial begin : zero_{label}\n    integer i;\n"
+            f"    for (i = 0; i < {len(lines)}; i = i + 1) {name}[i] = {zero};\n  end\n`endif\n")

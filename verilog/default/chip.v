@@ -1075,10 +1075,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] wstrb;
   wire wvalid;
   reg [31:0] activations [16383:0];
+`ifndef SYNTHESIS
   initial begin : zero_activations
     integer i;
     for (i = 0; i < 16384; i = i + 1) activations[i] = 32'd0;
   end
+`endif
   always @(posedge aclk) begin
     if (trace_word__valid)
       activations[trace_word__address[13:0]] <= trace_word__data;
@@ -1091,10 +1093,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   assign \read_data$259  = _0_;
   reg [63:0] constants [2047:0];
+`ifndef SYNTHESIS
   initial begin : zero_constants
     integer i;
     for (i = 0; i < 2048; i = i + 1) constants[i] = 64'h0000000000000000;
   end
+`endif
   always @(posedge aclk) begin
     if (\write__en$232 )
       constants[memory_index[10:0]] <= memory_data;
@@ -1105,10 +1109,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   assign constant = _1_;
   reg [31:0] \program  [1023:0];
+`ifndef SYNTHESIS
   initial begin : zero_program
     integer i;
     for (i = 0; i < 1024; i = i + 1) \program [i] = 32'd0;
   end
+`endif
   always @(posedge aclk) begin
     if (write__en)
       \program [memory_index[9:0]] <= memory_data[31:0];
@@ -14284,10 +14290,12 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   input [7:0] write_row;
   wire [7:0] write_row;
   reg [31:0] coefficients [32767:0];
+`ifndef SYNTHESIS
   initial begin : zero_coefficients
     integer i;
     for (i = 0; i < 32768; i = i + 1) coefficients[i] = 32'd0;
   end
+`endif
   always @(posedge clk) begin
     if (coefficient_write)
       coefficients[coefficient_index] <= coefficient_data;
@@ -14912,10 +14920,12 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   output trace__void;
   wire trace__void;
   reg [199:0] bank0 [7:0];
+`ifndef SYNTHESIS
   initial begin : zero_bank0
     integer i;
     for (i = 0; i < 8; i = i + 1) bank0[i] = 200'h00000000000000000000000000000000000000000000000000;
   end
+`endif
   always @(posedge clk) begin
     if (\$signature__en$74 )
       bank0[\$signature__addr$59 ] <= \$signature__data ;
@@ -14926,10 +14936,12 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   assign \$signature__data$65  = _0_;
   reg [199:0] bank1 [7:0];
+`ifndef SYNTHESIS
   initial begin : zero_bank1
     integer i;
     for (i = 0; i < 8; i = i + 1) bank1[i] = 200'h00000000000000000000000000000000000000000000000000;
   end
+`endif
   always @(posedge clk) begin
     if (\$signature__en$82 )
       bank1[\$signature__addr$79 ] <= \$signature__data$80 ;
@@ -14941,10 +14953,12 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$signature__data$81  = _1_;
   (* ram_style = "distributed" *)
   reg [5:0] corrections [255:0];
+`ifndef SYNTHESIS
   initial begin : zero_corrections
     integer i;
     for (i = 0; i < 256; i = i + 1) corrections[i] = 6'h00;
   end
+`endif
   always @(posedge clk) begin
     if (correction_write__en)
       corrections[correction_write__addr] <= correction_write__data;

@@ -721,10 +721,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] wstrb;
   wire wvalid;
   reg [31:0] activations [255:0];
+`ifndef SYNTHESIS
   initial begin : zero_activations
     integer i;
     for (i = 0; i < 256; i = i + 1) activations[i] = 32'd0;
   end
+`endif
   always @(posedge aclk) begin
     if (trace_word__valid)
       activations[trace_word__address[7:0]] <= trace_word__data;
@@ -737,10 +739,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   assign \read_data$185  = _0_;
   reg [63:0] constants [63:0];
+`ifndef SYNTHESIS
   initial begin : zero_constants
     integer i;
     for (i = 0; i < 64; i = i + 1) constants[i] = 64'h0000000000000000;
   end
+`endif
   always @(posedge aclk) begin
     if (\write__en$158 )
       constants[memory_index[5:0]] <= memory_data;
@@ -751,10 +755,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   assign constant = _1_;
   reg [31:0] \program  [255:0];
+`ifndef SYNTHESIS
   initial begin : zero_program
     integer i;
     for (i = 0; i < 256; i = i + 1) \program [i] = 32'd0;
   end
+`endif
   always @(posedge aclk) begin
     if (write__en)
       \program [memory_index[7:0]] <= memory_data[31:0];
@@ -12778,10 +12784,12 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   input [3:0] write_row;
   wire [3:0] write_row;
   reg [7:0] coefficients [511:0];
+`ifndef SYNTHESIS
   initial begin : zero_coefficients
     integer i;
     for (i = 0; i < 512; i = i + 1) coefficients[i] = 8'h00;
   end
+`endif
   always @(posedge clk) begin
     if (coefficient_write)
       coefficients[coefficient_index] <= coefficient_data;
@@ -13379,10 +13387,12 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$signature__data$69  = _1_;
   (* ram_style = "distributed" *)
   reg [3:0] corrections [63:0];
+`ifndef SYNTHESIS
   initial begin : zero_corrections
     integer i;
     for (i = 0; i < 64; i = i + 1) corrections[i] = 4'h0;
   end
+`endif
   always @(posedge clk) begin
     if (correction_write__en)
       corrections[correction_write__addr] <= correction_write__data;
