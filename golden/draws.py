@@ -96,7 +96,7 @@ def normal(seed: int, kind: Kind, *address: ArrayLike) -> NDArray[np.float64]:
     """
     entries = table()
     hashed = address_hash(seed, kind, *address)
-    upper = np.right_shift(hashed, np.uint64(64 - TABLE_BITS)).astype(np.int64)
-    lower = np.right_shift(hashed, np.uint64(64 - 2 * TABLE_BITS)).astype(np.int64)
+    upper = np.right_shift(hashed, np.uint64(64 - TABLE_BITS)).view(np.int64)
+    lower = np.right_shift(hashed, np.uint64(64 - 2 * TABLE_BITS)).view(np.int64)
     lower &= (1 << TABLE_BITS) - 1
     return np.asarray(entries[upper] + entries[lower])

@@ -13,7 +13,7 @@ from .recorder import Recorder
 __all__ = ["ProductEngine"]
 
 #: Values of one intermediate array: small enough for a processor's cache.
-_BLOCK_VALUES = 1 << 18
+_BLOCK_VALUES = 1 << 16
 #: float32 holds every integer up to this.
 _FLOAT32_LIMIT = 1 << 24
 
@@ -79,7 +79,9 @@ class ProductEngine:
         held = rows @ weights
         if macro.hold_sigma:
             held += macro.hold_noise(self.seed, *address, np.arange(held.shape[1]))
-        values = (held @ columns).astype(np.float64)
+        # A stream converts the columns one by one, in order.
+        merged = held[:, :columns.shape[1]] if self.layer.stream else held @ columns
+        values = merged.astype(np.float64)
         if self.integer:
             values *= 1 << GRID_BITS
         if macro.conversion_sigma:
