@@ -5,6 +5,7 @@ Row order, from docs/architecture.md: block, ky, kx, word of the block, channel 
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -63,6 +64,13 @@ class Chunking:
     def kernels(self) -> Tensor:
         """The weights as [kernels, chunks, rows]."""
         return self._cut(self.node.weight)
+
+    def places(self) -> Tensor:
+        """Where each weight stands in the flattened [chunks, rows], int64 [weights of a kernel]."""
+        weights = self.node.weight[0].numel()
+        number = torch.arange(1, weights + 1).reshape(self.node.weight.shape[1:])
+        cut = self._cut(number).flatten()
+        return cut.argsort(stable=True)[-weights:]
 
     def patches(self, images: Tensor) -> Tensor:
         """Row codes [batch * positions, chunks, rows] of ``images`` [batch, channels, h, w]."""

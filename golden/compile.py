@@ -1,6 +1,6 @@
 """From a torch module to a program: import, quantisation, basis, calibration, memory layout."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,22 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from .accumulate import NOISELESS, Noise
-from .allocation import allocate, pixel_words, tensor_words
+from .allocation import allocate
 from .basis import Combination, Target, fit_basis, normalised
-from .chip import ACTIVATIONS_PER_WORD, Chip
-from .chip.descriptor import Opcode
+from .chip import Chip
 from .chunks import choose_chunking
+from .emission import emit, faster_mode
 from .finetune import Training, finetune
-from .graph import Add, Graph, Input, Node, Pool, Weighted, evaluate, float_operator, import_graph
+from .graph import Graph, Node, Weighted, evaluate, float_operator, import_graph
 from .mapping import Layer, Mapping, calibrate, integer_operator
 from .physics import MacroPhysics
-from .program import Convolution, Elementwise, Program, ProgramError, Transfer, Window
-from .program import Layer as ProgramLayer
+from .program import Program
 from .quantise import (
-    activation_scales, eight_bit_operator, elementwise_requantization, quantise_images,
-    requantization,
+    activation_scales, eight_bit_operator, quantise_images,
 )
-from .schedule import early_stops, estimated_clocks
 
 __all__ = ["Options", "Compilation", "compile_network", "compile_stages"]
 
@@ -148,35 +145,25 @@ def _on_chip(values: Tensor, chip: Chip, count: int) -> Tensor:
     return result
 
 
-def _tiled(coefficients: Tensor, chip: Chip) -> np.ndarray:
-    """int8 [chunks, tiles, columns, kernels] of [chunks, N, kernels]."""
-    chunks, _, kernels = coefficients.shape
-    return coefficients.numpy().astype(np.int8).reshape(chunks, chip.tiles, chip.array.columns,
-                                                        kernels)
-
-
-def _passes(kernels: int, chip: Chip) -> Iterator[slice]:
-    for start in range(0, kernels, chip.accumulator.kernels):
-        yield slice(start, min(start + chip.accumulator.kernels, kernels))
-
-
-def _chooses_stream(coefficients: Tensor, chip: Chip, options: Options, resolution: int) -> bool:
-    if options.mode != "auto":
-        return options.mode == "stream"
-    tiled = _tiled(coefficients, chip)
-    merge, stream = (sum(estimated_clocks(tiled[..., part], chip, resolution, mode)
-                         for part in _passes(tiled.shape[3], chip)) for mode in (False, True))
-    return stream < merge
-
-
 def _layer(node: Weighted, combination: Combination, scales: dict[str, float], chip: Chip,
-           options: Options, resolution: int, count: int) -> Layer:
+           resolution: int, count: int) -> Layer:
     """A layer before calibration: reference 1 and its exact gain."""
     coefficients = torch.stack([_on_chip(c, chip, count) for c in combination.coefficients])
     out = scales[node.name]
     return Layer(choose_chunking(node, chip), coefficients,
                  combination.scale * scales[node.inputs[0]] / out, node.bias.double() / out,
-                 _chooses_stream(coefficients, chip, options, resolution), resolution, 1)
+                 False, resolution, 1)
+
+
+def _with_modes(mapping: Mapping, mode: str) -> Mapping:
+    """``mapping`` with each layer in ``mode``; "auto": in the one that takes fewer clocks."""
+    graph, layers = mapping.graph, {}
+    for node in graph.weighted:
+        layer = mapping.layers[node.name]
+        stream = (faster_mode(node, graph[node.inputs[0]], layer, mapping.chip)
+                  if mode == "auto" else mode == "stream")
+        layers[node.name] = replace(layer, stream=stream)
+    return replace(mapping, layers=layers)
 
 
 def _captured(graph: Graph, images: Tensor, codes: Tensor, scales: dict[str, float], chip: Chip
@@ -201,100 +188,6 @@ def _captured(graph: Graph, images: Tensor, codes: Tensor, scales: dict[str, flo
         evaluate(graph, codes, eight_bit_operator(graph, scales, chip.requantizer), keep_operand)
         evaluate(graph, images, float_operator, keep_result)
     return operands, wanted
-
-
-def _window(node: Node, source: Node, kernel: tuple[int, int] = (1, 1), stride: int = 1,
-            pad_left: int = 0, pad_top: int = 0) -> Window:
-    return Window(source.shape[2], source.shape[1], node.shape[2], node.shape[1], kernel[1],
-                  kernel[0], stride, pad_left, pad_top)
-
-
-def _convolutions(node: Weighted, source: Node, mapping: Mapping, addresses: dict[str, int]
-                  ) -> Iterator[Convolution]:
-    """One pass per range of kernels that the accumulators hold."""
-    chip, layer = mapping.chip, mapping.layers[node.name]
-    chunking = layer.chunking
-    kernel = tuple(node.weight.shape[2:])
-    whole = (kernel, node.pad_top, node.pad_left) == (source.shape[1:], 0, 0)
-    if whole and chunking.blocks == 1:
-        # The window is the whole input, in the order of the buffer: read it as one pixel. So a
-        # linear layer may be larger than the window fields of a descriptor.
-        window = Window(1, 1, 1, 1)
-        source_words, block_words, blocks = tensor_words(source), chunking.window_words, 1
-    else:
-        window = _window(node, source, kernel, node.stride, node.pad_left, node.pad_top)
-        source_words = pixel_words(source)
-        block_words, blocks = chunking.block_words, chunking.blocks
-    constants = requantization(layer.gain, layer.bias, chip.requantizer)
-    coefficients = _tiled(layer.coefficients, chip)
-    kernels = node.shape[0]
-    for part in _passes(kernels, chip):
-        name = node.name if kernels <= chip.accumulator.kernels else f"{node.name}[{part.start}:]"
-        made = Convolution(
-            name=name, window=window, source=addresses[source.name],
-            destination=addresses[node.name] + part.start // ACTIVATIONS_PER_WORD,
-            source_pixel_words=source_words, destination_pixel_words=pixel_words(node),
-            block_words=block_words, blocks=blocks, chunk_words=chunking.chunk_words,
-            relu=node.relu, stream=layer.stream, resolution=layer.resolution,
-            reference=layer.reference,
-            coefficients=np.ascontiguousarray(coefficients[..., part]),
-            multiplier=constants.multiplier[part].numpy(), bias=constants.bias[part].numpy(),
-            shift=constants.shift[part].numpy(), stop=np.zeros(part.stop - part.start, bool))
-        yield replace(made, stop=early_stops(made, chip))
-
-
-def _elementwise(node: Add | Pool, mapping: Mapping, addresses: dict[str, int]) -> Elementwise:
-    graph, chip = mapping.graph, mapping.chip
-    first = graph[node.inputs[0]]
-    multipliers, shift = [1], 0
-    second: dict[str, int] = {}
-    if isinstance(node, Add) or not node.maximum:
-        multipliers, shift = elementwise_requantization(node, mapping.scales, chip.requantizer)
-    if isinstance(node, Add):
-        opcode, window, other = Opcode.ADD, _window(node, first), graph[node.inputs[1]]
-        second = dict(
-            second_source=addresses[other.name], second_pixel_words=pixel_words(other),
-            second_stride=node.second_stride, second_width=other.shape[2],
-            second_offset=node.second_offset // ACTIVATIONS_PER_WORD,
-            second_words=pixel_words(other), second_multiplier=multipliers[1])
-    else:
-        opcode = Opcode.MAX_POOL if node.maximum else Opcode.AVERAGE_POOL
-        window = _window(node, first, node.kernel, node.stride, node.pad_left, node.pad_top)
-    return Elementwise(
-        name=node.name, opcode=opcode, window=window, source=addresses[first.name],
-        destination=addresses[node.name], source_pixel_words=pixel_words(first),
-        destination_pixel_words=pixel_words(node), channel_words=pixel_words(node),
-        relu=node.relu, multiplier=multipliers[0], bias=0, shift=shift, **second)
-
-
-def _emit(mapping: Mapping, name: str) -> Program:
-    """The program of a finished mapping; ProgramError if the chip is too small."""
-    graph, chip = mapping.graph, mapping.chip
-    addresses = dict(allocate(graph, chip))
-    layers: list[ProgramLayer] = []
-    for node in graph.nodes:
-        if isinstance(node, Input):
-            layers.append(Transfer(node.name, True, addresses[node.name], tensor_words(node)))
-        elif isinstance(node, Weighted):
-            layers += _convolutions(node, graph[node.inputs[0]], mapping, addresses)
-        elif isinstance(node, (Add, Pool)):
-            layers.append(_elementwise(node, mapping, addresses))
-    output = graph.output
-    layers.append(Transfer("output", False, addresses[output.name], tensor_words(output)))
-    channels, height, width = graph.input.shape
-    vectors = mapping.vectors.reshape(chip.tiles, chip.array.columns, chip.array.rows)
-    program = Program(
-        chip, np.ascontiguousarray(vectors.transpose(1, 2).numpy().astype(np.int8)),
-        np.zeros((chip.tiles, 1 << chip.converter.bits), np.int64), tuple(layers),
-        (height, width, channels), mapping.scales[graph.input.name],
-        mapping.scales[output.name], int(np.prod(output.shape)), name)
-    try:
-        program.images()
-    except ProgramError:
-        raise
-    except ValueError as error:  # a geometry that the descriptor's fields cannot hold
-        raise ProgramError(f"network {name!r} does not fit the descriptors: {error}") from None
-    return program
 
 
 def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,
@@ -341,14 +234,15 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
         basis = fit_basis(targets, count, chip.accumulator.coefficient_limit,
                           torch.Generator().manual_seed(seed), options.rounds, progress)
         teacher = evaluate(graph, calibration, float_operator).flatten(1)
-    layers = {node.name: _layer(node, combination, scales, chip, options, resolution, count)
+    layers = {node.name: _layer(node, combination, scales, chip, resolution, count)
               for node, combination in zip(graph.weighted, basis.combinations, strict=True)}
     mapping = Mapping(chip, graph, scales, _on_chip(basis.vectors, chip, count), layers)
+    mapping = _with_modes(mapping, options.mode)
     mapping = calibrate(mapping, codes[:options.images], wanted, noise, seed)
     tell("calibrate", 1.0)
     if options.training.epochs:
         mapping = finetune(mapping, codes, teacher, options.training, noise, seed, progress)
-    program = _emit(mapping, name or type(model).__name__)
+    program = emit(mapping, name or type(model).__name__)
     return Compilation(graph, mapping, program)
 
 

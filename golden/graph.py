@@ -537,6 +537,16 @@ def pad_image(node: Weighted | Pool, image: Tensor, kernel: tuple[int, int],
                           value=value)
 
 
+def convolve(node: Weighted, image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolution of ``image`` with the geometry of ``node`` and weights of its kernels' size."""
+    size, pad = tuple(weight.shape[2:]), (node.pad_top, node.pad_left)
+    plain = tuple((length + 2 * p - k) // node.stride + 1
+                  for length, p, k in zip(image.shape[2:], pad, size, strict=True))
+    if plain == node.shape[1:]:
+        return functional.conv2d(image, weight, bias, node.stride, pad)
+    return functional.conv2d(pad_image(node, image, size), weight, bias, node.stride)
+
+
 def select_second(node: Add, second: Tensor) -> Tensor:
     """The second operand of an add, subsampled and its channels placed."""
     second = second[:, :, ::node.second_stride, ::node.second_stride]
@@ -560,8 +570,7 @@ def float_operator(node: Node, *operands: Tensor) -> Tensor:
     """A node in floating point, for `evaluate`."""
     first = operands[0]
     if isinstance(node, Weighted):
-        padded = pad_image(node, first, tuple(node.weight.shape[2:]))
-        result = functional.conv2d(padded, node.weight, node.bias, stride=node.stride)
+        result = convolve(node, first, node.weight, node.bias)
     elif isinstance(node, Add):
         result = first + select_second(node, operands[1])
     elif isinstance(node, Pool) and node.maximum:

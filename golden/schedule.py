@@ -1,4 +1,4 @@
-"""How a layer combines its columns: merge or stream, and where a conversion may stop early."""
+"""Where a conversion may stop early."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,29 +6,7 @@ from numpy.typing import NDArray
 from .chip import Chip
 from .program import Convolution, merge_entries
 
-__all__ = ["estimated_clocks", "early_stops"]
-
-
-def estimated_clocks(coefficients: NDArray[np.int8], chip: Chip, resolution: int,
-                     stream: bool) -> int:
-    """Converter-bound clocks of one output position, an estimate to choose the mode by.
-
-    ``coefficients`` is int8 [chunks, tiles, columns, kernels]. Phases, loads and the requantizer
-    are left out: they are the same in both modes.
-    """
-    chunks, tiles, _, kernels = coefficients.shape
-    if stream:
-        used = np.flatnonzero(coefficients.any(axis=(0, 1, 3)))
-        columns = int(used[-1]) + 1 if used.size else 1
-        groups = -(-kernels // chip.accumulator.lanes)
-        return chunks * columns * max(resolution, groups)
-    clocks = 0
-    for chunk in range(chunks):
-        jobs = (sum(len(planes) for _, _, planes in merge_entries(
-            coefficients[chunk, tile], chip.array.polarity, chip.planes))
-            for tile in range(tiles))
-        clocks += max(jobs) * resolution
-    return clocks
+__all__ = ["early_stops"]
 
 
 def early_stops(layer: Convolution, chip: Chip) -> NDArray[np.bool_]:

@@ -1,11 +1,11 @@
-"""Mode estimate and early stops, the latter against every code."""
+"""Early stops, against every code."""
 
 import numpy as np
 import pytest
 
 from golden.chip import preset
 from golden.program import Convolution, Window
-from golden.schedule import early_stops, estimated_clocks
+from golden.schedule import early_stops
 
 CHIP = preset("tiny")
 
@@ -64,13 +64,3 @@ def _single(value=1, tiles=1, columns=1, chunks=1):
 def test_stops_need_one_conversion_and_relu(coefficients, changes, allowed):
     layer = _layer(coefficients, [1], [0], [1], **changes)
     assert early_stops(layer, CHIP).tolist() == [allowed]
-
-
-def test_estimates():
-    coefficients = np.zeros((2, 2, 8, 4), np.int8)
-    coefficients[0, 0, 2, :] = [1, 2, 3, 0]   # 1 + 1 + 2 planes on tile 0
-    coefficients[1, 1, 5, 3] = -7             # 3 planes on tile 1
-    assert estimated_clocks(coefficients, CHIP, 6, stream=False) == (4 + 3) * 6
-    assert estimated_clocks(coefficients, CHIP, 6, stream=True) == 2 * 6 * 6
-    wide = np.ones((1, 2, 1, 16), np.int8)    # eight groups of two lanes outlast six bits
-    assert estimated_clocks(wide, CHIP, 6, stream=True) == 8
