@@ -14,6 +14,7 @@ from golden.profile import Profile, profile
 from golden.program import Program
 from golden.timing import layer_clocks, program_clocks
 from sim.fast import Waves, run_on_rtl, verify_on_rtl
+from sim.fast.guided import GUIDED_CLOCKS, build_guided_harness, expected_clocks
 from sim.fast.library import build_harness
 
 __all__ = ["Result", "chosen_waves", "first_profile", "golden_clocks", "run", "write_waves"]
@@ -88,18 +89,21 @@ def run(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, fir
         report("RTL", done / total)
 
     report("Verilator", 0.0)
-    build_harness(program.chip)
-    report("Verilator", 1.0)
     processes = min(processes, len(images))
+    longest = -(-len(images) // processes)
+    library = (build_guided_harness(program)
+               if longest * expected_clocks(program) >= GUIDED_CLOCKS
+               else build_harness(program.chip))
+    report("Verilator", 1.0)
     if place == "rtl":
         ran = run_on_rtl(program, macro, images, seed, first, processes=processes,
-                         progress=images_done)
+                         progress=images_done, library=library)
         cycles = [int(image.counters["cycles"]) for image in ran.images]
         return Result(ran.outputs, {"rtl": {"cycles": cycles}},
                       f"the RTL ran {len(images)} images, {np.mean(cycles):,.0f} clocks each")
     predicted = golden_clocks(program, macro, images, seed, first)
     found = verify_on_rtl(program, macro, images, seed, first, processes=processes,
-                          cycles=predicted, progress=images_done)
+                          cycles=predicted, progress=images_done, library=library)
     comparison = found.comparison
     compared = sum(comparison.compared.values())
     golden = [program_clocks(layers) for layers in predicted]

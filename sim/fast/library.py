@@ -1,6 +1,6 @@
 """The Verilated chip as a shared library: how it is built and called."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 import ctypes
@@ -29,6 +29,12 @@ __all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness",
 _SOURCES = ("harness.cpp", "macro.h", "draws.h", "trace.h")
 #: Noise is one product rounded to an integer: a fused multiply-add would round differently.
 COMPILE_FLAGS = ("-std=c++20", "-fPIC", "-ffp-contract=off")
+#: GCC's options to count branches and to use the counts, which it writes to files of this suffix.
+COUNT_FLAGS = "-fprofile-generate -fprofile-update=single"
+COUNTED_FLAGS = "-fprofile-use -fprofile-partial-training -Wno-missing-profile"
+_COUNTS = ".gcda"
+#: Lets a library that counts write what it has counted.
+_COUNTING = "counting.cpp"
 
 
 class HarnessError(RuntimeError):
@@ -40,16 +46,20 @@ def _chip_text(chip: Chip, twin: bool) -> str:
     return fast_verilog(chip, twin)
 
 
-def build_harness(chip: Chip, waves: str | None = None, twin: bool = False) -> Path:
+def build_harness(chip: Chip, waves: str | None = None, twin: bool = False,
+                  train: Callable[[Path], None] | None = None) -> Path:
     """The shared library for ``chip``, built once and then taken from the cache.
 
     ``waves``: their format, "fst" or "vcd", if it can write them. ``twin``: the chip has digital
-    twins for macros.
+    twins for macros. ``train``, if given, is called with the path of a library that counts which
+    way its branches go, and is to let it count and have it write (`Harness.write_counts`) in a
+    process of its own; the library is then built again, faster, knowing the counts.
     """
-    kind = f"fast-{chip.name}{'-twin' if twin else ''}{f'-{waves}' if waves else ''}"
+    kind = "-".join(["fast", chip.name, *(["twin"] if twin else []), *([waves] if waves else []),
+                     *(["trained"] if train else [])])
     headers = {"constants.h": constants_header(chip, twin, waves is None),
                "ports.h": ports_header(chip)}
-    return _build(kind, _chip_text(chip, twin), headers, waves)
+    return _build(kind, _chip_text(chip, twin), headers, waves, train)
 
 
 def build_mutated_harness(chip: Chip, verilog: str, select: str) -> Path:
@@ -59,13 +69,16 @@ def build_mutated_harness(chip: Chip, verilog: str, select: str) -> Path:
     """
     headers = {"constants.h": constants_header(chip, False, True),
                "ports.h": ports_header(chip, select)}
-    return _build(f"fast-{chip.name}-mutants", inside_fast_top(verilog), headers, None)
+    return _build(f"fast-{chip.name}-mutants", inside_fast_top(verilog, reset=True), headers,
+                  None)
 
 
-def _build(kind: str, verilog: str, headers: dict[str, str], waves: str | None) -> Path:
+def _build(kind: str, verilog: str, headers: dict[str, str], waves: str | None,
+           train: Callable[[Path], None] | None = None) -> Path:
     verilator = find_verilator()
     here = Path(__file__).parent
-    files = {name: (here / name).read_text() for name in _SOURCES}
+    sources = _SOURCES if train is None else (*_SOURCES, _COUNTING)
+    files = {name: (here / name).read_text() for name in sources}
     # Waves show the clock as it is; without them one evaluation per clock is enough.
     files |= {"chip.v": verilog if waves else clocked_by_both_edges(verilog), **headers}
     command = [verilator, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
@@ -78,10 +91,19 @@ def _build(kind: str, verilog: str, headers: dict[str, str], waves: str | None) 
     command += ["chip.v", "harness.cpp"]
 
     def build(directory: Path) -> None:
-        run_tool(command, directory)
-        (directory / "objects" / "harness.so").rename(directory / "harness.so")
+        objects = directory / "objects"
+        if train is not None:
+            run_tool([*command, "-CFLAGS", COUNT_FLAGS, "-LDFLAGS", COUNT_FLAGS, _COUNTING],
+                     directory)
+            train(objects / "harness.so")
+            for file in objects.iterdir():
+                if file.suffix != _COUNTS:
+                    file.unlink()
+        run_tool([*command, *(["-CFLAGS", COUNTED_FLAGS] if train else [])], directory)
+        (objects / "harness.so").rename(directory / "harness.so")
 
-    return cached_build(kind, files, [*command, tool_version("verilator")], build) / "harness.so"
+    settings = [*command, COUNT_FLAGS, COUNTED_FLAGS, tool_version("verilator")]
+    return cached_build(kind, files, settings, build) / "harness.so"
 
 
 class _LayerRange(ctypes.Structure):
@@ -195,6 +217,10 @@ class Harness:
         data = ctypes.c_uint32()
         self._check(self._library.harness_read(self._handle, address, ctypes.byref(data)))
         return data.value
+
+    def write_counts(self) -> None:
+        """Write the counts of a library that was built to count, see `build_harness`."""
+        self._library.harness_write_counts()
 
     def begin(self, image: int, words: NDArray[np.uint32], expected: int) -> None:
         """Offer the ``words`` of image number ``image``; ``expected`` words are to come back."""

@@ -25,7 +25,7 @@ from .library import Harness, HarnessError, MacroSettings, build_harness
 from .waves import Waves, WavesWindow
 
 __all__ = ["RtlRun", "Verification", "image_result", "load_program", "run_on_rtl",
-           "verify_on_rtl"]
+           "start_image", "verify_on_rtl"]
 
 #: Called with images done and images in all.
 Progress = Callable[[int, int], None]
@@ -140,6 +140,13 @@ def load_program(harness: Harness, program: Program, phases: Phases | None) -> N
                     | registers.mask("interrupt", "error"))])
 
 
+def start_image(harness: Harness, program: Program, words: NDArray[np.uint32], image: int) -> None:
+    """Offer image number ``image``, the stream ``words``, to a loaded chip and start it."""
+    registers = RegisterMap(program.chip)
+    harness.begin(image, words, output_words(program))
+    harness.write([(registers.address("control"), registers.mask("control", "start"))])
+
+
 def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
                  image: int, limit: int | None = None) -> RtlImage:
     """Run image number ``image``, the stream ``words``, on a loaded chip.
@@ -148,8 +155,7 @@ def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
     """
     registers = RegisterMap(program.chip)
     before = harness.clocks
-    harness.begin(image, words, output_words(program))
-    harness.write([(registers.address("control"), registers.mask("control", "start"))])
+    start_image(harness, program, words, image)
     while not harness.run(_SLICE):
         if limit is not None and harness.clocks - before > limit + _SLICE:
             raise HarnessError(f"image {image} has not ended after {limit} clocks")
@@ -225,7 +231,8 @@ def _all_results(job: _Job, processes: int, progress: Progress | None) -> list:
 
 
 def _job(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, first_image: int,
-         processes: int, phases: Phases | None, waves: Waves | None, twin: bool, *, compare: bool,
+         processes: int, phases: Phases | None, waves: Waves | None, twin: bool,
+         library: Path | None, *, compare: bool,
          cycles: Sequence[Sequence[int]] | None = None) -> _Job:
     if processes < 1:
         raise ValueError(f"processes must be at least 1, not {processes!r}")
@@ -245,7 +252,11 @@ def _job(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, fi
         raise ValueError("macro must have ideal physics where a twin stands for it, "
                          f"not {macro.physics!r}")
     window = None if waves is None else (Path(waves.path), waves.window(program))
-    library = build_harness(program.chip, None if waves is None else waves.format, twin)
+    if library is None:
+        library = build_harness(program.chip, None if waves is None else waves.format, twin)
+    elif waves is not None or twin:
+        raise ValueError("library must be None where waves are written or a twin is simulated, "
+                         f"not {library!r}")
     return _Job(library, program, macro, images, seed, first_image, phases, cycles, compare,
                 window)
 
@@ -258,7 +269,7 @@ def _outputs(program: Program, images: Sequence[RtlImage]) -> NDArray[np.int8]:
 def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
                first_image: int = 0, *, processes: int = 1, phases: Phases | None = None,
                progress: Progress | None = None, waves: Waves | None = None,
-               twin: bool = False) -> RtlRun:
+               twin: bool = False, library: Path | None = None) -> RtlRun:
     """Run images on the Verilated chip.
 
     Parameters
@@ -278,10 +289,13 @@ def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: i
         their answers as well as the pins. ``phases`` must be those of `rtl.twin.twin_phases`
         or longer.
 
+    library
+        The chip as `build_harness` or `sim.fast.guided` built it; the former's if None.
+
     Raises HarnessError where the chip breaks a rule of the macro's pins, hangs or reports an
     error; ValueError for arguments that do not fit.
     """
-    job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin,
+    job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin, library,
                compare=False)
     results: list[RtlImage] = _all_results(job, processes, progress)
     return RtlRun(_outputs(program, results), tuple(results))
@@ -291,7 +305,7 @@ def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed
                   first_image: int = 0, *, processes: int = 1, phases: Phases | None = None,
                   cycles: Sequence[Sequence[int]] | None = None,
                   progress: Progress | None = None, waves: Waves | None = None,
-                  twin: bool = False) -> Verification:
+                  twin: bool = False, library: Path | None = None) -> Verification:
     """Run images on the Verilated chip and on golden, and compare every word.
 
     Arguments as for `run_on_rtl`; ``cycles`` [images][layers], if given, are the expected clocks
@@ -300,7 +314,7 @@ def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed
     """
     if cycles is not None and len(cycles) != len(images):
         raise ValueError(f"cycles must have a row per image ({len(images)}), not {len(cycles)}")
-    job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin,
+    job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin, library,
                compare=True, cycles=cycles)
     results: list[tuple[RtlImage, Comparison]] = _all_results(job, processes, progress)
     images_ = [image for image, _ in results]

@@ -17,32 +17,37 @@ _PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
 
 
 def fast_verilog(chip: Chip, twin: bool = False) -> str:
-    """Verilog of ``chip`` inside module `FAST_TOP_NAME`, see `inside_fast_top`.
+    """Verilog of ``chip`` inside module `FAST_TOP_NAME`, see `inside_fast_top`; never reset.
 
     With ``twin`` the chip has digital twins for macros; all pins of the macros are outputs.
     """
-    return inside_fast_top(emulation_verilog(chip, observed=True) if twin else chip_verilog(chip))
+    text = emulation_verilog(chip, observed=True) if twin else chip_verilog(chip)
+    return inside_fast_top(text, reset=False)
 
 
-def inside_fast_top(text: str) -> str:
+def inside_fast_top(text: str, reset: bool) -> str:
     """``text``, the Verilog of a chip, and, around it, module `FAST_TOP_NAME`.
 
-    It has the chip's ports but two kinds: ``aresetn`` is low for the first `RESET_CLOCKS` clocks,
-    and every ``decided`` is high. Verilator computes whatever depends on an input twice per
-    clock, and all next states depend on the reset and, through the comparators' time-out, on
-    ``decided``: as inputs they would halve the speed.
+    It has the chip's ports but ``aresetn`` and ``decided``. With ``reset`` both are low for the
+    first `RESET_CLOCKS` clocks and then high, which no state of an intact chip depends on: every
+    flip-flop begins as reset leaves it. Without, they are high for ever. Verilator computes
+    whatever depends on an input twice per clock, and all next states depend on the reset and,
+    through the comparators' time-out, on ``decided``: as inputs they would halve the speed, and
+    as constants they cost nothing.
     """
     body = text[text.index(f"module {TOP_NAME}("):]
     ports = _PORT.findall(body[:body.index("endmodule")])
-    inside = {name: "history[0]" for direction, _, name in ports
+    level = "history[0]" if reset else "1'b1"
+    inside = {name: level for direction, _, name in ports
               if direction == "input" and (name == "aresetn" or name.endswith("__decided"))}
     outside = [(direction, width, name) for direction, width, name in ports if name not in inside]
     lines = [f"module {FAST_TOP_NAME}({', '.join(name for _, _, name in outside)});"]
     lines += [f"  {direction} {width}{name};" for direction, width, name in outside]
-    lines += [
-        f"  reg [{RESET_CLOCKS - 1}:0] history = 0;",
-        f"  always @(posedge aclk) history <= {{1'b1, history[{RESET_CLOCKS - 1}:1]}};",
-        f"  {TOP_NAME} chip ("]
+    if reset:
+        lines += [
+            f"  reg [{RESET_CLOCKS - 1}:0] history = 0;",
+            f"  always @(posedge aclk) history <= {{1'b1, history[{RESET_CLOCKS - 1}:1]}};"]
+    lines.append(f"  {TOP_NAME} chip (")
     lines.append(",\n".join(f"    .{name}({inside.get(name, name)})" for _, _, name in ports))
     return text + "\n".join([*lines, "  );", "endmodule", ""])
 
