@@ -18,9 +18,8 @@ from .graph import Graph, Node, Weighted, evaluate, float_operator, import_graph
 from .mapping import Layer, Mapping, calibrate, integer_operator
 from .physics import MacroPhysics
 from .program import Program
-from .quantise import (
-    activation_scales, eight_bit_operator, quantise_images,
-)
+from .quantise import activation_scales, eight_bit_operator, quantise_images
+from .training import JointTraining, calibrated
 
 __all__ = ["Options", "Compilation", "compile_network", "compile_stages"]
 
@@ -39,6 +38,8 @@ class Options:
         Bits of every conversion; None for the converter's highest.
     vectors_per_tile
         Basis vectors per tile; None for all columns.
+    coefficient_bits
+        Bits of a coefficient; None for all that the chip has.
     rounds
         Rounds of alternating least squares.
     images
@@ -50,6 +51,7 @@ class Options:
     mode: str = "auto"
     resolution: int | None = None
     vectors_per_tile: int | None = None
+    coefficient_bits: int | None = None
     rounds: int = 6
     images: int = 256
     training: Training = Training()
@@ -66,7 +68,8 @@ class Options:
         """ValueError if a choice does not suit ``chip``."""
         for name, low, high in (
                 ("resolution", chip.converter.minimum_bits, chip.converter.bits),
-                ("vectors_per_tile", 1, chip.array.columns)):
+                ("vectors_per_tile", 1, chip.array.columns),
+                ("coefficient_bits", 2, chip.accumulator.coefficient_bits)):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ValueError(f"Options.{name} must be {low} to {high} on chip "
@@ -191,8 +194,9 @@ def _captured(graph: Graph, images: Tensor, codes: Tensor, scales: dict[str, flo
 
 
 def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,
-                   options: Options = Options(), physics: MacroPhysics | None = None,
-                   progress: Progress | None = None, name: str | None = None) -> Compilation:
+                   options: Options = Options(), joint: JointTraining | None = None,
+                   physics: MacroPhysics | None = None, progress: Progress | None = None,
+                   name: str | None = None) -> Compilation:
     """Compile ``model`` for ``chip``, and keep what the program was made from.
 
     Parameters
@@ -203,6 +207,8 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
         Images without labels, float [batch, channels, height, width], as the model takes them.
     seed
         Fixes every choice: the same inputs and seed give the same program.
+    joint
+        Joint training of basis and coefficients, before the fine-tuning.
     physics
         Noise that calibration and training reckon with; None for the default `MacroPhysics`.
     progress
@@ -220,6 +226,7 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     noise = Noise.of(physics, chip)
     resolution = options.resolution or chip.converter.bits
     count = chip.tiles * (options.vectors_per_tile or chip.array.columns)
+    limit = (1 << (options.coefficient_bits or chip.accumulator.coefficient_bits) - 1) - 1
     calibration = calibration.float()
     _, channels, height, width = calibration.shape
     graph = import_graph(model, (height, width, channels))
@@ -231,8 +238,8 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     operands, wanted = _captured(graph, few, codes[:options.images], scales, chip)
     targets = _targets(graph, chip, operands, resolution, noise)
     with torch.no_grad():
-        basis = fit_basis(targets, count, chip.accumulator.coefficient_limit,
-                          torch.Generator().manual_seed(seed), options.rounds, progress)
+        basis = fit_basis(targets, count, limit, torch.Generator().manual_seed(seed),
+                          options.rounds, progress)
         teacher = evaluate(graph, calibration, float_operator).flatten(1)
     layers = {node.name: _layer(node, combination, scales, chip, resolution, count)
               for node, combination in zip(graph.weighted, basis.combinations, strict=True)}
@@ -240,15 +247,22 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     mapping = _with_modes(mapping, options.mode)
     mapping = calibrate(mapping, codes[:options.images], wanted, noise, seed)
     tell("calibrate", 1.0)
+    if joint is not None:
+        student = joint.train(mapping, noise, limit, seed, progress)
+        mapping = calibrated(student, _with_modes(student.mapping(), options.mode), few, noise,
+                             seed)
+        tell("calibrate again", 1.0)
     if options.training.epochs:
-        mapping = finetune(mapping, codes, teacher, options.training, noise, seed, progress)
+        mapping = finetune(mapping, codes, teacher, options.training, limit, noise, seed,
+                           progress)
     program = emit(mapping, name or type(model).__name__)
     return Compilation(graph, mapping, program)
 
 
 def compile_network(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,
-                    options: Options = Options(), physics: MacroPhysics | None = None,
-                    progress: Progress | None = None, name: str | None = None) -> Program:
+                    options: Options = Options(), joint: JointTraining | None = None,
+                    physics: MacroPhysics | None = None, progress: Progress | None = None,
+                    name: str | None = None) -> Program:
     """The program of ``model`` on ``chip``; see `compile_stages`, whose arguments it takes."""
-    return compile_stages(model, chip, calibration, seed=seed, options=options, physics=physics,
-                          progress=progress, name=name).program
+    return compile_stages(model, chip, calibration, seed=seed, options=options, joint=joint,
+                          physics=physics, progress=progress, name=name).program

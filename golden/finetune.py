@@ -67,10 +67,10 @@ def _rounded(value: Tensor) -> Tensor:
 class _Student(nn.Module):
     """The mapped network with trainable vectors, coefficients, gains and biases."""
 
-    def __init__(self, mapping: Mapping, noise: Noise, generator: torch.Generator) -> None:
+    def __init__(self, mapping: Mapping, limit: int, noise: Noise, generator: torch.Generator
+                 ) -> None:
         super().__init__()
-        self.mapping, self.noise, self.generator = mapping, noise, generator
-        self.limit = mapping.chip.accumulator.coefficient_limit
+        self.mapping, self.limit, self.noise, self.generator = mapping, limit, noise, generator
         self.names = list(mapping.layers)
         layers = list(mapping.layers.values())
         self.vectors = nn.Parameter(mapping.vectors.float().clone())
@@ -146,8 +146,9 @@ def _distance(student: Tensor, teacher: Tensor) -> Tensor:
                              reduction="batchmean") * TEMPERATURE**2
 
 
-def finetune(mapping: Mapping, images: Tensor, teacher: Tensor, training: Training, noise: Noise,
-             seed: int, progress: Callable[[str, float], None] | None = None) -> Mapping:
+def finetune(mapping: Mapping, images: Tensor, teacher: Tensor, training: Training, limit: int,
+             noise: Noise, seed: int, progress: Callable[[str, float], None] | None = None
+             ) -> Mapping:
     """The best mapping met, by distance to the teacher over all images.
 
     Parameters
@@ -158,9 +159,11 @@ def finetune(mapping: Mapping, images: Tensor, teacher: Tensor, training: Traini
         int64 [batch, channels, height, width].
     teacher
         Logits of the float network, [batch, classes].
+    limit
+        Largest magnitude of a coefficient.
     """
     generator = torch.Generator().manual_seed(seed)
-    student = _Student(mapping, noise, generator)
+    student = _Student(mapping, limit, noise, generator)
     floats = images.float()
     optimiser = torch.optim.Adam([
         {"params": [student.vectors], "lr": training.vector_rate},

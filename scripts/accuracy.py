@@ -9,9 +9,6 @@ from . import options, output
 
 __all__ = ["measure"]
 
-#: Images that a network is measured on where none are named.
-_OWN_IMAGES = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}
-
 
 def _numbers(text: str) -> list[float]:
     try:
@@ -44,7 +41,7 @@ def measure(
             "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
     """Measure accuracy in float, 8 bits and over the basis; or on memory devices over time."""
     chip = options.configured_chip(preset, settings)
-    source = images or _OWN_IMAGES.get(network)
+    source = images or options.OWN_IMAGES.get(network)
     if source is None:
         raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
     for path in filter(None, (json, plot)):

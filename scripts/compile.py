@@ -21,28 +21,71 @@ def compile_program(
         weights: options.Weights = None, calibration: options.Calibration = None,
         data: options.Data = None,
         mode: Mode = "auto", vectors_per_tile: options.VectorsPerTile = None,
-        epochs: options.Epochs = None, seed: options.Seed = 0,
+        coefficient_bits: options.CoefficientBits = None,
+        epochs: options.Epochs = None,
+        train: Annotated[float | None, typer.Option(
+            "--train", metavar="EPOCHS", help="Train basis and coefficients jointly for so many "
+            "passes over the training images; such as 6, or 0.5.")] = None,
+        training_images: Annotated[Path | None, typer.Option(
+            "--training-images", metavar="FILE", help=".npy file of float images to train with, "
+            "no labels; if not given, those of the data set, or those to calibrate with.")] = None,
+        loop: Annotated[str | None, typer.Option(
+            "--loop", metavar="FILE:FUNCTION", help="Your own training loop instead: a function "
+            "that is given the student, a torch module, and trains it in place.")] = None,
+        contest: Annotated[float | None, typer.Option(
+            "--contest", metavar="TILES", help="With --train: tiles that a kernel may use on "
+            "average, so that kernels convert side by side; 1 is fewest clocks.")] = None,
+        precision: options.Precision = "float32",
+        checkpoint: Annotated[Path | None, typer.Option(
+            "--checkpoint", metavar="FILE", help="With --train: keep the run here every minute, "
+            "and take it up from here if it was interrupted.")] = None,
+        device: Annotated[str, typer.Option(
+            "--device", help="Where to train: cpu or cuda.")] = "cpu",
+        seed: options.Seed = 0,
         json: options.Json = None) -> None:
     """Compile a network into a program that runs on golden and on the RTL alike."""
     chip = options.configured_chip(preset, settings)
-    for path in filter(None, (file, json)):
+    for path in filter(None, (file, json, checkpoint)):
         output.check_file(path)
+    if train is None and loop is None:
+        for name, value in (("contest", contest), ("checkpoint", checkpoint),
+                            ("training-images", training_images)):
+            if value is not None:
+                raise ValueError(f"{name} belongs to training: give --train EPOCHS")
+    if train is not None and loop is not None:
+        raise ValueError("train and loop exclude each other: a loop decides itself how long")
 
     from golden.compile import Options, compile_network
+    from golden.contest import Contest
     from golden.finetune import Training
     from golden.program import Convolution
+    from golden.training import JointTraining, Recipe
 
+    from . import networks
     from .accuracies import compiled_stages, digits_key
     from .networks import labelled_images, load_network
     from .progress import stages
 
+    jointly = train is not None or loop is not None
+    if epochs is None and jointly:
+        epochs = 0  # after joint training the fine-tuning, slower by far, has little left to do
+    fine = Training() if epochs is None else Training(epochs=epochs)
     choices = Options(mode=mode, vectors_per_tile=vectors_per_tile,
-                      training=Training() if epochs is None else Training(epochs=epochs))
+                      coefficient_bits=coefficient_bits, training=fine)
     choices.check(chip)
+    recipe = Recipe(epochs=train or Recipe.epochs, precision=precision)
+    regulariser = None if contest is None else Contest(contest)
+    own_loop = None if loop is None else networks.named_loop(loop)
     with stages() as report:
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        if network == "digits" and calibration is None:
+        if jointly:
+            joint = JointTraining(networks.training_images(given, training_images, data), recipe,
+                                  regulariser, checkpoint, device, own_loop)
+            program = compile_network(given.model, chip, given.calibration, seed=seed,
+                                      options=choices, joint=joint, progress=report,
+                                      name=given.name)
+        elif network == "digits" and calibration is None:
             # The demonstration and `crossloom accuracy` compile the same, once for all three.
             program, _ = compiled_stages(given, chip, *labelled_images(network, None, seed), seed,
                                          choices, report, digits_key(seed))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 import hashlib
 import importlib.util
 
@@ -15,11 +16,12 @@ import golden
 from golden.cifar10 import load_cifar10
 from golden.data import digits
 from golden.networks.digits import DigitsNetwork, train
-from golden.networks.resnet import load_resnet, normalise
+from golden.networks.resnet import augmented, load_resnet, normalise
+from golden.training import ImageSet
 from sim.toolchain import cached_build
 
 __all__ = ["Network", "golden_digest", "labelled_images", "load_labels", "load_network",
-           "named_images", "trained_digits"]
+           "named_images", "named_loop", "trained_digits", "training_images"]
 
 #: Blocks of each stage, by name.
 _RESNETS = {"resnet20": 3, "resnet32": 5}
@@ -116,19 +118,44 @@ def labelled_images(name: str, labels: Path | None, seed: int = 0, data: Path | 
     return images[:count], truth[:count]
 
 
-def _from_file(specification: str) -> nn.Module:
+def _function(what: str, specification: str) -> Callable[..., Any]:
+    """The function that ``file.py:function`` names; ``what`` for errors."""
     name, _, function = specification.rpartition(":")
     if not Path(name).is_file():
-        raise ValueError(f"network: there is no file {name!r}")
+        raise ValueError(f"{what}: there is no file {name!r}")
     found = importlib.util.spec_from_file_location(Path(name).stem, name)
     if found is None or found.loader is None:
-        raise ValueError(f"network: {name!r} is not a Python file")
+        raise ValueError(f"{what}: {name!r} is not a Python file")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
-    make = getattr(module, function, None)
-    if not callable(make):
-        raise ValueError(f"network: {name!r} has no function {function!r}")
-    model = make()
+    made = getattr(module, function, None)
+    if not callable(made):
+        raise ValueError(f"{what}: {name!r} has no function {function!r}")
+    return made
+
+
+def named_loop(specification: str) -> Callable[[nn.Module], None]:
+    """The user's training loop, ``file.py:function``."""
+    if ":" not in specification:
+        raise ValueError(f"loop must be file.py:function, not {specification!r}")
+    return _function("loop", specification)
+
+
+def training_images(network: Network, path: Path | None, data: Path | None) -> ImageSet:
+    """Images to train ``network`` with.
+
+    Those of the .npy file ``path``; else, for a ResNet, all training images of CIFAR-10 in
+    ``data``, flipped and shifted; else those that it is calibrated with.
+    """
+    if path is not None:
+        return ImageSet(_load_images(path, "training-images"))
+    if network.name in _RESNETS:
+        return ImageSet(load_cifar10("train", data)[0], augmented)
+    return ImageSet(network.calibration)
+
+
+def _from_file(specification: str) -> nn.Module:
+    model = _function("network", specification)()
     if not isinstance(model, nn.Module):
         raise ValueError(f"network: {specification!r} must return a torch.nn.Module, "
                          f"not {type(model).__name__}")

@@ -10,7 +10,11 @@ import typer
 from golden.chip import Chip, preset
 
 __all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images",
-           "Labels", "Data", "Epochs", "VectorsPerTile", "Physics", "configured_chip"]
+           "Labels", "Data", "Epochs", "VectorsPerTile", "CoefficientBits", "Physics",
+           "Precision", "OWN_IMAGES", "configured_chip"]
+
+#: Images that a network is measured on where none are named.
+OWN_IMAGES = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}
 
 Preset = Annotated[str, typer.Option(
     "--preset", "-p", metavar="NAME", help="Named chip: tiny, default or large.")]
@@ -41,6 +45,11 @@ Epochs = Annotated[int | None, typer.Option(
 VectorsPerTile = Annotated[int | None, typer.Option(
     "--vectors-per-tile", min=1,
     help="Basis vectors of each tile; as many as it has columns if not given.")]
+CoefficientBits = Annotated[int | None, typer.Option(
+    "--coefficient-bits", min=2,
+    help="Bits of a coefficient; as many as the chip has if not given.")]
+Precision = Annotated[str, typer.Option(
+    "--precision", help="Of the training: float32, or bfloat16, faster on some processors.")]
 Physics = Annotated[str, typer.Option(
     "--macro", help="Analog macro: ideal, or default with its non-idealities.")]
 

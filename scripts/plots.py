@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = ["BLUE", "ORANGE", "GREEN", "VERMILLION", "GREY", "accuracy_by_stage",
-           "accuracy_over_time", "clocks_by_layer", "converter_occupancy", "phase_diagram",
-           "svg", "png", "wilson_interval"]
+           "accuracy_over_basis", "accuracy_over_time", "clocks_by_layer", "converter_occupancy",
+           "phase_diagram", "svg", "png", "wilson_interval"]
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 GREY, INK = "#8a8f98", "#22262b"
@@ -102,6 +102,35 @@ def accuracy_over_time(lines: Mapping[str, Sequence[tuple[float, Sequence[float]
         axes.grid()
         axes.legend(frameon=False, title="mean of the chips; band: lowest to highest",
                     title_fontsize=8)
+    return _figure(3.6, draw)
+
+
+def accuracy_over_basis(points: Sequence[Mapping[str, Any]]) -> Figure:
+    """Accuracy by basis size, a colour per coefficient width; dashed without training.
+
+    A point has ``vectors``, ``bits``, and shares correct, ``fit`` and ``trained``.
+    """
+    widths = sorted({point["bits"] for point in points})
+    colours = [VERMILLION, ORANGE, GREEN, BLUE, GREY]
+
+    def draw(axes: Axes) -> None:
+        for width, colour in zip(widths, colours, strict=False):
+            chosen = sorted((p for p in points if p["bits"] == width),
+                            key=lambda point: point["vectors"])
+            sizes = [point["vectors"] for point in chosen]
+            for name, style in (("fit", "--"), ("trained", "-")):
+                axes.plot(sizes, [100 * point[name] for point in chosen], style, color=colour,
+                          marker="o", markersize=4, linewidth=1.6,
+                          label=f"{width} bits, {'trained' if name == 'trained' else 'fitted'}")
+        sizes = sorted({point["vectors"] for point in points})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.set_xlabel("basis vectors")
+        axes.set_ylabel("correct / %")
+        axes.grid(axis="y")
+        axes.legend(frameon=False, loc="lower right", fontsize=8)
+
     return _figure(3.6, draw)
 
 

@@ -1,0 +1,120 @@
+"""``crossloom sweep``: accuracy against the size of the basis and the bits of its coefficients."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golden.chip import Chip
+
+from . import options, output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .networks import Network
+
+__all__ = ["point_chip", "sweep"]
+
+#: Calibration images per point: a point need not be as good as a compiled program.
+_CALIBRATION = 64
+
+
+def _whole(name: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{name} must be integers with commas between them, not {text!r}"
+                         ) from None
+
+
+def point_chip(chip: Chip, vectors: int, bits: int) -> tuple[Chip, int]:
+    """``chip`` with the fewest tiles that hold ``vectors``, and the vectors of each tile.
+
+    Its accumulators get eight-bit coefficients where ``bits`` is more than they have.
+    """
+    tiles = -(-vectors // chip.array.columns)
+    if vectors < 1 or vectors % tiles:
+        raise ValueError(f"vectors must divide evenly over tiles of {chip.array.columns} "
+                         f"columns, not {vectors!r}")
+    if bits > chip.accumulator.coefficient_bits:
+        chip = replace(chip, accumulator=replace(chip.accumulator, coefficient_bits=8))
+    return replace(chip, name="custom", tiles=tiles), vectors // tiles
+
+
+def sweep(
+        network: options.Network, preset: options.Preset = "default",
+        weights: options.Weights = None, calibration: options.Calibration = None,
+        images: options.Images = None, labels: options.Labels = None, data: options.Data = None,
+        count: Annotated[int | None, typer.Option(
+            "--count", min=1, help="Images to classify; all of them if not given.")] = None,
+        vectors: Annotated[str, typer.Option(
+            "--vectors", help="Sizes of the basis, commas between them.")] = "32,64,128,256",
+        bits: Annotated[str, typer.Option(
+            "--bits", help="Coefficient bits, commas between them.")] = "2,3,4",
+        train: Annotated[float, typer.Option(
+            "--train", metavar="EPOCHS", help="Joint training of each point.")] = 0.25,
+        precision: options.Precision = "float32",
+        seed: options.Seed = 0, json: options.Json = None,
+        plot: Annotated[Path | None, typer.Option(
+            "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
+    """Measure accuracy on ideal macros over basis size and coefficient bits, trained and not."""
+    chip = options.configured_chip(preset)
+    source = images or options.OWN_IMAGES.get(network)
+    if source is None:
+        raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
+    places = [(size, width) for width in _whole("bits", bits)
+              for size in _whole("vectors", vectors)]
+    chips = [point_chip(chip, size, width) for size, width in places]
+    for path in filter(None, (json, plot)):
+        output.check_file(path)
+
+    from golden.training import Recipe
+
+    from . import plots
+    from .networks import labelled_images, load_network
+    from .progress import stages
+
+    recipe = Recipe(epochs=train, precision=precision)
+    rows: list[dict[str, Any]] = []
+    with stages() as report:
+        shown, truth = labelled_images(source, labels, seed, data, count)
+        given = load_network(network, weights=weights, calibration=calibration, data=data,
+                             seed=seed, progress=report)
+        for (size, width), (custom, each) in zip(places, chips, strict=True):
+            found = _point(given, custom, each, width, recipe, seed, shown, truth, data)
+            rows.append({"vectors": size, "bits": width, **found})
+            report("points", len(rows) / len(places))
+    for row in rows:
+        typer.echo(f"{row['vectors']:4d} vectors, {row['bits']} bits: "
+                   f"{100 * row['fit']:.2f} % fitted, {100 * row['trained']:.2f} % trained")
+    if json is not None:
+        output.write_json(json, {"network": given.name, "preset": chip.name, "seed": seed,
+                                 "images": len(truth), "epochs": train, "points": rows})
+    if plot is not None:
+        output.write_text(plot, plots.svg(plots.accuracy_over_basis(rows)))
+
+
+def _point(network: "Network", chip: Chip, vectors_per_tile: int, bits: int, recipe: Any,
+           seed: int, images: "Tensor", labels: "Tensor", data: Path | None) -> dict[str, float]:
+    """Shares correct, ``fit`` without training and ``trained``."""
+    import torch
+
+    from golden.compile import Options, compile_stages
+    from golden.finetune import Training
+    from golden.networks.digits import accuracy
+    from golden.training import JointTraining
+
+    from .networks import training_images
+
+    choices = Options(vectors_per_tile=vectors_per_tile, coefficient_bits=bits,
+                      images=_CALIBRATION, training=Training(epochs=0))
+    joint = JointTraining(training_images(network, None, data), recipe)
+    result = {}
+    for name, training in (("fit", None), ("trained", joint)):
+        made = compile_stages(network.model, chip, network.calibration, seed=seed,
+                              options=choices, joint=training)
+        outputs = torch.cat([made.basis_outputs(part) for part in images.split(_CALIBRATION)])
+        result[name] = accuracy(outputs, labels)
+    return result
