@@ -62,6 +62,8 @@ class Recipe:
         Adam's first step for vector entries (in weight steps), coefficients (in coefficient
         steps), and gains and biases (relative; biases in units of 127 output steps). All fall to
         zero along a half cosine, after a linear rise over ``warm_up`` steps, a tenth at most.
+    rate
+        Factor on all three; below 1 where the fit is good to begin with.
     temperature
         Of the softmax in the distillation (Hinton et al., 2015, use 1 to 20).
     features
@@ -75,13 +77,15 @@ class Recipe:
     vector_rate: float = 1.0
     coefficient_rate: float = 0.05
     gain_rate: float = 0.004
+    rate: float = 1.0
     warm_up: int = 100
     temperature: float = 4.0
     features: float = 1.0
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "vector_rate", "coefficient_rate", "gain_rate", "temperature"):
+        for name in ("epochs", "vector_rate", "coefficient_rate", "gain_rate", "rate",
+                     "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Recipe.{name} must be positive, not {getattr(self, name)!r}")
         for name, low in (("batch", 1), ("warm_up", 0), ("features", 0)):
@@ -102,9 +106,10 @@ class Recipe:
         return max(1, round(self.epochs * images / self.batch))
 
     def factor(self, step: int, steps: int) -> float:
-        """Share of the first rates at ``step``."""
+        """Factor on the step sizes at ``step``."""
         rise = min(1.0, (step + 1) / (min(self.warm_up, steps // 10) + 1))
-        return rise * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item())
+        fall = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item())
+        return self.rate * rise * fall
 
 
 class _Features:

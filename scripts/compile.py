@@ -32,6 +32,8 @@ def compile_program(
         loop: Annotated[str | None, typer.Option(
             "--loop", metavar="FILE:FUNCTION", help="Your own training loop instead: a function "
             "that is given the student, a torch module, and trains it in place.")] = None,
+        rate: Annotated[float, typer.Option(
+            "--rate", help="With --train: factor on all step sizes.")] = 1.0,
         contest: Annotated[float | None, typer.Option(
             "--contest", metavar="TILES", help="With --train: tiles that a kernel may use on "
             "average, so that kernels convert side by side; 1 is fewest clocks.")] = None,
@@ -73,7 +75,8 @@ def compile_program(
     choices = Options(mode=mode, vectors_per_tile=vectors_per_tile,
                       coefficient_bits=coefficient_bits, training=fine)
     choices.check(chip)
-    recipe = Recipe(epochs=train or Recipe.epochs, precision=precision)
+    recipe = Recipe(epochs=Recipe.epochs if train is None else train, rate=rate,
+                    precision=precision)
     regulariser = None if contest is None else Contest(contest)
     own_loop = None if loop is None else networks.named_loop(loop)
     with stages() as report:

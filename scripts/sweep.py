@@ -70,12 +70,15 @@ def sweep(
     for path in filter(None, (json, plot)):
         output.check_file(path)
 
+    from golden.compile import Options
     from golden.training import Recipe
 
     from . import plots
     from .networks import labelled_images, load_network
     from .progress import stages
 
+    for (_, width), (custom, _) in zip(places, chips, strict=True):
+        Options(coefficient_bits=width).check(custom)
     recipe = Recipe(epochs=train, precision=precision)
     rows: list[dict[str, Any]] = []
     with stages() as report:
