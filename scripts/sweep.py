@@ -102,13 +102,12 @@ def sweep(
 def _point(network: "Network", chip: Chip, vectors_per_tile: int, bits: int, recipe: Any,
            seed: int, images: "Tensor", labels: "Tensor", data: Path | None) -> dict[str, float]:
     """Shares correct, ``fit`` without training and ``trained``."""
-    import torch
-
-    from golden.compile import Options, compile_stages
+    from golden.compile import Options, compile_network
     from golden.finetune import Training
-    from golden.networks.digits import accuracy
+    from golden.physics import MacroPhysics
     from golden.training import JointTraining
 
+    from .accuracies import macro_accuracy
     from .networks import training_images
 
     choices = Options(vectors_per_tile=vectors_per_tile, coefficient_bits=bits,
@@ -116,8 +115,7 @@ def _point(network: "Network", chip: Chip, vectors_per_tile: int, bits: int, rec
     joint = JointTraining(training_images(network, None, data), recipe)
     result = {}
     for name, training in (("fit", None), ("trained", joint)):
-        made = compile_stages(network.model, chip, network.calibration, seed=seed,
-                              options=choices, joint=training)
-        outputs = torch.cat([made.basis_outputs(part) for part in images.split(_CALIBRATION)])
-        result[name] = accuracy(outputs, labels)
+        program = compile_network(network.model, chip, network.calibration, seed=seed,
+                                  options=choices, joint=training)
+        result[name] = macro_accuracy(program, images, labels, MacroPhysics.ideal(), seed, False)
     return result

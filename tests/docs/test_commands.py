@@ -25,6 +25,8 @@ NOT_RUN = {
     "make": "make test runs this; tests/cli runs the demo",
     "crossloom bench": "minutes of timing that other processes would disturb",
     "crossloom accuracy resnet20": "needs weights and data that are not part of the repository",
+    "crossloom compile resnet20": "likewise, and takes half an hour",
+    "crossloom sweep resnet20": "likewise",
     "crossloom simulate chip": "minutes in cocotb; tests/cosim runs the same bench",
 }
 NETWORK = """
@@ -34,6 +36,14 @@ def small():
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.ReLU(),
                                torch.nn.Flatten(), torch.nn.Linear(64, 3))
+
+def loop(student):
+    optimiser = torch.optim.Adam(student.parameters(), lr=1e-3)
+    for _ in range(3):
+        loss = student(torch.rand(8, 1, 4, 4)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
 """
 
 
@@ -97,5 +107,6 @@ def test_readme_commands_run(tmp_path):
         ran.append(line)
     assert len(ran) >= len(commands(ROOT / "README.md")) - len(NOT_RUN) - 2
     for name in ("out/default/chip.v", "digits.safetensors", "run.json", "small.safetensors",
-                 "accuracy.json", "accuracy.svg", "cost.json"):
+                 "trained.safetensors", "own.safetensors", "accuracy.json", "accuracy.svg",
+                 "cost.json"):
         assert (tmp_path / name).stat().st_size > 0
