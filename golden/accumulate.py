@@ -76,14 +76,21 @@ def merge_sums(products: Tensor, mask: Tensor, chip: Chip) -> Tensor:
 
 
 def accumulate(products: Tensor, coefficients: Tensor, chip: Chip, *, stream: bool,
-               resolution: int, reference: float, noise: Noise,
-               generator: torch.Generator) -> Tensor:
-    """Accumulators [positions, kernels], summed over tiles, of the `held` columns."""
+               resolution: int, reference: float, noise: Noise, generator: torch.Generator,
+               averaging: int = 0) -> Tensor:
+    """Accumulators [positions, kernels], summed over tiles, of the `held` columns.
+
+    A code is the mean of ``2**averaging`` conversions, rounded half up.
+    """
     def convert(values: Tensor) -> Tensor:
-        if noise.conversion:
-            values = values + noise.conversion * torch.randn(
+        if not noise.conversion:
+            return codes(values, reference, resolution)
+        total = torch.zeros_like(values)
+        for _ in range(1 << averaging):
+            noisy = values + noise.conversion * torch.randn(
                 values.shape, generator=generator, dtype=values.dtype)
-        return codes(values, reference, resolution)
+            total += codes(noisy, reference, resolution)
+        return (total / (1 << averaging) + 0.5).floor() if averaging else total
 
     if stream:
         return torch.einsum("pcn,cnk->pk", convert(products), coefficients.to(products.dtype))

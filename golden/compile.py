@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .accumulate import NOISELESS, Noise
 from .allocation import allocate
 from .basis import Combination, Target, fit_basis, normalised
-from .chip import Chip
+from .chip import AVERAGING_LIMIT, Chip
 from .chunks import choose_chunking
 from .emission import emit, faster_mode
 from .finetune import Training, finetune
@@ -36,6 +36,8 @@ class Options:
         "merge", "stream", or "auto": per layer, whichever takes fewer clocks.
     resolution
         Bits of every conversion; None for the converter's highest.
+    averaging
+        Every code is the mean of ``2**averaging`` conversions.
     vectors_per_tile
         Basis vectors per tile; None for all columns.
     coefficient_bits
@@ -50,6 +52,7 @@ class Options:
 
     mode: str = "auto"
     resolution: int | None = None
+    averaging: int = 0
     vectors_per_tile: int | None = None
     coefficient_bits: int | None = None
     rounds: int = 6
@@ -68,6 +71,7 @@ class Options:
         """ValueError if a choice does not suit ``chip``."""
         for name, low, high in (
                 ("resolution", chip.converter.minimum_bits, chip.converter.bits),
+                ("averaging", 0, AVERAGING_LIMIT),
                 ("vectors_per_tile", 1, chip.array.columns),
                 ("coefficient_bits", 2, chip.accumulator.coefficient_bits)):
             value = getattr(self, name)
@@ -118,7 +122,7 @@ def _second_moments(patches: Tensor) -> Tensor:
 
 
 def _targets(graph: Graph, chip: Chip, operands: dict[str, Tensor], resolution: int,
-             noise: Noise) -> list[Target]:
+             averaging: int, noise: Noise) -> list[Target]:
     """What each layer asks of the basis, from its int64 input images."""
     targets = []
     for node in graph.weighted:
@@ -130,7 +134,7 @@ def _targets(graph: Graph, chip: Chip, operands: dict[str, Tensor], resolution: 
                       for c in range(chunking.chunks))
         step = largest / ((1 << (resolution - 1)) - 0.5)
         # A converter's rounding is spread evenly over one step: variance step**2 / 12.
-        variance = step**2 / 12 + noise.hold**2 + noise.conversion**2
+        variance = step**2 / 12 + noise.hold**2 + noise.conversion**2 / (1 << averaging)
         targets.append(Target(kernels, _second_moments(patches), variance))
     return targets
 
@@ -149,13 +153,13 @@ def _on_chip(values: Tensor, chip: Chip, count: int) -> Tensor:
 
 
 def _layer(node: Weighted, combination: Combination, scales: dict[str, float], chip: Chip,
-           resolution: int, count: int) -> Layer:
+           resolution: int, averaging: int, count: int) -> Layer:
     """A layer before calibration: reference 1 and its exact gain."""
     coefficients = torch.stack([_on_chip(c, chip, count) for c in combination.coefficients])
     out = scales[node.name]
     return Layer(choose_chunking(node, chip), coefficients,
                  combination.scale * scales[node.inputs[0]] / out, node.bias.double() / out,
-                 False, resolution, 1)
+                 False, resolution, 1, averaging)
 
 
 def _with_modes(mapping: Mapping, mode: str) -> Mapping:
@@ -236,12 +240,13 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     tell("quantise", 1.0)
     codes = quantise_images(calibration, scales[graph.input.name]).permute(0, 3, 1, 2).long()
     operands, wanted = _captured(graph, few, codes[:options.images], scales, chip)
-    targets = _targets(graph, chip, operands, resolution, noise)
+    targets = _targets(graph, chip, operands, resolution, options.averaging, noise)
     with torch.no_grad():
         basis = fit_basis(targets, count, limit, torch.Generator().manual_seed(seed),
                           options.rounds, progress)
         teacher = evaluate(graph, calibration, float_operator).flatten(1)
-    layers = {node.name: _layer(node, combination, scales, chip, resolution, count)
+    layers = {node.name: _layer(node, combination, scales, chip, resolution,
+                                 options.averaging, count)
               for node, combination in zip(graph.weighted, basis.combinations, strict=True)}
     mapping = Mapping(chip, graph, scales, _on_chip(basis.vectors, chip, count), layers)
     mapping = _with_modes(mapping, options.mode)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["convert"]
+__all__ = ["convert", "mean_code"]
 
 #: Most buckets of a table that stands for a search.
 _BUCKETS = 1 << 14
@@ -68,3 +68,9 @@ def _reached(values: NDArray[np.float64], rising: NDArray[np.float64]) -> NDArra
     result = lower[found]
     result += values >= candidate[found]
     return result
+
+
+def mean_code(codes: NDArray[np.int16], averaging: int) -> NDArray[np.int16]:
+    """Mean over the last axis, of 2**averaging codes, rounded to the nearest, a half upwards."""
+    half = 1 << averaging >> 1
+    return ((codes.sum(axis=-1, dtype=np.int32) + half) >> averaging).astype(np.int16)

@@ -61,7 +61,7 @@ def _passes_of(node: Weighted, source: Node, layer: Layer, chip: Chip, stream: b
             window=window, source=0, destination=0, source_pixel_words=source_words,
             destination_pixel_words=pixel_words(node), block_words=block_words, blocks=blocks,
             chunk_words=chunking.chunk_words, relu=node.relu, stream=stream,
-            resolution=layer.resolution, reference=layer.reference,
+            resolution=layer.resolution, reference=layer.reference, averaging=layer.averaging,
             coefficients=np.ascontiguousarray(coefficients[..., part]),
             multiplier=np.ones(size, np.int64), bias=np.zeros(size, np.int64),
             shift=np.zeros(size, np.int64), stop=np.zeros(size, bool))

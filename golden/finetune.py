@@ -100,7 +100,8 @@ class _Student(nn.Module):
             columns = held(patches, vectors, self.noise, self.generator)
             exact = accumulate(columns, coefficients, self.mapping.chip, stream=layer.stream,
                                resolution=layer.resolution, reference=layer.reference,
-                               noise=self.noise, generator=self.generator)
+                               noise=self.noise, generator=self.generator,
+                               averaging=layer.averaging)
         sums = _through(smooth, exact)
         result = sums * layer.gain.float() * self.gains[index] + 10 * self.biases[index]
         return layer.chunking.outputs(result, len(images))

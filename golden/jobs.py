@@ -29,7 +29,7 @@ class Jobs:
 
     @property
     def conversions(self) -> int:
-        """Conversions per product; 0 where the coefficient memory holds a void entry."""
+        """Jobs per product; 0 where the coefficient memory holds a void entry."""
         return len(self.index)
 
 

@@ -4,7 +4,7 @@ A `Mapping` is what calibration and fine-tuning work on; `golden.compile` turns 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Layer:
     stream: bool
     resolution: int
     reference: int
+    averaging: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def integer_operator(mapping: Mapping, noise: Noise = NOISELESS, seed: int = 0
         columns = held(layer.chunking.patches(operands[0].double()), vectors, noise, generator)
         sums = accumulate(columns, layer.coefficients, chip, stream=layer.stream,
                           resolution=layer.resolution, reference=layer.reference, noise=noise,
-                          generator=generator)
+                          generator=generator, averaging=layer.averaging)
         constants = requantization(layer.gain, layer.bias, chip.requantizer)
         return constants.apply(layer.chunking.outputs(sums.long(), len(operands[0])), node.relu)
 
@@ -107,7 +108,8 @@ def _calibrated(layer: Layer, node: Weighted, columns: Tensor, wanted: Tensor, c
     def sums_at(reference: int, sample: Tensor) -> Tensor:
         return accumulate(sample, layer.coefficients, chip, stream=layer.stream,
                           resolution=layer.resolution, reference=reference, noise=noise,
-                          generator=torch.Generator().manual_seed(seed))
+                          generator=torch.Generator().manual_seed(seed),
+                          averaging=layer.averaging)
 
     stride = max(1, len(columns) // SAMPLE_POSITIONS)
     sample, target = columns[::stride], wanted[::stride]
@@ -127,8 +129,7 @@ def _calibrated(layer: Layer, node: Weighted, columns: Tensor, wanted: Tensor, c
     reference = best[1]
     sums = sums_at(reference, columns)
     gain, bias = _regress(sums, wanted, layer.gain * reference / layer.reference)
-    return Layer(layer.chunking, layer.coefficients, gain, bias, layer.stream, layer.resolution,
-                 reference), sums
+    return replace(layer, gain=gain, bias=bias, reference=reference), sums
 
 
 def calibrate(mapping: Mapping, images: Tensor, wanted: dict[str, Tensor], noise: Noise,

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD
-from .conversion import convert
+from .conversion import convert, mean_code
 from .jobs import Jobs
 from .macro import GRID_BITS, Macro
 from .program import Convolution, Program
@@ -34,7 +34,8 @@ class ProductEngine:
                        for group in range(layer.row_groups)]
         rows = layer.chunk_words * ACTIVATIONS_PER_WORD
         widest = max(job.conversions for tiles in jobs for job in tiles)
-        self.block = max(1, _BLOCK_VALUES // max(rows, widest, chip.array.columns))
+        self.block = max(1, _BLOCK_VALUES // max(rows, widest << layer.averaging,
+                                                 chip.array.columns))
         # Exact weights and no hold noise: products are integers, not grid values, and where
         # every partial sum stays below 2**24 float32 adds them exactly.
         self.integer = macro.exact and not macro.hold_sigma
@@ -74,7 +75,7 @@ class ProductEngine:
     def _codes(self, rows: NDArray, weights: NDArray, columns: NDArray, jobs: Jobs, tile: int,
                image: NDArray[np.int64], product: NDArray[np.int64]
                ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.bool_] | None]:
-        """Codes, compensated codes, early stops (None where none may): [n, conversions]."""
+        """Codes, compensated codes, early stops (None where none may): [n, jobs]."""
         macro, address = self.macro, (image[:, None], tile, product[:, None])
         held = rows @ weights
         if macro.hold_sigma:
@@ -84,9 +85,7 @@ class ProductEngine:
         values = merged.astype(np.float64)
         if self.integer:
             values *= 1 << GRID_BITS
-        if macro.conversion_sigma:
-            values += macro.conversion_noise(self.seed, *address, np.arange(jobs.conversions))
-        code = convert(values, self.thresholds[tile])
+        code = self._converted(values, tile, image, product)
         table = self.corrections[tile]
         compensated = code
         if table.any():
@@ -96,3 +95,15 @@ class ProductEngine:
         stopped = jobs.stop & (code < 0)
         return (np.where(stopped, np.int16(-1), code),
                 np.where(stopped, np.int16(-1), compensated), stopped)
+
+    def _converted(self, values: NDArray[np.float64], tile: int, image: NDArray[np.int64],
+                   product: NDArray[np.int64]) -> NDArray[np.int16]:
+        """Codes of ``values`` on the grid, [n, jobs], each the mean of its conversions."""
+        macro, averaging = self.macro, self.layer.averaging
+        if not macro.conversion_sigma:
+            return convert(values, self.thresholds[tile])
+        jobs = values.shape[1]
+        noise = macro.conversion_noise(self.seed, image[:, None], tile, product[:, None],
+                                       np.arange(jobs << averaging))
+        repeated = values[:, :, None] + noise.reshape(len(values), jobs, 1 << averaging)
+        return mean_code(convert(repeated, self.thresholds[tile]), averaging)

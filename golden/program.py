@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from .chip import ACTIVATIONS_PER_WORD, Chip
+from .chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, Chip
 from .chip.descriptor import Opcode, encode
 
 __all__ = ["Window", "Transfer", "Convolution", "Elementwise", "Layer", "Program", "Images",
@@ -87,6 +87,7 @@ class Convolution:
     stop: NDArray[np.bool_]
     row_groups: int = 1
     group_granules: int = 0   #: granules enabled per product; 0 stands for all of them
+    averaging: int = 0        #: a code is the mean of 2**averaging conversions
 
     @property
     def chunks(self) -> int:
@@ -281,6 +282,7 @@ class Program:
                        -(-layer.window_words // layer.chunk_words)),
             "resolution": (layer.resolution, chip.converter.minimum_bits, chip.converter.bits),
             "reference": (layer.reference, 1, (1 << chip.reference_bits) - 1),
+            "averaging": (layer.averaging, 0, AVERAGING_LIMIT),
             "group_granules": (layer.group_granules, 0, chip.array.granules),
         }
         for name, (value, low, high) in limits.items():
@@ -289,6 +291,9 @@ class Program:
         for name in ("multiplier", "bias", "shift", "stop"):
             if getattr(layer, name).shape != (layer.kernels,):
                 raise ProgramError(f"{who}: {name} must have one value per kernel")
+        if layer.averaging and not layer.stream and layer.stop.any():
+            raise ProgramError(f"{who}: stop must be False for every kernel where averaging is "
+                               f"not 0, but is True for kernel {int(layer.stop.argmax())}")
         sizes = chip.requantizer
         bias = 1 << (sizes.bias_bits - 1)
         _check_range(f"{who}: multiplier", layer.multiplier, 0, (1 << sizes.multiplier_bits) - 1)
@@ -322,7 +327,8 @@ class Program:
                 continue
             program += encode(
                 Opcode.CONVOLVE, **common, stream=int(layer.stream),
-                resolution=layer.resolution, block_words=layer.block_words,
+                resolution=layer.resolution, averaging=layer.averaging,
+                block_words=layer.block_words,
                 blocks=layer.blocks, chunk_words=layer.chunk_words, chunks=layer.chunks,
                 row_groups=layer.row_groups,
                 group_granules=layer.group_granules or chip.array.granules,

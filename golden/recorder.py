@@ -67,7 +67,9 @@ class Recorder:
             per_position["product"][here] = chunk * self.layer.row_groups + group
             per_position["tile"][here] = tile
             if jobs.conversions:
-                per_position["conversion"][here] = np.arange(jobs.conversions)
+                # The number of the last conversion of each job.
+                per_position["conversion"][here] = (
+                    (np.arange(jobs.conversions) + 1 << self.layer.averaging) - 1)
                 per_position["index"][here] = jobs.index
                 per_position["plane"][here] = jobs.plane
             else:

@@ -5,6 +5,8 @@ chip reads (descriptors, coefficient words, requantizer entries), so it checks t
 """
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,9 +180,10 @@ class _Image:
                     held: list[int], sums: list[int]) -> int:
         bits, lanes = self.chip.accumulator.coefficient_bits, self.chip.accumulator.lanes
         for column in range(d["columns"]):
-            code = self.search(d, tile, column, held[column])
+            code = self.mean(d, tile, column, held[column])
+            number = ((column + 1) << d["averaging"]) - 1
             compensated = self.compensate(tile, code)
-            layer.conversions.append(Conversion(self.product, tile, column, column, 0, code,
+            layer.conversions.append(Conversion(self.product, tile, number, column, 0, code,
                                                 compensated))
             for kernel in range(d["kernels"]):
                 word = int(self.images.coefficients[tile][pointer + kernel // lanes])
@@ -209,13 +212,14 @@ class _Image:
                 selected, pointer = self.mask(tile, pointer)
                 value = sum(-charge if minus else charge for charge, minus, use
                             in zip(held, negative, selected, strict=True) if use)
-                code = self.search(d, tile, conversion, value)
+                code = self.mean(d, tile, conversion, value)
                 stopped = stop and code < 0
                 if stopped:
                     code = -1
                 compensated = -1 if stopped else self.compensate(tile, code)
                 layer.conversions.append(Conversion(
-                    self.product, tile, conversion, kernel, plane, code, compensated, stopped))
+                    self.product, tile, ((conversion + 1) << d["averaging"]) - 1, kernel, plane,
+                    code, compensated, stopped))
                 conversion += 1
                 top = plane == chip.planes - 1 and not chip.array.polarity
                 sums[kernel] += -(compensated << plane) if top else compensated << plane
@@ -228,6 +232,12 @@ class _Image:
             value |= int(self.images.coefficients[tile][pointer + i]) << (bits * i)
         return ([bool(value >> column & 1) for column in range(self.chip.array.columns)],
                 pointer + self.chip.mask_words)
+
+    def mean(self, d: dict[str, int], tile: int, job: int, value: int) -> int:
+        """Mean of the conversions of the product's job number ``job``, rounded half up."""
+        count = 1 << d["averaging"]
+        total = sum(self.search(d, tile, job * count + i, value) for i in range(count))
+        return math.floor(Fraction(total, count) + Fraction(1, 2))
 
     def search(self, d: dict[str, int], tile: int, conversion: int, value: int) -> int:
         """Successive approximation, a comparison at a time."""

@@ -15,7 +15,7 @@ def early_stops(layer: Convolution, chip: Chip) -> NDArray[np.bool_]:
     A stopped conversion gives code -1. That is safe where the code alone decides the output, and
     where every negative code gives zero:
 
-    * merge mode, ReLU, one product per output (chunks * row groups = 1);
+    * merge mode, ReLU, one product per output (chunks * row groups = 1), no averaging;
     * one tile has a job for the kernel, and it is the only one, on plane 0; so the sum over the
       tiles is the code, and no plane is subtracted;
     * code -1 gives zero: ``(-m + bias + (1 << s >> 1)) >> s <= 0``, that is
@@ -23,7 +23,8 @@ def early_stops(layer: Convolution, chip: Chip) -> NDArray[np.bool_]:
       falls, so every lower code gives zero too.
     """
     allowed = np.zeros(layer.kernels, bool)
-    if layer.stream or not layer.relu or layer.chunks * layer.row_groups != 1:
+    products = layer.chunks * layer.row_groups
+    if layer.stream or not layer.relu or products != 1 or layer.averaging:
         return allowed
     jobs: dict[int, list[int]] = {}
     for tile in range(chip.tiles):

@@ -74,9 +74,12 @@ class _Tile:
     idle: int = 0               # the array sequencer is idle
     taken: int = -1             # the converter took a sample
     emitted: int = 0            # a code left the converter
-    accepted: int = -(1 << 30)  # the accumulator took a code
+    added: int = -(1 << 30)     # the averager took a code
+    moved: int = -(1 << 30)     # a mean went to the averager's output
+    accepted: int = -(1 << 30)  # the accumulator took a mean
     done: int = 0               # position_done
-    blocked: Cause = Cause.MULTIPLIERS          # why `accepted` was not earlier
+    # Why `added`, `moved` and `accepted` were not earlier.
+    held_up: list[Cause] = field(default_factory=lambda: [Cause.MULTIPLIERS] * 3)
     spent: Counter[Cause] = field(default_factory=Counter)
 
     def wait(self, since: int, until: int, steps: Sequence[tuple[Cause, float]]) -> None:
@@ -85,9 +88,26 @@ class _Tile:
             for cause, clocks in split_wait(since, until, steps):
                 self.spent[cause] += clocks
 
+    def convert(self, taken: int, length: int) -> None:
+        """A sample is taken, converted in ``length`` clocks, and its code added by the averager."""
+        self.taken = taken
+        self.wait(taken + length, self.added, ((self.held_up[0], -inf),))
+        self.emitted = max(taken + length, self.added)
+        self.added = max(self.emitted + 1, self.moved)
+        self.held_up[0] = self.held_up[1]
+
+    def accept(self, interval: int, bank: int, freeing: Cause) -> None:
+        """The accumulator takes the mean of what `convert` has added, once there is a bank."""
+        self.moved = max(self.added + 1, self.accepted)
+        self.held_up[1] = self.held_up[2]
+        earliest = max(self.moved + 1, self.accepted + interval)
+        self.accepted = max(earliest, bank)
+        self.held_up[2] = freeing if bank > earliest else Cause.MULTIPLIERS
+
     def relative(self, base: int) -> tuple[int, ...]:
         return (self.job_ready - base, self.held - base, self.idle - base, self.taken - base,
-                self.emitted - base, self.accepted - base)
+                self.emitted - base, self.added - base, self.moved - base,
+                self.accepted - base)
 
     def shift(self, clocks: int) -> None:
         self.job_ready += clocks
@@ -95,6 +115,8 @@ class _Tile:
         self.idle += clocks
         self.taken += clocks
         self.emitted += clocks
+        self.added += clocks
+        self.moved += clocks
         self.accepted += clocks
 
 
@@ -171,34 +193,31 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
             releases[t][(position * layer.chunks + chunk) & 1] = accept + before_release
             tile.idle = held = max(accept + before_hold, tile.held) + hold
             for number, job in enumerate(jobs):
-                free = tile.emitted
-                start = max(tile.job_ready, held, tile.taken + 1)
                 following = jobs[number + 1] if number + 1 < count else (
                     jobs[0] if group + 1 < layer.row_groups else
                     lists[t][(chunk + 1) % layer.chunks][0])
-                tile.job_ready = start + (following.fetch or 1)
-                if job.void:
-                    sampled = start + 1
-                    length = 1
-                else:
-                    sampled = start + sampling
-                    stop = flags is not None and next(flags[t])
-                    length = 1 if stop else resolution
-                    stops += stop
-                tile.wait(free, sampled, (
-                    (Cause.VOID if job.void else Cause.SAMPLING, start), (Cause.JOBS, held),
-                    (Cause.HOLD, held - hold), (Cause.ARRAY, accept), (Cause.ROWS, loading),
-                    (Cause.SLOWER_TILE, -inf)))
-                tile.spent[Cause.VOID if job.void else Cause.CONVERTING] += length
-                tile.taken = max(sampled, free)
-                tile.wait(tile.taken + length, tile.accepted, ((tile.blocked, -inf),))
-                tile.emitted = max(tile.taken + length, tile.accepted)
+                ready = tile.job_ready
+                for repeat in range(1 if job.void else 1 << layer.averaging):
+                    start = max(ready, held, tile.taken + 1)
+                    if repeat == 0:
+                        tile.job_ready = start + (following.fetch or 1)
+                    if job.void:
+                        sampled = start + 1
+                        length = 1
+                    else:
+                        sampled = start + sampling
+                        stop = flags is not None and next(flags[t])
+                        length = 1 if stop else resolution
+                        stops += stop
+                    tile.wait(tile.emitted, sampled, (
+                        (Cause.VOID if job.void else Cause.SAMPLING, start), (Cause.JOBS, held),
+                        (Cause.HOLD, held - hold), (Cause.ARRAY, accept), (Cause.ROWS, loading),
+                        (Cause.SLOWER_TILE, -inf)))
+                    tile.spent[Cause.VOID if job.void else Cause.CONVERTING] += length
+                    tile.convert(max(sampled, tile.emitted), length)
+                    tile.held = sampled - 1
                 bank = freed[position & 1] + 1 if chunk == 0 and group == 0 else 0
-                earliest = max(tile.emitted + 1, tile.accepted + interval)
-                tile.accepted = max(earliest, bank)
-                tile.blocked = (freeing[position & 1][t] if bank > earliest
-                                else Cause.MULTIPLIERS)
-                tile.held = sampled - 1
+                tile.accept(interval, bank, freeing[position & 1][t])
         if final:
             tile.done = tile.accepted + groups + 2
 
@@ -246,6 +265,7 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
 
     per_product = [[sum(not job.void for job in jobs) for jobs in tile] for tile in lists]
     conversions = sum(sum(tile) for tile in per_product) * layer.row_groups * positions
+    conversions <<= layer.averaging
     clocks = begin + kernels + COLLECT_CLOCKS
     last = max(tile.emitted for tile in tiles)
     for tile in tiles:

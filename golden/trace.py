@@ -11,7 +11,9 @@ __all__ = ["ConversionTrace", "LayerTrace", "LayerStatistics"]
 
 @dataclass(frozen=True, eq=False)
 class ConversionTrace:
-    """The conversions of a layer, in order of (product, tile, conversion).
+    """The codes of a layer, in order of (product, tile, conversion).
+
+    A code that is the mean of several conversions has the number of the last of them.
 
     Where and what, the same for every image, int64 [conversions]: ``product``, ``tile``,
     ``conversion``, ``index`` (kernel or, in stream mode, column), ``plane``; ``void`` bool, an

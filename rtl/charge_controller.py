@@ -6,7 +6,8 @@ from amaranth.lib.wiring import Component, In, Out
 from golden.chip import Chip, Phases
 
 from .messages import (
-    CONVERSION_BITS, PRODUCT_BITS, PhaseLengths, job_layout, product_layout, tag_layout,
+    AVERAGING_BITS, CONVERSION_BITS, PRODUCT_BITS, PhaseLengths, job_layout, product_layout,
+    tag_layout,
 )
 
 __all__ = ["ChargeController"]
@@ -21,6 +22,9 @@ class ChargeController(Component):
     converter works on the other. Every switch is a flip-flop, and after each phase all switches
     of its group stay open for `lengths.gap` clocks.
 
+    A job is sampled ``2**averaging`` times in a row, each time with a conversion number of its
+    own; the tags of all but the last are `partial`. A void is sampled once.
+
     Parameters
     ----------
     chip
@@ -30,6 +34,8 @@ class ChargeController(Component):
     -------
     lengths : PhaseLengths, in
         Length of each phase in clocks, at least 1, constant while a product is under way.
+    averaging : in
+        Logarithm of the samples of a job, constant while a job is under way.
     product_valid, product, product_ready
         Products, in order. Accepted when the array is free.
     bank_released : out
@@ -47,12 +53,13 @@ class ChargeController(Component):
     -------
     A product accepted in clock 0 closes `reset` in clock 1. A job accepted in clock 0 closes
     `clear` in clock 1 and is sampled in clock ``clear + add + 2*gap + 1``; a void job in clock 1.
+    A job that is sampled again closes `clear` 2 clocks after the sample before was taken.
     """
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         super().__init__({
-            "lengths": In(PhaseLengths),
+            "lengths": In(PhaseLengths), "averaging": In(AVERAGING_BITS),
             "product_valid": In(1), "product": In(product_layout(chip)),
             "product_ready": Out(1),
             "bank_released": Out(1),
@@ -122,7 +129,11 @@ class ChargeController(Component):
         count = Signal(Phases.BITS)
         next_conversion = Signal(CONVERSION_BITS)
         lengths, job, tag = self.lengths, self.job, self.tag
-        m.d.comb += self.conversion.eq(tag.conversion)
+        left = Signal((1 << AVERAGING_BITS) - 1)    # samples of this job still to begin
+        again = Signal()                            # there are any
+        repeated = Signal()                         # the job on offer is sampled more than once
+        m.d.comb += [self.conversion.eq(tag.conversion),
+                     repeated.eq((self.averaging != 0) & ~job.void)]
         with m.If(self.sample_valid & self.sample_ready):
             m.d.sync += self.sample_valid.eq(0)
             with m.If(~tag.void):
@@ -130,15 +141,25 @@ class ChargeController(Component):
         with m.FSM(name="adder_phase"):
             with m.State("IDLE"):
                 # `held_valid` falls with the last job, so a job never reaches a stale product.
-                m.d.comb += self.job_ready.eq(held_valid & ~self.sample_valid)
+                m.d.comb += self.job_ready.eq(held_valid & ~self.sample_valid & ~again)
+                with m.If(again & ~self.sample_valid):
+                    m.d.sync += [left.eq(left - 1), again.eq(left != 1),
+                                 tag.partial.eq(left != 1), tag.conversion.eq(next_conversion),
+                                 next_conversion.eq(next_conversion + 1),
+                                 self.clear.eq(1), count.eq(lengths.clear - 1)]
+                    with m.If(tag.last & (left == 1)):
+                        m.d.sync += next_conversion.eq(0)
+                    m.next = "CLEAR"
                 with m.If(self.job_valid & self.job_ready):
                     m.d.sync += [
                         Cat(tag.index, tag.plane, tag.stop, tag.void, tag.last).eq(
                             Cat(job.index, job.plane, job.stop, job.void, job.last)),
                         tag.release.eq(held.release), tag.final.eq(held.final),
                         tag.product.eq(held.number), tag.conversion.eq(next_conversion),
+                        tag.partial.eq(repeated), again.eq(repeated),
+                        left.eq((1 << self.averaging) - 1),
                     ]
-                    with m.If(job.last):
+                    with m.If(job.last & ~repeated):
                         m.d.sync += next_conversion.eq(0)
                     with m.Elif(~job.void):
                         m.d.sync += next_conversion.eq(next_conversion + 1)
@@ -168,5 +189,5 @@ class ChargeController(Component):
                 m.d.sync += count.eq(count - 1)
                 with m.If(count == 0):
                     m.d.sync += self.sample_valid.eq(1)
-                    m.d.comb += ending.eq(tag.last)
+                    m.d.comb += ending.eq(tag.last & ~again)
                     m.next = "IDLE"

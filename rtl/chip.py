@@ -104,7 +104,7 @@ class ChipTop(Component):
         beyond = self._connect_buffer(m, window, loader, collector, elementwise, transfer)
         illegal = Signal()
         m.d.sync += illegal.eq(beyond | window.mismatch
-                               | Cat(*(tile.overrun for tile in tiles)).any())
+                               | Cat(*(tile.overrun | tile.refused for tile in tiles)).any())
 
         m.d.comb += [
             scheduler.start.eq(registers.start), scheduler.abort.eq(registers.abort),
@@ -257,9 +257,9 @@ class ChipTop(Component):
 
         return [
             registers.conversions.eq(count(
-                [tile.trace.valid & ~tile.trace.void for tile in tiles])),
+                [tile.converted for tile in tiles])),
             registers.early_stops.eq(count(
-                [tile.trace.valid & tile.trace.stopped for tile in tiles])),
+                [tile.stopped for tile in tiles])),
             registers.converting.eq(tiles[0].converting),
             registers.product.eq(tiles[0].product_started),
         ]

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
-from golden.chip import ACTIVATIONS_PER_WORD, Chip, bits_for
+from golden.chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, Chip, bits_for
 from golden.chip.descriptor import FIELDS, Opcode
 
 from .descriptor import DescriptorLayout, read_field
@@ -82,6 +82,7 @@ class DescriptorCheck(Component):
         products = chip.accumulator.products
         convolve = shape + [
             within("resolution", chip.converter.minimum_bits, chip.converter.bits),
+            within("averaging", 0, AVERAGING_LIMIT),
             within("block_words", 1, 4095), within("blocks", 1, 4095),
             within("chunk_words", 1, chip.array.row_words),
             within("chunks", 1, products), within("row_groups", 1, products),

@@ -5,12 +5,16 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out, Signature
 
 from golden.chip import Chip, Phases, bits_for
+from golden.chip.descriptor import FIELDS
 
-__all__ = ["CONVERSION_BITS", "PRODUCT_BITS", "PhaseLengths", "product_layout", "job_layout",
-           "tag_layout", "code_layout", "macro_signature", "trace_signature"]
+__all__ = ["AVERAGING_BITS", "CONVERSION_BITS", "PRODUCT_BITS", "PhaseLengths",
+           "product_layout", "job_layout", "tag_layout", "code_layout",
+           "macro_signature", "trace_signature"]
 
 #: Width of the product number, a counter of the products of one program run.
 PRODUCT_BITS = 32
+#: Width of the logarithm of the conversions that are averaged.
+AVERAGING_BITS = FIELDS["averaging"].width
 #: Width of the conversion number within a product.
 CONVERSION_BITS = 16
 
@@ -50,6 +54,7 @@ def tag_layout(chip: Chip) -> data.StructLayout:
     """What travels with a sample from the adder to the accumulator."""
     return data.StructLayout({
         **_job_fields(chip), "release": 1, "final": 1,
+        "partial": 1,    # more conversions of the same job follow, to be averaged with this one
         "product": PRODUCT_BITS, "conversion": CONVERSION_BITS})
 
 

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import Component, In, Out, Signature
 from golden.chip import Chip, bits_for
 
 from .accumulator import BasisAccumulator
+from .averager import CodeAverager
 from .charge_controller import ChargeController
 from .converter import Converter
 from .descriptor import DescriptorLayout, read_field
@@ -41,12 +42,13 @@ def tile_signature(chip: Chip) -> Signature:
         "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
         "drain_sum": Out(signed(chip.accumulator_bits)),
         "macro": Out(macro), "trace": Out(trace_signature(chip)),
-        "product_started": Out(1), "converting": Out(1), "timed_out": Out(1), "overrun": Out(1),
+        "product_started": Out(1), "converting": Out(1), "converted": Out(1), "stopped": Out(1),
+        "timed_out": Out(1), "overrun": Out(1), "refused": Out(1),
     })
 
 
 class Tile(Component):
-    """Product feed, job source, charge controller, converter and accumulator around a macro.
+    """Product feed, job source, charge controller, converter, averager, accumulator of a macro.
 
     Parameters
     ----------
@@ -79,10 +81,12 @@ class Tile(Component):
         Pins of the analog macro.
     trace : out
         Each code.
-    product_started, converting : out
-        Events for the counters.
-    timed_out, overrun : out
-        The comparator gave up; a list of jobs has no end.
+    product_started, converting, converted, stopped : out
+        Events for the counters: a product begins, the converter works, a conversion has ended, it
+        has ended early.
+    timed_out, overrun, refused : out
+        The comparator gave up; a list of jobs has no end; a job may stop early whose conversions
+        are to be averaged.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -97,6 +101,7 @@ class Tile(Component):
         m.submodules.jobs = jobs = clearable(JobSource(chip))
         m.submodules.controller = controller = clearable(ChargeController(chip))
         m.submodules.converter = converter = clearable(Converter(chip))
+        m.submodules.averager = averager = clearable(CodeAverager(chip))
         m.submodules.accumulator = accumulator = clearable(BasisAccumulator(chip))
         m.submodules.coefficients = coefficients = Memory(
             shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
@@ -106,6 +111,8 @@ class Tile(Component):
         lane_bits = (chip.accumulator.lanes - 1).bit_length()
         kernels = read_field(self.descriptor, "kernels")
         base = read_field(self.descriptor, "coefficients")
+        averaging = read_field(self.descriptor, "averaging")
+        converted = Signal()        # a code of a conversion leaves the converter
         m.d.comb += [
             stream.eq(read_field(self.descriptor, "stream")),
             # The coefficient memory serves the accumulator in stream mode, the jobs in merge.
@@ -128,7 +135,7 @@ class Tile(Component):
             jobs.row_groups.eq(read_field(self.descriptor, "row_groups")),
             jobs.chunks.eq(read_field(self.descriptor, "chunks")),
 
-            controller.lengths.eq(self.lengths),
+            controller.lengths.eq(self.lengths), controller.averaging.eq(averaging),
             controller.product_valid.eq(feed.product_valid), controller.product.eq(feed.product),
             feed.product_ready.eq(controller.product_ready),
             controller.job_valid.eq(jobs.job_valid), controller.job.eq(jobs.job),
@@ -141,11 +148,17 @@ class Tile(Component):
             self.converting.eq(converter.busy), self.timed_out.eq(converter.timed_out),
             self.overrun.eq(jobs.overrun),
 
+            averager.averaging.eq(averaging),
+            averager.code_valid.eq(converter.code_valid), averager.code.eq(converter.code),
+            converter.code_ready.eq(averager.code_ready),
+            converted.eq(converter.code_valid & averager.code_ready & ~converter.code.tag.void),
+            self.converted.eq(converted), self.stopped.eq(converted & converter.code.stopped),
+
             accumulator.start.eq(self.start), accumulator.stream.eq(stream),
             accumulator.groups.eq((kernels + (chip.accumulator.lanes - 1)) >> lane_bits),
             accumulator.base.eq(base),
-            accumulator.code_valid.eq(converter.code_valid), accumulator.code.eq(converter.code),
-            converter.code_ready.eq(accumulator.code_ready & converter.code_valid),
+            accumulator.code_valid.eq(averager.mean_valid), accumulator.code.eq(averager.mean),
+            averager.mean_ready.eq(accumulator.code_ready & averager.mean_valid),
             accumulator.correction_write.eq(self.correction_write),
             accumulator.correction_index.eq(self.correction_index),
             accumulator.correction_data.eq(self.correction_data),
@@ -167,4 +180,6 @@ class Tile(Component):
             *(getattr(self.trace, name).eq(getattr(accumulator.trace, name))
               for name in self.trace.signature.members),
         ]
+        # Looked at when a job is taken: one on offer may be fetched ahead for another layer.
+        m.d.sync += self.refused.eq(jobs.job_ready & jobs.job.stop & (averaging != 0))
         return m

@@ -12,6 +12,9 @@ __all__ = ["compile_program"]
 Mode = Annotated[str, typer.Option(
     "--mode", help="How basis results are combined: auto, merge or stream.")]
 
+Averaging = Annotated[int, typer.Option(
+    "--averaging", help="Every code is the mean of 2**AVERAGING conversions, 0 to 3.")]
+
 
 def compile_program(
         network: options.Network,
@@ -20,7 +23,8 @@ def compile_program(
         preset: options.Preset = "default", settings: options.Settings = None,
         weights: options.Weights = None, calibration: options.Calibration = None,
         data: options.Data = None,
-        mode: Mode = "auto", vectors_per_tile: options.VectorsPerTile = None,
+        mode: Mode = "auto", averaging: Averaging = 0,
+        vectors_per_tile: options.VectorsPerTile = None,
         coefficient_bits: options.CoefficientBits = None,
         epochs: options.Epochs = None,
         train: Annotated[float | None, typer.Option(
@@ -72,7 +76,7 @@ def compile_program(
     if epochs is None and jointly:
         epochs = 0  # after joint training the fine-tuning, slower by far, has little left to do
     fine = Training() if epochs is None else Training(epochs=epochs)
-    choices = Options(mode=mode, vectors_per_tile=vectors_per_tile,
+    choices = Options(mode=mode, averaging=averaging, vectors_per_tile=vectors_per_tile,
                       coefficient_bits=coefficient_bits, training=fine)
     choices.check(chip)
     recipe = Recipe(epochs=Recipe.epochs if train is None else train, rate=rate,

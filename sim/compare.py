@@ -139,7 +139,7 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
         _compare_codes(comparer, program, traces, index, rtl.codes[tile], tile)
     _compare_sums(comparer, traces, index, rtl.sums)
     _compare_words(comparer, program, traces, index, rtl)
-    _compare_counters(comparer, traces, index, rtl)
+    _compare_counters(comparer, program, traces, index, rtl)
     names = [layer.name for layer in program.layers] + ["END"]
     if comparer.lengths("layer", "END", len(names), len(rtl.layers)):
         for i, name in enumerate(names):
@@ -226,11 +226,13 @@ def _compare_words(comparer: _Comparer, program: Program, traces: Sequence[Layer
     comparer.lengths("stored word", "END", stored, len(rtl.stored))
 
 
-def _compare_counters(comparer: _Comparer, traces: Sequence[LayerTrace], index: int,
-                      rtl: RtlImage) -> None:
+def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
+                      index: int, rtl: RtlImage) -> None:
+    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
     conversions = [trace for _, trace in _conversions(traces)]
     expected = {
-        "conversions": sum(int((~trace.void).sum()) for trace in conversions),
+        "conversions": sum(int((~trace.void).sum()) << layer.averaging
+                           for layer, trace in zip(layers, conversions, strict=True)),
         "early_stops": sum(int(trace.stopped[index].sum()) for trace in conversions),
         "products": sum(int(trace.product[-1] - trace.product[0]) + 1 for trace in conversions),
     }

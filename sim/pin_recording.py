@@ -88,7 +88,8 @@ class _Comparator:
 
 def _descriptor(resolution: int) -> tuple[int, ...]:
     return encode(
-        Opcode.CONVOLVE, relu=0, stream=1, resolution=resolution, source=0, destination=0,
+        Opcode.CONVOLVE, relu=0, stream=1, resolution=resolution, averaging=0, source=0,
+        destination=0,
         in_width=_PRODUCTS, in_height=1, out_width=_PRODUCTS, out_height=1, kernel_width=1,
         kernel_height=1, stride=1, pad_left=0, pad_top=0, source_pixel_words=2,
         destination_pixel_words=1, block_words=2, blocks=1, chunk_words=2, chunks=1,

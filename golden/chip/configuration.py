@@ -10,6 +10,7 @@ import re
 
 __all__ = [
     "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS", "ACCUMULATOR_LIMIT_BITS",
+    "AVERAGING_LIMIT",
     "Array", "Converter", "Accumulator", "Requantizer", "Memories", "Phases", "Chip",
     "bits_for", "signed_bits_for",
 ]
@@ -22,6 +23,9 @@ WORD_BITS = 32
 ACTIVATIONS_PER_WORD = WORD_BITS // ACTIVATION_BITS
 #: A configuration whose sums need more bits than this is refused, never wrapped.
 ACCUMULATOR_LIMIT_BITS = 32
+
+#: A convolution averages at most 2**AVERAGING_LIMIT conversions to a code.
+AVERAGING_LIMIT = 3
 
 
 def bits_for(maximum: int) -> int:

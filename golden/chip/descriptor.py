@@ -47,6 +47,7 @@ FIELDS: Mapping[str, Field] = {
     # 0 = merge (the adder network sums the columns of a coefficient bit-plane).
     "stream": Field(0, 5, 1),
     "resolution": Field(0, 8, 4),                # converter bits
+    "averaging": Field(0, 12, 3),                # 2**averaging conversions give one code
     "source": Field(1, 0, 16),
     "destination": Field(1, 16, 16),
     "in_width": Field(2, 0, 12),
@@ -100,8 +101,9 @@ USED: Mapping[Opcode, tuple[str, ...]] = {
     Opcode.LOAD: ("opcode", "destination", "count"),
     Opcode.STORE: ("opcode", "source", "count"),
     Opcode.CONVOLVE: _COMMON + (
-        "stream", "resolution", "block_words", "blocks", "chunk_words", "chunks", "row_groups",
-        "group_granules", "kernels", "columns", "constants", "coefficients", "reference"),
+        "stream", "resolution", "averaging", "block_words", "blocks", "chunk_words", "chunks",
+        "row_groups", "group_granules", "kernels", "columns", "constants",
+        "coefficients", "reference"),
     Opcode.ADD: _ELEMENTWISE + (
         "second_source", "second_pixel_words", "second_stride", "second_width", "second_offset",
         "second_words", "second_multiplier"),

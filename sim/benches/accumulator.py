@@ -121,7 +121,7 @@ class AccumulatorBench(BlockBench):
                 tag = {"index": job if layer.stream else rng.randrange(layer.kernels),
                        "plane": 0 if layer.stream else rng.randrange(chip.planes),
                        "stop": int(stopped), "void": int(void), "last": int(job == layer.jobs - 1),
-                       "release": int(release),
+                       "release": int(release), "partial": 0,
                        "final": int(release and chunk % layer.chunks == layer.chunks - 1),
                        "product": product, "conversion": job}
                 words.append(pack(self.codes, {"code": code, "stopped": int(stopped),

@@ -52,7 +52,7 @@ class ChargeControllerBench(BlockBench):
         self.products, self.jobs = product_layout(chip), job_layout(chip)
         self.tags = tag_layout(chip)
         super().__init__(dut, parameters, inputs=(
-            "lengths", "product_valid", "product", "job_valid", "job", "sample_ready"))
+            "lengths", "averaging", "product_valid", "product", "job_valid", "job", "sample_ready"))
         self.pins = _Pins(self)
 
     def restart(self) -> None:
@@ -61,6 +61,8 @@ class ChargeControllerBench(BlockBench):
         names = PhaseLengths.members
         self.lengths = Phases(**{name: self.random.randint(1, high) for name in names})
         self.dut.lengths.value = pack(PhaseLengths, {n: getattr(self.lengths, n) for n in names})
+        self.averaging = self.random.choice((0, 0, 1, 2)) if self.parameters.pause else 0
+        self.dut.averaging.value = self.averaging
         self.rules = PinRules(0, self.lengths, self.parameters.chip.array.polarity)
         self.converting = 0
         self.arrays = Scoreboard("product on the array")
@@ -70,6 +72,8 @@ class ChargeControllerBench(BlockBench):
         #: Products taken whose jobs have not all been taken, and the next conversion's number.
         self.open: deque[dict[str, int]] = deque()
         self.conversion = 0
+        #: Samples that the jobs taken so far lead to.
+        self.expected = 0
 
     def random_product(self, number: int) -> int:
         """A product with the next number and everything else random."""
@@ -97,17 +101,19 @@ class ChargeControllerBench(BlockBench):
     def job_taken(self, word: int) -> None:
         """Input monitor: the adder is to sum, and a tag to come out."""
         job, product = unpack(self.jobs, word), self.open[0]
-        if not job["void"]:
-            self.sums.expect((product["number"], job["select"], job["negate"]))
-        self.samples.expect({
-            **{name: job[name] for name in ("index", "plane", "stop", "void", "last")},
-            "release": product["release"], "final": product["final"],
-            "product": product["number"], "conversion": self.conversion})
+        times = 1 if job["void"] else 1 << self.averaging
+        for left in reversed(range(times)):
+            if not job["void"]:
+                self.sums.expect((product["number"], job["select"], job["negate"]))
+            self.samples.expect({
+                **{name: job[name] for name in ("index", "plane", "stop", "void", "last")},
+                "release": product["release"], "final": product["final"], "partial": int(left > 0),
+                "product": product["number"], "conversion": self.conversion})
+            self.conversion += 1 - job["void"]
+        self.expected += times
         if job["last"]:
             self.open.popleft()
             self.conversion = 0
-        else:
-            self.conversion += 1 - job["void"]
 
     def sample_taken(self, word: int) -> None:
         """Output monitor of the samples; the converter is busy with one that is not void."""
@@ -160,7 +166,7 @@ class ChargeControllerBench(BlockBench):
         self.background(products())
         for job in (job for product in jobs for job in product):
             await self.send("job", job)
-        await self.until(lambda: self.samples.compared == sum(map(len, jobs)))
+        await self.until(lambda: self.samples.compared == self.expected)
 
 
 @cocotb.test()

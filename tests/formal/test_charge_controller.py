@@ -5,7 +5,7 @@ import pytest
 
 from golden.chip import Phases, PRESETS
 from rtl.charge_controller import ChargeController
-from rtl.messages import product_layout
+from rtl.messages import AVERAGING_BITS, product_layout
 from tests.formal.bench import Bench, implies
 from tests.formal.defects import defective
 
@@ -74,14 +74,18 @@ def group_properties(bench, dut, names, state, count):
 def bench_of(component=ChargeController):
     bench = Bench()
     m = bench.module
-    dut = bench.add("dut", component(CHIP))
+    dut = bench.add("dut", component(CHIP), driven=("averaging",))
     array_state = bench.probe("dut.array_phase_state", 4)
     adder_state = bench.probe("dut.adder_phase_state", 3)
 
+    averaging = bench.constant("averaging", AVERAGING_BITS)
+    m.d.comb += dut.averaging.eq(averaging)
+
     # Lengths are at least one, and constant while either sequencer is under way.
     lengths = Value.cast(dut.lengths)
+    left, again = bench.probe("dut.left", (1 << AVERAGING_BITS) - 1), bench.probe("dut.again", 1)
     idle = bench.past((array_state == 0) & (adder_state == 0) & ~(dut.job_valid & dut.job_ready)
-                      & ~(dut.product_valid & dut.product_ready), init=1)
+                      & ~again & ~(dut.product_valid & dut.product_ready), init=1)
     bench.assume(idle | (lengths == bench.past(lengths)))
     for name in Phases.__dataclass_fields__:
         bench.assume(dut.lengths[name] != 0)
@@ -137,6 +141,27 @@ def bench_of(component=ChargeController):
                  implies(dut.sample_valid, ~dut.clear & ~dut.add))
     bench.cover("sampled", sampled & ~dut.tag.void & bench.past(dut.share))
 
+    # Each job gives as many samples as it is to be averaged over, all but the last partial, in the
+    # same product.
+    samples = Signal(1 << AVERAGING_BITS)       # of the present job so far
+    with m.If(sampled):
+        m.d.sync += samples.eq(Mux(dut.tag.partial, samples + 1, 0))
+    bench.lemma(implies(again, left != 0))
+    bench.lemma(implies(adder_state != 0, dut.tag.partial == again))
+    bench.lemma(implies(dut.sample_valid, dut.tag.partial == again))
+    # `left` and the samples so far, with the one under way, make the whole.
+    under_way = (adder_state != 0)
+    bench.lemma(implies(again | under_way, samples + Mux(again, left, 0) + under_way
+                        + (dut.sample_valid & sampled) == 1 << averaging))
+    bench.lemma(implies(~again & ~under_way & ~sampled, samples == 0))
+    bench.always("as many samples as are averaged", implies(
+        sampled & ~dut.tag.void, dut.tag.partial == (samples + 1 != 1 << averaging)))
+    bench.always("a void is sampled once", implies(
+        sampled & dut.tag.void, ~dut.tag.partial & (samples == 0)))
+    bench.always("a product ends with the last sample of its last job", implies(
+        dut.job_ready, ~again))
+    bench.cover("a job is sampled four times", sampled & (averaging == 2) & (samples == 3))
+
     # The adder sums what the last hold left, settled, and names it.
     held, number = Signal(), Signal.like(dut.product_number)
     rest, gap = Signal(Phases.BITS), Signal(Phases.BITS)
@@ -179,8 +204,11 @@ def test_proof():
      "one side is filled while the other is converted"),
     ("count.eq(lengths[following] - 1)", "count.eq(lengths[following])", "drive: length"),
     ("count.eq(lengths.add - 1)", "count.eq(lengths.clear - 1)", "add: length"),
-    ("self.job_ready.eq(held_valid & ~self.sample_valid)", "self.job_ready.eq(held_valid)",
-     "sample holds until taken"),
+    ("self.job_ready.eq(held_valid & ~self.sample_valid & ~again)",
+     "self.job_ready.eq(held_valid & ~again)", "sample holds until taken"),
+    ("with m.If(again & ~self.sample_valid)", "with m.If(again)", "sample holds until taken"),
+    ("ending.eq(tag.last & ~again)", "ending.eq(tag.last)", "add only after hold"),
+    ("tag.partial.eq(left != 1), ", "", "as many samples as are averaged"),
 ])
 def test_defects_are_found(old, new, broken):
     assert bench_of(defective(ChargeController, old, new)).check([broken]).violated

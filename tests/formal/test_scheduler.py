@@ -22,6 +22,7 @@ def convolution_ranges(chip):
         "stride", "block_words", "blocks")}
     limits = {
         "resolution": (chip.converter.minimum_bits, chip.converter.bits),
+        "averaging": (0, 3),
         "chunk_words": (1, chip.array.rows // ACTIVATIONS_PER_WORD),
         "chunks": (1, chip.accumulator.products), "row_groups": (1, chip.accumulator.products),
         "group_granules": (1, chip.array.granules), "kernels": (1, chip.accumulator.kernels),

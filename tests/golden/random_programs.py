@@ -73,6 +73,7 @@ class _Builder:
         granules = self.integer(0, chip.array.granules)
         groups = -(-chip.array.granules // granules) if granules else 1
         mode = self.modes[self.integer(0, len(self.modes) - 1)]
+        averaging = max(0, self.integer(-6, 3))
         coefficients = self.coefficients((chunks, chip.tiles, chip.array.columns, kernels), mode)
         shift = rng.integers(0, 20, kernels)
         multiplier = np.clip((rng.uniform(0.02, 4, kernels) * 2.0**shift).astype(np.int64), 1,
@@ -84,7 +85,8 @@ class _Builder:
             self.integer(chip.converter.minimum_bits, chip.converter.bits),
             int(2**rng.uniform(11, 16)), coefficients, multiplier,
             rng.integers(-64, 65, kernels) << shift, shift.astype(np.int64),
-            rng.random(kernels) < 0.3, groups, granules))
+            (rng.random(kernels) < 0.3) & (mode == "stream" or not averaging), groups, granules,
+            averaging))
         return result
 
     def coefficients(self, shape: tuple[int, int, int, int], mode: str) -> np.ndarray:

@@ -98,7 +98,8 @@ def test_cuts_cover_the_layer_and_fit_the_descriptor(name, chip):
             assert cut.chunk_words <= chip.array.row_words
             assert (cut.chunks - 1) * cut.chunk_words < cut.window_words
             assert cut.window_words <= cut.chunks * cut.chunk_words
-            encode(Opcode.CONVOLVE, relu=0, stream=1, resolution=8, source=0, destination=0,
+            encode(Opcode.CONVOLVE, relu=0, stream=1, resolution=8, averaging=0, source=0,
+                   destination=0,
                    source_pixel_words=cut.source_pixel_words,
                    destination_pixel_words=cut.destination_pixel_words,
                    block_words=cut.block_words, blocks=cut.blocks, chunk_words=cut.chunk_words,

@@ -8,6 +8,7 @@ import pytest
 
 from golden.chip import preset
 from golden.chip.descriptor import Opcode
+from golden.conversion import mean_code
 from golden.execute import Execution, execute
 from golden.jobs import product_jobs
 from golden.macro import Macro
@@ -171,6 +172,46 @@ def test_corrections_are_indexed_by_the_code_modulo_the_table():
 def test_requantizer_by_hand(options, output):
     """Code 6: 18 / 4 = 4.5 rounds up, -7 / 2 = -3.5 rounds up too, ends saturate."""
     assert linear_output(100, **options) == output
+
+
+def averaged_codes(averaging: int, noise: float, images: int = 400) -> np.ndarray:
+    """Codes of the value 20 at a step of 16, each of another image, with noise in steps."""
+    program = linear_program(reference=16)
+    layer = replace(program.layers[1], averaging=averaging)
+    program = replace(program, layers=(program.layers[0], layer, program.layers[2]))
+    sigma = noise * 16 * MacroPhysics().product_unit(program.chip.array)
+    physics = replace(MacroPhysics.ideal(), comparator_noise=sigma)
+    image = np.array([20, 0, 0, 0], np.int8).reshape(1, 1, 1, 4)
+    result = execute(program, macro_of(program, physics), np.repeat(image, images, 0), seed=3,
+                     trace=True)
+    conversions = result.layers[1].conversions
+    assert conversions.conversion[conversions.tile == 0].tolist() == [(1 << averaging) - 1]
+    return conversions.code[:, conversions.tile == 0][:, 0]
+
+
+@pytest.mark.parametrize("averaging", range(4))
+def test_averaging_without_noise_changes_nothing(averaging):
+    assert averaged_codes(averaging, 0.0, 3).tolist() == [1, 1, 1]
+
+
+def test_averaging_narrows_the_noise():
+    """Independent noise of two steps: the variance of a mean falls with the conversions.
+
+    A twelfth stands for the rounding of the mean.
+    """
+    for averaging in range(4):
+        variance = averaged_codes(averaging, 2.0).var()
+        expected = (4 + 1 / 12) / (1 << averaging) + (1 / 12 if averaging else 0)
+        assert 0.75 * expected < variance < 1.25 * expected
+
+
+@pytest.mark.parametrize("codes, mean", [
+    ([3, 3], 3), ([0, 1], 1), ([-1, 0], 0), ([-2, -1], -1), ([1, 1, 1, 2], 1), ([1, 1, 2, 2], 2),
+    ([-8, -8, -8, -8, -8, -8, -8, -8], -8), ([7] * 8, 7)])
+def test_means_by_hand(codes, mean):
+    """A half is rounded upwards."""
+    averaging = len(codes).bit_length() - 1
+    assert mean_code(np.array([codes], np.int16), averaging).tolist() == [mean]
 
 
 def elementwise_program(opcode: Opcode, window: Window, words: int = 1, **options: object

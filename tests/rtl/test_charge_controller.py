@@ -15,7 +15,7 @@ def random_phases(generator):
     return Phases(**{name: generator.randint(1, 5) for name in Phases.__dataclass_fields__})
 
 
-def run(chip, phases, products, *, rate=1.0, conversion=8, seed=0):
+def run(chip, phases, products, *, rate=1.0, conversion=8, averaging=0, seed=0):
     """Per clock: the switches, the tags, what was accepted, released and sampled.
 
     ``products`` is a list of job lists; a job is (index, void).
@@ -29,7 +29,8 @@ def run(chip, phases, products, *, rate=1.0, conversion=8, seed=0):
             context.set(dut.lengths[name], getattr(phases, name))
         product = job_product = job = 0
         samples, busy = 0, 0
-        total = sum(len(jobs) for jobs in products)
+        total = sum(1 if void else 1 << averaging for jobs in products for _, void in jobs)
+        context.set(dut.averaging, averaging)
         while samples < total:
             context.set(dut.product_valid, product < len(products) and generator.random() < rate)
             context.set(dut.product.number, product)
@@ -53,7 +54,7 @@ def run(chip, phases, products, *, rate=1.0, conversion=8, seed=0):
             entry["sample"] = (context.get(dut.sample_valid) and context.get(dut.sample_ready))
             tag = dut.tag
             entry["tag"] = tuple(context.get(v) for v in (
-                tag.product, tag.conversion, tag.index, tag.void, tag.last))
+                tag.product, tag.conversion, tag.index, tag.void, tag.last, tag.partial))
             log.append(entry)
             await context.tick()
             product += entry["product"]
@@ -96,10 +97,11 @@ def random_products(generator, count, columns):
 def test_phases(seed, rate):
     chip = PRESETS["tiny"]
     generator = random.Random(seed)
+    averaging = (0, 0, 1, 3, 0, 2)[seed]
     phases = random_phases(generator)
     products = random_products(generator, 12, chip.array.columns)
     log = run(chip, phases, products, rate=rate, conversion=generator.choice((1, 4, 12)),
-              seed=seed)
+              averaging=averaging, seed=seed)
     for group in (ARRAY, ADDER):
         times = {name: intervals(log, name) for name in group}
         for name in group:
@@ -119,13 +121,15 @@ def test_phases(seed, rate):
         assert entry["side"] != entry["convert_side"]
         if entry["bank_released"]:
             assert not entry["drive"] and log[clock + 1]["share"]
-    # Every job is sampled once, in order, with its product's and its own number.
+    # Every job is sampled as often as it is to be, in order, with its product's and its own number.
     expected = []
     for number, jobs in enumerate(products):
         conversion = 0
         for i, (index, void) in enumerate(jobs):
-            expected.append((number, conversion, index, void, int(i == len(jobs) - 1)))
-            conversion += not void
+            for left in range(0 if void else (1 << averaging) - 1, -1, -1):
+                expected.append((number, conversion, index, void, int(i == len(jobs) - 1),
+                                 int(left > 0)))
+                conversion += not void
     assert [entry["tag"] for entry in log if entry["sample"]] == expected
     assert sum(entry["bank_released"] for entry in log) == len(products)
 

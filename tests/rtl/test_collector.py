@@ -16,7 +16,8 @@ def descriptor(width, height, kernels, relu, destination, pitch, constants):
         Opcode.CONVOLVE, relu=relu, source=0, destination=destination, in_width=width,
         in_height=height, out_width=width, out_height=height, kernel_width=1, kernel_height=1,
         stride=1, pad_left=0, pad_top=0, source_pixel_words=1, destination_pixel_words=pitch,
-        stream=1, resolution=4, block_words=1, blocks=1, chunk_words=1, chunks=1, row_groups=1,
+        stream=1, resolution=4, averaging=0, block_words=1, blocks=1, chunk_words=1,
+        chunks=1, row_groups=1,
         group_granules=1, kernels=kernels, columns=1, constants=constants, coefficients=0,
         reference=1)
 

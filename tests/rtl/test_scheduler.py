@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
 import pytest
 
-from golden.chip import PRESETS
+from golden.chip import AVERAGING_LIMIT, PRESETS
 from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode, encode
 from golden.timing import FETCH_CLOCKS
 from rtl.scheduler import Cause, TileScheduler
@@ -16,8 +16,8 @@ CHIP = PRESETS["tiny"]
 SHAPE = dict(relu=0, source=3, destination=9, in_width=4, in_height=4, out_width=4, out_height=4,
              kernel_width=1, kernel_height=1, stride=1, pad_left=0, pad_top=0,
              source_pixel_words=1, destination_pixel_words=1)
-CONVOLVE = dict(SHAPE, stream=1, resolution=5, block_words=1, blocks=1, chunk_words=1, chunks=1,
-                row_groups=1, group_granules=1, kernels=3, columns=2, constants=0,
+CONVOLVE = dict(SHAPE, stream=1, resolution=5, averaging=0, block_words=1, blocks=1, chunk_words=1,
+                chunks=1, row_groups=1, group_granules=1, kernels=3, columns=2, constants=0,
                 coefficients=0, reference=77)
 ADD = dict(SHAPE, channel_words=1, multiplier=1, bias=0, shift=0, second_source=4,
            second_pixel_words=1, second_stride=1, second_width=4, second_offset=0,
@@ -123,6 +123,7 @@ def with_fields(layer, **values):
         "block_words", "row_groups", "group_granules", "kernels", "columns", "reference")),
     (with_field("resolution", CHIP.converter.minimum_bits - 1), Cause.FIELD),
     (with_field("resolution", CHIP.converter.bits + 1), Cause.FIELD),
+    (with_field("averaging", AVERAGING_LIMIT + 1), Cause.FIELD),
     (with_field("kernels", CHIP.accumulator.kernels + 1), Cause.FIELD),
     (with_field("columns", CHIP.array.columns + 1), Cause.FIELD),
     (with_field("chunk_words", CHIP.array.row_words + 1), Cause.FIELD),

@@ -85,7 +85,8 @@ EXTREMES = (
 
 def descriptor(shape):
     return encode(Opcode.CONVOLVE, **shape, relu=0, destination=0, destination_pixel_words=1,
-                  stream=0, resolution=8, row_groups=1, group_granules=1, kernels=1, columns=1,
+                  stream=0, resolution=8, averaging=0, row_groups=1, group_granules=1, kernels=1,
+                  columns=1,
                   constants=0, coefficients=0, reference=1)
 
 

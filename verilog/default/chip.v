@@ -16,32 +16,24 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [19:0] \$11 ;
   wire [19:0] \$12 ;
   wire [19:0] \$13 ;
-  wire \$14 ;
-  wire \$15 ;
-  wire \$16 ;
-  wire \$17 ;
-  wire [1:0] \$18 ;
-  wire \$19 ;
+  wire [1:0] \$14 ;
+  wire [2:0] \$15 ;
+  wire [3:0] \$16 ;
+  wire [1:0] \$17 ;
+  wire [2:0] \$18 ;
+  wire [3:0] \$19 ;
   wire \$2 ;
   wire \$20 ;
-  wire [2:0] \$21 ;
+  wire \$21 ;
   wire \$22 ;
   wire \$23 ;
-  wire [3:0] \$24 ;
+  wire \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire [1:0] \$27 ;
-  wire \$28 ;
-  wire [2:0] \$29 ;
+  reg \$27 ;
+  wire [56:0] \$28 ;
+  wire [32:0] \$29 ;
   wire \$3 ;
-  wire \$30 ;
-  wire [3:0] \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  reg \$35 ;
-  wire [56:0] \$36 ;
-  wire [32:0] \$37 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
@@ -124,8 +116,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [10:0] constant_address;
   wire constants_write;
   wire [2:0] conversions;
+  wire converted;
+  wire \converted$646 ;
+  wire \converted$647 ;
+  wire \converted$648 ;
   wire converting;
-  wire \converting$647 ;
+  wire \converting$655 ;
   wire convolve;
   wire [5:0] correction_data;
   wire [5:0] \correction_data$469 ;
@@ -760,9 +756,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$652 ;
-  wire \overrun$653 ;
-  wire \overrun$654 ;
+  wire \overrun$661 ;
+  wire \overrun$663 ;
+  wire \overrun$665 ;
   wire pad;
   wire \pad$323 ;
   wire [5:0] phase_add;
@@ -810,6 +806,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire read_valid;
   wire \read_valid$217 ;
   wire ready;
+  wire refused;
+  wire \refused$662 ;
+  wire \refused$664 ;
+  wire \refused$666 ;
   wire restart;
   wire \restart$447 ;
   wire \restart$513 ;
@@ -877,6 +877,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \start$448 ;
   wire \start$514 ;
   wire \start$580 ;
+  wire stopped;
+  wire \stopped$651 ;
+  wire \stopped$652 ;
+  wire \stopped$653 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -1142,29 +1146,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$9  = done | \done$297 ;
   assign unit_done = \$9  | \done$298 ;
   assign bank_free = & { \bank_free$336 , \bank_free$335 , \bank_free$334 , \bank_free$333  };
-  assign \$14  = ~ trace0__void;
-  assign \$15  = trace0__valid & \$14 ;
-  assign \$16  = ~ trace1__void;
-  assign \$17  = trace1__valid & \$16 ;
-  assign \$18  = \$15  + \$17 ;
-  assign \$19  = ~ trace2__void;
-  assign \$20  = trace2__valid & \$19 ;
-  assign \$21  = \$18  + \$20 ;
-  assign \$22  = ~ trace3__void;
-  assign \$23  = trace3__valid & \$22 ;
-  assign \$24  = \$21  + \$23 ;
-  assign \$25  = trace0__valid & trace0__stopped;
-  assign \$26  = trace1__valid & trace1__stopped;
-  assign \$27  = \$25  + \$26 ;
-  assign \$28  = trace2__valid & trace2__stopped;
-  assign \$29  = \$27  + \$28 ;
-  assign \$30  = trace3__valid & trace3__stopped;
-  assign \$31  = \$29  + \$30 ;
-  assign \$32  = beyond | mismatch;
-  assign \$33  = | { \overrun$654 , \overrun$653 , \overrun$652 , overrun };
-  assign \$34  = \$32  | \$33 ;
+  assign \$14  = converted + \converted$646 ;
+  assign \$15  = \$14  + \converted$647 ;
+  assign \$16  = \$15  + \converted$648 ;
+  assign \$17  = stopped + \stopped$651 ;
+  assign \$18  = \$17  + \stopped$652 ;
+  assign \$19  = \$18  + \stopped$653 ;
+  assign \$20  = beyond | mismatch;
+  assign \$21  = overrun | refused;
+  assign \$22  = \overrun$661  | \refused$662 ;
+  assign \$23  = \overrun$663  | \refused$664 ;
+  assign \$24  = \overrun$665  | \refused$666 ;
+  assign \$25  = | { \$24 , \$23 , \$22 , \$21  };
+  assign \$26  = \$20  | \$25 ;
   always @(posedge aclk)
-    illegal <= \$35 ;
+    illegal <= \$27 ;
   \crossloom.bus  bus (
     .araddr(s_axi_araddr),
     .arready(s_axi_arready),
@@ -1207,11 +1203,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$1813$1 (\position_done$340 ),
-    .\port$1814$1 (\position_done$341 ),
-    .\port$1815$1 (\position_done$342 ),
-    .\port$1816$1 (\position_done$343 ),
-    .\port$2234$0 (\$36 ),
+    .\port$1807$1 (\position_done$340 ),
+    .\port$1808$1 (\position_done$341 ),
+    .\port$1809$1 (\position_done$342 ),
+    .\port$1810$1 (\position_done$343 ),
+    .\port$2228$0 (\$28 ),
     .position_freed(position_freed),
     .rst(rst),
     .start(\start$314 ),
@@ -1265,10 +1261,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .coefficients_write(coefficients_write),
     .comparator_timeout_clocks(timeout),
     .constants_write(\write__en$232 ),
-    .conversions(\$24 [2:0]),
+    .conversions(\$16 [2:0]),
     .converting(converting),
     .corrections_write(corrections_write),
-    .early_stops(\$31 [2:0]),
+    .early_stops(\$19 [2:0]),
     .ended(ended),
     .failed(failed),
     .failed_cause(failed_cause),
@@ -1330,6 +1326,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
+    .converted(converted),
     .converting(converting),
     .correction_write(corrections_write[0]),
     .descriptor(descriptor),
@@ -1375,9 +1372,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .position_done(\position_done$340 ),
     .position_freed(position_freed),
     .product_started(product),
+    .refused(refused),
     .restart(start),
     .rst(rst),
     .start(\start$314 ),
+    .stopped(stopped),
     .timed_out(\timed_out$289 ),
     .timeout(timeout),
     .trace__code(trace0__code),
@@ -1402,6 +1401,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
+    .converted(\converted$646 ),
     .correction_write(corrections_write[1]),
     .descriptor(descriptor),
     .drain_clear(drain_clear),
@@ -1442,12 +1442,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .overrun(\overrun$652 ),
+    .overrun(\overrun$661 ),
     .position_done(\position_done$341 ),
     .position_freed(position_freed),
+    .refused(\refused$662 ),
     .restart(start),
     .rst(rst),
     .start(\start$314 ),
+    .stopped(\stopped$651 ),
     .timed_out(\timed_out$290 ),
     .timeout(timeout),
     .trace__code(trace1__code),
@@ -1472,6 +1474,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
+    .converted(\converted$647 ),
     .correction_write(corrections_write[2]),
     .descriptor(descriptor),
     .drain_clear(drain_clear),
@@ -1512,12 +1515,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .overrun(\overrun$653 ),
+    .overrun(\overrun$663 ),
     .position_done(\position_done$342 ),
     .position_freed(position_freed),
+    .refused(\refused$664 ),
     .restart(start),
     .rst(rst),
     .start(\start$314 ),
+    .stopped(\stopped$652 ),
     .timed_out(\timed_out$291 ),
     .timeout(timeout),
     .trace__code(trace2__code),
@@ -1542,6 +1547,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
+    .converted(\converted$648 ),
     .correction_write(corrections_write[3]),
     .descriptor(descriptor),
     .drain_clear(drain_clear),
@@ -1582,12 +1588,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .overrun(\overrun$654 ),
+    .overrun(\overrun$665 ),
     .position_done(\position_done$343 ),
     .position_freed(position_freed),
+    .refused(\refused$666 ),
     .restart(start),
     .rst(rst),
     .start(\start$314 ),
+    .stopped(\stopped$653 ),
     .timed_out(\timed_out$292 ),
     .timeout(timeout),
     .trace__code(trace3__code),
@@ -1603,7 +1611,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_enable(weights_write[3]),
     .write_row(\$13 [7:0])
   );
-  \crossloom.transfer$662  \transfer$662  (
+  \crossloom.transfer$674  \transfer$674  (
     .clear(clear),
     .clk(aclk),
     .descriptor(descriptor),
@@ -1613,7 +1621,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .in_valid(s_axis_tvalid),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$37 ),
+    .r_data(\$29 ),
     .read_address(\read_address$267 ),
     .read_data(\read_data$259 ),
     .read_enable(\read_enable$266 ),
@@ -1706,9 +1714,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$35  = \$34 ;
+    \$27  = \$26 ;
     if (rst) begin
-      \$35  = 1'h0;
+      \$27  = 1'h0;
     end
   end
   assign clk = aclk;
@@ -1764,8 +1772,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$37 [31:0];
-  assign out_last = \$37 [32];
+  assign out_data = \$29 [31:0];
+  assign out_last = \$29 [32];
   assign \start$285  = start;
   assign \abort$287  = abort;
   assign \illegal$294  = illegal;
@@ -1798,9 +1806,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor$347  = descriptor;
   assign transfer = \start$348 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$36 [32:27];
-  assign sum_position = \$36 [56:33];
-  assign sum_value = \$36 [26:0];
+  assign sum_kernel = \$28 [32:27];
+  assign sum_position = \$28 [56:33];
+  assign sum_value = \$28 [26:0];
   assign sum_output = trace_sum__output;
   assign \clear$356  = clear;
   assign restart = start;
@@ -2058,15 +2066,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \macro__conversion$641  = macro3__conversion;
   assign \macro__comparator$642  = macro3__comparator;
   assign \macro__decided$643  = macro3__decided;
-  assign conversions = \$24 [2:0];
-  assign early_stops = \$31 [2:0];
-  assign \converting$647  = converting;
+  assign conversions = \$16 [2:0];
+  assign early_stops = \$19 [2:0];
+  assign \converting$655  = converting;
   assign product_started = product;
-  assign m_axis_tdata = \$37 [31:0];
-  assign m_axis_tlast = \$37 [32];
-  assign trace_sum__kernel = \$36 [32:27];
-  assign trace_sum__position = \$36 [56:33];
-  assign trace_sum__value = \$36 [26:0];
+  assign m_axis_tdata = \$29 [31:0];
+  assign m_axis_tlast = \$29 [32];
+  assign trace_sum__kernel = \$28 [32:27];
+  assign trace_sum__position = \$28 [56:33];
+  assign trace_sum__value = \$28 [26:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -2562,7 +2570,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, \port$1813$1 , \port$1814$1 , \port$1815$1 , \port$1816$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2234$0 
+module \crossloom.collector (rst, drain_group, constant_address, \port$1807$1 , \port$1808$1 , \port$1809$1 , \port$1810$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2228$0 
 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire [2:0] \$1 ;
@@ -2693,16 +2701,16 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1813$1 , 
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  input \port$1813$1 ;
-  wire \port$1813$1 ;
-  input \port$1814$1 ;
-  wire \port$1814$1 ;
-  input \port$1815$1 ;
-  wire \port$1815$1 ;
-  input \port$1816$1 ;
-  wire \port$1816$1 ;
-  output [56:0] \port$2234$0 ;
-  wire [56:0] \port$2234$0 ;
+  input \port$1807$1 ;
+  wire \port$1807$1 ;
+  input \port$1808$1 ;
+  wire \port$1808$1 ;
+  input \port$1809$1 ;
+  wire \port$1809$1 ;
+  input \port$1810$1 ;
+  wire \port$1810$1 ;
+  output [56:0] \port$2228$0 ;
+  wire [56:0] \port$2228$0 ;
   reg [23:0] position = 24'h000000;
   wire [3:0] position_done;
   output position_freed;
@@ -2810,13 +2818,13 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1813$1 , 
     address <= \$60 ;
   always @(posedge clk)
     \$signal$35  <= \$61 ;
-  assign \$1  = finished0 + \port$1813$1 ;
+  assign \$1  = finished0 + \port$1807$1 ;
   assign \$2  = \$1  - \begin ;
-  assign \$3  = finished1 + \port$1814$1 ;
+  assign \$3  = finished1 + \port$1808$1 ;
   assign \$4  = \$3  - \begin ;
-  assign \$5  = finished2 + \port$1815$1 ;
+  assign \$5  = finished2 + \port$1809$1 ;
   assign \$6  = \$5  - \begin ;
-  assign \$7  = finished3 + \port$1816$1 ;
+  assign \$7  = finished3 + \port$1810$1 ;
   assign \$8  = \$7  - \begin ;
   assign \$9  = kernel + 1'h1;
   assign \$10  = kernel[2:0] == 3'h7;
@@ -2851,7 +2859,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1813$1 , 
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$1822$0 (constant[52:0]),
+    .\port$1816$0 (constant[52:0]),
     .\register$31 (out_valid),
     .\register$38 (out_tag),
     .relu(descriptor[4]),
@@ -3205,7 +3213,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1813$1 , 
           merged[31:24] = out;
     endcase
   end
-  assign position_done = { \port$1816$1 , \port$1815$1 , \port$1814$1 , \port$1813$1  };
+  assign position_done = { \port$1810$1 , \port$1809$1 , \port$1808$1 , \port$1807$1  };
   assign valid = read2[0];
   assign sum = total;
   assign bias = constant[31:0];
@@ -3219,7 +3227,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1813$1 , 
   assign sum_output = out;
   assign drain_group = \$34 [2:0];
   assign constant_address = \$38 [10:0];
-  assign \port$2234$0  = out_tag[56:0];
+  assign \port$2228$0  = out_tag[56:0];
   assign \read0.valid  = read0[0];
   assign \read0.tag  = read0[32:1];
   assign \read0.tag.kernel  = read0[6:1];
@@ -3275,7 +3283,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1813$1 , 
   assign \$34  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$1822$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$1816$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [31:0] \$1 ;
   reg [31:0] \$10 ;
@@ -3342,8 +3350,8 @@ module \crossloom.collector.requantizer (rst, \port$1822$0 , clear, relu, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$1822$0 ;
-  wire [52:0] \port$1822$0 ;
+  input [52:0] \port$1816$0 ;
+  wire [52:0] \port$1816$0 ;
   reg [4:0] register = 5'h00;
   reg [4:0] \register$18  = 5'h00;
   reg [4:0] \register$19  = 5'h00;
@@ -3486,7 +3494,7 @@ module \crossloom.collector.requantizer (rst, \port$1822$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$9  = \port$1822$0 [47:32];
+    \$9  = \port$1816$0 [47:32];
     if (clear) begin
       \$9  = 16'h0000;
     end
@@ -3496,7 +3504,7 @@ module \crossloom.collector.requantizer (rst, \port$1822$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$10  = \port$1822$0 [31:0];
+    \$10  = \port$1816$0 [31:0];
     if (clear) begin
       \$10  = 32'd0;
     end
@@ -3506,7 +3514,7 @@ module \crossloom.collector.requantizer (rst, \port$1822$0 , clear, relu, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$11  = \port$1822$0 [52:48];
+    \$11  = \port$1816$0 [52:48];
     if (clear) begin
       \$11  = 5'h00;
     end
@@ -3754,9 +3762,9 @@ module \crossloom.collector.requantizer (rst, \port$1822$0 , clear, relu, valid,
       \$35  = 59'h000000000000000;
     end
   end
-  assign \multiplier$5  = \port$1822$0 [47:32];
-  assign bias = \port$1822$0 [31:0];
-  assign \shift$9  = \port$1822$0 [52:48];
+  assign \multiplier$5  = \port$1816$0 [47:32];
+  assign bias = \port$1816$0 [31:0];
+  assign \shift$9  = \port$1816$0 [52:48];
   assign extended = \$like ;
   assign abort = 1'h0;
   assign value = scaled;
@@ -4391,35 +4399,35 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1250$0 (\$3 ),
-    .\port$1251$4 (\$4 [4]),
-    .\port$1252$4 (\$5 [4]),
-    .\port$1253$4 (\$6 [4]),
-    .\port$1254$4 (\$7 [4]),
-    .\port$1255$4 (\$8 [4]),
-    .\port$1256$4 (\$9 [4]),
-    .\port$1257$4 (\$10 [4]),
-    .\port$1258$4 (\$11 [4]),
-    .\port$1259$4 (\$12 [4]),
-    .\port$1260$4 (\$13 [4]),
-    .\port$1261$4 (\$14 [4]),
-    .\port$1262$4 (\$15 [4]),
-    .\port$1263$0 (\$16 ),
-    .\port$1264$4 (\$17 [4]),
-    .\port$1265$4 (\$18 [4]),
-    .\port$1266$4 (\$19 [4]),
-    .\port$1267$4 (\$20 [4]),
-    .\port$1268$4 (\$21 [4]),
-    .\port$1269$4 (\$22 [4]),
-    .\port$1270$4 (\$23 [4]),
-    .\port$1271$4 (\$24 [4]),
-    .\port$1272$4 (\$25 [4]),
-    .\port$1273$4 (\$26 [4]),
-    .\port$1274$4 (\$27 [4]),
-    .\port$1275$4 (\$28 [4]),
-    .\port$1946$136 (descriptor[139:136]),
-    .\port$1946$160 (descriptor[171:160]),
-    .\port$1946$96 (descriptor[119:96]),
+    .\port$1244$0 (\$3 ),
+    .\port$1245$4 (\$4 [4]),
+    .\port$1246$4 (\$5 [4]),
+    .\port$1247$4 (\$6 [4]),
+    .\port$1248$4 (\$7 [4]),
+    .\port$1249$4 (\$8 [4]),
+    .\port$1250$4 (\$9 [4]),
+    .\port$1251$4 (\$10 [4]),
+    .\port$1252$4 (\$11 [4]),
+    .\port$1253$4 (\$12 [4]),
+    .\port$1254$4 (\$13 [4]),
+    .\port$1255$4 (\$14 [4]),
+    .\port$1256$4 (\$15 [4]),
+    .\port$1257$0 (\$16 ),
+    .\port$1258$4 (\$17 [4]),
+    .\port$1259$4 (\$18 [4]),
+    .\port$1260$4 (\$19 [4]),
+    .\port$1261$4 (\$20 [4]),
+    .\port$1262$4 (\$21 [4]),
+    .\port$1263$4 (\$22 [4]),
+    .\port$1264$4 (\$23 [4]),
+    .\port$1265$4 (\$24 [4]),
+    .\port$1266$4 (\$25 [4]),
+    .\port$1267$4 (\$26 [4]),
+    .\port$1268$4 (\$27 [4]),
+    .\port$1269$4 (\$28 [4]),
+    .\port$1940$136 (descriptor[139:136]),
+    .\port$1940$160 (descriptor[171:160]),
+    .\port$1940$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -4440,7 +4448,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1946$136 (descriptor[147:136]),
+    .\port$1940$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -4453,7 +4461,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$1946$320 (descriptor[347:320]),
+    .\port$1940$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -5763,8 +5771,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, clear, \relu$6 , shift, value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1250$0 , \port$1251$4 , \port$1252$4 , \port$1253$4 , \port$1254$4 , \port$1255$4 , \port$1256$4 , \port$1257$4 , \port$1258$4 , \port$1259$4 , \port$1260$4 , \port$1261$4 , \port$1262$4 , \port$1263$0 , \port$1264$4 , \port$1265$4 , \port$1266$4 
-, \port$1267$4 , \port$1268$4 , \port$1269$4 , \port$1270$4 , \port$1271$4 , \port$1272$4 , \port$1273$4 , \port$1274$4 , \port$1275$4 , clear, \port$1946$96 , \port$1946$136 , \port$1946$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1244$0 , \port$1245$4 , \port$1246$4 , \port$1247$4 , \port$1248$4 , \port$1249$4 , \port$1250$4 , \port$1251$4 , \port$1252$4 , \port$1253$4 , \port$1254$4 , \port$1255$4 , \port$1256$4 , \port$1257$0 , \port$1258$4 , \port$1259$4 , \port$1260$4 
+, \port$1261$4 , \port$1262$4 , \port$1263$4 , \port$1264$4 , \port$1265$4 , \port$1266$4 , \port$1267$4 , \port$1268$4 , \port$1269$4 , clear, \port$1940$96 , \port$1940$136 , \port$1940$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire \$1 ;
@@ -6001,8 +6009,20 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1250$0 ;
-  wire [4:0] \port$1250$0 ;
+  input [4:0] \port$1244$0 ;
+  wire [4:0] \port$1244$0 ;
+  input \port$1245$4 ;
+  wire \port$1245$4 ;
+  input \port$1246$4 ;
+  wire \port$1246$4 ;
+  input \port$1247$4 ;
+  wire \port$1247$4 ;
+  input \port$1248$4 ;
+  wire \port$1248$4 ;
+  input \port$1249$4 ;
+  wire \port$1249$4 ;
+  input \port$1250$4 ;
+  wire \port$1250$4 ;
   input \port$1251$4 ;
   wire \port$1251$4 ;
   input \port$1252$4 ;
@@ -6015,8 +6035,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1255$4 ;
   input \port$1256$4 ;
   wire \port$1256$4 ;
-  input \port$1257$4 ;
-  wire \port$1257$4 ;
+  input [4:0] \port$1257$0 ;
+  wire [4:0] \port$1257$0 ;
   input \port$1258$4 ;
   wire \port$1258$4 ;
   input \port$1259$4 ;
@@ -6027,8 +6047,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1261$4 ;
   input \port$1262$4 ;
   wire \port$1262$4 ;
-  input [4:0] \port$1263$0 ;
-  wire [4:0] \port$1263$0 ;
+  input \port$1263$4 ;
+  wire \port$1263$4 ;
   input \port$1264$4 ;
   wire \port$1264$4 ;
   input \port$1265$4 ;
@@ -6041,24 +6061,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1268$4 ;
   input \port$1269$4 ;
   wire \port$1269$4 ;
-  input \port$1270$4 ;
-  wire \port$1270$4 ;
-  input \port$1271$4 ;
-  wire \port$1271$4 ;
-  input \port$1272$4 ;
-  wire \port$1272$4 ;
-  input \port$1273$4 ;
-  wire \port$1273$4 ;
-  input \port$1274$4 ;
-  wire \port$1274$4 ;
-  input \port$1275$4 ;
-  wire \port$1275$4 ;
-  input [3:0] \port$1946$136 ;
-  wire [3:0] \port$1946$136 ;
-  input [11:0] \port$1946$160 ;
-  wire [11:0] \port$1946$160 ;
-  input [23:0] \port$1946$96 ;
-  wire [23:0] \port$1946$96 ;
+  input [3:0] \port$1940$136 ;
+  wire [3:0] \port$1940$136 ;
+  input [11:0] \port$1940$160 ;
+  wire [11:0] \port$1940$160 ;
+  input [23:0] \port$1940$96 ;
+  wire [23:0] \port$1940$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -6116,24 +6124,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$1946$96 [11:0] == 1'h1;
+  assign \$25  = \port$1940$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$1946$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$1946$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$1940$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$1940$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$1946$96 [23:12] == 1'h1;
+  assign \$35  = \port$1940$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$1946$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$1946$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$1940$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$1940$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$1946$160 ;
+  assign \$43  = address_column_start + \port$1940$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -6204,8 +6212,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$1946$136 ;
-  assign \$129  = pixel_x_x_start + \port$1946$136 ;
+  assign \$128  = pixel_x_x_start + \port$1940$136 ;
+  assign \$129  = pixel_x_x_start + \port$1940$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -6226,8 +6234,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$1946$136 ;
-  assign \$156  = pixel_y_y_start + \port$1946$136 ;
+  assign \$155  = pixel_y_y_start + \port$1940$136 ;
+  assign \$156  = pixel_y_y_start + \port$1940$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -6368,7 +6376,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$1946$96 [11:0];
+      \$163  = \port$1940$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -6398,7 +6406,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$1946$96 [23:12];
+      \$165  = \port$1940$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -6626,7 +6634,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$0  };
+      \$176  = { \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$4 , \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -6641,7 +6649,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$0  };
+        \$176  = { \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$4 , \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$0  };
       end
     end
     if (clear) begin
@@ -6655,13 +6663,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$0  };
+      \$177  = { \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$4 , \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$0  };
+        \$177  = { \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$4 , \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$0  };
       end
     end
     if (clear) begin
@@ -6675,7 +6683,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1275$4 , \port$1274$4 , \port$1273$4 , \port$1272$4 , \port$1271$4 , \port$1270$4 , \port$1269$4 , \port$1268$4 , \port$1267$4 , \port$1266$4 , \port$1265$4 , \port$1264$4 , \port$1263$0  };
+      \$178  = { \port$1269$4 , \port$1268$4 , \port$1267$4 , \port$1266$4 , \port$1265$4 , \port$1264$4 , \port$1263$4 , \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -6701,7 +6709,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1275$4 , \port$1274$4 , \port$1273$4 , \port$1272$4 , \port$1271$4 , \port$1270$4 , \port$1269$4 , \port$1268$4 , \port$1267$4 , \port$1266$4 , \port$1265$4 , \port$1264$4 , \port$1263$0  };
+      \$179  = { \port$1269$4 , \port$1268$4 , \port$1267$4 , \port$1266$4 , \port$1265$4 , \port$1264$4 , \port$1263$4 , \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -6714,18 +6722,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$1946$96 [11:0];
-  assign y_count = \port$1946$96 [23:12];
-  assign address_column_step = { 4'h0, \port$1946$160  };
+  assign x_count = \port$1940$96 [11:0];
+  assign y_count = \port$1940$96 [23:12];
+  assign address_column_step = { 4'h0, \port$1940$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$0  };
+  assign pixel_x_origin = { \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$4 , \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1946$136  };
-  assign pixel_y_origin = { \port$1275$4 , \port$1274$4 , \port$1273$4 , \port$1272$4 , \port$1271$4 , \port$1270$4 , \port$1269$4 , \port$1268$4 , \port$1267$4 , \port$1266$4 , \port$1265$4 , \port$1264$4 , \port$1263$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$1940$136  };
+  assign pixel_y_origin = { \port$1269$4 , \port$1268$4 , \port$1267$4 , \port$1266$4 , \port$1265$4 , \port$1264$4 , \port$1263$4 , \port$1262$4 , \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1946$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$1940$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -6754,7 +6762,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1946$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1940$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -6817,8 +6825,8 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1946$136 ;
-  wire [11:0] \port$1946$136 ;
+  input [11:0] \port$1940$136 ;
+  wire [11:0] \port$1940$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6950,7 +6958,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1946$136 [3:0];
+      \$33  = \port$1940$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6965,7 +6973,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1946$136 [7:4];
+      \$34  = \port$1940$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -6980,7 +6988,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1946$136 [11:8];
+      \$35  = \port$1940$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -7096,9 +7104,9 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1946$136 [3:0];
-  assign pad_left = \port$1946$136 [7:4];
-  assign pad_top = \port$1946$136 [11:8];
+  assign stride = \port$1940$136 [3:0];
+  assign pad_left = \port$1940$136 [7:4];
+  assign pad_top = \port$1940$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -7108,7 +7116,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1946$320 , column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1940$320 , column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -7169,8 +7177,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$194
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$1946$320 ;
-  wire [27:0] \port$1946$320 ;
+  input [27:0] \port$1940$320 ;
+  wire [27:0] \port$1940$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -7187,14 +7195,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$194
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$1946$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$1940$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$1946$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$1940$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$1946$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$1940$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -7285,7 +7293,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$194
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$1946$320 [27:16];
+      \$32  = \port$1940$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -7300,7 +7308,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$194
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1946$320 [15:12];
+      \$33  = \port$1940$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -7446,11 +7454,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$194
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$1946$320 [27:16];
-  assign stride = \port$1946$320 [15:12];
+  assign \width$7  = \port$1940$320 [27:16];
+  assign stride = \port$1940$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$1946$320 [11:0];
+  assign pixel = \port$1940$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -9951,20 +9959,22 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   wire \$148 ;
   wire \$149 ;
   wire [17:0] \$15 ;
-  reg [11:0] \$150 ;
-  reg [10:0] \$151 ;
-  reg [10:0] \$152 ;
-  reg [14:0] \$153 ;
-  reg [16:0] \$154 ;
-  reg [17:0] \$155 ;
-  reg [17:0] \$156 ;
-  reg [22:0] \$157 ;
-  reg \$158 ;
-  reg [14:0] \$159 ;
+  wire \$150 ;
+  wire \$151 ;
+  reg [11:0] \$152 ;
+  reg [10:0] \$153 ;
+  reg [10:0] \$154 ;
+  reg [14:0] \$155 ;
+  reg [16:0] \$156 ;
+  reg [17:0] \$157 ;
+  reg [17:0] \$158 ;
+  reg [23:0] \$159 ;
   wire [18:0] \$16 ;
-  reg [10:0] \$160 ;
-  reg [1:0] \$161 ;
-  reg [1:0] \$162 ;
+  reg \$160 ;
+  reg [14:0] \$161 ;
+  reg [10:0] \$162 ;
+  reg [1:0] \$163 ;
+  reg [1:0] \$164 ;
   wire [16:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
@@ -10064,7 +10074,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   input [4:0] clock;
   wire [4:0] clock;
   reg [16:0] constants_end = 17'h00000;
-  reg [22:0] convolve_passed = 23'h000000;
+  reg [23:0] convolve_passed = 24'h000000;
   input [511:0] descriptor;
   wire [511:0] descriptor;
   wire [31:0] \descriptor[0] ;
@@ -10123,230 +10133,231 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \$38  = descriptor[11:8] >= 3'h4;
   assign \$39  = descriptor[11:8] <= 4'h8;
   assign \$40  = & { \$39 , \$38  };
-  assign \$41  = descriptor[203:192] >= 1'h1;
-  assign \$43  = descriptor[215:204] >= 1'h1;
-  assign \$45  = descriptor[235:224] >= 1'h1;
-  assign \$46  = descriptor[235:224] <= 6'h24;
-  assign \$47  = & { \$46 , \$45  };
-  assign \$48  = descriptor[247:236] >= 1'h1;
-  assign \$49  = descriptor[247:236] <= 7'h40;
-  assign \$50  = & { \$49 , \$48  };
-  assign \$51  = descriptor[263:256] >= 1'h1;
-  assign \$52  = descriptor[263:256] <= 7'h40;
-  assign \$53  = & { \$52 , \$51  };
-  assign \$54  = product <= 7'h40;
-  assign \$55  = descriptor[271:264] >= 1'h1;
-  assign \$56  = descriptor[271:264] <= 4'h9;
-  assign \$57  = & { \$56 , \$55  };
-  assign \$58  = descriptor[283:272] >= 1'h1;
-  assign \$59  = descriptor[283:272] <= 7'h40;
-  assign \$60  = & { \$59 , \$58  };
-  assign \$61  = descriptor[315:304] >= 1'h1;
-  assign \$62  = descriptor[315:304] <= 7'h40;
-  assign \$63  = & { \$62 , \$61  };
-  assign \$64  = descriptor[379:352] >= 1'h1;
-  assign \$65  = descriptor[379:352] <= 25'h1ffffff;
-  assign \$66  = & { \$65 , \$64  };
-  assign \$67  = descriptor[339:320] <= 15'h7fff;
-  assign \$69  = constants_end <= 12'h800;
-  assign \$70  = descriptor[183:172] >= kernel_words;
-  assign \$71  = descriptor[3:0] == 2'h3;
-  assign \$73  = & convolve_passed;
-  assign \$74  = descriptor[47:32] <= 14'h3fff;
-  assign \$76  = descriptor[63:48] <= 14'h3fff;
-  assign \$78  = descriptor[75:64] >= 1'h1;
-  assign \$80  = descriptor[87:76] >= 1'h1;
-  assign \$82  = descriptor[107:96] >= 1'h1;
-  assign \$84  = descriptor[119:108] >= 1'h1;
-  assign \$86  = descriptor[131:128] >= 1'h1;
-  assign \$88  = descriptor[135:132] >= 1'h1;
-  assign \$90  = descriptor[139:136] >= 1'h1;
-  assign \$92  = descriptor[203:192] >= 1'h1;
-  assign \$94  = descriptor[183:172] >= descriptor[203:192];
-  assign \$95  = descriptor[131:128] >= 1'h1;
-  assign \$96  = descriptor[131:128] <= 1'h1;
-  assign \$97  = & { \$96 , \$95  };
-  assign \$98  = descriptor[135:132] >= 1'h1;
-  assign \$99  = descriptor[135:132] <= 1'h1;
-  assign \$100  = & { \$99 , \$98  };
-  assign \$101  = descriptor[335:332] >= 1'h1;
-  assign \$103  = descriptor[303:288] <= 14'h3fff;
-  assign \$105  = descriptor[3:0] == 3'h4;
-  assign \$107  = & add_passed;
-  assign \$108  = descriptor[47:32] <= 14'h3fff;
-  assign \$110  = descriptor[63:48] <= 14'h3fff;
-  assign \$112  = descriptor[75:64] >= 1'h1;
-  assign \$114  = descriptor[87:76] >= 1'h1;
-  assign \$116  = descriptor[107:96] >= 1'h1;
-  assign \$118  = descriptor[119:108] >= 1'h1;
-  assign \$120  = descriptor[131:128] >= 1'h1;
-  assign \$122  = descriptor[135:132] >= 1'h1;
-  assign \$124  = descriptor[139:136] >= 1'h1;
-  assign \$126  = descriptor[203:192] >= 1'h1;
-  assign \$128  = descriptor[183:172] >= descriptor[203:192];
-  assign \$129  = descriptor[3:0] == 3'h5;
-  assign \$130  = descriptor[3:0] == 3'h6;
-  assign \$131  = | { \$130 , \$129  };
-  assign \$132  = & average_pool_passed;
-  assign \$133  = descriptor[80:64] >= 1'h1;
-  assign \$134  = descriptor[80:64] <= 15'h4000;
-  assign \$135  = & { \$134 , \$133  };
-  assign \$136  = destination_end <= 15'h4000;
-  assign \$137  = descriptor[3:0] == 1'h1;
-  assign \$139  = & load_passed;
-  assign \$140  = descriptor[80:64] >= 1'h1;
-  assign \$141  = descriptor[80:64] <= 15'h4000;
-  assign \$142  = & { \$141 , \$140  };
-  assign \$143  = source_end <= 15'h4000;
-  assign \$144  = descriptor[3:0] == 2'h2;
-  assign \$146  = & store_passed;
-  assign \$147  = ! descriptor[3:0];
-  assign \$148  = descriptor[3:0] > 3'h6;
-  assign \$149  = \$147  | \$148 ;
+  assign \$41  = descriptor[14:12] <= 2'h3;
+  assign \$43  = descriptor[203:192] >= 1'h1;
+  assign \$45  = descriptor[215:204] >= 1'h1;
+  assign \$47  = descriptor[235:224] >= 1'h1;
+  assign \$48  = descriptor[235:224] <= 6'h24;
+  assign \$49  = & { \$48 , \$47  };
+  assign \$50  = descriptor[247:236] >= 1'h1;
+  assign \$51  = descriptor[247:236] <= 7'h40;
+  assign \$52  = & { \$51 , \$50  };
+  assign \$53  = descriptor[263:256] >= 1'h1;
+  assign \$54  = descriptor[263:256] <= 7'h40;
+  assign \$55  = & { \$54 , \$53  };
+  assign \$56  = product <= 7'h40;
+  assign \$57  = descriptor[271:264] >= 1'h1;
+  assign \$58  = descriptor[271:264] <= 4'h9;
+  assign \$59  = & { \$58 , \$57  };
+  assign \$60  = descriptor[283:272] >= 1'h1;
+  assign \$61  = descriptor[283:272] <= 7'h40;
+  assign \$62  = & { \$61 , \$60  };
+  assign \$63  = descriptor[315:304] >= 1'h1;
+  assign \$64  = descriptor[315:304] <= 7'h40;
+  assign \$65  = & { \$64 , \$63  };
+  assign \$66  = descriptor[379:352] >= 1'h1;
+  assign \$67  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$68  = & { \$67 , \$66  };
+  assign \$69  = descriptor[339:320] <= 15'h7fff;
+  assign \$71  = constants_end <= 12'h800;
+  assign \$72  = descriptor[183:172] >= kernel_words;
+  assign \$73  = descriptor[3:0] == 2'h3;
+  assign \$75  = & convolve_passed;
+  assign \$76  = descriptor[47:32] <= 14'h3fff;
+  assign \$78  = descriptor[63:48] <= 14'h3fff;
+  assign \$80  = descriptor[75:64] >= 1'h1;
+  assign \$82  = descriptor[87:76] >= 1'h1;
+  assign \$84  = descriptor[107:96] >= 1'h1;
+  assign \$86  = descriptor[119:108] >= 1'h1;
+  assign \$88  = descriptor[131:128] >= 1'h1;
+  assign \$90  = descriptor[135:132] >= 1'h1;
+  assign \$92  = descriptor[139:136] >= 1'h1;
+  assign \$94  = descriptor[203:192] >= 1'h1;
+  assign \$96  = descriptor[183:172] >= descriptor[203:192];
+  assign \$97  = descriptor[131:128] >= 1'h1;
+  assign \$98  = descriptor[131:128] <= 1'h1;
+  assign \$99  = & { \$98 , \$97  };
+  assign \$100  = descriptor[135:132] >= 1'h1;
+  assign \$101  = descriptor[135:132] <= 1'h1;
+  assign \$102  = & { \$101 , \$100  };
+  assign \$103  = descriptor[335:332] >= 1'h1;
+  assign \$105  = descriptor[303:288] <= 14'h3fff;
+  assign \$107  = descriptor[3:0] == 3'h4;
+  assign \$109  = & add_passed;
+  assign \$110  = descriptor[47:32] <= 14'h3fff;
+  assign \$112  = descriptor[63:48] <= 14'h3fff;
+  assign \$114  = descriptor[75:64] >= 1'h1;
+  assign \$116  = descriptor[87:76] >= 1'h1;
+  assign \$118  = descriptor[107:96] >= 1'h1;
+  assign \$120  = descriptor[119:108] >= 1'h1;
+  assign \$122  = descriptor[131:128] >= 1'h1;
+  assign \$124  = descriptor[135:132] >= 1'h1;
+  assign \$126  = descriptor[139:136] >= 1'h1;
+  assign \$128  = descriptor[203:192] >= 1'h1;
+  assign \$130  = descriptor[183:172] >= descriptor[203:192];
+  assign \$131  = descriptor[3:0] == 3'h5;
+  assign \$132  = descriptor[3:0] == 3'h6;
+  assign \$133  = | { \$132 , \$131  };
+  assign \$134  = & average_pool_passed;
+  assign \$135  = descriptor[80:64] >= 1'h1;
+  assign \$136  = descriptor[80:64] <= 15'h4000;
+  assign \$137  = & { \$136 , \$135  };
+  assign \$138  = destination_end <= 15'h4000;
+  assign \$139  = descriptor[3:0] == 1'h1;
+  assign \$141  = & load_passed;
+  assign \$142  = descriptor[80:64] >= 1'h1;
+  assign \$143  = descriptor[80:64] <= 15'h4000;
+  assign \$144  = & { \$143 , \$142  };
+  assign \$145  = source_end <= 15'h4000;
+  assign \$146  = descriptor[3:0] == 2'h2;
+  assign \$148  = & store_passed;
+  assign \$149  = ! descriptor[3:0];
+  assign \$150  = descriptor[3:0] > 3'h6;
+  assign \$151  = \$149  | \$150 ;
   always @(posedge clk)
-    kernel_words <= \$150 ;
+    kernel_words <= \$152 ;
   always @(posedge clk)
-    products0 <= \$151 ;
+    products0 <= \$153 ;
   always @(posedge clk)
-    products1 <= \$152 ;
+    products1 <= \$154 ;
   always @(posedge clk)
-    product <= \$153 ;
+    product <= \$155 ;
   always @(posedge clk)
-    constants_end <= \$154 ;
+    constants_end <= \$156 ;
   always @(posedge clk)
-    destination_end <= \$155 ;
+    destination_end <= \$157 ;
   always @(posedge clk)
-    source_end <= \$156 ;
+    source_end <= \$158 ;
   always @(posedge clk)
-    convolve_passed <= \$157 ;
+    convolve_passed <= \$159 ;
   always @(posedge clk)
-    legal <= \$158 ;
+    legal <= \$160 ;
   always @(posedge clk)
-    add_passed <= \$159 ;
+    add_passed <= \$161 ;
   always @(posedge clk)
-    average_pool_passed <= \$160 ;
+    average_pool_passed <= \$162 ;
   always @(posedge clk)
-    load_passed <= \$161 ;
+    load_passed <= \$163 ;
   always @(posedge clk)
-    store_passed <= \$162 ;
+    store_passed <= \$164 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$150  = \$2 [11:0];
+    \$152  = \$2 [11:0];
     if (rst) begin
-      \$150  = 12'h000;
+      \$152  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$151  = products0;
+    \$153  = products0;
     if (\$3 ) begin
-      \$151  = 11'h000;
+      \$153  = 11'h000;
     end else if (\$4 ) begin
-      \$151  = \$8 [10:0];
+      \$153  = \$8 [10:0];
     end
     if (rst) begin
-      \$151  = 11'h000;
+      \$153  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$152  = products1;
+    \$154  = products1;
     if (\$9 ) begin
-      \$152  = 11'h000;
+      \$154  = 11'h000;
     end else if (\$10 ) begin
-      \$152  = \$14 [10:0];
+      \$154  = \$14 [10:0];
     end
     if (rst) begin
-      \$152  = 11'h000;
+      \$154  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$153  = \$16 [14:0];
+    \$155  = \$16 [14:0];
     if (rst) begin
-      \$153  = 15'h0000;
+      \$155  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$154  = \$17 ;
+    \$156  = \$17 ;
     if (rst) begin
-      \$154  = 17'h00000;
+      \$156  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$155  = \$18 ;
+    \$157  = \$18 ;
     if (rst) begin
-      \$155  = 18'h00000;
+      \$157  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$156  = \$19 ;
+    \$158  = \$19 ;
     if (rst) begin
-      \$156  = 18'h00000;
+      \$158  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$157  = { \$70 , \$69 , \$68 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$37 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21  };
+    \$159  = { \$72 , \$71 , \$70 , \$68 , \$65 , \$62 , \$59 , \$56 , \$55 , \$52 , \$49 , \$46 , \$44 , \$42 , \$40 , \$37 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21  };
     if (rst) begin
-      \$157  = 23'h000000;
+      \$159  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$158  = legal;
-    if (\$72 ) begin
-      \$158  = \$73 ;
+    \$160  = legal;
+    if (\$74 ) begin
+      \$160  = \$75 ;
     end
-    if (\$106 ) begin
-      \$158  = \$107 ;
+    if (\$108 ) begin
+      \$160  = \$109 ;
     end
-    if (\$131 ) begin
-      \$158  = \$132 ;
+    if (\$133 ) begin
+      \$160  = \$134 ;
     end
-    if (\$138 ) begin
-      \$158  = \$139 ;
+    if (\$140 ) begin
+      \$160  = \$141 ;
     end
-    if (\$145 ) begin
-      \$158  = \$146 ;
+    if (\$147 ) begin
+      \$160  = \$148 ;
     end
-    if (\$149 ) begin
-      \$158  = 1'h1;
+    if (\$151 ) begin
+      \$160  = 1'h1;
     end
     if (rst) begin
-      \$158  = 1'h0;
+      \$160  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$159  = { \$104 , \$102 , \$100 , \$97 , \$94 , \$93 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75  };
+    \$161  = { \$106 , \$104 , \$102 , \$99 , \$96 , \$95 , \$93 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77  };
     if (rst) begin
-      \$159  = 15'h0000;
+      \$161  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$160  = { \$128 , \$127 , \$125 , \$123 , \$121 , \$119 , \$117 , \$115 , \$113 , \$111 , \$109  };
+    \$162  = { \$130 , \$129 , \$127 , \$125 , \$123 , \$121 , \$119 , \$117 , \$115 , \$113 , \$111  };
     if (rst) begin
-      \$160  = 11'h000;
+      \$162  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$161  = { \$136 , \$135  };
+    \$163  = { \$138 , \$137  };
     if (rst) begin
-      \$161  = 2'h0;
+      \$163  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$162  = { \$143 , \$142  };
+    \$164  = { \$145 , \$144  };
     if (rst) begin
-      \$162  = 2'h0;
+      \$164  = 2'h0;
     end
   end
   assign \descriptor[0]  = descriptor[31:0];
@@ -10365,7 +10376,6 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \$68  = \$67 ;
   assign \$2  = { 2'h0, \$1 [12:2] };
   assign \$5  = { products0, 1'h0 };
   assign digit[1] = clock[1];
@@ -10383,8 +10393,9 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \$37  = \$36 ;
   assign \$42  = \$41 ;
   assign \$44  = \$43 ;
-  assign \$72  = \$71 ;
-  assign \$75  = \$74 ;
+  assign \$46  = \$45 ;
+  assign \$70  = \$69 ;
+  assign \$74  = \$73 ;
   assign \$77  = \$76 ;
   assign \$79  = \$78 ;
   assign \$81  = \$80 ;
@@ -10394,10 +10405,10 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \$89  = \$88 ;
   assign \$91  = \$90 ;
   assign \$93  = \$92 ;
-  assign \$102  = \$101 ;
+  assign \$95  = \$94 ;
   assign \$104  = \$103 ;
   assign \$106  = \$105 ;
-  assign \$109  = \$108 ;
+  assign \$108  = \$107 ;
   assign \$111  = \$110 ;
   assign \$113  = \$112 ;
   assign \$115  = \$114 ;
@@ -10407,14 +10418,15 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \$123  = \$122 ;
   assign \$125  = \$124 ;
   assign \$127  = \$126 ;
-  assign \$138  = \$137 ;
-  assign \$145  = \$144 ;
+  assign \$129  = \$128 ;
+  assign \$140  = \$139 ;
+  assign \$147  = \$146 ;
 endmodule
 
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chunk_begin, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset
 , macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated
-, trace__stopped, trace__void, product_started, converting, timed_out, overrun, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row, load_codes
-, load_bank, chunk_loaded, chunk_final, drain_lane, drain_clear, position_freed, clk);
+, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable
+, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, drain_lane, drain_clear, position_freed, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -10432,6 +10444,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
   wire [14:0] coefficient_index;
   input coefficient_write;
   wire coefficient_write;
+  output converted;
+  wire converted;
   output converting;
   wire converting;
   wire [5:0] correction_data;
@@ -10547,12 +10561,16 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
   wire position_freed;
   output product_started;
   wire product_started;
+  output refused;
+  wire refused;
   input restart;
   wire restart;
   input rst;
   wire rst;
   input start;
   wire start;
+  output stopped;
+  wire stopped;
   output timed_out;
   wire timed_out;
   input [15:0] timeout;
@@ -10592,6 +10610,7 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
     .coefficient_write(coefficient_write),
+    .converted(converted),
     .converting(converting),
     .correction_data(write_data[5:0]),
     .correction_index(coefficient_index[7:0]),
@@ -10639,9 +10658,11 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
+    .refused(refused),
     .restart(restart),
     .rst(rst),
     .start(start),
+    .stopped(stopped),
     .timed_out(timed_out),
     .timeout(timeout),
     .trace__code(trace__code),
@@ -10689,8 +10710,8 @@ endmodule
 
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chunk_begin, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset
 , macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated
-, trace__stopped, trace__void, timed_out, overrun, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
-, chunk_final, drain_lane, drain_clear, position_freed, clk);
+, trace__stopped, trace__void, converted, stopped, timed_out, overrun, refused, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row
+, load_codes, load_bank, chunk_loaded, chunk_final, drain_lane, drain_clear, position_freed, clk);
   wire \$1 ;
   wire \$2 ;
   output bank_free;
@@ -10710,6 +10731,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
   wire [14:0] coefficient_index;
   input coefficient_write;
   wire coefficient_write;
+  output converted;
+  wire converted;
   wire [5:0] correction_data;
   wire [7:0] correction_index;
   input correction_write;
@@ -10821,12 +10844,16 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
   wire position_done;
   input position_freed;
   wire position_freed;
+  output refused;
+  wire refused;
   input restart;
   wire restart;
   input rst;
   wire rst;
   input start;
   wire start;
+  output stopped;
+  wire stopped;
   output timed_out;
   wire timed_out;
   input [15:0] timeout;
@@ -10866,6 +10893,7 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
     .coefficient_write(coefficient_write),
+    .converted(converted),
     .converting(\$2 ),
     .correction_data(write_data[5:0]),
     .correction_index(coefficient_index[7:0]),
@@ -10913,9 +10941,11 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(\$1 ),
+    .refused(refused),
     .restart(restart),
     .rst(rst),
     .start(start),
+    .stopped(stopped),
     .timed_out(timed_out),
     .timeout(timeout),
     .trace__code(trace__code),
@@ -10963,8 +10993,8 @@ endmodule
 
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, write_row, chunk_begin, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset
 , macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated
-, trace__stopped, trace__void, timed_out, overrun, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
-, chunk_final, drain_lane, drain_clear, position_freed, clk);
+, trace__stopped, trace__void, converted, stopped, timed_out, overrun, refused, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row
+, load_codes, load_bank, chunk_loaded, chunk_final, drain_lane, drain_clear, position_freed, clk);
   wire \$1 ;
   wire \$2 ;
   output bank_free;
@@ -10984,6 +11014,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, write_row, chun
   wire [14:0] coefficient_index;
   input coefficient_write;
   wire coefficient_write;
+  output converted;
+  wire converted;
   wire [5:0] correction_data;
   wire [7:0] correction_index;
   input correction_write;
@@ -11095,12 +11127,16 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, write_row, chun
   wire position_done;
   input position_freed;
   wire position_freed;
+  output refused;
+  wire refused;
   input restart;
   wire restart;
   input rst;
   wire rst;
   input start;
   wire start;
+  output stopped;
+  wire stopped;
   output timed_out;
   wire timed_out;
   input [15:0] timeout;
@@ -11140,6 +11176,7 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, write_row, chun
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
     .coefficient_write(coefficient_write),
+    .converted(converted),
     .converting(\$2 ),
     .correction_data(write_data[5:0]),
     .correction_index(coefficient_index[7:0]),
@@ -11187,9 +11224,11 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, write_row, chun
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(\$1 ),
+    .refused(refused),
     .restart(restart),
     .rst(rst),
     .start(start),
+    .stopped(stopped),
     .timed_out(timed_out),
     .timeout(timeout),
     .trace__code(trace__code),
@@ -11237,8 +11276,8 @@ endmodule
 
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, write_row, chunk_begin, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset
 , macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated
-, trace__stopped, trace__void, timed_out, overrun, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
-, chunk_final, drain_lane, drain_clear, position_freed, clk);
+, trace__stopped, trace__void, converted, stopped, timed_out, overrun, refused, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row
+, load_codes, load_bank, chunk_loaded, chunk_final, drain_lane, drain_clear, position_freed, clk);
   wire \$1 ;
   wire \$2 ;
   output bank_free;
@@ -11258,6 +11297,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, write_row, chun
   wire [14:0] coefficient_index;
   input coefficient_write;
   wire coefficient_write;
+  output converted;
+  wire converted;
   wire [5:0] correction_data;
   wire [7:0] correction_index;
   input correction_write;
@@ -11369,12 +11410,16 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, write_row, chun
   wire position_done;
   input position_freed;
   wire position_freed;
+  output refused;
+  wire refused;
   input restart;
   wire restart;
   input rst;
   wire rst;
   input start;
   wire start;
+  output stopped;
+  wire stopped;
   output timed_out;
   wire timed_out;
   input [15:0] timeout;
@@ -11414,6 +11459,7 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, write_row, chun
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
     .coefficient_write(coefficient_write),
+    .converted(converted),
     .converting(\$2 ),
     .correction_data(write_data[5:0]),
     .correction_index(coefficient_index[7:0]),
@@ -11461,9 +11507,11 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, write_row, chun
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(\$1 ),
+    .refused(refused),
     .restart(restart),
     .rst(rst),
     .start(start),
+    .stopped(stopped),
     .timed_out(timed_out),
     .timeout(timeout),
     .trace__code(trace__code),
@@ -11509,7 +11557,7 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, write_row, chun
   assign \lengths.gap  = lengths[41:36];
 endmodule
 
-module \crossloom.transfer$662 (in_valid, in_data, out_ready, rst, in_ready, read_enable, out_valid, r_data, read_data, start, clear, descriptor, done, read_address, write_enable, write_address, write_data, clk);
+module \crossloom.transfer$674 (in_valid, in_data, out_ready, rst, in_ready, read_enable, out_valid, r_data, read_data, start, clear, descriptor, done, read_address, write_enable, write_address, write_data, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -11659,11 +11707,11 @@ module \crossloom.transfer$662 (in_valid, in_data, out_ready, rst, in_ready, rea
     arriving_last <= \$28 ;
   always @(posedge clk)
     held <= \$29 ;
-  \crossloom.transfer$662.queue  queue (
+  \crossloom.transfer$674.queue  queue (
     .clear(clear),
     .clk(clk),
-    .\port$1825$0 (read_data),
-    .\port$2528$0 (arriving_last),
+    .\port$1819$0 (read_data),
+    .\port$2522$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -11871,7 +11919,7 @@ module \crossloom.transfer$662 (in_valid, in_data, out_ready, rst, in_ready, rea
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1825$0 , clear, w_en, \port$2528$0 , clk);
+module \crossloom.transfer$674.queue (rst, r_en, r_rdy, r_data, \port$1819$0 , clear, w_en, \port$2522$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -11902,10 +11950,10 @@ module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1825$0 , c
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$1825$0 ;
-  wire [31:0] \port$1825$0 ;
-  input \port$2528$0 ;
-  wire \port$2528$0 ;
+  input [31:0] \port$1819$0 ;
+  wire [31:0] \port$1819$0 ;
+  input \port$2522$0 ;
+  wire \port$2522$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -11937,7 +11985,7 @@ module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1825$0 , c
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$2528$0 , \port$1825$0  };
+      storage[w_port__addr] <= { \port$2522$0 , \port$1819$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -12012,8 +12060,8 @@ module \crossloom.transfer$662.queue (rst, r_en, r_rdy, r_data, \port$1825$0 , c
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$2528$0 , \port$1825$0  };
-  assign w_data = { \port$2528$0 , \port$1825$0  };
+  assign w_port__data = { \port$2522$0 , \port$1819$0  };
+  assign w_data = { \port$2522$0 , \port$1819$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
   assign abort = 1'h0;
@@ -12301,36 +12349,36 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1946$128 (descriptor[139:128]),
-    .\port$1946$160 (descriptor[171:160]),
-    .\port$1946$192 (descriptor[215:192]),
-    .\port$1946$96 (descriptor[119:96]),
-    .\port$805$0 (\$2 ),
-    .\port$806$4 (\$3 [4]),
-    .\port$807$4 (\$4 [4]),
-    .\port$808$4 (\$5 [4]),
-    .\port$809$4 (\$6 [4]),
-    .\port$810$4 (\$7 [4]),
-    .\port$811$4 (\$8 [4]),
-    .\port$812$4 (\$9 [4]),
-    .\port$813$4 (\$10 [4]),
-    .\port$814$4 (\$11 [4]),
-    .\port$815$4 (\$12 [4]),
-    .\port$816$4 (\$13 [4]),
-    .\port$817$4 (\$14 [4]),
-    .\port$818$0 (\$15 ),
-    .\port$819$4 (\$16 [4]),
-    .\port$820$4 (\$17 [4]),
-    .\port$821$4 (\$18 [4]),
-    .\port$822$4 (\$19 [4]),
-    .\port$823$4 (\$20 [4]),
-    .\port$824$4 (\$21 [4]),
-    .\port$825$4 (\$22 [4]),
-    .\port$826$4 (\$23 [4]),
-    .\port$827$4 (\$24 [4]),
-    .\port$828$4 (\$25 [4]),
-    .\port$829$4 (\$26 [4]),
-    .\port$830$4 (\$27 [4]),
+    .\port$1940$128 (descriptor[139:128]),
+    .\port$1940$160 (descriptor[171:160]),
+    .\port$1940$192 (descriptor[215:192]),
+    .\port$1940$96 (descriptor[119:96]),
+    .\port$799$0 (\$2 ),
+    .\port$800$4 (\$3 [4]),
+    .\port$801$4 (\$4 [4]),
+    .\port$802$4 (\$5 [4]),
+    .\port$803$4 (\$6 [4]),
+    .\port$804$4 (\$7 [4]),
+    .\port$805$4 (\$8 [4]),
+    .\port$806$4 (\$9 [4]),
+    .\port$807$4 (\$10 [4]),
+    .\port$808$4 (\$11 [4]),
+    .\port$809$4 (\$12 [4]),
+    .\port$810$4 (\$13 [4]),
+    .\port$811$4 (\$14 [4]),
+    .\port$812$0 (\$15 ),
+    .\port$813$4 (\$16 [4]),
+    .\port$814$4 (\$17 [4]),
+    .\port$815$4 (\$18 [4]),
+    .\port$816$4 (\$19 [4]),
+    .\port$817$4 (\$20 [4]),
+    .\port$818$4 (\$21 [4]),
+    .\port$819$4 (\$22 [4]),
+    .\port$820$4 (\$23 [4]),
+    .\port$821$4 (\$24 [4]),
+    .\port$822$4 (\$25 [4]),
+    .\port$823$4 (\$26 [4]),
+    .\port$824$4 (\$27 [4]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -12345,7 +12393,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1946$136 (descriptor[147:136]),
+    .\port$1940$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -12636,8 +12684,8 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \port$808$4 , \port$809$4 , \port$810$4 , \port$811$4 , \port$812$4 , \port$813$4 , \port$814$4 , \port$815$4 , \port$816$4 , \port$817$4 , \port$818$0 , \port$819$4 , \port$820$4 , \port$821$4 , \port$822$4 , \port$823$4 , \port$824$4 
-, \port$825$4 , \port$826$4 , \port$827$4 , \port$828$4 , \port$829$4 , \port$830$4 , advance, clear, \port$1946$96 , \port$1946$128 , \port$1946$160 , \port$1946$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window.nest (rst, \port$799$0 , \port$800$4 , \port$801$4 , \port$802$4 , \port$803$4 , \port$804$4 , \port$805$4 , \port$806$4 , \port$807$4 , \port$808$4 , \port$809$4 , \port$810$4 , \port$811$4 , \port$812$0 , \port$813$4 , \port$814$4 , \port$815$4 , \port$816$4 , \port$817$4 , \port$818$4 
+, \port$819$4 , \port$820$4 , \port$821$4 , \port$822$4 , \port$823$4 , \port$824$4 , advance, clear, \port$1940$96 , \port$1940$128 , \port$1940$160 , \port$1940$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -12867,16 +12915,28 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$1946$128 ;
-  wire [11:0] \port$1946$128 ;
-  input [11:0] \port$1946$160 ;
-  wire [11:0] \port$1946$160 ;
-  input [23:0] \port$1946$192 ;
-  wire [23:0] \port$1946$192 ;
-  input [23:0] \port$1946$96 ;
-  wire [23:0] \port$1946$96 ;
-  input [4:0] \port$805$0 ;
-  wire [4:0] \port$805$0 ;
+  input [11:0] \port$1940$128 ;
+  wire [11:0] \port$1940$128 ;
+  input [11:0] \port$1940$160 ;
+  wire [11:0] \port$1940$160 ;
+  input [23:0] \port$1940$192 ;
+  wire [23:0] \port$1940$192 ;
+  input [23:0] \port$1940$96 ;
+  wire [23:0] \port$1940$96 ;
+  input [4:0] \port$799$0 ;
+  wire [4:0] \port$799$0 ;
+  input \port$800$4 ;
+  wire \port$800$4 ;
+  input \port$801$4 ;
+  wire \port$801$4 ;
+  input \port$802$4 ;
+  wire \port$802$4 ;
+  input \port$803$4 ;
+  wire \port$803$4 ;
+  input \port$804$4 ;
+  wire \port$804$4 ;
+  input \port$805$4 ;
+  wire \port$805$4 ;
   input \port$806$4 ;
   wire \port$806$4 ;
   input \port$807$4 ;
@@ -12889,8 +12949,8 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   wire \port$810$4 ;
   input \port$811$4 ;
   wire \port$811$4 ;
-  input \port$812$4 ;
-  wire \port$812$4 ;
+  input [4:0] \port$812$0 ;
+  wire [4:0] \port$812$0 ;
   input \port$813$4 ;
   wire \port$813$4 ;
   input \port$814$4 ;
@@ -12901,8 +12961,8 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   wire \port$816$4 ;
   input \port$817$4 ;
   wire \port$817$4 ;
-  input [4:0] \port$818$0 ;
-  wire [4:0] \port$818$0 ;
+  input \port$818$4 ;
+  wire \port$818$4 ;
   input \port$819$4 ;
   wire \port$819$4 ;
   input \port$820$4 ;
@@ -12915,18 +12975,6 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   wire \port$823$4 ;
   input \port$824$4 ;
   wire \port$824$4 ;
-  input \port$825$4 ;
-  wire \port$825$4 ;
-  input \port$826$4 ;
-  wire \port$826$4 ;
-  input \port$827$4 ;
-  wire \port$827$4 ;
-  input \port$828$4 ;
-  wire \port$828$4 ;
-  input \port$829$4 ;
-  wire \port$829$4 ;
-  input \port$830$4 ;
-  wire \port$830$4 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -12945,44 +12993,44 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$1946$192 [11:0] == 1'h1;
+  assign \$1  = \port$1940$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$1946$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$1946$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$1940$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$1940$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$1946$128 [3:0] == 1'h1;
+  assign \$8  = \port$1940$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$1946$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$1946$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$1940$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$1940$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$1946$128 [7:4] == 1'h1;
+  assign \$16  = \port$1940$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$1946$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$1946$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$1940$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$1940$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$1946$192 [23:12] == 1'h1;
+  assign \$25  = \port$1940$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$1946$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$1946$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$1940$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$1940$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$1946$96 [11:0] == 1'h1;
+  assign \$35  = \port$1940$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$1946$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$1946$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$1940$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$1940$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -12990,18 +13038,18 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$1946$96 [23:12] == 1'h1;
+  assign \$46  = \port$1940$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$1946$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$1946$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$1940$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$1940$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$1946$160 ;
-  assign \$59  = address_column_start + \port$1946$160 ;
+  assign \$58  = address_column_start + \port$1940$160 ;
+  assign \$59  = address_column_start + \port$1940$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -13012,10 +13060,10 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$1946$192 [11:0];
-  assign \$73  = address_block_start + \port$1946$192 [11:0];
-  assign \$74  = address_block_start + \port$1946$192 [11:0];
-  assign \$75  = address_block_start + \port$1946$192 [11:0];
+  assign \$72  = address_block_start + \port$1940$192 [11:0];
+  assign \$73  = address_block_start + \port$1940$192 [11:0];
+  assign \$74  = address_block_start + \port$1940$192 [11:0];
+  assign \$75  = address_block_start + \port$1940$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -13053,8 +13101,8 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$1946$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$1946$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$1940$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$1940$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -13080,8 +13128,8 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$1946$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$1946$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$1940$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$1940$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -13130,7 +13178,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$1946$192 [11:0];
+      \$153  = \port$1940$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -13160,7 +13208,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$1946$128 [3:0];
+      \$155  = \port$1940$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -13190,7 +13238,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$1946$128 [7:4];
+      \$157  = \port$1940$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -13220,7 +13268,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$1946$192 [23:12];
+      \$159  = \port$1940$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -13250,7 +13298,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$1946$96 [11:0];
+      \$161  = \port$1940$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -13280,7 +13328,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$1946$96 [23:12];
+      \$163  = \port$1940$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -13457,7 +13505,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$4 , \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$0  };
+      \$171  = { \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$4 , \port$804$4 , \port$803$4 , \port$802$4 , \port$801$4 , \port$800$4 , \port$799$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -13472,7 +13520,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$4 , \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$0  };
+        \$171  = { \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$4 , \port$804$4 , \port$803$4 , \port$802$4 , \port$801$4 , \port$800$4 , \port$799$0  };
       end
     end
     if (clear) begin
@@ -13486,13 +13534,13 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$4 , \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$0  };
+      \$172  = { \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$4 , \port$804$4 , \port$803$4 , \port$802$4 , \port$801$4 , \port$800$4 , \port$799$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$4 , \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$0  };
+        \$172  = { \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$4 , \port$804$4 , \port$803$4 , \port$802$4 , \port$801$4 , \port$800$4 , \port$799$0  };
       end
     end
     if (clear) begin
@@ -13506,7 +13554,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$830$4 , \port$829$4 , \port$828$4 , \port$827$4 , \port$826$4 , \port$825$4 , \port$824$4 , \port$823$4 , \port$822$4 , \port$821$4 , \port$820$4 , \port$819$4 , \port$818$0  };
+      \$173  = { \port$824$4 , \port$823$4 , \port$822$4 , \port$821$4 , \port$820$4 , \port$819$4 , \port$818$4 , \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -13532,7 +13580,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$830$4 , \port$829$4 , \port$828$4 , \port$827$4 , \port$826$4 , \port$825$4 , \port$824$4 , \port$823$4 , \port$822$4 , \port$821$4 , \port$820$4 , \port$819$4 , \port$818$0  };
+      \$174  = { \port$824$4 , \port$823$4 , \port$822$4 , \port$821$4 , \port$820$4 , \port$819$4 , \port$818$4 , \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -13545,21 +13593,21 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$1946$192 [11:0];
-  assign column_count = \port$1946$128 [3:0];
-  assign row_count = \port$1946$128 [7:4];
-  assign block_count = \port$1946$192 [23:12];
-  assign x_count = \port$1946$96 [11:0];
-  assign y_count = \port$1946$96 [23:12];
+  assign word_count = \port$1940$192 [11:0];
+  assign column_count = \port$1940$128 [3:0];
+  assign row_count = \port$1940$128 [7:4];
+  assign block_count = \port$1940$192 [23:12];
+  assign x_count = \port$1940$96 [11:0];
+  assign y_count = \port$1940$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$1946$160  };
-  assign address_block_step = { 4'h0, \port$1946$192 [11:0] };
-  assign pixel_x_origin = { \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$4 , \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$0  };
+  assign address_column_step = { 4'h0, \port$1940$160  };
+  assign address_block_step = { 4'h0, \port$1940$192 [11:0] };
+  assign pixel_x_origin = { \port$811$4 , \port$810$4 , \port$809$4 , \port$808$4 , \port$807$4 , \port$806$4 , \port$805$4 , \port$804$4 , \port$803$4 , \port$802$4 , \port$801$4 , \port$800$4 , \port$799$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1946$128 [11:8] };
-  assign pixel_y_origin = { \port$830$4 , \port$829$4 , \port$828$4 , \port$827$4 , \port$826$4 , \port$825$4 , \port$824$4 , \port$823$4 , \port$822$4 , \port$821$4 , \port$820$4 , \port$819$4 , \port$818$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$1940$128 [11:8] };
+  assign pixel_y_origin = { \port$824$4 , \port$823$4 , \port$822$4 , \port$821$4 , \port$820$4 , \port$819$4 , \port$818$4 , \port$817$4 , \port$816$4 , \port$815$4 , \port$814$4 , \port$813$4 , \port$812$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1946$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$1940$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -13581,7 +13629,7 @@ module \crossloom.window.nest (rst, \port$805$0 , \port$806$4 , \port$807$4 , \p
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1946$136 , pixel, done, row, column_step, row_step, origin, clk);
+module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1940$136 , pixel, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -13644,8 +13692,8 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1946
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1946$136 ;
-  wire [11:0] \port$1946$136 ;
+  input [11:0] \port$1940$136 ;
+  wire [11:0] \port$1940$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13777,7 +13825,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1946
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1946$136 [3:0];
+      \$33  = \port$1940$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -13792,7 +13840,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1946
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1946$136 [7:4];
+      \$34  = \port$1940$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -13807,7 +13855,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1946
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1946$136 [11:8];
+      \$35  = \port$1940$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -13923,9 +13971,9 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1946
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1946$136 [3:0];
-  assign pad_left = \port$1946$136 [7:4];
-  assign pad_top = \port$1946$136 [11:8];
+  assign stride = \port$1940$136 [3:0];
+  assign pad_left = \port$1940$136 [7:4];
+  assign pad_top = \port$1940$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -13939,70 +13987,97 @@ endmodule
 module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index, coefficient_data, correction_write
 , correction_index, correction_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row
 , macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion
-, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, timed_out, overrun, clear);
-  wire [12:0] \$1 ;
-  wire [12:0] \$2 ;
-  wire [41:0] \$3 ;
-  wire [16:0] \$4 ;
-  wire [47:0] \$5 ;
+, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
+  wire \$1 ;
+  wire [16:0] \$10 ;
+  wire [47:0] \$11 ;
+  wire \$2 ;
+  wire [12:0] \$3 ;
+  wire [12:0] \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  reg \$8 ;
+  wire [41:0] \$9 ;
   wire [14:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
+  wire [2:0] averaging;
+  wire [2:0] \averaging$132 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$94 ;
+  wire \bank_free$97 ;
   wire bank_released;
-  wire \bank_released$96 ;
+  wire \bank_released$99 ;
   wire [14:0] base;
-  wire [14:0] \base$131 ;
+  wire [14:0] \base$143 ;
   wire busy;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$91 ;
+  wire \chunk_begin$94 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$93 ;
+  wire \chunk_final$96 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$92 ;
+  wire \chunk_loaded$95 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$153 ;
+  wire \clear$165 ;
   input clk;
   wire clk;
-  wire [69:0] code;
-  wire [69:0] \code$135 ;
-  wire [7:0] \code$135.code ;
-  wire \code$135.stopped ;
-  wire [60:0] \code$135.tag ;
-  wire [15:0] \code$135.tag.conversion ;
-  wire \code$135.tag.final ;
-  wire [5:0] \code$135.tag.index ;
-  wire \code$135.tag.last ;
-  wire [1:0] \code$135.tag.plane ;
-  wire [31:0] \code$135.tag.product ;
-  wire \code$135.tag.release ;
-  wire \code$135.tag.stop ;
-  wire \code$135.tag.void ;
+  wire [70:0] code;
+  wire [70:0] \code$136 ;
+  wire [7:0] \code$136.code ;
+  wire \code$136.stopped ;
+  wire [61:0] \code$136.tag ;
+  wire [15:0] \code$136.tag.conversion ;
+  wire \code$136.tag.final ;
+  wire [5:0] \code$136.tag.index ;
+  wire \code$136.tag.last ;
+  wire \code$136.tag.partial ;
+  wire [1:0] \code$136.tag.plane ;
+  wire [31:0] \code$136.tag.product ;
+  wire \code$136.tag.release ;
+  wire \code$136.tag.stop ;
+  wire \code$136.tag.void ;
+  wire [70:0] \code$146 ;
+  wire [7:0] \code$146.code ;
+  wire \code$146.stopped ;
+  wire [61:0] \code$146.tag ;
+  wire [15:0] \code$146.tag.conversion ;
+  wire \code$146.tag.final ;
+  wire [5:0] \code$146.tag.index ;
+  wire \code$146.tag.last ;
+  wire \code$146.tag.partial ;
+  wire [1:0] \code$146.tag.plane ;
+  wire [31:0] \code$146.tag.product ;
+  wire \code$146.tag.release ;
+  wire \code$146.tag.stop ;
+  wire \code$146.tag.void ;
   wire [7:0] \code.code ;
   wire \code.stopped ;
-  wire [60:0] \code.tag ;
+  wire [61:0] \code.tag ;
   wire [15:0] \code.tag.conversion ;
   wire \code.tag.final ;
   wire [5:0] \code.tag.index ;
   wire \code.tag.last ;
+  wire \code.tag.partial ;
   wire [1:0] \code.tag.plane ;
   wire [31:0] \code.tag.product ;
   wire \code.tag.release ;
   wire \code.tag.stop ;
   wire \code.tag.void ;
   wire code_ready;
-  wire \code_ready$137 ;
+  wire \code_ready$138 ;
+  wire \code_ready$149 ;
   wire code_valid;
-  wire \code_valid$133 ;
+  wire \code_valid$134 ;
+  wire \code_valid$144 ;
   input [31:0] coefficient_data;
   wire [31:0] coefficient_data;
   input [14:0] coefficient_index;
@@ -14014,17 +14089,20 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
+  output converted;
+  wire converted;
+  wire \converted$139 ;
   output converting;
   wire converting;
   input [5:0] correction_data;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$140 ;
+  wire [5:0] \correction_data$152 ;
   input [7:0] correction_index;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$139 ;
+  wire [7:0] \correction_index$151 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$138 ;
+  wire \correction_write$150 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -14046,29 +14124,29 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire [31:0] \descriptor[9] ;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$145 ;
+  wire \drain_clear$157 ;
   input [2:0] drain_group;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$143 ;
+  wire [2:0] \drain_group$155 ;
   input [2:0] drain_lane;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$144 ;
+  wire [2:0] \drain_lane$156 ;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$146 ;
+  wire [24:0] \drain_sum$158 ;
   wire drive;
   wire [7:0] group_granules;
   wire [3:0] groups;
   wire hold;
   wire [138:0] job;
-  wire [138:0] \job$114 ;
-  wire [5:0] \job$114.index ;
-  wire \job$114.last ;
-  wire [63:0] \job$114.negate ;
-  wire [1:0] \job$114.plane ;
-  wire [63:0] \job$114.select ;
-  wire \job$114.stop ;
-  wire \job$114.void ;
+  wire [138:0] \job$118 ;
+  wire [5:0] \job$118.index ;
+  wire \job$118.last ;
+  wire [63:0] \job$118.negate ;
+  wire [1:0] \job$118.plane ;
+  wire [63:0] \job$118.select ;
+  wire \job$118.stop ;
+  wire \job$118.void ;
   wire [5:0] \job.index ;
   wire \job.last ;
   wire [63:0] \job.negate ;
@@ -14077,19 +14155,19 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$116 ;
+  wire \job_ready$120 ;
   wire job_valid;
-  wire \job_valid$112 ;
+  wire \job_valid$116 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$104 ;
-  wire [5:0] \lengths$104.add ;
-  wire [5:0] \lengths$104.clear ;
-  wire [5:0] \lengths$104.drive ;
-  wire [5:0] \lengths$104.gap ;
-  wire [5:0] \lengths$104.hold ;
-  wire [5:0] \lengths$104.reset ;
-  wire [5:0] \lengths$104.share ;
+  wire [41:0] \lengths$107 ;
+  wire [5:0] \lengths$107.add ;
+  wire [5:0] \lengths$107.clear ;
+  wire [5:0] \lengths$107.drive ;
+  wire [5:0] \lengths$107.gap ;
+  wire [5:0] \lengths$107.hold ;
+  wire [5:0] \lengths$107.reset ;
+  wire [5:0] \lengths$107.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -14163,23 +14241,39 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  wire [70:0] mean;
+  wire [7:0] \mean.code ;
+  wire \mean.stopped ;
+  wire [61:0] \mean.tag ;
+  wire [15:0] \mean.tag.conversion ;
+  wire \mean.tag.final ;
+  wire [5:0] \mean.tag.index ;
+  wire \mean.tag.last ;
+  wire \mean.tag.partial ;
+  wire [1:0] \mean.tag.plane ;
+  wire [31:0] \mean.tag.product ;
+  wire \mean.tag.release ;
+  wire \mean.tag.stop ;
+  wire \mean.tag.void ;
+  wire mean_ready;
+  wire mean_valid;
   wire [63:0] negate;
   output overrun;
   wire overrun;
-  wire \overrun$127 ;
+  wire \overrun$131 ;
   output position_done;
   wire position_done;
-  wire \position_done$141 ;
+  wire \position_done$153 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$142 ;
+  wire \position_freed$154 ;
   wire [43:0] product;
-  wire [43:0] \product$108 ;
-  wire \product$108.bank ;
-  wire \product$108.final ;
-  wire [31:0] \product$108.number ;
-  wire \product$108.release ;
-  wire [8:0] \product$108.row_enable ;
+  wire [43:0] \product$112 ;
+  wire \product$112.bank ;
+  wire \product$112.final ;
+  wire [31:0] \product$112.number ;
+  wire \product$112.release ;
+  wire [8:0] \product$112.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -14187,58 +14281,64 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$110 ;
+  wire \product_ready$114 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$106 ;
+  wire \product_valid$110 ;
   wire [14:0] read_address;
-  wire [14:0] \read_address$80 ;
+  wire [14:0] \read_address$83 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$83 ;
+  wire [31:0] \read_data$86 ;
   wire read_enable;
-  wire \read_enable$77 ;
+  wire \read_enable$80 ;
+  output refused;
+  reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   input restart;
   wire restart;
-  wire \restart$87 ;
+  wire \restart$90 ;
   wire [8:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$102 ;
+  wire [7:0] \row_groups$105 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$124 ;
+  wire \sample_ready$128 ;
   wire sample_valid;
-  wire \sample_valid$120 ;
+  wire \sample_valid$124 ;
   wire [63:0] select;
   wire share;
   wire side;
   input start;
   wire start;
-  wire \start$128 ;
-  wire \start$88 ;
-  wire \start$98 ;
+  wire \start$101 ;
+  wire \start$140 ;
+  wire \start$91 ;
   wire started;
+  output stopped;
+  wire stopped;
   wire stream;
-  wire \stream$129 ;
-  wire \stream$99 ;
-  wire [60:0] tag;
-  wire [60:0] \tag$122 ;
-  wire [15:0] \tag$122.conversion ;
-  wire \tag$122.final ;
-  wire [5:0] \tag$122.index ;
-  wire \tag$122.last ;
-  wire [1:0] \tag$122.plane ;
-  wire [31:0] \tag$122.product ;
-  wire \tag$122.release ;
-  wire \tag$122.stop ;
-  wire \tag$122.void ;
+  wire \stream$102 ;
+  wire \stream$141 ;
+  wire [61:0] tag;
+  wire [61:0] \tag$126 ;
+  wire [15:0] \tag$126.conversion ;
+  wire \tag$126.final ;
+  wire [5:0] \tag$126.index ;
+  wire \tag$126.last ;
+  wire \tag$126.partial ;
+  wire [1:0] \tag$126.plane ;
+  wire [31:0] \tag$126.product ;
+  wire \tag$126.release ;
+  wire \tag$126.stop ;
+  wire \tag$126.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
   wire \tag.last ;
+  wire \tag.partial ;
   wire [1:0] \tag.plane ;
   wire [31:0] \tag.product ;
   wire \tag.release ;
@@ -14246,37 +14346,37 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$126 ;
+  wire \timed_out$130 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$118 ;
+  wire [15:0] \timeout$122 ;
   output [7:0] trace__code;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$170 ;
+  wire [7:0] \trace__code$182 ;
   output [8:0] trace__compensated;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$171 ;
+  wire [8:0] \trace__compensated$183 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$167 ;
+  wire [15:0] \trace__conversion$179 ;
   output [5:0] trace__index;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$168 ;
+  wire [5:0] \trace__index$180 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$169 ;
+  wire [1:0] \trace__plane$181 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$166 ;
+  wire [31:0] \trace__product$178 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$172 ;
+  wire \trace__stopped$184 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$165 ;
+  wire \trace__valid$177 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$173 ;
+  wire \trace__void$185 ;
   wire [7:0] trial;
   wire [14:0] write__addr;
   wire [31:0] write__data;
@@ -14307,18 +14407,27 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     end
   end
   assign read_data = _0_;
-  assign code_ready = \code_ready$137  & code_valid;
-  assign \$signature__en  = descriptor[5] ? \read_enable$77  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$80  : read_address;
-  assign job_ready = \job_ready$116  & job_valid;
-  assign \$1  = descriptor[283:272] + 3'h7;
+  assign \$signature__en  = descriptor[5] ? \read_enable$80  : read_enable;
+  assign \$signature__addr  = descriptor[5] ? \read_address$83  : read_address;
+  assign job_ready = \job_ready$120  & job_valid;
+  assign \$1  = code_valid & code_ready;
+  assign \$2  = ~ code[18];
+  assign converted = \$1  & \$2 ;
+  assign stopped = converted & code[8];
+  assign \$3  = descriptor[283:272] + 3'h7;
+  assign mean_ready = \code_ready$149  & \code_valid$144 ;
+  assign \$5  = job_ready & job[136];
+  assign \$6  = | descriptor[14:12];
+  assign \$7  = \$5  & \$6 ;
+  always @(posedge clk)
+    refused <= \$8 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[334:320]),
     .clear(clear),
     .clk(clk),
-    .code(code),
-    .code_ready(\code_ready$137 ),
-    .code_valid(code_valid),
+    .code(\code$146 ),
+    .code_ready(\code_ready$149 ),
+    .code_valid(\code_valid$144 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -14327,35 +14436,48 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
-    .groups(\$2 [3:0]),
-    .\port$727$0 (\$4 ),
-    .\port$727$22 (\$5 ),
+    .groups(\$4 [3:0]),
+    .\port$804$0 (\$10 ),
+    .\port$804$23 (\$11 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$80 ),
+    .read_address(\read_address$83 ),
     .read_data(read_data),
-    .read_enable(\read_enable$77 ),
+    .read_enable(\read_enable$80 ),
     .rst(rst),
     .start(start),
     .stream(descriptor[5]),
     .trace__valid(trace__valid),
     .trace__void(trace__void)
   );
+  \crossloom_tile.averager  averager (
+    .averaging(descriptor[14:12]),
+    .clear(clear),
+    .clk(clk),
+    .code(code),
+    .code_ready(code_ready),
+    .code_valid(code_valid),
+    .mean(\code$146 ),
+    .mean_ready(mean_ready),
+    .mean_valid(\code_valid$144 ),
+    .rst(rst)
+  );
   \crossloom_tile.controller  controller (
     .add(macro__add),
+    .averaging(descriptor[14:12]),
     .bank_released(bank_released),
     .clear(macro__clear),
-    .\clear$30 (clear),
+    .\clear$34 (clear),
     .clk(clk),
     .convert_side(macro__convert_side),
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$116 ),
+    .job_ready(\job_ready$120 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$648$0 (\$3 ),
+    .\port$705$0 (\$9 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -14422,84 +14544,97 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     .start(start),
     .stream(descriptor[5])
   );
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$8  = \$7 ;
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
   assign stream = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$83  = read_data;
+  assign \read_data$86  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \restart$87  = restart;
-  assign \start$88  = start;
+  assign \restart$90  = restart;
+  assign \start$91  = start;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$91  = chunk_begin;
-  assign \chunk_loaded$92  = chunk_loaded;
-  assign \chunk_final$93  = chunk_final;
-  assign \bank_free$94  = bank_free;
-  assign \bank_released$96  = bank_released;
+  assign \chunk_begin$94  = chunk_begin;
+  assign \chunk_loaded$95  = chunk_loaded;
+  assign \chunk_final$96  = chunk_final;
+  assign \bank_free$97  = bank_free;
+  assign \bank_released$99  = bank_released;
   assign started = product_started;
-  assign \start$98  = start;
-  assign \stream$99  = descriptor[5];
+  assign \start$101  = start;
+  assign \stream$102  = descriptor[5];
   assign base = descriptor[334:320];
   assign columns = descriptor[315:304];
-  assign \row_groups$102  = descriptor[263:256];
+  assign \row_groups$105  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$104  = lengths;
-  assign \product_valid$106  = product_valid;
-  assign \product$108  = product;
-  assign \product_ready$110  = product_ready;
-  assign \job_valid$112  = job_valid;
-  assign \job$114  = job;
+  assign \lengths$107  = lengths;
+  assign averaging = descriptor[14:12];
+  assign \product_valid$110  = product_valid;
+  assign \product$112  = product;
+  assign \product_ready$114  = product_ready;
+  assign \job_valid$116  = job_valid;
+  assign \job$118  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$118  = timeout;
-  assign \sample_valid$120  = sample_valid;
-  assign \tag$122  = tag;
-  assign \sample_ready$124  = sample_ready;
+  assign \timeout$122  = timeout;
+  assign \sample_valid$124  = sample_valid;
+  assign \tag$126  = tag;
+  assign \sample_ready$128  = sample_ready;
   assign busy = converting;
-  assign \timed_out$126  = timed_out;
-  assign \overrun$127  = overrun;
-  assign \start$128  = start;
-  assign \stream$129  = descriptor[5];
-  assign groups = \$2 [3:0];
-  assign \base$131  = descriptor[334:320];
-  assign \code_valid$133  = code_valid;
-  assign \code$135  = code;
-  assign \correction_write$138  = correction_write;
-  assign \correction_index$139  = correction_index;
-  assign \correction_data$140  = correction_data;
-  assign \position_done$141  = position_done;
-  assign \position_freed$142  = position_freed;
-  assign \drain_group$143  = drain_group;
-  assign \drain_lane$144  = drain_lane;
-  assign \drain_clear$145  = drain_clear;
-  assign \drain_sum$146  = drain_sum;
-  assign bank = \$3 [0];
-  assign row_enable = \$3 [9:1];
+  assign \timed_out$130  = timed_out;
+  assign \overrun$131  = overrun;
+  assign \averaging$132  = descriptor[14:12];
+  assign \code_valid$134  = code_valid;
+  assign \code$136  = code;
+  assign \code_ready$138  = code_ready;
+  assign \converted$139  = converted;
+  assign \start$140  = start;
+  assign \stream$141  = descriptor[5];
+  assign groups = \$4 [3:0];
+  assign \base$143  = descriptor[334:320];
+  assign mean_valid = \code_valid$144 ;
+  assign mean = \code$146 ;
+  assign \correction_write$150  = correction_write;
+  assign \correction_index$151  = correction_index;
+  assign \correction_data$152  = correction_data;
+  assign \position_done$153  = position_done;
+  assign \position_freed$154  = position_freed;
+  assign \drain_group$155  = drain_group;
+  assign \drain_lane$156  = drain_lane;
+  assign \drain_clear$157  = drain_clear;
+  assign \drain_sum$158  = drain_sum;
+  assign bank = \$9 [0];
+  assign row_enable = \$9 [9:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$153  = macro__clear;
+  assign \clear$165  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
-  assign conversion = tag[60:45];
-  assign product_number = \$3 [41:10];
+  assign conversion = tag[61:46];
+  assign product_number = \$9 [41:10];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign comparator = macro__comparator;
   assign decided = macro__decided;
-  assign \trace__valid$165  = trace__valid;
-  assign \trace__product$166  = \$5 [31:0];
-  assign \trace__conversion$167  = \$5 [47:32];
-  assign \trace__index$168  = \$4 [14:9];
-  assign \trace__plane$169  = \$4 [16:15];
-  assign \trace__code$170  = \$4 [7:0];
-  assign \trace__compensated$171  = trace__compensated;
-  assign \trace__stopped$172  = \$4 [8];
-  assign \trace__void$173  = trace__void;
+  assign \trace__valid$177  = trace__valid;
+  assign \trace__product$178  = \$11 [31:0];
+  assign \trace__conversion$179  = \$11 [47:32];
+  assign \trace__index$180  = \$10 [14:9];
+  assign \trace__plane$181  = \$10 [16:15];
+  assign \trace__code$182  = \$10 [7:0];
+  assign \trace__compensated$183  = trace__compensated;
+  assign \trace__stopped$184  = \$10 [8];
+  assign \trace__void$185  = trace__void;
   assign macro__write_enable = write_enable;
   assign macro__write_row = write_row;
   assign macro__write_group = write_group;
@@ -14509,17 +14644,17 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$3 [0];
-  assign macro__row_enable = \$3 [9:1];
+  assign macro__bank = \$9 [0];
+  assign macro__row_enable = \$9 [9:1];
   assign macro__reference = descriptor[376:352];
-  assign macro__product = \$3 [41:10];
-  assign macro__conversion = tag[60:45];
-  assign trace__product = \$5 [31:0];
-  assign trace__conversion = \$5 [47:32];
-  assign trace__index = \$4 [14:9];
-  assign trace__plane = \$4 [16:15];
-  assign trace__code = \$4 [7:0];
-  assign trace__stopped = \$4 [8];
+  assign macro__product = \$9 [41:10];
+  assign macro__conversion = tag[61:46];
+  assign trace__product = \$11 [31:0];
+  assign trace__conversion = \$11 [47:32];
+  assign trace__index = \$10 [14:9];
+  assign trace__plane = \$10 [16:15];
+  assign trace__code = \$10 [7:0];
+  assign trace__stopped = \$10 [8];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -14543,23 +14678,23 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \lengths$104.reset  = lengths[5:0];
-  assign \lengths$104.drive  = lengths[11:6];
-  assign \lengths$104.share  = lengths[17:12];
-  assign \lengths$104.hold  = lengths[23:18];
-  assign \lengths$104.clear  = lengths[29:24];
-  assign \lengths$104.add  = lengths[35:30];
-  assign \lengths$104.gap  = lengths[41:36];
+  assign \lengths$107.reset  = lengths[5:0];
+  assign \lengths$107.drive  = lengths[11:6];
+  assign \lengths$107.share  = lengths[17:12];
+  assign \lengths$107.hold  = lengths[23:18];
+  assign \lengths$107.clear  = lengths[29:24];
+  assign \lengths$107.add  = lengths[35:30];
+  assign \lengths$107.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \product$108.bank  = product[0];
-  assign \product$108.row_enable  = product[9:1];
-  assign \product$108.number  = product[41:10];
-  assign \product$108.release  = product[42];
-  assign \product$108.final  = product[43];
+  assign \product$112.bank  = product[0];
+  assign \product$112.row_enable  = product[9:1];
+  assign \product$112.number  = product[41:10];
+  assign \product$112.release  = product[42];
+  assign \product$112.final  = product[43];
   assign \job.select  = job[63:0];
   assign \job.negate  = job[127:64];
   assign \job.index  = job[133:128];
@@ -14567,13 +14702,13 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \job$114.select  = job[63:0];
-  assign \job$114.negate  = job[127:64];
-  assign \job$114.index  = job[133:128];
-  assign \job$114.plane  = job[135:134];
-  assign \job$114.stop  = job[136];
-  assign \job$114.void  = job[137];
-  assign \job$114.last  = job[138];
+  assign \job$118.select  = job[63:0];
+  assign \job$118.negate  = job[127:64];
+  assign \job$118.index  = job[133:128];
+  assign \job$118.plane  = job[135:134];
+  assign \job$118.stop  = job[136];
+  assign \job$118.void  = job[137];
+  assign \job$118.last  = job[138];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -14581,20 +14716,22 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \tag.last  = tag[10];
   assign \tag.release  = tag[11];
   assign \tag.final  = tag[12];
-  assign \tag.product  = tag[44:13];
-  assign \tag.conversion  = tag[60:45];
-  assign \tag$122.index  = tag[5:0];
-  assign \tag$122.plane  = tag[7:6];
-  assign \tag$122.stop  = tag[8];
-  assign \tag$122.void  = tag[9];
-  assign \tag$122.last  = tag[10];
-  assign \tag$122.release  = tag[11];
-  assign \tag$122.final  = tag[12];
-  assign \tag$122.product  = tag[44:13];
-  assign \tag$122.conversion  = tag[60:45];
+  assign \tag.partial  = tag[13];
+  assign \tag.product  = tag[45:14];
+  assign \tag.conversion  = tag[61:46];
+  assign \tag$126.index  = tag[5:0];
+  assign \tag$126.plane  = tag[7:6];
+  assign \tag$126.stop  = tag[8];
+  assign \tag$126.void  = tag[9];
+  assign \tag$126.last  = tag[10];
+  assign \tag$126.release  = tag[11];
+  assign \tag$126.final  = tag[12];
+  assign \tag$126.partial  = tag[13];
+  assign \tag$126.product  = tag[45:14];
+  assign \tag$126.conversion  = tag[61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
-  assign \code.tag  = code[69:9];
+  assign \code.tag  = code[70:9];
   assign \code.tag.index  = code[14:9];
   assign \code.tag.plane  = code[16:15];
   assign \code.tag.stop  = code[17];
@@ -14602,26 +14739,54 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \code.tag.last  = code[19];
   assign \code.tag.release  = code[20];
   assign \code.tag.final  = code[21];
-  assign \code.tag.product  = code[53:22];
-  assign \code.tag.conversion  = code[69:54];
-  assign \code$135.code  = code[7:0];
-  assign \code$135.stopped  = code[8];
-  assign \code$135.tag  = code[69:9];
-  assign \code$135.tag.index  = code[14:9];
-  assign \code$135.tag.plane  = code[16:15];
-  assign \code$135.tag.stop  = code[17];
-  assign \code$135.tag.void  = code[18];
-  assign \code$135.tag.last  = code[19];
-  assign \code$135.tag.release  = code[20];
-  assign \code$135.tag.final  = code[21];
-  assign \code$135.tag.product  = code[53:22];
-  assign \code$135.tag.conversion  = code[69:54];
-  assign \$2  = { 3'h0, \$1 [12:3] };
+  assign \code.tag.partial  = code[22];
+  assign \code.tag.product  = code[54:23];
+  assign \code.tag.conversion  = code[70:55];
+  assign \code$136.code  = code[7:0];
+  assign \code$136.stopped  = code[8];
+  assign \code$136.tag  = code[70:9];
+  assign \code$136.tag.index  = code[14:9];
+  assign \code$136.tag.plane  = code[16:15];
+  assign \code$136.tag.stop  = code[17];
+  assign \code$136.tag.void  = code[18];
+  assign \code$136.tag.last  = code[19];
+  assign \code$136.tag.release  = code[20];
+  assign \code$136.tag.final  = code[21];
+  assign \code$136.tag.partial  = code[22];
+  assign \code$136.tag.product  = code[54:23];
+  assign \code$136.tag.conversion  = code[70:55];
+  assign \code$146.code  = \code$146 [7:0];
+  assign \code$146.stopped  = \code$146 [8];
+  assign \code$146.tag  = \code$146 [70:9];
+  assign \code$146.tag.index  = \code$146 [14:9];
+  assign \code$146.tag.plane  = \code$146 [16:15];
+  assign \code$146.tag.stop  = \code$146 [17];
+  assign \code$146.tag.void  = \code$146 [18];
+  assign \code$146.tag.last  = \code$146 [19];
+  assign \code$146.tag.release  = \code$146 [20];
+  assign \code$146.tag.final  = \code$146 [21];
+  assign \code$146.tag.partial  = \code$146 [22];
+  assign \code$146.tag.product  = \code$146 [54:23];
+  assign \code$146.tag.conversion  = \code$146 [70:55];
+  assign \mean.code  = \code$146 [7:0];
+  assign \mean.stopped  = \code$146 [8];
+  assign \mean.tag  = \code$146 [70:9];
+  assign \mean.tag.index  = \code$146 [14:9];
+  assign \mean.tag.plane  = \code$146 [16:15];
+  assign \mean.tag.stop  = \code$146 [17];
+  assign \mean.tag.void  = \code$146 [18];
+  assign \mean.tag.last  = \code$146 [19];
+  assign \mean.tag.release  = \code$146 [20];
+  assign \mean.tag.final  = \code$146 [21];
+  assign \mean.tag.partial  = \code$146 [22];
+  assign \mean.tag.product  = \code$146 [54:23];
+  assign \mean.tag.conversion  = \code$146 [70:55];
+  assign \$4  = { 3'h0, \$3 [12:3] };
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$727$0 , trace__void, \port$727$22 , read_address, drain_sum, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
+, \port$804$0 , trace__void, \port$804$23 , read_address, drain_sum, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire [12:0] \$100 ;
@@ -14643,7 +14808,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [1:0] \$115 ;
   reg \$116 ;
   reg \$117 ;
-  reg [69:0] \$118 ;
+  reg [70:0] \$118 ;
   reg [3:0] \$119 ;
   wire [3:0] \$12 ;
   reg [3:0] \$120 ;
@@ -14798,15 +14963,16 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg clearing = 1'h0;
   input clk;
   wire clk;
-  input [69:0] code;
-  wire [69:0] code;
+  input [70:0] code;
+  wire [70:0] code;
   wire [7:0] \code.code ;
   wire \code.stopped ;
-  wire [60:0] \code.tag ;
+  wire [61:0] \code.tag ;
   wire [15:0] \code.tag.conversion ;
   wire \code.tag.final ;
   wire [5:0] \code.tag.index ;
   wire \code.tag.last ;
+  wire \code.tag.partial ;
   wire [1:0] \code.tag.plane ;
   wire [31:0] \code.tag.product ;
   wire \code.tag.release ;
@@ -14855,14 +15021,15 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] group = 4'h0;
   input [3:0] groups;
   wire [3:0] groups;
-  reg [69:0] held = 70'h000000000000000000;
+  reg [70:0] held = 71'h000000000000000000;
   wire [7:0] \held.code ;
   wire \held.stopped ;
-  wire [60:0] \held.tag ;
+  wire [61:0] \held.tag ;
   wire [15:0] \held.tag.conversion ;
   wire \held.tag.final ;
   wire [5:0] \held.tag.index ;
   wire \held.tag.last ;
+  wire \held.tag.partial ;
   wire [1:0] \held.tag.plane ;
   wire [31:0] \held.tag.product ;
   wire \held.tag.release ;
@@ -14871,10 +15038,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire [3:0] interval;
   wire issue;
   wire issue_last;
-  output [16:0] \port$727$0 ;
-  wire [16:0] \port$727$0 ;
-  output [47:0] \port$727$22 ;
-  wire [47:0] \port$727$22 ;
+  output [16:0] \port$804$0 ;
+  wire [16:0] \port$804$0 ;
+  output [47:0] \port$804$23 ;
+  wire [47:0] \port$804$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -15169,7 +15336,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   always @(posedge clk)
     drain_sum <= \$145 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     (* full_case = 32'd1 *)
     casez (drain_lane)
       3'h0:
@@ -15191,7 +15358,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$112  = clear_word;
     if (clearing) begin
       \$112  = \$63 [2:0];
@@ -15207,7 +15374,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$113  = clearing;
     if (clearing) begin
       \$113  = \$64 ;
@@ -15223,7 +15390,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$114  = remaining;
     if (\$signal ) begin
       \$114  = \$68 [3:0];
@@ -15238,7 +15405,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$115  = \$71 [1:0];
     if (start) begin
       \$115  = 2'h0;
@@ -15251,7 +15418,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$116  = \$72 ;
     if (clear) begin
       \$116  = 1'h0;
@@ -15261,7 +15428,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$117  = \$signal ;
     if (clear) begin
       \$117  = 1'h0;
@@ -15271,20 +15438,20 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$118  = held;
     if (\$signal ) begin
       \$118  = code;
     end
     if (clear) begin
-      \$118  = 70'h000000000000000000;
+      \$118  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$118  = 70'h000000000000000000;
+      \$118  = 71'h000000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$119  = steps;
     if (issue) begin
       \$119  = \$73 [3:0];
@@ -15300,7 +15467,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$120  = group;
     if (issue) begin
       \$120  = \$74 [3:0];
@@ -15316,7 +15483,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$121  = read_address;
     if (issue) begin
       \$121  = \$75 [14:0];
@@ -15339,7 +15506,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$122  = chunk_start;
     if (issue) begin
       if (\$76 ) begin
@@ -15363,7 +15530,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$123  = issue;
     if (clear) begin
       \$123  = 1'h0;
@@ -15373,7 +15540,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$124  = \$80 ;
     if (clear) begin
       \$124  = 1'h0;
@@ -15383,7 +15550,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$125  = \$82 [2:0];
     if (clear) begin
       \$125  = 3'h0;
@@ -15393,7 +15560,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$126  = compensated;
     if (clear) begin
       \$126  = 9'h000;
@@ -15403,7 +15570,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$127  = held[14:9];
     if (clear) begin
       \$127  = 6'h00;
@@ -15413,7 +15580,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$128  = held[16:15];
     if (clear) begin
       \$128  = 2'h0;
@@ -15423,7 +15590,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$129  = held[18];
     if (clear) begin
       \$129  = 1'h0;
@@ -15433,7 +15600,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$130  = \$signal$92 ;
     if (clear) begin
       \$130  = 1'h0;
@@ -15443,7 +15610,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$131  = \$signal$92 ;
     if (\$85 ) begin
       \$131  = \$86 ;
@@ -15456,7 +15623,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$132  = \$88 ;
     if (clear) begin
       \$132  = 13'h0000;
@@ -15466,7 +15633,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$133  = \$90 ;
     if (clear) begin
       \$133  = 13'h0000;
@@ -15476,7 +15643,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$134  = \$92 ;
     if (clear) begin
       \$134  = 13'h0000;
@@ -15486,7 +15653,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$135  = \$94 ;
     if (clear) begin
       \$135  = 13'h0000;
@@ -15496,7 +15663,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$136  = \$96 ;
     if (clear) begin
       \$136  = 13'h0000;
@@ -15506,7 +15673,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$137  = \$98 ;
     if (clear) begin
       \$137  = 13'h0000;
@@ -15516,7 +15683,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$138  = \$100 ;
     if (clear) begin
       \$138  = 13'h0000;
@@ -15526,7 +15693,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$139  = \$102 ;
     if (clear) begin
       \$139  = 13'h0000;
@@ -15536,7 +15703,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$140  = \$signal$55 ;
     if (clear) begin
       \$140  = 1'h0;
@@ -15546,7 +15713,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$141  = s2_last;
     if (clear) begin
       \$141  = 1'h0;
@@ -15556,7 +15723,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$142  = s2_bank;
     if (clear) begin
       \$142  = 1'h0;
@@ -15566,7 +15733,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$143  = s2_word;
     if (clear) begin
       \$143  = 3'h0;
@@ -15576,7 +15743,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$144  = drain_group;
     if (clear) begin
       \$144  = 3'h0;
@@ -15586,7 +15753,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$145  = \$111 ;
     if (clear) begin
       \$145  = 25'h0000000;
@@ -15601,8 +15768,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign correction__addr = code[7:0];
   assign correction__en = \$signal ;
   assign fresh = trace__valid;
-  assign trace__product = held[53:22];
-  assign trace__conversion = held[69:54];
+  assign trace__product = held[54:23];
+  assign trace__conversion = held[70:55];
   assign trace__index = held[14:9];
   assign trace__plane = held[16:15];
   assign trace__code = held[7:0];
@@ -15611,12 +15778,12 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$like  = read_address;
   assign \$signature__en  = 1'h1;
   assign \$signature__en$77  = 1'h1;
-  assign \port$727$0  = held[16:0];
+  assign \port$804$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$727$22  = held[69:22];
+  assign \port$804$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
-  assign \code.tag  = code[69:9];
+  assign \code.tag  = code[70:9];
   assign \code.tag.index  = code[14:9];
   assign \code.tag.plane  = code[16:15];
   assign \code.tag.stop  = code[17];
@@ -15624,11 +15791,12 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \code.tag.last  = code[19];
   assign \code.tag.release  = code[20];
   assign \code.tag.final  = code[21];
-  assign \code.tag.product  = code[53:22];
-  assign \code.tag.conversion  = code[69:54];
+  assign \code.tag.partial  = code[22];
+  assign \code.tag.product  = code[54:23];
+  assign \code.tag.conversion  = code[70:55];
   assign \held.code  = held[7:0];
   assign \held.stopped  = held[8];
-  assign \held.tag  = held[69:9];
+  assign \held.tag  = held[70:9];
   assign \held.tag.index  = held[14:9];
   assign \held.tag.plane  = held[16:15];
   assign \held.tag.stop  = held[17];
@@ -15636,8 +15804,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \held.tag.last  = held[19];
   assign \held.tag.release  = held[20];
   assign \held.tag.final  = held[21];
-  assign \held.tag.product  = held[53:22];
-  assign \held.tag.conversion  = held[69:54];
+  assign \held.tag.partial  = held[22];
+  assign \held.tag.product  = held[54:23];
+  assign \held.tag.conversion  = held[70:55];
   assign \$43  = s2_bank;
   assign \$45  = s3_bank;
   assign \$48  = s3_bank;
@@ -15646,11 +15815,263 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$81  = { 3'h0, held[14:12] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, job_valid, job, \port$648$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, select, negate, clear, add, product_ready
-, bank_released, job_ready, sample_ready, \clear$30 );
-  reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
+module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  wire \$1 ;
+  reg [6:0] \$10 ;
+  reg \$11 ;
+  reg [15:0] \$12 ;
+  reg [70:0] \$13 ;
+  reg \$14 ;
+  reg \$15 ;
+  reg [70:0] \$16 ;
+  wire \$2 ;
+  wire \$3 ;
+  wire [7:0] \$4 ;
+  wire [15:0] \$5 ;
+  wire [16:0] \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire [15:0] \$9 ;
+  wire \$signal ;
+  wire accept;
+  input [2:0] averaging;
+  wire [2:0] averaging;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [70:0] code;
+  wire [70:0] code;
+  wire [7:0] \code.code ;
+  wire \code.stopped ;
+  wire [61:0] \code.tag ;
+  wire [15:0] \code.tag.conversion ;
+  wire \code.tag.final ;
+  wire [5:0] \code.tag.index ;
+  wire \code.tag.last ;
+  wire \code.tag.partial ;
+  wire [1:0] \code.tag.plane ;
+  wire [31:0] \code.tag.product ;
+  wire \code.tag.release ;
+  wire \code.tag.stop ;
+  wire \code.tag.void ;
+  output code_ready;
+  wire code_ready;
+  input code_valid;
+  wire code_valid;
+  reg first = 1'h1;
+  reg [6:0] half = 7'h00;
+  reg [70:0] last = 71'h000000000000000000;
+  wire [7:0] \last.code ;
+  wire \last.stopped ;
+  wire [61:0] \last.tag ;
+  wire [15:0] \last.tag.conversion ;
+  wire \last.tag.final ;
+  wire [5:0] \last.tag.index ;
+  wire \last.tag.last ;
+  wire \last.tag.partial ;
+  wire [1:0] \last.tag.plane ;
+  wire [31:0] \last.tag.product ;
+  wire \last.tag.release ;
+  wire \last.tag.stop ;
+  wire \last.tag.void ;
+  output [70:0] mean;
+  reg [70:0] mean = 71'h000000000000000000;
+  wire [7:0] \mean.code ;
+  wire \mean.stopped ;
+  wire [61:0] \mean.tag ;
+  wire [15:0] \mean.tag.conversion ;
+  wire \mean.tag.final ;
+  wire [5:0] \mean.tag.index ;
+  wire \mean.tag.last ;
+  wire \mean.tag.partial ;
+  wire [1:0] \mean.tag.plane ;
+  wire [31:0] \mean.tag.product ;
+  wire \mean.tag.release ;
+  wire \mean.tag.stop ;
+  wire \mean.tag.void ;
+  input mean_ready;
+  wire mean_ready;
+  output mean_valid;
+  reg mean_valid = 1'h0;
+  input rst;
+  wire rst;
+  reg [15:0] total = 16'h0000;
+  reg whole = 1'h0;
+  assign \$1  = ~ mean_valid;
+  assign \$2  = \$1  | mean_ready;
+  assign \$signal  = whole & \$2 ;
+  assign \$3  = ~ whole;
+  assign code_ready = \$3  | \$signal ;
+  assign accept = code_valid & code_ready;
+  assign \$4  = 1'h1 << averaging;
+  assign \$5  = first ? { 9'h000, half } : total;
+  assign \$6  = $signed(\$5 ) + $signed(code[7:0]);
+  assign \$7  = ~ code[22];
+  assign \$8  = ~ code[22];
+  assign \$9  = $signed(total) >>> averaging;
+  always @(posedge clk)
+    half <= \$10 ;
+  always @(posedge clk)
+    whole <= \$11 ;
+  always @(posedge clk)
+    total <= \$12 ;
+  always @(posedge clk)
+    last <= \$13 ;
+  always @(posedge clk)
+    first <= \$14 ;
+  always @(posedge clk)
+    mean_valid <= \$15 ;
+  always @(posedge clk)
+    mean <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$10  = \$4 [7:1];
+    if (clear) begin
+      \$10  = 7'h00;
+    end
+    if (rst) begin
+      \$10  = 7'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$11  = whole;
+    if (\$signal ) begin
+      \$11  = 1'h0;
+    end
+    if (accept) begin
+      \$11  = \$8 ;
+    end
+    if (clear) begin
+      \$11  = 1'h0;
+    end
+    if (rst) begin
+      \$11  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$12  = total;
+    if (accept) begin
+      \$12  = \$6 [15:0];
+    end
+    if (clear) begin
+      \$12  = 16'h0000;
+    end
+    if (rst) begin
+      \$12  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$13  = last;
+    if (accept) begin
+      \$13  = code;
+    end
+    if (clear) begin
+      \$13  = 71'h000000000000000000;
+    end
+    if (rst) begin
+      \$13  = 71'h000000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$14  = first;
+    if (accept) begin
+      \$14  = \$7 ;
+    end
+    if (clear) begin
+      \$14  = 1'h1;
+    end
+    if (rst) begin
+      \$14  = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$15  = mean_valid;
+    if (mean_ready) begin
+      \$15  = 1'h0;
+    end
+    if (\$signal ) begin
+      \$15  = 1'h1;
+    end
+    if (clear) begin
+      \$15  = 1'h0;
+    end
+    if (rst) begin
+      \$15  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$16  = mean;
+    if (\$signal ) begin
+      \$16 [70:9] = last[70:9];
+      \$16 [8] = last[8];
+      \$16 [7:0] = \$9 [7:0];
+    end
+    if (clear) begin
+      \$16  = 71'h000000000000000000;
+    end
+    if (rst) begin
+      \$16  = 71'h000000000000000000;
+    end
+  end
+  assign \code.code  = code[7:0];
+  assign \code.stopped  = code[8];
+  assign \code.tag  = code[70:9];
+  assign \code.tag.index  = code[14:9];
+  assign \code.tag.plane  = code[16:15];
+  assign \code.tag.stop  = code[17];
+  assign \code.tag.void  = code[18];
+  assign \code.tag.last  = code[19];
+  assign \code.tag.release  = code[20];
+  assign \code.tag.final  = code[21];
+  assign \code.tag.partial  = code[22];
+  assign \code.tag.product  = code[54:23];
+  assign \code.tag.conversion  = code[70:55];
+  assign \last.code  = last[7:0];
+  assign \last.stopped  = last[8];
+  assign \last.tag  = last[70:9];
+  assign \last.tag.index  = last[14:9];
+  assign \last.tag.plane  = last[16:15];
+  assign \last.tag.stop  = last[17];
+  assign \last.tag.void  = last[18];
+  assign \last.tag.last  = last[19];
+  assign \last.tag.release  = last[20];
+  assign \last.tag.final  = last[21];
+  assign \last.tag.partial  = last[22];
+  assign \last.tag.product  = last[54:23];
+  assign \last.tag.conversion  = last[70:55];
+  assign \mean.code  = mean[7:0];
+  assign \mean.stopped  = mean[8];
+  assign \mean.tag  = mean[70:9];
+  assign \mean.tag.index  = mean[14:9];
+  assign \mean.tag.plane  = mean[16:15];
+  assign \mean.tag.stop  = mean[17];
+  assign \mean.tag.void  = mean[18];
+  assign \mean.tag.last  = mean[19];
+  assign \mean.tag.release  = mean[20];
+  assign \mean.tag.final  = mean[21];
+  assign \mean.tag.partial  = mean[22];
+  assign \mean.tag.product  = mean[54:23];
+  assign \mean.tag.conversion  = mean[70:55];
+endmodule
+
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$705$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
+  reg [5:0] \$100 ;
+  reg [2:0] \$101 ;
+  reg [63:0] \$102 ;
+  reg [63:0] \$103 ;
+  reg \$104 ;
   wire \$11 ;
   wire [6:0] \$12 ;
   wire [6:0] \$13 ;
@@ -15674,33 +16095,33 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
-  wire [16:0] \$32 ;
-  wire [6:0] \$33 ;
-  wire [6:0] \$34 ;
-  wire \$35 ;
+  wire [7:0] \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire [16:0] \$35 ;
   wire [6:0] \$36 ;
-  wire [6:0] \$37 ;
+  wire \$37 ;
   wire \$38 ;
-  wire [6:0] \$39 ;
+  wire \$39 ;
   wire [6:0] \$4 ;
-  wire [6:0] \$40 ;
-  wire \$41 ;
-  wire [6:0] \$42 ;
-  wire [6:0] \$43 ;
+  wire [7:0] \$40 ;
+  wire [8:0] \$41 ;
+  wire \$42 ;
+  wire \$43 ;
   wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
+  wire [16:0] \$45 ;
+  wire [6:0] \$46 ;
+  wire [6:0] \$47 ;
   wire \$48 ;
-  wire \$49 ;
+  wire [6:0] \$49 ;
   wire \$5 ;
-  wire \$50 ;
+  wire [6:0] \$50 ;
   wire \$51 ;
-  wire \$52 ;
-  wire \$53 ;
+  wire [6:0] \$52 ;
+  wire [6:0] \$53 ;
   wire \$54 ;
-  wire \$55 ;
-  wire \$56 ;
+  wire [6:0] \$55 ;
+  wire [6:0] \$56 ;
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
@@ -15709,47 +16130,66 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
-  reg \$64 ;
-  reg [43:0] \$65 ;
-  reg \$66 ;
-  reg [5:0] \$67 ;
-  reg [3:0] \$68 ;
-  reg \$69 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
   wire [6:0] \$7 ;
-  reg \$70 ;
-  reg \$71 ;
-  reg [43:0] \$72 ;
-  reg \$73 ;
-  reg \$74 ;
-  reg \$75 ;
-  reg [60:0] \$76 ;
-  reg [15:0] \$77 ;
-  reg [63:0] \$78 ;
-  reg [63:0] \$79 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire \$79 ;
   wire [6:0] \$8 ;
-  reg \$80 ;
-  reg [5:0] \$81 ;
-  reg [2:0] \$82 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
   reg \$83 ;
+  reg [43:0] \$84 ;
+  reg \$85 ;
+  reg [5:0] \$86 ;
+  reg [3:0] \$87 ;
+  reg \$88 ;
+  reg \$89 ;
   wire \$9 ;
+  reg \$90 ;
+  reg [43:0] \$91 ;
+  reg \$92 ;
+  reg \$93 ;
+  reg \$94 ;
+  reg [6:0] \$95 ;
+  reg \$96 ;
+  reg [61:0] \$97 ;
+  reg [15:0] \$98 ;
+  reg \$99 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
+  reg again = 1'h0;
   reg [3:0] array_phase_state = 4'h0;
+  input [2:0] averaging;
+  wire [2:0] averaging;
   wire bank;
   output bank_released;
   reg bank_released;
   output clear;
   reg clear = 1'h0;
-  input \clear$30 ;
-  wire \clear$30 ;
+  input \clear$34 ;
+  wire \clear$34 ;
   input clk;
   wire clk;
   wire [15:0] conversion;
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$28  = 6'h00;
+  reg [5:0] \count$25  = 6'h00;
   reg [43:0] current = 44'h00000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -15781,6 +16221,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   reg job_ready;
   input job_valid;
   wire job_valid;
+  reg [6:0] left = 7'h00;
   input [41:0] lengths;
   wire [41:0] lengths;
   wire [5:0] \lengths.add ;
@@ -15793,8 +16234,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$648$0 ;
-  wire [41:0] \port$648$0 ;
+  output [41:0] \port$705$0 ;
+  wire [41:0] \port$705$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -15807,6 +16248,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   reg product_ready;
   input product_valid;
   wire product_valid;
+  wire repeated;
   output reset;
   reg reset = 1'h0;
   wire [8:0] row_enable;
@@ -15822,104 +16264,18 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   reg share = 1'h0;
   output side;
   reg side = 1'h0;
-  output [60:0] tag;
-  reg [60:0] tag = 61'h0000000000000000;
+  output [61:0] tag;
+  reg [61:0] tag = 62'h0000000000000000;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
   wire \tag.last ;
+  wire \tag.partial ;
   wire [1:0] \tag.plane ;
   wire [31:0] \tag.product ;
   wire \tag.release ;
   wire \tag.stop ;
   wire \tag.void ;
-  assign \$17  = | count;
-  assign \$18  = ~ held_valid;
-  assign \$19  = \$18  | ending;
-  assign \$20  = count - 1'h1;
-  assign \$21  = lengths[23:18] - 1'h1;
-  assign \$22  = count - 1'h1;
-  assign \$23  = ! count;
-  assign \$24  = lengths[41:36] - 1'h1;
-  assign \$25  = | count;
-  assign \$26  = count - 1'h1;
-  assign \$27  = sample_valid & sample_ready;
-  assign \$28  = ~ tag[9];
-  assign \$29  = ~ side;
-  assign \$30  = job_valid & job_ready;
-  assign \$31  = ~ job[137];
-  assign \$32  = next_conversion + 1'h1;
-  assign \$33  = lengths[29:24] - 1'h1;
-  assign \$34  = \count$28  - 1'h1;
-  assign \$35  = ! \count$28 ;
-  assign \$36  = lengths[41:36] - 1'h1;
-  assign \$37  = \count$28  - 1'h1;
-  assign \$38  = ! \count$28 ;
-  assign \$39  = lengths[35:30] - 1'h1;
-  assign \$40  = \count$28  - 1'h1;
-  assign \$41  = ! \count$28 ;
-  assign \$42  = lengths[41:36] - 1'h1;
-  assign \$43  = \count$28  - 1'h1;
-  assign \$44  = ! \count$28 ;
-  assign \$45  = | count;
-  assign \$46  = ~ sample_valid;
-  assign \$47  = held_valid & \$46 ;
-  assign \$48  = job_valid & job_ready;
-  assign \$49  = ! \count$28 ;
-  assign \$50  = ! array_phase_state;
-  assign \$51  = array_phase_state == 1'h1;
-  assign \$52  = array_phase_state == 2'h2;
-  assign \$53  = array_phase_state == 2'h3;
-  assign \$54  = array_phase_state == 3'h4;
-  assign \$55  = array_phase_state == 3'h5;
-  assign \$56  = array_phase_state == 3'h6;
-  assign \$57  = array_phase_state == 3'h7;
-  assign \$58  = array_phase_state == 4'h8;
-  assign \$59  = ! adder_phase_state;
-  assign \$60  = adder_phase_state == 1'h1;
-  assign \$61  = adder_phase_state == 2'h2;
-  assign \$62  = adder_phase_state == 2'h3;
-  assign \$63  = adder_phase_state == 3'h4;
-  always @(posedge clk)
-    held_valid <= \$64 ;
-  always @(posedge clk)
-    current <= \$65 ;
-  always @(posedge clk)
-    reset <= \$66 ;
-  always @(posedge clk)
-    count <= \$67 ;
-  always @(posedge clk)
-    array_phase_state <= \$68 ;
-  always @(posedge clk)
-    drive <= \$69 ;
-  always @(posedge clk)
-    share <= \$70 ;
-  always @(posedge clk)
-    hold <= \$71 ;
-  always @(posedge clk)
-    held <= \$72 ;
-  always @(posedge clk)
-    sample_valid <= \$73 ;
-  always @(posedge clk)
-    side <= \$74 ;
-  always @(posedge clk)
-    convert_side <= \$75 ;
-  always @(posedge clk)
-    tag <= \$76 ;
-  always @(posedge clk)
-    next_conversion <= \$77 ;
-  always @(posedge clk)
-    select <= \$78 ;
-  always @(posedge clk)
-    negate <= \$79 ;
-  always @(posedge clk)
-    clear <= \$80 ;
-  always @(posedge clk)
-    \count$28  <= \$81 ;
-  always @(posedge clk)
-    adder_phase_state <= \$82 ;
-  always @(posedge clk)
-    add <= \$83 ;
   assign \$1  = lengths[5:0] - 1'h1;
   assign \$2  = count - 1'h1;
   assign \$3  = ! count;
@@ -15936,11 +16292,122 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   assign \$14  = count - 1'h1;
   assign \$15  = ! count;
   assign \$16  = lengths[41:36] - 1'h1;
+  assign \$17  = | count;
+  assign \$18  = ~ held_valid;
+  assign \$19  = \$18  | ending;
+  assign \$20  = count - 1'h1;
+  assign \$21  = lengths[23:18] - 1'h1;
+  assign \$22  = count - 1'h1;
+  assign \$23  = ! count;
+  assign \$24  = lengths[41:36] - 1'h1;
+  assign \$25  = | count;
+  assign \$26  = count - 1'h1;
+  assign \$27  = sample_valid & sample_ready;
+  assign \$28  = ~ tag[9];
+  assign \$29  = ~ side;
+  assign \$30  = ~ sample_valid;
+  assign \$31  = again & \$30 ;
+  assign \$32  = left - 1'h1;
+  assign \$33  = left != 1'h1;
+  assign \$34  = left != 1'h1;
+  assign \$35  = next_conversion + 1'h1;
+  assign \$36  = lengths[29:24] - 1'h1;
+  assign \$37  = left == 1'h1;
+  assign \$38  = tag[10] & \$37 ;
+  assign \$39  = job_valid & job_ready;
+  assign \$40  = 1'h1 << averaging;
+  assign \$41  = \$40  - 1'h1;
+  assign \$42  = ~ repeated;
+  assign \$43  = job[138] & \$42 ;
+  assign \$44  = ~ job[137];
+  assign \$45  = next_conversion + 1'h1;
+  assign \$46  = lengths[29:24] - 1'h1;
+  assign \$47  = \count$25  - 1'h1;
+  assign \$48  = ! \count$25 ;
+  assign \$49  = lengths[41:36] - 1'h1;
+  assign \$50  = \count$25  - 1'h1;
+  assign \$51  = ! \count$25 ;
+  assign \$52  = lengths[35:30] - 1'h1;
+  assign \$53  = \count$25  - 1'h1;
+  assign \$54  = ! \count$25 ;
+  assign \$55  = lengths[41:36] - 1'h1;
+  assign \$56  = \count$25  - 1'h1;
+  assign \$57  = ! \count$25 ;
+  assign \$58  = | count;
+  assign \$59  = | averaging;
+  assign \$60  = ~ job[137];
+  assign repeated = \$59  & \$60 ;
+  assign \$61  = ~ sample_valid;
+  assign \$62  = held_valid & \$61 ;
+  assign \$63  = ~ again;
+  assign \$64  = \$62  & \$63 ;
+  assign \$65  = job_valid & job_ready;
+  assign \$66  = ! \count$25 ;
+  assign \$67  = ~ again;
+  assign \$68  = tag[10] & \$67 ;
+  assign \$69  = ! array_phase_state;
+  assign \$70  = array_phase_state == 1'h1;
+  assign \$71  = array_phase_state == 2'h2;
+  assign \$72  = array_phase_state == 2'h3;
+  assign \$73  = array_phase_state == 3'h4;
+  assign \$74  = array_phase_state == 3'h5;
+  assign \$75  = array_phase_state == 3'h6;
+  assign \$76  = array_phase_state == 3'h7;
+  assign \$77  = array_phase_state == 4'h8;
+  assign \$78  = ! adder_phase_state;
+  assign \$79  = adder_phase_state == 1'h1;
+  assign \$80  = adder_phase_state == 2'h2;
+  assign \$81  = adder_phase_state == 2'h3;
+  assign \$82  = adder_phase_state == 3'h4;
+  always @(posedge clk)
+    held_valid <= \$83 ;
+  always @(posedge clk)
+    current <= \$84 ;
+  always @(posedge clk)
+    reset <= \$85 ;
+  always @(posedge clk)
+    count <= \$86 ;
+  always @(posedge clk)
+    array_phase_state <= \$87 ;
+  always @(posedge clk)
+    drive <= \$88 ;
+  always @(posedge clk)
+    share <= \$89 ;
+  always @(posedge clk)
+    hold <= \$90 ;
+  always @(posedge clk)
+    held <= \$91 ;
+  always @(posedge clk)
+    sample_valid <= \$92 ;
+  always @(posedge clk)
+    side <= \$93 ;
+  always @(posedge clk)
+    convert_side <= \$94 ;
+  always @(posedge clk)
+    left <= \$95 ;
+  always @(posedge clk)
+    again <= \$96 ;
+  always @(posedge clk)
+    tag <= \$97 ;
+  always @(posedge clk)
+    next_conversion <= \$98 ;
+  always @(posedge clk)
+    clear <= \$99 ;
+  always @(posedge clk)
+    \count$25  <= \$100 ;
+  always @(posedge clk)
+    adder_phase_state <= \$101 ;
+  always @(posedge clk)
+    select <= \$102 ;
+  always @(posedge clk)
+    negate <= \$103 ;
+  always @(posedge clk)
+    add <= \$104 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$64  = held_valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$83  = held_valid;
     if (ending) begin
-      \$64  = 1'h0;
+      \$83  = 1'h0;
     end
     casez (array_phase_state)
       4'h0:
@@ -15963,564 +16430,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
           (* full_case = 32'd1 *)
           if (\$25 ) begin
           end else begin
-            \$64  = 1'h1;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$64  = 1'h0;
-    end
-    if (rst) begin
-      \$64  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$65  = current;
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
-            \$65  = product;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$65  = 44'h00000000000;
-    end
-    if (rst) begin
-      \$65  = 44'h00000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$66  = reset;
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
-            \$66  = 1'h1;
-          end
-      4'h1:
-          if (\$3 ) begin
-            \$66  = 1'h0;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$66  = 1'h0;
-    end
-    if (rst) begin
-      \$66  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$67  = count;
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
-            \$67  = \$1 [5:0];
-          end
-      4'h1:
-        begin
-          \$67  = \$2 [5:0];
-          if (\$3 ) begin
-            \$67  = \$4 [5:0];
-          end
-        end
-      4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-            \$67  = \$6 [5:0];
-          end else if (1'h1) begin
-            \$67  = \$7 [5:0];
-          end
-      4'h3:
-        begin
-          \$67  = \$8 [5:0];
-          if (\$9 ) begin
-            \$67  = \$10 [5:0];
-          end
-        end
-      4'h4:
-          (* full_case = 32'd1 *)
-          if (\$11 ) begin
-            \$67  = \$12 [5:0];
-          end else if (1'h1) begin
-            \$67  = \$13 [5:0];
-          end
-      4'h5:
-        begin
-          \$67  = \$14 [5:0];
-          if (\$15 ) begin
-            \$67  = \$16 [5:0];
-          end
-        end
-      4'h6:
-          if (\$17 ) begin
-            \$67  = \$20 [5:0];
-          end else if (\$19 ) begin
-            \$67  = \$21 [5:0];
-          end
-      4'h7:
-        begin
-          \$67  = \$22 [5:0];
-          if (\$23 ) begin
-            \$67  = \$24 [5:0];
-          end
-        end
-      4'h8:
-          if (\$25 ) begin
-            \$67  = \$26 [5:0];
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$67  = 6'h00;
-    end
-    if (rst) begin
-      \$67  = 6'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$68  = array_phase_state;
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
-            \$68  = 4'h1;
-          end
-      4'h1:
-          if (\$3 ) begin
-            \$68  = 4'h2;
-          end
-      4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-          end else if (1'h1) begin
-            \$68  = 4'h3;
-          end
-      4'h3:
-          if (\$9 ) begin
-            \$68  = 4'h4;
-          end
-      4'h4:
-          (* full_case = 32'd1 *)
-          if (\$11 ) begin
-          end else if (1'h1) begin
-            \$68  = 4'h5;
-          end
-      4'h5:
-          if (\$15 ) begin
-            \$68  = 4'h6;
-          end
-      4'h6:
-          if (\$17 ) begin
-          end else if (\$19 ) begin
-            \$68  = 4'h7;
-          end
-      4'h7:
-          if (\$23 ) begin
-            \$68  = 4'h8;
-          end
-      4'h8:
-          (* full_case = 32'd1 *)
-          if (\$25 ) begin
-          end else begin
-            \$68  = 4'h0;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$68  = 4'h0;
-    end
-    if (rst) begin
-      \$68  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$69  = drive;
-    casez (array_phase_state)
-      4'h0:
-          /* empty */;
-      4'h1:
-          /* empty */;
-      4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-          end else if (1'h1) begin
-            \$69  = 1'h1;
-          end
-      4'h3:
-          if (\$9 ) begin
-            \$69  = 1'h0;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$69  = 1'h0;
-    end
-    if (rst) begin
-      \$69  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$70  = share;
-    casez (array_phase_state)
-      4'h0:
-          /* empty */;
-      4'h1:
-          /* empty */;
-      4'h2:
-          /* empty */;
-      4'h3:
-          /* empty */;
-      4'h4:
-          (* full_case = 32'd1 *)
-          if (\$11 ) begin
-          end else if (1'h1) begin
-            \$70  = 1'h1;
-          end
-      4'h5:
-          if (\$15 ) begin
-            \$70  = 1'h0;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$70  = 1'h0;
-    end
-    if (rst) begin
-      \$70  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$71  = hold;
-    casez (array_phase_state)
-      4'h0:
-          /* empty */;
-      4'h1:
-          /* empty */;
-      4'h2:
-          /* empty */;
-      4'h3:
-          /* empty */;
-      4'h4:
-          /* empty */;
-      4'h5:
-          /* empty */;
-      4'h6:
-          if (\$17 ) begin
-          end else if (\$19 ) begin
-            \$71  = 1'h1;
-          end
-      4'h7:
-          if (\$23 ) begin
-            \$71  = 1'h0;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$71  = 1'h0;
-    end
-    if (rst) begin
-      \$71  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$72  = held;
-    casez (array_phase_state)
-      4'h0:
-          /* empty */;
-      4'h1:
-          /* empty */;
-      4'h2:
-          /* empty */;
-      4'h3:
-          /* empty */;
-      4'h4:
-          /* empty */;
-      4'h5:
-          /* empty */;
-      4'h6:
-          /* empty */;
-      4'h7:
-          /* empty */;
-      4'h8:
-          (* full_case = 32'd1 *)
-          if (\$25 ) begin
-          end else begin
-            \$72  = current;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$72  = 44'h00000000000;
-    end
-    if (rst) begin
-      \$72  = 44'h00000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$73  = sample_valid;
-    if (\$27 ) begin
-      \$73  = 1'h0;
-    end
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            if (job[137]) begin
-              \$73  = 1'h1;
-            end
-          end
-      3'h1:
-          /* empty */;
-      3'h2:
-          /* empty */;
-      3'h3:
-          /* empty */;
-      3'h4:
-          if (\$44 ) begin
-            \$73  = 1'h1;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$73  = 1'h0;
-    end
-    if (rst) begin
-      \$73  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$74  = side;
-    if (\$27 ) begin
-      if (\$28 ) begin
-        \$74  = \$29 ;
-      end
-    end
-    if (\clear$30 ) begin
-      \$74  = 1'h0;
-    end
-    if (rst) begin
-      \$74  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$75  = convert_side;
-    if (\$27 ) begin
-      if (\$28 ) begin
-        \$75  = side;
-      end
-    end
-    if (\clear$30 ) begin
-      \$75  = 1'h1;
-    end
-    if (rst) begin
-      \$75  = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$76  = tag;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            \$76 [5:0] = job[133:128];
-            \$76 [7:6] = job[135:134];
-            \$76 [8] = job[136];
-            \$76 [9] = job[137];
-            \$76 [10] = job[138];
-            \$76 [11] = held[42];
-            \$76 [12] = held[43];
-            \$76 [44:13] = held[41:10];
-            \$76 [60:45] = next_conversion;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$76  = 61'h0000000000000000;
-    end
-    if (rst) begin
-      \$76  = 61'h0000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$77  = next_conversion;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            if (job[138]) begin
-              \$77  = 16'h0000;
-            end else if (\$31 ) begin
-              \$77  = \$32 [15:0];
-            end
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$77  = 16'h0000;
-    end
-    if (rst) begin
-      \$77  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$78  = select;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            (* full_case = 32'd1 *)
-            if (job[137]) begin
-            end else begin
-              \$78  = job[63:0];
-            end
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$78  = 64'h0000000000000000;
-    end
-    if (rst) begin
-      \$78  = 64'h0000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$79  = negate;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            (* full_case = 32'd1 *)
-            if (job[137]) begin
-            end else begin
-              \$79  = job[127:64];
-            end
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$79  = 64'h0000000000000000;
-    end
-    if (rst) begin
-      \$79  = 64'h0000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$80  = clear;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            (* full_case = 32'd1 *)
-            if (job[137]) begin
-            end else begin
-              \$80  = 1'h1;
-            end
-          end
-      3'h1:
-          if (\$35 ) begin
-            \$80  = 1'h0;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$80  = 1'h0;
-    end
-    if (rst) begin
-      \$80  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$81  = \count$28 ;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            (* full_case = 32'd1 *)
-            if (job[137]) begin
-            end else begin
-              \$81  = \$33 [5:0];
-            end
-          end
-      3'h1:
-        begin
-          \$81  = \$34 [5:0];
-          if (\$35 ) begin
-            \$81  = \$36 [5:0];
-          end
-        end
-      3'h2:
-        begin
-          \$81  = \$37 [5:0];
-          if (\$38 ) begin
-            \$81  = \$39 [5:0];
-          end
-        end
-      3'h3:
-        begin
-          \$81  = \$40 [5:0];
-          if (\$41 ) begin
-            \$81  = \$42 [5:0];
-          end
-        end
-      3'h4:
-          \$81  = \$43 [5:0];
-    endcase
-    if (\clear$30 ) begin
-      \$81  = 6'h00;
-    end
-    if (rst) begin
-      \$81  = 6'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$82  = adder_phase_state;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$30 ) begin
-            (* full_case = 32'd1 *)
-            if (job[137]) begin
-            end else begin
-              \$82  = 3'h1;
-            end
-          end
-      3'h1:
-          if (\$35 ) begin
-            \$82  = 3'h2;
-          end
-      3'h2:
-          if (\$38 ) begin
-            \$82  = 3'h3;
-          end
-      3'h3:
-          if (\$41 ) begin
-            \$82  = 3'h4;
-          end
-      3'h4:
-          if (\$44 ) begin
-            \$82  = 3'h0;
-          end
-    endcase
-    if (\clear$30 ) begin
-      \$82  = 3'h0;
-    end
-    if (rst) begin
-      \$82  = 3'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$83  = add;
-    casez (adder_phase_state)
-      3'h0:
-          /* empty */;
-      3'h1:
-          /* empty */;
-      3'h2:
-          if (\$38 ) begin
             \$83  = 1'h1;
           end
-      3'h3:
-          if (\$41 ) begin
-            \$83  = 1'h0;
-          end
     endcase
-    if (\clear$30 ) begin
+    if (\clear$34 ) begin
       \$83  = 1'h0;
     end
     if (rst) begin
@@ -16528,7 +16441,633 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$84  = current;
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            \$84  = product;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$84  = 44'h00000000000;
+    end
+    if (rst) begin
+      \$84  = 44'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$85  = reset;
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            \$85  = 1'h1;
+          end
+      4'h1:
+          if (\$3 ) begin
+            \$85  = 1'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$85  = 1'h0;
+    end
+    if (rst) begin
+      \$85  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$86  = count;
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            \$86  = \$1 [5:0];
+          end
+      4'h1:
+        begin
+          \$86  = \$2 [5:0];
+          if (\$3 ) begin
+            \$86  = \$4 [5:0];
+          end
+        end
+      4'h2:
+          (* full_case = 32'd1 *)
+          if (\$5 ) begin
+            \$86  = \$6 [5:0];
+          end else if (1'h1) begin
+            \$86  = \$7 [5:0];
+          end
+      4'h3:
+        begin
+          \$86  = \$8 [5:0];
+          if (\$9 ) begin
+            \$86  = \$10 [5:0];
+          end
+        end
+      4'h4:
+          (* full_case = 32'd1 *)
+          if (\$11 ) begin
+            \$86  = \$12 [5:0];
+          end else if (1'h1) begin
+            \$86  = \$13 [5:0];
+          end
+      4'h5:
+        begin
+          \$86  = \$14 [5:0];
+          if (\$15 ) begin
+            \$86  = \$16 [5:0];
+          end
+        end
+      4'h6:
+          if (\$17 ) begin
+            \$86  = \$20 [5:0];
+          end else if (\$19 ) begin
+            \$86  = \$21 [5:0];
+          end
+      4'h7:
+        begin
+          \$86  = \$22 [5:0];
+          if (\$23 ) begin
+            \$86  = \$24 [5:0];
+          end
+        end
+      4'h8:
+          if (\$25 ) begin
+            \$86  = \$26 [5:0];
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$86  = 6'h00;
+    end
+    if (rst) begin
+      \$86  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$87  = array_phase_state;
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            \$87  = 4'h1;
+          end
+      4'h1:
+          if (\$3 ) begin
+            \$87  = 4'h2;
+          end
+      4'h2:
+          (* full_case = 32'd1 *)
+          if (\$5 ) begin
+          end else if (1'h1) begin
+            \$87  = 4'h3;
+          end
+      4'h3:
+          if (\$9 ) begin
+            \$87  = 4'h4;
+          end
+      4'h4:
+          (* full_case = 32'd1 *)
+          if (\$11 ) begin
+          end else if (1'h1) begin
+            \$87  = 4'h5;
+          end
+      4'h5:
+          if (\$15 ) begin
+            \$87  = 4'h6;
+          end
+      4'h6:
+          if (\$17 ) begin
+          end else if (\$19 ) begin
+            \$87  = 4'h7;
+          end
+      4'h7:
+          if (\$23 ) begin
+            \$87  = 4'h8;
+          end
+      4'h8:
+          (* full_case = 32'd1 *)
+          if (\$25 ) begin
+          end else begin
+            \$87  = 4'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$87  = 4'h0;
+    end
+    if (rst) begin
+      \$87  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$88  = drive;
+    casez (array_phase_state)
+      4'h0:
+          /* empty */;
+      4'h1:
+          /* empty */;
+      4'h2:
+          (* full_case = 32'd1 *)
+          if (\$5 ) begin
+          end else if (1'h1) begin
+            \$88  = 1'h1;
+          end
+      4'h3:
+          if (\$9 ) begin
+            \$88  = 1'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$88  = 1'h0;
+    end
+    if (rst) begin
+      \$88  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$89  = share;
+    casez (array_phase_state)
+      4'h0:
+          /* empty */;
+      4'h1:
+          /* empty */;
+      4'h2:
+          /* empty */;
+      4'h3:
+          /* empty */;
+      4'h4:
+          (* full_case = 32'd1 *)
+          if (\$11 ) begin
+          end else if (1'h1) begin
+            \$89  = 1'h1;
+          end
+      4'h5:
+          if (\$15 ) begin
+            \$89  = 1'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$89  = 1'h0;
+    end
+    if (rst) begin
+      \$89  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$90  = hold;
+    casez (array_phase_state)
+      4'h0:
+          /* empty */;
+      4'h1:
+          /* empty */;
+      4'h2:
+          /* empty */;
+      4'h3:
+          /* empty */;
+      4'h4:
+          /* empty */;
+      4'h5:
+          /* empty */;
+      4'h6:
+          if (\$17 ) begin
+          end else if (\$19 ) begin
+            \$90  = 1'h1;
+          end
+      4'h7:
+          if (\$23 ) begin
+            \$90  = 1'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$90  = 1'h0;
+    end
+    if (rst) begin
+      \$90  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$91  = held;
+    casez (array_phase_state)
+      4'h0:
+          /* empty */;
+      4'h1:
+          /* empty */;
+      4'h2:
+          /* empty */;
+      4'h3:
+          /* empty */;
+      4'h4:
+          /* empty */;
+      4'h5:
+          /* empty */;
+      4'h6:
+          /* empty */;
+      4'h7:
+          /* empty */;
+      4'h8:
+          (* full_case = 32'd1 *)
+          if (\$25 ) begin
+          end else begin
+            \$91  = current;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$91  = 44'h00000000000;
+    end
+    if (rst) begin
+      \$91  = 44'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$92  = sample_valid;
+    if (\$27 ) begin
+      \$92  = 1'h0;
+    end
+    casez (adder_phase_state)
+      3'h0:
+          if (\$39 ) begin
+            if (job[137]) begin
+              \$92  = 1'h1;
+            end
+          end
+      3'h1:
+          /* empty */;
+      3'h2:
+          /* empty */;
+      3'h3:
+          /* empty */;
+      3'h4:
+          if (\$57 ) begin
+            \$92  = 1'h1;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$92  = 1'h0;
+    end
+    if (rst) begin
+      \$92  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$93  = side;
+    if (\$27 ) begin
+      if (\$28 ) begin
+        \$93  = \$29 ;
+      end
+    end
+    if (\clear$34 ) begin
+      \$93  = 1'h0;
+    end
+    if (rst) begin
+      \$93  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$94  = convert_side;
+    if (\$27 ) begin
+      if (\$28 ) begin
+        \$94  = side;
+      end
+    end
+    if (\clear$34 ) begin
+      \$94  = 1'h1;
+    end
+    if (rst) begin
+      \$94  = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$95  = left;
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$31 ) begin
+            \$95  = \$32 [6:0];
+          end
+          if (\$39 ) begin
+            \$95  = \$41 [6:0];
+          end
+        end
+    endcase
+    if (\clear$34 ) begin
+      \$95  = 7'h00;
+    end
+    if (rst) begin
+      \$95  = 7'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$96  = again;
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$31 ) begin
+            \$96  = \$33 ;
+          end
+          if (\$39 ) begin
+            \$96  = repeated;
+          end
+        end
+    endcase
+    if (\clear$34 ) begin
+      \$96  = 1'h0;
+    end
+    if (rst) begin
+      \$96  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$97  = tag;
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$31 ) begin
+            \$97 [13] = \$34 ;
+            \$97 [61:46] = next_conversion;
+          end
+          if (\$39 ) begin
+            \$97 [5:0] = job[133:128];
+            \$97 [7:6] = job[135:134];
+            \$97 [8] = job[136];
+            \$97 [9] = job[137];
+            \$97 [10] = job[138];
+            \$97 [11] = held[42];
+            \$97 [12] = held[43];
+            \$97 [45:14] = held[41:10];
+            \$97 [61:46] = next_conversion;
+            \$97 [13] = repeated;
+          end
+        end
+    endcase
+    if (\clear$34 ) begin
+      \$97  = 62'h0000000000000000;
+    end
+    if (rst) begin
+      \$97  = 62'h0000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$98  = next_conversion;
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$31 ) begin
+            \$98  = \$35 [15:0];
+            if (\$38 ) begin
+              \$98  = 16'h0000;
+            end
+          end
+          if (\$39 ) begin
+            if (\$43 ) begin
+              \$98  = 16'h0000;
+            end else if (\$44 ) begin
+              \$98  = \$45 [15:0];
+            end
+          end
+        end
+    endcase
+    if (\clear$34 ) begin
+      \$98  = 16'h0000;
+    end
+    if (rst) begin
+      \$98  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$99  = clear;
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$31 ) begin
+            \$99  = 1'h1;
+          end
+          if (\$39 ) begin
+            (* full_case = 32'd1 *)
+            if (job[137]) begin
+            end else begin
+              \$99  = 1'h1;
+            end
+          end
+        end
+      3'h1:
+          if (\$48 ) begin
+            \$99  = 1'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$99  = 1'h0;
+    end
+    if (rst) begin
+      \$99  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$100  = \count$25 ;
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$31 ) begin
+            \$100  = \$36 [5:0];
+          end
+          if (\$39 ) begin
+            (* full_case = 32'd1 *)
+            if (job[137]) begin
+            end else begin
+              \$100  = \$46 [5:0];
+            end
+          end
+        end
+      3'h1:
+        begin
+          \$100  = \$47 [5:0];
+          if (\$48 ) begin
+            \$100  = \$49 [5:0];
+          end
+        end
+      3'h2:
+        begin
+          \$100  = \$50 [5:0];
+          if (\$51 ) begin
+            \$100  = \$52 [5:0];
+          end
+        end
+      3'h3:
+        begin
+          \$100  = \$53 [5:0];
+          if (\$54 ) begin
+            \$100  = \$55 [5:0];
+          end
+        end
+      3'h4:
+          \$100  = \$56 [5:0];
+    endcase
+    if (\clear$34 ) begin
+      \$100  = 6'h00;
+    end
+    if (rst) begin
+      \$100  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$101  = adder_phase_state;
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$31 ) begin
+            \$101  = 3'h1;
+          end
+          if (\$39 ) begin
+            (* full_case = 32'd1 *)
+            if (job[137]) begin
+            end else begin
+              \$101  = 3'h1;
+            end
+          end
+        end
+      3'h1:
+          if (\$48 ) begin
+            \$101  = 3'h2;
+          end
+      3'h2:
+          if (\$51 ) begin
+            \$101  = 3'h3;
+          end
+      3'h3:
+          if (\$54 ) begin
+            \$101  = 3'h4;
+          end
+      3'h4:
+          if (\$57 ) begin
+            \$101  = 3'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$101  = 3'h0;
+    end
+    if (rst) begin
+      \$101  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$102  = select;
+    casez (adder_phase_state)
+      3'h0:
+          if (\$39 ) begin
+            (* full_case = 32'd1 *)
+            if (job[137]) begin
+            end else begin
+              \$102  = job[63:0];
+            end
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$102  = 64'h0000000000000000;
+    end
+    if (rst) begin
+      \$102  = 64'h0000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$103  = negate;
+    casez (adder_phase_state)
+      3'h0:
+          if (\$39 ) begin
+            (* full_case = 32'd1 *)
+            if (job[137]) begin
+            end else begin
+              \$103  = job[127:64];
+            end
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$103  = 64'h0000000000000000;
+    end
+    if (rst) begin
+      \$103  = 64'h0000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$104  = add;
+    casez (adder_phase_state)
+      3'h0:
+          /* empty */;
+      3'h1:
+          /* empty */;
+      3'h2:
+          if (\$51 ) begin
+            \$104  = 1'h1;
+          end
+      3'h3:
+          if (\$54 ) begin
+            \$104  = 1'h0;
+          end
+    endcase
+    if (\clear$34 ) begin
+      \$104  = 1'h0;
+    end
+    if (rst) begin
+      \$104  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
     product_ready = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -16536,7 +17075,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
     bank_released = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -16549,26 +17088,26 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
           /* empty */;
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$45 ) begin
+          if (\$58 ) begin
           end else if (1'h1) begin
             bank_released = current[42];
           end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
     job_ready = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          job_ready = \$47 ;
+          job_ready = \$64 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          if (\$48 ) begin
+          if (\$65 ) begin
             if (job[137]) begin
               ending = job[138];
             end
@@ -16580,16 +17119,16 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
       3'h3:
           /* empty */;
       3'h4:
-          if (\$49 ) begin
-            ending = tag[10];
+          if (\$66 ) begin
+            ending = \$68 ;
           end
     endcase
   end
   assign bank = current[0];
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
-  assign conversion = tag[60:45];
-  assign \port$648$0  = current[41:0];
+  assign conversion = tag[61:46];
+  assign \port$705$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -16619,8 +17158,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
   assign \tag.last  = tag[10];
   assign \tag.release  = tag[11];
   assign \tag.final  = tag[12];
-  assign \tag.product  = tag[44:13];
-  assign \tag.conversion  = tag[60:45];
+  assign \tag.partial  = tag[13];
+  assign \tag.product  = tag[45:14];
+  assign \tag.conversion  = tag[61:46];
   assign \job.select  = job[63:0];
   assign \job.negate  = job[127:64];
   assign \job.index  = job[133:128];
@@ -16631,7 +17171,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, product, jo
 endmodule
 
 module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk, rst, code_ready, sample_valid, \tag$22 , sample_ready, busy, timed_out, code_valid, convert, trial, code, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire \$1 ;
   wire [16:0] \$10 ;
   wire \$11 ;
@@ -16661,14 +17201,14 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire [15:0] \$33 ;
   reg \$34 ;
   reg [1:0] \$35 ;
-  reg [60:0] \$36 ;
+  reg [61:0] \$36 ;
   reg [15:0] \$37 ;
   reg \$38 ;
   reg [7:0] \$39 ;
   wire [7:0] \$4 ;
   reg \$40 ;
   reg [7:0] \$41 ;
-  reg [69:0] \$42 ;
+  reg [70:0] \$42 ;
   wire [9:0] \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -16682,15 +17222,16 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire clear;
   input clk;
   wire clk;
-  output [69:0] code;
-  reg [69:0] code = 70'h000000000000000000;
+  output [70:0] code;
+  reg [70:0] code = 71'h000000000000000000;
   wire [7:0] \code.code ;
   wire \code.stopped ;
-  wire [60:0] \code.tag ;
+  wire [61:0] \code.tag ;
   wire [15:0] \code.tag.conversion ;
   wire \code.tag.final ;
   wire [5:0] \code.tag.index ;
   wire \code.tag.last ;
+  wire \code.tag.partial ;
   wire [1:0] \code.tag.plane ;
   wire [31:0] \code.tag.product ;
   wire \code.tag.release ;
@@ -16720,13 +17261,14 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire sample_valid;
   reg sign = 1'h0;
   reg [7:0] step = 8'h00;
-  reg [60:0] tag = 61'h0000000000000000;
-  input [60:0] \tag$22 ;
-  wire [60:0] \tag$22 ;
+  reg [61:0] tag = 62'h0000000000000000;
+  input [61:0] \tag$22 ;
+  wire [61:0] \tag$22 ;
   wire [15:0] \tag$22.conversion ;
   wire \tag$22.final ;
   wire [5:0] \tag$22.index ;
   wire \tag$22.last ;
+  wire \tag$22.partial ;
   wire [1:0] \tag$22.plane ;
   wire [31:0] \tag$22.product ;
   wire \tag$22.release ;
@@ -16736,6 +17278,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire \tag.final ;
   wire [5:0] \tag.index ;
   wire \tag.last ;
+  wire \tag.partial ;
   wire [1:0] \tag.plane ;
   wire [31:0] \tag.product ;
   wire \tag.release ;
@@ -16801,7 +17344,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   always @(posedge clk)
     code <= \$42 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     sample_ready = 1'h0;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -16826,7 +17369,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     busy = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -16836,7 +17379,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     timed_out = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -16849,7 +17392,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$34  = code_valid;
     if (code_ready) begin
       \$34  = 1'h0;
@@ -16883,7 +17426,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$35  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -16957,7 +17500,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$36  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -17000,14 +17543,14 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           end
     endcase
     if (clear) begin
-      \$36  = 61'h0000000000000000;
+      \$36  = 62'h0000000000000000;
     end
     if (rst) begin
-      \$36  = 61'h0000000000000000;
+      \$36  = 62'h0000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$37  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -17057,7 +17600,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$38  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -17121,7 +17664,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$39  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -17190,7 +17733,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$40  = sign;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -17254,7 +17797,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$41  = step;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -17318,7 +17861,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$42  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -17328,7 +17871,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           if (decided) begin
             if (\$21 ) begin
               if (free) begin
-                \$42 [69:9] = tag;
+                \$42 [70:9] = tag;
                 \$42 [7:0] = \$22 ;
                 \$42 [8] = \$signal$9 ;
               end
@@ -17336,22 +17879,22 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           end
       2'h3:
           if (free) begin
-            \$42 [69:9] = tag;
+            \$42 [70:9] = tag;
             \$42 [7:0] = trial;
             \$42 [8] = tag[8];
           end
       2'h1:
           if (free) begin
-            \$42 [69:9] = tag;
+            \$42 [70:9] = tag;
             \$42 [7:0] = 8'h00;
             \$42 [8] = 1'h0;
           end
     endcase
     if (clear) begin
-      \$42  = 70'h000000000000000000;
+      \$42  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$42  = 70'h000000000000000000;
+      \$42  = 71'h000000000000000000;
     end
   end
   assign \$signal  = \$2 [7:0];
@@ -17363,8 +17906,9 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \tag.last  = tag[10];
   assign \tag.release  = tag[11];
   assign \tag.final  = tag[12];
-  assign \tag.product  = tag[44:13];
-  assign \tag.conversion  = tag[60:45];
+  assign \tag.partial  = tag[13];
+  assign \tag.product  = tag[45:14];
+  assign \tag.conversion  = tag[61:46];
   assign \tag$22.index  = \tag$22 [5:0];
   assign \tag$22.plane  = \tag$22 [7:6];
   assign \tag$22.stop  = \tag$22 [8];
@@ -17372,11 +17916,12 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \tag$22.last  = \tag$22 [10];
   assign \tag$22.release  = \tag$22 [11];
   assign \tag$22.final  = \tag$22 [12];
-  assign \tag$22.product  = \tag$22 [44:13];
-  assign \tag$22.conversion  = \tag$22 [60:45];
+  assign \tag$22.partial  = \tag$22 [13];
+  assign \tag$22.product  = \tag$22 [45:14];
+  assign \tag$22.conversion  = \tag$22 [61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
-  assign \code.tag  = code[69:9];
+  assign \code.tag  = code[70:9];
   assign \code.tag.index  = code[14:9];
   assign \code.tag.plane  = code[16:15];
   assign \code.tag.stop  = code[17];
@@ -17384,14 +17929,15 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \code.tag.last  = code[19];
   assign \code.tag.release  = code[20];
   assign \code.tag.final  = code[21];
-  assign \code.tag.product  = code[53:22];
-  assign \code.tag.conversion  = code[69:54];
+  assign \code.tag.partial  = code[22];
+  assign \code.tag.product  = code[54:23];
+  assign \code.tag.conversion  = code[70:55];
   assign \$3  = { 1'h0, step[7:1] };
   assign \$20  = { 1'h0, step[7:1] };
 endmodule
 
 module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [15:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -17499,7 +18045,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -17512,7 +18058,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -17525,7 +18071,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -17544,7 +18090,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -17560,7 +18106,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -17576,7 +18122,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -17595,7 +18141,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [8:0];
@@ -17614,7 +18160,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -17648,7 +18194,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
 endmodule
 
 module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire \$1 ;
   wire \$10 ;
   reg [14:0] \$100 ;
@@ -17947,7 +18493,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   always @(posedge clk)
     next_base <= \$108 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -17968,7 +18514,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -17993,7 +18539,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$91  = job_valid;
     if (job_ready) begin
       \$91  = 1'h0;
@@ -18030,7 +18576,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$92  = present;
     if (read_enable) begin
       \$92  = 1'h1;
@@ -18046,7 +18592,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$93  = address;
     if (read_enable) begin
       \$93  = read_address;
@@ -18062,7 +18608,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$94  = next_address;
     if (\$17 ) begin
       \$94  = \$20 ;
@@ -18078,7 +18624,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$95  = \$like ;
     if (\$21 ) begin
       \$95  = \$23 ;
@@ -18094,7 +18640,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$96  = \$signal$12 ;
     if (\$21 ) begin
       \$96  = \$26 ;
@@ -18110,7 +18656,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$97  = chunks_left;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -18128,7 +18674,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$98  = last_chunk;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -18146,7 +18692,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$99  = loop;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -18164,7 +18710,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$100  = next_loop;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -18182,7 +18728,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$101  = \$38 ;
     if (clear) begin
       \$101  = 1'h0;
@@ -18192,7 +18738,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$102  = job;
     (* full_case = 32'd1 *)
     casez (state)
@@ -18261,7 +18807,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$103  = entry_last;
     casez (state)
       2'h0:
@@ -18279,7 +18825,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$104  = pending;
     (* full_case = 32'd1 *)
     casez (state)
@@ -18306,7 +18852,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$105  = word;
     (* full_case = 32'd1 *)
     casez (state)
@@ -18333,7 +18879,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$106  = state;
     (* full_case = 32'd1 *)
     casez (state)
@@ -18373,7 +18919,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$107  = primed;
     if (start) begin
       \$107  = \$84 ;
@@ -18386,7 +18932,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$108  = next_base;
     if (start) begin
       \$108  = \$87 [14:0];

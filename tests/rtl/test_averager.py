@@ -1,0 +1,96 @@
+"""Averager against the rounded mean, and its latency."""
+
+from fractions import Fraction
+from math import floor
+import random
+
+from golden.chip import PRESETS
+from rtl.averager import CodeAverager
+from rtl.messages import AVERAGING_BITS
+from tests.rtl.simulation import simulate
+import pytest
+
+HIGHEST = (1 << AVERAGING_BITS) - 1
+
+
+def random_jobs(chip, averaging, count, generator):
+    """Codes of each job, extremes first; None for a void, a number for an early stop."""
+    edge = 1 << (chip.converter.bits - 1)
+    extremes = [[-edge], [edge - 1], [-1], [0], [-edge, edge - 1], [-1, 0]]
+    jobs = []
+    for i in range(count):
+        choices = extremes[i] if i < len(extremes) else range(-edge, edge)
+        jobs.append([generator.choice(choices) for _ in range(1 << averaging)])
+        if averaging == 0 and generator.random() < 0.2:
+            jobs[-1] = -1
+        elif generator.random() < 0.1:
+            jobs[-1] = None
+    return jobs
+
+
+def run(dut, averaging, jobs, *, offer=1.0, take=1.0, seed=0):
+    """(clock, index, code, stopped, void) of each mean; clocks in which codes were taken."""
+    generator = random.Random(seed)
+    codes = []
+    for index, job in enumerate(jobs):
+        if job is None or job == -1:
+            codes.append((index, 0, int(job == -1), int(job is None), job or 0))
+            continue
+        codes += [(index, int(i < len(job) - 1), 0, 0, code) for i, code in enumerate(job)]
+    means, taken = [], []
+
+    async def testbench(context):
+        clock = sent = 0
+        context.set(dut.averaging, averaging)
+        await context.tick()
+        while len(means) < len(jobs):
+            offered = sent < len(codes) and generator.random() < offer
+            context.set(dut.code_valid, offered)
+            if sent < len(codes):
+                index, partial, stopped, void, code = codes[sent]
+                context.set(dut.code.tag.product, index)
+                context.set(dut.code.tag.partial, partial)
+                context.set(dut.code.tag.void, void)
+                context.set(dut.code.stopped, stopped)
+                context.set(dut.code.code, code)
+            context.set(dut.mean_ready, generator.random() < take)
+            mean = dut.mean
+            if context.get(dut.mean_valid) and context.get(dut.mean_ready):
+                means.append((clock, context.get(mean.tag.product), context.get(mean.code),
+                              context.get(mean.stopped), context.get(mean.tag.void)))
+            if offered and context.get(dut.code_ready):
+                taken.append(clock)
+                sent += 1
+            await context.tick()
+            clock += 1
+
+    simulate(dut, testbench)
+    return means, taken
+
+
+def expected(jobs):
+    result = []
+    for index, job in enumerate(jobs):
+        if job is None or job == -1:
+            result.append((index, job or 0, int(job == -1), int(job is None)))
+        else:
+            mean = floor(Fraction(sum(job), len(job)) + Fraction(1, 2))
+            result.append((index, mean, 0, 0))
+    return result
+
+
+@pytest.mark.parametrize("offer, take", [(1.0, 1.0), (0.5, 0.3), (1.0, 0.2), (0.3, 1.0)])
+@pytest.mark.parametrize("averaging", range(HIGHEST + 1))
+def test_means(averaging, offer, take):
+    chip = PRESETS["default" if averaging % 2 else "tiny"]
+    jobs = random_jobs(chip, averaging, 30 if averaging < 4 else 8, random.Random(averaging))
+    means, _ = run(CodeAverager(chip), averaging, jobs, offer=offer, take=take, seed=averaging)
+    assert [mean[1:] for mean in means] == expected(jobs)
+
+
+def test_latency():
+    """A code in every clock; each mean two clocks after the last code of its job."""
+    jobs = [[3] * 4] * 5
+    means, taken = run(CodeAverager(PRESETS["tiny"]), 2, jobs)
+    assert taken == list(range(20))
+    assert [mean[0] for mean in means] == [clock + 2 for clock in taken[3::4]]
