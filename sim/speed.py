@@ -1,6 +1,7 @@
 """How fast the chip is simulated: the fast path and the cocotb bench, on the same clocks."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 import re
 import resource
 import time
@@ -12,7 +13,7 @@ from golden.macro import Macro
 from golden.program import Convolution, Program, Transfer
 from rtl.verilog import TOP_NAME, chip_verilog
 from sim.benches.chip import ChipParameters
-from sim.fast.library import Harness, MacroSettings, build_harness
+from sim.fast.library import Harness, MacroSettings
 from sim.fast.run import image_result, load_program
 from sim.host import input_words
 from sim.runner import run_bench
@@ -49,16 +50,17 @@ def cut(program: Program, rows: int) -> Program:
         raise ValueError(f"program {program.network!r} must hold a convolution")
     window = replace(layer.window, out_height=min(rows, layer.window.out_height))
     words = window.positions * layer.destination_pixel_words
-    return replace(program, layers=(load, replace(layer, window=window),
-                                    Transfer("output", False, layer.destination, words)))
+    return replace(program, outputs=4 * words, layers=(
+        load, replace(layer, window=window),
+        Transfer("output", False, layer.destination, words)))
 
 
-def fast_speed(program: Program, macro: Macro, images: NDArray[np.int8], seed: int) -> Speed:
-    """Images, int8 [images, height, width, channels], on one chip in this process.
+def fast_speed(library: Path, program: Program, macro: Macro, images: NDArray[np.int8],
+               seed: int) -> Speed:
+    """Images, int8 [images, height, width, channels], on one chip, ``library``, in this process.
 
     Building, loading the program and comparing are not counted.
     """
-    library = build_harness(program.chip)
     settings = MacroSettings(program, macro, seed, program.chip.phases)
     clocks, seconds = 0, 0.0
     with Harness(library, settings, program.chip.tiles) as harness:
