@@ -21,7 +21,7 @@ from .program import Program
 from .quantise import activation_scales, eight_bit_operator, quantise_images
 from .training import JointTraining, calibrated
 
-__all__ = ["Options", "Compilation", "compile_network", "compile_stages"]
+__all__ = ["Options", "Compilation", "compile_network", "compile_stages", "train_further"]
 
 Progress = Callable[[str, float], None]
 
@@ -78,6 +78,11 @@ class Options:
             if value is not None and not low <= value <= high:
                 raise ValueError(f"Options.{name} must be {low} to {high} on chip "
                                  f"{chip.name!r}, not {value!r}")
+
+    def coefficient_limit(self, chip: Chip) -> int:
+        """Largest magnitude of a coefficient on ``chip``, the range being symmetric."""
+        bits = self.coefficient_bits or chip.accumulator.coefficient_bits
+        return (1 << bits - 1) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +202,30 @@ def _captured(graph: Graph, images: Tensor, codes: Tensor, scales: dict[str, flo
     return operands, wanted
 
 
+def _jointly_trained(mapping: Mapping, joint: JointTraining, images: Tensor, limit: int, mode: str,
+                     noise: Noise, seed: int, progress: Progress | None) -> Mapping:
+    student = joint.train(mapping, noise, limit, seed, progress)
+    mapping = calibrated(student, _with_modes(student.mapping(), mode), images, noise, seed)
+    if progress is not None:
+        progress("calibrate again", 1.0)
+    return mapping
+
+
+def train_further(made: Compilation, joint: JointTraining, calibration: Tensor, *, seed: int,
+                  options: Options = Options(), physics: MacroPhysics | None = None,
+                  progress: Progress | None = None) -> Compilation:
+    """``made`` with its basis and coefficients trained jointly; arguments as `compile_stages`.
+
+    The same as giving ``joint`` to `compile_stages`, but for what is compiled already.
+    """
+    chip = made.mapping.chip
+    noise = Noise.of(MacroPhysics() if physics is None else physics, chip)
+    mapping = _jointly_trained(
+        made.mapping, joint, calibration[:options.images].float(),
+        options.coefficient_limit(chip), options.mode, noise, seed, progress)
+    return Compilation(made.graph, mapping, emit(mapping, made.program.network))
+
+
 def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,
                    options: Options = Options(), joint: JointTraining | None = None,
                    physics: MacroPhysics | None = None, progress: Progress | None = None,
@@ -230,7 +259,7 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     noise = Noise.of(physics, chip)
     resolution = options.resolution or chip.converter.bits
     count = chip.tiles * (options.vectors_per_tile or chip.array.columns)
-    limit = (1 << (options.coefficient_bits or chip.accumulator.coefficient_bits) - 1) - 1
+    limit = options.coefficient_limit(chip)
     calibration = calibration.float()
     _, channels, height, width = calibration.shape
     graph = import_graph(model, (height, width, channels))
@@ -253,10 +282,7 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     mapping = calibrate(mapping, codes[:options.images], wanted, noise, seed)
     tell("calibrate", 1.0)
     if joint is not None:
-        student = joint.train(mapping, noise, limit, seed, progress)
-        mapping = calibrated(student, _with_modes(student.mapping(), options.mode), few, noise,
-                             seed)
-        tell("calibrate again", 1.0)
+        mapping = _jointly_trained(mapping, joint, few, limit, options.mode, noise, seed, progress)
     if options.training.epochs:
         mapping = finetune(mapping, codes, teacher, options.training, limit, noise, seed,
                            progress)

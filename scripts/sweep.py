@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["point_chip", "sweep"]
 
 #: Calibration images per point: a point need not be as good as a compiled program.
-_CALIBRATION = 64
+_CALIBRATION = 32
 
 
 def _whole(name: str, text: str) -> list[int]:
@@ -102,7 +102,7 @@ def sweep(
 def _point(network: "Network", chip: Chip, vectors_per_tile: int, bits: int, recipe: Any,
            seed: int, images: "Tensor", labels: "Tensor", data: Path | None) -> dict[str, float]:
     """Shares correct, ``fit`` without training and ``trained``."""
-    from golden.compile import Options, compile_network
+    from golden.compile import Options, compile_stages, train_further
     from golden.finetune import Training
     from golden.physics import MacroPhysics
     from golden.training import JointTraining
@@ -113,9 +113,7 @@ def _point(network: "Network", chip: Chip, vectors_per_tile: int, bits: int, rec
     choices = Options(vectors_per_tile=vectors_per_tile, coefficient_bits=bits,
                       images=_CALIBRATION, training=Training(epochs=0))
     joint = JointTraining(training_images(network, None, data), recipe)
-    result = {}
-    for name, training in (("fit", None), ("trained", joint)):
-        program = compile_network(network.model, chip, network.calibration, seed=seed,
-                                  options=choices, joint=training)
-        result[name] = macro_accuracy(program, images, labels, MacroPhysics.ideal(), seed, False)
-    return result
+    fit = compile_stages(network.model, chip, network.calibration, seed=seed, options=choices)
+    trained = train_further(fit, joint, network.calibration, seed=seed, options=choices)
+    return {name: macro_accuracy(made.program, images, labels, MacroPhysics.ideal(), seed, False)
+            for name, made in (("fit", fit), ("trained", trained))}

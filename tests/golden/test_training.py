@@ -11,7 +11,7 @@ from torch.nn import functional
 from golden.accumulate import NOISELESS, Noise, accumulate, held
 from golden.checkpoint import Checkpoint
 from golden.chip import Accumulator, Array, Chip, Converter, Memories
-from golden.compile import Options, compile_network, compile_stages
+from golden.compile import Options, compile_network, compile_stages, train_further
 from golden.contest import Contest, winners
 from golden.execute import execute
 from golden.finetune import Training
@@ -111,8 +111,8 @@ def test_training_comes_nearer_to_the_float_network(network):
     model, images = network
     joint = JointTraining(ImageSet(images), replace(RECIPE, epochs=30))
     few = replace(FIT, vectors_per_tile=3)
-    before, after = (compile_stages(model, CHIP, images, seed=0, joint=training, options=few)
-                     for training in (None, joint))
+    before = compile_stages(model, CHIP, images, seed=0, options=few)
+    after = train_further(before, joint, images, seed=0, options=few)
 
     def distance(made):
         outputs = made.basis_outputs(images) * made.program.output_scale
@@ -162,8 +162,9 @@ def test_checkpoints_that_do_not_fit_are_refused(network, start, tmp_path):
 def test_a_seed_fixes_the_program(network):
     model, images = network
     joint = JointTraining(ImageSet(images), replace(RECIPE, epochs=1))
-    one, two = (compile_network(model, CHIP, images, seed=5, options=FIT, joint=joint)
-                for _ in range(2))
+    one = compile_network(model, CHIP, images, seed=5, options=FIT, joint=joint)
+    fitted = compile_stages(model, CHIP, images, seed=5, options=FIT)
+    two = train_further(fitted, joint, images, seed=5, options=FIT).program
     assert (one.weights == two.weights).all()
     for a, b in zip(one.layers, two.layers, strict=True):
         if isinstance(a, Convolution):
