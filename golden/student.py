@@ -33,9 +33,10 @@ _LEAST_GAIN = 1e-3
 def sum_variance(layer: Layer, chip: Chip, noise: Noise) -> Tensor:
     """Variance of the accumulators about exact sums, in squared code steps, [kernels].
 
-    A converter's rounding is spread evenly over one step, so that it adds 1/12 per conversion.
+    A code's rounding is spread evenly over one step, so that it adds 1/12.
     """
     held, converted = ((sigma / layer.reference)**2 for sigma in (noise.hold, noise.conversion))
+    converted /= 1 << layer.averaging
     squares = layer.coefficients.square().sum(dim=(0, 1))
     if layer.stream:
         return squares * (held + converted + 1 / 12)
