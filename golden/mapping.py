@@ -21,6 +21,8 @@ __all__ = ["Layer", "Mapping", "integer_operator", "calibrate"]
 REFERENCE_CANDIDATES = tuple(2.0 ** (-i / 4) for i in range(13))
 #: Positions that the choice of a reference looks at.
 SAMPLE_POSITIONS = 4096
+#: Positions whose columns are held at once: few enough for a processor's cache.
+BLOCK_POSITIONS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,24 +104,29 @@ def largest_value(columns: Tensor, layer: Layer, chip: Chip) -> float:
                default=0.0)
 
 
-def _calibrated(layer: Layer, node: Weighted, columns: Tensor, wanted: Tensor, chip: Chip,
-                noise: Noise, seed: int) -> tuple[Layer, Tensor]:
-    """``layer`` with reference, gain and bias chosen; and its sums [positions, kernels]."""
-    def sums_at(reference: int, sample: Tensor) -> Tensor:
-        return accumulate(sample, layer.coefficients, chip, stream=layer.stream,
-                          resolution=layer.resolution, reference=reference, noise=noise,
-                          generator=torch.Generator().manual_seed(seed),
-                          averaging=layer.averaging)
+def _calibrated(layer: Layer, node: Weighted, patches: Tensor, vectors: Tensor, wanted: Tensor,
+                chip: Chip, noise: Noise, seed: int) -> tuple[Layer, Tensor]:
+    """``layer`` with reference, gain and bias chosen; and its sums, float64 [positions, kernels].
 
-    stride = max(1, len(columns) // SAMPLE_POSITIONS)
-    sample, target = columns[::stride], wanted[::stride]
+    ``patches`` float32 [positions, chunks, rows]: with noise in every sum, its rounding of a sum
+    beyond 2**24 does not matter.
+    """
+    def sums_at(reference: int, columns: Tensor, generator: torch.Generator) -> Tensor:
+        return accumulate(columns, layer.coefficients, chip, stream=layer.stream,
+                          resolution=layer.resolution, reference=reference, noise=noise,
+                          generator=generator, averaging=layer.averaging).double()
+
+    stride = max(1, len(patches) // SAMPLE_POSITIONS)
+    target = wanted[::stride]
+    generator = torch.Generator().manual_seed(seed)
+    sample = held(patches[::stride], vectors, noise, generator)
     # Step with which the largest value just keeps its code: (2**(r-1) - 1/2) steps.
     top = largest_value(sample, layer, chip) / ((1 << (layer.resolution - 1)) - 0.5)
     highest = (1 << chip.reference_bits) - 1
     best = None
     for factor in REFERENCE_CANDIDATES:
         reference = min(max(1, round(top * factor)), highest)
-        sums = sums_at(reference, sample)
+        sums = sums_at(reference, sample, torch.Generator().manual_seed(seed))
         gain, bias = _regress(sums, target, layer.gain * reference / layer.reference)
         error = float((_visible(sums * gain + bias, node.relu)
                        - _visible(target, node.relu)).square().mean())
@@ -127,7 +134,8 @@ def _calibrated(layer: Layer, node: Weighted, columns: Tensor, wanted: Tensor, c
             best = error, reference
     assert best is not None
     reference = best[1]
-    sums = sums_at(reference, columns)
+    sums = torch.cat([sums_at(reference, held(part, vectors, noise, generator), generator)
+                      for part in patches.split(BLOCK_POSITIONS)])
     gain, bias = _regress(sums, wanted, layer.gain * reference / layer.reference)
     return replace(layer, gain=gain, bias=bias, reference=reference), sums
 
@@ -141,16 +149,15 @@ def calibrate(mapping: Mapping, images: Tensor, wanted: dict[str, Tensor], noise
     that gain and bias also make good what came before.
     """
     layers: dict[str, Layer] = {}
-    vectors = mapping.vectors.double()
+    vectors = mapping.vectors.float()
     chip = mapping.chip
 
     def apply(node: Node, *operands: Tensor) -> Tensor:
         if not isinstance(node, Weighted):
             return elementwise(node, operands, mapping.scales, chip.requantizer)
         layer = mapping.layers[node.name]
-        generator = torch.Generator().manual_seed(seed)
-        columns = held(layer.chunking.patches(operands[0].double()), vectors, noise, generator)
-        layer, sums = _calibrated(layer, node, columns, wanted[node.name], chip, noise, seed)
+        layer, sums = _calibrated(layer, node, layer.chunking.patches(operands[0].float()),
+                                  vectors, wanted[node.name], chip, noise, seed)
         layers[node.name] = layer
         constants = requantization(layer.gain, layer.bias, chip.requantizer)
         return constants.apply(layer.chunking.outputs(sums.long(), len(operands[0])), node.relu)
