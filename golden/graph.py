@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from .chip import ACTIVATIONS_PER_WORD
+from .dense import dense_kernels
 
 __all__ = ["UnmappableError", "Node", "Input", "Weighted", "Add", "Pool", "Graph",
            "import_graph", "evaluate", "float_operator"]
@@ -230,19 +231,17 @@ class _Importer:
 
     def convolution(self, node: fx.Node, module: nn.Conv2d) -> _Value:
         value = self.operand(node)
-        if module.groups != 1:
-            raise self.refuse(node, f"groups must be 1, not {module.groups}")
         if module.padding_mode != "zeros":
             raise self.refuse(node, f"padding_mode must be zeros, not {module.padding_mode!r}")
-        if _pair(module.dilation) != (1, 1):
-            raise self.refuse(node, f"dilation must be 1, not {module.dilation}")
         pad = module.padding
         if pad == "valid":
             pad = 0
         elif pad == "same":
-            pad = tuple((size - 1) // 2 for size in module.kernel_size)
+            pad = tuple(gap * (size - 1) // 2
+                        for size, gap in zip(module.kernel_size, module.dilation, strict=True))
         top, left = _pair(pad)  # type: ignore[arg-type]
-        return self.weighted(node, value, module.weight, module.bias, pad_top=top, pad_left=left,
+        weight = dense_kernels(module.weight, module.groups, _pair(module.dilation))
+        return self.weighted(node, value, weight, module.bias, pad_top=top, pad_left=left,
                              stride=self.stride(node, module.stride))
 
     def stride(self, node: fx.Node, stride: Any) -> int:
