@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .addresses import (
     check_addresses, convolution_reads, elementwise_reads, layer_writes, second_reads,
 )
-from .chip import ACTIVATIONS_PER_WORD
+from .chip import ACTIVATIONS_PER_WORD, TENANT_BITS
 from .chip.descriptor import Opcode
 from .jobs import product_jobs
 from .macro import Macro
@@ -21,6 +21,8 @@ __all__ = ["Execution", "execute"]
 
 #: Bytes of activation buffers that are simulated at once.
 _BUFFER_BYTES = 1 << 28
+#: Bits of a product number below those of the tenant.
+_COUNT_BITS = 32 - TENANT_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class Execution:
 
 
 def execute(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
-            first_image: int = 0, *, trace: bool = False, statistics: bool = False
+            first_image: int = 0, *, tenant: int = 0, trace: bool = False, statistics: bool = False
             ) -> Execution:
     """Run ``program`` once per image.
 
@@ -56,6 +58,9 @@ def execute(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
     first_image
         Index of ``images[0]`` in the run: what the noise of an image is addressed by. A batch
         cut in two gives the same numbers if the second call says where it starts.
+    tenant
+        Which of the chip's tenants runs it: what is addressed by product has it in the product
+        number's highest bits, so the noise is another for each.
     trace
         Keep what every layer computed (memory: a few bytes per conversion and image).
     statistics
@@ -65,12 +70,14 @@ def execute(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
     activation buffer (`golden.addresses.check_addresses`).
     """
     _check(program, macro, images, seed, first_image)
+    if not 0 <= tenant < program.chip.tenants:
+        raise ValueError(f"tenant must be 0 to {program.chip.tenants - 1}, not {tenant!r}")
     check_addresses(program)
     words = _stream_words(program, images)
     buffer_bytes = 4 * (program.chip.memories.activation_words + 1)
     step = max(1, _BUFFER_BYTES // buffer_bytes)
-    runs = [_Run(program, macro, words[start:start + step], seed,
-                 first_image + start, trace, statistics)
+    runs = [_Run(program, macro, words[start:start + step], seed, first_image + start, tenant,
+                 trace, statistics)
             for start in range(0, max(1, len(images)), step)]
     stored = np.concatenate([run.stored for run in runs])
     outputs = stored.view(np.int8)[:, :program.outputs]
@@ -124,7 +131,7 @@ class _Run:
     """
 
     def __init__(self, program: Program, macro: Macro, stream: NDArray[np.int32], seed: int,
-                 first_image: int, trace: bool, statistics: bool) -> None:
+                 first_image: int, tenant: int, trace: bool, statistics: bool) -> None:
         self.program, self.macro, self.seed = program, macro, seed
         self.image = np.arange(first_image, first_image + len(stream))
         self.memory = np.zeros((len(stream), program.chip.memories.activation_words + 1),
@@ -132,7 +139,7 @@ class _Run:
         self.trace, self.statistics = trace, statistics
         self.traces: list[LayerTrace] = []
         self.counts: list[LayerStatistics] = []
-        self.products = 0
+        self.products = tenant << _COUNT_BITS
         stored = []
         for layer in program.layers:
             if isinstance(layer, Transfer):
@@ -170,7 +177,8 @@ class _Run:
         jobs = [[product_jobs(chip, layer, chunk, tile) for tile in range(chip.tiles)]
                 for chunk in range(layer.chunks)]
         engine = ProductEngine(self.program, self.macro, layer, jobs, self.seed)
-        recorder = Recorder(layer, jobs, batch, self.products, self.trace, self.statistics)
+        recorder = Recorder(layer, jobs, self.program.used_tiles, batch, self.products,
+                            self.trace, self.statistics)
         sums = np.empty((batch, positions, layer.kernels), np.int64)
         reads = convolution_reads(layer)
         flat = sums.reshape(batch * positions, layer.kernels)

@@ -70,7 +70,7 @@ def profile(program: Program, phases: Phases | None = None,
     Arguments as for `golden.timing.layer_clocks`: where conversions may stop early, the traces of
     a golden run and the image are needed.
     """
-    tiles = program.chip.tiles
+    tiles = len(program.used_tiles)
     timings = convolution_timings(program, phases, traces, image)
     layers = []
     for i, (layer, clocks) in enumerate(zip(

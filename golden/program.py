@@ -239,6 +239,9 @@ class Program:
         Real value of one step of an input and of an output activation.
     outputs
         Values of the last layer (classes); the stored words are padded to whole words.
+    tiles
+        Tiles that it uses, in rising order; None stands for all of the chip's. No other has
+        coefficients.
     """
 
     chip: Chip
@@ -250,6 +253,7 @@ class Program:
     output_scale: float
     outputs: int
     network: str = "network"
+    tiles: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         chip = self.chip
@@ -259,17 +263,30 @@ class Program:
             if getattr(self, name).shape != shape:
                 raise ProgramError(f"program {name} must have shape {shape}, "
                                    f"not {getattr(self, name).shape}")
+        if self.tiles is not None and (not self.tiles or list(self.tiles) != sorted(
+                set(self.tiles) & set(range(chip.tiles)))):
+            raise ProgramError(f"program tiles must be rising numbers out of 0 to "
+                               f"{chip.tiles - 1}, at least one, not {self.tiles!r}")
         limit = 1 << (chip.converter.correction_bits - 1)
         _check_range("program corrections", self.corrections, -limit, limit - 1)
         for layer in self.layers:
             if isinstance(layer, Convolution):
                 self._check_convolution(layer)
 
+    @property
+    def used_tiles(self) -> tuple[int, ...]:
+        """The tiles that work for this program, in rising order."""
+        return tuple(range(self.chip.tiles)) if self.tiles is None else self.tiles
+
     def _check_convolution(self, layer: Convolution) -> None:
         chip, who = self.chip, f"layer {layer.name!r}"
         if layer.coefficients.shape[1:3] != (chip.tiles, chip.array.columns):
             raise ProgramError(f"{who}: coefficients must be [chunks, {chip.tiles}, "
                                f"{chip.array.columns}, kernels], not {layer.coefficients.shape}")
+        others = sorted(set(range(chip.tiles)) - set(self.used_tiles))
+        if layer.coefficients[:, others].any():
+            raise ProgramError(f"{who}: coefficients must be zero on tiles {others}, which the "
+                               "program does not use")
         limit = chip.accumulator.coefficient_limit
         if np.abs(layer.coefficients.astype(int)).max(initial=0) > limit:
             raise ProgramError(f"{who}: coefficients must be -{limit} to {limit}")
@@ -377,10 +394,10 @@ class Program:
                     entry[f.name] = value
             described.append(entry)
         header = json.dumps({
-            "format": 1, "chip": self.chip.name, "chip_hash": self.chip.hash,
+            "format": 2, "chip": self.chip.name, "chip_hash": self.chip.hash,
             "layers": described, "input_shape": self.input_shape,
             "input_scale": self.input_scale, "output_scale": self.output_scale,
-            "outputs": self.outputs, "network": self.network}, sort_keys=True)
+            "outputs": self.outputs, "network": self.network, "tiles": self.tiles}, sort_keys=True)
         # One entry: the order of several in the file would differ from run to run.
         metadata = {"crossloom": f"{_digest(header, tensors)} {header}"}
         data = serialise(tensors, metadata=metadata)
@@ -407,8 +424,8 @@ class Program:
             raise ProgramError(f"{str(path)!r} is not a program file: {error}") from None
         if digest != _digest(text, tensors):
             raise ProgramError(f"{str(path)!r} is damaged: its checksum does not match")
-        if header.get("format") != 1:
-            raise ProgramError(f"{str(path)!r} has format {header.get('format')!r}, not 1")
+        if header.get("format") != 2:
+            raise ProgramError(f"{str(path)!r} has format {header.get('format')!r}, not 2")
         if header["chip_hash"] != chip.hash:
             raise ProgramError(f"{str(path)!r} was compiled for chip {header['chip']!r} "
                                f"({header['chip_hash']}), not for {chip.name!r} ({chip.hash})")
@@ -425,7 +442,8 @@ class Program:
             layers.append(kinds[entry["kind"]](**values))
         return cls(chip, tensors["weights"], tensors["corrections"], tuple(layers),
                    tuple(header["input_shape"]), header["input_scale"], header["output_scale"],
-                   header["outputs"], header["network"])
+                   header["outputs"], header["network"],
+                   None if header["tiles"] is None else tuple(header["tiles"]))
 
 
 def _digest(header: str, tensors: dict[str, NDArray[Any]]) -> str:

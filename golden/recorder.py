@@ -15,9 +15,9 @@ __all__ = ["Recorder"]
 class Recorder:
     """Collects the codes of a convolution as they are asked for: traced, counted or neither."""
 
-    def __init__(self, layer: Convolution, jobs: list[list[Jobs]], batch: int,
-                 first_product: int, trace: bool, statistics: bool) -> None:
-        self.layer, self.jobs, self.batch = layer, jobs, batch
+    def __init__(self, layer: Convolution, jobs: list[list[Jobs]], tiles: tuple[int, ...],
+                 batch: int, first_product: int, trace: bool, statistics: bool) -> None:
+        self.layer, self.jobs, self.tiles, self.batch = layer, jobs, tiles, batch
         self.first_product = first_product
         self.histogram = np.zeros(1 << layer.resolution, np.int64)
         self.stops = 0
@@ -37,7 +37,7 @@ class Recorder:
         """(chunk, group, tile) of a position, in order."""
         for chunk in range(self.layer.chunks):
             for group in range(self.layer.row_groups):
-                for tile in range(len(self.jobs[chunk])):
+                for tile in self.tiles:
                     yield chunk, group, tile
 
     def record(self, span: slice, chunk: int, group: int, tile: int, code: NDArray[np.int16],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .chip import Chip, Phases
+from .chip import Phases
 from .chip.descriptor import DESCRIPTOR_WORDS
 from .program import Convolution, Elementwise, Program, Transfer
 from .timing_convolution import Timing, convolution_timing
@@ -19,13 +19,13 @@ __all__ = ["FETCH_CLOCKS", "convolution_timings", "layer_clocks", "program_clock
 FETCH_CLOCKS = DESCRIPTOR_WORDS + 2
 
 
-def _stopped(chip: Chip, trace: LayerTrace, image: int) -> list[NDArray[np.bool_]]:
+def _stopped(tiles: Sequence[int], trace: LayerTrace, image: int) -> list[NDArray[np.bool_]]:
     conversions = trace.conversions
     if conversions is None:
         raise ValueError(f"layer {trace.name!r} was traced without conversions")
     real = ~conversions.void
     return [conversions.stopped[image][real & (conversions.tile == tile)]
-            for tile in range(chip.tiles)]
+            for tile in tiles]
 
 
 def convolution_timings(program: Program, phases: Phases | None = None,
@@ -39,8 +39,9 @@ def convolution_timings(program: Program, phases: Phases | None = None,
             if early and traces is None:
                 raise ValueError(f"layer {layer.name!r} has early stops: its clocks depend on the "
                                  "image, give the traces of a run")
-            stopped = _stopped(program.chip, traces[i], image) if early else None
-            result[i] = convolution_timing(program.chip, layer, phases, stopped)
+            stopped = _stopped(program.used_tiles, traces[i], image) if early else None
+            result[i] = convolution_timing(program.chip, layer, phases, stopped,
+                                           program.used_tiles)
     return result
 
 

@@ -36,8 +36,8 @@ COLLECT_CLOCKS = 10
 class Timing:
     """Clocks of one convolution, and the work done in them.
 
-    ``clocks`` counts from the start of the unit to its end. ``spent`` says for each tile what its
-    converter did in them: clocks by cause, ``clocks`` in all.
+    ``clocks`` counts from the start of the unit to its end. ``spent`` says for each tile in
+    use what its converter did in them: clocks by cause, ``clocks`` in all.
     """
 
     clocks: int
@@ -138,7 +138,8 @@ def _jobs(chip: Chip, layer: Convolution, tile: int) -> list[list[_Job]]:
 
 
 def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = None,
-                       stopped: Sequence[NDArray[np.bool_]] | None = None) -> Timing:
+                       stopped: Sequence[NDArray[np.bool_]] | None = None,
+                       used: Sequence[int] | None = None) -> Timing:
     """Clocks of ``layer`` on ``chip``.
 
     Parameters
@@ -146,8 +147,10 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
     phases
         Phase lengths; the chip's reset values if None.
     stopped
-        For each tile, bool [conversions of the layer], in order: which ended after the sign.
-        None if no kernel may stop early.
+        For each tile in ``used``, bool [conversions of the layer], in order: which ended after
+        the sign. None if no kernel may stop early.
+    used
+        Tiles that work for the layer; None stands for all.
     """
     phases = phases or chip.phases
     if stopped is None and layer.stop.any() and not layer.stream:
@@ -163,8 +166,9 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
     words = [min(layer.chunk_words, layer.window_words - chunk * layer.chunk_words)
              for chunk in range(layer.chunks)]
     # In stream mode all tiles do the same: one stands for all.
-    distinct = 1 if layer.stream and stopped is None else chip.tiles
-    lists = [_jobs(chip, layer, tile) for tile in range(distinct)]
+    used = range(chip.tiles) if used is None else used
+    distinct = 1 if layer.stream and stopped is None else len(used)
+    lists = [_jobs(chip, layer, tile) for tile in used[:distinct]]
     flags = [iter(stopped[tile].tolist()) for tile in range(distinct)] if stopped else None
     sign_mask = chip.mask_words if chip.array.polarity else 0
     tiles = [_Tile(1 if layer.stream else
@@ -272,6 +276,6 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
         tile.wait(tile.emitted, clocks, ((Cause.DRAIN, last), (Cause.SLOWER_TILE, -inf)))
     return Timing(
         clocks=clocks,
-        conversions=conversions * (chip.tiles // distinct), early_stops=stops,
-        spent=tuple(tile.spent for tile in tiles) * (chip.tiles // distinct),
+        conversions=conversions * (len(used) // distinct), early_stops=stops,
+        spent=tuple(tile.spent for tile in tiles) * (len(used) // distinct),
         products=positions * layer.chunks * layer.row_groups)

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out, Signature
 
 __all__ = ["Response", "AxiLiteSignature", "AxiLiteSubordinate"]
@@ -59,15 +59,20 @@ class AxiLiteSubordinate(Component):
         As in `AxiLiteSignature`, seen from the subordinate. No output depends on an input of the
         same clock.
     write_valid, write_address, write_data : out; write_error : in
-        One clock per write; the error is combinational in that clock.
+        `write_valid` for one clock per write, address and data until the response is taken. The
+        error is looked at `ANSWER_CLOCKS` after `write_valid`.
     read_valid, read_address : out; read_data, read_error : in
-        One clock per read; data and error are combinational in that clock.
+        The same for a read.
 
     Latency
     -------
     The inner access happens in the clock after the last of address and data was taken, the
-    response is valid a clock later: at best one write and one read every three clocks.
+    response is valid ``ANSWER_CLOCKS + 1`` clocks later: at best one write and one read every
+    ``ANSWER_CLOCKS + 3`` clocks.
     """
+
+    #: Clocks that the inner side has to decode an address and to answer.
+    ANSWER_CLOCKS = 3
 
     def __init__(self, address_bits: int) -> None:
         super().__init__({
@@ -84,12 +89,19 @@ class AxiLiteSubordinate(Component):
         self._add_read(m)
         return m
 
+    def _answer(self, m: Module, access: Value, name: str) -> Value:
+        """Pulse: the inner side's answer to ``access`` is there."""
+        waited = Signal(self.ANSWER_CLOCKS, name=f"{name}_waited")
+        m.d.sync += waited.eq(Cat(access, waited)[:self.ANSWER_CLOCKS])
+        return waited[-1]
+
     def _add_write(self, m: Module) -> None:
         address_taken, data_taken, strobe = Signal(), Signal(), Signal(4)
-        access, whole = Signal(), Signal()
+        access, accessed, whole = (Signal(name=f"write_{n}") for n in (
+            "access", "accessed", "whole"))
         m.d.comb += [
             self.awready.eq(~address_taken), self.wready.eq(~data_taken),
-            access.eq(address_taken & data_taken & ~self.bvalid),
+            access.eq(address_taken & data_taken & ~accessed),
             whole.eq(strobe.all() & (self.write_address[:2] == 0)),
             self.write_valid.eq(access & whole),
         ]
@@ -98,25 +110,30 @@ class AxiLiteSubordinate(Component):
         with m.If(self.wvalid & self.wready):
             m.d.sync += [data_taken.eq(1), self.write_data.eq(self.wdata), strobe.eq(self.wstrb)]
         with m.If(access):
+            m.d.sync += accessed.eq(1)
+        with m.If(self._answer(m, access, "write")):
             m.d.sync += [self.bvalid.eq(1), self.bresp.eq(_response(whole, self.write_error))]
         with m.If(self.bvalid & self.bready):
-            m.d.sync += [self.bvalid.eq(0), address_taken.eq(0), data_taken.eq(0)]
+            m.d.sync += [self.bvalid.eq(0), address_taken.eq(0), data_taken.eq(0), accessed.eq(0)]
 
     def _add_read(self, m: Module) -> None:
-        address_taken, access, whole = Signal(), Signal(), Signal()
+        address_taken, access, accessed, whole = (Signal(name=f"read_{n}") for n in (
+            "address_taken", "access", "accessed", "whole"))
         m.d.comb += [
-            self.arready.eq(~address_taken), access.eq(address_taken & ~self.rvalid),
+            self.arready.eq(~address_taken), access.eq(address_taken & ~accessed),
             whole.eq(self.read_address[:2] == 0), self.read_valid.eq(access & whole),
         ]
         with m.If(self.arvalid & self.arready):
             m.d.sync += [address_taken.eq(1), self.read_address.eq(self.araddr)]
         with m.If(access):
+            m.d.sync += accessed.eq(1)
+        with m.If(self._answer(m, access, "read")):
             m.d.sync += [
                 self.rvalid.eq(1), self.rresp.eq(_response(whole, self.read_error)),
                 self.rdata.eq(Mux(whole & ~self.read_error, self.read_data, 0)),
             ]
         with m.If(self.rvalid & self.rready):
-            m.d.sync += [self.rvalid.eq(0), address_taken.eq(0)]
+            m.d.sync += [self.rvalid.eq(0), address_taken.eq(0), accessed.eq(0)]
 
 
 def _response(whole: Value, error: Value) -> Value:

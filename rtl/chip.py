@@ -1,17 +1,21 @@
 """The chip: tiles, scheduler, buffer and buses, joined."""
 
-from amaranth.hdl import Cat, ClockDomain, Module, ResetInserter, Signal, Value, signed
+from amaranth.hdl import Cat, ClockDomain, Const, Module, Mux, ResetInserter, Signal, Value, signed
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out, Signature
 
 from golden.chip import ACTIVATION_BITS, WORD_BITS, Chip, Phases, bits_for
-from golden.chip.registers import ADDRESS_BITS
+from golden.chip.registers import ADDRESS_BITS, WAITS
 
+from .activity import TileActivity
+from .arithmetic import modulo
 from .axi_lite import AxiLiteSignature, AxiLiteSubordinate
+from .buffer import ActivationBuffer
 from .collector import POSITION_BITS, Collector
+from .descriptor import DescriptorLayout, read_field
 from .elementwise import ElementwiseUnit
 from .loader import RowLoader
-from .messages import macro_signature, trace_signature
+from .messages import PRODUCT_BITS, TENANT_BITS, macro_signature, trace_signature
 from .register_file import RegisterFile
 from .scheduler import TileScheduler
 from .tile import Tile
@@ -24,13 +28,14 @@ __all__ = ["ChipTop", "chip_signature"]
 def chip_signature(chip: Chip) -> Signature:
     """Members of a `ChipTop`."""
     axi = AxiLiteSignature(ADDRESS_BITS).flip().members
+    suffixes = _suffixes(chip)
     return Signature({
         "aclk": In(1), "aresetn": In(1), "irq": Out(1),
         **{f"s_axi_{name}": member for name, member in axi.items()},
-        "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tdata": In(WORD_BITS),
-        "s_axis_tlast": In(1),
-        "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tdata": Out(WORD_BITS),
-        "m_axis_tlast": Out(1),
+        **{f"s_axis{suffix}_{name}": member for suffix in suffixes for name, member in (
+            ("tvalid", In(1)), ("tready", Out(1)), ("tdata", In(WORD_BITS)), ("tlast", In(1)))},
+        **{f"m_axis{suffix}_{name}": member for suffix in suffixes for name, member in (
+            ("tvalid", Out(1)), ("tready", In(1)), ("tdata", Out(WORD_BITS)), ("tlast", Out(1)))},
         **{f"macro{tile}": Out(macro_signature(chip)) for tile in range(chip.tiles)},
         **{f"trace{tile}": Out(trace_signature(chip)) for tile in range(chip.tiles)},
         "trace_sum__valid": Out(1),
@@ -38,11 +43,17 @@ def chip_signature(chip: Chip) -> Signature:
         "trace_sum__position": Out(POSITION_BITS),
         "trace_sum__value": Out(signed(chip.sum_bits)),
         "trace_sum__output": Out(signed(ACTIVATION_BITS)),
-        "trace_word__valid": Out(1), "trace_word__address": Out(16),
-        "trace_word__data": Out(WORD_BITS),
-        "trace_layer__done": Out(1), "trace_layer__index": Out(12),
-        "trace_layer__cycles": Out(32),
+        "trace_tenant": Out(bits_for(chip.tenants - 1)),
+        **{f"trace_word{suffix}__{name}": Out(width) for suffix in suffixes for name, width in (
+            ("valid", 1), ("address", 16), ("data", WORD_BITS))},
+        **{f"trace_layer{suffix}__{name}": Out(width) for suffix in suffixes for name, width in (
+            ("done", 1), ("index", 12), ("cycles", 32))},
     })
+
+
+def _suffixes(chip: Chip) -> tuple[str, ...]:
+    """What ends the prefix of each tenant's ports: nothing for the first, else its number."""
+    return tuple(str(tenant) if tenant else "" for tenant in range(chip.tenants))
 
 
 class ChipTop(Component):
@@ -61,13 +72,13 @@ class ChipTop(Component):
         Clock, and synchronous reset, active low.
     s_axi_* : in
         AXI4-Lite: registers and memories (golden.chip.registers).
-    s_axis_*, m_axis_*
-        Activation streams, four channels per beat.
+    s_axis_*, m_axis_*, s_axis1_*, m_axis1_*, ...
+        Activation streams of each tenant, four channels per beat.
     irq : out
         Interrupt, a level.
     macro0, macro1, ... : out
         Pins of each tile's analog macro.
-    trace0, ..., trace_sum, trace_word, trace_layer : out
+    trace0, ..., trace_sum, trace_tenant, trace_word, trace_layer, trace_word1, ... : out
         For scoreboards; leave them open on silicon.
     """
 
@@ -85,6 +96,7 @@ class ChipTop(Component):
         m.submodules.bus = bus = AxiLiteSubordinate(ADDRESS_BITS)
         m.submodules.registers = registers = RegisterFile(chip)
         m.submodules.scheduler = scheduler = TileScheduler(chip)
+        m.submodules.buffer = buffer = ActivationBuffer(chip)
         # Whatever can be stopped half-way returns to its reset state on abort and failure; every
         # switch of the macros is open there.
         clear = scheduler.clear
@@ -92,8 +104,11 @@ class ChipTop(Component):
         m.submodules.loader = loader = ResetInserter(clear)(RowLoader(chip))
         m.submodules.collector = collector = ResetInserter(clear)(Collector(chip))
         m.submodules.elementwise = elementwise = ResetInserter(clear)(ElementwiseUnit(chip))
-        m.submodules.transfer = transfer = ResetInserter(clear)(TransferUnit(chip))
-        tiles = []
+        transfers, tiles = [], []
+        for t in range(chip.tenants):
+            transfer = TransferUnit(chip)
+            m.submodules[f"transfer{t}"] = transfer
+            transfers.append(transfer)
         for i in range(chip.tiles):
             tile = self._tile_type(chip)
             m.submodules[f"tile{i}"] = tile
@@ -101,48 +116,52 @@ class ChipTop(Component):
 
         self._connect_bus(m, bus, registers)
         self._connect_memories(m, registers, scheduler, collector, tiles)
-        beyond = self._connect_buffer(m, window, loader, collector, elementwise, transfer)
-        illegal = Signal()
-        m.d.sync += illegal.eq(beyond | window.mismatch
-                               | Cat(*(tile.overrun | tile.refused for tile in tiles)).any())
+        self._connect_buffer(m, buffer, registers, scheduler, window, loader, collector,
+                             elementwise, transfers)
+        self._connect_tenants(m, registers, scheduler, buffer, window, tiles, transfers)
 
+        use = scheduler.window.tiles
+        # A convolution's descriptor, with the addresses of the memories for those of the windows.
+        convolution = Signal(DescriptorLayout)
         m.d.comb += [
-            scheduler.start.eq(registers.start), scheduler.abort.eq(registers.abort),
-            scheduler.timed_out.eq(Cat(*(tile.timed_out for tile in tiles)).any()),
-            scheduler.illegal.eq(illegal),
-            scheduler.unit_done.eq(collector.done | elementwise.done | transfer.done),
-            registers.busy.eq(scheduler.busy), registers.layer.eq(scheduler.layer),
-            registers.ended.eq(scheduler.ended), registers.failed.eq(scheduler.failed),
-            registers.failed_cause.eq(scheduler.failed_cause.as_value()),
-            self.irq.eq(registers.irq),
-            self.trace_layer__done.eq(scheduler.layer_done),
-            self.trace_layer__index.eq(scheduler.layer),
-            self.trace_layer__cycles.eq(scheduler.layer_cycles),
+            convolution.eq(scheduler.descriptor),
+            read_field(convolution, "constants").eq(scheduler.constants),
+            read_field(convolution, "coefficients").eq(scheduler.coefficients),
 
-            window.descriptor.eq(scheduler.descriptor), window.start.eq(scheduler.convolve),
+            scheduler.timed_out.eq(Cat(*(tile.timed_out for tile in tiles)).any()),
+            scheduler.unit_done.eq(collector.done | elementwise.done),
+            self.irq.eq(registers.irq),
+
+            window.descriptor.eq(convolution), window.start.eq(scheduler.convolve),
             loader.start.eq(scheduler.convolve), loader.word_valid.eq(window.valid),
             window.ready.eq(loader.word_ready),
             *(getattr(loader, name).eq(getattr(window, name)) for name in (
                 "address", "pad", "row_word", "first", "last", "last_chunk")),
-            loader.bank_free.eq(Cat(*(tile.bank_free for tile in tiles)).all()),
+            loader.bank_free.eq((Cat(*(tile.bank_free for tile in tiles)) | ~use).all()),
 
-            collector.descriptor.eq(scheduler.descriptor),
-            collector.start.eq(scheduler.convolve),
-            collector.position_done.eq(Cat(*(tile.position_done for tile in tiles))),
+            collector.descriptor.eq(convolution), collector.start.eq(scheduler.convolve),
 
             elementwise.descriptor.eq(scheduler.descriptor),
             elementwise.start.eq(scheduler.combine),
-            transfer.descriptor.eq(scheduler.descriptor), transfer.start.eq(scheduler.transfer),
 
+            self.trace_tenant.eq(scheduler.tenant),
             self.trace_sum__valid.eq(collector.sum_valid),
             self.trace_sum__kernel.eq(collector.sum_kernel),
             self.trace_sum__position.eq(collector.sum_position),
             self.trace_sum__value.eq(collector.sum_value),
             self.trace_sum__output.eq(collector.sum_output),
         ]
+        done = Cat(*(tile.position_done for tile in tiles))
+        first_done = _first(use, list(done))
+        number = self._add_product_numbers(m, registers, scheduler, tiles)
         for i, tile in enumerate(tiles):
-            m.d.comb += self._tile_wires(i, tile, registers, scheduler, loader, collector)
-        m.d.comb += self._events(registers, tiles)
+            m.d.comb += [
+                *self._tile_wires(i, tile, registers, scheduler, loader, collector, use[i]),
+                tile.descriptor.eq(convolution), tile.first_product.eq(number),
+                # A tile that the tenant does not use finishes with the first that it does use.
+                collector.position_done[i].eq(Mux(use[i], done[i], first_done)),
+                collector.drain_sums[i].eq(Mux(use[i], tile.drain_sum, 0)),
+            ]
         return m
 
     def _connect_bus(self, m: Module, bus: AxiLiteSubordinate, registers: RegisterFile) -> None:
@@ -173,61 +192,162 @@ class ChipTop(Component):
         m.d.comb += [constant.en.eq(1), constant.addr.eq(collector.constant_address),
                      collector.constant.eq(constant.data)]
 
-    def _connect_buffer(self, m: Module, window: WindowGenerator, loader: RowLoader,
+    def _connect_buffer(self, m: Module, buffer: ActivationBuffer, registers: RegisterFile,
+                        scheduler: TileScheduler, window: WindowGenerator, loader: RowLoader,
                         collector: Collector, elementwise: ElementwiseUnit,
-                        transfer: TransferUnit) -> Value:
-        """The activation buffer: one read and one write port, used by one unit at a time.
-
-        Returns whether this clock's access is beyond its end. Nothing is written there.
-        """
-        words = self.chip.memories.activation_words
-        m.submodules.activations = buffer = Memory(shape=WORD_BITS, depth=words, init=[])
-        read, write = buffer.read_port(), buffer.write_port()
-        address = Signal(16)
-        written, write_address = Signal(), Signal(16)
-        outside = (words - 1).bit_length()      # address bits from here up are zero inside
-        read_counts, beyond = Signal(), Signal()
-        m.d.comb += [
-            read.addr.eq(address), write.en.eq(self.trace_word__valid),
-            write.addr.eq(write_address), write.data.eq(self.trace_word__data),
-            self.trace_word__valid.eq(written & ~write_address[outside:].any()),
-            self.trace_word__address.eq(write_address),
-            # Addresses of pixels outside the image mean nothing.
-            read_counts.eq(read.en & ~(loader.read_enable & window.pad)),
-            beyond.eq(written & write_address[outside:].any()
-                      | read_counts & address[outside:].any()),
-        ]
-        for unit in (loader, elementwise, transfer):
-            m.d.comb += unit.read_data.eq(read.data)
-            with m.If(unit.read_enable):
-                m.d.comb += [read.en.eq(1), address.eq(unit.read_address)]
-        for unit in (collector, elementwise, transfer):
+                        transfers: list[TransferUnit]) -> None:
+        m.d.comb += [buffer.tenant.eq(scheduler.tenant), buffer.window.eq(scheduler.window),
+                     buffer.windows.eq(registers.windows)]
+        for unit, enable in (
+                # Addresses of pixels outside the image mean nothing.
+                (loader, loader.read_enable & ~window.pad),
+                (elementwise, elementwise.read_enable)):
+            m.d.comb += unit.read_data.eq(buffer.read_data)
+            with m.If(enable):
+                m.d.comb += [buffer.read.enable.eq(1), buffer.read.address.eq(unit.read_address)]
+        for unit in (collector, elementwise):
             with m.If(unit.write_enable):
-                m.d.comb += [written.eq(1), write_address.eq(unit.write_address),
-                             self.trace_word__data.eq(unit.write_data)]
+                m.d.comb += [buffer.write.enable.eq(1),
+                             buffer.write.address.eq(unit.write_address),
+                             buffer.write.data.eq(unit.write_data)]
+        for t, (suffix, transfer) in enumerate(zip(_suffixes(self.chip), transfers, strict=True)):
+            source = {name: getattr(self, f"s_axis{suffix}_{name}")
+                      for name in ("tvalid", "tready", "tdata")}
+            sink = {name: getattr(self, f"m_axis{suffix}_{name}")
+                    for name in ("tvalid", "tready", "tdata", "tlast")}
+            read, write = buffer.transfer_read[t], buffer.transfer_write[t]
+            word = {name: getattr(self, f"trace_word{suffix}__{name}")
+                    for name in ("valid", "address", "data")}
+            m.d.comb += [
+                transfer.in_valid.eq(source["tvalid"]), source["tready"].eq(transfer.in_ready),
+                transfer.in_data.eq(source["tdata"]),
+                sink["tvalid"].eq(transfer.out_valid), transfer.out_ready.eq(sink["tready"]),
+                sink["tdata"].eq(transfer.out_data), sink["tlast"].eq(transfer.out_last),
+                read.enable.eq(transfer.read_enable), read.address.eq(transfer.read_address),
+                transfer.read_ready.eq(buffer.transfer_read_ready[t]),
+                transfer.read_data.eq(buffer.transfer_read_data[t]),
+                write.enable.eq(transfer.write_enable), write.address.eq(transfer.write_address),
+                write.data.eq(transfer.write_data),
+                transfer.write_ready.eq(buffer.transfer_write_ready[t]),
+                # A tenant's own units and its transfer never work at the same time.
+                word["valid"].eq(buffer.written[t]),
+                word["address"].eq(transfer.write_address),
+                word["data"].eq(transfer.write_data),
+            ]
+            with m.If(buffer.write.enable & (scheduler.tenant == t)):
+                m.d.comb += [word["address"].eq(buffer.write.address),
+                             word["data"].eq(buffer.write.data)]
+
+    def _connect_tenants(self, m: Module, registers: RegisterFile, scheduler: TileScheduler,
+                         buffer: ActivationBuffer, window: WindowGenerator, tiles: list[Tile],
+                         transfers: list[TransferUnit]) -> None:
+        """Registers, states and counters of the tenants."""
+        met = Signal()      # what the units of the present tenant met
+        m.d.comb += met.eq(buffer.beyond | window.mismatch
+                           | Cat(*(tile.overrun | tile.refused for tile in tiles)).any())
+        use = scheduler.window.tiles
+        working, doing = self._add_activity(m, scheduler, window, tiles)
+
+        def count(bits: list[Value]) -> Value:
+            return sum(bits[1:], bits[0])
+
         m.d.comb += [
-            transfer.in_valid.eq(self.s_axis_tvalid), self.s_axis_tready.eq(transfer.in_ready),
-            transfer.in_data.eq(self.s_axis_tdata),
-            self.m_axis_tvalid.eq(transfer.out_valid), transfer.out_ready.eq(self.m_axis_tready),
-            self.m_axis_tdata.eq(transfer.out_data), self.m_axis_tlast.eq(transfer.out_last),
+            scheduler.start.eq(registers.start), scheduler.abort.eq(registers.abort),
+            scheduler.windows.eq(registers.windows),
+            *(getattr(registers, name).eq(getattr(scheduler, name)) for name in (
+                "busy", "layer", "ended", "failed", "failed_cause")),
+            registers.conversions.eq(count([tile.converted for tile in tiles])),
+            registers.early_stops.eq(count([tile.stopped for tile in tiles])),
+            registers.converting.eq(doing["works"]),
+            registers.product.eq(_first(use, [tile.product_started for tile in tiles])),
+            registers.contest.eq((working & use).any() & (~working & use).any()),
         ]
-        return beyond
+        for t, (suffix, transfer) in enumerate(zip(_suffixes(self.chip), transfers, strict=True)):
+            mine = Signal(name=f"working{t}")
+            m.d.comb += [
+                mine.eq(scheduler.working & (scheduler.tenant == t)),
+                transfer.abort.eq(scheduler.transfer_clear[t]),
+                transfer.timeout.eq(registers.host_timeout[t]),
+                transfer.descriptor.eq(scheduler.descriptor),
+                transfer.start.eq(scheduler.transfer[t]),
+                scheduler.transfer_done[t].eq(transfer.done),
+                scheduler.host_late[t].eq(transfer.late),
+                registers.active[t].eq(mine),
+            ]
+            m.d.sync += scheduler.illegal[t].eq(mine & met | buffer.transfer_beyond[t])
+            waits: dict[str, Value] = {
+                **{name: mine & doing[name] for name in (
+                    "comparator", "adder", "array", "rows", "drain", "elementwise")},
+                "transfer": scheduler.transferring[t] & ~transfer.host_wait
+                & ~transfer.buffer_wait,
+                "host": scheduler.transferring[t] & transfer.host_wait,
+                "buffer": scheduler.transferring[t] & transfer.buffer_wait,
+                "fetch": scheduler.fetching[t], "turn": scheduler.turn[t],
+            }
+            layer = {name: getattr(self, f"trace_layer{suffix}__{name}")
+                     for name in ("done", "index", "cycles")}
+            m.d.comb += [
+                registers.waiting[t].eq(Cat(*(waits[name] for name in WAITS))),
+                layer["done"].eq(scheduler.layer_done[t]), layer["index"].eq(scheduler.layer[t]),
+                layer["cycles"].eq(scheduler.layer_cycles[t]),
+            ]
+
+    def _add_activity(self, m: Module, scheduler: TileScheduler, window: WindowGenerator,
+                      tiles: list[Tile]) -> tuple[Value, dict[str, Value]]:
+        """Which tiles convert, and what the first in use does in this clock, one of these."""
+        watches = []
+        for i, tile in enumerate(tiles):
+            m.submodules[f"activity{i}"] = watch = TileActivity()
+            macro = getattr(self, f"macro{i}")
+            m.d.comb += [
+                watch.start.eq(scheduler.convolve), watch.loading.eq(window.busy),
+                watch.converting.eq(tile.converting), watch.decided.eq(macro.decided),
+                *(getattr(watch, name).eq(getattr(macro, name))
+                  for name in ("reset", "hold", "clear", "convert_side")),
+            ]
+            watches.append(watch)
+        combining = Signal()
+        with m.If(scheduler.convolve | scheduler.combine):
+            m.d.sync += combining.eq(scheduler.combine)
+        doing = {name: ~combining & _first(scheduler.window.tiles,
+                                           [getattr(watch, name) for watch in watches])
+                 for name in ("works", "comparator", "adder", "array", "rows", "drain")}
+        return Cat(*(tile.converting for tile in tiles)), {**doing, "elementwise": combining}
+
+    def _add_product_numbers(self, m: Module, registers: RegisterFile, scheduler: TileScheduler,
+                             tiles: list[Tile]) -> Value:
+        """Each tenant counts its products; the number of the present one's next product."""
+        numbers = []
+        for t in range(self.chip.tenants):
+            number = Signal(PRODUCT_BITS - TENANT_BITS, name=f"product{t}")
+            with m.If(registers.product & registers.active[t]):
+                m.d.sync += number.eq(modulo(number + 1, len(number)))
+            with m.If(registers.start[t]):
+                m.d.sync += number.eq(0)
+            numbers.append(number)
+        next_number = Signal(PRODUCT_BITS)
+        for t, number in enumerate(numbers):
+            with m.If(scheduler.tenant == t):
+                m.d.comb += next_number.eq(Cat(number, Const(t, TENANT_BITS)))
+        return next_number
 
     def _tile_wires(self, index: int, tile: Tile, registers: RegisterFile,
-                    scheduler: TileScheduler, loader: RowLoader, collector: Collector) -> list:
+                    scheduler: TileScheduler, loader: RowLoader, collector: Collector,
+                    used: Value) -> list:
         group_bits = (self.chip.array.columns // 4 - 1).bit_length()
         macro = getattr(self, f"macro{index}")
         trace = getattr(self, f"trace{index}")
         wires = [
-            tile.clear.eq(scheduler.clear), tile.restart.eq(registers.start),
-            tile.start.eq(scheduler.convolve),
-            tile.descriptor.eq(scheduler.descriptor),
+            tile.clear.eq(scheduler.clear), tile.start.eq(scheduler.convolve & used),
+            tile.coefficient_base.eq(scheduler.window.coefficients_base),
+            tile.coefficient_words.eq(scheduler.window.coefficient_words),
             tile.timeout.eq(registers.comparator_timeout),
             *(tile.lengths[name].eq(getattr(registers, f"phase_{name}"))
               for name in Phases.__dataclass_fields__),
+            *(getattr(tile, name).eq(getattr(loader, name) & used) for name in (
+                "chunk_begin", "chunk_loaded", "load_enable")),
             *(getattr(tile, name).eq(getattr(loader, name)) for name in (
-                "chunk_begin", "chunk_loaded", "chunk_final", "load_enable", "load_bank",
-                "load_clear", "load_row", "load_codes")),
+                "chunk_final", "load_bank", "load_clear", "load_row", "load_codes")),
             tile.write_enable.eq(registers.weights_write[index]),
             tile.write_row.eq(registers.memory_index >> group_bits),
             tile.write_group.eq(registers.memory_index[:group_bits] if group_bits else 0),
@@ -238,11 +358,10 @@ class ChipTop(Component):
             tile.correction_write.eq(registers.corrections_write[index]),
             tile.correction_index.eq(registers.memory_index),
             tile.correction_data.eq(registers.memory_data),
-            tile.position_freed.eq(collector.position_freed),
+            tile.position_freed.eq(collector.position_freed & used),
             tile.drain_group.eq(collector.drain_group),
             tile.drain_lane.eq(collector.drain_lane),
-            tile.drain_clear.eq(collector.drain_clear),
-            collector.drain_sums[index].eq(tile.drain_sum),
+            tile.drain_clear.eq(collector.drain_clear & used),
             *(getattr(trace, name).eq(getattr(tile.trace, name))
               for name in trace.signature.members),
         ]
@@ -251,15 +370,10 @@ class ChipTop(Component):
             wires.append(outer.eq(inner) if member.flow is Out else inner.eq(outer))
         return wires
 
-    def _events(self, registers: RegisterFile, tiles: list[Tile]) -> list:
-        def count(bits: list[Value]) -> Value:
-            return sum(bits[1:], bits[0])
 
-        return [
-            registers.conversions.eq(count(
-                [tile.converted for tile in tiles])),
-            registers.early_stops.eq(count(
-                [tile.stopped for tile in tiles])),
-            registers.converting.eq(tiles[0].converting),
-            registers.product.eq(tiles[0].product_started),
-        ]
+def _first(use: Value, values: list[Value]) -> Value:
+    """The one of ``values`` that belongs to the lowest bit set in ``use``; 0 without any."""
+    result: Value = Const(0, 1)
+    for bit, value in reversed(list(zip(use, values, strict=True))):
+        result = Mux(bit, value, result)
+    return result

@@ -20,10 +20,8 @@ class ProductFeed(Component):
 
     Members
     -------
-    restart : in
-        Pulse: a program begins; the product number returns to 0.
-    start : in
-        Pulse: a layer begins.
+    start, first_product : in
+        Pulse: a layer begins; the number of its first product.
     row_groups, group_granules : in
         From the descriptor: products per chunk, row granules enabled in each.
     chunk_begin : in
@@ -43,7 +41,8 @@ class ProductFeed(Component):
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         super().__init__({
-            "restart": In(1), "start": In(1), "row_groups": In(8), "group_granules": In(8),
+            "start": In(1), "first_product": In(PRODUCT_BITS),
+            "row_groups": In(8), "group_granules": In(8),
             "chunk_begin": In(1), "chunk_loaded": In(1), "chunk_final": In(1),
             "bank_free": Out(1), "bank_released": In(1),
             "product_valid": Out(1), "product": Out(product_layout(chip)),
@@ -85,7 +84,5 @@ class ProductFeed(Component):
                 m.d.sync += [bank.eq(~bank), group.eq(0), rows.eq(first_rows)]
         with m.If(self.start):
             m.d.sync += [outstanding.eq(0), available.eq(0), load_bank.eq(0), bank.eq(0),
-                         group.eq(0), rows.eq(first_rows)]
-        with m.If(self.restart):
-            m.d.sync += number.eq(0)
+                         group.eq(0), rows.eq(first_rows), number.eq(self.first_product)]
         return m

@@ -7,6 +7,7 @@ from golden.chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, Chip, bits_for
 from golden.chip.descriptor import FIELDS, Opcode
 
 from .descriptor import DescriptorLayout, read_field
+from .tenants import tenant_windows
 
 __all__ = ["DescriptorCheck"]
 
@@ -17,9 +18,10 @@ _HALF_BITS = FIELDS["row_groups"].width // 2
 class DescriptorCheck(Component):
     """Compares the fields of a descriptor with the sizes of the chip, while it is fetched.
 
+    Addresses count from the start of the tenant's windows, and are compared with their lengths.
     What a descriptor cannot tell without multiplying its sizes is found while it runs: an image
     beyond the activation buffer, chunks that are not those of the window, a list of jobs without
-    an end (`TileScheduler.illegal`).
+    an end (`TileScheduler.illegal`); nothing is written outside the window even so (rtl.buffer).
 
     Parameters
     ----------
@@ -30,6 +32,8 @@ class DescriptorCheck(Component):
     -------
     descriptor : in
         Holds word i from clock ``i + 2`` of its fetch on.
+    window : in
+        The tenant's windows, from clock 1 of the fetch on.
     clock : in
         Clock of the fetch, from 0.
     legal : out
@@ -44,12 +48,13 @@ class DescriptorCheck(Component):
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
-        super().__init__({"descriptor": In(DescriptorLayout), "clock": In(5), "legal": Out(1)})
+        super().__init__({"descriptor": In(DescriptorLayout), "window": In(tenant_windows(chip)),
+                          "clock": In(5), "legal": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        chip, memories = self.chip, self.chip.memories
-        activation_limit = memories.activation_words
+        chip, window = self.chip, self.window
+        activation_words = window.activation_words
 
         def field(name: str) -> Value:
             return read_field(self.descriptor, name)
@@ -67,7 +72,7 @@ class DescriptorCheck(Component):
             m.d.sync += total.eq(field(first) + field(count))
             return total
 
-        images = [within(name, 0, activation_limit - 1) for name in ("source", "destination")]
+        images = [field(name) < activation_words for name in ("source", "destination")]
         shape = images + [within(name, 1, (1 << FIELDS[name].width) - 1) for name in (
             "in_width", "in_height", "out_width", "out_height", "kernel_width", "kernel_height",
             "stride")]
@@ -75,7 +80,7 @@ class DescriptorCheck(Component):
                         field("destination_pixel_words") >= field("channel_words")]
         add = pool + [
             within("kernel_width", 1, 1), within("kernel_height", 1, 1),
-            within("second_stride", 1, 15), within("second_source", 0, activation_limit - 1)]
+            within("second_stride", 1, 15), field("second_source") < activation_words]
         kernel_words = Signal(FIELDS["kernels"].width)
         m.d.sync += kernel_words.eq(
             (field("kernels") + (ACTIVATIONS_PER_WORD - 1)) >> bits_for(ACTIVATIONS_PER_WORD - 1))
@@ -91,13 +96,11 @@ class DescriptorCheck(Component):
             within("kernels", 1, chip.accumulator.kernels),
             within("columns", 1, chip.array.columns),
             within("reference", 1, (1 << chip.reference_bits) - 1),
-            within("coefficients", 0, memories.coefficient_words - 1),
-            end("constants", "kernels") <= memories.constant_entries,
+            field("coefficients") < window.coefficient_words,
+            end("constants", "kernels") <= window.constant_entries, window.tiles.any(),
             field("destination_pixel_words") >= kernel_words]
-        load = [within("count", 1, activation_limit),
-                end("destination", "count") <= activation_limit]
-        store = [within("count", 1, activation_limit),
-                 end("source", "count") <= activation_limit]
+        load = [field("count") != 0, end("destination", "count") <= activation_words]
+        store = [field("count") != 0, end("source", "count") <= activation_words]
 
         opcode = field("opcode")
         for checks, opcodes in (

@@ -6,17 +6,23 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, Phases, bits_for
-from golden.chip.registers import ADDRESS_BITS, Bits, Register, registers, windows
+from golden.chip.descriptor import DESCRIPTOR_WORDS
+from golden.chip.registers import (
+    ADDRESS_BITS, WAITS, Bits, Register, Window, registers, tenant_prefix, windows,
+)
 
 from .arithmetic import modulo
+from .tenants import each_tenant, tenant_windows
 
 __all__ = ["RegisterFile"]
 
 #: Registers that never change: their fields' reset value is what they read.
-_CONSTANTS = ("id", "version", "configuration")
+_CONSTANTS = ("id", "version", "configuration", "tenants")
 _PHASES = tuple(field.name for field in fields(Phases))
 #: Memories that every tile has one of; the others are the chip's.
 _PER_TILE = ("coefficients", "weights", "corrections")
+#: Registers whose values are joined in one clock of a read.
+_READ_GROUP = 8
 
 
 class RegisterFile(Component):
@@ -25,10 +31,13 @@ class RegisterFile(Component):
     What software sees beyond the meaning of each field there:
 
     * Writes to read-only fields and to bits without a field change nothing, and are no error.
-    * `start` while a program runs changes nothing. `start` together with `abort` only aborts.
-      A start that takes effect clears the counters and status.done, .error and .cause.
+    * `start` while the tenant's program runs changes nothing. `start` together with `abort` only
+      aborts. A start that takes effect clears the tenant's counters and its status.done, .error
+      and .cause.
     * An event that sets a flag wins over a write, in the same clock, that clears it.
-    * A write to a memory while a program runs is an error, and nothing is written or staged.
+    * A write to what a running program may be using is an error, and nothing is written or
+      staged: descriptors and constants in the window of a tenant that is busy, any memory of a
+      tile that one has.
     * A read of a memory, and any access outside registers and memories, is an error.
     * The words of an entry that come before its last wait in one staging register that all
       memories share: write an entry's words in a row, lowest first.
@@ -42,11 +51,15 @@ class RegisterFile(Component):
     Members
     -------
     write_valid, write_address, write_data : in; write_error : out
-        A write; byte address, a multiple of four. The error is combinational.
+        A write; byte address, a multiple of four.
     read_valid, read_address : in; read_data, read_error : out
-        A read; data and error are combinational.
+        A read.
     start, abort : out
-        Pulses. The scheduler raises `busy` in the clock after `start`.
+        Pulses, a bit per tenant. The scheduler raises `busy` in the clock after `start`.
+    windows : out
+        What each tenant may use (rtl.tenants).
+    host_timeout : out
+        Of each tenant: longest wait for its host, in clocks; 0 waits for ever.
     phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap : out
         Phase lengths in clocks, at least 1: a register that holds 0 gives 1.
     comparator_timeout : out
@@ -58,39 +71,55 @@ class RegisterFile(Component):
     coefficients_write, weights_write, corrections_write : out
         The same for the memories of each tile, one bit per tile.
     busy, layer : in
-        A program runs; the descriptor being run, or at fault.
+        Of each tenant: a program runs; the descriptor being run, or at fault.
     ended, failed, failed_cause : in
-        Pulses: the program ended; it was stopped, for the cause given in that clock.
+        Pulses of each tenant: the program ended; it was stopped, for the cause in that clock.
+    active : in
+        A bit per tenant: the tiles work for it.
     conversions, early_stops : in
         How many conversions, early stops, there are in this clock.
-    converting, product : in
-        Tile 0's converter works in this clock; a product begins in this clock.
+    converting, product, contest : in
+        The first tile in use converts; a product begins; some tiles convert and others do not.
+    waiting : in
+        Of each tenant: a bit per entry of `golden.chip.registers.WAITS`, at most one set.
     irq : out
         Interrupt, a level.
 
     Latency
     -------
-    Pulses and memory writes leave one clock after the write, `irq` one clock after its flag.
+    Data and errors are those of the access `ANSWER_CLOCKS` before. A register has its new value
+    2 clocks after the write, `start` and `abort` leave then; memory writes leave 3 clocks after.
+    `irq` follows its flag, and a counter the clock that it counts, by a clock more.
     """
+
+    #: Clocks from an access to its answer.
+    ANSWER_CLOCKS = 3
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         self._windows = windows(chip)
         entry_words = max(window.entry_words for window in self._windows)
+        tenants = chip.tenants
         super().__init__({
             "write_valid": In(1), "write_address": In(ADDRESS_BITS), "write_data": In(32),
             "write_error": Out(1),
             "read_valid": In(1), "read_address": In(ADDRESS_BITS), "read_data": Out(32),
             "read_error": Out(1),
-            "start": Out(1), "abort": Out(1),
+            "start": Out(tenants), "abort": Out(tenants),
+            "windows": Out(each_tenant(chip, tenant_windows(chip))),
+            "host_timeout": Out(each_tenant(chip, 24)),
             **{f"phase_{name}": Out(Phases.BITS) for name in _PHASES},
             "comparator_timeout": Out(16),
             "memory_index": Out(20), "memory_data": Out(32 * entry_words),
             "program_write": Out(1), "constants_write": Out(1),
             **{f"{name}_write": Out(chip.tiles) for name in _PER_TILE},
-            "busy": In(1), "layer": In(12), "ended": In(1), "failed": In(1),
-            "failed_cause": In(4), "conversions": In(bits_for(chip.tiles)),
-            "early_stops": In(bits_for(chip.tiles)), "converting": In(1), "product": In(1),
+            "busy": In(tenants), "layer": In(each_tenant(chip, 12)),
+            "ended": In(tenants), "failed": In(tenants),
+            "failed_cause": In(each_tenant(chip, 4)),
+            "active": In(tenants),
+            "conversions": In(bits_for(chip.tiles)), "early_stops": In(bits_for(chip.tiles)),
+            "converting": In(1), "product": In(1), "contest": In(1),
+            "waiting": In(each_tenant(chip, len(WAITS))),
             "irq": Out(1),
         })
 
@@ -99,15 +128,23 @@ class RegisterFile(Component):
         specification = registers(self.chip)
         storage = {(register.name, bits.name): self._storage(register, bits)
                    for register in specification for bits in register.bits}
-        running = Signal()      # `busy` follows `start` by a clock
-        m.d.comb += [running.eq(self.busy | self.start), self.write_error.eq(self.write_valid),
-                     self.read_error.eq(self.read_valid)]
-        for register in specification:
-            self._add_register(m, register, storage)
-        start, abort = storage["control", "start"], storage["control", "abort"]
-        m.d.sync += [self.start.eq(start & ~abort & ~running), self.abort.eq(abort)]
-        self._add_events(m, storage)
-        self._add_windows(m, running)
+        running = Signal(self.chip.tenants)      # `busy` follows `start` by a clock
+        m.d.comb += running.eq(self.busy | self.start)
+
+        # Accesses in three steps: whose address it is; what that makes of it; the answer.
+        written = [self._add_write(m, register, storage) for register in specification]
+        written += self._add_windows(m, storage, running)
+        pending = Signal(2)
+        refused = Signal()
+        m.d.sync += [pending.eq(Cat(self.write_valid, pending)[:2]),
+                     refused.eq(~Cat(*written).any()),
+                     self.write_error.eq(pending[1] & refused)]
+        self._add_reads(m, specification, storage)
+
+        irq = []
+        for tenant in range(self.chip.tenants):
+            irq.append(self._add_tenant(m, tenant, storage, running[tenant]))
+        m.d.sync += self.irq.eq(Cat(*irq).any())
         for name in _PHASES:
             length = storage[f"phase_{name}", "clocks"]
             m.d.comb += getattr(self, f"phase_{name}").eq(Mux(length == 0, 1, length))
@@ -116,65 +153,126 @@ class RegisterFile(Component):
 
     def _storage(self, register: Register, bits: Bits) -> Value:
         """What holds a field: an input, a constant, or a register; a pulse for W1S."""
-        inputs = {("status", "busy"): self.busy, ("status", "layer"): self.layer}
-        name = (register.name, bits.name)
-        if name in inputs:
-            return inputs[name]
+        for tenant in range(self.chip.tenants):
+            if register.name == f"{tenant_prefix(tenant)}status":
+                if bits.name == "busy":
+                    return self.busy[tenant]
+                if bits.name == "layer":
+                    return Value.cast(self.layer[tenant])
         if register.name in _CONSTANTS:
             return Const(bits.reset, bits.width)
-        return Signal(bits.width, init=bits.reset, name="_".join(name))
+        return Signal(bits.width, init=bits.reset, name=f"{register.name}_{bits.name}")
 
-    def _add_register(self, m: Module, register: Register,
-                      storage: dict[tuple[str, str], Value]) -> None:
+    def _add_write(self, m: Module, register: Register,
+                   storage: dict[tuple[str, str], Value]) -> Value:
+        """Fields of one register; whether it takes the write of the clock before."""
         write = Signal(name=f"write_{register.name}")
-        m.d.comb += write.eq(self.write_valid & (self.write_address == register.offset))
-        with m.If(write):
-            m.d.comb += self.write_error.eq(0)
-        with m.If(self.read_address == register.offset):
-            m.d.comb += self.read_error.eq(0)
+        m.d.sync += write.eq(self.write_valid & (self.write_address == register.offset))
         for bits in register.bits:
             held = storage[register.name, bits.name]
-            part = slice(bits.low, bits.low + bits.width)
-            with m.If(self.read_address == register.offset):
-                m.d.comb += self.read_data[part].eq(0 if bits.access == "W1S" else held)
-            data = self.write_data[part]
+            value = self.write_data[bits.low:bits.low + bits.width]
             if bits.access == "RW":
                 with m.If(write):
-                    m.d.sync += held.eq(data)
+                    m.d.sync += held.eq(value)
             elif bits.access == "W1C":
                 with m.If(write):
-                    m.d.sync += held.eq(held & ~data)
+                    m.d.sync += held.eq(held & ~value)
             elif bits.access == "W1S":
-                m.d.comb += held.eq(data & write.replicate(bits.width))
+                m.d.comb += held.eq(value & write.replicate(bits.width))
+        return write
 
-    def _add_events(self, m: Module, storage: dict[tuple[str, str], Value]) -> None:
-        """Counters and flags. Later assignments win: a start clears, an event sets."""
-        done, error, cause = (storage["status", name] for name in ("done", "error", "cause"))
-        increments = {"cycles": self.busy, "conversions": self.conversions,
-                      "early_stops": self.early_stops, "converting": self.converting,
-                      "products": self.product}
+    def _add_reads(self, m: Module, specification: tuple[Register, ...],
+                   storage: dict[tuple[str, str], Value]) -> None:
+        hits, groups = [], []
+        for start in range(0, len(specification), _READ_GROUP):
+            joined = Const(0, 32)
+            for register in specification[start:start + _READ_GROUP]:
+                hit = Signal(name=f"read_{register.name}")
+                m.d.sync += hit.eq(self.read_address == register.offset)
+                hits.append(hit)
+                value = Signal(32, name=f"value_{register.name}")
+                for bits in register.bits:
+                    if bits.access != "W1S":
+                        m.d.comb += value[bits.low:bits.low + bits.width].eq(
+                            storage[register.name, bits.name])
+                joined = joined | value & hit.replicate(32)
+            group = Signal(32, name=f"read_group{len(groups)}")
+            m.d.sync += group.eq(joined)
+            groups.append(group)
+        total = groups[0]
+        for group in groups[1:]:
+            total = total | group
+        pending = Signal(2, name="read_pending")
+        missed = Signal()
+        m.d.sync += [pending.eq(Cat(self.read_valid, pending)[:2]),
+                     missed.eq(~Cat(*hits).any()),
+                     self.read_error.eq(pending[1] & missed), self.read_data.eq(total)]
+
+    def _add_tenant(self, m: Module, tenant: int, storage: dict[tuple[str, str], Value],
+                    running: Value) -> Value:
+        """Pulses, windows, flags and counters of a tenant; whether it asks for an interrupt.
+
+        Later assignments win: a start clears, an event sets.
+        """
+        prefix = tenant_prefix(tenant)
+
+        def field(register: str, name: str = "value") -> Value:
+            return storage[f"{prefix}{register}", name]
+
+        start, abort = field("control", "start"), field("control", "abort")
+        view = self.windows[tenant]
+        m.d.sync += [self.start[tenant].eq(start & ~abort & ~running),
+                     self.abort[tenant].eq(abort)]
+        m.d.comb += [
+            view.program_base.eq(field("program_window", "base")),
+            view.program_length.eq(field("program_window", "length")),
+            *(getattr(view, name).eq(field(name)) for name in (
+                "activation_base", "activation_words", "constants_base", "constant_entries",
+                "coefficients_base", "coefficient_words", "tiles")),
+            self.host_timeout[tenant].eq(field("host_timeout")),
+        ]
+
+        done, error, cause = (field("status", name) for name in ("done", "error", "cause"))
+        active = self.active[tenant]
+        increments: dict[str, Value] = {
+            "cycles": self.busy[tenant],
+            "conversions": Mux(active, self.conversions, 0),
+            "early_stops": Mux(active, self.early_stops, 0),
+            "converting": active & self.converting, "products": active & self.product,
+            "contests": active & self.contest,
+            **{name: Value.cast(self.waiting[tenant])[i] for i, name in enumerate(WAITS)},
+        }
         for name, amount in increments.items():
-            counter = storage[name, "value"]
-            m.d.sync += counter.eq(modulo(counter + amount, 32))
-            with m.If(self.start):
+            counter = field(name)
+            counted = Signal.like(amount, name=f"{prefix}{name}_counted")
+            m.d.sync += [counted.eq(amount), counter.eq(modulo(counter + counted, 32))]
+            with m.If(self.start[tenant]):
                 m.d.sync += counter.eq(0)
-        with m.If(self.start):
+        with m.If(self.start[tenant]):
             m.d.sync += [done.eq(0), error.eq(0), cause.eq(0)]
-        with m.If(self.ended):
+        with m.If(self.ended[tenant]):
             m.d.sync += done.eq(1)
-        with m.If(self.failed):
-            m.d.sync += [error.eq(1), cause.eq(self.failed_cause)]
-        m.d.sync += self.irq.eq(done & storage["interrupt", "done"]
-                                | error & storage["interrupt", "error"])
+        with m.If(self.failed[tenant]):
+            m.d.sync += [error.eq(1), cause.eq(self.failed_cause[tenant])]
+        return (done & field("interrupt", "done")) | (error & field("interrupt", "error"))
 
-    def _add_windows(self, m: Module, running: Value) -> None:
+    def _add_windows(self, m: Module, storage: dict[tuple[str, str], Value],
+                     running: Value) -> list[Value]:
+        """The memories' windows; whether each takes the write of the clock before."""
         words = max(window.entry_words for window in self._windows)
         staged = Signal(32 * (words - 1))
         pulses = {"program": self.program_write, "constants": self.constants_write}
         for name in _PER_TILE:
             pulses |= {f"{name}{tile}": getattr(self, f"{name}_write")[tile]
                        for tile in range(self.chip.tiles)}
-        m.d.sync += [pulse.eq(0) for pulse in pulses.values()]
+        used = Signal(self.chip.tiles)          # tiles of tenants that are busy
+        tiles = Const(0, self.chip.tiles)
+        for tenant in range(self.chip.tenants):
+            mask = storage[f"{tenant_prefix(tenant)}tiles", "value"]
+            tiles = tiles | mask & running[tenant].replicate(self.chip.tiles)
+        m.d.sync += used.eq(tiles)
+        taken: list[Value] = []
+        kinds: dict[tuple[int, int], list[Value]] = {}     # by words per entry and index bits
         for window in self._windows:
             # An entry takes a power of two of words, the window a power of two of entries.
             word_bits = (window.entry_words - 1).bit_length()
@@ -182,19 +280,52 @@ class RegisterFile(Component):
             base = 2 + word_bits + index_bits
             word = self.write_address[2:2 + word_bits]
             index = self.write_address[2 + word_bits:base]
-            write, last = Signal(name=f"write_{window.name}"), Signal(name=f"end_{window.name}")
-            m.d.comb += [
-                write.eq(self.write_valid & ~running
-                         & (self.write_address[base:] == window.offset >> base)
-                         & (index < window.entries) & (word < window.entry_words)),
-                last.eq(word == window.entry_words - 1),
-            ]
-            with m.If(write):
-                m.d.comb += self.write_error.eq(0)
-            with m.If(write & last):
-                earlier = staged[:32 * (window.entry_words - 1)]
-                m.d.sync += [pulses[window.name].eq(1), self.memory_index.eq(index),
-                             self.memory_data.eq(Cat(earlier, self.write_data))]
+            hit, write, last = (Signal(name=f"{part}_{window.name}")
+                                for part in ("hit", "write", "end"))
+            m.d.sync += hit.eq(self.write_valid
+                               & (self.write_address[base:] == window.offset >> base)
+                               & (index < window.entries) & (word < window.entry_words))
+            if window.name[-1].isdigit():
+                free = ~used[int(window.name.lstrip("abcdefghijklmnopqrstuvwxyz"))]
+            else:
+                free = ~self._in_use(m, window, index, storage, running)
+            m.d.comb += [write.eq(hit & free), last.eq(word == window.entry_words - 1)]
+            taken.append(write)
+            act, pulse = Signal(name=f"act_{window.name}"), pulses[window.name]
+            m.d.sync += [act.eq(write), pulse.eq(act & last)]
+            kinds.setdefault((window.entry_words, index_bits), []).append(act)
             if window.entry_words > 1:
-                with m.If(write & ~last):
+                with m.If(act & ~last):
                     m.d.sync += staged.word_select(word, 32).eq(self.write_data)
+        # One of the kinds at most is being written: their numbers are joined without a choice.
+        number, value = Const(0, 20), Const(0, len(self.memory_data))
+        for (entry_words, index_bits), acts in kinds.items():
+            first = 2 + (entry_words - 1).bit_length()
+            acting = Cat(*acts).any()
+            whole = Cat(staged[:32 * (entry_words - 1)], self.write_data)
+            number = number | self.write_address[first:first + index_bits] \
+                & acting.replicate(index_bits)
+            value = value | whole & acting.replicate(len(whole))
+        m.d.sync += [self.memory_index.eq(number), self.memory_data.eq(value)]
+        return taken
+
+    def _in_use(self, m: Module, window: Window, index: Value,
+                storage: dict[tuple[str, str], Value], running: Value) -> Value:
+        """Whether entry ``index`` of a shared memory is in the window of a busy tenant."""
+        program = window.name == "program"
+        unit = index[(DESCRIPTOR_WORDS - 1).bit_length():] if program else index
+        inside = []
+        for tenant in range(self.chip.tenants):
+            prefix = tenant_prefix(tenant)
+            base, length = (
+                (storage[f"{prefix}program_window", part] for part in ("base", "length"))
+                if program else
+                (storage[f"{prefix}{part}", "value"] for part in ("constants_base",
+                                                                  "constant_entries")))
+            # The address waits at the bus, and nothing else of this changes while it does.
+            offset = Signal(max(len(unit), len(base)) + 1, name=f"{prefix}{window.name}_offset")
+            m.d.comb += offset.eq(unit - base)
+            hit = Signal(name=f"{prefix}{window.name}_used")
+            m.d.sync += hit.eq(running[tenant] & (offset < length))
+            inside.append(hit)
+        return Cat(*inside).any()

@@ -7,8 +7,10 @@ from amaranth.lib.wiring import Component, In, Out
 from golden.chip import Chip, bits_for
 from golden.chip.descriptor import DESCRIPTOR_WORDS, Opcode
 
+from .arithmetic import modulo
 from .descriptor import DescriptorLayout, read_field
 from .legality import DescriptorCheck
+from .tenants import each_tenant, tenant_windows
 
 __all__ = ["Cause", "TileScheduler"]
 
@@ -17,13 +19,19 @@ class Cause(Enum, shape=4):
     """Why a program was stopped (status register)."""
 
     NONE = 0
-    OPCODE = 1      #: no such opcode, or no END before the end of the program memory
-    FIELD = 2       #: a field, or what it leads to, is outside what this chip can do
+    OPCODE = 1      #: no such opcode, or no END before the end of the program's window
+    FIELD = 2       #: a field, or what it leads to, is outside what this tenant may do
     TIMEOUT = 3     #: a comparator did not decide
+    HOST = 4        #: the host neither sent nor took a word of a LOAD or STORE
 
 
 class TileScheduler(Component):
-    """Runs a program: fetch, check, start, wait, next.
+    """Runs the tenants' programs: fetch, check, start, wait, next.
+
+    One descriptor is fetched at a time, and one unit other than the transfers' runs at a time.
+    Each tenant has a transfer unit of its own: while that works, or waits for its host, the
+    other tenants' descriptors go on. Whose descriptor comes next is decided when one has been
+    handed over or has ended, in turns: of several tenants that wait, the one after the last.
 
     Parameters
     ----------
@@ -33,30 +41,51 @@ class TileScheduler(Component):
     Members
     -------
     start, abort : in
-        Pulses from the register file.
+        Pulses of each tenant, from the register file.
+    windows : in
+        What each tenant may use; looked at when its program starts and at each descriptor.
     timed_out : in
-        A comparator gave up.
+        A comparator of the running convolution gave up.
     illegal : in
-        A unit was led outside what the chip has: beyond the buffer, a list or the chunks.
+        Of each tenant: a unit was led outside what its windows, or the chip, have.
+    host_late : in
+        Of each tenant: its transfer unit has waited too long for the host.
     read_enable, read_address : out; read_data : in
         Program memory, data the clock after.
     descriptor : out
-        The descriptor being run; constant from the start of its unit to its end.
-    convolve, combine, transfer : out
-        Pulse: start of a convolution; of an add or pool; of a load or store.
+        The descriptor being run; constant from the start of a unit to its end, but only in the
+        clock of its start for a transfer.
+    tenant, window : out
+        Whose descriptor it is, and its windows, constant as long.
+    constants, coefficients : out
+        Where its requantizer entries and coefficients begin in their memories, constant as long.
+    convolve, combine : out
+        Pulse: start of a convolution; of an add or pool.
+    transfer : out
+        Pulse for each tenant: start of a load or store.
     unit_done : in
-        Pulse: the unit that was started has ended.
+        Pulse: the unit started by `convolve` or `combine` has ended.
+    transfer_done : in
+        The same for each tenant's transfer unit.
     clear : out
-        Return every unit to idle, with all switches open: after an abort or a failure.
+        Return every unit but the transfers' to idle, with all switches open.
+    transfer_clear : out
+        The same for each tenant's transfer unit.
     busy, layer, ended, failed, failed_cause : out
-        To the register file.
+        Of each tenant, to the register file.
+    fetching, transferring, turn : out
+        Of each tenant: its descriptor is being fetched or checked; its transfer unit runs; it
+        waits for others' descriptors.
+    working : out
+        The unit started by `convolve` or `combine` runs.
     layer_done, layer_cycles : out
-        Trace: the descriptor `layer` ended, in so many clocks since the first fetch of its words.
+        Trace of each tenant: the descriptor `layer` ended, in so many clocks since the first
+        fetch of its words.
 
     Latency
     -------
-    A unit starts `FETCH_CLOCKS` clocks after the first fetch; the next descriptor's first fetch
-    comes in the clock after `unit_done`.
+    A unit starts `FETCH_CLOCKS` clocks after the first fetch. A tenant that is alone has its next
+    first fetch in the clock after `unit_done` or `transfer_done`.
     """
 
     #: Clocks from the first fetch of a descriptor to the start of its unit, both included.
@@ -64,96 +93,186 @@ class TileScheduler(Component):
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
+        tenants = chip.tenants
         super().__init__({
-            "start": In(1), "abort": In(1), "timed_out": In(1), "illegal": In(1),
+            "start": In(tenants), "abort": In(tenants),
+            "windows": In(each_tenant(chip, tenant_windows(chip))),
+            "timed_out": In(1), "illegal": In(tenants), "host_late": In(tenants),
             "read_enable": Out(1),
             "read_address": Out(bits_for(chip.memories.program_words - 1)),
             "read_data": In(32),
             "descriptor": Out(DescriptorLayout),
-            "convolve": Out(1), "combine": Out(1), "transfer": Out(1), "unit_done": In(1),
-            "clear": Out(1),
-            "busy": Out(1), "layer": Out(12), "ended": Out(1), "failed": Out(1),
-            "failed_cause": Out(Cause),
-            "layer_done": Out(1), "layer_cycles": Out(32),
+            "tenant": Out(bits_for(tenants - 1)), "window": Out(tenant_windows(chip)),
+            "constants": Out(16), "coefficients": Out(20),
+            "convolve": Out(1), "combine": Out(1), "unit_done": In(1),
+            "transfer": Out(tenants), "transfer_done": In(tenants),
+            "clear": Out(1), "transfer_clear": Out(tenants),
+            "busy": Out(tenants), "layer": Out(each_tenant(chip, 12)),
+            "ended": Out(tenants), "failed": Out(tenants),
+            "failed_cause": Out(each_tenant(chip, 4)),
+            "fetching": Out(tenants), "transferring": Out(tenants), "turn": Out(tenants),
+            "working": Out(1),
+            "layer_done": Out(tenants), "layer_cycles": Out(each_tenant(chip, 32)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        opcode = read_field(self.descriptor, "opcode")
+        tenants = self.chip.tenants
         word = Signal(range(DESCRIPTOR_WORDS + 1))
-        arrived = Signal(range(DESCRIPTOR_WORDS))
-        arriving = Signal()
         index_bits = (self.chip.memories.program_words // DESCRIPTOR_WORDS - 1).bit_length()
-        index = self.layer[:index_bits] if index_bits else Value.cast(0)
+        index = [Signal(index_bits, name=f"index{t}") for t in range(tenants)]
+        self._add_descriptor(m, word)
         m.submodules.check = check = DescriptorCheck(self.chip)
-        m.d.comb += [check.descriptor.eq(self.descriptor), check.clock.eq(word)]
+        m.d.comb += [check.descriptor.eq(self.descriptor), check.clock.eq(word),
+                     check.window.eq(self.window)]
 
-        m.d.sync += [arriving.eq(self.read_enable), arrived.eq(word)]
-        with m.If(arriving):
-            m.d.sync += self.descriptor[arrived].eq(self.read_data)
-        with m.If(self.busy):
-            m.d.sync += self.layer_cycles.eq(self.layer_cycles + 1)
+        # What the state machine has to say about the present tenant.
+        engaged = Signal()              # a descriptor of it is fetched, checked or run
+        handed, passed, ending = Signal(), Signal(), Signal()
+        refused, refusal = Signal(), Signal(Cause)
+        stopped = Signal()              # it is to be left alone: aborted or failed
+        requests, chosen = Signal(tenants), Signal.like(self.tenant)
+        m.d.comb += chosen.eq(self._choice(m, requests))
+        for t in range(tenants):
+            present = Signal(name=f"present{t}")
+            m.d.comb += present.eq(engaged & (self.tenant == t))
+            self._add_tenant(m, t, index[t], present, requests[t],
+                             passed=passed & present, ending=ending & present,
+                             handed=handed & present, refused=refused & present,
+                             refusal=refusal, stopped=stopped)
+        m.d.comb += self.clear.eq(stopped)
 
-        def fail(cause: Cause) -> None:
-            m.d.comb += [self.failed.eq(1), self.failed_cause.eq(cause), self.clear.eq(1)]
-            m.d.sync += self.busy.eq(0)
-            m.next = "IDLE"
+        def fetch_next() -> None:
+            m.d.sync += word.eq(0)
+            with m.If(requests.any()):
+                m.d.sync += self.tenant.eq(chosen)
+                for t in range(tenants):
+                    with m.If(chosen == t):
+                        m.d.sync += self.layer_cycles[t].eq(1)
+                m.next = "FETCH"
+            with m.Else():
+                m.next = "CHOOSE"
 
-        def interrupted() -> None:
-            # Last in its state, so that it wins. What a unit met comes a clock late, when the
-            # next descriptor may be on its way.
-            with m.If(self.illegal):
-                m.d.comb += [self.ended.eq(0), self.layer_done.eq(0), self.convolve.eq(0),
-                             self.combine.eq(0), self.transfer.eq(0)]
-                fail(Cause.FIELD)
-            # An abort is no failure: the program ends where it stands.
-            with m.If(self.abort):
-                m.d.comb += [self.clear.eq(1), self.ended.eq(1), self.failed.eq(0),
-                             self.layer_done.eq(0)]
-                m.d.sync += self.busy.eq(0)
-                m.next = "IDLE"
-
+        opcode = read_field(self.descriptor, "opcode")
         with m.FSM(name="program"):
-            with m.State("IDLE"):
-                with m.If(self.start):
-                    m.d.sync += [self.busy.eq(1), self.layer.eq(0), word.eq(0),
-                                 self.layer_cycles.eq(1)]
-                    m.next = "FETCH"
+            with m.State("CHOOSE"):
+                fetch_next()
             with m.State("FETCH"):
-                m.d.comb += [self.read_enable.eq(word != DESCRIPTOR_WORDS),
-                             self.read_address.eq(Cat(word[:4], index))]
+                m.d.comb += [engaged.eq(1), self.read_enable.eq(word != DESCRIPTOR_WORDS),
+                             self.fetching.eq(1 << self.tenant)]
+                for t in range(tenants):
+                    with m.If(self.tenant == t):
+                        m.d.comb += self.read_address.eq(Cat(word[:4], index[t]))
+                        with m.If(word == 0):
+                            m.d.sync += self.window.eq(self.windows[t])
                 m.d.sync += word.eq(word + 1)
                 with m.If(word == DESCRIPTOR_WORDS):
                     m.next = "START"
-                interrupted()
+                with m.If(stopped):
+                    m.next = "CHOOSE"
             with m.State("START"):
-                m.next = "RUN"
+                m.d.comb += [engaged.eq(1), self.fetching.eq(1 << self.tenant)]
+                m.next = "CHOOSE"
                 with m.Switch(opcode):
                     with m.Case(Opcode.END):
-                        m.d.comb += [self.ended.eq(1), self.layer_done.eq(1)]
-                        m.d.sync += self.busy.eq(0)
-                        m.next = "IDLE"
+                        m.d.comb += ending.eq(1)
                     with m.Case(Opcode.LOAD, Opcode.STORE):
-                        m.d.comb += self.transfer.eq(check.legal)
+                        m.d.comb += handed.eq(check.legal)
                     with m.Case(Opcode.CONVOLVE):
-                        m.d.comb += self.convolve.eq(check.legal)
+                        m.d.comb += self.convolve.eq(check.legal & ~stopped)
                     with m.Case(Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL):
-                        m.d.comb += self.combine.eq(check.legal)
+                        m.d.comb += self.combine.eq(check.legal & ~stopped)
                     with m.Default():
-                        fail(Cause.OPCODE)
+                        m.d.comb += [refused.eq(1), refusal.eq(Cause.OPCODE)]
                 with m.If(~check.legal):
-                    fail(Cause.FIELD)
-                interrupted()
+                    m.d.comb += [refused.eq(1), refusal.eq(Cause.FIELD)]
+                with m.If(self.convolve | self.combine):
+                    m.next = "RUN"
             with m.State("RUN"):
+                m.d.comb += [engaged.eq(1), self.working.eq(1)]
                 with m.If(self.unit_done):
-                    m.d.comb += self.layer_done.eq(1)
-                    m.d.sync += [self.layer.eq(self.layer + 1), word.eq(0),
-                                 self.layer_cycles.eq(1)]
-                    m.next = "FETCH"
-                    with m.If((index + 1)[:index_bits] == 0 if index_bits else 1):
-                        fail(Cause.OPCODE)
+                    m.d.comb += passed.eq(1)
+                    fetch_next()
                 with m.If(self.timed_out):
-                    fail(Cause.TIMEOUT)
-                interrupted()
+                    m.d.comb += [refused.eq(1), refusal.eq(Cause.TIMEOUT)]
+                with m.If(stopped & ~self.unit_done):
+                    m.next = "CHOOSE"
 
         return m
+
+    def _add_descriptor(self, m: Module, word: Signal) -> None:
+        """The descriptor's registers, and where it finds what lies in windows."""
+        arrived, arriving = Signal(range(DESCRIPTOR_WORDS)), Signal()
+        m.d.sync += [arriving.eq(self.read_enable), arrived.eq(word)]
+        with m.If(arriving):
+            m.d.sync += self.descriptor[arrived].eq(self.read_data)
+        m.d.sync += [
+            self.constants.eq(modulo(self.window.constants_base
+                                     + read_field(self.descriptor, "constants"), 16)),
+            self.coefficients.eq(modulo(self.window.coefficients_base
+                                        + read_field(self.descriptor, "coefficients"), 20)),
+        ]
+
+    def _choice(self, m: Module, requests: Signal) -> Value:
+        """The first of the ``requests`` after the present tenant, which comes last."""
+        tenants = self.chip.tenants
+        chosen = Signal.like(self.tenant, name="first_request")
+        with m.Switch(self.tenant):
+            for last in range(tenants):
+                with m.Case(last):
+                    for distance in range(tenants, 0, -1):
+                        candidate = (last + distance) % tenants
+                        with m.If(requests[candidate]):
+                            m.d.comb += chosen.eq(candidate)
+        return chosen
+
+    def _add_tenant(self, m: Module, t: int, index: Signal, present: Signal, request: Value, *,
+                    passed: Value, ending: Value, handed: Value, refused: Value, refusal: Signal,
+                    stopped: Signal) -> None:
+        """A tenant's program counter and state; the keywords are the state machine's events."""
+        busy, window, transferring = self.busy[t], self.windows[t], self.transferring[t]
+        exhausted = Signal(name=f"exhausted{t}")     # its window has no next descriptor
+        done, advance, aborted = (Signal(name=f"{name}{t}") for name in (
+            "transfer_done", "advance", "aborted"))
+        m.d.sync += exhausted.eq(self.layer[t] + 1 >= window.program_length)
+        m.d.comb += [
+            done.eq(self.transfer_done[t] & transferring), advance.eq(passed | done),
+            aborted.eq(self.abort[t] & busy),
+            self.turn[t].eq(busy & ~present & ~transferring),
+            self.layer_done[t].eq((advance | ending) & ~aborted & ~self.failed[t]),
+            self.ended[t].eq((ending & ~self.failed[t]) | aborted),
+            self.transfer[t].eq(handed & ~aborted & ~self.failed[t]),
+            self.transfer_clear[t].eq(aborted | self.failed[t]),
+            request.eq((busy | self.start[t]) & (~transferring | done) & ~ending & ~aborted
+                       & ~self.failed[t]),
+        ]
+
+        def fail(cause: Value | Cause) -> None:
+            m.d.comb += [self.failed[t].eq(1), self.failed_cause[t].eq(cause)]
+
+        with m.If(busy & ~aborted):
+            # Where several things go wrong in one clock, the last of these is told.
+            with m.If(advance & exhausted):
+                fail(Cause.OPCODE)
+            with m.If(refused):
+                fail(refusal.as_value())
+            with m.If(self.host_late[t]):
+                fail(Cause.HOST)
+            # What a unit met comes a clock late, when the next descriptor may be on its way.
+            with m.If(self.illegal[t]):
+                fail(Cause.FIELD)
+        with m.If(present & (aborted | self.failed[t])):
+            m.d.comb += stopped.eq(1)
+
+        with m.If(busy):
+            m.d.sync += self.layer_cycles[t].eq(self.layer_cycles[t] + 1)
+        with m.If(advance):
+            m.d.sync += [self.layer[t].eq(self.layer[t] + 1),
+                         index.eq(modulo(index + 1, len(index))), transferring.eq(0)]
+        with m.If(self.transfer[t]):
+            m.d.sync += transferring.eq(1)
+        with m.If(self.ended[t] | self.failed[t]):
+            m.d.sync += [busy.eq(0), transferring.eq(0)]
+        with m.Elif(self.start[t] & ~busy):
+            m.d.sync += [busy.eq(1), self.layer[t].eq(0),
+                         index.eq(modulo(window.program_base, len(index)))]

@@ -7,13 +7,14 @@ from amaranth.lib.wiring import Component, In, Out, Signature
 from golden.chip import Chip, bits_for
 
 from .accumulator import BasisAccumulator
+from .arithmetic import modulo
 from .averager import CodeAverager
 from .charge_controller import ChargeController
 from .converter import Converter
 from .descriptor import DescriptorLayout, read_field
 from .feed import ProductFeed
 from .jobs import JobSource
-from .messages import PhaseLengths, macro_signature, trace_signature
+from .messages import PRODUCT_BITS, PhaseLengths, macro_signature, trace_signature
 
 __all__ = ["Tile", "tile_signature"]
 
@@ -28,7 +29,9 @@ def tile_signature(chip: Chip) -> Signature:
     macro = macro_signature(chip)
     groups = chip.accumulator.kernels // chip.accumulator.lanes
     return Signature({
-        "clear": In(1), "restart": In(1), "start": In(1), "descriptor": In(DescriptorLayout),
+        "clear": In(1), "start": In(1), "first_product": In(PRODUCT_BITS),
+        "descriptor": In(DescriptorLayout),
+        "coefficient_base": In(20), "coefficient_words": In(21),
         "lengths": In(PhaseLengths), "timeout": In(16),
         "chunk_begin": In(1), "chunk_loaded": In(1), "chunk_final": In(1), "bank_free": Out(1),
         **{name: In(macro.members[name].shape) for name in _PASSED},
@@ -59,10 +62,12 @@ class Tile(Component):
     -------
     clear : in
         Return to idle, with all switches open; the memories keep their words.
-    restart, start : in
-        Pulses: a program begins; a convolution begins.
+    start, first_product : in
+        Pulse: a convolution begins; the number of its first product.
     descriptor : in
-        The convolution, constant after `start`.
+        The convolution, constant after `start`; its `coefficients` is an address of the memory.
+    coefficient_base, coefficient_words : in
+        The part of the coefficient memory that it may read, constant after `start`.
     lengths, timeout : in
         Phase lengths; longest wait for the comparator.
     chunk_begin, chunk_loaded, chunk_final : in; bank_free : out
@@ -85,8 +90,8 @@ class Tile(Component):
         Events for the counters: a product begins, the converter works, a conversion has ended, it
         has ended early.
     timed_out, overrun, refused : out
-        The comparator gave up; a list of jobs has no end; a job may stop early whose conversions
-        are to be averaged.
+        The comparator gave up; a list of jobs has no end, or a coefficient outside the part that
+        may be read was asked for; a job may stop early whose conversions are to be averaged.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -107,6 +112,14 @@ class Tile(Component):
             shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
         read, write = coefficients.read_port(), coefficients.write_port()
 
+        # In two clocks: the memory's address comes late.
+        asked, outside = Signal(), Signal()
+        distance = Signal(21)
+        m.d.sync += [
+            asked.eq(read.en), distance.eq(modulo(read.addr - self.coefficient_base, 21)),
+            outside.eq(asked & (distance >= self.coefficient_words)),
+        ]
+
         stream = Signal()
         lane_bits = (chip.accumulator.lanes - 1).bit_length()
         kernels = read_field(self.descriptor, "kernels")
@@ -122,7 +135,7 @@ class Tile(Component):
             write.en.eq(self.coefficient_write), write.addr.eq(self.coefficient_index),
             write.data.eq(self.coefficient_data),
 
-            feed.restart.eq(self.restart), feed.start.eq(self.start),
+            feed.start.eq(self.start), feed.first_product.eq(self.first_product),
             feed.row_groups.eq(read_field(self.descriptor, "row_groups")),
             feed.group_granules.eq(read_field(self.descriptor, "group_granules")),
             feed.chunk_begin.eq(self.chunk_begin), feed.chunk_loaded.eq(self.chunk_loaded),
@@ -146,7 +159,7 @@ class Tile(Component):
             converter.sample_valid.eq(controller.sample_valid), converter.tag.eq(controller.tag),
             controller.sample_ready.eq(converter.sample_ready),
             self.converting.eq(converter.busy), self.timed_out.eq(converter.timed_out),
-            self.overrun.eq(jobs.overrun),
+            self.overrun.eq(jobs.overrun | outside),
 
             averager.averaging.eq(averaging),
             averager.code_valid.eq(converter.code_valid), averager.code.eq(converter.code),

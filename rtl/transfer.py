@@ -1,6 +1,6 @@
 """Activation streams to and from the activation buffer."""
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
@@ -26,8 +26,10 @@ class TransferUnit(Component):
     -------
     abort : in
         Back to idle. A beat that was offered and not taken is withdrawn.
+    timeout : in
+        Longest wait for the host, in clocks; 0 waits for ever.
     descriptor : in
-        Stable from `start` to `done`.
+        Looked at in the clock of `start`.
     start : in
         Pulse; ignored while `busy`.
     busy : out
@@ -38,16 +40,21 @@ class TransferUnit(Component):
         Activation stream in. Not ready but for the words of a LOAD.
     out_valid, out_data, out_last : out; out_ready : in
         Activation stream out; a beat holds until taken. `out_last` marks the last of a STORE.
-    read_enable, read_address : out; read_data : in
-        Read port of the buffer, data the clock after.
-    write_enable, write_address, write_data : out
-        Write port of the buffer.
+    read_enable, read_address : out; read_ready, read_data : in
+        Read port of the buffer, data the clock after a read that finds it ready.
+    write_enable, write_address, write_data : out; write_ready : in
+        Write port of the buffer; a write holds until it finds it ready.
+    host_wait, buffer_wait : out
+        In this clock the unit waits for a word of the stream in, or for one to be taken; for a
+        port of the buffer. Never both.
+    late : out
+        Pulse: the host has kept it waiting for `timeout` clocks in a row.
 
     Latency
     -------
-    ``golden.timing_transfer.transfer_clocks`` from `start` to `done` when the other side never
-    waits: one word per clock, and `LOAD_OVERHEAD` or `STORE_OVERHEAD`. Otherwise, a clock more
-    for each clock in which the unit waited.
+    ``golden.timing_transfer.transfer_clocks`` from `start` to `done` when neither stream nor buffer
+    has it wait: one word per clock, and `LOAD_OVERHEAD` or `STORE_OVERHEAD`. Otherwise, a clock
+    more for each clock in which the unit waited.
     """
 
     #: Clocks beside the words: first beat a clock after `start`, a register before the buffer.
@@ -60,14 +67,16 @@ class TransferUnit(Component):
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         super().__init__({
-            "abort": In(1), "descriptor": In(DescriptorLayout), "start": In(1), "busy": Out(1),
-            "done": Out(1),
+            "abort": In(1), "timeout": In(24), "descriptor": In(DescriptorLayout), "start": In(1),
+            "busy": Out(1), "done": Out(1),
             "in_valid": In(1), "in_ready": Out(1), "in_data": In(WORD_BITS),
             "out_valid": Out(1), "out_ready": In(1), "out_data": Out(WORD_BITS),
             "out_last": Out(1),
-            "read_enable": Out(1), "read_address": Out(ADDRESS_BITS), "read_data": In(WORD_BITS),
+            "read_enable": Out(1), "read_address": Out(ADDRESS_BITS), "read_ready": In(1),
+            "read_data": In(WORD_BITS),
             "write_enable": Out(1), "write_address": Out(ADDRESS_BITS),
-            "write_data": Out(WORD_BITS),
+            "write_data": Out(WORD_BITS), "write_ready": In(1),
+            "host_wait": Out(1), "buffer_wait": Out(1), "late": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -80,58 +89,75 @@ class TransferUnit(Component):
         address = Signal(ADDRESS_BITS)
         step = Signal()
         count = read_field(self.descriptor, "count")
-        m.d.comb += [starting.eq(self.start & ~self.busy),
-                     load.eq(read_field(self.descriptor, "opcode") == Opcode.LOAD)]
+        opening = read_field(self.descriptor, "opcode") == Opcode.LOAD
+        m.d.comb += starting.eq(self.start & ~self.busy)
         m.d.sync += self.done.eq(0)
         with m.If(starting):
             m.d.sync += [
-                self.busy.eq(1), left.eq(count), some.eq(count != 0),
-                address.eq(read_field(self.descriptor, "destination")),
+                self.busy.eq(1), load.eq(opening), left.eq(count), some.eq(count != 0),
+                address.eq(Mux(opening, read_field(self.descriptor, "destination"),
+                               read_field(self.descriptor, "source"))),
             ]
-            with m.If(~load):
-                m.d.sync += address.eq(read_field(self.descriptor, "source"))
         with m.Elif(step):
             m.d.sync += [left.eq(modulo(left - 1, count_bits)), some.eq(left != 1),
                          address.eq(modulo(address + 1, ADDRESS_BITS))]
         last = left == 1
-        self._add_load(m, load & some, last, address, step)
+        self._add_load(m, self.busy & load & some, last, address, step)
         self._add_store(m, self.busy & ~load & some, last, address, step)
+        waiting = Signal()
+        m.d.comb += [
+            waiting.eq(self.in_ready & ~self.in_valid | self.out_valid & ~self.out_ready),
+            self.host_wait.eq(waiting),
+            self.buffer_wait.eq(~waiting & (self.write_enable & ~self.write_ready
+                                            | self.read_enable & ~self.read_ready)),
+        ]
+        self._add_patience(m, waiting)
         return ResetInserter(self.abort)(m)
+
+    def _add_patience(self, m: Module, waiting: Signal) -> None:
+        patience = Signal.like(self.timeout, name="patience")
+        with m.If(waiting & (patience != 0)):
+            m.d.sync += patience.eq(modulo(patience - 1, len(patience)))
+        with m.Else():
+            m.d.sync += patience.eq(self.timeout)
+        m.d.comb += self.late.eq(waiting & (patience == 1))
 
     def _end(self, m: Module) -> None:
         m.d.sync += [self.busy.eq(0), self.done.eq(1)]
 
     def _add_load(self, m: Module, active: Signal, last: Signal, address: Signal,
                   step: Signal) -> None:
-        ending = Signal()
-        m.d.comb += self.in_ready.eq(active)
-        m.d.sync += [self.write_enable.eq(0), ending.eq(0)]
+        ending = Signal()           # the word at the write port is the last
+        m.d.comb += self.in_ready.eq(active & (~self.write_enable | self.write_ready))
+        with m.If(self.write_ready):
+            m.d.sync += self.write_enable.eq(0)
         with m.If(self.in_valid & self.in_ready):
             m.d.comb += step.eq(1)
             m.d.sync += [self.write_enable.eq(1), self.write_address.eq(address),
                          self.write_data.eq(self.in_data), ending.eq(last)]
-        with m.If(ending):
+        with m.If(self.write_enable & self.write_ready & ending):
             self._end(m)
 
     def _add_store(self, m: Module, active: Signal, last: Signal, address: Signal,
                    step: Signal) -> None:
         m.submodules.queue = queue = SyncFIFO(width=WORD_BITS + 1, depth=self._QUEUE)
         arriving, arriving_last = Signal(), Signal()
-        taken = Signal()
+        taken, read = Signal(), Signal()
         # Words read and not taken; a word is read only if the queue is sure to have room for it.
         held = Signal(range(self._QUEUE + 1))
         m.d.comb += [
             self.read_enable.eq(active & (held != self._QUEUE)), self.read_address.eq(address),
+            read.eq(self.read_enable & self.read_ready),
             queue.w_en.eq(arriving), queue.w_data.eq(Cat(self.read_data, arriving_last)),
             self.out_valid.eq(queue.r_rdy), queue.r_en.eq(taken),
             Cat(self.out_data, self.out_last).eq(queue.r_data),
             taken.eq(self.out_valid & self.out_ready),
         ]
         m.d.sync += [
-            arriving.eq(self.read_enable), arriving_last.eq(last),
-            held.eq(modulo(held + self.read_enable - taken, len(held))),
+            arriving.eq(read), arriving_last.eq(last),
+            held.eq(modulo(held + read - taken, len(held))),
         ]
-        with m.If(self.read_enable):
+        with m.If(read):
             m.d.comb += step.eq(1)
         with m.If(taken & self.out_last):
             self._end(m)

@@ -99,7 +99,8 @@ def run(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, fir
         ran = run_on_rtl(program, macro, images, seed, first, processes=processes,
                          progress=images_done, library=library)
         cycles = [int(image.counters["cycles"]) for image in ran.images]
-        return Result(ran.outputs, {"rtl": {"cycles": cycles}},
+        counters = dict(ran.images[0].counters)
+        return Result(ran.outputs, {"rtl": {"cycles": cycles, "counters": counters}},
                       f"the RTL ran {len(images)} images, {np.mean(cycles):,.0f} clocks each")
     predicted = golden_clocks(program, macro, images, seed, first)
     found = verify_on_rtl(program, macro, images, seed, first, processes=processes,
@@ -113,7 +114,8 @@ def run(program: Program, macro: Macro, images: NDArray[np.int8], seed: int, fir
                    for i, (expected, got) in enumerate(zip(golden, cycles, strict=True))
                    if expected != got]
     content = {"rtl": {"words_compared": compared + len(cycles), "mismatches": len(mismatches),
-                       "first_mismatch": mismatches[0] if mismatches else "", "cycles": cycles},
+                       "first_mismatch": mismatches[0] if mismatches else "", "cycles": cycles,
+                       "counters": dict(found.counters[0])},
                "golden": {"cycles": golden}}
     return Result(found.outputs, content,
                   f"golden and RTL ran {len(images)} images, {np.mean(cycles):,.0f} clocks each; "

@@ -21,6 +21,8 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"s_axis_.*", "AXI4-Stream of activations in: four channels of a pixel per beat"),
     (r"m_axis_tlast", "AXI4-Stream out: last word of a STORE"),
     (r"m_axis_.*", "AXI4-Stream of activations out: four channels of a pixel per beat"),
+    (r"s_axis\d_.*", "AXI4-Stream of activations in, of the tenant with this number"),
+    (r"m_axis\d_.*", "AXI4-Stream of activations out, of the tenant with this number"),
     (r"macro\d+__write_enable", "write four weights of one row"),
     (r"macro\d+__write_row", "row of the weights being written"),
     (r"macro\d+__write_group", "weights of columns 4*group to 4*group+3"),
@@ -45,14 +47,15 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"macro\d+__convert_side", "sampling capacitor being converted"),
     (r"macro\d+__trial", "signed trial code of the successive approximation"),
     (r"macro\d+__reference", "converter step, in product units"),
-    (r"macro\d+__product", "tag: product number of the array's present product"),
+    (r"macro\d+__product", "tag: number of the array's present product, the tenant in bits 31:30"),
     (r"macro\d+__conversion", "tag: conversion number of the present `add`"),
     (r"macro\d+__comparator", "answer, valid before the rising edge after `convert`"),
     (r"macro\d+__decided", "the comparator has decided; low makes the converter wait"),
     (r"trace\d+__.*", "trace of a tile's codes, for scoreboards; leave open on silicon"),
     (r"trace_sum__.*", "trace of the sums over tiles and the requantised outputs; leave open"),
-    (r"trace_word__.*", "trace of the words written to the activation buffer; leave open"),
-    (r"trace_layer__.*", "trace of the descriptors' ends and clocks; leave open"),
+    (r"trace_tenant", "trace: whose descriptor the tiles run; leave open"),
+    (r"trace_word\d?__.*", "trace of a tenant's words written to the buffer; leave open"),
+    (r"trace_layer\d?__.*", "trace of a tenant's descriptors' ends and clocks; leave open"),
 )
 
 

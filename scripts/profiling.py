@@ -1,11 +1,13 @@
 """A profile of a program's clocks as text and as content of a JSON file."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from golden.causes import Cause
+from golden.chip.registers import WAITS
 from golden.profile import LayerProfile, Profile
 
-__all__ = ["profile_content", "profile_text"]
+__all__ = ["counters_text", "profile_content", "profile_text"]
 
 
 def _rest(layer: LayerProfile) -> dict[str, int]:
@@ -37,4 +39,15 @@ def profile_text(profile: Profile) -> str:
               "largest waits, of all converter clocks:"]
     lines += [f"  {share:7.3%}  {layer}: {cause.value}"
               for layer, cause, share in profile.largest_waits()]
+    return "\n".join(lines)
+
+
+def counters_text(counters: Mapping[str, int]) -> str:
+    """The chip's counters after an image: where the clocks of its first tile went, and events."""
+    cycles = counters["cycles"]
+    lines = ["", "counters of the chip, first image (waits are those of its first tile):"]
+    lines += [f"  {counters[name] / cycles:7.3%}  {name} {counters[name]:,}"
+              for name in ("converting", *WAITS) if counters[name]]
+    lines += [f"  {name} {counters[name]:,}"
+              for name in ("cycles", "conversions", "early_stops", "products", "contests")]
     return "\n".join(lines)

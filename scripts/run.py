@@ -66,7 +66,7 @@ def run_program(
 
     from . import execution
     from .networks import load_labels, named_images
-    from .profiling import profile_content, profile_text
+    from .profiling import counters_text, profile_content, profile_text
     from .progress import stages
 
     shown, truth = named_images(images, seed, data)
@@ -95,6 +95,8 @@ def run_program(
         found = execution.first_profile(loaded, specimens, codes[:1], seed, first)
         content["profile"] = profile_content(found)
         typer.echo(profile_text(found))
+        if "rtl" in result.content:
+            typer.echo(counters_text(result.content["rtl"]["counters"]))
     if json is not None:
         output.write_json(json, content)
     typer.echo(result.summary + (f"; {100 * content['accuracy']:.2f} % correct"

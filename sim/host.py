@@ -7,26 +7,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.chip import ACTIVATIONS_PER_WORD, Chip, Phases
-from golden.chip.registers import Bits, Window, registers, windows
+from golden.chip.descriptor import DESCRIPTOR_WORDS
+from golden.chip.registers import Bits, Register, Window, registers, tenant_prefix, windows
+from golden.placement import Placement
 from golden.program import Program, Transfer
 
-__all__ = ["RegisterMap", "input_words", "load_writes", "output_words"]
+__all__ = ["RegisterMap", "input_words", "load_writes", "output_words", "placement_writes"]
 
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """Addresses and field positions of a chip's registers, by name."""
+    """Addresses and field positions of a chip's registers, by name.
+
+    Names of a tenant's registers are those of the first: ``tenant`` says whose they are.
+    """
 
     chip: Chip
+    tenant: int = 0
+
+    def _register(self, name: str) -> Register:
+        found = {register.name: register for register in registers(self.chip)}
+        own = tenant_prefix(self.tenant) + name
+        return found[own if own in found else name]
 
     def address(self, name: str) -> int:
         """Byte address of register ``name``."""
-        return next(r.offset for r in registers(self.chip) if r.name == name)
+        return self._register(name).offset
 
     def field(self, register: str, name: str) -> Bits:
         """Field ``name`` of ``register``."""
-        found = next(r for r in registers(self.chip) if r.name == register)
-        return next(bits for bits in found.bits if bits.name == name)
+        return next(bits for bits in self._register(register).bits if bits.name == name)
 
     def mask(self, register: str, name: str) -> int:
         """Field ``name`` of ``register``, all bits set, in place."""
@@ -47,26 +57,50 @@ def _window_writes(window: Window, index: NDArray, values: NDArray) -> NDArray[n
     return np.stack([address.reshape(-1), data.reshape(-1)], axis=1).astype(np.uint32)
 
 
-def load_writes(program: Program, phases: Phases | None = None) -> NDArray[np.uint32]:
+def load_writes(program: Program, phases: Phases | None = None,
+                placement: Placement | None = None) -> NDArray[np.uint32]:
     """Bus writes that load a program: uint32 [writes, (byte address, data)].
 
-    ``phases`` other than the chip's reset values are written to their registers.
+    ``phases`` other than the chip's reset values are written to their registers. ``placement``
+    says whose program it is and where it lies, and is written to that tenant's registers; without
+    one the first tenant has all of the chip, as after a reset.
     """
-    return np.concatenate(list(_load_writes(program, phases)))
+    return np.concatenate(list(_load_writes(program, phases, placement)))
 
 
-def _load_writes(program: Program, phases: Phases | None) -> Iterator[NDArray[np.uint32]]:
+def placement_writes(chip: Chip, placement: Placement) -> NDArray[np.uint32]:
+    """Bus writes that give a tenant its windows and tiles."""
+    map_ = RegisterMap(chip, placement.tenant)
+    length = map_.field("program_window", "length").low
+    values = {
+        "program_window": placement.program_base | placement.program_length << length,
+        **{name: getattr(placement, name) for name in (
+            "activation_base", "activation_words", "constants_base", "constant_entries",
+            "coefficients_base", "coefficient_words")},
+        "tiles": sum(1 << tile for tile in placement.tiles),
+    }
+    return np.array([[map_.address(name), value] for name, value in values.items()], np.uint32)
+
+
+def _load_writes(program: Program, phases: Phases | None, placement: Placement | None
+                 ) -> Iterator[NDArray[np.uint32]]:
     chip, images = program.chip, program.images()
     registers_ = RegisterMap(chip)
+    first = dict.fromkeys(("program", "constants", "coefficients"), 0)
+    if placement is not None:
+        first = {"program": placement.program_base * DESCRIPTOR_WORDS,
+                 "constants": placement.constants_base,
+                 "coefficients": placement.coefficients_base}
+        yield placement_writes(chip, placement)
     for name, values in (("program", images.program), ("constants", images.constants)):
-        yield _window_writes(registers_.window(name), np.arange(len(values)), values)
+        yield _window_writes(registers_.window(name), first[name] + np.arange(len(values)), values)
     groups = chip.array.columns // ACTIVATIONS_PER_WORD
     pitch = 1 << (groups - 1).bit_length()
     rows, group = np.divmod(np.arange(chip.array.rows * groups), groups)
-    for tile in range(chip.tiles):
+    for tile in program.used_tiles:
         coefficients = images.coefficients[tile]
         yield _window_writes(registers_.window(f"coefficients{tile}"),
-                             np.arange(len(coefficients)), coefficients)
+                             first["coefficients"] + np.arange(len(coefficients)), coefficients)
         weights = np.ascontiguousarray(images.weights[tile]).reshape(-1).view("<u4")
         yield _window_writes(registers_.window(f"weights{tile}"), rows * pitch + group, weights)
         corrections = images.corrections[tile].astype(np.int32).view(np.uint32)

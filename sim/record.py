@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.chip.registers import COUNTERS
+
 __all__ = ["CODE", "LAYER", "SUM", "WORD", "COUNTERS", "RtlImage"]
 
 #: Records of sim/fast/trace.h: a code, a sum over the tiles, a word written, a layer ended.
@@ -16,8 +18,6 @@ SUM = np.dtype([("position", "<u4"), ("kernel", "<u4"), ("value", "<i4"), ("outp
 WORD = np.dtype([("address", "<u4"), ("data", "<u4")])
 LAYER = np.dtype([("index", "<u4"), ("cycles", "<u4")])
 
-#: Registers read after each image.
-COUNTERS = ("cycles", "conversions", "early_stops", "converting", "products")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import re
 
 __all__ = [
     "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS", "ACCUMULATOR_LIMIT_BITS",
-    "AVERAGING_LIMIT",
+    "AVERAGING_LIMIT", "TENANT_BITS",
     "Array", "Converter", "Accumulator", "Requantizer", "Memories", "Phases", "Chip",
     "bits_for", "signed_bits_for",
 ]
@@ -23,6 +23,8 @@ WORD_BITS = 32
 ACTIVATIONS_PER_WORD = WORD_BITS // ACTIVATION_BITS
 #: A configuration whose sums need more bits than this is refused, never wrapped.
 ACCUMULATOR_LIMIT_BITS = 32
+#: Bits of a product's 32-bit number, from the highest down, that tell the tenant.
+TENANT_BITS = 2
 
 #: A convolution averages at most 2**AVERAGING_LIMIT conversions to a code.
 AVERAGING_LIMIT = 3
@@ -247,7 +249,11 @@ class Phases:
 
 @dataclass(frozen=True)
 class Chip:
-    """A whole chip: ``tiles`` identical tiles around one scheduler and activation buffer."""
+    """A whole chip: ``tiles`` identical tiles around one scheduler and activation buffer.
+
+    ``tenants``, a power of two, is how many programs it can run side by side; the activation
+    buffer has as many banks.
+    """
 
     name: str
     tiles: int
@@ -257,12 +263,16 @@ class Chip:
     memories: Memories
     requantizer: Requantizer = Requantizer()
     phases: Phases = Phases()
+    tenants: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError("Chip.name must be a lower-case identifier (letters, digits, _), "
                              f"not {self.name!r}")
-        _check(self, "tiles", 1, 64)
+        _check(self, "tiles", 1, 32)
+        _check(self, "tenants", 1, 1 << TENANT_BITS)
+        if self.tenants & (self.tenants - 1):
+            raise ValueError(f"Chip.tenants must be 1, 2 or 4, not {self.tenants!r}")
         if self.sum_bits > ACCUMULATOR_LIMIT_BITS:
             raise ValueError(
                 f"Chip {self.name!r} needs {self.sum_bits}-bit sums, more than the "

@@ -19,7 +19,7 @@ PRESETS: dict[str, Chip] = {
              converter=Converter(bits=8, correction_bits=6),
              accumulator=Accumulator(coefficient_bits=4, lanes=8, kernels=64, products=64),
              memories=Memories(program_words=1024, coefficient_words=1 << 15,
-                               constant_entries=2048, activation_words=1 << 14)),
+                               constant_entries=2048, activation_words=1 << 14), tenants=2),
         Chip("large", tiles=8,
              array=Array(rows=256, columns=128, row_granule=32),
              converter=Converter(bits=10, correction_bits=8),

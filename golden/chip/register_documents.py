@@ -48,8 +48,10 @@ def markdown(chip: Chip) -> str:
         "",
         "## Memories",
         "",
-        "Write-only, and only while no program runs; other accesses answer DECERR. An entry is "
-        "written when its last word arrives: write its words in a row, lowest first.",
+        "Write-only, and only where no program that runs may look: not in the program and "
+        "constants windows of a tenant that is busy, and no memory of its tiles. Other accesses "
+        "answer DECERR. An entry is written when its last word arrives: write its words in a row, "
+        "lowest first.",
         "",
         "| offset | memory | entries | words per entry | bytes from entry to entry | meaning |",
         "|---|---|---|---|---|---|",
@@ -109,7 +111,7 @@ _RDL_ACCESS = {
     "W1C": "sw = rw; onwrite = woclr; hw = rw;",
     "W1S": "sw = w; singlepulse; hw = r;",
 }
-_CONSTANT_REGISTERS = ("id", "version", "configuration")
+_CONSTANT_REGISTERS = ("id", "version", "configuration", "tenants")
 
 
 def system_rdl(chip: Chip) -> str:

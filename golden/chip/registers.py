@@ -3,19 +3,51 @@
 The RTL, docs/registers.md and the C header are made from `REGISTERS` and `windows`.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
-from .configuration import Chip, Phases
+from .configuration import WORD_BITS, Chip, Phases
+from .descriptor import DESCRIPTOR_WORDS
 
-__all__ = ["ADDRESS_BITS", "IDENTIFIER", "VERSION", "Bits", "Register", "registers", "Window",
-           "windows"]
+__all__ = ["ADDRESS_BITS", "COUNTERS", "IDENTIFIER", "TENANT_PITCH", "VERSION", "WAITS", "Bits",
+           "Register", "Window", "registers", "tenant_prefix", "windows"]
 
 #: Byte-address bits of the AXI4-Lite port.
 ADDRESS_BITS = 24
 #: Value of the ID register: "XLOM" in ASCII.
 IDENTIFIER = 0x584C_4F4D
 #: Value of the version register: major, minor, patch, one byte each, lowest byte zero.
-VERSION = 0x0001_0000
+VERSION = 0x0002_0000
+#: Bytes from the registers of one tenant to those of the next.
+TENANT_PITCH = 0x100
+
+_EVENTS: Mapping[str, str] = {
+    "cycles": "clocks since the last start, while busy",
+    "conversions": "conversions of all its tiles since the last start",
+    "early_stops": "conversions that ended after the sign",
+    "converting": "clocks in which the converter of its first tile worked",
+    "products": "products since the last start",
+    "contests": "clocks in which some of its tiles converted and others did not",
+}
+#: Clocks in which the first tile's converter did not work, by the reason. Each clock of `cycles`
+#: is in `converting` or in exactly one of these.
+_WAITS: Mapping[str, str] = {
+    "comparator": "clocks in which its first tile waited for the comparator",
+    "adder": "clocks in which its first tile waited for the phases clear and add",
+    "array": "clocks in which its first tile waited for the phases reset to hold",
+    "rows": "clocks in which its first tile waited for the row latches or for jobs",
+    "drain": "clocks after the last row load in which its first tile had nothing to do",
+    "elementwise": "clocks of adds and pools",
+    "transfer": "clocks of loads and stores in which neither host nor buffer was waited for",
+    "host": "clocks in which a load or store waited for the host",
+    "buffer": "clocks in which a load or store waited for the activation buffer",
+    "fetch": "clocks of descriptor fetch and check",
+    "turn": "clocks in which another tenant's descriptor was run first",
+}
+#: Names of the reasons, in the order of their registers.
+WAITS: tuple[str, ...] = tuple(_WAITS)
+#: Names of a tenant's counters.
+COUNTERS: tuple[str, ...] = (*_EVENTS, *_WAITS)
 
 
 @dataclass(frozen=True)
@@ -39,36 +71,69 @@ class Register:
     bits: tuple[Bits, ...]
 
 
-def registers(chip: Chip) -> tuple[Register, ...]:
-    """The register map of ``chip``, in order of address."""
-    def constant(name: str, offset: int, value: int, meaning: str) -> Register:
-        return Register(name, offset, (Bits("value", 0, 32, "R", value, meaning),))
+def _tenant_registers(chip: Chip, tenant: int) -> tuple[Register, ...]:
+    """Registers of one tenant, from its page's start on. The first may use all there is."""
+    memories = chip.memories
+    descriptors = memories.program_words // DESCRIPTOR_WORDS
 
-    def counter(name: str, offset: int, meaning: str) -> Register:
-        return Register(name, offset, (Bits("value", 0, 32, "R", 0, meaning),))
+    def value(name: str, offset: int, width: int, reset: int, meaning: str) -> Register:
+        return Register(name, offset, (Bits("value", 0, width, "RW", reset, meaning),))
 
-    phase_meaning = {"gap": "clocks with all switches open after each phase (0 acts as 1)"}
+    def whole(size: int) -> int:
+        return 0 if tenant else size
+
     return (
-        constant("id", 0x00, IDENTIFIER, "identifies the chip: XLOM"),
-        constant("version", 0x04, VERSION, "major, minor, patch, 0"),
-        constant("configuration", 0x08, int(chip.hash[:8], 16), "first word of the hash"),
         Register("control", 0x10, (
-            Bits("start", 0, 1, "W1S", 0, "run the program from descriptor 0"),
+            Bits("start", 0, 1, "W1S", 0, "run the program from its first descriptor"),
             Bits("abort", 1, 1, "W1S", 0, "stop at once, all switches open"),)),
         Register("status", 0x14, (
             Bits("busy", 0, 1, "R", 0, "a program runs"),
             Bits("done", 1, 1, "W1C", 0, "a program ended"),
             Bits("error", 2, 1, "W1C", 0, "a descriptor was refused or a time-out struck"),
-            Bits("cause", 8, 4, "R", 0, "0 none, 1 opcode, 2 field out of range, 3 time-out"),
+            Bits("cause", 8, 4, "R", 0, "0 none, 1 opcode, 2 field out of range, 3 time-out of "
+                 "a comparator, 4 time-out of the host"),
             Bits("layer", 16, 12, "R", 0, "descriptor being run, or at fault"),)),
         Register("interrupt", 0x18, (
             Bits("done", 0, 1, "RW", 0, "raise irq while status.done"),
             Bits("error", 1, 1, "RW", 0, "raise irq while status.error"),)),
-        counter("cycles", 0x20, "clocks since the last start, while busy"),
-        counter("conversions", 0x24, "conversions of all tiles since the last start"),
-        counter("early_stops", 0x28, "conversions that ended after the sign"),
-        counter("converting", 0x2C, "clocks in which tile 0's converter worked"),
-        counter("products", 0x30, "products since the last start"),
+        *(Register(name, 0x20 + 4 * i, (Bits("value", 0, WORD_BITS, "R", 0, meaning),))
+          for i, (name, meaning) in enumerate(_EVENTS.items())),
+        Register("program_window", 0x70, (
+            Bits("base", 0, 12, "RW", 0, "first descriptor in the program memory"),
+            Bits("length", 16, 12, "RW", whole(descriptors), "descriptors (0 acts as 1)"),)),
+        value("activation_base", 0x74, 16, 0, "first word in the activation buffer"),
+        value("activation_words", 0x78, 17, whole(memories.activation_words),
+              "words of the activation buffer"),
+        value("constants_base", 0x7C, 16, 0, "first requantizer entry"),
+        value("constant_entries", 0x80, 17, whole(memories.constant_entries),
+              "requantizer entries"),
+        value("coefficients_base", 0x84, 20, 0, "first coefficient word, the same in each tile"),
+        value("coefficient_words", 0x88, 21, whole(memories.coefficient_words),
+              "coefficient words of each tile"),
+        value("tiles", 0x8C, chip.tiles, whole((1 << chip.tiles) - 1),
+              "a bit per tile that its convolutions use"),
+        value("host_timeout", 0x90, 24, 0, "longest wait for the host in a LOAD or STORE, in "
+              "clocks; 0 waits for ever"),
+        *(Register(name, 0xA0 + 4 * i, (Bits("value", 0, WORD_BITS, "R", 0, meaning),))
+          for i, (name, meaning) in enumerate(_WAITS.items())),
+    )
+
+
+def registers(chip: Chip) -> tuple[Register, ...]:
+    """The register map of ``chip``, in order of address.
+
+    Each tenant has a page of `TENANT_PITCH` bytes. The first shares its page with what belongs
+    to the whole chip, and its registers have no prefix; the others' begin with ``tenant{t}_``.
+    """
+    def constant(name: str, offset: int, value: int, meaning: str) -> Register:
+        return Register(name, offset, (Bits("value", 0, 32, "R", value, meaning),))
+
+    phase_meaning = {"gap": "clocks with all switches open after each phase (0 acts as 1)"}
+    shared = (
+        constant("id", 0x00, IDENTIFIER, "identifies the chip: XLOM"),
+        constant("version", 0x04, VERSION, "major, minor, patch, 0"),
+        constant("configuration", 0x08, int(chip.hash[:8], 16), "first word of the hash"),
+        constant("tenants", 0x0C, chip.tenants, "tenants that the chip has registers for"),
         *(Register(f"phase_{f.name}", 0x40 + 4 * i, (
             Bits("clocks", 0, Phases.BITS, "RW", getattr(chip.phases, f.name),
                  phase_meaning.get(f.name, f"length of {f.name} (0 acts as 1)")),))
@@ -76,6 +141,15 @@ def registers(chip: Chip) -> tuple[Register, ...]:
         Register("comparator_timeout", 0x60, (
             Bits("clocks", 0, 16, "RW", 1024, "longest wait for `decided`; 0 waits for ever"),)),
     )
+    pages = (replace(register, name=f"{tenant_prefix(tenant)}{register.name}",
+                     offset=TENANT_PITCH * tenant + register.offset)
+             for tenant in range(chip.tenants) for register in _tenant_registers(chip, tenant))
+    return tuple(sorted((*shared, *pages), key=lambda register: register.offset))
+
+
+def tenant_prefix(tenant: int) -> str:
+    """What the names of a tenant's registers begin with."""
+    return f"tenant{tenant}_" if tenant else ""
 
 
 @dataclass(frozen=True)

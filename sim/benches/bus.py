@@ -108,7 +108,7 @@ async def registers_answer(dut: Any) -> None:
             await bench.write(register.name, 0xFFFF_FFFF)
             assert await bench.read(register.name) == writable, register.name
             await bench.write(register.name, reset)
-    for address in (0x0C, 0x200, 0xFF_FFFC):
+    for address in (0x1C, 0x200, 0xFF_FFFC):
         assert (await bench.host.read(address))[1] != 0, f"a read of {address:#x} was answered"
         assert await bench.host.write(address, 0) != 0, f"a write to {address:#x} was taken"
 

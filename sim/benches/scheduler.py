@@ -5,14 +5,27 @@ from typing import Any
 
 import cocotb
 
+from golden.chip import Chip
 from golden.chip.descriptor import DESCRIPTOR_WORDS, Opcode
 from golden.timing import FETCH_CLOCKS
+from rtl.tenants import tenant_windows
 from sim.benches.block import BlockBench, BlockParameters
 from sim.runner import bench_parameters
 from sim.scoreboard import Scoreboard
 from sim.values import unsigned
 
 __all__ = ["SchedulerBench", "SchedulerParameters"]
+
+
+def _whole(chip: Chip) -> int:
+    """The windows of a tenant that may use all of ``chip``, as the scheduler's input has them."""
+    memories = chip.memories
+    return tenant_windows(chip).const({
+        "program_length": memories.program_words // DESCRIPTOR_WORDS,
+        "activation_words": memories.activation_words,
+        "constant_entries": memories.constant_entries,
+        "coefficient_words": memories.coefficient_words, "tiles": (1 << chip.tiles) - 1,
+    }).as_value().value
 
 _UNITS = ("transfer", "convolve", "combine")
 #: The unit that each opcode starts.
@@ -32,11 +45,14 @@ class SchedulerBench(BlockBench):
 
     def __init__(self, dut: Any, parameters: SchedulerParameters) -> None:
         super().__init__(dut, parameters, inputs=(
-            "start", "abort", "timed_out", "illegal", "read_data", "unit_done"))
+            "start", "abort", "timed_out", "illegal", "host_late", "read_data", "unit_done",
+            "transfer_done"))
+        self._windows = _whole(parameters.chip)
         self.programs = parameters.programs
 
     def restart(self) -> None:
-        """Forget what was expected."""
+        """Forget what was expected. The first tenant may use all of the chip."""
+        self.dut.windows.value = self._windows
         self.starts = Scoreboard("unit started")
         self.layers = Scoreboard("layer done")
         self.memory: tuple[int, ...] = ()
@@ -77,24 +93,25 @@ class SchedulerBench(BlockBench):
                 word >> (32 * i) & 0xFFFFFFFF for i in range(DESCRIPTOR_WORDS))))
             assert self.time - 1 - self.fetched == FETCH_CLOCKS - 1, "clocks of the fetch"
             self.busy_unit = True
-            self.background(self.unit())
+            self.background(self.unit(f"{'transfer' if started[0] == 'transfer' else 'unit'}_done"))
 
-    async def unit(self) -> None:
-        """Works for a while, then pulses `unit_done`."""
+    async def unit(self, done: str) -> None:
+        """Works for a while, then pulses the input ``done``."""
         clocks = self.random.randint(1, 30) if self.parameters.pause else 1
         for _ in range(clocks - 1):
             await self.edge()
         self.busy_unit = False
-        self.dut.unit_done.value = 1
+        getattr(self.dut, done).value = 1
         await self.edge()
-        self.dut.unit_done.value = 0
+        getattr(self.dut, done).value = 0
 
     async def watch_layers(self) -> None:
         """Each layer in turn, with its clocks; END ends the program."""
         while True:
             await self.edge()
             assert self.dut.failed.value == 0, "a legal descriptor was refused"
-            assert self.dut.clear.value == 0, "units cleared without a reason"
+            assert self.dut.clear.value == 0 and self.dut.transfer_clear.value == 0, \
+                "units cleared without a reason"
             if self.dut.ended.value == 1:
                 self.ended = True
             if self.dut.layer_done.value == 1:
@@ -148,15 +165,16 @@ async def abort_at_any_time(dut: Any) -> None:
         dut.start.value = 0
         for _ in range(bench.random.randint(1, 2 * FETCH_CLOCKS)):
             await bench.edge()
-            dut.unit_done.value = int(bench.random.random() < 0.2)
-        dut.abort.value, dut.unit_done.value = 1, 0
+            done = int(bench.random.random() < 0.2)
+            dut.unit_done.value = dut.transfer_done.value = done
+        dut.abort.value, dut.unit_done.value, dut.transfer_done.value = 1, 0, 0
         await bench.settle()
-        assert dut.clear.value == 1 and dut.ended.value == 1 and dut.failed.value == 0
+        assert dut.transfer_clear.value == 1 and dut.ended.value == 1 and dut.failed.value == 0
         assert not any(getattr(dut, name).value == 1 for name in _UNITS), "started while aborted"
         await bench.edge()
         dut.abort.value = 0
         await bench.settle()
-        assert dut.busy.value == 0 and dut.clear.value == 0, "still at work after the abort"
+        assert dut.busy.value == 0 and dut.transfer_clear.value == 0, "still at work"
         await bench.edge()
         bench.stop()
     for task in (bench.program_memory(), bench.watch_units(), bench.watch_layers()):

@@ -105,7 +105,10 @@ public:
         sent_ = 0;
         offer();
         unsettled_ = true;
-        for (Macro& macro : macros_) macro.start_image(image);
+        for (Macro& macro : macros_) {
+            macro.start_image(image);
+            macro.forget();
+        }
         last_event_ = clock_;
     }
 

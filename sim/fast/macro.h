@@ -60,37 +60,49 @@ struct MacroSettings {
 class Macro {
 public:
     Macro(int tile, const MacroSettings& settings, Draws::Table table)
-        : tile_(tile), lengths_(settings.lengths), products_(settings.products),
+        : tile_(tile), lengths_(settings.lengths),
           hold_sigma_(settings.hold_sigma), conversion_sigma_(settings.conversion_sigma),
-          draws_(settings.seed, std::move(table)),
-          layers_(settings.layers, settings.layers + settings.layer_count) {
+          draws_(settings.seed, std::move(table)) {
         const size_t cells = size_t(ROWS) * COLUMNS;
         effective_.assign(settings.effective + tile * cells, settings.effective + (tile + 1) * cells);
         expected_.assign(settings.weights + tile * cells, settings.weights + (tile + 1) * cells);
-        for (size_t layer = 0; layer < layers_.size(); layer++) {
-            const double* first = settings.thresholds + ((layer * TILES + tile) << CODE_BITS);
-            thresholds_.emplace_back(first, first + (1 << CODE_BITS));
-        }
+        add_tenant(0, settings);
         weights_.assign(cells, 0);
         written_.assign(cells, 0);
     }
 
-    // A new image starts: product numbers count from zero, nothing is held or sampled.
-    void start_image(uint64_t image) {
+    // The products of another tenant too, as `settings` of its program say.
+    void add_tenant(uint32_t tenant, const MacroSettings& settings) {
+        Run& run = runs_[tenant];
+        run = Run();
+        run.products = settings.products;
+        run.layers.assign(settings.layers, settings.layers + settings.layer_count);
+        for (size_t layer = 0; layer < run.layers.size(); layer++) {
+            const double* first = settings.thresholds + ((layer * TILES + tile_) << CODE_BITS);
+            run.thresholds.emplace_back(first, first + (1 << CODE_BITS));
+        }
+    }
+
+    // A new image of a tenant starts: its product numbers count from zero.
+    void start_image(uint64_t image, uint32_t tenant = 0) {
         check_weights();
-        image_ = image;
+        runs_[tenant].image = image;
+        runs_[tenant].next_product = runs_[tenant].current_layer = 0;
+    }
+
+    // Nothing is under way, held or sampled.
+    void forget() {
         array_phase_ = adder_phase_ = NONE;
         array_last_ = HOLD;
         adder_last_ = ADD;
         array_open_ = adder_open_ = 1u << 30;
-        next_product_ = 0;
         driven_ = false;
         held_ = Product();
         samples_[0] = samples_[1] = Sample();
     }
 
-    // Products begun in this image.
-    uint64_t next_product() const { return next_product_; }
+    // Products begun in this image of the first tenant.
+    uint64_t next_product() const { return runs_[0].next_product; }
 
     // One clock: checks the pins, keeps what they do, answers the comparator.
     bool clock(const Pins& pins, uint64_t clock) {
@@ -112,9 +124,18 @@ private:
     static constexpr const char* ARRAY_NAMES[4] = {"reset", "drive", "share", "hold"};
     static constexpr const char* ADDER_NAMES[2] = {"clear", "add"};
 
+    // What a tenant's program says, and how far it has come.
+    struct Run {
+        uint64_t products = 0, image = 0, next_product = 0;
+        size_t current_layer = 0;
+        std::vector<LayerRange> layers;
+        std::vector<std::vector<double>> thresholds;
+    };
+
     struct Product {
         bool driven = false, complete = false;
-        uint64_t number = 0;
+        uint64_t number = 0;        // the whole tag, the tenant in its highest bits
+        uint32_t run = 0;
         size_t layer = 0;
         uint32_t conversions = 0;
         uint64_t row_enable[GRANULE_WORDS] = {};
@@ -127,6 +148,7 @@ private:
     struct Sample {
         bool added = false, complete = false, evaluated = false;
         uint64_t draw = 0;
+        uint32_t run = 0;
         size_t layer = 0;
         uint64_t complete_clock = 0;
         double value = 0;
@@ -201,19 +223,24 @@ private:
         const bool changed = walk(phase, array_phase_, array_last_, array_closed_, array_open_, 4,
                                   ARRAY_NAMES, lengths_.array);
         if (changed && phase == RESET) {
-            if (pins.product != next_product_)
+            const uint32_t tenant = pins.product >> TAG_COUNT_BITS;
+            Run& run = runs_[tenant];
+            const uint64_t expected = uint64_t(tenant) << TAG_COUNT_BITS | run.next_product;
+            if (pins.product != expected)
                 fail("product", "tag " + std::to_string(pins.product) + ", expected "
-                     + std::to_string(next_product_));
-            if (next_product_ >= products_) fail("product", "beyond the program's last product");
+                     + std::to_string(expected));
+            if (run.next_product >= run.products)
+                fail("product", "beyond the program's last product");
             current_ = Product();
-            current_.number = next_product_++;
+            current_.run = tenant;
+            current_.number = expected;
             current_.bank = pins.bank;
             std::memcpy(current_.row_enable, pins.row_enable, sizeof pins.row_enable);
-            while (current_layer_ + 1 < layers_.size()
-                   && layers_[current_layer_ + 1].first <= current_.number)
-                current_layer_++;
-            if (current_.number == 0) current_layer_ = 0;
-            current_.layer = current_layer_;
+            while (run.current_layer + 1 < run.layers.size()
+                   && run.layers[run.current_layer + 1].first <= run.next_product)
+                run.current_layer++;
+            current_.layer = run.current_layer;
+            run.next_product++;
         }
         const bool under_way = array_phase_ != NONE || array_last_ != HOLD;
         if (under_way) {
@@ -271,8 +298,9 @@ private:
                      + std::to_string(held_.conversions));
             held_.conversions++;
             sample.added = true;
-            sample.draw = draws_.ask({CONVERSION_KIND, image_, uint64_t(tile_), held_.number,
+            sample.draw = draws_.ask({CONVERSION_KIND, runs_[held_.run].image, uint64_t(tile_), held_.number,
                                       uint64_t(pins.conversion)});
+            sample.run = held_.run;
             sample.layer = held_.layer;
             sample.value = selected_sum();
         } else if (phase == NONE && adder_last_ == ADD) {
@@ -304,8 +332,8 @@ private:
     // order of the additions does not matter.
     double held_sum(int column) {
         if (!held_.known[column]) {
-            const uint64_t draw = draws_.ask({HOLD_KIND, image_, uint64_t(tile_), held_.number,
-                                              uint64_t(column)});
+            const uint64_t draw = draws_.ask({HOLD_KIND, runs_[held_.run].image, uint64_t(tile_),
+                                              held_.number, uint64_t(column)});
             const double* weights = effective_.data() + size_t(column) * ROWS;
             double parts[4] = {};
             for (int row = 0; row < ROWS; row += 4)
@@ -325,7 +353,8 @@ private:
             fail("convert_side", "the sampling capacitor being filled is converted");
         if (!sample.complete || clock_ - sample.complete_clock < lengths_.gap)
             fail("convert", "no complete sample on the capacitor to convert");
-        const LayerRange& layer = layers_[sample.layer];
+        const Run& run = runs_[sample.run];
+        const LayerRange& layer = run.layers[sample.layer];
         if (pins.reference != layer.reference)
             fail("reference", "is " + std::to_string(pins.reference) + ", the layer's is "
                  + std::to_string(layer.reference));
@@ -337,23 +366,20 @@ private:
             if (conversion_sigma_ != 0)
                 sample.value += draws_.noise(conversion_sigma_, sample.draw);
         }
-        return sample.value >= thresholds_[sample.layer][pins.trial + half];
+        return sample.value >= run.thresholds[sample.layer][pins.trial + half];
     }
 
     int tile_;
     Lengths lengths_;
-    uint64_t products_;
     double hold_sigma_, conversion_sigma_;
     Draws draws_;
-    std::vector<LayerRange> layers_;
+    std::array<Run, TENANT_LIMIT> runs_;
     std::vector<double> effective_;
     std::vector<int8_t> expected_, weights_;
     std::vector<uint8_t> written_;
-    std::vector<std::vector<double>> thresholds_;
     std::array<std::array<int8_t, ROWS>, 2> latches_{};
 
-    uint64_t clock_ = 0, image_ = 0, next_product_ = 0;
-    size_t current_layer_ = 0;
+    uint64_t clock_ = 0;
     int array_phase_ = NONE, adder_phase_ = NONE, array_last_ = HOLD, adder_last_ = ADD;
     uint32_t array_closed_ = 0, adder_closed_ = 0, array_open_ = 1u << 30, adder_open_ = 1u << 30;
     bool driven_ = false;

@@ -1,6 +1,6 @@
 """Images on the Verilated chip, several processes at once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +47,16 @@ class Verification:
     """Result of `verify_on_rtl`.
 
     ``outputs`` int8 [images, outputs] of the RTL; ``comparisons`` one per image; ``cycles``
-    int64 [images], the chip's cycle counter; ``layer_cycles`` int64 [images, layers]; ``clocks``
-    simulated, bus transactions included.
+    int64 [images], the chip's cycle counter; ``layer_cycles`` int64 [images, layers];
+    ``counters`` all of the chip's counters after each image; ``clocks`` simulated, bus
+    transactions included.
     """
 
     outputs: NDArray[np.int8]
     comparisons: tuple[Comparison, ...]
     cycles: NDArray[np.int64]
     layer_cycles: NDArray[np.int64]
+    counters: tuple[Mapping[str, int], ...]
     clocks: int
 
     @property
@@ -322,4 +324,4 @@ def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed
         _outputs(program, images_), tuple(comparison for _, comparison in results),
         np.array([image.counters["cycles"] for image in images_], np.int64),
         np.array([image.layers["cycles"] for image in images_], np.int64),
-        sum(image.clocks for image in images_))
+        tuple(image.counters for image in images_), sum(image.clocks for image in images_))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode
+from golden.chip.descriptor import DESCRIPTOR_WORDS
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
@@ -17,6 +17,7 @@ from sim.compare import compare_image
 from sim.host import RegisterMap, input_words, load_writes
 from sim.record import COUNTERS, RtlImage
 
+from .damage import damaged
 from .library import FaultChip, FaultError
 
 __all__ = ["KINDS", "Outcome", "run_campaign"]
@@ -117,31 +118,9 @@ class _Campaign:
         self.chip.write_all(np.stack([address, words], axis=1).astype(np.uint32))
 
     def load(self, good: _Good) -> None:
-        self.chip.bind(good.program, good.macro, good.seed)
+        self.chip.bind([good.program], good.macro, good.seed)
         self.chip.write_all(good.writes)
         self.enable_interrupts()
-
-    def damaged(self, good: _Good, kind: str) -> NDArray[np.uint32]:
-        """The program's words with one fault of ``kind``, other than that of the last word."""
-        words = good.program.images().program.copy()
-        layer = self.integer(0, len(words) // DESCRIPTOR_WORDS - 2)
-        part = words[layer * DESCRIPTOR_WORDS:(layer + 1) * DESCRIPTOR_WORDS]
-        if kind == "opcode":
-            part[0] = part[0] & ~np.uint32(15) | np.uint32(self.integer(len(Opcode), 15))
-        elif kind == "words":
-            chosen = self.rng.random(DESCRIPTOR_WORDS) < 0.3
-            chosen[self.integer(0, DESCRIPTOR_WORDS - 1)] = True
-            part[chosen] = self.rng.integers(0, 1 << 32, int(chosen.sum()), np.uint32)
-        else:
-            names = [name for name in FIELDS if name != "opcode"]
-            for _ in range(self.integer(1, 3)):
-                field = FIELDS[names[self.integer(0, len(names) - 1)]]
-                mask = ((1 << field.width) - 1) << field.low
-                # Extremes as often as anything between them.
-                value = (0, 1, (1 << field.width) - 1, self.integer(0, (1 << field.width) - 1))[
-                    self.integer(0, 3)]
-                part[field.word] = np.uint32(int(part[field.word]) & ~mask | value << field.low)
-        return words
 
     def truncate(self, good: _Good) -> None:
         """Leave the end of the program, or of the coefficients, as some earlier one had it."""
@@ -168,11 +147,11 @@ class _Campaign:
     def fault(self, good: _Good, kind: str) -> str:
         """Run ``good`` with a fault; how it ended."""
         chip, everything = self.chip, (1 << self.chip.chip.tiles) - 1
-        chip.strict(False)
+        chip.strict(0)
         self.load(good)
         self.write("comparator_timeout", self.integer(1, _TIMEOUT_CLOCKS))
         if kind in ("field", "words", "opcode"):
-            self.program_writes(self.damaged(good, kind))
+            self.program_writes(damaged(good.program.images().program, kind, self.rng))
         elif kind == "truncated":
             self.truncate(good)
         words = good.words
@@ -263,7 +242,7 @@ class _Campaign:
             raise FaultError("the chip is busy though no program runs")
         self.write("status", self.map.mask("status", "done") | self.map.mask("status", "error"))
         self.write("comparator_timeout", self.map.field("comparator_timeout", "clocks").reset)
-        chip.strict(True)
+        chip.strict(chip.all_tiles)
         self.load(good)
         before = chip.clocks
         chip.begin(0, good.words, endless=False)

@@ -24,20 +24,29 @@ class FaultHarness {
 public:
     FaultHarness() : top_(&context_) {
         top_.s_axi_bready = top_.s_axi_rready = 1;
-        top_.m_axis_tready = 1;
+        for (int tenant = 0; tenant < TENANTS; tenant++) set_output_ready(tenant, true);
     }
 
     ~FaultHarness() { top_.final(); }
 
-    // Macros for the program of `settings`.
-    void bind(const MacroSettings& settings) {
+    // Macros for the programs of `settings`, one per tenant, all with the same weights.
+    void bind(const MacroSettings* const* settings, size_t tenants) {
         macros_.clear();
-        for (int tile = 0; tile < TILES; tile++) macros_.emplace_back(tile, settings);
+        const Draws::Table table = Draws::copy(settings[0]->table);
+        for (int tile = 0; tile < TILES; tile++) {
+            macros_.emplace_back(tile, *settings[0], table);
+            for (size_t tenant = 1; tenant < tenants; tenant++)
+                macros_.back().add_tenant(tenant, *settings[tenant]);
+        }
     }
 
     void set_reset(bool low) { top_.aresetn = !low; }
-    void set_strict(bool strict) { strict_ = strict; }
-    void set_output_ready(bool ready) { top_.m_axis_tready = ready; }
+    // A bit per tile: its macro keeps every rule.
+    void set_strict(uint64_t tiles) { strict_ = tiles; }
+    void set_output_ready(int tenant, bool ready) {
+        hosts_[tenant].ready = ready;
+        set_ready(top_, tenant, ready);
+    }
     // Bit t: the comparator of tile t decides. Bit 32 + t: it answers one, else at random.
     void set_comparators(uint64_t decided, uint64_t stuck_high) {
         decided_ = decided;
@@ -62,19 +71,22 @@ public:
         return response_;
     }
 
-    // Words at the input stream; past their end zeros, or nothing where `endless` is unset.
-    void begin(uint64_t image, const uint32_t* words, size_t count, bool endless) {
-        for (auto& codes : codes_) codes.clear();
-        sums_.clear();
-        words_.clear();
-        layers_.clear();
-        outputs_.clear();
-        input_.assign(words, words + count);
-        sent_ = 0;
-        endless_ = endless;
-        offer();
-        if (strict_)
-            for (Macro& macro : macros_) macro.start_image(image);
+    // Words at a tenant's input stream; past their end zeros, or nothing where `endless` is unset.
+    // Of the macros of `tiles` nothing is under way.
+    void begin(int tenant, uint64_t image, const uint32_t* words, size_t count, bool endless,
+               uint64_t tiles) {
+        Host& host = hosts_[tenant];
+        const bool ready = host.ready;
+        host = Host();
+        host.ready = ready;
+        host.input.assign(words, words + count);
+        host.endless = endless;
+        offer(tenant);
+        for (int tile = 0; tile < TILES; tile++) {
+            if (!(strict_ >> tile & 1)) continue;
+            macros_[tile].start_image(image, tenant);
+            if (tiles >> tile & 1) macros_[tile].forget();
+        }
         last_event_ = clock_;
     }
 
@@ -86,13 +98,15 @@ public:
 
     bool irq() const { return top_.irq; }
 
-    std::pair<const void*, size_t> records(int kind) const {
-        if (kind < TILES) return view(codes_[kind]);
+    std::pair<const void*, size_t> records(int tenant, int kind) const {
+        const Host& host = hosts_[tenant];
+        if (kind < TILES) return view(host.codes[kind]);
         switch (kind - TILES) {
-            case 0: return view(sums_);
-            case 1: return view(words_);
-            case 2: return view(layers_);
-            case 3: return view(outputs_);
+            case 0: return view(host.sums);
+            case 1: return view(host.words);
+            case 2: return view(host.layers);
+            case 3: return view(host.outputs);
+            case 4: return view(host.ends);
             default: throw std::runtime_error("no such trace");
         }
     }
@@ -107,10 +121,23 @@ private:
         return {items.data(), items.size()};
     }
 
-    void offer() {
-        top_.s_axis_tvalid = endless_ || sent_ < input_.size();
-        top_.s_axis_tdata = sent_ < input_.size() ? input_[sent_] : 0;
-        top_.s_axis_tlast = sent_ + 1 == input_.size();
+    // A tenant's streams, and what its program did.
+    struct Host {
+        bool endless = false, ready = true;
+        std::vector<uint32_t> input;
+        size_t sent = 0;
+        std::vector<Code> codes[TILES];
+        std::vector<Sum> sums;
+        std::vector<Word> words;
+        std::vector<Layer> layers;
+        std::vector<uint32_t> outputs;
+        std::vector<uint64_t> ends;     // clocks in which the layers ended
+    };
+
+    void offer(int tenant) {
+        const Host& host = hosts_[tenant];
+        const bool some = host.sent < host.input.size();
+        set_input(top_, tenant, host.endless || some, some ? host.input[host.sent] : 0);
     }
 
     uint64_t random() {
@@ -142,7 +169,7 @@ private:
         watch_switches(TILE, pins);
         const bool noise = random() >> 63;
         bool answer = noise;
-        if (strict_) {
+        if (strict_ >> TILE & 1) {
             const bool comparator = macros_[TILE].clock(pins, clock_);
             if (pins.convert) answer = comparator;
         } else if (stuck_high_ >> TILE & 1) {
@@ -154,7 +181,7 @@ private:
     template <int TILE> void tile_trace() {
         Code code{};
         if (!read_trace<TILE>(top_, code)) return;
-        codes_[TILE].push_back(code);
+        hosts_[present_tenant(top_)].codes[TILE].push_back(code);
         last_event_ = clock_;
     }
 
@@ -172,7 +199,9 @@ private:
         const bool address_taken = top_.s_axi_awvalid && top_.s_axi_awready;
         const bool data_taken = top_.s_axi_wvalid && top_.s_axi_wready;
         const bool read_taken = top_.s_axi_arvalid && top_.s_axi_arready;
-        const bool input_taken = top_.s_axis_tvalid && top_.s_axis_tready;
+        bool input_taken[TENANTS];
+        for (int tenant = 0; tenant < TENANTS; tenant++)
+            input_taken[tenant] = takes_input(top_, tenant);
         if (top_.s_axi_bvalid) {
             answered_ = true;
             response_ = top_.s_axi_bresp;
@@ -189,10 +218,11 @@ private:
         if (address_taken) top_.s_axi_awvalid = 0;
         if (data_taken) top_.s_axi_wvalid = 0;
         if (read_taken) top_.s_axi_arvalid = 0;
-        if (input_taken) {
+        for (int tenant = 0; tenant < TENANTS; tenant++) {
+            if (!input_taken[tenant]) continue;
             last_event_ = clock_;
-            sent_++;
-            offer();
+            hosts_[tenant].sent++;
+            offer(tenant);
         }
         closed_ = 0;
         tiles_clock(std::make_integer_sequence<int, TILES>());
@@ -201,24 +231,32 @@ private:
     void sample() {
         if (!top_.aresetn) return;
         tiles_trace(std::make_integer_sequence<int, TILES>());
-        if (top_.m_axis_tvalid && top_.m_axis_tready) {
-            outputs_.push_back(top_.m_axis_tdata);
-            last_event_ = clock_;
-        }
         if (sum_valid(top_)) {
-            sums_.emplace_back();
-            read_sum(top_, sums_.back());
+            auto& sums = hosts_[present_tenant(top_)].sums;
+            sums.emplace_back();
+            read_sum(top_, sums.back());
             last_event_ = clock_;
         }
-        if (word_valid(top_)) {
-            words_.push_back(read_word(top_));
-            if (words_.back().address >= BUFFER_WORDS)
-                throw Violation("a word beyond the activation buffer is written");
-            last_event_ = clock_;
-        }
-        if (layer_done(top_)) {
-            layers_.push_back(read_layer(top_));
-            last_event_ = clock_;
+        for (int tenant = 0; tenant < TENANTS; tenant++) {
+            Host& host = hosts_[tenant];
+            uint32_t output;
+            Word word;
+            Layer layer;
+            if (gives_output(top_, tenant, output)) {
+                host.outputs.push_back(output);
+                last_event_ = clock_;
+            }
+            if (writes_word(top_, tenant, word)) {
+                host.words.push_back(word);
+                if (word.address >= BUFFER_WORDS)
+                    throw Violation("a word beyond the activation buffer is written");
+                last_event_ = clock_;
+            }
+            if (ends_layer(top_, tenant, layer)) {
+                host.layers.push_back(layer);
+                host.ends.push_back(clock_);
+                last_event_ = clock_;
+            }
         }
     }
 
@@ -230,17 +268,12 @@ private:
     Vchip top_;
     std::vector<Macro> macros_;
     std::array<Switches, TILES> before_{};
-    bool strict_ = false, endless_ = false, answered_ = false;
+    bool answered_ = false;
+    uint64_t strict_ = 0;
     uint64_t decided_ = ~uint64_t(0), stuck_high_ = 0, closed_ = 0;
     uint64_t clock_ = 0, last_event_ = 0, noise_ = 88172645463325252u;
     uint32_t response_ = 0, read_data_ = 0;
-    std::vector<uint32_t> input_;
-    size_t sent_ = 0;
-    std::vector<Code> codes_[TILES];
-    std::vector<Sum> sums_;
-    std::vector<Word> words_;
-    std::vector<Layer> layers_;
-    std::vector<uint32_t> outputs_;
+    std::array<Host, TENANTS> hosts_;
 };
 
 // A harness and the text of its last error: exceptions do not cross into Python.
@@ -270,16 +303,17 @@ void faults_close(FaultHandle* handle) { delete handle; }
 
 const char* faults_error(FaultHandle* handle) { return handle->error.c_str(); }
 
-void faults_bind(FaultHandle* handle, const crossloom::MacroSettings* settings) {
-    handle->harness.bind(*settings);
+void faults_bind(FaultHandle* handle, const crossloom::MacroSettings* const* settings,
+                 size_t tenants) {
+    handle->harness.bind(settings, tenants);
 }
 
 void faults_reset(FaultHandle* handle, int low) { handle->harness.set_reset(low); }
 
-void faults_strict(FaultHandle* handle, int strict) { handle->harness.set_strict(strict); }
+void faults_strict(FaultHandle* handle, uint64_t tiles) { handle->harness.set_strict(tiles); }
 
-void faults_output_ready(FaultHandle* handle, int ready) {
-    handle->harness.set_output_ready(ready);
+void faults_output_ready(FaultHandle* handle, int tenant, int ready) {
+    handle->harness.set_output_ready(tenant, ready);
 }
 
 void faults_comparators(FaultHandle* handle, uint64_t decided, uint64_t stuck_high) {
@@ -303,9 +337,12 @@ int64_t faults_write_all(FaultHandle* handle, const uint32_t* addresses, const u
     });
 }
 
-int64_t faults_begin(FaultHandle* handle, uint64_t image, const uint32_t* words, size_t count,
-                     int endless) {
-    return handle->guard([&] { handle->harness.begin(image, words, count, endless); return 0; });
+int64_t faults_begin(FaultHandle* handle, int tenant, uint64_t image, const uint32_t* words,
+                     size_t count, int endless, uint64_t tiles) {
+    return handle->guard([&] {
+        handle->harness.begin(tenant, image, words, count, endless, tiles);
+        return 0;
+    });
 }
 
 int64_t faults_run(FaultHandle* handle, uint64_t clocks) {
@@ -318,9 +355,10 @@ uint64_t faults_closed(FaultHandle* handle) { return handle->harness.closed(); }
 
 uint64_t faults_clocks(FaultHandle* handle) { return handle->harness.clocks(); }
 
-int64_t faults_records(FaultHandle* handle, int kind, const void** data, size_t* count) {
+int64_t faults_records(FaultHandle* handle, int tenant, int kind, const void** data,
+                       size_t* count) {
     return handle->guard([&] {
-        const auto view = handle->harness.records(kind);
+        const auto view = handle->harness.records(tenant, kind);
         *data = view.first;
         *count = view.second;
         return 0;

@@ -1,5 +1,6 @@
 """The chip of sim/faults/harness.cpp: how it is built and called."""
 
+from collections.abc import Sequence
 from pathlib import Path
 import ctypes
 import os
@@ -24,8 +25,27 @@ class FaultError(AssertionError):
     """The chip did what no fault excuses: hung, broke a rule of its pins, or lost its way."""
 
 
+#: Functions of a tenant's ports; ``@`` stands for its number in their names.
+_TENANT_ACCESS = {
+    "void set_ready(Vchip& top, int tenant, bool ready)": "top.m_axis@_tready = ready; return;",
+    "void set_input(Vchip& top, int tenant, bool valid, uint32_t data)":
+        "top.s_axis@_tvalid = valid; top.s_axis@_tdata = data; return;",
+    "bool takes_input(const Vchip& top, int tenant)":
+        "return top.s_axis@_tvalid && top.s_axis@_tready;",
+    "bool gives_output(const Vchip& top, int tenant, uint32_t& word)":
+        "word = top.m_axis@_tdata; return top.m_axis@_tvalid && top.m_axis@_tready;",
+    "bool writes_word(const Vchip& top, int tenant, Word& word)":
+        "word = {top.trace_word@___05Faddress, top.trace_word@___05Fdata}; "
+        "return top.trace_word@___05Fvalid;",
+    "bool ends_layer(const Vchip& top, int tenant, Layer& layer)":
+        "layer = {top.trace_layer@___05Findex, top.trace_layer@___05Fcycles}; "
+        "return top.trace_layer@___05Fdone;",
+}
+
+
 def _faults_header(chip: Chip) -> str:
-    lines = ["#pragma once", '#include "Vchip.h"', "namespace crossloom {",
+    lines = ["#pragma once", "#include <stdexcept>", '#include "Vchip.h"', '#include "trace.h"',
+             "namespace crossloom {",
              f"constexpr uint32_t BUFFER_WORDS = {chip.memories.activation_words};",
              "template <int TILE> void set_answer(Vchip& top, bool comparator, bool decided);"]
     for tile in range(chip.tiles):
@@ -34,6 +54,13 @@ def _faults_header(chip: Chip) -> str:
                   "bool decided) {",
                   f"    top.macro{tile}___05Fcomparator = comparator;",
                   f"    top.macro{tile}___05Fdecided = decided;", "}"]
+    lines.append("inline int present_tenant(const Vchip& top) { return top.trace_tenant; }")
+    for head, body in _TENANT_ACCESS.items():
+        lines += [f"inline {head} {{", "    switch (tenant) {"]
+        for tenant in range(chip.tenants):
+            suffix = str(tenant) if tenant else ""
+            lines.append(f"    case {tenant}: {body.replace('@', suffix)}")
+        lines += ["    }", '    throw std::runtime_error("no such tenant");', "}"]
     return "\n".join([*lines, "}", ""])
 
 
@@ -42,7 +69,7 @@ def _build(chip: Chip) -> Path:
     fast = here.parent / "fast"
     files = {"harness.cpp": (here / "harness.cpp").read_text(), "chip.v": chip_verilog(chip),
              **{name: (fast / name).read_text() for name in ("macro.h", "draws.h", "trace.h")},
-             "constants.h": constants_header(chip, False), "ports.h": ports_header(chip),
+             "constants.h": constants_header(chip, False, False), "ports.h": ports_header(chip),
              "faults.h": _faults_header(chip)}
     command = [find_verilator(), "--cc", "--exe", "--build", "-j", "2", "-O3", "--noassert",
                "-Wno-fatal", "--top-module", TOP_NAME, "--prefix", "Vchip", "--Mdir", "objects",
@@ -64,16 +91,17 @@ def _load(path: Path) -> ctypes.CDLL:
                                      ctypes.c_size_t)
     signatures: dict[str, tuple[list[type], type | None]] = {
         "open": ([], handle), "close": ([handle], None), "error": ([handle], ctypes.c_char_p),
-        "bind": ([handle, pointer], None), "reset": ([handle, ctypes.c_int], None),
-        "strict": ([handle, ctypes.c_int], None),
-        "output_ready": ([handle, ctypes.c_int], None),
+        "bind": ([handle, pointer, size], None), "reset": ([handle, ctypes.c_int], None),
+        "strict": ([handle, number], None),
+        "output_ready": ([handle, ctypes.c_int, ctypes.c_int], None),
         "comparators": ([handle, number, number], None),
         "access": ([handle, ctypes.c_int, ctypes.c_uint32, pointer], ctypes.c_int64),
         "write_all": ([handle, pointer, pointer, size], ctypes.c_int64),
-        "begin": ([handle, number, pointer, size, ctypes.c_int], ctypes.c_int64),
+        "begin": ([handle, ctypes.c_int, number, pointer, size, ctypes.c_int, number],
+                  ctypes.c_int64),
         "run": ([handle, number], ctypes.c_int64), "irq": ([handle], ctypes.c_int),
         "closed": ([handle], number), "clocks": ([handle], number),
-        "records": ([handle, ctypes.c_int, pointer, pointer], ctypes.c_int64),
+        "records": ([handle, ctypes.c_int, ctypes.c_int, pointer, pointer], ctypes.c_int64),
     }
     for name, (arguments, result) in signatures.items():
         function = getattr(library, f"faults_{name}")
@@ -88,7 +116,8 @@ class FaultChip:
         self.chip = chip
         self._library = _load(_build(chip))
         self._handle = self._library.faults_open()
-        self._settings: MacroSettings | None = None
+        self._settings: list[MacroSettings] = []
+        self.all_tiles = (1 << chip.tiles) - 1
 
     def __enter__(self) -> "FaultChip":
         return self
@@ -101,14 +130,17 @@ class FaultChip:
             raise FaultError(self._library.faults_error(self._handle).decode())
         return status
 
-    def bind(self, program: Program, macro: Macro, seed: int) -> None:
-        """Make the macros those of ``program``; they are in force while `strict`."""
-        self._settings = MacroSettings(program, macro, seed, program.chip.phases)
-        self._library.faults_bind(self._handle, ctypes.byref(self._settings.structure))
+    def bind(self, programs: Sequence[Program], macro: Macro, seed: int) -> None:
+        """Make the macros those of the tenants' ``programs``; in force while `strict`."""
+        self._settings = [MacroSettings(program, macro, seed, program.chip.phases)
+                          for program in programs]
+        pointers = (ctypes.c_void_p * len(programs))(*(
+            ctypes.addressof(settings.structure) for settings in self._settings))
+        self._library.faults_bind(self._handle, pointers, len(programs))
 
-    def strict(self, value: bool) -> None:
-        """Whether the macros keep every rule of the pins, or answer at random."""
-        self._library.faults_strict(self._handle, value)
+    def strict(self, tiles: int) -> None:
+        """A bit per tile: its macro keeps every rule of the pins, or answers at random."""
+        self._library.faults_strict(self._handle, tiles)
 
     def reset(self, clocks: int) -> None:
         """Hold `aresetn` low for ``clocks`` clocks."""
@@ -116,9 +148,9 @@ class FaultChip:
         self.run(clocks)
         self._library.faults_reset(self._handle, 0)
 
-    def output_ready(self, value: bool) -> None:
-        """Whether the host takes words of the output stream."""
-        self._library.faults_output_ready(self._handle, value)
+    def output_ready(self, value: bool, tenant: int = 0) -> None:
+        """Whether the host takes words of the tenant's output stream."""
+        self._library.faults_output_ready(self._handle, tenant, value)
 
     def comparators(self, decided: int, stuck_high: int = 0) -> None:
         """A bit per tile: the comparator decides; it always answers one."""
@@ -145,11 +177,17 @@ class FaultChip:
         self._check(self._library.faults_write_all(
             self._handle, address.ctypes.data, data.ctypes.data, len(address)))
 
-    def begin(self, image: int, words: NDArray[np.uint32], endless: bool) -> None:
-        """Offer ``words`` at the input stream, zeros after them if ``endless``; forget traces."""
+    def begin(self, image: int, words: NDArray[np.uint32], endless: bool, tenant: int = 0,
+              tiles: int | None = None) -> None:
+        """Offer ``words`` at a tenant's input stream, zeros after them if ``endless``.
+
+        Forgets what the tenant did before. ``tiles``, a bit per tile, are those that nothing is
+        under way on: None stands for all.
+        """
         words = np.ascontiguousarray(words, np.uint32)
-        self._check(self._library.faults_begin(self._handle, image, words.ctypes.data,
-                                               len(words), endless))
+        self._check(self._library.faults_begin(
+            self._handle, tenant, image, words.ctypes.data, len(words), endless,
+            self.all_tiles if tiles is None else tiles))
 
     def run(self, clocks: int) -> int:
         """Up to ``clocks`` clocks, to the interrupt; clocks since anything happened."""
@@ -170,16 +208,22 @@ class FaultChip:
         """Clocks since the start of the simulation."""
         return self._library.faults_clocks(self._handle)
 
-    def _records(self, kind: int, dtype: np.dtype) -> NDArray:
+    def _records(self, tenant: int, kind: int, dtype: np.dtype) -> NDArray:
         data, count = ctypes.c_void_p(), ctypes.c_size_t()
-        self._check(self._library.faults_records(self._handle, kind, ctypes.byref(data),
-                                                 ctypes.byref(count)))
+        self._check(self._library.faults_records(
+            self._handle, tenant, kind, ctypes.byref(data), ctypes.byref(count)))
         size = count.value * dtype.itemsize
         return np.frombuffer(ctypes.string_at(data.value, size) if size else b"", dtype)
 
-    def traces(self) -> tuple[tuple[NDArray, ...], NDArray, NDArray, NDArray, NDArray]:
-        """Codes of each tile, sums, words, layers and outputs since `begin`."""
+    def traces(self, tenant: int = 0
+               ) -> tuple[tuple[NDArray, ...], NDArray, NDArray, NDArray, NDArray]:
+        """Codes of each tile, sums, words, layers and outputs of a tenant since its `begin`."""
         tiles = self.chip.tiles
-        return (tuple(self._records(tile, CODE) for tile in range(tiles)),
-                self._records(tiles, SUM), self._records(tiles + 1, WORD),
-                self._records(tiles + 2, LAYER), self._records(tiles + 3, np.dtype("<u4")))
+        return (tuple(self._records(tenant, tile, CODE) for tile in range(tiles)),
+                self._records(tenant, tiles, SUM), self._records(tenant, tiles + 1, WORD),
+                self._records(tenant, tiles + 2, LAYER),
+                self._records(tenant, tiles + 3, np.dtype("<u4")))
+
+    def ends(self, tenant: int = 0) -> NDArray[np.uint64]:
+        """The clock in which each layer of a tenant ended, since its `begin`."""
+        return self._records(tenant, self.chip.tiles + 4, np.dtype("<u8"))

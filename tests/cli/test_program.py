@@ -63,7 +63,7 @@ def test_version():
      "preset must be one of tiny, default, large, not 'huge'"),
     (["verilog", "-o", "out", "--set", "accumulator.coefficient_bits=0"],
      "Accumulator.coefficient_bits must be an integer from 2 to 8, not 0"),
-    (["verilog", "-o", "out", "--set", "accumulator.products=4095", "--set", "tiles=64"],
+    (["verilog", "-o", "out", "--set", "accumulator.products=4095", "--set", "tiles=32"],
      "Chip 'custom' needs 36-bit sums, more than the 32 allowed"),
     (["verilog", "-o", "nowhere/out"], "output 'nowhere/out': there is no directory 'nowhere'"),
 ])

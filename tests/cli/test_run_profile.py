@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from golden.chip import preset
+from golden.chip.registers import WAITS
 from golden.program import Convolution
 from scripts.vcd import signals_by_clock
 from tests.golden.random_programs import random_program
@@ -46,6 +47,20 @@ def test_profile_shares_out_every_clock(files):
     assert profile["shares"]["converting"] == pytest.approx(profile["occupancy"])
     assert len(profile["largest_waits"]) == 10
     assert f"{profile['clocks']:,}" in done.stdout and "largest waits" in done.stdout
+
+
+def test_profile_of_the_rtl_shows_the_chips_counters(files):
+    """Each clock is in `converting` or in one of the waits; both profiles agree on the work."""
+    done = run(files, "--on", "both", "--count", 1, "--profile", "--json", files / "out.json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((files / "out.json").read_text())
+    counters, layers = content["rtl"]["counters"], content["profile"]["layers"]
+    assert counters["cycles"] == counters["converting"] + sum(counters[name] for name in WAITS)
+    assert counters["cycles"] == content["profile"]["clocks"]
+    spent = {cause: sum(layer["converter_clocks"].get(cause, 0) for layer in layers)
+             for cause in ("fetch", "transfer", "elementwise")}
+    assert {cause: counters[cause] * PROGRAM.chip.tiles for cause in spent} == spent
+    assert f"contests {counters['contests']:,}" in done.stdout
 
 
 def test_waves_of_a_position_appear_whole(files):

@@ -25,6 +25,7 @@ const char* macro_error(Handle* handle) { return handle->error.c_str(); }
 int macro_start_image(Handle* handle, uint64_t image) {
     try {
         handle->macro->start_image(image);
+        handle->macro->forget();
         return 0;
     } catch (const crossloom::Violation& violation) {
         handle->error = violation.what();

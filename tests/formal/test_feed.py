@@ -132,7 +132,7 @@ def bench_of(loader_type=RowLoader, feed_type=ProductFeed, controller_type=Charg
     bench.always("products of loaded chunks only", implies(
         feed.product_valid, complete.bit_select(feed.product.bank, 1)))
     bench.stable_stream("product", feed.product_valid, feed.product_ready, feed.product,
-                        withdraw=start | feed.restart)
+                        withdraw=start)
 
     bench.cover("both banks in use", (present == 2) & controller.drive)
     bench.cover("a bank is loaded while the other is driven",

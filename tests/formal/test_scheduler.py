@@ -1,6 +1,8 @@
 """Tile scheduler: back to idle from everywhere, and units started one by one, on legal layers."""
 
-from amaranth.hdl import Cat, Signal
+from dataclasses import replace
+
+from amaranth.hdl import Cat, Signal, Value
 import pytest
 
 from golden.chip import ACTIVATIONS_PER_WORD, PRESETS
@@ -10,7 +12,7 @@ from rtl.scheduler import TileScheduler
 from tests.formal.bench import Bench, implies
 from tests.formal.defects import defective
 
-CHIP = PRESETS["tiny"]
+CHIP = replace(PRESETS["tiny"], tenants=2)
 #: History of an inductive step: a whole fetch, so that no field is left from an unknown past.
 FETCH = TileScheduler.FETCH_CLOCKS + 2
 
@@ -27,17 +29,15 @@ def convolution_ranges(chip):
         "chunks": (1, chip.accumulator.products), "row_groups": (1, chip.accumulator.products),
         "group_granules": (1, chip.array.granules), "kernels": (1, chip.accumulator.kernels),
         "columns": (1, chip.array.columns), "reference": (1, (1 << chip.reference_bits) - 1),
-        "coefficients": (0, chip.memories.coefficient_words - 1),
-        "source": (0, chip.memories.activation_words - 1),
-        "destination": (0, chip.memories.activation_words - 1),
     }
     return fields | limits
 
 
-def bench_of(component=TileScheduler):
+def bench_of(component=TileScheduler, chip=CHIP):
     bench = Bench()
     m = bench.module
-    dut = bench.add("dut", component(CHIP), driven=("read_data", "unit_done"))
+    tenants = chip.tenants
+    dut = bench.add("dut", component(chip), driven=("read_data", "unit_done", "transfer_done"))
 
     def field(name):
         return read_field(dut.descriptor, name)
@@ -50,10 +50,9 @@ def bench_of(component=TileScheduler):
         m.d.comb += dut.read_data.eq(word)
     with m.Else():
         m.d.comb += dut.read_data.eq(answer)
-    bench.always("each word from its own descriptor",
-                 implies(dut.read_enable, dut.read_address[4:] == dut.layer[:4]))
 
-    started = dut.convolve | dut.combine | dut.transfer
+    # Units: one for convolutions, adds and pools, and a transfer unit of each tenant.
+    started = dut.convolve | dut.combine
     running = Signal()
     finished = bench.free("finished")
     m.d.comb += dut.unit_done.eq(running & finished)
@@ -61,52 +60,106 @@ def bench_of(component=TileScheduler):
         m.d.sync += running.eq(1)
     with m.If(dut.unit_done | dut.clear):
         m.d.sync += running.eq(0)
+    moving = Signal(tenants)
+    m.d.comb += dut.transfer_done.eq(moving & bench.free("moved", tenants))
+    m.d.sync += moving.eq((moving | dut.transfer) & ~dut.transfer_done & ~dut.transfer_clear)
+    bench.lemma((moving & ~dut.busy) == 0)
 
-    # Back to idle, from every state there is.
-    returning = bench.past(dut.abort | dut.illegal | dut.failed | dut.ended) \
-        & bench.past(dut.busy)
-    bench.always("idle after abort, failure or end", implies(returning, ~dut.busy & ~started))
-    bench.always("idle after reset", implies(~bench.started, ~dut.busy & ~started))
-    stopping = (dut.abort | dut.illegal) & dut.busy
-    bench.always("an abort or failure clears the units",
-                 implies(stopping | dut.failed, dut.clear))
-    bench.always("cleared only for a reason",
-                 implies(dut.clear, dut.abort | dut.failed))
+    starts = Cat(dut.convolve, dut.combine, dut.transfer)
+    bench.always("idle after reset", implies(~bench.started, ~dut.busy.any() & ~starts.any()))
+    stopped = (dut.abort & dut.busy) | dut.failed
+    for t in range(tenants):
+        present = dut.tenant == t
+
+        def always(name, value, t=t):
+            bench.always(f"tenant {t}: {name}", value)
+
+        # Back to idle, from every state there is.
+        leaving = dut.abort[t] | dut.illegal[t] | dut.host_late[t] | dut.failed[t] | dut.ended[t]
+        always("idle after abort, failure or end", implies(
+            bench.past(leaving & dut.busy[t]), ~dut.busy[t] & ~dut.transfer[t]))
+        always("an abort or failure clears its transfer",
+               implies(stopped[t], dut.transfer_clear[t]))
+        always("its transfer is cleared only by its own abort or failure",
+               implies(dut.transfer_clear[t], stopped[t]))
+        always("nothing happens while idle", implies(
+            ~dut.busy[t], ~dut.transfer[t] & ~dut.failed[t] & ~dut.layer_done[t]
+            & ~dut.ended[t] & ~(present & (dut.read_enable | started | running))))
+        always("busy from the start", implies(bench.past(dut.start[t] & ~dut.busy[t]),
+                                              dut.busy[t]))
+        always("end or failure, not both", ~(dut.ended[t] & dut.failed[t]))
+        always("fails for its own doing", implies(dut.failed[t], dut.illegal[t]
+                                                  | dut.host_late[t] | present
+                                                  | dut.transfer_done[t]))
+        # Its program counter stays with its program.
+        base = Signal(12, name=f"base{t}")
+        with m.If(dut.start[t] & ~dut.busy[t]):
+            m.d.sync += base.eq(dut.windows[t].program_base)
+        always("each word from its own descriptor", implies(
+            dut.read_enable & present, dut.read_address[4:] == (base + dut.layer[t])[:4]))
+        bench.lemma(implies(dut.busy[t], bench.probe(f"dut.index{t}", 4)
+                            == (base + dut.layer[t])[:4]))
+        # Turns: while it waits, no other gets two.
+        for other in range(tenants):
+            if other == t:
+                continue
+            had = Signal(name=f"had{t}_{other}")
+            again = dut.read_enable & (dut.read_address[:4] == 0) & (dut.tenant == other)
+            m.d.sync += had.eq(dut.turn[t] & (had | again))
+            # Its turn came, or the others' order puts it before the present tenant's next one.
+            always(f"no two descriptors of tenant {other} while it waits",
+                   implies(dut.turn[t] & again, ~had))
+    bench.always("an abort or failure clears the units", implies(
+        Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any() & running, dut.clear))
+    bench.always("the units are cleared only for their tenant", implies(
+        dut.clear, Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any()))
     bench.always("a timed-out unit is stopped", implies(dut.timed_out & running, dut.clear))
-    bench.always("nothing happens while idle", implies(
-        ~dut.busy, ~started & ~dut.read_enable & ~dut.failed & ~dut.clear & ~dut.layer_done))
-    bench.always("busy from the start", implies(bench.past(dut.start & ~dut.busy), dut.busy))
-    bench.always("end or failure, not both", ~(dut.ended & dut.failed))
 
     # One unit at a time, and its descriptor stands still.
-    starts = Cat(dut.convolve, dut.combine, dut.transfer)
-    bench.always("one unit started", (starts & (starts - 1)[:3]) == 0)
-    bench.always("no start while a unit runs", implies(started, ~running))
+    bench.always("one unit started", (starts & (starts - 1)[:len(starts)]) == 0)
+    bench.always("no start while a unit runs", implies(starts.any(), ~running))
     bench.always("nothing fetched while a unit runs", implies(running, ~dut.read_enable))
+    for t in range(tenants):
+        bench.always(f"tenant {t}: no second transfer",
+                     implies(dut.transfer[t], ~moving[t] & (dut.tenant == t)))
     # What is started is what the memory says, and legal.
     chosen = Signal(32)
     m.d.comb += chosen.eq(dut.descriptor[index])
-    bench.always("the descriptor stands still",
-                 implies(running & dut.busy, chosen == bench.past(chosen)))
-    bench.always("the descriptor is the memory's", implies(started, chosen == word))
-    legal = [(field("chunks") * field("row_groups") <= CHIP.accumulator.products),
-             (field("constants") + field("kernels") <= CHIP.memories.constant_entries)]
-    for name, (low, high) in convolution_ranges(CHIP).items():
+    still = Cat(chosen, dut.tenant, dut.window)
+    before = bench.past(still)
+    bench.always("descriptor, tenant and windows stand still", implies(running, still == before))
+    first = dut.read_enable & (dut.read_address[:4] == 0)
+    for t in range(tenants):
+        bench.always(f"tenant {t}: works in its own windows", implies(
+            bench.past(first & (dut.tenant == t)),
+            Value.cast(dut.window) == bench.past(dut.windows[t])))
+    bench.always("the windows change with a new descriptor alone",
+                 implies(bench.started & ~bench.past(first),
+                         Value.cast(dut.window) == bench.past(dut.window)))
+    bench.always("the descriptor is the memory's", implies(starts.any(), chosen == word))
+    window = dut.window
+    legal = [(field("chunks") * field("row_groups") <= chip.accumulator.products),
+             (field("constants") + field("kernels") <= window.constant_entries),
+             field("coefficients") < window.coefficient_words, window.tiles.any(),
+             field("source") < window.activation_words,
+             field("destination") < window.activation_words]
+    for name, (low, high) in convolution_ranges(chip).items():
         top = (1 << FIELDS[name].width) - 1 if high is None else high
         legal += [field(name) >= low, field(name) <= top]
     bench.always("a legal convolution", implies(dut.convolve, Cat(*legal).all()))
     for name, end in (("load", "destination"), ("store", "source")):
         bench.always(f"legal {name}", implies(
-            dut.transfer & (field("opcode") == Opcode[name.upper()]),
-            (field("count") != 0) & (field(end) + field("count")
-                                     <= CHIP.memories.activation_words)))
-    units = ((dut.convolve, {Opcode.CONVOLVE}), (dut.transfer, {Opcode.LOAD, Opcode.STORE}),
+            dut.transfer.any() & (field("opcode") == Opcode[name.upper()]),
+            (field("count") != 0) & (field(end) + field("count") <= window.activation_words)))
+    units = ((dut.convolve, {Opcode.CONVOLVE}), (dut.transfer.any(), {Opcode.LOAD, Opcode.STORE}),
              (dut.combine, {Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL}))
     bench.always("the unit of the opcode", Cat(
         implies(start, Cat(field("opcode") == opcode for opcode in opcodes).any())
         for start, opcodes in units).all())
     bench.cover("a convolution", dut.convolve)
-    bench.cover("a second layer", started & (dut.layer == 1))
+    bench.cover("a second layer", starts.any() & (dut.layer[0] == 1))
+    if tenants > 1:
+        bench.cover("a transfer beside a unit", running & moving.any())
     return bench
 
 
@@ -116,16 +169,21 @@ def test_proof():
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("m.d.comb += [self.clear.eq(1), self.ended.eq(1), self.failed.eq(0),",
-     "m.d.comb += [self.ended.eq(1), self.failed.eq(0),",
+    ("m.d.comb += self.clear.eq(stopped)", "m.d.comb += self.clear.eq(stopped & ~self.working)",
      "an abort or failure clears the units"),
+    ("with m.If(present & (aborted | self.failed[t])):", "with m.If(aborted | self.failed[t]):",
+     "the units are cleared only for their tenant"),
     ('''                with m.If(word == DESCRIPTOR_WORDS):
                     m.next = "START"
-                interrupted()''', '''                with m.If(word == DESCRIPTOR_WORDS):
-                    m.next = "START"''', "idle after abort, failure or end"),
-    ("self.convolve.eq(check.legal)", "self.convolve.eq(1)", "a legal convolution"),
+                with m.If(stopped):''', '''                with m.If(word == DESCRIPTOR_WORDS):
+                    m.next = "START"
+                with m.If(0):''', "tenant 0: nothing happens while idle"),
+    ("self.convolve.eq(check.legal & ~stopped)", "self.convolve.eq(~stopped)",
+     "a legal convolution"),
     ("with m.If(self.unit_done):", "with m.If(1):", "no start while a unit runs"),
     ("arrived.eq(word)]", "arrived.eq(word ^ 1)]", "the descriptor is the memory's"),
+    ("for distance in range(tenants, 0, -1):", "for distance in range(tenants):",
+     "tenant 1: no two descriptors of tenant 0 while it waits"),
 ])
 def test_defects_are_found(old, new, broken):
     bench = bench_of(defective(TileScheduler, old, new))

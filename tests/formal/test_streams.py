@@ -54,6 +54,10 @@ def transfer(component=TransferUnit):
     dut = bench.add("dut", component(CHIP))
     bench.stable_stream("transfer", dut.out_valid, dut.out_ready, Cat(dut.out_data, dut.out_last),
                         withdraw=dut.abort)
+    bench.stable_stream("write", dut.write_enable, dut.write_ready,
+                        Cat(dut.write_address, dut.write_data), withdraw=dut.abort)
+    bench.stable_stream("read", dut.read_enable, dut.read_ready, dut.read_address,
+                        withdraw=dut.abort)
     return bench
 
 

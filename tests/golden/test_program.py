@@ -291,7 +291,7 @@ def test_other_header_than_the_checksum_is_of_is_refused(saved):
     data = saved.read_bytes()
     size = int.from_bytes(data[:8], "little")
     metadata = json.loads(data[8:8 + size])["__metadata__"]
-    metadata["crossloom"] = metadata["crossloom"].replace('"format": 1', '"format": 2')
+    metadata["crossloom"] = metadata["crossloom"].replace('"format": 2', '"format": 3')
     saved.write_bytes(serialise(deserialise(data), metadata=metadata))
     with pytest.raises(ProgramError, match="is damaged: its checksum does not match"):
         Program.load(saved, TINY)

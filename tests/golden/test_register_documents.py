@@ -59,7 +59,7 @@ def numbers(header):
 def test_header_has_every_field_and_memory(name):
     chip = PRESETS[name]
     header = c_header(chip)
-    expected = {"IDENTIFIER": 0x584C4F4D, "VERSION": 0x00010000}
+    expected = {"IDENTIFIER": 0x584C4F4D, "VERSION": 0x00020000}
     for register in registers(chip):
         upper = register.name.upper()
         expected[f"{upper}_OFFSET"] = register.offset

@@ -1,12 +1,14 @@
 """Register file against the specification it is built from."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 import random
 
 import pytest
 
 from golden.chip import PRESETS, Accumulator, Array, Chip, Converter, Memories, Phases
-from golden.chip.registers import ADDRESS_BITS, registers, windows
+from golden.chip.registers import (
+    ADDRESS_BITS, COUNTERS, TENANT_PITCH, WAITS, registers, windows,
+)
 from rtl.register_file import RegisterFile
 from tests.rtl.simulation import simulate
 
@@ -16,8 +18,7 @@ ODD = Chip("odd", tiles=3, array=Array(rows=12, columns=12, row_granule=4),
            accumulator=Accumulator(coefficient_bits=6, lanes=8, kernels=16, products=4),
            memories=Memories(program_words=32, coefficient_words=32, constant_entries=16,
                              activation_words=64))
-CHIPS = {**PRESETS, "odd": ODD}
-COUNTERS = ("cycles", "conversions", "early_stops", "converting", "products")
+CHIPS = {**PRESETS, "odd": ODD, "shared": replace(ODD, name="shared", tenants=4)}
 WRITES = ("program_write", "constants_write", "coefficients_write", "weights_write",
           "corrections_write")
 
@@ -27,21 +28,26 @@ def address_of(name):
 
 
 async def write(context, dut, address, value):
-    """One write; the error answer. Back to back: no idle clock is left."""
+    """One write; its answer."""
     context.set(dut.write_valid, 1)
     context.set(dut.write_address, address)
     context.set(dut.write_data, value)
-    error = context.get(dut.write_error)
     await context.tick()
     context.set(dut.write_valid, 0)
-    return error
+    for _ in range(RegisterFile.ANSWER_CLOCKS - 1):
+        await context.tick()
+    return context.get(dut.write_error)
 
 
-def read(context, dut, address):
+async def read(context, dut, address):
     context.set(dut.read_valid, 1)
     context.set(dut.read_address, address)
-    result = context.get(dut.read_data), context.get(dut.read_error)
+    await context.tick()
     context.set(dut.read_valid, 0)
+    for _ in range(RegisterFile.ANSWER_CLOCKS - 1):
+        await context.tick()
+    result = context.get(dut.read_data), context.get(dut.read_error)
+    await context.tick()
     assert not context.get(dut.read_error)
     return result
 
@@ -60,7 +66,7 @@ def test_every_register(name):
     async def testbench(context):
         for offset in range(0, 0x1000, 4):
             expected = reset_value(by_offset[offset]) if offset in by_offset else 0
-            assert read(context, dut, offset) == (expected, offset not in by_offset)
+            assert await read(context, dut, offset) == (expected, offset not in by_offset)
         for pattern in (0xFFFF_FFFF, 0, 0xA5A5_5A5A):
             for offset, register in by_offset.items():
                 assert await write(context, dut, offset, pattern) == 0
@@ -70,7 +76,7 @@ def test_every_register(name):
                     value = {"RW": pattern >> bits.low & ones, "R": bits.reset,
                              "W1C": 0, "W1S": 0}[bits.access]
                     expected |= value << bits.low
-                assert read(context, dut, offset) == (expected, 0)
+                assert await read(context, dut, offset) == (expected, 0)
         for offset in set(range(0, 0x1000, 4)) - set(by_offset):
             assert await write(context, dut, offset, 0xFFFF_FFFF) == 1
 
@@ -83,7 +89,9 @@ def test_no_error_without_a_valid_access():
     async def testbench(context):
         context.set(dut.read_address, 0xFFC)
         context.set(dut.write_address, 0xFFC)
-        assert (context.get(dut.read_error), context.get(dut.write_error)) == (0, 0)
+        for _ in range(5):
+            await context.tick()
+            assert (context.get(dut.read_error), context.get(dut.write_error)) == (0, 0)
 
     simulate(dut, testbench)
 
@@ -129,12 +137,11 @@ def test_every_window(name):
                     assert {p: context.get(getattr(dut, p)) for p in WRITES} == quiet
                     where = window.offset + 4 * (index * pitch + i)
                     assert await write(context, dut, where, word) == 0
-                    assert read(context, dut, where) == (0, 1)
                 assert {p: context.get(getattr(dut, p)) for p in WRITES} == expected
                 assert context.get(dut.memory_index) == index
                 assert context.get(dut.memory_data) == sum(w << (32 * i)
                                                            for i, w in enumerate(data))
-                await context.tick()
+                assert await read(context, dut, where) == (0, 1)
             holes = [window.offset + 4 * (index * pitch + i)
                      for index in (0, window.entries - 1)
                      for i in range(window.entry_words, pitch)]
@@ -175,86 +182,114 @@ def test_random_addresses(name):
     simulate(dut, testbench)
 
 
-def test_memories_are_closed_while_a_program_runs():
-    chip = PRESETS["tiny"]
+def test_memories_are_closed_to_whom_they_would_harm():
+    """While a tenant runs: its part of the shared memories, and every memory of its tiles."""
+    chip = replace(PRESETS["default"], tenants=2)
     dut = RegisterFile(chip)
-    constants = next(w for w in windows(chip) if w.name == "constants")
+    by_name = {window.name: window for window in windows(chip)}
+    parts = {"program_window": (8 << 16) | 4, "tiles": 0b0110, "constants_base": 16,
+             "constant_entries": 32}
+
+    async def allowed(context, name, entry):
+        window = by_name[name]
+        refused = []
+        for word in range(window.entry_words):
+            where = window.offset + 4 * (entry * window.entry_words + word)
+            refused.append(await write(context, dut, where, 7))
+        pulses = any(context.get(getattr(dut, pulse)) for pulse in WRITES)
+        assert len(set(refused)) == 1 and pulses == (not refused[0])
+        return pulses
 
     async def testbench(context):
-        await write(context, dut, constants.offset, 0x1111_1111)
-        await write(context, dut, address_of("control"), 1)
-        # The clock of the start pulse counts as running although `busy` is not there yet.
-        for busy in (0, 1, 1):
-            assert context.get(dut.start) == (not busy)
+        for name, value in parts.items():
+            assert not await write(context, dut, address_of(name), value)
+        for busy in (0b00, 0b01, 0b10, 0b11):
             context.set(dut.busy, busy)
-            for word in range(2):
-                context.set(dut.write_address, constants.offset + 4 * word)
-                context.set(dut.write_valid, 1)
-                assert context.get(dut.write_error) == 1
-            context.set(dut.write_address, constants.offset)
             await context.tick()
-            assert not context.get(dut.constants_write)
-        for window in windows(chip):
-            assert await write(context, dut, window.offset, 5) == 1
-            assert not any(context.get(getattr(dut, pulse)) for pulse in WRITES)
-        context.set(dut.busy, 0)
-        assert await write(context, dut, constants.offset + 4, 0x2222_2222) == 0
-        assert context.get(dut.constants_write)
-        assert context.get(dut.memory_data) == 0x2222_2222_1111_1111
+            mine = busy & 1
+            # The second tenant's windows are empty: nothing of it is in use.
+            for entry, inside in ((0, 0), (63, 0), (64, 1), (191, 1), (192, 0), (1023, 0)):
+                assert await allowed(context, "program", entry) == (not (mine and inside))
+            for entry, inside in ((15, 0), (16, 1), (47, 1), (48, 0), (2047, 0)):
+                assert await allowed(context, "constants", entry) == (not (mine and inside))
+            for kind in ("coefficients", "weights", "corrections"):
+                for tile in range(chip.tiles):
+                    assert await allowed(context, f"{kind}{tile}", 3) == (
+                        not (mine and parts["tiles"] >> tile & 1))
 
     simulate(dut, testbench)
 
 
 def test_start_and_abort():
-    dut = RegisterFile(PRESETS["tiny"])
+    dut = RegisterFile(replace(PRESETS["tiny"], tenants=2))
+
+    async def pulses(context, address, value):
+        """A write, and what leaves in each of the clocks up to its answer."""
+        context.set(dut.write_valid, 1)
+        context.set(dut.write_address, address)
+        context.set(dut.write_data, value)
+        seen = []
+        for _ in range(5):
+            seen.append((context.get(dut.start), context.get(dut.abort)))
+            await context.tick()
+            context.set(dut.write_valid, 0)
+        return seen
 
     async def testbench(context):
-        for value, busy, start, abort in (
-                (1, 0, 1, 0), (2, 0, 0, 1), (3, 0, 0, 1), (0, 0, 0, 0), (0xFFFF_FFFC, 0, 0, 0),
-                (1, 1, 0, 0), (2, 1, 0, 1), (3, 1, 0, 1)):
-            context.set(dut.busy, busy)
-            assert await write(context, dut, address_of("control"), value) == 0
-            assert (context.get(dut.start), context.get(dut.abort)) == (start, abort)
-            await context.tick()
-            assert (context.get(dut.start), context.get(dut.abort)) == (0, 0)
-        # A second start right behind the first one is ignored too.
-        context.set(dut.busy, 0)
-        await write(context, dut, address_of("control"), 1)
-        await write(context, dut, address_of("control"), 1)
-        assert context.get(dut.start) == 0
+        for tenant in range(2):
+            control = address_of("control") + TENANT_PITCH * tenant
+            for value, busy, start, abort in (
+                    (1, 0, 1, 0), (2, 0, 0, 1), (3, 0, 0, 1), (0, 0, 0, 0),
+                    (0xFFFF_FFFC, 0, 0, 0), (1, 1, 0, 0), (2, 1, 0, 1), (3, 1, 0, 1)):
+                # The other tenant's state changes nothing.
+                for other in range(2):
+                    context.set(dut.busy, busy << tenant | other << (1 - tenant))
+                    none = (0, 0)
+                    assert await pulses(context, control, value) == [
+                        none, none, (start << tenant, abort << tenant), none, none]
 
     simulate(dut, testbench)
 
 
 def test_counters():
-    chip = PRESETS["default"]
+    chip = replace(PRESETS["default"], tenants=2)
     dut = RegisterFile(chip)
     generator = random.Random(5)
+    shared = {"conversions": chip.tiles, "early_stops": chip.tiles, "converting": 1,
+              "product": 1, "contest": 1}
 
     async def testbench(context):
-        for _ in range(3):
-            await write(context, dut, address_of("control"), 1)
-            expected = dict.fromkeys(COUNTERS, 0)
-            inputs = {"busy": 1, "conversions": chip.tiles, "early_stops": chip.tiles,
-                      "converting": 1, "product": 1}
-            for clock in range(60):
-                await context.tick()
-                if clock:
-                    for counter, name in zip(COUNTERS, inputs, strict=True):
-                        expected[counter] += inputs[name]
-                for counter in COUNTERS:
-                    assert read(context, dut, address_of(counter)) == (expected[counter], 0)
-                if clock:
-                    inputs = {"busy": clock < 40, "converting": generator.randrange(2),
-                              "conversions": generator.randint(0, chip.tiles),
-                              "early_stops": generator.randint(0, chip.tiles),
-                              "product": generator.randrange(2)}
-                    inputs = {name: inputs[name] for name in (
-                        "busy", "conversions", "early_stops", "converting", "product")}
-                for name, value in inputs.items():
+        for _ in range(2):
+            expected = [dict.fromkeys(COUNTERS, 0) for _ in range(2)]
+            for tenant in range(2):
+                await write(context, dut, address_of("control") + TENANT_PITCH * tenant, 1)
+            for _ in range(200):
+                values = {name: generator.randint(0, top) for name, top in shared.items()}
+                busy, active = generator.randrange(4), generator.randrange(4)
+                waits = [generator.randrange(len(WAITS) + 1) for _ in range(2)]
+                for name, value in values.items():
                     context.set(getattr(dut, name), value)
-            for name in inputs:
-                context.set(getattr(dut, name), 0)
+                context.set(dut.busy, busy)
+                context.set(dut.active, active)
+                for tenant, counts in enumerate(expected):
+                    context.set(dut.waiting[tenant], 1 << waits[tenant] & (1 << len(WAITS)) - 1)
+                    counts["cycles"] += busy >> tenant & 1
+                    if waits[tenant] < len(WAITS):
+                        counts[WAITS[waits[tenant]]] += 1
+                    if active >> tenant & 1:
+                        for name, counter in (("conversions",) * 2, ("early_stops",) * 2,
+                                              ("converting",) * 2, ("product", "products"),
+                                              ("contest", "contests")):
+                            counts[counter] += values[name]
+                await context.tick()
+            context.set(dut.busy, 0)
+            context.set(dut.active, 0)
+            for tenant in range(2):
+                context.set(dut.waiting[tenant], 0)
+            for tenant, counts in enumerate(expected):
+                for counter in COUNTERS:
+                    where = address_of(counter) + TENANT_PITCH * tenant
+                    assert await read(context, dut, where) == (counts[counter], 0), counter
 
     simulate(dut, testbench)
 
@@ -268,37 +303,37 @@ def test_status_and_interrupt(event, bit):
 
     async def fire(context):
         context.set(getattr(dut, event), 1)
-        context.set(dut.failed_cause, 3)
+        context.set(dut.failed_cause[0], 3)
         await context.tick()
         context.set(getattr(dut, event), 0)
-        context.set(dut.failed_cause, 0)
+        context.set(dut.failed_cause[0], 0)
 
     async def testbench(context):
         for enable in range(4):
             await write(context, dut, interrupt, enable)
             await fire(context)
-            assert read(context, dut, status) == (raised, 0)
             assert not context.get(dut.irq)
-            await context.tick()
+            assert await read(context, dut, status) == (raised, 0)
             assert context.get(dut.irq) == (enable >> (bit - 1) & 1)
             # Writing zeros, or ones elsewhere, clears nothing.
             await write(context, dut, status, 0xFFFF_FFFF ^ 1 << bit)
-            assert read(context, dut, status)[0] >> bit & 1
+            assert (await read(context, dut, status))[0] >> bit & 1
             await write(context, dut, status, 1 << bit)
-            assert not read(context, dut, status)[0] >> bit & 1
+            assert not (await read(context, dut, status))[0] >> bit & 1
             await context.tick()
             assert not context.get(dut.irq)
         # An event wins over a write that clears.
         context.set(getattr(dut, event), 1)
         await write(context, dut, status, 1 << bit)
         context.set(getattr(dut, event), 0)
-        assert read(context, dut, status)[0] >> bit & 1
+        context.set(dut.write_valid, 0)
+        assert (await read(context, dut, status))[0] >> bit & 1
         # A start clears flags and cause; busy and layer are looked through.
         await write(context, dut, address_of("control"), 1)
         await context.tick()
-        assert read(context, dut, status) == (0, 0)
+        assert await read(context, dut, status) == (0, 0)
         context.set(dut.busy, 1)
-        context.set(dut.layer, 0xABC)
-        assert read(context, dut, status) == (1 | 0xABC << 16, 0)
+        context.set(dut.layer[0], 0xABC)
+        assert await read(context, dut, status) == (1 | 0xABC << 16, 0)
 
     simulate(dut, testbench)

@@ -34,6 +34,11 @@ UNIT = {"convolve": "convolve", "add": "combine", "pool": "combine", "average": 
 STARTS = ("convolve", "combine", "transfer")
 WORDS, CONSTANTS = CHIP.memories.activation_words, CHIP.memories.constant_entries
 PRODUCTS = CHIP.accumulator.products
+#: The windows of a tenant that may use everything.
+WHOLE = dict(program_base=0, program_length=CHIP.memories.program_words // DESCRIPTOR_WORDS,
+             activation_base=0, activation_words=WORDS, constants_base=0,
+             constant_entries=CONSTANTS, coefficients_base=0,
+             coefficient_words=CHIP.memories.coefficient_words, tiles=(1 << CHIP.tiles) - 1)
 
 
 class Bench:
@@ -52,11 +57,17 @@ class Bench:
         self.time = 0
 
     async def clock(self, context, **inputs):
-        for name in ("start", "abort", "timed_out", "illegal", "unit_done"):
+        """`unit_done` is that of the unit at work, a transfer or another."""
+        inputs["transfer_done"] = inputs.get("unit_done", 0)
+        for name in ("start", "abort", "timed_out", "illegal", "unit_done", "transfer_done"):
             context.set(getattr(self.dut, name), inputs.get(name, 0))
+        for name, value in WHOLE.items():
+            context.set(getattr(self.dut.windows[0], name), value)
         seen = {name: context.get(getattr(self.dut, name)) for name in (
-            *STARTS, "busy", "layer", "ended", "failed", "failed_cause", "clear", "layer_done",
-            "layer_cycles")}
+            *STARTS, "busy", "ended", "failed", "layer_done")}
+        seen |= {name: context.get(getattr(self.dut, name)[0]) for name in (
+            "layer", "failed_cause", "layer_cycles")}
+        seen["clear"] = context.get(self.dut.clear) | context.get(self.dut.transfer_clear)
         seen["descriptor"] = tuple(context.get(self.dut.descriptor[i])
                                    for i in range(DESCRIPTOR_WORDS))
         seen["time"] = self.time
@@ -162,7 +173,7 @@ def test_refusal(words, cause):
                 break
             assert not (seen["layer"] == 1 and any(seen[name] for name in STARTS))
         assert seen["failed"] and seen["clear"] and not seen["ended"]
-        assert seen["failed_cause"] == cause
+        assert seen["failed_cause"] == cause.value
         assert seen["layer"] == 1
         assert not any(seen[name] for name in STARTS)
         assert not (await bench.clock(context))["busy"]
@@ -208,7 +219,7 @@ def test_a_unit_led_outside(wait):
         for _ in range(wait):
             await bench.clock(context, unit_done=bench.time == FETCH_CLOCKS + 2)
         seen = await bench.clock(context, illegal=1, unit_done=bench.time == FETCH_CLOCKS + 2)
-        assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.FIELD
+        assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.FIELD.value
         assert not seen["ended"] and not seen["layer_done"]
         assert not any(seen[name] for name in STARTS)
         for _ in range(FETCH_CLOCKS + 2):
@@ -231,7 +242,7 @@ def test_a_program_without_end_is_refused():
             starts += running
             if seen["failed"]:
                 break
-        assert seen["failed_cause"] == Cause.OPCODE
+        assert seen["failed_cause"] == Cause.OPCODE.value
         assert starts == count
 
     simulate(bench.module, testbench)
@@ -245,7 +256,7 @@ def test_timeout():
         for _ in range(FETCH_CLOCKS + 7):
             assert not (await bench.clock(context))["failed"]
         seen = await bench.clock(context, timed_out=1)
-        assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.TIMEOUT
+        assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.TIMEOUT.value
         assert not (await bench.clock(context))["busy"]
 
     simulate(bench.module, testbench)

@@ -80,6 +80,8 @@ class Bench:
 
 
 async def begin(context, dut, layer):
+    context.set(dut.read_ready, 1)
+    context.set(dut.write_ready, 1)
     for i, word in enumerate(descriptor(layer)):
         context.set(dut.descriptor[i], word)
     context.set(dut.start, 1)

@@ -5,43 +5,97 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
 , macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group, macro1__write_data
 , macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__reference, macro1__product
 , macro1__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void, trace_sum__valid, trace_sum__kernel
-, trace_sum__position, trace_sum__value, trace_sum__output, trace_word__valid, trace_word__address, trace_word__data, trace_layer__done, trace_layer__index, trace_layer__cycles, aclk);
+, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__done, trace_layer__index, trace_layer__cycles, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
-  wire [19:0] \$10 ;
-  wire [19:0] \$11 ;
+  wire \$10 ;
+  wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [1:0] \$13 ;
   wire \$14 ;
-  wire \$15 ;
-  wire \$16 ;
-  reg \$17 ;
-  wire [45:0] \$18 ;
-  wire [32:0] \$19 ;
+  wire [1:0] \$15 ;
+  wire [1:0] \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
   wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
   wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
   wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
   wire \$5 ;
+  wire \$50 ;
+  wire [1:0] \$51 ;
+  wire [1:0] \$52 ;
+  wire \$53 ;
+  wire [19:0] \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire [17:0] \$58 ;
+  wire [19:0] \$59 ;
   wire \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire [17:0] \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire [30:0] \$68 ;
+  reg \$69 ;
   wire \$7 ;
+  reg \$70 ;
+  reg [29:0] \$71 ;
+  wire [45:0] \$72 ;
+  wire [32:0] \$73 ;
   wire \$8 ;
   wire \$9 ;
-  reg \$signal ;
-  wire \$signal$180 ;
-  wire [7:0] \$signature__addr ;
-  wire [31:0] \$signature__data ;
-  reg \$signature__en ;
   wire abort;
-  wire \abort$213 ;
+  wire \abort$247 ;
+  wire \abort$275 ;
   input aclk;
   wire aclk;
-  reg [15:0] address;
-  wire [15:0] \address$245 ;
-  wire [15:0] \address$246 ;
+  wire active;
+  wire adder;
+  wire \adder$292 ;
+  wire [15:0] address;
+  wire [15:0] \address$324 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
+  wire array;
+  wire \array$294 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -49,158 +103,196 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$257 ;
-  wire \bank_free$258 ;
+  wire \bank_free$335 ;
+  wire \bank_free$336 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
+  wire buffer_wait;
   wire busy;
-  wire \busy$224 ;
+  wire \busy$249 ;
+  wire \busy$250 ;
   wire bvalid;
   wire chunk_begin;
-  wire \chunk_begin$291 ;
-  wire \chunk_begin$372 ;
+  wire \chunk_begin$365 ;
+  wire \chunk_begin$451 ;
   wire chunk_final;
-  wire \chunk_final$295 ;
-  wire \chunk_final$374 ;
+  wire \chunk_final$371 ;
+  wire \chunk_final$454 ;
   wire chunk_loaded;
-  wire \chunk_loaded$293 ;
-  wire \chunk_loaded$373 ;
+  wire \chunk_loaded$367 ;
+  wire \chunk_loaded$452 ;
   wire clear;
-  wire \clear$276 ;
-  wire \clear$366 ;
+  wire \clear$242 ;
+  wire \clear$349 ;
+  wire \clear$350 ;
+  wire \clear$445 ;
   wire clk;
+  wire [19:0] coefficient_base;
+  wire [19:0] \coefficient_base$447 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$386 ;
+  wire [7:0] \coefficient_data$465 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$385 ;
+  wire [8:0] \coefficient_index$464 ;
+  wire [20:0] coefficient_words;
+  wire [20:0] \coefficient_words$448 ;
   wire coefficient_write;
-  wire \coefficient_write$384 ;
+  wire \coefficient_write$463 ;
+  wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
+  reg combining = 1'h0;
+  wire comparator;
+  wire \comparator$290 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
   wire [63:0] constant__data;
   wire constant__en;
   wire [5:0] constant_address;
+  wire [15:0] constants;
   wire constants_write;
+  wire contest;
   wire [1:0] conversions;
+  wire convert_side;
+  wire \convert_side$243 ;
   wire converted;
-  wire \converted$434 ;
+  wire \converted$261 ;
   wire converting;
-  wire \converting$439 ;
+  wire \converting$229 ;
+  wire \converting$237 ;
+  wire \converting$238 ;
+  wire \converting$265 ;
+  wire [511:0] convolution;
+  wire [31:0] \convolution[0] ;
+  wire [31:0] \convolution[10] ;
+  wire [31:0] \convolution[11] ;
+  wire [31:0] \convolution[12] ;
+  wire [31:0] \convolution[13] ;
+  wire [31:0] \convolution[14] ;
+  wire [31:0] \convolution[15] ;
+  wire [31:0] \convolution[1] ;
+  wire [31:0] \convolution[2] ;
+  wire [31:0] \convolution[3] ;
+  wire [31:0] \convolution[4] ;
+  wire [31:0] \convolution[5] ;
+  wire [31:0] \convolution[6] ;
+  wire [31:0] \convolution[7] ;
+  wire [31:0] \convolution[8] ;
+  wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$389 ;
+  wire [3:0] \correction_data$468 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$388 ;
+  wire [5:0] \correction_index$467 ;
   wire correction_write;
-  wire \correction_write$387 ;
+  wire \correction_write$466 ;
   wire [1:0] corrections_write;
+  wire decided;
+  wire \decided$239 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$237 ;
-  wire [31:0] \descriptor$237[0] ;
-  wire [31:0] \descriptor$237[10] ;
-  wire [31:0] \descriptor$237[11] ;
-  wire [31:0] \descriptor$237[12] ;
-  wire [31:0] \descriptor$237[13] ;
-  wire [31:0] \descriptor$237[14] ;
-  wire [31:0] \descriptor$237[15] ;
-  wire [31:0] \descriptor$237[1] ;
-  wire [31:0] \descriptor$237[2] ;
-  wire [31:0] \descriptor$237[3] ;
-  wire [31:0] \descriptor$237[4] ;
-  wire [31:0] \descriptor$237[5] ;
-  wire [31:0] \descriptor$237[6] ;
-  wire [31:0] \descriptor$237[7] ;
-  wire [31:0] \descriptor$237[8] ;
-  wire [31:0] \descriptor$237[9] ;
-  wire [511:0] \descriptor$259 ;
-  wire [31:0] \descriptor$259[0] ;
-  wire [31:0] \descriptor$259[10] ;
-  wire [31:0] \descriptor$259[11] ;
-  wire [31:0] \descriptor$259[12] ;
-  wire [31:0] \descriptor$259[13] ;
-  wire [31:0] \descriptor$259[14] ;
-  wire [31:0] \descriptor$259[15] ;
-  wire [31:0] \descriptor$259[1] ;
-  wire [31:0] \descriptor$259[2] ;
-  wire [31:0] \descriptor$259[3] ;
-  wire [31:0] \descriptor$259[4] ;
-  wire [31:0] \descriptor$259[5] ;
-  wire [31:0] \descriptor$259[6] ;
-  wire [31:0] \descriptor$259[7] ;
-  wire [31:0] \descriptor$259[8] ;
-  wire [31:0] \descriptor$259[9] ;
-  wire [511:0] \descriptor$264 ;
-  wire [31:0] \descriptor$264[0] ;
-  wire [31:0] \descriptor$264[10] ;
-  wire [31:0] \descriptor$264[11] ;
-  wire [31:0] \descriptor$264[12] ;
-  wire [31:0] \descriptor$264[13] ;
-  wire [31:0] \descriptor$264[14] ;
-  wire [31:0] \descriptor$264[15] ;
-  wire [31:0] \descriptor$264[1] ;
-  wire [31:0] \descriptor$264[2] ;
-  wire [31:0] \descriptor$264[3] ;
-  wire [31:0] \descriptor$264[4] ;
-  wire [31:0] \descriptor$264[5] ;
-  wire [31:0] \descriptor$264[6] ;
-  wire [31:0] \descriptor$264[7] ;
-  wire [31:0] \descriptor$264[8] ;
-  wire [31:0] \descriptor$264[9] ;
-  wire [511:0] \descriptor$267 ;
-  wire [31:0] \descriptor$267[0] ;
-  wire [31:0] \descriptor$267[10] ;
-  wire [31:0] \descriptor$267[11] ;
-  wire [31:0] \descriptor$267[12] ;
-  wire [31:0] \descriptor$267[13] ;
-  wire [31:0] \descriptor$267[14] ;
-  wire [31:0] \descriptor$267[15] ;
-  wire [31:0] \descriptor$267[1] ;
-  wire [31:0] \descriptor$267[2] ;
-  wire [31:0] \descriptor$267[3] ;
-  wire [31:0] \descriptor$267[4] ;
-  wire [31:0] \descriptor$267[5] ;
-  wire [31:0] \descriptor$267[6] ;
-  wire [31:0] \descriptor$267[7] ;
-  wire [31:0] \descriptor$267[8] ;
-  wire [31:0] \descriptor$267[9] ;
-  wire [511:0] \descriptor$279 ;
-  wire [31:0] \descriptor$279[0] ;
-  wire [31:0] \descriptor$279[10] ;
-  wire [31:0] \descriptor$279[11] ;
-  wire [31:0] \descriptor$279[12] ;
-  wire [31:0] \descriptor$279[13] ;
-  wire [31:0] \descriptor$279[14] ;
-  wire [31:0] \descriptor$279[15] ;
-  wire [31:0] \descriptor$279[1] ;
-  wire [31:0] \descriptor$279[2] ;
-  wire [31:0] \descriptor$279[3] ;
-  wire [31:0] \descriptor$279[4] ;
-  wire [31:0] \descriptor$279[5] ;
-  wire [31:0] \descriptor$279[6] ;
-  wire [31:0] \descriptor$279[7] ;
-  wire [31:0] \descriptor$279[8] ;
-  wire [31:0] \descriptor$279[9] ;
-  wire [511:0] \descriptor$369 ;
-  wire [31:0] \descriptor$369[0] ;
-  wire [31:0] \descriptor$369[10] ;
-  wire [31:0] \descriptor$369[11] ;
-  wire [31:0] \descriptor$369[12] ;
-  wire [31:0] \descriptor$369[13] ;
-  wire [31:0] \descriptor$369[14] ;
-  wire [31:0] \descriptor$369[15] ;
-  wire [31:0] \descriptor$369[1] ;
-  wire [31:0] \descriptor$369[2] ;
-  wire [31:0] \descriptor$369[3] ;
-  wire [31:0] \descriptor$369[4] ;
-  wire [31:0] \descriptor$369[5] ;
-  wire [31:0] \descriptor$369[6] ;
-  wire [31:0] \descriptor$369[7] ;
-  wire [31:0] \descriptor$369[8] ;
-  wire [31:0] \descriptor$369[9] ;
+  wire [511:0] \descriptor$280 ;
+  wire [31:0] \descriptor$280[0] ;
+  wire [31:0] \descriptor$280[10] ;
+  wire [31:0] \descriptor$280[11] ;
+  wire [31:0] \descriptor$280[12] ;
+  wire [31:0] \descriptor$280[13] ;
+  wire [31:0] \descriptor$280[14] ;
+  wire [31:0] \descriptor$280[15] ;
+  wire [31:0] \descriptor$280[1] ;
+  wire [31:0] \descriptor$280[2] ;
+  wire [31:0] \descriptor$280[3] ;
+  wire [31:0] \descriptor$280[4] ;
+  wire [31:0] \descriptor$280[5] ;
+  wire [31:0] \descriptor$280[6] ;
+  wire [31:0] \descriptor$280[7] ;
+  wire [31:0] \descriptor$280[8] ;
+  wire [31:0] \descriptor$280[9] ;
+  wire [511:0] \descriptor$316 ;
+  wire [31:0] \descriptor$316[0] ;
+  wire [31:0] \descriptor$316[10] ;
+  wire [31:0] \descriptor$316[11] ;
+  wire [31:0] \descriptor$316[12] ;
+  wire [31:0] \descriptor$316[13] ;
+  wire [31:0] \descriptor$316[14] ;
+  wire [31:0] \descriptor$316[15] ;
+  wire [31:0] \descriptor$316[1] ;
+  wire [31:0] \descriptor$316[2] ;
+  wire [31:0] \descriptor$316[3] ;
+  wire [31:0] \descriptor$316[4] ;
+  wire [31:0] \descriptor$316[5] ;
+  wire [31:0] \descriptor$316[6] ;
+  wire [31:0] \descriptor$316[7] ;
+  wire [31:0] \descriptor$316[8] ;
+  wire [31:0] \descriptor$316[9] ;
+  wire [511:0] \descriptor$337 ;
+  wire [31:0] \descriptor$337[0] ;
+  wire [31:0] \descriptor$337[10] ;
+  wire [31:0] \descriptor$337[11] ;
+  wire [31:0] \descriptor$337[12] ;
+  wire [31:0] \descriptor$337[13] ;
+  wire [31:0] \descriptor$337[14] ;
+  wire [31:0] \descriptor$337[15] ;
+  wire [31:0] \descriptor$337[1] ;
+  wire [31:0] \descriptor$337[2] ;
+  wire [31:0] \descriptor$337[3] ;
+  wire [31:0] \descriptor$337[4] ;
+  wire [31:0] \descriptor$337[5] ;
+  wire [31:0] \descriptor$337[6] ;
+  wire [31:0] \descriptor$337[7] ;
+  wire [31:0] \descriptor$337[8] ;
+  wire [31:0] \descriptor$337[9] ;
+  wire [511:0] \descriptor$339 ;
+  wire [31:0] \descriptor$339[0] ;
+  wire [31:0] \descriptor$339[10] ;
+  wire [31:0] \descriptor$339[11] ;
+  wire [31:0] \descriptor$339[12] ;
+  wire [31:0] \descriptor$339[13] ;
+  wire [31:0] \descriptor$339[14] ;
+  wire [31:0] \descriptor$339[15] ;
+  wire [31:0] \descriptor$339[1] ;
+  wire [31:0] \descriptor$339[2] ;
+  wire [31:0] \descriptor$339[3] ;
+  wire [31:0] \descriptor$339[4] ;
+  wire [31:0] \descriptor$339[5] ;
+  wire [31:0] \descriptor$339[6] ;
+  wire [31:0] \descriptor$339[7] ;
+  wire [31:0] \descriptor$339[8] ;
+  wire [31:0] \descriptor$339[9] ;
+  wire [511:0] \descriptor$438 ;
+  wire [31:0] \descriptor$438[0] ;
+  wire [31:0] \descriptor$438[10] ;
+  wire [31:0] \descriptor$438[11] ;
+  wire [31:0] \descriptor$438[12] ;
+  wire [31:0] \descriptor$438[13] ;
+  wire [31:0] \descriptor$438[14] ;
+  wire [31:0] \descriptor$438[15] ;
+  wire [31:0] \descriptor$438[1] ;
+  wire [31:0] \descriptor$438[2] ;
+  wire [31:0] \descriptor$438[3] ;
+  wire [31:0] \descriptor$438[4] ;
+  wire [31:0] \descriptor$438[5] ;
+  wire [31:0] \descriptor$438[6] ;
+  wire [31:0] \descriptor$438[7] ;
+  wire [31:0] \descriptor$438[8] ;
+  wire [31:0] \descriptor$438[9] ;
+  wire [511:0] \descriptor$510 ;
+  wire [31:0] \descriptor$510[0] ;
+  wire [31:0] \descriptor$510[10] ;
+  wire [31:0] \descriptor$510[11] ;
+  wire [31:0] \descriptor$510[12] ;
+  wire [31:0] \descriptor$510[13] ;
+  wire [31:0] \descriptor$510[14] ;
+  wire [31:0] \descriptor$510[15] ;
+  wire [31:0] \descriptor$510[1] ;
+  wire [31:0] \descriptor$510[2] ;
+  wire [31:0] \descriptor$510[3] ;
+  wire [31:0] \descriptor$510[4] ;
+  wire [31:0] \descriptor$510[5] ;
+  wire [31:0] \descriptor$510[6] ;
+  wire [31:0] \descriptor$510[7] ;
+  wire [31:0] \descriptor$510[8] ;
+  wire [31:0] \descriptor$510[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -218,62 +310,72 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$221 ;
-  wire \done$222 ;
+  wire \done$313 ;
+  wire \done$314 ;
+  wire drain;
+  wire \drain$298 ;
   wire drain_clear;
-  wire \drain_clear$326 ;
-  wire \drain_clear$393 ;
+  wire \drain_clear$400 ;
+  wire \drain_clear$472 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$322 ;
-  wire [1:0] \drain_group$391 ;
+  wire [1:0] \drain_group$396 ;
+  wire [1:0] \drain_group$470 ;
   wire drain_lane;
-  wire \drain_lane$324 ;
-  wire \drain_lane$392 ;
+  wire \drain_lane$398 ;
+  wire \drain_lane$471 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$394 ;
+  wire [17:0] \drain_sum$512 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$228 ;
+  wire \ended$254 ;
   wire failed;
-  wire \failed$230 ;
+  wire \failed$256 ;
   wire [3:0] failed_cause;
-  (* enum_base_type = "Cause" *)
-  (* enum_value_0000 = "NONE" *)
-  (* enum_value_0001 = "OPCODE" *)
-  (* enum_value_0010 = "FIELD" *)
-  (* enum_value_0011 = "TIMEOUT" *)
-  wire [3:0] \failed_cause$232 ;
+  wire [3:0] \failed_cause$258 ;
+  wire [3:0] \failed_cause$258.tenant0 ;
+  wire [3:0] \failed_cause.tenant0 ;
+  wire fetching;
   wire first;
-  wire \first$251 ;
+  wire \first$329 ;
+  wire [31:0] first_product;
+  wire [31:0] \first_product$511 ;
+  wire hold;
+  wire \hold$241 ;
+  wire host_late;
+  wire [23:0] host_timeout;
+  wire [23:0] \host_timeout.tenant0 ;
+  wire host_wait;
   reg illegal = 1'h0;
-  (* init = 1'h0 *)
-  wire \illegal$218 ;
   wire [31:0] in_data;
   wire in_ready;
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$233 ;
+  wire \irq$315 ;
   wire last;
-  wire \last$253 ;
+  wire \last$331 ;
   wire last_chunk;
-  wire \last_chunk$255 ;
+  wire \last_chunk$333 ;
+  wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$226 ;
+  wire [11:0] \layer$252 ;
+  wire [11:0] \layer$252.tenant0 ;
+  wire [11:0] \layer.tenant0 ;
   wire [31:0] layer_cycles;
+  wire [31:0] \layer_cycles.tenant0 ;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$371 ;
-  wire [5:0] \lengths$371.add ;
-  wire [5:0] \lengths$371.clear ;
-  wire [5:0] \lengths$371.drive ;
-  wire [5:0] \lengths$371.gap ;
-  wire [5:0] \lengths$371.hold ;
-  wire [5:0] \lengths$371.reset ;
-  wire [5:0] \lengths$371.share ;
+  wire [41:0] \lengths$450 ;
+  wire [5:0] \lengths$450.add ;
+  wire [5:0] \lengths$450.clear ;
+  wire [5:0] \lengths$450.drive ;
+  wire [5:0] \lengths$450.gap ;
+  wire [5:0] \lengths$450.hold ;
+  wire [5:0] \lengths$450.reset ;
+  wire [5:0] \lengths$450.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -282,20 +384,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire load_bank;
-  wire \load_bank$299 ;
-  wire \load_bank$376 ;
+  wire \load_bank$373 ;
+  wire \load_bank$455 ;
   wire load_clear;
-  wire \load_clear$301 ;
-  wire \load_clear$377 ;
+  wire \load_clear$375 ;
+  wire \load_clear$456 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$305 ;
   wire [31:0] \load_codes$379 ;
+  wire [31:0] \load_codes$458 ;
   wire load_enable;
-  wire \load_enable$297 ;
-  wire \load_enable$375 ;
+  wire \load_enable$369 ;
+  wire \load_enable$453 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$303 ;
-  wire [1:0] \load_row$378 ;
+  wire [1:0] \load_row$377 ;
+  wire [1:0] \load_row$457 ;
+  wire loading;
+  wire \loading$236 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -417,72 +521,74 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$420 ;
+  wire \macro__add$498 ;
   wire macro__bank;
-  wire \macro__bank$413 ;
+  wire \macro__bank$491 ;
   wire macro__clear;
-  wire \macro__clear$419 ;
+  wire \macro__clear$497 ;
   wire macro__comparator;
-  wire \macro__comparator$430 ;
+  wire \macro__comparator$508 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$429 ;
+  wire [15:0] \macro__conversion$507 ;
   wire macro__convert;
-  wire \macro__convert$424 ;
+  wire \macro__convert$502 ;
   wire macro__convert_side;
-  wire \macro__convert_side$425 ;
+  wire \macro__convert_side$503 ;
   wire macro__decided;
-  wire \macro__decided$431 ;
+  wire \macro__decided$509 ;
   wire macro__drive;
-  wire \macro__drive$416 ;
+  wire \macro__drive$494 ;
   wire macro__hold;
-  wire \macro__hold$418 ;
+  wire \macro__hold$496 ;
   wire macro__load_bank;
-  wire \macro__load_bank$409 ;
+  wire \macro__load_bank$487 ;
   wire macro__load_clear;
-  wire \macro__load_clear$410 ;
+  wire \macro__load_clear$488 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$412 ;
+  wire [31:0] \macro__load_codes$490 ;
   wire macro__load_enable;
-  wire \macro__load_enable$408 ;
+  wire \macro__load_enable$486 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$411 ;
+  wire [1:0] \macro__load_row$489 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$423 ;
+  wire [7:0] \macro__negate$501 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$428 ;
+  wire [31:0] \macro__product$506 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$427 ;
+  wire [18:0] \macro__reference$505 ;
   wire macro__reset;
-  wire \macro__reset$415 ;
+  wire \macro__reset$493 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$414 ;
+  wire [1:0] \macro__row_enable$492 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$422 ;
+  wire [7:0] \macro__select$500 ;
   wire macro__share;
-  wire \macro__share$417 ;
+  wire \macro__share$495 ;
   wire macro__side;
-  wire \macro__side$421 ;
+  wire \macro__side$499 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$426 ;
+  wire [5:0] \macro__trial$504 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$407 ;
+  wire [31:0] \macro__write_data$485 ;
   wire macro__write_enable;
-  wire \macro__write_enable$404 ;
+  wire \macro__write_enable$482 ;
   wire macro__write_group;
-  wire \macro__write_group$406 ;
+  wire \macro__write_group$484 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$405 ;
+  wire [3:0] \macro__write_row$483 ;
   wire [63:0] memory_data;
   wire [19:0] memory_index;
+  wire met;
   wire mismatch;
+  reg [31:0] next_number;
   wire [31:0] out_data;
   wire out_last;
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$445 ;
+  wire \overrun$222 ;
   wire pad;
-  wire \pad$247 ;
+  wire \pad$325 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -491,45 +597,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$262 ;
-  wire \position_done$263 ;
+  wire \position_done$441 ;
+  wire \position_done$442 ;
   wire position_freed;
-  wire \position_freed$320 ;
-  wire \position_freed$390 ;
+  wire \position_freed$394 ;
+  wire \position_freed$469 ;
   wire product;
+  reg [29:0] product0 = 30'h00000000;
   wire product_started;
+  wire \product_started$271 ;
   wire program_write;
   wire [31:0] rdata;
+  reg [16:0] read;
+  wire [15:0] \read.address ;
+  wire \read.enable ;
   wire [7:0] read__addr;
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$145 ;
-  wire [7:0] \read_address$165 ;
-  wire [15:0] \read_address$187 ;
-  wire [15:0] \read_address$190 ;
-  wire [15:0] \read_address$193 ;
+  wire [23:0] \read_address$146 ;
+  wire [7:0] \read_address$166 ;
+  wire [15:0] \read_address$185 ;
+  wire [15:0] \read_address$188 ;
+  wire [15:0] \read_address$205 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$149 ;
-  wire [31:0] \read_data$166 ;
-  wire [31:0] \read_data$185 ;
-  wire [31:0] \read_data$188 ;
-  wire [31:0] \read_data$191 ;
+  wire [31:0] \read_data$150 ;
+  wire [31:0] \read_data$167 ;
+  wire [31:0] \read_data$180 ;
+  wire [31:0] \read_data$181 ;
+  wire [31:0] \read_data$186 ;
+  wire [31:0] \read_data$208 ;
   wire read_enable;
   wire \read_enable$182 ;
-  wire \read_enable$189 ;
-  wire \read_enable$192 ;
+  wire \read_enable$187 ;
+  wire \read_enable$204 ;
   wire read_error;
-  wire \read_error$151 ;
+  wire \read_error$152 ;
+  wire read_ready;
   wire read_valid;
-  wire \read_valid$143 ;
+  wire \read_valid$144 ;
   wire ready;
   wire refused;
-  wire \refused$446 ;
-  wire restart;
-  wire \restart$367 ;
+  wire \refused$223 ;
+  wire reset;
+  wire \reset$240 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$249 ;
+  wire [1:0] \row_word$327 ;
+  wire rows;
+  wire \rows$296 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -581,26 +696,31 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire start;
-  wire \start$211 ;
-  wire \start$238 ;
-  wire \start$240 ;
-  wire \start$260 ;
-  wire \start$265 ;
-  wire \start$268 ;
-  wire \start$278 ;
-  wire \start$368 ;
+  wire \start$235 ;
+  wire \start$244 ;
+  wire \start$245 ;
+  wire \start$281 ;
+  wire \start$317 ;
+  wire \start$318 ;
+  wire \start$338 ;
+  wire \start$340 ;
+  wire \start$351 ;
+  wire \start$446 ;
   wire stopped;
-  wire \stopped$437 ;
+  wire \stopped$264 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [18:0] sum_value;
+  wire tenant;
+  wire \tenant$175 ;
   wire timed_out;
-  wire \timed_out$215 ;
-  wire \timed_out$216 ;
-  wire [15:0] timeout;
-  wire [15:0] \timeout$370 ;
+  wire \timed_out$310 ;
+  wire \timed_out$311 ;
+  wire [23:0] timeout;
+  wire [15:0] \timeout$354 ;
+  wire [15:0] \timeout$449 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -638,23 +758,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$400 ;
+  wire [5:0] \trace__code$478 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$401 ;
+  wire [6:0] \trace__compensated$479 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$397 ;
+  wire [15:0] \trace__conversion$475 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$398 ;
+  wire [2:0] \trace__index$476 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$399 ;
+  wire [1:0] \trace__plane$477 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$396 ;
+  wire [31:0] \trace__product$474 ;
   wire trace__stopped;
-  wire \trace__stopped$402 ;
+  wire \trace__stopped$480 ;
   wire trace__valid;
-  wire \trace__valid$395 ;
+  wire \trace__valid$473 ;
   wire trace__void;
-  wire \trace__void$403 ;
+  wire \trace__void$481 ;
   output [31:0] trace_layer__cycles;
   wire [31:0] trace_layer__cycles;
   output trace_layer__done;
@@ -671,6 +791,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire trace_sum__valid;
   output [18:0] trace_sum__value;
   wire [18:0] trace_sum__value;
+  output trace_tenant;
+  wire trace_tenant;
   output [15:0] trace_word__address;
   reg [15:0] trace_word__address;
   output [31:0] trace_word__data;
@@ -678,84 +800,145 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace_word__valid;
   wire trace_word__valid;
   wire transfer;
+  wire transfer_beyond;
+  wire transfer_clear;
+  wire transfer_done;
+  wire [16:0] transfer_read;
+  wire [16:0] \transfer_read.tenant0 ;
+  wire [15:0] \transfer_read.tenant0.address ;
+  wire \transfer_read.tenant0.enable ;
+  wire [31:0] transfer_read_data;
+  wire [31:0] \transfer_read_data.tenant0 ;
+  wire transfer_read_ready;
+  wire [48:0] transfer_write;
+  wire [48:0] \transfer_write.tenant0 ;
+  wire [15:0] \transfer_write.tenant0.address ;
+  wire [31:0] \transfer_write.tenant0.data ;
+  wire \transfer_write.tenant0.enable ;
+  wire transfer_write_ready;
+  wire transferring;
+  wire turn;
   wire unit_done;
   wire valid;
+  wire [10:0] waiting;
+  wire [10:0] \waiting.tenant0 ;
   wire [31:0] wdata;
   wire [1:0] weights_write;
+  wire [132:0] window;
+  wire [132:0] \window$177 ;
+  wire [15:0] \window$177.activation_base ;
+  wire [16:0] \window$177.activation_words ;
+  wire [20:0] \window$177.coefficient_words ;
+  wire [19:0] \window$177.coefficients_base ;
+  wire [16:0] \window$177.constant_entries ;
+  wire [15:0] \window$177.constants_base ;
+  wire [11:0] \window$177.program_base ;
+  wire [11:0] \window$177.program_length ;
+  wire [1:0] \window$177.tiles ;
+  wire [15:0] \window.activation_base ;
+  wire [16:0] \window.activation_words ;
+  wire [20:0] \window.coefficient_words ;
+  wire [19:0] \window.coefficients_base ;
+  wire [16:0] \window.constant_entries ;
+  wire [15:0] \window.constants_base ;
+  wire [11:0] \window.program_base ;
+  wire [11:0] \window.program_length ;
+  wire [1:0] \window.tiles ;
+  wire [132:0] windows;
+  wire [132:0] \windows$179 ;
+  wire [132:0] \windows$179.tenant0 ;
+  wire [15:0] \windows$179.tenant0.activation_base ;
+  wire [16:0] \windows$179.tenant0.activation_words ;
+  wire [20:0] \windows$179.tenant0.coefficient_words ;
+  wire [19:0] \windows$179.tenant0.coefficients_base ;
+  wire [16:0] \windows$179.tenant0.constant_entries ;
+  wire [15:0] \windows$179.tenant0.constants_base ;
+  wire [11:0] \windows$179.tenant0.program_base ;
+  wire [11:0] \windows$179.tenant0.program_length ;
+  wire [1:0] \windows$179.tenant0.tiles ;
+  wire [132:0] \windows$248 ;
+  wire [132:0] \windows$248.tenant0 ;
+  wire [15:0] \windows$248.tenant0.activation_base ;
+  wire [16:0] \windows$248.tenant0.activation_words ;
+  wire [20:0] \windows$248.tenant0.coefficient_words ;
+  wire [19:0] \windows$248.tenant0.coefficients_base ;
+  wire [16:0] \windows$248.tenant0.constant_entries ;
+  wire [15:0] \windows$248.tenant0.constants_base ;
+  wire [11:0] \windows$248.tenant0.program_base ;
+  wire [11:0] \windows$248.tenant0.program_length ;
+  wire [1:0] \windows$248.tenant0.tiles ;
+  wire [132:0] \windows.tenant0 ;
+  wire [15:0] \windows.tenant0.activation_base ;
+  wire [16:0] \windows.tenant0.activation_words ;
+  wire [20:0] \windows.tenant0.coefficient_words ;
+  wire [19:0] \windows.tenant0.coefficients_base ;
+  wire [16:0] \windows.tenant0.constant_entries ;
+  wire [15:0] \windows.tenant0.constants_base ;
+  wire [11:0] \windows.tenant0.program_base ;
+  wire [11:0] \windows.tenant0.program_length ;
+  wire [1:0] \windows.tenant0.tiles ;
   wire word_ready;
   wire word_valid;
+  wire working;
+  wire working0;
+  wire works;
+  wire \works$268 ;
   wire wready;
+  reg [48:0] write;
+  wire [15:0] \write.address ;
+  wire [31:0] \write.data ;
+  wire \write.enable ;
   wire [7:0] write__addr;
-  wire [5:0] \write__addr$160 ;
-  wire [7:0] \write__addr$176 ;
+  wire [5:0] \write__addr$161 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$161 ;
-  wire [31:0] \write__data$178 ;
+  wire [63:0] \write__data$162 ;
   wire write__en;
-  wire \write__en$158 ;
-  wire \write__en$175 ;
+  wire \write__en$159 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$139 ;
-  wire [15:0] \write_address$177 ;
-  wire [15:0] \write_address$195 ;
-  wire [15:0] \write_address$198 ;
-  wire [15:0] \write_address$201 ;
+  wire [23:0] \write_address$140 ;
+  wire [15:0] \write_address$191 ;
+  wire [15:0] \write_address$194 ;
+  wire [15:0] \write_address$212 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$141 ;
-  wire [31:0] \write_data$196 ;
-  wire [31:0] \write_data$199 ;
-  wire [31:0] \write_data$202 ;
-  wire [31:0] \write_data$310 ;
-  wire [31:0] \write_data$383 ;
+  wire [31:0] \write_data$142 ;
+  wire [31:0] \write_data$192 ;
+  wire [31:0] \write_data$195 ;
+  wire [31:0] \write_data$213 ;
+  wire [31:0] \write_data$384 ;
+  wire [31:0] \write_data$462 ;
   wire write_enable;
-  wire \write_enable$197 ;
-  wire \write_enable$200 ;
-  wire \write_enable$306 ;
+  wire \write_enable$193 ;
+  wire \write_enable$211 ;
   wire \write_enable$380 ;
+  wire \write_enable$459 ;
   wire write_error;
-  wire \write_error$147 ;
+  wire \write_error$148 ;
   wire write_group;
-  wire \write_group$382 ;
+  wire \write_group$461 ;
+  wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$381 ;
+  wire [3:0] \write_row$460 ;
   wire write_valid;
-  wire \write_valid$137 ;
+  wire \write_valid$138 ;
+  wire written;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [31:0] activations [255:0];
+  reg [63:0] \constants$527  [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_activations
+  initial begin : zero_constants$527
     integer i;
-    for (i = 0; i < 256; i = i + 1) activations[i] = 32'd0;
+    for (i = 0; i < 64; i = i + 1) \constants$527 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (trace_word__valid)
-      activations[trace_word__address[7:0]] <= trace_word__data;
+    if (\write__en$159 )
+      \constants$527 [memory_index[5:0]] <= memory_data;
   end
-  reg [31:0] _0_;
+  reg [63:0] _0_;
   always @(posedge aclk) begin
-    if (\$signature__en ) begin
-      _0_ <= activations[address[7:0]];
-    end
+    _0_ <= \constants$527 [constant__addr];
   end
-  assign \read_data$185  = _0_;
-  reg [63:0] constants [63:0];
-`ifndef SYNTHESIS
-  initial begin : zero_constants
-    integer i;
-    for (i = 0; i < 64; i = i + 1) constants[i] = 64'h0000000000000000;
-  end
-`endif
-  always @(posedge aclk) begin
-    if (\write__en$158 )
-      constants[memory_index[5:0]] <= memory_data;
-  end
-  reg [63:0] _1_;
-  always @(posedge aclk) begin
-    _1_ <= constants[constant__addr];
-  end
-  assign constant = _1_;
+  assign constant = _0_;
   reg [31:0] \program  [255:0];
 `ifndef SYNTHESIS
   initial begin : zero_program
@@ -767,38 +950,162 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (write__en)
       \program [memory_index[7:0]] <= memory_data[31:0];
   end
-  reg [31:0] _2_;
+  reg [31:0] _1_;
   always @(posedge aclk) begin
     if (read__en) begin
-      _2_ <= \program [read__addr];
+      _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$166  = _2_;
-  assign rst = ~ aresetn;
-  assign \$1  = | trace_word__address[15:8];
-  assign \$2  = ~ \$1 ;
-  assign trace_word__valid = \$signal  & \$2 ;
-  assign \$3  = \read_enable$182  & pad;
-  assign \$4  = ~ \$3 ;
-  assign \$signal$180  = \$signature__en  & \$4 ;
-  assign \$5  = | trace_word__address[15:8];
-  assign \$6  = \$signal  & \$5 ;
-  assign \$7  = | address[15:8];
-  assign \$8  = \$signal$180  & \$7 ;
-  assign beyond = \$6  | \$8 ;
-  assign timed_out = | { \timed_out$216 , \timed_out$215  };
-  assign \$9  = done | \done$221 ;
-  assign unit_done = \$9  | \done$222 ;
-  assign bank_free = & { \bank_free$258 , \bank_free$257  };
-  assign conversions = converted + \converted$434 ;
-  assign early_stops = stopped + \stopped$437 ;
-  assign \$12  = beyond | mismatch;
-  assign \$13  = overrun | refused;
-  assign \$14  = \overrun$445  | \refused$446 ;
-  assign \$15  = | { \$14 , \$13  };
-  assign \$16  = \$12  | \$15 ;
+  assign \read_data$167  = _1_;
+  assign \$19  = ~ combining;
+  assign \$20  = window[132] ? comparator : 1'h0;
+  assign \$21  = window[131] ? \comparator$290  : \$20 ;
+  assign \$22  = \$19  & \$21 ;
+  assign \$23  = working0 & \$22 ;
+  assign \$24  = ~ combining;
+  assign \$25  = window[132] ? adder : 1'h0;
+  assign \$26  = window[131] ? \adder$292  : \$25 ;
+  assign \$27  = \$24  & \$26 ;
+  assign \$28  = working0 & \$27 ;
+  assign \$29  = ~ combining;
+  assign \$30  = window[132] ? array : 1'h0;
+  assign \$31  = window[131] ? \array$294  : \$30 ;
+  assign \$32  = \$29  & \$31 ;
+  assign \$33  = working0 & \$32 ;
+  assign \$34  = ~ combining;
+  assign \$35  = window[132] ? rows : 1'h0;
+  assign \$36  = window[131] ? \rows$296  : \$35 ;
+  assign \$37  = \$34  & \$36 ;
+  assign \$38  = working0 & \$37 ;
+  assign \$39  = ~ combining;
+  assign \$40  = window[132] ? drain : 1'h0;
+  assign \$41  = window[131] ? \drain$298  : \$40 ;
+  assign \$42  = \$39  & \$41 ;
+  assign \$43  = working0 & \$42 ;
+  assign \$44  = working0 & combining;
+  assign \$45  = ~ host_wait;
+  assign \$46  = transferring & \$45 ;
+  assign \$47  = ~ buffer_wait;
+  assign \$48  = \$46  & \$47 ;
+  assign \$49  = transferring & host_wait;
+  assign \$50  = transferring & buffer_wait;
+  assign timed_out = | { \timed_out$311 , \timed_out$310  };
+  assign unit_done = \done$313  | \done$314 ;
+  assign \$51  = ~ window[132:131];
+  assign \$52  = { \bank_free$336 , \bank_free$335  } | \$51 ;
+  assign bank_free = & \$52 ;
+  assign \$53  = ! trace_tenant;
+  assign \start$351  = start & window[131];
+  assign chunk_begin = \chunk_begin$365  & window[131];
+  assign chunk_loaded = \chunk_loaded$367  & window[131];
+  assign load_enable = \load_enable$369  & window[131];
+  assign position_freed = \position_freed$394  & window[131];
+  assign drain_clear = \drain_clear$400  & window[131];
+  assign \$55  = window[132] ? \position_done$442  : 1'h0;
+  assign \$56  = window[131] ? \position_done$441  : \$55 ;
+  assign \$57  = window[131] ? \position_done$441  : \$56 ;
+  assign \$58  = window[131] ? drain_sum : 18'h00000;
+  assign \start$446  = start & window[132];
+  assign \chunk_begin$451  = \chunk_begin$365  & window[132];
+  assign \chunk_loaded$452  = \chunk_loaded$367  & window[132];
+  assign \load_enable$453  = \load_enable$369  & window[132];
+  assign \position_freed$469  = \position_freed$394  & window[132];
+  assign \drain_clear$472  = \drain_clear$400  & window[132];
+  assign \$60  = window[132] ? \position_done$442  : 1'h0;
+  assign \$61  = window[131] ? \position_done$441  : \$60 ;
+  assign \$62  = window[132] ? \position_done$442  : \$61 ;
+  assign \$63  = window[132] ? \drain_sum$512  : 18'h00000;
+  assign \$64  = start | \start$340 ;
+  assign \$65  = working0 & met;
+  assign \$66  = \$65  | transfer_beyond;
+  assign \$67  = product & working0;
+  assign \$68  = product0 + 1'h1;
   always @(posedge aclk)
-    illegal <= \$17 ;
+    combining <= \$69 ;
+  always @(posedge aclk)
+    illegal <= \$70 ;
+  always @(posedge aclk)
+    product0 <= \$71 ;
+  assign rst = ~ aresetn;
+  assign \$1  = ~ pad;
+  assign \$2  = \read_enable$182  & \$1 ;
+  assign \$3  = ! trace_tenant;
+  assign \$4  = write[0] & \$3 ;
+  assign \$5  = beyond | mismatch;
+  assign \$6  = overrun | refused;
+  assign \$7  = \overrun$222  | \refused$223 ;
+  assign \$8  = | { \$7 , \$6  };
+  assign met = \$5  | \$8 ;
+  assign conversions = converted + \converted$261 ;
+  assign early_stops = stopped + \stopped$264 ;
+  assign \$9  = ~ combining;
+  assign \$10  = window[132] ? works : 1'h0;
+  assign \$11  = window[131] ? \works$268  : \$10 ;
+  assign \converting$265  = \$9  & \$11 ;
+  assign \$12  = window[132] ? product_started : 1'h0;
+  assign product = window[131] ? \product_started$271  : \$12 ;
+  assign \$13  = { \converting$237 , converting } & window[132:131];
+  assign \$14  = | \$13 ;
+  assign \$15  = ~ { \converting$237 , converting };
+  assign \$16  = \$15  & window[132:131];
+  assign \$17  = | \$16 ;
+  assign contest = \$14  & \$17 ;
+  assign \$18  = ! trace_tenant;
+  assign working0 = working & \$18 ;
+  \crossloom.activity0  activity0 (
+    .adder(\adder$292 ),
+    .array(\array$294 ),
+    .clear(macro0__clear),
+    .clk(aclk),
+    .comparator(\comparator$290 ),
+    .convert_side(macro0__convert_side),
+    .converting(converting),
+    .decided(macro0__decided),
+    .drain(\drain$298 ),
+    .hold(macro0__hold),
+    .loading(loading),
+    .reset(macro0__reset),
+    .rows(\rows$296 ),
+    .rst(rst),
+    .start(start),
+    .works(\works$268 )
+  );
+  \crossloom.activity1  activity1 (
+    .adder(adder),
+    .array(array),
+    .clear(macro1__clear),
+    .clk(aclk),
+    .comparator(comparator),
+    .convert_side(macro1__convert_side),
+    .converting(\converting$237 ),
+    .decided(macro1__decided),
+    .drain(drain),
+    .hold(macro1__hold),
+    .loading(loading),
+    .reset(macro1__reset),
+    .rows(rows),
+    .rst(rst),
+    .start(start),
+    .works(works)
+  );
+  \crossloom.buffer  buffer (
+    .beyond(beyond),
+    .clk(aclk),
+    .read(read),
+    .read_data(\read_data$180 ),
+    .rst(rst),
+    .tenant(trace_tenant),
+    .transfer_beyond(transfer_beyond),
+    .transfer_read(transfer_read),
+    .transfer_read_data(\read_data$208 ),
+    .transfer_read_ready(read_ready),
+    .transfer_write(transfer_write),
+    .transfer_write_ready(write_ready),
+    .window(window),
+    .windows(windows),
+    .write(write),
+    .written(trace_word__valid)
+  );
   \crossloom.bus  bus (
     .araddr(s_axi_araddr),
     .arready(s_axi_arready),
@@ -829,48 +1136,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(clear),
+    .clear(\clear$349 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
-    .descriptor(descriptor),
-    .done(done),
-    .drain_clear(drain_clear),
+    .descriptor(convolution),
+    .done(\done$313 ),
+    .drain_clear(\drain_clear$400 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$1707$1 (\position_done$262 ),
-    .\port$1708$1 (\position_done$263 ),
-    .\port$2120$0 (\$18 ),
-    .position_freed(position_freed),
+    .\port$3052$0 (\$72 ),
+    .position_done(position_done),
+    .position_freed(\position_freed$394 ),
     .rst(rst),
-    .start(\start$238 ),
-    .write_address(\write_address$195 ),
-    .write_data(\write_data$196 ),
+    .start(start),
+    .write_address(\write_address$191 ),
+    .write_data(\write_data$192 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(clear),
+    .clear(\clear$349 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$142 (\done$221 ),
-    .read_address(\read_address$190 ),
-    .read_data(\read_data$185 ),
-    .read_enable(\read_enable$189 ),
+    .\done$142 (\done$314 ),
+    .read_address(\read_address$188 ),
+    .read_data(\read_data$180 ),
+    .read_enable(\read_enable$187 ),
     .rst(rst),
-    .start(\start$265 ),
-    .write_address(\write_address$198 ),
-    .write_data(\write_data$199 ),
-    .write_enable(\write_enable$197 )
+    .start(\start$340 ),
+    .write_address(\write_address$194 ),
+    .write_data(\write_data$195 ),
+    .write_enable(\write_enable$193 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(chunk_begin),
+    .chunk_begin(\chunk_begin$365 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(chunk_loaded),
-    .clear(clear),
+    .chunk_loaded(\chunk_loaded$367 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -878,32 +1184,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(load_enable),
+    .load_enable(\load_enable$369 ),
     .load_row(load_row),
     .pad(pad),
-    .read_address(\read_address$187 ),
-    .read_data(\read_data$185 ),
+    .read_address(\read_address$185 ),
+    .read_data(\read_data$180 ),
     .read_enable(\read_enable$182 ),
     .row_word(row_word),
     .rst(rst),
-    .start(\start$238 ),
+    .start(start),
     .word_ready(ready),
     .word_valid(word_valid)
   );
   \crossloom.registers  registers (
     .abort(abort),
-    .busy(busy),
+    .active(working0),
+    .busy(\busy$249 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(timeout),
-    .constants_write(\write__en$158 ),
+    .comparator_timeout_clocks(\timeout$354 ),
+    .constants_write(\write__en$159 ),
+    .contest(contest),
     .conversions(conversions),
-    .converting(converting),
+    .converting(\converting$265 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
     .failed(failed),
     .failed_cause(failed_cause),
+    .host_timeout_value(timeout),
     .irq(irq),
     .layer(trace_layer__index),
     .memory_data(memory_data),
@@ -915,6 +1224,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
+    .\port$2758$0 (fetching),
+    .\port$41$0 (\$23 ),
+    .\port$46$0 (\$28 ),
+    .\port$51$0 (\$33 ),
+    .\port$56$0 (\$38 ),
+    .\port$61$0 (\$43 ),
+    .\port$62$0 (\$44 ),
+    .\port$66$0 (\$48 ),
+    .\port$67$0 (\$49 ),
+    .\port$68$0 (\$50 ),
+    .\port$898$0 (turn),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -922,8 +1242,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_error(read_error),
     .read_valid(read_valid),
     .rst(rst),
-    .start(start),
+    .start(\start$244 ),
     .weights_write(weights_write),
+    .windows(windows),
     .write_address(write_address),
     .write_data(write_data),
     .write_error(write_error),
@@ -931,45 +1252,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(busy),
-    .clear(clear),
+    .busy(\busy$249 ),
     .clk(aclk),
-    .combine(\start$265 ),
-    .convolve(\start$238 ),
+    .coefficients(coefficients),
+    .combine(\start$340 ),
+    .constants(constants),
+    .convolve(start),
     .descriptor(descriptor),
     .ended(ended),
     .failed(failed),
     .failed_cause(failed_cause),
+    .fetching(fetching),
+    .host_late(host_late),
     .illegal(illegal),
     .layer(trace_layer__index),
     .layer_cycles(trace_layer__cycles),
     .layer_done(trace_layer__done),
     .read_address(read__addr),
-    .read_data(\read_data$166 ),
+    .read_data(\read_data$167 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(start),
+    .start(\start$244 ),
+    .stopped(\clear$349 ),
+    .tenant(trace_tenant),
     .timed_out(timed_out),
-    .transfer(\start$268 ),
-    .unit_done(unit_done)
+    .transfer(\start$281 ),
+    .transfer_clear(\abort$275 ),
+    .transfer_done(transfer_done),
+    .transferring(transferring),
+    .turn(turn),
+    .unit_done(unit_done),
+    .window(window),
+    .windows(windows),
+    .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$257 ),
+    .bank_free(\bank_free$335 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(clear),
+    .clear(\clear$349 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
     .converted(converted),
     .converting(converting),
     .correction_write(corrections_write[0]),
-    .descriptor(descriptor),
+    .descriptor(convolution),
     .drain_clear(drain_clear),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .first_product(next_number),
     .lengths(lengths),
     .load_bank(load_bank),
     .load_clear(load_clear),
@@ -1005,16 +1339,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
     .overrun(overrun),
-    .position_done(\position_done$262 ),
+    .\port$2751$90 (window[130:90]),
+    .position_done(\position_done$441 ),
     .position_freed(position_freed),
-    .product_started(product),
+    .product_started(\product_started$271 ),
     .refused(refused),
-    .restart(start),
     .rst(rst),
-    .start(\start$238 ),
+    .start(\start$351 ),
     .stopped(stopped),
-    .timed_out(\timed_out$215 ),
-    .timeout(timeout),
+    .timed_out(\timed_out$310 ),
+    .timeout(\timeout$354 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1026,29 +1360,31 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$10 [3:0])
+    .write_row(\$54 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$258 ),
-    .chunk_begin(chunk_begin),
+    .bank_free(\bank_free$336 ),
+    .chunk_begin(\chunk_begin$451 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(chunk_loaded),
-    .clear(clear),
+    .chunk_loaded(\chunk_loaded$452 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$434 ),
+    .converted(\converted$261 ),
+    .converting(\converting$237 ),
     .correction_write(corrections_write[1]),
-    .descriptor(descriptor),
-    .drain_clear(drain_clear),
+    .descriptor(convolution),
+    .drain_clear(\drain_clear$472 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$394 ),
-    .lengths(\lengths$371 ),
+    .drain_sum(\drain_sum$512 ),
+    .first_product(next_number),
+    .lengths(\lengths$450 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(load_enable),
+    .load_enable(\load_enable$453 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1078,16 +1414,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .overrun(\overrun$445 ),
-    .position_done(\position_done$263 ),
-    .position_freed(position_freed),
-    .refused(\refused$446 ),
-    .restart(start),
+    .overrun(\overrun$222 ),
+    .\port$2751$90 (window[130:90]),
+    .position_done(\position_done$442 ),
+    .position_freed(\position_freed$469 ),
+    .product_started(product_started),
+    .refused(\refused$223 ),
     .rst(rst),
-    .start(\start$238 ),
-    .stopped(\stopped$437 ),
-    .timed_out(\timed_out$216 ),
-    .timeout(timeout),
+    .start(\start$446 ),
+    .stopped(\stopped$264 ),
+    .timed_out(\timed_out$311 ),
+    .timeout(\timeout$354 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1099,33 +1436,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$11 [3:0])
+    .write_row(\$59 [3:0])
   );
-  \crossloom.transfer$454  \transfer$454  (
-    .clear(clear),
+  \crossloom.transfer0  transfer0 (
+    .abort(\abort$275 ),
+    .buffer_wait(buffer_wait),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$222 ),
+    .done(transfer_done),
     .in_data(s_axis_tdata),
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
+    .late(host_late),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$19 ),
-    .read_address(\read_address$193 ),
-    .read_data(\read_data$185 ),
-    .read_enable(\read_enable$192 ),
+    .r_data(\$73 ),
+    .read_address(\read_address$205 ),
+    .read_data(\read_data$208 ),
+    .read_enable(\read_enable$204 ),
+    .read_ready(read_ready),
     .rst(rst),
-    .start(\start$268 ),
-    .write_address(\write_address$201 ),
-    .write_data(\write_data$202 ),
-    .write_enable(\write_enable$200 )
+    .start(\start$281 ),
+    .timeout(timeout),
+    .waiting(host_wait),
+    .write_address(\write_address$212 ),
+    .write_data(\write_data$213 ),
+    .write_enable(\write_enable$211 ),
+    .write_ready(write_ready)
   );
-  \crossloom.window  window (
-    .address(\read_address$187 ),
-    .clear(clear),
+  \crossloom.window$519  \window$519  (
+    .address(\read_address$185 ),
+    .busy(loading),
+    .clear(\clear$349 ),
     .clk(aclk),
-    .descriptor(descriptor),
+    .descriptor(convolution),
     .first(first),
     .last(last),
     .\last_chunk$65 (last_chunk),
@@ -1134,79 +1478,84 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .ready(ready),
     .\row_word$62 (row_word),
     .rst(rst),
-    .start(\start$238 ),
+    .start(start),
     .valid(word_valid)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$signature__en  = 1'h1;
-    if (\read_enable$182 ) begin
-      \$signature__en  = 1'h1;
+    read = 17'h00000;
+    if (\$2 ) begin
+      read[0] = 1'h1;
+      read[16:1] = \read_address$185 ;
     end
-    if (\read_enable$189 ) begin
-      \$signature__en  = 1'h1;
-    end
-    if (\read_enable$192 ) begin
-      \$signature__en  = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    address = 16'h0000;
-    if (\read_enable$182 ) begin
-      address = \read_address$187 ;
-    end
-    if (\read_enable$189 ) begin
-      address = \read_address$190 ;
-    end
-    if (\read_enable$192 ) begin
-      address = \read_address$193 ;
+    if (\read_enable$187 ) begin
+      read[0] = 1'h1;
+      read[16:1] = \read_address$188 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$signal  = 1'h0;
+    write = 49'h0000000000000;
     if (write_enable) begin
-      \$signal  = 1'h1;
+      write[0] = 1'h1;
+      write[16:1] = \write_address$191 ;
+      write[48:17] = \write_data$192 ;
     end
-    if (\write_enable$197 ) begin
-      \$signal  = 1'h1;
-    end
-    if (\write_enable$200 ) begin
-      \$signal  = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__address = 16'h0000;
-    if (write_enable) begin
-      trace_word__address = \write_address$195 ;
-    end
-    if (\write_enable$197 ) begin
-      trace_word__address = \write_address$198 ;
-    end
-    if (\write_enable$200 ) begin
-      trace_word__address = \write_address$201 ;
+    if (\write_enable$193 ) begin
+      write[0] = 1'h1;
+      write[16:1] = \write_address$194 ;
+      write[48:17] = \write_data$195 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__data = 32'd0;
-    if (write_enable) begin
-      trace_word__data = \write_data$196 ;
-    end
-    if (\write_enable$197 ) begin
-      trace_word__data = \write_data$199 ;
-    end
-    if (\write_enable$200 ) begin
-      trace_word__data = \write_data$202 ;
+    trace_word__address = \write_address$212 ;
+    if (\$4 ) begin
+      trace_word__address = write[16:1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$17  = \$16 ;
+    trace_word__data = \write_data$213 ;
+    if (\$4 ) begin
+      trace_word__data = write[48:17];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    next_number = 32'd0;
+    if (\$53 ) begin
+      next_number = { 2'h0, product0 };
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$69  = combining;
+    if (\$64 ) begin
+      \$69  = \start$340 ;
+    end
     if (rst) begin
-      \$17  = 1'h0;
+      \$69  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$70  = \$66 ;
+    if (rst) begin
+      \$70  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$71  = product0;
+    if (\$67 ) begin
+      \$71  = \$68 [29:0];
+    end
+    if (\start$244 ) begin
+      \$71  = 30'h00000000;
+    end
+    if (rst) begin
+      \$71  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -1229,104 +1578,121 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$137  = write_valid;
-  assign \write_address$139  = write_address;
-  assign \write_data$141  = write_data;
-  assign \read_valid$143  = read_valid;
-  assign \read_address$145  = read_address;
-  assign \write_error$147  = write_error;
-  assign \read_data$149  = read_data;
-  assign \read_error$151  = read_error;
+  assign \write_valid$138  = write_valid;
+  assign \write_address$140  = write_address;
+  assign \write_data$142  = write_data;
+  assign \read_valid$144  = read_valid;
+  assign \read_address$146  = read_address;
+  assign \write_error$148  = write_error;
+  assign \read_data$150  = read_data;
+  assign \read_error$152  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[7:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$158 ;
-  assign \write__addr$160  = memory_index[5:0];
-  assign \write__data$161  = memory_data;
+  assign constants_write = \write__en$159 ;
+  assign \write__addr$161  = memory_index[5:0];
+  assign \write__data$162  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$165  = read__addr;
-  assign read__data = \read_data$166 ;
+  assign \read_address$166  = read__addr;
+  assign read__data = \read_data$167 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
-  assign \$signature__addr  = address[7:0];
-  assign \write__en$175  = trace_word__valid;
-  assign \write__addr$176  = trace_word__address[7:0];
-  assign \write_address$177  = trace_word__address;
-  assign \write__data$178  = trace_word__data;
-  assign \$signature__data  = \read_data$185 ;
-  assign \read_data$188  = \read_data$185 ;
-  assign \read_data$191  = \read_data$185 ;
+  assign tenant = trace_tenant;
+  assign \tenant$175  = trace_tenant;
+  assign \window$177  = window;
+  assign \windows$179  = windows;
+  assign \read_data$181  = \read_data$180 ;
+  assign \read_data$186  = \read_data$180 ;
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$19 [31:0];
-  assign out_last = \$19 [32];
-  assign \start$211  = start;
-  assign \abort$213  = abort;
-  assign \illegal$218  = illegal;
-  assign \busy$224  = busy;
+  assign out_data = \$73 [31:0];
+  assign out_last = \$73 [32];
+  assign transfer_read_ready = read_ready;
+  assign transfer_read_data = \read_data$208 ;
+  assign transfer_write_ready = write_ready;
+  assign written = trace_word__valid;
+  assign convolve = start;
+  assign busy = loading;
+  assign \converting$229  = converting;
+  assign decided = macro0__decided;
+  assign reset = macro0__reset;
+  assign hold = macro0__hold;
+  assign clear = macro0__clear;
+  assign convert_side = macro0__convert_side;
+  assign \start$235  = start;
+  assign \loading$236  = loading;
+  assign \converting$238  = \converting$237 ;
+  assign \decided$239  = macro1__decided;
+  assign \reset$240  = macro1__reset;
+  assign \hold$241  = macro1__hold;
+  assign \clear$242  = macro1__clear;
+  assign \convert_side$243  = macro1__convert_side;
+  assign \start$245  = \start$244 ;
+  assign \abort$247  = abort;
+  assign \windows$248  = windows;
+  assign \busy$250  = \busy$249 ;
   assign layer = trace_layer__index;
-  assign \layer$226  = trace_layer__index;
-  assign \ended$228  = ended;
-  assign \failed$230  = failed;
-  assign \failed_cause$232  = failed_cause;
-  assign \irq$233  = irq;
+  assign \layer$252  = trace_layer__index;
+  assign \ended$254  = ended;
+  assign \failed$256  = failed;
+  assign \failed_cause$258  = failed_cause;
+  assign transfer_clear = \abort$275 ;
+  assign host_timeout = timeout;
+  assign \descriptor$280  = descriptor;
+  assign transfer = \start$281 ;
+  assign done = transfer_done;
+  assign late = host_late;
+  assign active = working0;
+  assign waiting = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
   assign layer_done = trace_layer__done;
   assign layer_cycles = trace_layer__cycles;
-  assign \descriptor$237  = descriptor;
-  assign convolve = \start$238 ;
-  assign \start$240  = \start$238 ;
+  assign \irq$315  = irq;
+  assign \descriptor$316  = convolution;
+  assign \start$317  = start;
+  assign \start$318  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign \address$245  = \read_address$187 ;
-  assign \address$246  = \read_address$187 ;
-  assign \pad$247  = pad;
-  assign \row_word$249  = row_word;
-  assign \first$251  = first;
-  assign \last$253  = last;
-  assign \last_chunk$255  = last_chunk;
-  assign \descriptor$259  = descriptor;
-  assign \start$260  = \start$238 ;
-  assign position_done = { \position_done$263 , \position_done$262  };
-  assign \descriptor$264  = descriptor;
-  assign combine = \start$265 ;
-  assign \descriptor$267  = descriptor;
-  assign transfer = \start$268 ;
+  assign address = \read_address$185 ;
+  assign \address$324  = \read_address$185 ;
+  assign \pad$325  = pad;
+  assign \row_word$327  = row_word;
+  assign \first$329  = first;
+  assign \last$331  = last;
+  assign \last_chunk$333  = last_chunk;
+  assign \descriptor$337  = convolution;
+  assign \start$338  = start;
+  assign \descriptor$339  = descriptor;
+  assign combine = \start$340 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$18 [21:19];
-  assign sum_position = \$18 [45:22];
-  assign sum_value = \$18 [18:0];
+  assign sum_kernel = \$72 [21:19];
+  assign sum_position = \$72 [45:22];
+  assign sum_value = \$72 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$276  = clear;
-  assign restart = start;
-  assign \start$278  = \start$238 ;
-  assign \descriptor$279  = descriptor;
-  assign comparator_timeout = timeout;
-  assign \chunk_begin$291  = chunk_begin;
-  assign \chunk_loaded$293  = chunk_loaded;
-  assign \chunk_final$295  = chunk_final;
-  assign \load_enable$297  = load_enable;
-  assign \load_bank$299  = load_bank;
-  assign \load_clear$301  = load_clear;
-  assign \load_row$303  = load_row;
-  assign \load_codes$305  = load_codes;
-  assign \write_enable$306  = weights_write[0];
-  assign write_row = \$10 [3:0];
+  assign \clear$350  = \clear$349 ;
+  assign coefficient_base = window[109:90];
+  assign coefficient_words = window[130:110];
+  assign comparator_timeout = \timeout$354 ;
+  assign \chunk_final$371  = chunk_final;
+  assign \load_bank$373  = load_bank;
+  assign \load_clear$375  = load_clear;
+  assign \load_row$377  = load_row;
+  assign \load_codes$379  = load_codes;
+  assign \write_enable$380  = weights_write[0];
+  assign write_row = \$54 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$310  = memory_data[31:0];
+  assign \write_data$384  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign \position_freed$320  = position_freed;
-  assign \drain_group$322  = drain_group;
-  assign \drain_lane$324  = drain_lane;
-  assign \drain_clear$326  = drain_clear;
+  assign \drain_group$396  = drain_group;
+  assign \drain_lane$398  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1364,77 +1730,139 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \clear$366  = clear;
-  assign \restart$367  = start;
-  assign \start$368  = \start$238 ;
-  assign \descriptor$369  = descriptor;
-  assign \timeout$370  = timeout;
-  assign \chunk_begin$372  = chunk_begin;
-  assign \chunk_loaded$373  = chunk_loaded;
-  assign \chunk_final$374  = chunk_final;
-  assign \load_enable$375  = load_enable;
-  assign \load_bank$376  = load_bank;
-  assign \load_clear$377  = load_clear;
-  assign \load_row$378  = load_row;
-  assign \load_codes$379  = load_codes;
-  assign \write_enable$380  = weights_write[1];
-  assign \write_row$381  = \$11 [3:0];
-  assign \write_group$382  = memory_index[0];
-  assign \write_data$383  = memory_data[31:0];
-  assign \coefficient_write$384  = coefficients_write[1];
-  assign \coefficient_index$385  = memory_index[8:0];
-  assign \coefficient_data$386  = memory_data[7:0];
-  assign \correction_write$387  = corrections_write[1];
-  assign \correction_index$388  = memory_index[5:0];
-  assign \correction_data$389  = memory_data[3:0];
-  assign \position_freed$390  = position_freed;
-  assign \drain_group$391  = drain_group;
-  assign \drain_lane$392  = drain_lane;
-  assign \drain_clear$393  = drain_clear;
-  assign \trace__valid$395  = trace1__valid;
-  assign \trace__product$396  = trace1__product;
-  assign \trace__conversion$397  = trace1__conversion;
-  assign \trace__index$398  = trace1__index;
-  assign \trace__plane$399  = trace1__plane;
-  assign \trace__code$400  = trace1__code;
-  assign \trace__compensated$401  = trace1__compensated;
-  assign \trace__stopped$402  = trace1__stopped;
-  assign \trace__void$403  = trace1__void;
-  assign \macro__write_enable$404  = macro1__write_enable;
-  assign \macro__write_row$405  = macro1__write_row;
-  assign \macro__write_group$406  = macro1__write_group;
-  assign \macro__write_data$407  = macro1__write_data;
-  assign \macro__load_enable$408  = macro1__load_enable;
-  assign \macro__load_bank$409  = macro1__load_bank;
-  assign \macro__load_clear$410  = macro1__load_clear;
-  assign \macro__load_row$411  = macro1__load_row;
-  assign \macro__load_codes$412  = macro1__load_codes;
-  assign \macro__bank$413  = macro1__bank;
-  assign \macro__row_enable$414  = macro1__row_enable;
-  assign \macro__reset$415  = macro1__reset;
-  assign \macro__drive$416  = macro1__drive;
-  assign \macro__share$417  = macro1__share;
-  assign \macro__hold$418  = macro1__hold;
-  assign \macro__clear$419  = macro1__clear;
-  assign \macro__add$420  = macro1__add;
-  assign \macro__side$421  = macro1__side;
-  assign \macro__select$422  = macro1__select;
-  assign \macro__negate$423  = macro1__negate;
-  assign \macro__convert$424  = macro1__convert;
-  assign \macro__convert_side$425  = macro1__convert_side;
-  assign \macro__trial$426  = macro1__trial;
-  assign \macro__reference$427  = macro1__reference;
-  assign \macro__product$428  = macro1__product;
-  assign \macro__conversion$429  = macro1__conversion;
-  assign \macro__comparator$430  = macro1__comparator;
-  assign \macro__decided$431  = macro1__decided;
-  assign \converting$439  = converting;
-  assign product_started = product;
-  assign m_axis_tdata = \$19 [31:0];
-  assign m_axis_tlast = \$19 [32];
-  assign trace_sum__kernel = \$18 [21:19];
-  assign trace_sum__position = \$18 [45:22];
-  assign trace_sum__value = \$18 [18:0];
+  assign \descriptor$438  = convolution;
+  assign first_product = next_number;
+  assign \clear$445  = \clear$349 ;
+  assign \coefficient_base$447  = window[109:90];
+  assign \coefficient_words$448  = window[130:110];
+  assign \timeout$449  = \timeout$354 ;
+  assign \chunk_final$454  = chunk_final;
+  assign \load_bank$455  = load_bank;
+  assign \load_clear$456  = load_clear;
+  assign \load_row$457  = load_row;
+  assign \load_codes$458  = load_codes;
+  assign \write_enable$459  = weights_write[1];
+  assign \write_row$460  = \$59 [3:0];
+  assign \write_group$461  = memory_index[0];
+  assign \write_data$462  = memory_data[31:0];
+  assign \coefficient_write$463  = coefficients_write[1];
+  assign \coefficient_index$464  = memory_index[8:0];
+  assign \coefficient_data$465  = memory_data[7:0];
+  assign \correction_write$466  = corrections_write[1];
+  assign \correction_index$467  = memory_index[5:0];
+  assign \correction_data$468  = memory_data[3:0];
+  assign \drain_group$470  = drain_group;
+  assign \drain_lane$471  = drain_lane;
+  assign \trace__valid$473  = trace1__valid;
+  assign \trace__product$474  = trace1__product;
+  assign \trace__conversion$475  = trace1__conversion;
+  assign \trace__index$476  = trace1__index;
+  assign \trace__plane$477  = trace1__plane;
+  assign \trace__code$478  = trace1__code;
+  assign \trace__compensated$479  = trace1__compensated;
+  assign \trace__stopped$480  = trace1__stopped;
+  assign \trace__void$481  = trace1__void;
+  assign \macro__write_enable$482  = macro1__write_enable;
+  assign \macro__write_row$483  = macro1__write_row;
+  assign \macro__write_group$484  = macro1__write_group;
+  assign \macro__write_data$485  = macro1__write_data;
+  assign \macro__load_enable$486  = macro1__load_enable;
+  assign \macro__load_bank$487  = macro1__load_bank;
+  assign \macro__load_clear$488  = macro1__load_clear;
+  assign \macro__load_row$489  = macro1__load_row;
+  assign \macro__load_codes$490  = macro1__load_codes;
+  assign \macro__bank$491  = macro1__bank;
+  assign \macro__row_enable$492  = macro1__row_enable;
+  assign \macro__reset$493  = macro1__reset;
+  assign \macro__drive$494  = macro1__drive;
+  assign \macro__share$495  = macro1__share;
+  assign \macro__hold$496  = macro1__hold;
+  assign \macro__clear$497  = macro1__clear;
+  assign \macro__add$498  = macro1__add;
+  assign \macro__side$499  = macro1__side;
+  assign \macro__select$500  = macro1__select;
+  assign \macro__negate$501  = macro1__negate;
+  assign \macro__convert$502  = macro1__convert;
+  assign \macro__convert_side$503  = macro1__convert_side;
+  assign \macro__trial$504  = macro1__trial;
+  assign \macro__reference$505  = macro1__reference;
+  assign \macro__product$506  = macro1__product;
+  assign \macro__conversion$507  = macro1__conversion;
+  assign \macro__comparator$508  = macro1__comparator;
+  assign \macro__decided$509  = macro1__decided;
+  assign \descriptor$510  = convolution;
+  assign \first_product$511  = next_number;
+  assign m_axis_tdata = \$73 [31:0];
+  assign m_axis_tlast = \$73 [32];
+  assign trace_sum__kernel = \$72 [21:19];
+  assign trace_sum__position = \$72 [45:22];
+  assign trace_sum__value = \$72 [18:0];
+  assign \window.program_base  = window[11:0];
+  assign \window.program_length  = window[23:12];
+  assign \window.activation_base  = window[39:24];
+  assign \window.activation_words  = window[56:40];
+  assign \window.constants_base  = window[72:57];
+  assign \window.constant_entries  = window[89:73];
+  assign \window.coefficients_base  = window[109:90];
+  assign \window.coefficient_words  = window[130:110];
+  assign \window.tiles  = window[132:131];
+  assign \window$177.program_base  = window[11:0];
+  assign \window$177.program_length  = window[23:12];
+  assign \window$177.activation_base  = window[39:24];
+  assign \window$177.activation_words  = window[56:40];
+  assign \window$177.constants_base  = window[72:57];
+  assign \window$177.constant_entries  = window[89:73];
+  assign \window$177.coefficients_base  = window[109:90];
+  assign \window$177.coefficient_words  = window[130:110];
+  assign \window$177.tiles  = window[132:131];
+  assign \windows.tenant0  = windows;
+  assign \windows.tenant0.program_base  = windows[11:0];
+  assign \windows.tenant0.program_length  = windows[23:12];
+  assign \windows.tenant0.activation_base  = windows[39:24];
+  assign \windows.tenant0.activation_words  = windows[56:40];
+  assign \windows.tenant0.constants_base  = windows[72:57];
+  assign \windows.tenant0.constant_entries  = windows[89:73];
+  assign \windows.tenant0.coefficients_base  = windows[109:90];
+  assign \windows.tenant0.coefficient_words  = windows[130:110];
+  assign \windows.tenant0.tiles  = windows[132:131];
+  assign \windows$179.tenant0  = windows;
+  assign \windows$179.tenant0.program_base  = windows[11:0];
+  assign \windows$179.tenant0.program_length  = windows[23:12];
+  assign \windows$179.tenant0.activation_base  = windows[39:24];
+  assign \windows$179.tenant0.activation_words  = windows[56:40];
+  assign \windows$179.tenant0.constants_base  = windows[72:57];
+  assign \windows$179.tenant0.constant_entries  = windows[89:73];
+  assign \windows$179.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$179.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$179.tenant0.tiles  = windows[132:131];
+  assign \read.enable  = read[0];
+  assign \read.address  = read[16:1];
+  assign \write.enable  = write[0];
+  assign \write.address  = write[16:1];
+  assign \write.data  = write[48:17];
+  assign \transfer_read.tenant0  = transfer_read;
+  assign \transfer_read.tenant0.enable  = transfer_read[0];
+  assign \transfer_read.tenant0.address  = transfer_read[16:1];
+  assign \transfer_read_data.tenant0  = \read_data$208 ;
+  assign \transfer_write.tenant0  = transfer_write;
+  assign \transfer_write.tenant0.enable  = transfer_write[0];
+  assign \transfer_write.tenant0.address  = transfer_write[16:1];
+  assign \transfer_write.tenant0.data  = transfer_write[48:17];
+  assign \windows$248.tenant0  = windows;
+  assign \windows$248.tenant0.program_base  = windows[11:0];
+  assign \windows$248.tenant0.program_length  = windows[23:12];
+  assign \windows$248.tenant0.activation_base  = windows[39:24];
+  assign \windows$248.tenant0.activation_words  = windows[56:40];
+  assign \windows$248.tenant0.constants_base  = windows[72:57];
+  assign \windows$248.tenant0.constant_entries  = windows[89:73];
+  assign \windows$248.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$248.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$248.tenant0.tiles  = windows[132:131];
+  assign \layer.tenant0  = trace_layer__index;
+  assign \layer$252.tenant0  = trace_layer__index;
+  assign \failed_cause.tenant0  = failed_cause;
+  assign \failed_cause$258.tenant0  = failed_cause;
+  assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -1451,86 +1879,88 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$237[0]  = descriptor[31:0];
-  assign \descriptor$237[1]  = descriptor[63:32];
-  assign \descriptor$237[2]  = descriptor[95:64];
-  assign \descriptor$237[3]  = descriptor[127:96];
-  assign \descriptor$237[4]  = descriptor[159:128];
-  assign \descriptor$237[5]  = descriptor[191:160];
-  assign \descriptor$237[6]  = descriptor[223:192];
-  assign \descriptor$237[7]  = descriptor[255:224];
-  assign \descriptor$237[8]  = descriptor[287:256];
-  assign \descriptor$237[9]  = descriptor[319:288];
-  assign \descriptor$237[10]  = descriptor[351:320];
-  assign \descriptor$237[11]  = descriptor[383:352];
-  assign \descriptor$237[12]  = descriptor[415:384];
-  assign \descriptor$237[13]  = descriptor[447:416];
-  assign \descriptor$237[14]  = descriptor[479:448];
-  assign \descriptor$237[15]  = descriptor[511:480];
-  assign \descriptor$259[0]  = descriptor[31:0];
-  assign \descriptor$259[1]  = descriptor[63:32];
-  assign \descriptor$259[2]  = descriptor[95:64];
-  assign \descriptor$259[3]  = descriptor[127:96];
-  assign \descriptor$259[4]  = descriptor[159:128];
-  assign \descriptor$259[5]  = descriptor[191:160];
-  assign \descriptor$259[6]  = descriptor[223:192];
-  assign \descriptor$259[7]  = descriptor[255:224];
-  assign \descriptor$259[8]  = descriptor[287:256];
-  assign \descriptor$259[9]  = descriptor[319:288];
-  assign \descriptor$259[10]  = descriptor[351:320];
-  assign \descriptor$259[11]  = descriptor[383:352];
-  assign \descriptor$259[12]  = descriptor[415:384];
-  assign \descriptor$259[13]  = descriptor[447:416];
-  assign \descriptor$259[14]  = descriptor[479:448];
-  assign \descriptor$259[15]  = descriptor[511:480];
-  assign \descriptor$264[0]  = descriptor[31:0];
-  assign \descriptor$264[1]  = descriptor[63:32];
-  assign \descriptor$264[2]  = descriptor[95:64];
-  assign \descriptor$264[3]  = descriptor[127:96];
-  assign \descriptor$264[4]  = descriptor[159:128];
-  assign \descriptor$264[5]  = descriptor[191:160];
-  assign \descriptor$264[6]  = descriptor[223:192];
-  assign \descriptor$264[7]  = descriptor[255:224];
-  assign \descriptor$264[8]  = descriptor[287:256];
-  assign \descriptor$264[9]  = descriptor[319:288];
-  assign \descriptor$264[10]  = descriptor[351:320];
-  assign \descriptor$264[11]  = descriptor[383:352];
-  assign \descriptor$264[12]  = descriptor[415:384];
-  assign \descriptor$264[13]  = descriptor[447:416];
-  assign \descriptor$264[14]  = descriptor[479:448];
-  assign \descriptor$264[15]  = descriptor[511:480];
-  assign \descriptor$267[0]  = descriptor[31:0];
-  assign \descriptor$267[1]  = descriptor[63:32];
-  assign \descriptor$267[2]  = descriptor[95:64];
-  assign \descriptor$267[3]  = descriptor[127:96];
-  assign \descriptor$267[4]  = descriptor[159:128];
-  assign \descriptor$267[5]  = descriptor[191:160];
-  assign \descriptor$267[6]  = descriptor[223:192];
-  assign \descriptor$267[7]  = descriptor[255:224];
-  assign \descriptor$267[8]  = descriptor[287:256];
-  assign \descriptor$267[9]  = descriptor[319:288];
-  assign \descriptor$267[10]  = descriptor[351:320];
-  assign \descriptor$267[11]  = descriptor[383:352];
-  assign \descriptor$267[12]  = descriptor[415:384];
-  assign \descriptor$267[13]  = descriptor[447:416];
-  assign \descriptor$267[14]  = descriptor[479:448];
-  assign \descriptor$267[15]  = descriptor[511:480];
-  assign \descriptor$279[0]  = descriptor[31:0];
-  assign \descriptor$279[1]  = descriptor[63:32];
-  assign \descriptor$279[2]  = descriptor[95:64];
-  assign \descriptor$279[3]  = descriptor[127:96];
-  assign \descriptor$279[4]  = descriptor[159:128];
-  assign \descriptor$279[5]  = descriptor[191:160];
-  assign \descriptor$279[6]  = descriptor[223:192];
-  assign \descriptor$279[7]  = descriptor[255:224];
-  assign \descriptor$279[8]  = descriptor[287:256];
-  assign \descriptor$279[9]  = descriptor[319:288];
-  assign \descriptor$279[10]  = descriptor[351:320];
-  assign \descriptor$279[11]  = descriptor[383:352];
-  assign \descriptor$279[12]  = descriptor[415:384];
-  assign \descriptor$279[13]  = descriptor[447:416];
-  assign \descriptor$279[14]  = descriptor[479:448];
-  assign \descriptor$279[15]  = descriptor[511:480];
+  assign \descriptor$280[0]  = descriptor[31:0];
+  assign \descriptor$280[1]  = descriptor[63:32];
+  assign \descriptor$280[2]  = descriptor[95:64];
+  assign \descriptor$280[3]  = descriptor[127:96];
+  assign \descriptor$280[4]  = descriptor[159:128];
+  assign \descriptor$280[5]  = descriptor[191:160];
+  assign \descriptor$280[6]  = descriptor[223:192];
+  assign \descriptor$280[7]  = descriptor[255:224];
+  assign \descriptor$280[8]  = descriptor[287:256];
+  assign \descriptor$280[9]  = descriptor[319:288];
+  assign \descriptor$280[10]  = descriptor[351:320];
+  assign \descriptor$280[11]  = descriptor[383:352];
+  assign \descriptor$280[12]  = descriptor[415:384];
+  assign \descriptor$280[13]  = descriptor[447:416];
+  assign \descriptor$280[14]  = descriptor[479:448];
+  assign \descriptor$280[15]  = descriptor[511:480];
+  assign \waiting.tenant0  = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
+  assign \layer_cycles.tenant0  = trace_layer__cycles;
+  assign \convolution[0]  = convolution[31:0];
+  assign \convolution[1]  = convolution[63:32];
+  assign \convolution[2]  = convolution[95:64];
+  assign \convolution[3]  = convolution[127:96];
+  assign \convolution[4]  = convolution[159:128];
+  assign \convolution[5]  = convolution[191:160];
+  assign \convolution[6]  = convolution[223:192];
+  assign \convolution[7]  = convolution[255:224];
+  assign \convolution[8]  = convolution[287:256];
+  assign \convolution[9]  = convolution[319:288];
+  assign \convolution[10]  = convolution[351:320];
+  assign \convolution[11]  = convolution[383:352];
+  assign \convolution[12]  = convolution[415:384];
+  assign \convolution[13]  = convolution[447:416];
+  assign \convolution[14]  = convolution[479:448];
+  assign \convolution[15]  = convolution[511:480];
+  assign \descriptor$316[0]  = convolution[31:0];
+  assign \descriptor$316[1]  = convolution[63:32];
+  assign \descriptor$316[2]  = convolution[95:64];
+  assign \descriptor$316[3]  = convolution[127:96];
+  assign \descriptor$316[4]  = convolution[159:128];
+  assign \descriptor$316[5]  = convolution[191:160];
+  assign \descriptor$316[6]  = convolution[223:192];
+  assign \descriptor$316[7]  = convolution[255:224];
+  assign \descriptor$316[8]  = convolution[287:256];
+  assign \descriptor$316[9]  = convolution[319:288];
+  assign \descriptor$316[10]  = convolution[351:320];
+  assign \descriptor$316[11]  = convolution[383:352];
+  assign \descriptor$316[12]  = convolution[415:384];
+  assign \descriptor$316[13]  = convolution[447:416];
+  assign \descriptor$316[14]  = convolution[479:448];
+  assign \descriptor$316[15]  = convolution[511:480];
+  assign \descriptor$337[0]  = convolution[31:0];
+  assign \descriptor$337[1]  = convolution[63:32];
+  assign \descriptor$337[2]  = convolution[95:64];
+  assign \descriptor$337[3]  = convolution[127:96];
+  assign \descriptor$337[4]  = convolution[159:128];
+  assign \descriptor$337[5]  = convolution[191:160];
+  assign \descriptor$337[6]  = convolution[223:192];
+  assign \descriptor$337[7]  = convolution[255:224];
+  assign \descriptor$337[8]  = convolution[287:256];
+  assign \descriptor$337[9]  = convolution[319:288];
+  assign \descriptor$337[10]  = convolution[351:320];
+  assign \descriptor$337[11]  = convolution[383:352];
+  assign \descriptor$337[12]  = convolution[415:384];
+  assign \descriptor$337[13]  = convolution[447:416];
+  assign \descriptor$337[14]  = convolution[479:448];
+  assign \descriptor$337[15]  = convolution[511:480];
+  assign \descriptor$339[0]  = descriptor[31:0];
+  assign \descriptor$339[1]  = descriptor[63:32];
+  assign \descriptor$339[2]  = descriptor[95:64];
+  assign \descriptor$339[3]  = descriptor[127:96];
+  assign \descriptor$339[4]  = descriptor[159:128];
+  assign \descriptor$339[5]  = descriptor[191:160];
+  assign \descriptor$339[6]  = descriptor[223:192];
+  assign \descriptor$339[7]  = descriptor[255:224];
+  assign \descriptor$339[8]  = descriptor[287:256];
+  assign \descriptor$339[9]  = descriptor[319:288];
+  assign \descriptor$339[10]  = descriptor[351:320];
+  assign \descriptor$339[11]  = descriptor[383:352];
+  assign \descriptor$339[12]  = descriptor[415:384];
+  assign \descriptor$339[13]  = descriptor[447:416];
+  assign \descriptor$339[14]  = descriptor[479:448];
+  assign \descriptor$339[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -1538,40 +1968,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \descriptor$438[0]  = convolution[31:0];
+  assign \descriptor$438[1]  = convolution[63:32];
+  assign \descriptor$438[2]  = convolution[95:64];
+  assign \descriptor$438[3]  = convolution[127:96];
+  assign \descriptor$438[4]  = convolution[159:128];
+  assign \descriptor$438[5]  = convolution[191:160];
+  assign \descriptor$438[6]  = convolution[223:192];
+  assign \descriptor$438[7]  = convolution[255:224];
+  assign \descriptor$438[8]  = convolution[287:256];
+  assign \descriptor$438[9]  = convolution[319:288];
+  assign \descriptor$438[10]  = convolution[351:320];
+  assign \descriptor$438[11]  = convolution[383:352];
+  assign \descriptor$438[12]  = convolution[415:384];
+  assign \descriptor$438[13]  = convolution[447:416];
+  assign \descriptor$438[14]  = convolution[479:448];
+  assign \descriptor$438[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \descriptor$369[0]  = descriptor[31:0];
-  assign \descriptor$369[1]  = descriptor[63:32];
-  assign \descriptor$369[2]  = descriptor[95:64];
-  assign \descriptor$369[3]  = descriptor[127:96];
-  assign \descriptor$369[4]  = descriptor[159:128];
-  assign \descriptor$369[5]  = descriptor[191:160];
-  assign \descriptor$369[6]  = descriptor[223:192];
-  assign \descriptor$369[7]  = descriptor[255:224];
-  assign \descriptor$369[8]  = descriptor[287:256];
-  assign \descriptor$369[9]  = descriptor[319:288];
-  assign \descriptor$369[10]  = descriptor[351:320];
-  assign \descriptor$369[11]  = descriptor[383:352];
-  assign \descriptor$369[12]  = descriptor[415:384];
-  assign \descriptor$369[13]  = descriptor[447:416];
-  assign \descriptor$369[14]  = descriptor[479:448];
-  assign \descriptor$369[15]  = descriptor[511:480];
-  assign \lengths$371.reset  = \lengths$371 [5:0];
-  assign \lengths$371.drive  = \lengths$371 [11:6];
-  assign \lengths$371.share  = \lengths$371 [17:12];
-  assign \lengths$371.hold  = \lengths$371 [23:18];
-  assign \lengths$371.clear  = \lengths$371 [29:24];
-  assign \lengths$371.add  = \lengths$371 [35:30];
-  assign \lengths$371.gap  = \lengths$371 [41:36];
-  assign \lengths$371 [41:36] = phase_gap;
-  assign \lengths$371 [35:30] = phase_add;
-  assign \lengths$371 [29:24] = phase_clear;
-  assign \lengths$371 [23:18] = phase_hold;
-  assign \lengths$371 [17:12] = phase_share;
-  assign \lengths$371 [11:6] = phase_drive;
-  assign \lengths$371 [5:0] = phase_reset;
-  assign drain_sums[35:18] = \drain_sum$394 ;
-  assign drain_sums[17:0] = drain_sum;
+  assign \lengths$450.reset  = \lengths$450 [5:0];
+  assign \lengths$450.drive  = \lengths$450 [11:6];
+  assign \lengths$450.share  = \lengths$450 [17:12];
+  assign \lengths$450.hold  = \lengths$450 [23:18];
+  assign \lengths$450.clear  = \lengths$450 [29:24];
+  assign \lengths$450.add  = \lengths$450 [35:30];
+  assign \lengths$450.gap  = \lengths$450 [41:36];
+  assign \descriptor$510[0]  = convolution[31:0];
+  assign \descriptor$510[1]  = convolution[63:32];
+  assign \descriptor$510[2]  = convolution[95:64];
+  assign \descriptor$510[3]  = convolution[127:96];
+  assign \descriptor$510[4]  = convolution[159:128];
+  assign \descriptor$510[5]  = convolution[191:160];
+  assign \descriptor$510[6]  = convolution[223:192];
+  assign \descriptor$510[7]  = convolution[255:224];
+  assign \descriptor$510[8]  = convolution[287:256];
+  assign \descriptor$510[9]  = convolution[319:288];
+  assign \descriptor$510[10]  = convolution[351:320];
+  assign \descriptor$510[11]  = convolution[383:352];
+  assign \descriptor$510[12]  = convolution[415:384];
+  assign \descriptor$510[13]  = convolution[447:416];
+  assign \descriptor$510[14]  = convolution[479:448];
+  assign \descriptor$510[15]  = convolution[511:480];
+  assign \lengths$450 [41:36] = phase_gap;
+  assign \lengths$450 [35:30] = phase_add;
+  assign \lengths$450 [29:24] = phase_clear;
+  assign \lengths$450 [23:18] = phase_hold;
+  assign \lengths$450 [17:12] = phase_share;
+  assign \lengths$450 [11:6] = phase_drive;
+  assign \lengths$450 [5:0] = phase_reset;
+  assign drain_sums[35:18] = \$63 ;
+  assign drain_sums[17:0] = \$58 ;
+  assign position_done[1] = \$62 ;
+  assign position_done[0] = \$57 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -1579,13 +2027,682 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign lengths[17:12] = phase_share;
   assign lengths[11:6] = phase_drive;
   assign lengths[5:0] = phase_reset;
-  assign \$10  = { 1'h0, memory_index[19:1] };
-  assign \$11  = { 1'h0, memory_index[19:1] };
+  assign convolution[339:320] = coefficients;
+  assign convolution[303:288] = constants;
+  assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
+  assign transfer_write[48:17] = \write_data$213 ;
+  assign transfer_write[16:1] = \write_address$212 ;
+  assign transfer_write[0] = \write_enable$211 ;
+  assign transfer_read[16:1] = \read_address$205 ;
+  assign transfer_read[0] = \read_enable$204 ;
+  assign \$54  = { 1'h0, memory_index[19:1] };
+  assign \$59  = { 1'h0, memory_index[19:1] };
+endmodule
+
+module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  wire \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  reg \$6 ;
+  reg \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg \$signal  = 1'h0;
+  reg \$signal$4  = 1'h0;
+  reg \$signal$7  = 1'h0;
+  reg \$signal$8  = 1'h0;
+  output adder;
+  reg adder;
+  output array;
+  reg array;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  output comparator;
+  reg comparator;
+  input convert_side;
+  wire convert_side;
+  input converting;
+  wire converting;
+  input decided;
+  wire decided;
+  output drain;
+  reg drain;
+  input hold;
+  wire hold;
+  input loading;
+  wire loading;
+  input reset;
+  wire reset;
+  output rows;
+  reg rows;
+  input rst;
+  wire rst;
+  input start;
+  wire start;
+  output works;
+  reg works;
+  assign \$1  = convert_side != \$signal ;
+  assign \$2  = clear & \$signal$7 ;
+  assign \$3  = \$signal$4  | clear;
+  assign \$4  = \$signal$8  | reset;
+  assign \$5  = ~ decided;
+  always @(posedge clk)
+    \$signal  <= \$6 ;
+  always @(posedge clk)
+    \$signal$4  <= \$7 ;
+  always @(posedge clk)
+    \$signal$7  <= \$8 ;
+  always @(posedge clk)
+    \$signal$8  <= \$9 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$6  = convert_side;
+    if (rst) begin
+      \$6  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$7  = \$signal$4 ;
+    if (\$1 ) begin
+      \$7  = 1'h0;
+    end
+    if (clear) begin
+      \$7  = 1'h1;
+    end
+    if (start) begin
+      \$7  = 1'h0;
+    end
+    if (rst) begin
+      \$7  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$8  = \$signal$7 ;
+    if (hold) begin
+      \$8  = 1'h1;
+    end
+    if (\$2 ) begin
+      \$8  = 1'h0;
+    end
+    if (reset) begin
+      \$8  = 1'h0;
+    end
+    if (start) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$9  = \$signal$8 ;
+    if (\$2 ) begin
+      \$9  = 1'h0;
+    end
+    if (reset) begin
+      \$9  = 1'h1;
+    end
+    if (start) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    works = 1'h0;
+    if (converting) begin
+      works = decided;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    comparator = 1'h0;
+    if (converting) begin
+      comparator = \$5 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    adder = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+      adder = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    array = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+      array = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    rows = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+      rows = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    drain = 1'h0;
+    (* full_case = 32'd1 *)
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+    end else begin
+      drain = 1'h1;
+    end
+  end
+endmodule
+
+module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  wire \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  reg \$6 ;
+  reg \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg \$signal  = 1'h0;
+  reg \$signal$4  = 1'h0;
+  reg \$signal$7  = 1'h0;
+  reg \$signal$8  = 1'h0;
+  output adder;
+  reg adder;
+  output array;
+  reg array;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  output comparator;
+  reg comparator;
+  input convert_side;
+  wire convert_side;
+  input converting;
+  wire converting;
+  input decided;
+  wire decided;
+  output drain;
+  reg drain;
+  input hold;
+  wire hold;
+  input loading;
+  wire loading;
+  input reset;
+  wire reset;
+  output rows;
+  reg rows;
+  input rst;
+  wire rst;
+  input start;
+  wire start;
+  output works;
+  reg works;
+  assign \$1  = convert_side != \$signal ;
+  assign \$2  = clear & \$signal$7 ;
+  assign \$3  = \$signal$4  | clear;
+  assign \$4  = \$signal$8  | reset;
+  assign \$5  = ~ decided;
+  always @(posedge clk)
+    \$signal  <= \$6 ;
+  always @(posedge clk)
+    \$signal$4  <= \$7 ;
+  always @(posedge clk)
+    \$signal$7  <= \$8 ;
+  always @(posedge clk)
+    \$signal$8  <= \$9 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    \$6  = convert_side;
+    if (rst) begin
+      \$6  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    \$7  = \$signal$4 ;
+    if (\$1 ) begin
+      \$7  = 1'h0;
+    end
+    if (clear) begin
+      \$7  = 1'h1;
+    end
+    if (start) begin
+      \$7  = 1'h0;
+    end
+    if (rst) begin
+      \$7  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    \$8  = \$signal$7 ;
+    if (hold) begin
+      \$8  = 1'h1;
+    end
+    if (\$2 ) begin
+      \$8  = 1'h0;
+    end
+    if (reset) begin
+      \$8  = 1'h0;
+    end
+    if (start) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    \$9  = \$signal$8 ;
+    if (\$2 ) begin
+      \$9  = 1'h0;
+    end
+    if (reset) begin
+      \$9  = 1'h1;
+    end
+    if (start) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    works = 1'h0;
+    if (converting) begin
+      works = decided;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    comparator = 1'h0;
+    if (converting) begin
+      comparator = \$5 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    adder = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+      adder = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    array = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+      array = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    rows = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+      rows = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    drain = 1'h0;
+    (* full_case = 32'd1 *)
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+    end else begin
+      drain = 1'h1;
+    end
+  end
+endmodule
+
+module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, transfer_write_ready, written, read, write, transfer_read, transfer_write, windows, tenant, window, read_data, transfer_read_data, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
+  wire \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire [7:0] \$27 ;
+  wire [7:0] \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire [7:0] \$35 ;
+  wire [7:0] \$36 ;
+  wire [31:0] \$37 ;
+  wire [31:0] \$38 ;
+  wire \$39 ;
+  wire \$4 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  reg \$46 ;
+  reg \$47 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  wire [7:0] \$signature__addr ;
+  wire [31:0] \$signature__data ;
+  wire \$signature__en ;
+  wire [31:0] bank0_data;
+  wire [7:0] bank0_word;
+  wire bank0_write;
+  output beyond;
+  wire beyond;
+  input clk;
+  wire clk;
+  wire [1:0] outside;
+  input [16:0] read;
+  wire [16:0] read;
+  wire [15:0] \read.address ;
+  wire \read.enable ;
+  wire [1:0] read0_asking;
+  wire [1:0] read0_chosen;
+  reg read_bank = 1'h0;
+  reg \read_bank$41  = 1'h0;
+  output [31:0] read_data;
+  reg [31:0] read_data;
+  input rst;
+  wire rst;
+  input tenant;
+  wire tenant;
+  wire transfer0_0_bank;
+  wire transfer0_0_inside;
+  wire [16:0] transfer0_0_place;
+  wire transfer0_0_wanted;
+  wire transfer0_1_bank;
+  wire transfer0_1_inside;
+  wire [16:0] transfer0_1_place;
+  wire transfer0_1_wanted;
+  output transfer_beyond;
+  wire transfer_beyond;
+  input [16:0] transfer_read;
+  wire [16:0] transfer_read;
+  wire [16:0] \transfer_read.tenant0 ;
+  wire [15:0] \transfer_read.tenant0.address ;
+  wire \transfer_read.tenant0.enable ;
+  output [31:0] transfer_read_data;
+  reg [31:0] transfer_read_data;
+  wire [31:0] \transfer_read_data.tenant0 ;
+  output transfer_read_ready;
+  wire transfer_read_ready;
+  input [48:0] transfer_write;
+  wire [48:0] transfer_write;
+  wire [48:0] \transfer_write.tenant0 ;
+  wire [15:0] \transfer_write.tenant0.address ;
+  wire [31:0] \transfer_write.tenant0.data ;
+  wire \transfer_write.tenant0.enable ;
+  output transfer_write_ready;
+  wire transfer_write_ready;
+  wire turn;
+  wire units0_bank;
+  wire units0_inside;
+  wire [16:0] units0_place;
+  wire units0_wanted;
+  wire units1_bank;
+  wire units1_inside;
+  wire [16:0] units1_place;
+  wire units1_wanted;
+  input [132:0] window;
+  wire [132:0] window;
+  wire [15:0] \window.activation_base ;
+  wire [16:0] \window.activation_words ;
+  wire [20:0] \window.coefficient_words ;
+  wire [19:0] \window.coefficients_base ;
+  wire [16:0] \window.constant_entries ;
+  wire [15:0] \window.constants_base ;
+  wire [11:0] \window.program_base ;
+  wire [11:0] \window.program_length ;
+  wire [1:0] \window.tiles ;
+  input [132:0] windows;
+  wire [132:0] windows;
+  wire [132:0] \windows.tenant0 ;
+  wire [15:0] \windows.tenant0.activation_base ;
+  wire [16:0] \windows.tenant0.activation_words ;
+  wire [20:0] \windows.tenant0.coefficient_words ;
+  wire [19:0] \windows.tenant0.coefficients_base ;
+  wire [16:0] \windows.tenant0.constant_entries ;
+  wire [15:0] \windows.tenant0.constants_base ;
+  wire [11:0] \windows.tenant0.program_base ;
+  wire [11:0] \windows.tenant0.program_length ;
+  wire [1:0] \windows.tenant0.tiles ;
+  input [48:0] write;
+  wire [48:0] write;
+  wire [15:0] \write.address ;
+  wire [31:0] \write.data ;
+  wire \write.enable ;
+  wire [1:0] write0_asking;
+  wire [1:0] write0_chosen;
+  wire [7:0] write__addr;
+  wire [31:0] write__data;
+  wire write__en;
+  output written;
+  wire written;
+  reg [31:0] bank0 [255:0];
+`ifndef SYNTHESIS
+  initial begin : zero_bank0
+    integer i;
+    for (i = 0; i < 256; i = i + 1) bank0[i] = 32'd0;
+  end
+`endif
+  always @(posedge clk) begin
+    if (bank0_write)
+      bank0[bank0_word] <= bank0_data;
+  end
+  reg [31:0] _0_;
+  always @(posedge clk) begin
+    if (\$signature__en ) begin
+      _0_ <= bank0[\$signature__addr ];
+    end
+  end
+  assign \$signature__data  = _0_;
+  assign \$36  = transfer0_1_place[7:0] & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
+  assign bank0_word = \$35  | \$36 ;
+  assign \$37  = write[48:17] & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
+  assign \$38  = transfer_write[48:17] & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
+  assign bank0_data = \$37  | \$38 ;
+  assign \$40  = ~ transfer0_0_inside;
+  assign transfer_read_ready = \$39  | \$40 ;
+  assign \$42  = ~ transfer0_1_inside;
+  assign transfer_write_ready = \$41  | \$42 ;
+  assign \$44  = ! tenant;
+  assign \$45  = units1_wanted & \$44 ;
+  assign written = \$43  | \$45 ;
+  always @(posedge clk)
+    read_bank <= \$46 ;
+  always @(posedge clk)
+    \read_bank$41  <= \$47 ;
+  assign units0_place = read[16:1] + window[39:24];
+  assign \$1  = read[16:1] < window[56:40];
+  assign \$2  = | units0_place[16:8];
+  assign \$3  = ~ \$2 ;
+  assign units0_inside = \$1  & \$3 ;
+  assign units0_wanted = read[0] & units0_inside;
+  assign \$4  = ~ units0_inside;
+  assign \$5  = read[0] & \$4 ;
+  assign units1_place = write[16:1] + window[39:24];
+  assign \$6  = write[16:1] < window[56:40];
+  assign \$7  = | units1_place[16:8];
+  assign \$8  = ~ \$7 ;
+  assign units1_inside = \$6  & \$8 ;
+  assign units1_wanted = write[0] & units1_inside;
+  assign \$9  = ~ units1_inside;
+  assign \$10  = write[0] & \$9 ;
+  assign beyond = | outside;
+  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
+  assign \$11  = transfer_read[16:1] < windows[56:40];
+  assign \$12  = | transfer0_0_place[16:8];
+  assign \$13  = ~ \$12 ;
+  assign transfer0_0_inside = \$11  & \$13 ;
+  assign transfer0_0_wanted = transfer_read[0] & transfer0_0_inside;
+  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
+  assign \$14  = transfer_write[16:1] < windows[56:40];
+  assign \$15  = | transfer0_1_place[16:8];
+  assign \$16  = ~ \$15 ;
+  assign transfer0_1_inside = \$14  & \$16 ;
+  assign transfer0_1_wanted = transfer_write[0] & transfer0_1_inside;
+  assign \$17  = ~ transfer0_0_inside;
+  assign \$18  = transfer_read[0] & \$17 ;
+  assign \$19  = ~ transfer0_1_inside;
+  assign \$20  = transfer_write[0] & \$19 ;
+  assign transfer_beyond = \$18  | \$20 ;
+  assign \$25  = ~ \$22 ;
+  assign \$26  = \$24  & \$25 ;
+  assign \$signature__en  = | read0_chosen;
+  assign \$27  = units0_place[7:0] & { read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0] };
+  assign \$28  = transfer0_0_place[7:0] & { read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1] };
+  assign \$signature__addr  = \$27  | \$28 ;
+  assign \$33  = ~ \$30 ;
+  assign \$34  = \$32  & \$33 ;
+  assign bank0_write = | write0_chosen;
+  assign \$35  = units1_place[7:0] & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    read_data = 32'd0;
+    casez (read_bank)
+      1'h0:
+          read_data = \$signature__data ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    transfer_read_data = 32'd0;
+    casez (\read_bank$41 )
+      1'h0:
+          transfer_read_data = \$signature__data ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$46  = 1'h0;
+    if (rst) begin
+      \$46  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$47  = 1'h0;
+    if (rst) begin
+      \$47  = 1'h0;
+    end
+  end
+  assign units0_bank = 1'h0;
+  assign units1_bank = 1'h0;
+  assign transfer0_0_bank = 1'h0;
+  assign transfer0_1_bank = 1'h0;
+  assign read0_asking = { \$24 , \$22  };
+  assign turn = 1'h0;
+  assign write0_asking = { \$32 , \$30  };
+  assign write__en = bank0_write;
+  assign write__addr = bank0_word;
+  assign write__data = bank0_data;
+  assign \read.enable  = read[0];
+  assign \read.address  = read[16:1];
+  assign \window.program_base  = window[11:0];
+  assign \window.program_length  = window[23:12];
+  assign \window.activation_base  = window[39:24];
+  assign \window.activation_words  = window[56:40];
+  assign \window.constants_base  = window[72:57];
+  assign \window.constant_entries  = window[89:73];
+  assign \window.coefficients_base  = window[109:90];
+  assign \window.coefficient_words  = window[130:110];
+  assign \window.tiles  = window[132:131];
+  assign \write.enable  = write[0];
+  assign \write.address  = write[16:1];
+  assign \write.data  = write[48:17];
+  assign \transfer_read.tenant0  = transfer_read;
+  assign \transfer_read.tenant0.enable  = transfer_read[0];
+  assign \transfer_read.tenant0.address  = transfer_read[16:1];
+  assign \windows.tenant0  = windows;
+  assign \windows.tenant0.program_base  = windows[11:0];
+  assign \windows.tenant0.program_length  = windows[23:12];
+  assign \windows.tenant0.activation_base  = windows[39:24];
+  assign \windows.tenant0.activation_words  = windows[56:40];
+  assign \windows.tenant0.constants_base  = windows[72:57];
+  assign \windows.tenant0.constant_entries  = windows[89:73];
+  assign \windows.tenant0.coefficients_base  = windows[109:90];
+  assign \windows.tenant0.coefficient_words  = windows[130:110];
+  assign \windows.tenant0.tiles  = windows[132:131];
+  assign \transfer_write.tenant0  = transfer_write;
+  assign \transfer_write.tenant0.enable  = transfer_write[0];
+  assign \transfer_write.tenant0.address  = transfer_write[16:1];
+  assign \transfer_write.tenant0.data  = transfer_write[48:17];
+  assign \transfer_read_data.tenant0  = transfer_read_data;
+  assign write0_chosen[1] = \$34 ;
+  assign write0_chosen[0] = \$30 ;
+  assign read0_chosen[1] = \$26 ;
+  assign read0_chosen[0] = \$22 ;
+  assign outside[1] = \$10 ;
+  assign outside[0] = \$5 ;
+  assign \$21  = 1'h1;
+  assign \$22  = units0_wanted;
+  assign \$23  = 1'h1;
+  assign \$24  = transfer0_0_wanted;
+  assign \$29  = 1'h1;
+  assign \$30  = units1_wanted;
+  assign \$31  = 1'h1;
+  assign \$32  = transfer0_1_wanted;
+  assign \$39  = \$26 ;
+  assign \$41  = \$34 ;
+  assign \$43  = \$34 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
 , rresp, rdata, write_error, read_error, read_data, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -1602,13 +2719,17 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   reg [31:0] \$21 ;
   reg [3:0] \$22 ;
   reg \$23 ;
-  reg [1:0] \$24 ;
+  reg [2:0] \$24 ;
   reg \$25 ;
-  reg [23:0] \$26 ;
+  reg [1:0] \$26 ;
   reg \$27 ;
-  reg [1:0] \$28 ;
-  reg [31:0] \$29 ;
+  reg [23:0] \$28 ;
+  reg \$29 ;
   wire \$3 ;
+  reg [2:0] \$30 ;
+  reg \$31 ;
+  reg [1:0] \$32 ;
+  reg [31:0] \$33 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
@@ -1616,10 +2737,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   wire [1:0] \$8 ;
   wire [1:0] \$9 ;
   reg \$signal  = 1'h0;
-  reg \$signal$11  = 1'h0;
-  wire \$signal$12 ;
   reg \$signal$3  = 1'h0;
-  wire \$signal$4 ;
   input [23:0] araddr;
   wire [23:0] araddr;
   output arready;
@@ -1642,14 +2760,19 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   wire clk;
   output [31:0] rdata;
   reg [31:0] rdata = 32'd0;
+  wire read_access;
+  reg read_accessed = 1'h0;
   output [23:0] read_address;
   reg [23:0] read_address = 24'h000000;
+  reg read_address_taken = 1'h0;
   input [31:0] read_data;
   wire [31:0] read_data;
   input read_error;
   wire read_error;
   output read_valid;
   wire read_valid;
+  reg [2:0] read_waited = 3'h0;
+  wire read_whole;
   input rready;
   wire rready;
   output [1:0] rresp;
@@ -1661,10 +2784,10 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   reg [3:0] strobe = 4'h0;
   input [31:0] wdata;
   wire [31:0] wdata;
-  wire whole;
-  wire \whole$14 ;
   output wready;
   wire wready;
+  wire write_access;
+  reg write_accessed = 1'h0;
   output [23:0] write_address;
   reg [23:0] write_address = 24'h000000;
   output [31:0] write_data;
@@ -1673,6 +2796,8 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   wire write_error;
   output write_valid;
   wire write_valid;
+  reg [2:0] write_waited = 3'h0;
+  wire write_whole;
   input [3:0] wstrb;
   wire [3:0] wstrb;
   input wvalid;
@@ -1680,27 +2805,27 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   assign awready = ~ \$signal ;
   assign wready = ~ \$signal$3 ;
   assign \$1  = \$signal  & \$signal$3 ;
-  assign \$2  = ~ bvalid;
-  assign \$signal$4  = \$1  & \$2 ;
+  assign \$2  = ~ write_accessed;
+  assign write_access = \$1  & \$2 ;
   assign \$3  = & strobe;
   assign \$4  = ! write_address[1:0];
-  assign whole = \$3  & \$4 ;
-  assign write_valid = \$signal$4  & whole;
-  assign arready = ~ \$signal$11 ;
-  assign \$5  = ~ rvalid;
-  assign \$signal$12  = \$signal$11  & \$5 ;
-  assign \whole$14  = ! read_address[1:0];
-  assign read_valid = \$signal$12  & \whole$14 ;
+  assign write_whole = \$3  & \$4 ;
+  assign write_valid = write_access & write_whole;
+  assign arready = ~ read_address_taken;
+  assign \$5  = ~ read_accessed;
+  assign read_access = read_address_taken & \$5 ;
+  assign read_whole = ! read_address[1:0];
+  assign read_valid = read_access & read_whole;
   assign \$6  = awvalid & awready;
   assign \$7  = wvalid & wready;
   assign \$8  = write_error ? 2'h3 : 2'h0;
-  assign \$9  = whole ? \$8  : 2'h2;
+  assign \$9  = write_whole ? \$8  : 2'h2;
   assign \$10  = bvalid & bready;
   assign \$11  = arvalid & arready;
   assign \$12  = read_error ? 2'h3 : 2'h0;
-  assign \$13  = \whole$14  ? \$12  : 2'h2;
+  assign \$13  = read_whole ? \$12  : 2'h2;
   assign \$14  = ~ read_error;
-  assign \$15  = \whole$14  & \$14 ;
+  assign \$15  = read_whole & \$14 ;
   assign \$16  = \$15  ? read_data : 32'd0;
   assign \$17  = rvalid & rready;
   always @(posedge clk)
@@ -1714,21 +2839,29 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   always @(posedge clk)
     strobe <= \$22 ;
   always @(posedge clk)
-    bvalid <= \$23 ;
+    write_accessed <= \$23 ;
   always @(posedge clk)
-    bresp <= \$24 ;
+    write_waited <= \$24 ;
   always @(posedge clk)
-    \$signal$11  <= \$25 ;
+    bvalid <= \$25 ;
   always @(posedge clk)
-    read_address <= \$26 ;
+    bresp <= \$26 ;
   always @(posedge clk)
-    rvalid <= \$27 ;
+    read_address_taken <= \$27 ;
   always @(posedge clk)
-    rresp <= \$28 ;
+    read_address <= \$28 ;
   always @(posedge clk)
-    rdata <= \$29 ;
+    read_accessed <= \$29 ;
+  always @(posedge clk)
+    read_waited <= \$30 ;
+  always @(posedge clk)
+    rvalid <= \$31 ;
+  always @(posedge clk)
+    rresp <= \$32 ;
+  always @(posedge clk)
+    rdata <= \$33 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$18  = \$signal ;
     if (\$6 ) begin
       \$18  = 1'h1;
@@ -1741,7 +2874,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$19  = write_address;
     if (\$6 ) begin
       \$19  = awaddr;
@@ -1751,7 +2884,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$20  = \$signal$3 ;
     if (\$7 ) begin
       \$20  = 1'h1;
@@ -1764,7 +2897,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$21  = write_data;
     if (\$7 ) begin
       \$21  = wdata;
@@ -1774,7 +2907,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$22  = strobe;
     if (\$7 ) begin
       \$22  = wstrb;
@@ -1784,9 +2917,9 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$23  = bvalid;
-    if (\$signal$4 ) begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$23  = write_accessed;
+    if (write_access) begin
       \$23  = 1'h1;
     end
     if (\$10 ) begin
@@ -1797,22 +2930,19 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$24  = bresp;
-    if (\$signal$4 ) begin
-      \$24  = \$9 ;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$24  = { write_waited[1:0], write_access };
     if (rst) begin
-      \$24  = 2'h0;
+      \$24  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$25  = \$signal$11 ;
-    if (\$11 ) begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$25  = bvalid;
+    if (write_waited[2]) begin
       \$25  = 1'h1;
     end
-    if (\$17 ) begin
+    if (\$10 ) begin
       \$25  = 1'h0;
     end
     if (rst) begin
@@ -1820,19 +2950,19 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$26  = read_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$26  = bresp;
+    if (write_waited[2]) begin
+      \$26  = \$9 ;
+    end
+    if (rst) begin
+      \$26  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$27  = read_address_taken;
     if (\$11 ) begin
-      \$26  = araddr;
-    end
-    if (rst) begin
-      \$26  = 24'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$27  = rvalid;
-    if (\$signal$12 ) begin
       \$27  = 1'h1;
     end
     if (\$17 ) begin
@@ -1843,30 +2973,72 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$28  = rresp;
-    if (\$signal$12 ) begin
-      \$28  = \$13 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$28  = read_address;
+    if (\$11 ) begin
+      \$28  = araddr;
     end
     if (rst) begin
-      \$28  = 2'h0;
+      \$28  = 24'h000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$29  = rdata;
-    if (\$signal$12 ) begin
-      \$29  = \$16 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$29  = read_accessed;
+    if (read_access) begin
+      \$29  = 1'h1;
+    end
+    if (\$17 ) begin
+      \$29  = 1'h0;
     end
     if (rst) begin
-      \$29  = 32'd0;
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$30  = { read_waited[1:0], read_access };
+    if (rst) begin
+      \$30  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$31  = rvalid;
+    if (read_waited[2]) begin
+      \$31  = 1'h1;
+    end
+    if (\$17 ) begin
+      \$31  = 1'h0;
+    end
+    if (rst) begin
+      \$31  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$32  = rresp;
+    if (read_waited[2]) begin
+      \$32  = \$13 ;
+    end
+    if (rst) begin
+      \$32  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$33  = rdata;
+    if (read_waited[2]) begin
+      \$33  = \$16 ;
+    end
+    if (rst) begin
+      \$33  = 32'd0;
     end
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , \port$1708$1 , constant, drain_sums, start, clear, descriptor, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$2120$0 , out, clk
-);
-  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3052$0 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
   wire \$10 ;
   wire [24:0] \$11 ;
@@ -1981,13 +3153,10 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  input \port$1707$1 ;
-  wire \port$1707$1 ;
-  input \port$1708$1 ;
-  wire \port$1708$1 ;
-  output [45:0] \port$2120$0 ;
-  wire [45:0] \port$2120$0 ;
+  output [45:0] \port$3052$0 ;
+  wire [45:0] \port$3052$0 ;
   reg [23:0] position = 24'h000000;
+  input [1:0] position_done;
   wire [1:0] position_done;
   output position_freed;
   reg position_freed = 1'h0;
@@ -2073,9 +3242,9 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     address <= \$50 ;
   always @(posedge clk)
     \$signal$33  <= \$51 ;
-  assign \$1  = finished0 + \port$1707$1 ;
+  assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
-  assign \$3  = finished1 + \port$1708$1 ;
+  assign \$3  = finished1 + position_done[1];
   assign \$4  = \$3  - \begin ;
   assign \$5  = kernel + 1'h1;
   assign \$7  = last_kernel | \$6 ;
@@ -2122,7 +3291,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$1714$0 (constant[52:0]),
+    .\port$2235$0 (constant[52:0]),
     .\register$31 (out_valid),
     .\register$38 (out_tag),
     .relu(descriptor[4]),
@@ -2132,7 +3301,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     .valid(read2[0])
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$38  = position;
     if (\$10 ) begin
       \$38  = \$11 [23:0];
@@ -2148,7 +3317,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$39  = \$signal ;
     if (\$10 ) begin
       \$39  = \$12 [11:0];
@@ -2167,7 +3336,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$40  = y;
     if (\$10 ) begin
       if (\$signal$16 ) begin
@@ -2185,7 +3354,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$41 [0] = active;
     \$41 [3:1] = kernel;
     \$41 [27:4] = position;
@@ -2199,7 +3368,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$42  = read0;
     if (clear) begin
       \$42  = 30'h00000000;
@@ -2209,7 +3378,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$43  = read1;
     if (clear) begin
       \$43  = 30'h00000000;
@@ -2219,7 +3388,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$44  = \$16 [18:0];
     if (clear) begin
       \$44  = 19'h00000;
@@ -2229,7 +3398,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$45  = 1'h0;
     if (out_valid) begin
       if (\$18 ) begin
@@ -2244,7 +3413,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$46  = 1'h0;
     if (out_valid) begin
       \$46  = out_tag[47];
@@ -2257,7 +3426,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$47  = word;
     if (out_valid) begin
       \$47  = merged;
@@ -2276,7 +3445,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$48  = write_address;
     if (out_valid) begin
       if (\$18 ) begin
@@ -2291,7 +3460,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$49  = write_data;
     if (out_valid) begin
       if (\$18 ) begin
@@ -2306,7 +3475,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$50  = address;
     if (out_valid) begin
       if (\$18 ) begin
@@ -2327,7 +3496,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$51  = \$signal$33 ;
     if (out_valid) begin
       if (out_tag[46]) begin
@@ -2345,7 +3514,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     merged = word;
     (* full_case = 32'd1 *)
     casez (out_tag[20:19])
@@ -2360,7 +3529,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$31  = \$2 [1:0];
     if (start) begin
       \$31  = 2'h0;
@@ -2373,7 +3542,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$32  = \$4 [1:0];
     if (start) begin
       \$32  = 2'h0;
@@ -2386,7 +3555,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$33  = kernel;
     if (active) begin
       \$33  = \$5 [2:0];
@@ -2401,7 +3570,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$34  = active;
     if (active) begin
       if (last_kernel) begin
@@ -2421,7 +3590,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$35  = kernel[0];
     if (clear) begin
       \$35  = 1'h0;
@@ -2431,7 +3600,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$36  = \$8 ;
     if (clear) begin
       \$36  = 1'h0;
@@ -2441,7 +3610,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$37  = \$9 ;
     if (clear) begin
       \$37  = 1'h0;
@@ -2450,7 +3619,6 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
       \$37  = 1'h0;
     end
   end
-  assign position_done = { \port$1708$1 , \port$1707$1  };
   assign valid = read2[0];
   assign sum = total;
   assign bias = constant[31:0];
@@ -2464,7 +3632,7 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
   assign sum_output = out;
   assign drain_group = \$26 [1:0];
   assign constant_address = \$30 [5:0];
-  assign \port$2120$0  = out_tag[45:0];
+  assign \port$3052$0  = out_tag[45:0];
   assign \read0.valid  = read0[0];
   assign \read0.tag  = read0[29:1];
   assign \read0.tag.kernel  = read0[3:1];
@@ -2519,8 +3687,8 @@ module \crossloom.collector (rst, drain_group, constant_address, \port$1707$1 , 
   assign \$26  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid, sum, tag, \register$31 , \register$38 , out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
+module \crossloom.collector.requantizer (rst, \port$2235$0 , relu, clear, valid, sum, tag, \register$31 , \register$38 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [31:0] \$1 ;
   reg [31:0] \$10 ;
   reg [4:0] \$11 ;
@@ -2586,8 +3754,8 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$1714$0 ;
-  wire [52:0] \port$1714$0 ;
+  input [52:0] \port$2235$0 ;
+  wire [52:0] \port$2235$0 ;
   reg [4:0] register = 5'h00;
   reg [4:0] \register$18  = 5'h00;
   reg [4:0] \register$19  = 5'h00;
@@ -2709,7 +3877,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     .value(scaled)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$36  = \register$37 ;
     if (clear) begin
       \$36  = 48'h000000000000;
@@ -2719,7 +3887,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$8  = sum;
     if (clear) begin
       \$8  = 19'h00000;
@@ -2729,8 +3897,8 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$9  = \port$1714$0 [47:32];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$9  = \port$2235$0 [47:32];
     if (clear) begin
       \$9  = 16'h0000;
     end
@@ -2739,8 +3907,8 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$10  = \port$1714$0 [31:0];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$10  = \port$2235$0 [31:0];
     if (clear) begin
       \$10  = 32'd0;
     end
@@ -2749,8 +3917,8 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$11  = \port$1714$0 [52:48];
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$11  = \port$2235$0 [52:48];
     if (clear) begin
       \$11  = 5'h00;
     end
@@ -2759,7 +3927,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$12  = \$1 ;
     if (clear) begin
       \$12  = 32'd0;
@@ -2769,7 +3937,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$13  = \$2 ;
     if (clear) begin
       \$13  = 19'h00000;
@@ -2779,7 +3947,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$14  = { \$4 [32], \$4 [32], \$4  };
     if (clear) begin
       \$14  = 35'h000000000;
@@ -2789,7 +3957,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$15  = \$5 [34:0];
     if (clear) begin
       \$15  = 35'h000000000;
@@ -2799,7 +3967,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$16  = upper;
     if (clear) begin
       \$16  = 19'h00000;
@@ -2809,7 +3977,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$17  = \$7 [34:0];
     if (clear) begin
       \$17  = 35'h000000000;
@@ -2819,7 +3987,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$18  = shift;
     if (clear) begin
       \$18  = 5'h00;
@@ -2829,7 +3997,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$19  = register;
     if (clear) begin
       \$19  = 5'h00;
@@ -2839,7 +4007,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$20  = \register$18 ;
     if (clear) begin
       \$20  = 5'h00;
@@ -2849,7 +4017,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$21  = relu;
     if (clear) begin
       \$21  = 1'h0;
@@ -2859,7 +4027,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$22  = \register$20 ;
     if (clear) begin
       \$22  = 1'h0;
@@ -2869,7 +4037,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$23  = \register$22 ;
     if (clear) begin
       \$23  = 1'h0;
@@ -2879,7 +4047,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$24  = \register$23 ;
     if (clear) begin
       \$24  = 1'h0;
@@ -2889,7 +4057,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$25  = valid;
     if (clear) begin
       \$25  = 1'h0;
@@ -2899,7 +4067,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$26  = \register$25 ;
     if (clear) begin
       \$26  = 1'h0;
@@ -2909,7 +4077,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$27  = \register$27 ;
     if (clear) begin
       \$27  = 1'h0;
@@ -2919,7 +4087,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$28  = \register$28 ;
     if (clear) begin
       \$28  = 1'h0;
@@ -2929,7 +4097,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$29  = \register$29 ;
     if (clear) begin
       \$29  = 1'h0;
@@ -2939,7 +4107,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$30  = \register$30 ;
     if (clear) begin
       \$30  = 1'h0;
@@ -2949,7 +4117,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$31  = tag;
     if (clear) begin
       \$31  = 48'h000000000000;
@@ -2959,7 +4127,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$32  = \register$32 ;
     if (clear) begin
       \$32  = 48'h000000000000;
@@ -2969,7 +4137,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$33  = \register$34 ;
     if (clear) begin
       \$33  = 48'h000000000000;
@@ -2979,7 +4147,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$34  = \register$35 ;
     if (clear) begin
       \$34  = 48'h000000000000;
@@ -2989,7 +4157,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$35  = \register$36 ;
     if (clear) begin
       \$35  = 48'h000000000000;
@@ -2998,9 +4166,9 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
       \$35  = 48'h000000000000;
     end
   end
-  assign \multiplier$5  = \port$1714$0 [47:32];
-  assign bias = \port$1714$0 [31:0];
-  assign \shift$9  = \port$1714$0 [52:48];
+  assign \multiplier$5  = \port$2235$0 [47:32];
+  assign bias = \port$2235$0 [31:0];
+  assign \shift$9  = \port$2235$0 [52:48];
   assign extended = \$like ;
   assign abort = 1'h0;
   assign value = scaled;
@@ -3025,7 +4193,7 @@ module \crossloom.collector.requantizer (rst, \port$1714$0 , clear, relu, valid,
 endmodule
 
 module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \relu$6 , out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [34:0] \$1 ;
   reg [34:0] \$10 ;
   reg \$11 ;
@@ -3071,7 +4239,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \rel
   always @(posedge clk)
     out <= \$12 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$10  = \$1 ;
     if (clear) begin
       \$10  = 35'h000000000;
@@ -3081,7 +4249,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \rel
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$11  = \relu$6 ;
     if (clear) begin
       \$11  = 1'h0;
@@ -3091,7 +4259,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \rel
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$12  = \$9 ;
     if (clear) begin
       \$12  = 8'h00;
@@ -3103,8 +4271,8 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \rel
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_data, read_enable, read_address, write_enable, \done$142 , write_address, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
+module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$142 , write_address, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   reg \$100 ;
@@ -3635,35 +4803,35 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1144$0 (\$3 ),
-    .\port$1145$4 (\$4 [4]),
-    .\port$1146$4 (\$5 [4]),
-    .\port$1147$4 (\$6 [4]),
-    .\port$1148$4 (\$7 [4]),
-    .\port$1149$4 (\$8 [4]),
-    .\port$1150$4 (\$9 [4]),
-    .\port$1151$4 (\$10 [4]),
-    .\port$1152$4 (\$11 [4]),
-    .\port$1153$4 (\$12 [4]),
-    .\port$1154$4 (\$13 [4]),
-    .\port$1155$4 (\$14 [4]),
-    .\port$1156$4 (\$15 [4]),
-    .\port$1157$0 (\$16 ),
-    .\port$1158$4 (\$17 [4]),
-    .\port$1159$4 (\$18 [4]),
-    .\port$1160$4 (\$19 [4]),
-    .\port$1161$4 (\$20 [4]),
-    .\port$1162$4 (\$21 [4]),
-    .\port$1163$4 (\$22 [4]),
-    .\port$1164$4 (\$23 [4]),
-    .\port$1165$4 (\$24 [4]),
-    .\port$1166$4 (\$25 [4]),
-    .\port$1167$4 (\$26 [4]),
-    .\port$1168$4 (\$27 [4]),
-    .\port$1169$4 (\$28 [4]),
-    .\port$1836$136 (descriptor[139:136]),
-    .\port$1836$160 (descriptor[171:160]),
-    .\port$1836$96 (descriptor[119:96]),
+    .\port$1642$0 (\$3 ),
+    .\port$1643$4 (\$4 [4]),
+    .\port$1644$4 (\$5 [4]),
+    .\port$1645$4 (\$6 [4]),
+    .\port$1646$4 (\$7 [4]),
+    .\port$1647$4 (\$8 [4]),
+    .\port$1648$4 (\$9 [4]),
+    .\port$1649$4 (\$10 [4]),
+    .\port$1650$4 (\$11 [4]),
+    .\port$1651$4 (\$12 [4]),
+    .\port$1652$4 (\$13 [4]),
+    .\port$1653$4 (\$14 [4]),
+    .\port$1654$4 (\$15 [4]),
+    .\port$1655$0 (\$16 ),
+    .\port$1656$4 (\$17 [4]),
+    .\port$1657$4 (\$18 [4]),
+    .\port$1658$4 (\$19 [4]),
+    .\port$1659$4 (\$20 [4]),
+    .\port$1660$4 (\$21 [4]),
+    .\port$1661$4 (\$22 [4]),
+    .\port$1662$4 (\$23 [4]),
+    .\port$1663$4 (\$24 [4]),
+    .\port$1664$4 (\$25 [4]),
+    .\port$1665$4 (\$26 [4]),
+    .\port$1666$4 (\$27 [4]),
+    .\port$1667$4 (\$28 [4]),
+    .\port$2727$136 (descriptor[139:136]),
+    .\port$2727$160 (descriptor[171:160]),
+    .\port$2727$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -3684,7 +4852,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1836$136 (descriptor[147:136]),
+    .\port$2727$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -3697,13 +4865,13 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$1836$320 (descriptor[347:320]),
+    .\port$2727$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$60  = \$34 ;
     if (clear) begin
       \$60  = 1'h0;
@@ -3713,7 +4881,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$61  = \$35 ;
     if (clear) begin
       \$61  = 1'h0;
@@ -3723,7 +4891,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$62  = \$36 ;
     if (clear) begin
       \$62  = 5'h00;
@@ -3733,7 +4901,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$63  = advance;
     if (load) begin
       \$63  = 1'h1;
@@ -3748,7 +4916,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$64  = \$signal$110 ;
     if (load) begin
       \$64  = 1'h1;
@@ -3763,7 +4931,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$65  = \$41 ;
     if (clear) begin
       \$65  = 1'h0;
@@ -3773,7 +4941,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$66  = \$42 ;
     if (clear) begin
       \$66  = 16'h0000;
@@ -3783,7 +4951,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$67  = \inside ;
     if (clear) begin
       \$67  = 1'h0;
@@ -3793,7 +4961,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$68  = \register$115 ;
     if (clear) begin
       \$68  = 1'h0;
@@ -3803,7 +4971,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$69  = \$signal$59 ;
     if (clear) begin
       \$69  = 1'h0;
@@ -3813,7 +4981,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$70  = \register$117 ;
     if (clear) begin
       \$70  = 1'h0;
@@ -3823,7 +4991,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$71  = \$44 ;
     if (clear) begin
       \$71  = 16'h0000;
@@ -3833,7 +5001,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$72  = { \$46 [32], \$46  };
     if (clear) begin
       \$72  = 34'h000000000;
@@ -3843,7 +5011,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$73  = \$signal$110 ;
     if (clear) begin
       \$73  = 1'h0;
@@ -3853,7 +5021,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$74  = \register$119 ;
     if (clear) begin
       \$74  = 1'h0;
@@ -3863,7 +5031,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$75  = \register$120 ;
     if (clear) begin
       \$75  = 1'h0;
@@ -3873,7 +5041,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$76  = \$48 ;
     if (clear) begin
       \$76  = 8'h00;
@@ -3883,7 +5051,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$77  = \$50 ;
     if (clear) begin
       \$77  = 8'h00;
@@ -3893,7 +5061,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$78  = \$52 ;
     if (clear) begin
       \$78  = 8'h00;
@@ -3903,7 +5071,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$79  = \$54 ;
     if (clear) begin
       \$79  = 8'h00;
@@ -3913,7 +5081,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$80  = \$signal$54 ;
     if (clear) begin
       \$80  = 1'h0;
@@ -3923,7 +5091,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$81  = \register$122 ;
     if (clear) begin
       \$81  = 1'h0;
@@ -3933,7 +5101,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$82  = \register$123 ;
     if (clear) begin
       \$82  = 1'h0;
@@ -3943,7 +5111,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$83  = \register$124 ;
     if (clear) begin
       \$83  = 1'h0;
@@ -3953,7 +5121,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$84  = \register$125 ;
     if (clear) begin
       \$84  = 1'h0;
@@ -3963,7 +5131,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$85  = \register$126 ;
     if (clear) begin
       \$85  = 1'h0;
@@ -3973,7 +5141,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$86  = \register$127 ;
     if (clear) begin
       \$86  = 1'h0;
@@ -3983,7 +5151,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$87  = \final ;
     if (clear) begin
       \$87  = 1'h0;
@@ -3993,7 +5161,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$88  = \register$129 ;
     if (clear) begin
       \$88  = 1'h0;
@@ -4003,7 +5171,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$89  = \register$130 ;
     if (clear) begin
       \$89  = 1'h0;
@@ -4013,7 +5181,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$90  = \register$131 ;
     if (clear) begin
       \$90  = 1'h0;
@@ -4023,7 +5191,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$91  = \register$132 ;
     if (clear) begin
       \$91  = 1'h0;
@@ -4033,7 +5201,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$92  = \register$133 ;
     if (clear) begin
       \$92  = 1'h0;
@@ -4043,7 +5211,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$93  = \register$134 ;
     if (clear) begin
       \$93  = 1'h0;
@@ -4053,7 +5221,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$94  = \$55 ;
     if (clear) begin
       \$94  = 1'h0;
@@ -4063,7 +5231,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$95  = \register$136 ;
     if (clear) begin
       \$95  = 1'h0;
@@ -4073,7 +5241,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$96  = \register$137 ;
     if (clear) begin
       \$96  = 1'h0;
@@ -4083,7 +5251,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$97  = \register$138 ;
     if (clear) begin
       \$97  = 1'h0;
@@ -4093,7 +5261,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$98  = \register$139 ;
     if (clear) begin
       \$98  = 1'h0;
@@ -4103,7 +5271,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$99  = \register$140 ;
     if (clear) begin
       \$99  = 1'h0;
@@ -4113,7 +5281,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$100  = \register$141 ;
     if (clear) begin
       \$100  = 1'h0;
@@ -4123,7 +5291,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$101  = \$56 ;
     if (clear) begin
       \$101  = 1'h0;
@@ -4133,7 +5301,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$102  = busy;
     if (\$signal ) begin
       \$102  = 1'h1;
@@ -4150,7 +5318,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$103  = \pixel$143 ;
     if (\$signal ) begin
       \$103  = descriptor[63:48];
@@ -4167,7 +5335,7 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$104  = write_address;
     if (\$signal ) begin
       \$104  = descriptor[63:48];
@@ -4271,8 +5439,8 @@ module \crossloom.elementwise (rst, read_data, start, clear, descriptor, write_d
   assign write_data[7:0] = out;
 endmodule
 
-module \crossloom.elementwise.lane0 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
+module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
   wire \$3 ;
@@ -4335,7 +5503,7 @@ module \crossloom.elementwise.lane0 (rst, clear, relu, maximum, shift, multiplie
     .value(total)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$7  = first;
     if (clear) begin
       \$7  = 1'h0;
@@ -4345,7 +5513,7 @@ module \crossloom.elementwise.lane0 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$8  = \$1 ;
     if (clear) begin
       \$8  = 24'h000000;
@@ -4355,7 +5523,7 @@ module \crossloom.elementwise.lane0 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     (* full_case = 32'd1 *)
     if (maximum) begin
       \$9  = \$4 ;
@@ -4376,8 +5544,8 @@ module \crossloom.elementwise.lane0 (rst, clear, relu, maximum, shift, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane0.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
+module \crossloom.elementwise.lane0.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
   reg \$11 ;
@@ -4423,7 +5591,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, clear, \relu$6 , shift, value
   always @(posedge clk)
     out <= \$12 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$10  = \$1 ;
     if (clear) begin
       \$10  = 34'h000000000;
@@ -4433,7 +5601,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$11  = \relu$6 ;
     if (clear) begin
       \$11  = 1'h0;
@@ -4443,7 +5611,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$12  = \$9 ;
     if (clear) begin
       \$12  = 8'h00;
@@ -4455,8 +5623,8 @@ module \crossloom.elementwise.lane0.rescaler (rst, clear, \relu$6 , shift, value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
+module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
   wire \$3 ;
@@ -4519,7 +5687,7 @@ module \crossloom.elementwise.lane1 (rst, clear, relu, maximum, shift, multiplie
     .value(total)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$7  = first;
     if (clear) begin
       \$7  = 1'h0;
@@ -4529,7 +5697,7 @@ module \crossloom.elementwise.lane1 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$8  = \$1 ;
     if (clear) begin
       \$8  = 24'h000000;
@@ -4539,7 +5707,7 @@ module \crossloom.elementwise.lane1 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     (* full_case = 32'd1 *)
     if (maximum) begin
       \$9  = \$4 ;
@@ -4560,8 +5728,8 @@ module \crossloom.elementwise.lane1 (rst, clear, relu, maximum, shift, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane1.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
+module \crossloom.elementwise.lane1.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
   reg \$11 ;
@@ -4607,7 +5775,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, clear, \relu$6 , shift, value
   always @(posedge clk)
     out <= \$12 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$10  = \$1 ;
     if (clear) begin
       \$10  = 34'h000000000;
@@ -4617,7 +5785,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$11  = \relu$6 ;
     if (clear) begin
       \$11  = 1'h0;
@@ -4627,7 +5795,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$12  = \$9 ;
     if (clear) begin
       \$12  = 8'h00;
@@ -4639,8 +5807,8 @@ module \crossloom.elementwise.lane1.rescaler (rst, clear, \relu$6 , shift, value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
+module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
   wire \$3 ;
@@ -4703,7 +5871,7 @@ module \crossloom.elementwise.lane2 (rst, clear, relu, maximum, shift, multiplie
     .value(total)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$7  = first;
     if (clear) begin
       \$7  = 1'h0;
@@ -4713,7 +5881,7 @@ module \crossloom.elementwise.lane2 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$8  = \$1 ;
     if (clear) begin
       \$8  = 24'h000000;
@@ -4723,7 +5891,7 @@ module \crossloom.elementwise.lane2 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     (* full_case = 32'd1 *)
     if (maximum) begin
       \$9  = \$4 ;
@@ -4744,8 +5912,8 @@ module \crossloom.elementwise.lane2 (rst, clear, relu, maximum, shift, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane2.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
+module \crossloom.elementwise.lane2.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
   reg \$11 ;
@@ -4791,7 +5959,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, clear, \relu$6 , shift, value
   always @(posedge clk)
     out <= \$12 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$10  = \$1 ;
     if (clear) begin
       \$10  = 34'h000000000;
@@ -4801,7 +5969,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$11  = \relu$6 ;
     if (clear) begin
       \$11  = 1'h0;
@@ -4811,7 +5979,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
     \$12  = \$9 ;
     if (clear) begin
       \$12  = 8'h00;
@@ -4823,8 +5991,8 @@ module \crossloom.elementwise.lane2.rescaler (rst, clear, \relu$6 , shift, value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3 (rst, clear, relu, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
+module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire [23:0] \$1 ;
   wire \$2 ;
   wire \$3 ;
@@ -4887,7 +6055,7 @@ module \crossloom.elementwise.lane3 (rst, clear, relu, maximum, shift, multiplie
     .value(total)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$7  = first;
     if (clear) begin
       \$7  = 1'h0;
@@ -4897,7 +6065,7 @@ module \crossloom.elementwise.lane3 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$8  = \$1 ;
     if (clear) begin
       \$8  = 24'h000000;
@@ -4907,7 +6075,7 @@ module \crossloom.elementwise.lane3 (rst, clear, relu, maximum, shift, multiplie
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     (* full_case = 32'd1 *)
     if (maximum) begin
       \$9  = \$4 ;
@@ -4928,8 +6096,8 @@ module \crossloom.elementwise.lane3 (rst, clear, relu, maximum, shift, multiplie
   assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane3.rescaler (rst, clear, \relu$6 , shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
+module \crossloom.elementwise.lane3.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [33:0] \$1 ;
   reg [33:0] \$10 ;
   reg \$11 ;
@@ -4975,7 +6143,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, clear, \relu$6 , shift, value
   always @(posedge clk)
     out <= \$12 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$10  = \$1 ;
     if (clear) begin
       \$10  = 34'h000000000;
@@ -4985,7 +6153,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$11  = \relu$6 ;
     if (clear) begin
       \$11  = 1'h0;
@@ -4995,7 +6163,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, clear, \relu$6 , shift, value
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     \$12  = \$9 ;
     if (clear) begin
       \$12  = 8'h00;
@@ -5007,10 +6175,10 @@ module \crossloom.elementwise.lane3.rescaler (rst, clear, \relu$6 , shift, value
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1144$0 , \port$1145$4 , \port$1146$4 , \port$1147$4 , \port$1148$4 , \port$1149$4 , \port$1150$4 , \port$1151$4 , \port$1152$4 , \port$1153$4 , \port$1154$4 , \port$1155$4 , \port$1156$4 , \port$1157$0 , \port$1158$4 , \port$1159$4 , \port$1160$4 
-, \port$1161$4 , \port$1162$4 , \port$1163$4 , \port$1164$4 , \port$1165$4 , \port$1166$4 , \port$1167$4 , \port$1168$4 , \port$1169$4 , clear, \port$1836$96 , \port$1836$136 , \port$1836$160 , word_count, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1642$0 , \port$1643$4 , \port$1644$4 , \port$1645$4 , \port$1646$4 , \port$1647$4 , \port$1648$4 , \port$1649$4 , \port$1650$4 , \port$1651$4 , \port$1652$4 , \port$1653$4 , \port$1654$4 , \port$1655$0 , \port$1656$4 , \port$1657$4 , \port$1658$4 
+, \port$1659$4 , \port$1660$4 , \port$1661$4 , \port$1662$4 , \port$1663$4 , \port$1664$4 , \port$1665$4 , \port$1666$4 , \port$1667$4 , \port$2727$96 , \port$2727$136 , \port$2727$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire \$100 ;
@@ -5245,64 +6413,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1144$0 ;
-  wire [4:0] \port$1144$0 ;
-  input \port$1145$4 ;
-  wire \port$1145$4 ;
-  input \port$1146$4 ;
-  wire \port$1146$4 ;
-  input \port$1147$4 ;
-  wire \port$1147$4 ;
-  input \port$1148$4 ;
-  wire \port$1148$4 ;
-  input \port$1149$4 ;
-  wire \port$1149$4 ;
-  input \port$1150$4 ;
-  wire \port$1150$4 ;
-  input \port$1151$4 ;
-  wire \port$1151$4 ;
-  input \port$1152$4 ;
-  wire \port$1152$4 ;
-  input \port$1153$4 ;
-  wire \port$1153$4 ;
-  input \port$1154$4 ;
-  wire \port$1154$4 ;
-  input \port$1155$4 ;
-  wire \port$1155$4 ;
-  input \port$1156$4 ;
-  wire \port$1156$4 ;
-  input [4:0] \port$1157$0 ;
-  wire [4:0] \port$1157$0 ;
-  input \port$1158$4 ;
-  wire \port$1158$4 ;
-  input \port$1159$4 ;
-  wire \port$1159$4 ;
-  input \port$1160$4 ;
-  wire \port$1160$4 ;
-  input \port$1161$4 ;
-  wire \port$1161$4 ;
-  input \port$1162$4 ;
-  wire \port$1162$4 ;
-  input \port$1163$4 ;
-  wire \port$1163$4 ;
-  input \port$1164$4 ;
-  wire \port$1164$4 ;
-  input \port$1165$4 ;
-  wire \port$1165$4 ;
-  input \port$1166$4 ;
-  wire \port$1166$4 ;
-  input \port$1167$4 ;
-  wire \port$1167$4 ;
-  input \port$1168$4 ;
-  wire \port$1168$4 ;
-  input \port$1169$4 ;
-  wire \port$1169$4 ;
-  input [3:0] \port$1836$136 ;
-  wire [3:0] \port$1836$136 ;
-  input [11:0] \port$1836$160 ;
-  wire [11:0] \port$1836$160 ;
-  input [23:0] \port$1836$96 ;
-  wire [23:0] \port$1836$96 ;
+  input [4:0] \port$1642$0 ;
+  wire [4:0] \port$1642$0 ;
+  input \port$1643$4 ;
+  wire \port$1643$4 ;
+  input \port$1644$4 ;
+  wire \port$1644$4 ;
+  input \port$1645$4 ;
+  wire \port$1645$4 ;
+  input \port$1646$4 ;
+  wire \port$1646$4 ;
+  input \port$1647$4 ;
+  wire \port$1647$4 ;
+  input \port$1648$4 ;
+  wire \port$1648$4 ;
+  input \port$1649$4 ;
+  wire \port$1649$4 ;
+  input \port$1650$4 ;
+  wire \port$1650$4 ;
+  input \port$1651$4 ;
+  wire \port$1651$4 ;
+  input \port$1652$4 ;
+  wire \port$1652$4 ;
+  input \port$1653$4 ;
+  wire \port$1653$4 ;
+  input \port$1654$4 ;
+  wire \port$1654$4 ;
+  input [4:0] \port$1655$0 ;
+  wire [4:0] \port$1655$0 ;
+  input \port$1656$4 ;
+  wire \port$1656$4 ;
+  input \port$1657$4 ;
+  wire \port$1657$4 ;
+  input \port$1658$4 ;
+  wire \port$1658$4 ;
+  input \port$1659$4 ;
+  wire \port$1659$4 ;
+  input \port$1660$4 ;
+  wire \port$1660$4 ;
+  input \port$1661$4 ;
+  wire \port$1661$4 ;
+  input \port$1662$4 ;
+  wire \port$1662$4 ;
+  input \port$1663$4 ;
+  wire \port$1663$4 ;
+  input \port$1664$4 ;
+  wire \port$1664$4 ;
+  input \port$1665$4 ;
+  wire \port$1665$4 ;
+  input \port$1666$4 ;
+  wire \port$1666$4 ;
+  input \port$1667$4 ;
+  wire \port$1667$4 ;
+  input [3:0] \port$2727$136 ;
+  wire [3:0] \port$2727$136 ;
+  input [11:0] \port$2727$160 ;
+  wire [11:0] \port$2727$160 ;
+  input [23:0] \port$2727$96 ;
+  wire [23:0] \port$2727$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -5360,24 +6528,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$1836$96 [11:0] == 1'h1;
+  assign \$25  = \port$2727$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$1836$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$1836$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$2727$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$2727$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$1836$96 [23:12] == 1'h1;
+  assign \$35  = \port$2727$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$1836$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$1836$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$2727$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$2727$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$1836$160 ;
+  assign \$43  = address_column_start + \port$2727$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -5448,8 +6616,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$1836$136 ;
-  assign \$129  = pixel_x_x_start + \port$1836$136 ;
+  assign \$128  = pixel_x_x_start + \port$2727$136 ;
+  assign \$129  = pixel_x_x_start + \port$2727$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -5470,8 +6638,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$1836$136 ;
-  assign \$156  = pixel_y_y_start + \port$1836$136 ;
+  assign \$155  = pixel_y_y_start + \port$2727$136 ;
+  assign \$156  = pixel_y_y_start + \port$2727$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -5519,7 +6687,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   always @(posedge clk)
     pixel_y_y_start <= \$179 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$157  = column_left;
     if (load) begin
       \$157  = column_count;
@@ -5534,7 +6702,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$158  = column_last;
     if (load) begin
       \$158  = \$1 ;
@@ -5549,7 +6717,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$159  = row_left;
     if (load) begin
       \$159  = row_count;
@@ -5564,7 +6732,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$160  = row_last;
     if (load) begin
       \$160  = \$8 ;
@@ -5579,7 +6747,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$161  = word_left;
     if (load) begin
       \$161  = word_count;
@@ -5594,7 +6762,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$162  = word_last;
     if (load) begin
       \$162  = \$16 ;
@@ -5609,10 +6777,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$1836$96 [11:0];
+      \$163  = \port$2727$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -5624,7 +6792,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$164  = x_last;
     if (load) begin
       \$164  = \$25 ;
@@ -5639,10 +6807,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$1836$96 [23:12];
+      \$165  = \port$2727$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -5654,7 +6822,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$166  = y_last;
     if (load) begin
       \$166  = \$35 ;
@@ -5669,7 +6837,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$167  = address_column_start;
     if (load) begin
       \$167  = address_origin;
@@ -5698,7 +6866,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$168  = address_row_start;
     if (load) begin
       \$168  = address_origin;
@@ -5724,7 +6892,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$169  = address_word_start;
     if (load) begin
       \$169  = address_origin;
@@ -5747,7 +6915,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$170  = address_x_start;
     if (load) begin
       \$170  = address_origin;
@@ -5767,7 +6935,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$171  = address_y_start;
     if (load) begin
       \$171  = address_origin;
@@ -5784,7 +6952,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$172  = second_word_start;
     if (load) begin
       \$172  = second_origin;
@@ -5807,7 +6975,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$173  = second_x_start;
     if (load) begin
       \$173  = second_origin;
@@ -5827,7 +6995,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$174  = second_y_start;
     if (load) begin
       \$174  = second_origin;
@@ -5844,7 +7012,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$175  = channel_word_start;
     if (load) begin
       \$175  = channel_origin;
@@ -5867,10 +7035,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$4 , \port$1145$4 , \port$1144$0  };
+      \$176  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -5885,7 +7053,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$4 , \port$1145$4 , \port$1144$0  };
+        \$176  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
       end
     end
     if (clear) begin
@@ -5896,16 +7064,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$4 , \port$1145$4 , \port$1144$0  };
+      \$177  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$4 , \port$1145$4 , \port$1144$0  };
+        \$177  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
       end
     end
     if (clear) begin
@@ -5916,10 +7084,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$4 , \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$0  };
+      \$178  = { \port$1667$4 , \port$1666$4 , \port$1665$4 , \port$1664$4 , \port$1663$4 , \port$1662$4 , \port$1661$4 , \port$1660$4 , \port$1659$4 , \port$1658$4 , \port$1657$4 , \port$1656$4 , \port$1655$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -5942,10 +7110,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$4 , \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$0  };
+      \$179  = { \port$1667$4 , \port$1666$4 , \port$1665$4 , \port$1664$4 , \port$1663$4 , \port$1662$4 , \port$1661$4 , \port$1660$4 , \port$1659$4 , \port$1658$4 , \port$1657$4 , \port$1656$4 , \port$1655$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -5958,18 +7126,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$1836$96 [11:0];
-  assign y_count = \port$1836$96 [23:12];
-  assign address_column_step = { 4'h0, \port$1836$160  };
+  assign x_count = \port$2727$96 [11:0];
+  assign y_count = \port$2727$96 [23:12];
+  assign address_column_step = { 4'h0, \port$2727$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1156$4 , \port$1155$4 , \port$1154$4 , \port$1153$4 , \port$1152$4 , \port$1151$4 , \port$1150$4 , \port$1149$4 , \port$1148$4 , \port$1147$4 , \port$1146$4 , \port$1145$4 , \port$1144$0  };
+  assign pixel_x_origin = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1836$136  };
-  assign pixel_y_origin = { \port$1169$4 , \port$1168$4 , \port$1167$4 , \port$1166$4 , \port$1165$4 , \port$1164$4 , \port$1163$4 , \port$1162$4 , \port$1161$4 , \port$1160$4 , \port$1159$4 , \port$1158$4 , \port$1157$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2727$136  };
+  assign pixel_y_origin = { \port$1667$4 , \port$1666$4 , \port$1665$4 , \port$1664$4 , \port$1663$4 , \port$1662$4 , \port$1661$4 , \port$1660$4 , \port$1659$4 , \port$1658$4 , \port$1657$4 , \port$1656$4 , \port$1655$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1836$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$2727$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -5998,8 +7166,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port$1836$136 , pixel, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$21  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -6061,8 +7229,8 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1836$136 ;
-  wire [11:0] \port$1836$136 ;
+  input [11:0] \port$2727$136 ;
+  wire [11:0] \port$2727$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6128,7 +7296,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -6144,7 +7312,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -6161,7 +7329,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -6176,7 +7344,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$32  = width;
     if (start) begin
       \$32  = \width$7 ;
@@ -6191,10 +7359,10 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1836$136 [3:0];
+      \$33  = \port$2727$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6206,10 +7374,10 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1836$136 [7:4];
+      \$34  = \port$2727$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -6221,10 +7389,10 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1836$136 [11:8];
+      \$35  = \port$2727$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -6236,7 +7404,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -6253,7 +7421,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -6270,7 +7438,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -6287,7 +7455,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -6304,7 +7472,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -6321,7 +7489,7 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -6340,9 +7508,9 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1836$136 [3:0];
-  assign pad_left = \port$1836$136 [7:4];
-  assign pad_top = \port$1836$136 [11:8];
+  assign stride = \port$2727$136 [3:0];
+  assign pad_left = \port$2727$136 [7:4];
+  assign pad_top = \port$2727$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -6352,8 +7520,8 @@ module \crossloom.elementwise.pitches (rst, start, clear, base, \width$7 , \port
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$1836$320 , column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 , clear, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -6413,8 +7581,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$1836$320 ;
-  wire [27:0] \port$1836$320 ;
+  input [27:0] \port$2727$320 ;
+  wire [27:0] \port$2727$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -6431,14 +7599,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$1836$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$2727$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$1836$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$2727$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$1836$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$2727$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -6478,7 +7646,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -6494,7 +7662,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -6511,7 +7679,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -6526,10 +7694,10 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$1836$320 [27:16];
+      \$32  = \port$2727$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -6541,10 +7709,10 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1836$320 [15:12];
+      \$33  = \port$2727$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -6556,7 +7724,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$34  = rotating_left;
     if (start) begin
       \$34  = 4'h0;
@@ -6571,7 +7739,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$35  = rotating_top;
     if (start) begin
       \$35  = 4'h0;
@@ -6586,7 +7754,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -6603,7 +7771,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -6620,7 +7788,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -6637,7 +7805,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -6654,7 +7822,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -6671,7 +7839,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -6690,11 +7858,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$1836$320 [27:16];
-  assign stride = \port$1836$320 [15:12];
+  assign \width$7  = \port$2727$320 [27:16];
+  assign stride = \port$2727$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$1836$320 [11:0];
+  assign pixel = \port$2727$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -6704,9 +7872,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, clear, \port$183
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, read_data, start, clear, word_valid, read_address, pad, row_word, first, last, last_chunk, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, read_address, pad, row_word, first, last, last_chunk, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
 , chunk_final, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
   wire \$1 ;
   reg \$10 ;
   reg \$11 ;
@@ -6820,7 +7988,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   always @(posedge clk)
     bank <= \$20 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$7  = \$signal ;
     if (clear) begin
       \$7  = 1'h0;
@@ -6830,7 +7998,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$8  = pad;
     if (clear) begin
       \$8  = 1'h0;
@@ -6840,7 +8008,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$9  = first;
     if (clear) begin
       \$9  = 1'h0;
@@ -6850,7 +8018,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$10  = last;
     if (clear) begin
       \$10  = 1'h0;
@@ -6860,7 +8028,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$11  = last_chunk;
     if (clear) begin
       \$11  = 1'h0;
@@ -6870,7 +8038,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$12  = row_word;
     if (clear) begin
       \$12  = 2'h0;
@@ -6880,7 +8048,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$13  = present;
     if (clear) begin
       \$13  = 1'h0;
@@ -6890,7 +8058,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$14  = \$2 ;
     if (clear) begin
       \$14  = 1'h0;
@@ -6900,7 +8068,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$15  = row;
     if (clear) begin
       \$15  = 2'h0;
@@ -6910,7 +8078,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$16  = \$3 ;
     if (clear) begin
       \$16  = 32'd0;
@@ -6920,7 +8088,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$17  = bank;
     if (clear) begin
       \$17  = 1'h0;
@@ -6930,7 +8098,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$18  = \$4 ;
     if (clear) begin
       \$18  = 1'h0;
@@ -6940,7 +8108,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$19  = read_final;
     if (clear) begin
       \$19  = 1'h0;
@@ -6950,7 +8118,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
     \$20  = bank;
     if (\$5 ) begin
       \$20  = \$6 ;
@@ -6969,17 +8137,18 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, write_valid, read_valid, phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap, product, converting, write_address, write_data, read_address, write_error, read_error, read_data, comparator_timeout_clocks
-, start, abort, irq, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, ended, failed, failed_cause, busy, layer, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$21  = 0;
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$61$0 , \port$62$0 , \port$66$0 , \port$67$0 , \port$68$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
+, phase_hold, phase_clear, phase_add, phase_gap, \port$898$0 , ended, write_address, write_data, read_address, windows, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error
+, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$2758$0 , clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
   wire \$103 ;
-  wire \$104 ;
-  wire \$105 ;
+  wire [1:0] \$104 ;
+  wire [1:0] \$105 ;
   wire \$106 ;
   wire \$107 ;
   wire \$108 ;
@@ -7012,11 +8181,11 @@ module \crossloom.registers (rst, conversions, early_stops, write_valid, read_va
   wire \$132 ;
   wire \$133 ;
   wire \$134 ;
-  wire [32:0] \$135 ;
-  wire [32:0] \$136 ;
-  wire [32:0] \$137 ;
-  wire [32:0] \$138 ;
-  wire [32:0] \$139 ;
+  wire \$135 ;
+  wire \$136 ;
+  wire \$137 ;
+  wire \$138 ;
+  wire \$139 ;
   wire \$14 ;
   wire \$140 ;
   wire \$141 ;
@@ -7032,101 +8201,679 @@ module \crossloom.registers (rst, conversions, early_stops, write_valid, read_va
   wire \$150 ;
   wire \$151 ;
   wire \$152 ;
-  reg \$153 ;
-  reg \$154 ;
-  reg \$155 ;
-  reg \$156 ;
-  reg [5:0] \$157 ;
-  reg [5:0] \$158 ;
-  reg [5:0] \$159 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire \$16 ;
-  reg [5:0] \$160 ;
-  reg [5:0] \$161 ;
-  reg [5:0] \$162 ;
-  reg [5:0] \$163 ;
-  reg [15:0] \$164 ;
-  reg \$165 ;
-  reg \$166 ;
-  reg [31:0] \$167 ;
-  reg [31:0] \$168 ;
-  reg [31:0] \$169 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire \$17 ;
-  reg [31:0] \$170 ;
-  reg [31:0] \$171 ;
-  reg [3:0] \$172 ;
-  reg \$173 ;
-  reg \$174 ;
-  reg \$175 ;
-  reg [1:0] \$176 ;
-  reg [1:0] \$177 ;
-  reg [1:0] \$178 ;
-  reg [19:0] \$179 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire [7:0] \$176 ;
+  wire [19:0] \$177 ;
+  wire \$178 ;
+  wire \$179 ;
   wire \$18 ;
-  reg [63:0] \$180 ;
-  reg [31:0] \$181 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire [5:0] \$184 ;
+  wire [19:0] \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
   wire \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire [8:0] \$195 ;
+  wire [19:0] \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire \$2 ;
   wire \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire [4:0] \$202 ;
+  wire [19:0] \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
   wire \$21 ;
+  wire [5:0] \$210 ;
+  wire [19:0] \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
   wire \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire \$225 ;
+  wire \$226 ;
+  wire \$227 ;
+  wire \$228 ;
+  wire \$229 ;
   wire \$23 ;
+  wire \$230 ;
+  wire \$231 ;
+  wire \$232 ;
+  wire \$233 ;
+  wire \$234 ;
+  wire \$235 ;
+  wire \$236 ;
+  wire \$237 ;
+  wire \$238 ;
+  wire \$239 ;
   wire \$24 ;
+  wire \$240 ;
+  wire \$241 ;
+  wire \$242 ;
+  wire \$243 ;
+  wire [31:0] \$244 ;
+  wire [63:0] \$245 ;
+  wire \$246 ;
+  wire \$247 ;
+  wire \$248 ;
+  wire \$249 ;
   wire \$25 ;
+  wire \$250 ;
+  wire \$251 ;
+  wire \$252 ;
+  wire \$253 ;
+  wire \$254 ;
+  wire \$255 ;
+  wire \$256 ;
+  wire \$257 ;
+  wire \$258 ;
+  wire \$259 ;
   wire \$26 ;
+  wire \$260 ;
+  wire \$261 ;
+  wire \$262 ;
+  wire \$263 ;
+  wire \$264 ;
+  wire \$265 ;
+  wire \$266 ;
+  wire \$267 ;
+  wire \$268 ;
+  wire \$269 ;
   wire \$27 ;
+  wire \$270 ;
+  wire \$271 ;
+  wire \$272 ;
+  wire \$273 ;
+  wire \$274 ;
+  wire \$275 ;
+  wire \$276 ;
+  wire \$277 ;
+  wire \$278 ;
+  wire \$279 ;
   wire \$28 ;
+  wire \$280 ;
+  wire \$281 ;
+  wire \$282 ;
+  wire \$283 ;
+  wire \$284 ;
+  wire \$285 ;
+  wire \$286 ;
+  wire \$287 ;
+  wire \$288 ;
+  wire \$289 ;
   wire \$29 ;
+  wire \$290 ;
+  wire \$291 ;
+  wire \$292 ;
+  wire \$293 ;
+  wire \$294 ;
+  wire \$295 ;
+  wire \$296 ;
+  wire \$297 ;
+  wire \$298 ;
+  wire \$299 ;
   wire \$3 ;
   wire \$30 ;
+  wire \$300 ;
+  wire \$301 ;
+  wire \$302 ;
+  wire \$303 ;
+  wire \$304 ;
+  wire \$305 ;
+  wire \$306 ;
+  wire \$307 ;
+  wire \$308 ;
+  wire \$309 ;
   wire \$31 ;
+  wire [63:0] \$310 ;
+  wire [63:0] \$311 ;
+  wire \$312 ;
+  wire \$313 ;
+  wire \$314 ;
+  wire \$315 ;
+  wire \$316 ;
+  wire \$317 ;
+  wire \$318 ;
+  wire \$319 ;
   wire \$32 ;
+  wire \$320 ;
+  wire \$321 ;
+  wire \$322 ;
+  wire \$323 ;
+  wire \$324 ;
+  wire \$325 ;
+  wire \$326 ;
+  wire \$327 ;
+  wire \$328 ;
+  wire \$329 ;
   wire \$33 ;
+  wire \$330 ;
+  wire \$331 ;
+  wire \$332 ;
+  wire \$333 ;
+  wire \$334 ;
+  wire \$335 ;
+  wire \$336 ;
+  wire \$337 ;
+  wire \$338 ;
+  wire \$339 ;
   wire \$34 ;
+  wire \$340 ;
+  wire \$341 ;
+  wire \$342 ;
+  wire \$343 ;
+  wire [31:0] \$344 ;
+  wire [63:0] \$345 ;
+  wire \$346 ;
+  wire \$347 ;
+  wire \$348 ;
+  wire \$349 ;
   wire \$35 ;
+  wire \$350 ;
+  wire \$351 ;
+  wire \$352 ;
+  wire \$353 ;
+  wire \$354 ;
+  wire \$355 ;
+  wire \$356 ;
+  wire \$357 ;
+  wire \$358 ;
+  wire \$359 ;
   wire \$36 ;
+  wire \$360 ;
+  wire \$361 ;
+  wire \$362 ;
+  wire \$363 ;
+  wire \$364 ;
+  wire \$365 ;
+  wire \$366 ;
+  wire \$367 ;
+  wire \$368 ;
+  wire \$369 ;
   wire \$37 ;
+  wire \$370 ;
+  wire \$371 ;
+  wire \$372 ;
+  wire \$373 ;
+  wire \$374 ;
+  wire \$375 ;
+  wire \$376 ;
+  wire \$377 ;
+  wire [31:0] \$378 ;
+  wire [63:0] \$379 ;
   wire \$38 ;
+  wire \$380 ;
+  wire \$381 ;
+  wire \$382 ;
+  wire \$383 ;
+  wire \$384 ;
+  wire \$385 ;
+  wire \$386 ;
+  wire \$387 ;
+  wire \$388 ;
+  wire \$389 ;
   wire \$39 ;
+  wire \$390 ;
+  wire \$391 ;
+  wire \$392 ;
+  wire \$393 ;
+  wire \$394 ;
+  wire \$395 ;
+  wire \$396 ;
+  wire \$397 ;
+  wire \$398 ;
+  wire \$399 ;
   wire \$4 ;
   wire \$40 ;
+  wire \$400 ;
+  wire \$401 ;
+  wire \$402 ;
+  wire \$403 ;
+  wire \$404 ;
+  wire \$405 ;
+  wire \$406 ;
+  wire \$407 ;
+  wire \$408 ;
+  wire \$409 ;
   wire \$41 ;
+  wire \$410 ;
+  wire \$411 ;
+  wire [31:0] \$412 ;
+  wire [63:0] \$413 ;
+  wire \$414 ;
+  wire \$415 ;
+  wire \$416 ;
+  wire \$417 ;
+  wire \$418 ;
+  wire \$419 ;
   wire \$42 ;
+  wire \$420 ;
+  wire \$421 ;
+  wire \$422 ;
+  wire \$423 ;
+  wire \$424 ;
+  wire [31:0] \$425 ;
+  wire [31:0] \$426 ;
+  wire [31:0] \$427 ;
+  wire [31:0] \$428 ;
+  wire [31:0] \$429 ;
   wire \$43 ;
+  wire [31:0] \$430 ;
+  wire [31:0] \$431 ;
+  wire [31:0] \$432 ;
+  wire [31:0] \$433 ;
+  wire [31:0] \$434 ;
+  wire [31:0] \$435 ;
+  wire [31:0] \$436 ;
+  wire [31:0] \$437 ;
+  wire [31:0] \$438 ;
+  wire [31:0] \$439 ;
   wire \$44 ;
+  wire [31:0] \$440 ;
+  wire \$441 ;
+  wire \$442 ;
+  wire \$443 ;
+  wire \$444 ;
+  wire \$445 ;
+  wire \$446 ;
+  wire \$447 ;
+  wire \$448 ;
+  wire [31:0] \$449 ;
   wire \$45 ;
+  wire [31:0] \$450 ;
+  wire [31:0] \$451 ;
+  wire [31:0] \$452 ;
+  wire [31:0] \$453 ;
+  wire [31:0] \$454 ;
+  wire [31:0] \$455 ;
+  wire [31:0] \$456 ;
+  wire [31:0] \$457 ;
+  wire [31:0] \$458 ;
+  wire [31:0] \$459 ;
   wire \$46 ;
+  wire [31:0] \$460 ;
+  wire [31:0] \$461 ;
+  wire [31:0] \$462 ;
+  wire [31:0] \$463 ;
+  wire [31:0] \$464 ;
+  wire \$465 ;
+  wire \$466 ;
+  wire \$467 ;
+  wire \$468 ;
+  wire \$469 ;
   wire \$47 ;
+  wire \$470 ;
+  wire \$471 ;
+  wire \$472 ;
+  wire [31:0] \$473 ;
+  wire [31:0] \$474 ;
+  wire [31:0] \$475 ;
+  wire [31:0] \$476 ;
+  wire [31:0] \$477 ;
+  wire [31:0] \$478 ;
+  wire [31:0] \$479 ;
   wire \$48 ;
+  wire [31:0] \$480 ;
+  wire [31:0] \$481 ;
+  wire [31:0] \$482 ;
+  wire [31:0] \$483 ;
+  wire [31:0] \$484 ;
+  wire [31:0] \$485 ;
+  wire [31:0] \$486 ;
+  wire [31:0] \$487 ;
+  wire [31:0] \$488 ;
+  wire \$489 ;
   wire \$49 ;
+  wire \$490 ;
+  wire \$491 ;
+  wire \$492 ;
+  wire \$493 ;
+  wire \$494 ;
+  wire \$495 ;
+  wire \$496 ;
+  wire [31:0] \$497 ;
+  wire [31:0] \$498 ;
+  wire [31:0] \$499 ;
   wire \$5 ;
   wire \$50 ;
+  wire [31:0] \$500 ;
+  wire [31:0] \$501 ;
+  wire [31:0] \$502 ;
+  wire [31:0] \$503 ;
+  wire [31:0] \$504 ;
+  wire [31:0] \$505 ;
+  wire [31:0] \$506 ;
+  wire [31:0] \$507 ;
+  wire [31:0] \$508 ;
+  wire [31:0] \$509 ;
   wire \$51 ;
+  wire [31:0] \$510 ;
+  wire [31:0] \$511 ;
+  wire [31:0] \$512 ;
+  wire \$513 ;
+  wire \$514 ;
+  wire \$515 ;
+  wire \$516 ;
+  wire \$517 ;
+  wire \$518 ;
+  wire \$519 ;
   wire \$52 ;
+  wire \$520 ;
+  wire [31:0] \$521 ;
+  wire [31:0] \$522 ;
+  wire [31:0] \$523 ;
+  wire [31:0] \$524 ;
+  wire [31:0] \$525 ;
+  wire [31:0] \$526 ;
+  wire [31:0] \$527 ;
+  wire [31:0] \$528 ;
+  wire [31:0] \$529 ;
   wire \$53 ;
+  wire [31:0] \$530 ;
+  wire [31:0] \$531 ;
+  wire [31:0] \$532 ;
+  wire [31:0] \$533 ;
+  wire [31:0] \$534 ;
+  wire [31:0] \$535 ;
+  wire [31:0] \$536 ;
+  wire \$537 ;
+  wire [31:0] \$538 ;
+  wire [31:0] \$539 ;
   wire \$54 ;
+  wire \$540 ;
+  wire \$541 ;
+  wire \$542 ;
+  wire [31:0] \$543 ;
+  wire [31:0] \$544 ;
+  wire [31:0] \$545 ;
+  wire [31:0] \$546 ;
+  wire [31:0] \$547 ;
+  wire \$548 ;
+  wire \$549 ;
   wire \$55 ;
+  wire \$550 ;
+  wire \$551 ;
+  wire [32:0] \$552 ;
+  wire [1:0] \$553 ;
+  wire [32:0] \$554 ;
+  wire [1:0] \$555 ;
+  wire [32:0] \$556 ;
+  wire \$557 ;
+  wire [32:0] \$558 ;
+  wire \$559 ;
   wire \$56 ;
+  wire [32:0] \$560 ;
+  wire \$561 ;
+  wire [32:0] \$562 ;
+  wire [32:0] \$563 ;
+  wire [32:0] \$564 ;
+  wire [32:0] \$565 ;
+  wire [32:0] \$566 ;
+  wire [32:0] \$567 ;
+  wire [32:0] \$568 ;
+  wire [32:0] \$569 ;
   wire \$57 ;
+  wire [32:0] \$570 ;
+  wire [32:0] \$571 ;
+  wire [32:0] \$572 ;
+  wire [32:0] \$573 ;
+  wire \$574 ;
+  wire \$575 ;
+  wire \$576 ;
+  wire \$577 ;
+  reg \$578 ;
+  reg \$579 ;
   wire \$58 ;
+  reg \$580 ;
+  reg \$581 ;
+  reg \$582 ;
+  reg \$583 ;
+  reg \$584 ;
+  reg \$585 ;
+  reg \$586 ;
+  reg \$587 ;
+  reg \$588 ;
+  reg \$589 ;
   wire \$59 ;
+  reg \$590 ;
+  reg \$591 ;
+  reg \$592 ;
+  reg \$593 ;
+  reg \$594 ;
+  reg \$595 ;
+  reg [5:0] \$596 ;
+  reg \$597 ;
+  reg [5:0] \$598 ;
+  reg \$599 ;
   wire \$6 ;
   wire \$60 ;
+  reg [5:0] \$600 ;
+  reg \$601 ;
+  reg [5:0] \$602 ;
+  reg \$603 ;
+  reg [5:0] \$604 ;
+  reg \$605 ;
+  reg [5:0] \$606 ;
+  reg \$607 ;
+  reg [5:0] \$608 ;
+  reg \$609 ;
   wire \$61 ;
+  reg [15:0] \$610 ;
+  reg \$611 ;
+  reg [11:0] \$612 ;
+  reg [11:0] \$613 ;
+  reg \$614 ;
+  reg [15:0] \$615 ;
+  reg \$616 ;
+  reg [16:0] \$617 ;
+  reg \$618 ;
+  reg [15:0] \$619 ;
   wire \$62 ;
+  reg \$620 ;
+  reg [16:0] \$621 ;
+  reg \$622 ;
+  reg [19:0] \$623 ;
+  reg \$624 ;
+  reg [20:0] \$625 ;
+  reg \$626 ;
+  reg [1:0] \$627 ;
+  reg \$628 ;
+  reg [23:0] \$629 ;
   wire \$63 ;
+  reg \$630 ;
+  reg \$631 ;
+  reg \$632 ;
+  reg \$633 ;
+  reg \$634 ;
+  reg \$635 ;
+  reg \$636 ;
+  reg \$637 ;
+  reg \$638 ;
+  reg \$639 ;
   wire \$64 ;
+  reg \$640 ;
+  reg [1:0] \$641 ;
+  reg \$642 ;
+  reg \$643 ;
+  reg \$644 ;
+  reg \$645 ;
+  reg \$646 ;
+  reg \$647 ;
+  reg \$648 ;
+  reg \$649 ;
   wire \$65 ;
+  reg [31:0] \$650 ;
+  reg \$651 ;
+  reg \$652 ;
+  reg [1:0] \$653 ;
+  reg \$654 ;
+  reg \$655 ;
+  reg \$656 ;
+  reg \$657 ;
+  reg [1:0] \$658 ;
+  reg \$659 ;
   wire \$66 ;
+  reg \$660 ;
+  reg \$661 ;
+  reg \$662 ;
+  reg [1:0] \$663 ;
+  reg \$664 ;
+  reg \$665 ;
+  reg [19:0] \$666 ;
+  reg [63:0] \$667 ;
+  reg [1:0] \$668 ;
+  reg \$669 ;
   wire \$67 ;
+  reg \$670 ;
+  reg \$671 ;
+  reg \$672 ;
+  reg \$673 ;
+  reg \$674 ;
+  reg \$675 ;
+  reg \$676 ;
+  reg \$677 ;
+  reg \$678 ;
+  reg [31:0] \$679 ;
   wire \$68 ;
+  reg \$680 ;
+  reg \$681 ;
+  reg \$682 ;
+  reg \$683 ;
+  reg \$684 ;
+  reg \$685 ;
+  reg \$686 ;
+  reg \$687 ;
+  reg [31:0] \$688 ;
+  reg \$689 ;
   wire \$69 ;
+  reg \$690 ;
+  reg \$691 ;
+  reg \$692 ;
+  reg \$693 ;
+  reg \$694 ;
+  reg \$695 ;
+  reg \$696 ;
+  reg [31:0] \$697 ;
+  reg \$698 ;
+  reg \$699 ;
   wire \$7 ;
   wire \$70 ;
+  reg \$700 ;
+  reg \$701 ;
+  reg \$702 ;
+  reg \$703 ;
+  reg \$704 ;
+  reg \$705 ;
+  reg [31:0] \$706 ;
+  reg \$707 ;
+  reg \$708 ;
+  reg \$709 ;
   wire \$71 ;
+  reg \$710 ;
+  reg \$711 ;
+  reg \$712 ;
+  reg \$713 ;
+  reg \$714 ;
+  reg [31:0] \$715 ;
+  reg \$716 ;
+  reg [31:0] \$717 ;
+  reg [1:0] \$718 ;
+  reg \$719 ;
   wire \$72 ;
+  reg \$720 ;
+  reg [31:0] \$721 ;
+  reg \$722 ;
+  reg \$723 ;
+  reg \$724 ;
+  reg [31:0] \$725 ;
+  reg [1:0] \$726 ;
+  reg [31:0] \$727 ;
+  reg [1:0] \$728 ;
+  reg [31:0] \$729 ;
   wire \$73 ;
+  reg \$730 ;
+  reg [31:0] \$731 ;
+  reg \$732 ;
+  reg [31:0] \$733 ;
+  reg \$734 ;
+  reg [31:0] \$735 ;
+  reg \$736 ;
+  reg [31:0] \$737 ;
+  reg \$738 ;
+  reg [31:0] \$739 ;
   wire \$74 ;
+  reg \$740 ;
+  reg [31:0] \$741 ;
+  reg \$742 ;
+  reg [31:0] \$743 ;
+  reg \$744 ;
+  reg [31:0] \$745 ;
+  reg \$746 ;
+  reg [31:0] \$747 ;
+  reg \$748 ;
+  reg [31:0] \$749 ;
   wire \$75 ;
+  reg \$750 ;
+  reg [31:0] \$751 ;
+  reg \$752 ;
+  reg [31:0] \$753 ;
+  reg \$754 ;
+  reg [31:0] \$755 ;
+  reg \$756 ;
+  reg [31:0] \$757 ;
+  reg [3:0] \$758 ;
+  reg \$759 ;
   wire \$76 ;
   wire \$77 ;
   wire \$78 ;
@@ -7155,32 +8902,81 @@ module \crossloom.registers (rst, conversions, early_stops, write_valid, read_va
   wire \$99 ;
   output abort;
   reg abort = 1'h0;
+  reg act_coefficients0 = 1'h0;
+  reg act_coefficients1 = 1'h0;
+  reg act_constants = 1'h0;
+  reg act_corrections0 = 1'h0;
+  reg act_corrections1 = 1'h0;
+  reg act_program = 1'h0;
+  reg act_weights0 = 1'h0;
+  reg act_weights1 = 1'h0;
+  reg [15:0] activation_base_value = 16'h0000;
+  reg [16:0] activation_words_value = 17'h00100;
+  input active;
+  wire active;
+  reg adder_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] adder_value;
+  reg array_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] array_value;
+  reg buffer_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] buffer_value;
   input busy;
   wire busy;
   input clk;
   wire clk;
+  reg [20:0] coefficient_words_value = 21'h000200;
+  reg [19:0] coefficients_base_value = 20'h00000;
   output [1:0] coefficients_write;
   reg [1:0] coefficients_write = 2'h0;
+  reg comparator_counted = 1'h0;
   (* init = 16'h0400 *)
   wire [15:0] comparator_timeout;
   output [15:0] comparator_timeout_clocks;
   reg [15:0] comparator_timeout_clocks = 16'h0400;
+  (* init = 32'd0 *)
+  wire [31:0] comparator_value;
+  reg [16:0] constant_entries_value = 17'h00040;
+  reg [15:0] constants_base_value = 16'h0000;
+  wire [16:0] constants_offset;
+  reg constants_used = 1'h0;
   output constants_write;
   reg constants_write = 1'h0;
+  input contest;
+  wire contest;
+  reg contests_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] contests_value;
   wire control_abort;
   wire control_start;
   input [1:0] conversions;
   wire [1:0] conversions;
-  reg [31:0] conversions_value = 32'd0;
+  reg [1:0] conversions_counted = 2'h0;
+  (* init = 32'd0 *)
+  wire [31:0] conversions_value;
   input converting;
   wire converting;
-  reg [31:0] converting_value = 32'd0;
+  reg converting_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] converting_value;
   output [1:0] corrections_write;
   reg [1:0] corrections_write = 2'h0;
-  reg [31:0] cycles_value = 32'd0;
+  reg cycles_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] cycles_value;
+  reg drain_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] drain_value;
   input [1:0] early_stops;
   wire [1:0] early_stops;
-  reg [31:0] early_stops_value = 32'd0;
+  reg [1:0] early_stops_counted = 2'h0;
+  (* init = 32'd0 *)
+  wire [31:0] early_stops_value;
+  reg elementwise_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] elementwise_value;
   wire end_coefficients0;
   wire end_coefficients1;
   wire end_constants;
@@ -7195,16 +8991,39 @@ module \crossloom.registers (rst, conversions, early_stops, write_valid, read_va
   wire failed;
   input [3:0] failed_cause;
   wire [3:0] failed_cause;
+  wire [3:0] \failed_cause.tenant0 ;
+  reg fetch_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] fetch_value;
+  reg hit_coefficients0 = 1'h0;
+  reg hit_coefficients1 = 1'h0;
+  reg hit_constants = 1'h0;
+  reg hit_corrections0 = 1'h0;
+  reg hit_corrections1 = 1'h0;
+  reg hit_program = 1'h0;
+  reg hit_weights0 = 1'h0;
+  reg hit_weights1 = 1'h0;
+  reg host_counted = 1'h0;
+  (* init = 24'h000000 *)
+  wire [23:0] host_timeout;
+  wire [23:0] \host_timeout.tenant0 ;
+  output [23:0] host_timeout_value;
+  reg [23:0] host_timeout_value = 24'h000000;
+  (* init = 32'd0 *)
+  wire [31:0] host_value;
   reg interrupt_done = 1'h0;
   reg interrupt_error = 1'h0;
   output irq;
   reg irq = 1'h0;
   input [11:0] layer;
   wire [11:0] layer;
+  wire [11:0] \layer.tenant0 ;
   output [63:0] memory_data;
   reg [63:0] memory_data = 64'h0000000000000000;
   output [19:0] memory_index;
   reg [19:0] memory_index = 20'h00000;
+  reg missed = 1'h0;
+  reg [1:0] pending = 2'h0;
   output [5:0] phase_add;
   wire [5:0] phase_add;
   reg [5:0] phase_add_clocks = 6'h02;
@@ -7226,19 +9045,99 @@ module \crossloom.registers (rst, conversions, early_stops, write_valid, read_va
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
+  input \port$2758$0 ;
+  wire \port$2758$0 ;
+  input \port$41$0 ;
+  wire \port$41$0 ;
+  input \port$46$0 ;
+  wire \port$46$0 ;
+  input \port$51$0 ;
+  wire \port$51$0 ;
+  input \port$56$0 ;
+  wire \port$56$0 ;
+  input \port$61$0 ;
+  wire \port$61$0 ;
+  input \port$62$0 ;
+  wire \port$62$0 ;
+  input \port$66$0 ;
+  wire \port$66$0 ;
+  input \port$67$0 ;
+  wire \port$67$0 ;
+  input \port$68$0 ;
+  wire \port$68$0 ;
+  input \port$898$0 ;
+  wire \port$898$0 ;
   input product;
   wire product;
-  reg [31:0] products_value = 32'd0;
+  reg products_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] products_value;
+  wire [12:0] program_offset;
+  reg program_used = 1'h0;
+  reg [11:0] program_window_base = 12'h000;
+  reg [11:0] program_window_length = 12'h010;
   output program_write;
   reg program_write = 1'h0;
+  reg read_activation_base = 1'h0;
+  reg read_activation_words = 1'h0;
+  reg read_adder = 1'h0;
   input [23:0] read_address;
   wire [23:0] read_address;
+  reg read_array = 1'h0;
+  reg read_buffer = 1'h0;
+  reg read_coefficient_words = 1'h0;
+  reg read_coefficients_base = 1'h0;
+  reg read_comparator = 1'h0;
+  reg read_comparator_timeout = 1'h0;
+  reg read_configuration = 1'h0;
+  reg read_constant_entries = 1'h0;
+  reg read_constants_base = 1'h0;
+  reg read_contests = 1'h0;
+  reg read_control = 1'h0;
+  reg read_conversions = 1'h0;
+  reg read_converting = 1'h0;
+  reg read_cycles = 1'h0;
   output [31:0] read_data;
-  reg [31:0] read_data;
+  reg [31:0] read_data = 32'd0;
+  reg read_drain = 1'h0;
+  reg read_early_stops = 1'h0;
+  reg read_elementwise = 1'h0;
   output read_error;
-  reg read_error;
+  reg read_error = 1'h0;
+  reg read_fetch = 1'h0;
+  reg [31:0] read_group0 = 32'd0;
+  reg [31:0] read_group1 = 32'd0;
+  reg [31:0] read_group2 = 32'd0;
+  reg [31:0] read_group3 = 32'd0;
+  reg [31:0] read_group4 = 32'd0;
+  reg [31:0] read_group5 = 32'd0;
+  reg read_host = 1'h0;
+  reg read_host_timeout = 1'h0;
+  reg read_id = 1'h0;
+  reg read_interrupt = 1'h0;
+  reg [1:0] read_pending = 2'h0;
+  reg read_phase_add = 1'h0;
+  reg read_phase_clear = 1'h0;
+  reg read_phase_drive = 1'h0;
+  reg read_phase_gap = 1'h0;
+  reg read_phase_hold = 1'h0;
+  reg read_phase_reset = 1'h0;
+  reg read_phase_share = 1'h0;
+  reg read_products = 1'h0;
+  reg read_program_window = 1'h0;
+  reg read_rows = 1'h0;
+  reg read_status = 1'h0;
+  reg read_tenants = 1'h0;
+  reg read_tiles = 1'h0;
+  reg read_transfer = 1'h0;
+  reg read_turn = 1'h0;
   input read_valid;
   wire read_valid;
+  reg read_version = 1'h0;
+  reg refused = 1'h0;
+  reg rows_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] rows_value;
   input rst;
   wire rst;
   wire running;
@@ -7248,940 +9147,2744 @@ module \crossloom.registers (rst, conversions, early_stops, write_valid, read_va
   reg [3:0] status_cause = 4'h0;
   reg status_done = 1'h0;
   reg status_error = 1'h0;
+  reg [1:0] tiles_value = 2'h3;
+  reg transfer_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] transfer_value;
+  reg turn_counted = 1'h0;
+  (* init = 32'd0 *)
+  wire [31:0] turn_value;
+  reg [1:0] used = 2'h0;
+  wire [31:0] value_activation_base;
+  wire [31:0] value_activation_words;
+  reg [31:0] value_adder = 32'd0;
+  reg [31:0] value_array = 32'd0;
+  reg [31:0] value_buffer = 32'd0;
+  wire [31:0] value_coefficient_words;
+  wire [31:0] value_coefficients_base;
+  reg [31:0] value_comparator = 32'd0;
+  wire [31:0] value_comparator_timeout;
+  wire [31:0] value_configuration;
+  wire [31:0] value_constant_entries;
+  wire [31:0] value_constants_base;
+  reg [31:0] value_contests = 32'd0;
+  wire [31:0] value_control;
+  reg [31:0] value_conversions = 32'd0;
+  reg [31:0] value_converting = 32'd0;
+  reg [31:0] value_cycles = 32'd0;
+  reg [31:0] value_drain = 32'd0;
+  reg [31:0] value_early_stops = 32'd0;
+  reg [31:0] value_elementwise = 32'd0;
+  reg [31:0] value_fetch = 32'd0;
+  reg [31:0] value_host = 32'd0;
+  wire [31:0] value_host_timeout;
+  wire [31:0] value_id;
+  wire [31:0] value_interrupt;
+  wire [31:0] value_phase_add;
+  wire [31:0] value_phase_clear;
+  wire [31:0] value_phase_drive;
+  wire [31:0] value_phase_gap;
+  wire [31:0] value_phase_hold;
+  wire [31:0] value_phase_reset;
+  wire [31:0] value_phase_share;
+  reg [31:0] value_products = 32'd0;
+  wire [31:0] value_program_window;
+  reg [31:0] value_rows = 32'd0;
+  wire [31:0] value_status;
+  wire [31:0] value_tenants;
+  wire [31:0] value_tiles;
+  reg [31:0] value_transfer = 32'd0;
+  reg [31:0] value_turn = 32'd0;
+  wire [31:0] value_version;
+  wire [10:0] waiting;
+  wire [10:0] \waiting.tenant0 ;
   output [1:0] weights_write;
   reg [1:0] weights_write = 2'h0;
+  output [132:0] windows;
+  wire [132:0] windows;
+  wire [132:0] \windows.tenant0 ;
+  wire [15:0] \windows.tenant0.activation_base ;
+  wire [16:0] \windows.tenant0.activation_words ;
+  wire [20:0] \windows.tenant0.coefficient_words ;
+  wire [19:0] \windows.tenant0.coefficients_base ;
+  wire [16:0] \windows.tenant0.constant_entries ;
+  wire [15:0] \windows.tenant0.constants_base ;
+  wire [11:0] \windows.tenant0.program_base ;
+  wire [11:0] \windows.tenant0.program_length ;
+  wire [1:0] \windows.tenant0.tiles ;
+  reg write_activation_base = 1'h0;
+  reg write_activation_words = 1'h0;
+  reg write_adder = 1'h0;
   input [23:0] write_address;
   wire [23:0] write_address;
+  reg write_array = 1'h0;
+  reg write_buffer = 1'h0;
+  reg write_coefficient_words = 1'h0;
   wire write_coefficients0;
   wire write_coefficients1;
-  wire write_comparator_timeout;
-  wire write_configuration;
+  reg write_coefficients_base = 1'h0;
+  reg write_comparator = 1'h0;
+  reg write_comparator_timeout = 1'h0;
+  reg write_configuration = 1'h0;
+  reg write_constant_entries = 1'h0;
   wire write_constants;
-  wire write_control;
-  wire write_conversions;
-  wire write_converting;
+  reg write_constants_base = 1'h0;
+  reg write_contests = 1'h0;
+  reg write_control = 1'h0;
+  reg write_conversions = 1'h0;
+  reg write_converting = 1'h0;
   wire write_corrections0;
   wire write_corrections1;
-  wire write_cycles;
+  reg write_cycles = 1'h0;
   input [31:0] write_data;
   wire [31:0] write_data;
-  wire write_early_stops;
+  reg write_drain = 1'h0;
+  reg write_early_stops = 1'h0;
+  reg write_elementwise = 1'h0;
   output write_error;
-  reg write_error;
-  wire write_id;
-  wire write_interrupt;
-  wire write_phase_add;
-  wire write_phase_clear;
-  wire write_phase_drive;
-  wire write_phase_gap;
-  wire write_phase_hold;
-  wire write_phase_reset;
-  wire write_phase_share;
-  wire write_products;
+  reg write_error = 1'h0;
+  reg write_fetch = 1'h0;
+  reg write_host = 1'h0;
+  reg write_host_timeout = 1'h0;
+  reg write_id = 1'h0;
+  reg write_interrupt = 1'h0;
+  reg write_phase_add = 1'h0;
+  reg write_phase_clear = 1'h0;
+  reg write_phase_drive = 1'h0;
+  reg write_phase_gap = 1'h0;
+  reg write_phase_hold = 1'h0;
+  reg write_phase_reset = 1'h0;
+  reg write_phase_share = 1'h0;
+  reg write_products = 1'h0;
   wire write_program;
-  wire write_status;
+  reg write_program_window = 1'h0;
+  reg write_rows = 1'h0;
+  reg write_status = 1'h0;
+  reg write_tenants = 1'h0;
+  reg write_tiles = 1'h0;
+  reg write_transfer = 1'h0;
+  reg write_turn = 1'h0;
   input write_valid;
   wire write_valid;
-  wire write_version;
+  reg write_version = 1'h0;
   wire write_weights0;
   wire write_weights1;
+  assign \$244  = write_data & { \$243 , \$242 , \$241 , \$240 , \$239 , \$238 , \$237 , \$236 , \$235 , \$234 , \$233 , \$232 , \$231 , \$230 , \$229 , \$228 , \$227 , \$226 , \$225 , \$224 , \$223 , \$222 , \$221 , \$220 , \$219 , \$218 , \$217 , \$216 , \$215 , \$214 , \$213 , \$212  };
+  assign \$310  = { write_data, staged } & { \$309 , \$308 , \$307 , \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296 , \$295 , \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286 , \$285 , \$284 , \$283 , \$282 , \$281 , \$280 , \$279 , \$278 , \$277 , \$276 , \$275 , \$274 , \$273 , \$272 , \$271 , \$270 , \$269 , \$268 , \$267 , \$266 , \$265 , \$264 , \$263 , \$262 , \$261 , \$260 , \$259 , \$258 , \$257 , \$256 , \$255 , \$254 , \$253 , \$252 , \$251 , \$250 , \$249 , \$248 , \$247 , \$246  };
+  assign \$311  = \$245  | \$310 ;
+  assign \$312  = | { act_coefficients1, act_coefficients0 };
+  assign \$313  = | { act_coefficients1, act_coefficients0 };
+  assign \$314  = | { act_coefficients1, act_coefficients0 };
+  assign \$315  = | { act_coefficients1, act_coefficients0 };
+  assign \$316  = | { act_coefficients1, act_coefficients0 };
+  assign \$317  = | { act_coefficients1, act_coefficients0 };
+  assign \$318  = | { act_coefficients1, act_coefficients0 };
+  assign \$319  = | { act_coefficients1, act_coefficients0 };
+  assign \$320  = | { act_coefficients1, act_coefficients0 };
+  assign \$321  = | { act_coefficients1, act_coefficients0 };
+  assign \$322  = | { act_coefficients1, act_coefficients0 };
+  assign \$323  = | { act_coefficients1, act_coefficients0 };
+  assign \$324  = | { act_coefficients1, act_coefficients0 };
+  assign \$325  = | { act_coefficients1, act_coefficients0 };
+  assign \$326  = | { act_coefficients1, act_coefficients0 };
+  assign \$327  = | { act_coefficients1, act_coefficients0 };
+  assign \$328  = | { act_coefficients1, act_coefficients0 };
+  assign \$329  = | { act_coefficients1, act_coefficients0 };
+  assign \$330  = | { act_coefficients1, act_coefficients0 };
+  assign \$331  = | { act_coefficients1, act_coefficients0 };
+  assign \$332  = | { act_coefficients1, act_coefficients0 };
+  assign \$333  = | { act_coefficients1, act_coefficients0 };
+  assign \$334  = | { act_coefficients1, act_coefficients0 };
+  assign \$335  = | { act_coefficients1, act_coefficients0 };
+  assign \$336  = | { act_coefficients1, act_coefficients0 };
+  assign \$337  = | { act_coefficients1, act_coefficients0 };
+  assign \$338  = | { act_coefficients1, act_coefficients0 };
+  assign \$339  = | { act_coefficients1, act_coefficients0 };
+  assign \$340  = | { act_coefficients1, act_coefficients0 };
+  assign \$341  = | { act_coefficients1, act_coefficients0 };
+  assign \$342  = | { act_coefficients1, act_coefficients0 };
+  assign \$343  = | { act_coefficients1, act_coefficients0 };
+  assign \$344  = write_data & { \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326 , \$325 , \$324 , \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312  };
+  assign \$345  = \$311  | { 32'h00000000, \$344  };
+  assign \$346  = | { act_weights1, act_weights0 };
+  assign \$347  = | { act_weights1, act_weights0 };
+  assign \$348  = | { act_weights1, act_weights0 };
+  assign \$349  = | { act_weights1, act_weights0 };
+  assign \$350  = | { act_weights1, act_weights0 };
+  assign \$351  = | { act_weights1, act_weights0 };
+  assign \$352  = | { act_weights1, act_weights0 };
+  assign \$353  = | { act_weights1, act_weights0 };
+  assign \$354  = | { act_weights1, act_weights0 };
+  assign \$355  = | { act_weights1, act_weights0 };
+  assign \$356  = | { act_weights1, act_weights0 };
+  assign \$357  = | { act_weights1, act_weights0 };
+  assign \$358  = | { act_weights1, act_weights0 };
+  assign \$359  = | { act_weights1, act_weights0 };
+  assign \$360  = | { act_weights1, act_weights0 };
+  assign \$361  = | { act_weights1, act_weights0 };
+  assign \$362  = | { act_weights1, act_weights0 };
+  assign \$363  = | { act_weights1, act_weights0 };
+  assign \$364  = | { act_weights1, act_weights0 };
+  assign \$365  = | { act_weights1, act_weights0 };
+  assign \$366  = | { act_weights1, act_weights0 };
+  assign \$367  = | { act_weights1, act_weights0 };
+  assign \$368  = | { act_weights1, act_weights0 };
+  assign \$369  = | { act_weights1, act_weights0 };
+  assign \$370  = | { act_weights1, act_weights0 };
+  assign \$371  = | { act_weights1, act_weights0 };
+  assign \$372  = | { act_weights1, act_weights0 };
+  assign \$373  = | { act_weights1, act_weights0 };
+  assign \$374  = | { act_weights1, act_weights0 };
+  assign \$375  = | { act_weights1, act_weights0 };
+  assign \$376  = | { act_weights1, act_weights0 };
+  assign \$377  = | { act_weights1, act_weights0 };
+  assign \$378  = write_data & { \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364 , \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349 , \$348 , \$347 , \$346  };
+  assign \$379  = \$345  | { 32'h00000000, \$378  };
+  assign \$380  = | { act_corrections1, act_corrections0 };
+  assign \$381  = | { act_corrections1, act_corrections0 };
+  assign \$382  = | { act_corrections1, act_corrections0 };
+  assign \$383  = | { act_corrections1, act_corrections0 };
+  assign \$384  = | { act_corrections1, act_corrections0 };
+  assign \$385  = | { act_corrections1, act_corrections0 };
+  assign \$386  = | { act_corrections1, act_corrections0 };
+  assign \$387  = | { act_corrections1, act_corrections0 };
+  assign \$388  = | { act_corrections1, act_corrections0 };
+  assign \$389  = | { act_corrections1, act_corrections0 };
+  assign \$390  = | { act_corrections1, act_corrections0 };
+  assign \$391  = | { act_corrections1, act_corrections0 };
+  assign \$392  = | { act_corrections1, act_corrections0 };
+  assign \$393  = | { act_corrections1, act_corrections0 };
+  assign \$394  = | { act_corrections1, act_corrections0 };
+  assign \$395  = | { act_corrections1, act_corrections0 };
+  assign \$396  = | { act_corrections1, act_corrections0 };
+  assign \$397  = | { act_corrections1, act_corrections0 };
+  assign \$398  = | { act_corrections1, act_corrections0 };
+  assign \$399  = | { act_corrections1, act_corrections0 };
+  assign \$400  = | { act_corrections1, act_corrections0 };
+  assign \$401  = | { act_corrections1, act_corrections0 };
+  assign \$402  = | { act_corrections1, act_corrections0 };
+  assign \$403  = | { act_corrections1, act_corrections0 };
+  assign \$404  = | { act_corrections1, act_corrections0 };
+  assign \$405  = | { act_corrections1, act_corrections0 };
+  assign \$406  = | { act_corrections1, act_corrections0 };
+  assign \$407  = | { act_corrections1, act_corrections0 };
+  assign \$408  = | { act_corrections1, act_corrections0 };
+  assign \$409  = | { act_corrections1, act_corrections0 };
+  assign \$410  = | { act_corrections1, act_corrections0 };
+  assign \$411  = | { act_corrections1, act_corrections0 };
+  assign \$412  = write_data & { \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380  };
+  assign \$413  = \$379  | { 32'h00000000, \$412  };
+  assign \$414  = | { write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$415  = ~ \$414 ;
+  assign \$416  = pending[1] & refused;
+  assign \$417  = ! read_address;
+  assign \$418  = read_address == 3'h4;
+  assign \$419  = read_address == 4'h8;
+  assign \$420  = read_address == 4'hc;
+  assign \$421  = read_address == 5'h10;
+  assign \$422  = read_address == 5'h14;
+  assign \$423  = read_address == 5'h18;
+  assign \$424  = read_address == 6'h20;
+  assign \$428  = \$426  | \$427 ;
+  assign \$430  = \$428  | \$429 ;
+  assign \$432  = \$430  | \$431 ;
+  assign \$435  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
+  assign \$436  = \$434  | \$435 ;
+  assign \$437  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
+  assign \$438  = \$436  | \$437 ;
+  assign \$439  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
+  assign \$440  = \$438  | \$439 ;
+  assign \$441  = read_address == 6'h24;
+  assign \$442  = read_address == 6'h28;
+  assign \$443  = read_address == 6'h2c;
+  assign \$444  = read_address == 6'h30;
+  assign \$445  = read_address == 6'h34;
+  assign \$446  = read_address == 7'h40;
+  assign \$447  = read_address == 7'h44;
+  assign \$448  = read_address == 7'h48;
+  assign \$449  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$451  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$452  = \$450  | \$451 ;
+  assign \$453  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$454  = \$452  | \$453 ;
+  assign \$455  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$456  = \$454  | \$455 ;
+  assign \$457  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$458  = \$456  | \$457 ;
+  assign \$459  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
+  assign \$460  = \$458  | \$459 ;
+  assign \$461  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
+  assign \$462  = \$460  | \$461 ;
+  assign \$463  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
+  assign \$464  = \$462  | \$463 ;
+  assign \$465  = read_address == 7'h4c;
+  assign \$466  = read_address == 7'h50;
+  assign \$467  = read_address == 7'h54;
+  assign \$468  = read_address == 7'h58;
+  assign \$469  = read_address == 7'h60;
+  assign \$470  = read_address == 7'h70;
+  assign \$471  = read_address == 7'h74;
+  assign \$472  = read_address == 7'h78;
+  assign \$473  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$475  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$476  = \$474  | \$475 ;
+  assign \$477  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$478  = \$476  | \$477 ;
+  assign \$479  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$480  = \$478  | \$479 ;
+  assign \$481  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$482  = \$480  | \$481 ;
+  assign \$483  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
+  assign \$484  = \$482  | \$483 ;
+  assign \$485  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
+  assign \$486  = \$484  | \$485 ;
+  assign \$487  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
+  assign \$488  = \$486  | \$487 ;
+  assign \$489  = read_address == 7'h7c;
+  assign \$490  = read_address == 8'h80;
+  assign \$491  = read_address == 8'h84;
+  assign \$492  = read_address == 8'h88;
+  assign \$493  = read_address == 8'h8c;
+  assign \$494  = read_address == 8'h90;
+  assign \$495  = read_address == 8'ha0;
+  assign \$496  = read_address == 8'ha4;
+  assign \$497  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$499  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$500  = \$498  | \$499 ;
+  assign \$501  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$502  = \$500  | \$501 ;
+  assign \$503  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$504  = \$502  | \$503 ;
+  assign \$505  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$506  = \$504  | \$505 ;
+  assign \$507  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$508  = \$506  | \$507 ;
+  assign \$509  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
+  assign \$510  = \$508  | \$509 ;
+  assign \$511  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
+  assign \$512  = \$510  | \$511 ;
+  assign \$513  = read_address == 8'ha8;
+  assign \$514  = read_address == 8'hac;
+  assign \$515  = read_address == 8'hb0;
+  assign \$516  = read_address == 8'hb4;
+  assign \$517  = read_address == 8'hb8;
+  assign \$518  = read_address == 8'hbc;
+  assign \$519  = read_address == 8'hc0;
+  assign \$520  = read_address == 8'hc4;
+  assign \$521  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$523  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$524  = \$522  | \$523 ;
+  assign \$525  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$526  = \$524  | \$525 ;
+  assign \$527  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$528  = \$526  | \$527 ;
+  assign \$529  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$530  = \$528  | \$529 ;
+  assign \$531  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$532  = \$530  | \$531 ;
+  assign \$533  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$534  = \$532  | \$533 ;
+  assign \$535  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$536  = \$534  | \$535 ;
+  assign \$537  = read_address == 8'hc8;
+  assign \$538  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$540  = | { read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$541  = ~ \$540 ;
+  assign \$542  = read_pending[1] & missed;
+  assign \$543  = read_group0 | read_group1;
+  assign \$544  = \$543  | read_group2;
+  assign \$545  = \$544  | read_group3;
+  assign \$546  = \$545  | read_group4;
+  assign \$547  = \$546  | read_group5;
+  assign \$548  = ~ control_abort;
+  assign \$549  = control_start & \$548 ;
+  assign \$550  = ~ running;
+  assign \$551  = \$549  & \$550 ;
+  assign \$552  = value_cycles + cycles_counted;
+  assign \$553  = active ? conversions : 2'h0;
+  assign \$554  = value_conversions + conversions_counted;
+  assign \$555  = active ? early_stops : 2'h0;
+  assign \$556  = value_early_stops + early_stops_counted;
+  assign \$557  = active & converting;
+  assign \$558  = value_converting + converting_counted;
+  assign \$559  = active & product;
+  assign \$560  = value_products + products_counted;
+  assign \$561  = active & contest;
+  assign \$562  = value_contests + contests_counted;
+  assign \$563  = value_comparator + comparator_counted;
+  assign \$564  = value_adder + adder_counted;
+  assign \$565  = value_array + array_counted;
+  assign \$566  = value_rows + rows_counted;
+  assign \$567  = value_drain + drain_counted;
+  assign \$568  = value_elementwise + elementwise_counted;
+  assign \$569  = value_transfer + transfer_counted;
+  assign \$570  = value_host + host_counted;
+  assign \$571  = value_buffer + buffer_counted;
+  assign \$572  = value_fetch + fetch_counted;
+  assign \$573  = value_turn + turn_counted;
+  assign \$574  = status_done & interrupt_done;
+  assign \$575  = status_error & interrupt_error;
+  assign \$576  = \$574  | \$575 ;
+  always @(posedge clk)
+    write_id <= \$578 ;
+  always @(posedge clk)
+    write_version <= \$579 ;
+  always @(posedge clk)
+    write_configuration <= \$580 ;
+  always @(posedge clk)
+    write_tenants <= \$581 ;
+  always @(posedge clk)
+    write_control <= \$582 ;
+  always @(posedge clk)
+    write_status <= \$583 ;
+  always @(posedge clk)
+    status_done <= \$584 ;
+  always @(posedge clk)
+    status_error <= \$585 ;
+  always @(posedge clk)
+    write_interrupt <= \$586 ;
+  always @(posedge clk)
+    interrupt_done <= \$587 ;
+  always @(posedge clk)
+    interrupt_error <= \$588 ;
+  always @(posedge clk)
+    write_cycles <= \$589 ;
+  always @(posedge clk)
+    write_conversions <= \$590 ;
+  always @(posedge clk)
+    write_early_stops <= \$591 ;
+  always @(posedge clk)
+    write_converting <= \$592 ;
+  always @(posedge clk)
+    write_products <= \$593 ;
+  always @(posedge clk)
+    write_contests <= \$594 ;
+  always @(posedge clk)
+    write_phase_reset <= \$595 ;
+  always @(posedge clk)
+    phase_reset_clocks <= \$596 ;
+  always @(posedge clk)
+    write_phase_drive <= \$597 ;
+  always @(posedge clk)
+    phase_drive_clocks <= \$598 ;
+  always @(posedge clk)
+    write_phase_share <= \$599 ;
+  always @(posedge clk)
+    phase_share_clocks <= \$600 ;
+  always @(posedge clk)
+    write_phase_hold <= \$601 ;
+  always @(posedge clk)
+    phase_hold_clocks <= \$602 ;
+  always @(posedge clk)
+    write_phase_clear <= \$603 ;
+  always @(posedge clk)
+    phase_clear_clocks <= \$604 ;
+  always @(posedge clk)
+    write_phase_add <= \$605 ;
+  always @(posedge clk)
+    phase_add_clocks <= \$606 ;
+  always @(posedge clk)
+    write_phase_gap <= \$607 ;
+  always @(posedge clk)
+    phase_gap_clocks <= \$608 ;
+  always @(posedge clk)
+    write_comparator_timeout <= \$609 ;
+  always @(posedge clk)
+    comparator_timeout_clocks <= \$610 ;
+  always @(posedge clk)
+    write_program_window <= \$611 ;
+  always @(posedge clk)
+    program_window_base <= \$612 ;
+  always @(posedge clk)
+    program_window_length <= \$613 ;
+  always @(posedge clk)
+    write_activation_base <= \$614 ;
+  always @(posedge clk)
+    activation_base_value <= \$615 ;
+  always @(posedge clk)
+    write_activation_words <= \$616 ;
+  always @(posedge clk)
+    activation_words_value <= \$617 ;
+  always @(posedge clk)
+    write_constants_base <= \$618 ;
+  always @(posedge clk)
+    constants_base_value <= \$619 ;
+  always @(posedge clk)
+    write_constant_entries <= \$620 ;
+  always @(posedge clk)
+    constant_entries_value <= \$621 ;
+  always @(posedge clk)
+    write_coefficients_base <= \$622 ;
+  always @(posedge clk)
+    coefficients_base_value <= \$623 ;
+  always @(posedge clk)
+    write_coefficient_words <= \$624 ;
+  always @(posedge clk)
+    coefficient_words_value <= \$625 ;
+  always @(posedge clk)
+    write_tiles <= \$626 ;
+  always @(posedge clk)
+    tiles_value <= \$627 ;
+  always @(posedge clk)
+    write_host_timeout <= \$628 ;
+  always @(posedge clk)
+    host_timeout_value <= \$629 ;
+  always @(posedge clk)
+    write_comparator <= \$630 ;
+  always @(posedge clk)
+    write_adder <= \$631 ;
+  always @(posedge clk)
+    write_array <= \$632 ;
+  always @(posedge clk)
+    write_rows <= \$633 ;
+  always @(posedge clk)
+    write_drain <= \$634 ;
+  always @(posedge clk)
+    write_elementwise <= \$635 ;
+  always @(posedge clk)
+    write_transfer <= \$636 ;
+  always @(posedge clk)
+    write_host <= \$637 ;
+  always @(posedge clk)
+    write_buffer <= \$638 ;
+  always @(posedge clk)
+    write_fetch <= \$639 ;
+  always @(posedge clk)
+    write_turn <= \$640 ;
+  always @(posedge clk)
+    used <= \$641 ;
+  always @(posedge clk)
+    hit_program <= \$642 ;
+  always @(posedge clk)
+    program_used <= \$643 ;
+  always @(posedge clk)
+    act_program <= \$644 ;
+  always @(posedge clk)
+    program_write <= \$645 ;
+  always @(posedge clk)
+    hit_constants <= \$646 ;
+  always @(posedge clk)
+    constants_used <= \$647 ;
+  always @(posedge clk)
+    act_constants <= \$648 ;
+  always @(posedge clk)
+    constants_write <= \$649 ;
+  always @(posedge clk)
+    staged <= \$650 ;
+  always @(posedge clk)
+    hit_coefficients0 <= \$651 ;
+  always @(posedge clk)
+    act_coefficients0 <= \$652 ;
+  always @(posedge clk)
+    coefficients_write <= \$653 ;
+  always @(posedge clk)
+    hit_coefficients1 <= \$654 ;
+  always @(posedge clk)
+    act_coefficients1 <= \$655 ;
+  always @(posedge clk)
+    hit_weights0 <= \$656 ;
+  always @(posedge clk)
+    act_weights0 <= \$657 ;
+  always @(posedge clk)
+    weights_write <= \$658 ;
+  always @(posedge clk)
+    hit_weights1 <= \$659 ;
+  always @(posedge clk)
+    act_weights1 <= \$660 ;
+  always @(posedge clk)
+    hit_corrections0 <= \$661 ;
+  always @(posedge clk)
+    act_corrections0 <= \$662 ;
+  always @(posedge clk)
+    corrections_write <= \$663 ;
+  always @(posedge clk)
+    hit_corrections1 <= \$664 ;
+  always @(posedge clk)
+    act_corrections1 <= \$665 ;
+  always @(posedge clk)
+    memory_index <= \$666 ;
+  always @(posedge clk)
+    memory_data <= \$667 ;
+  always @(posedge clk)
+    pending <= \$668 ;
+  always @(posedge clk)
+    refused <= \$669 ;
+  always @(posedge clk)
+    write_error <= \$670 ;
+  always @(posedge clk)
+    read_id <= \$671 ;
+  always @(posedge clk)
+    read_version <= \$672 ;
+  always @(posedge clk)
+    read_configuration <= \$673 ;
+  always @(posedge clk)
+    read_tenants <= \$674 ;
+  always @(posedge clk)
+    read_control <= \$675 ;
+  always @(posedge clk)
+    read_status <= \$676 ;
+  always @(posedge clk)
+    read_interrupt <= \$677 ;
+  always @(posedge clk)
+    read_cycles <= \$678 ;
+  always @(posedge clk)
+    read_group0 <= \$679 ;
+  always @(posedge clk)
+    read_conversions <= \$680 ;
+  always @(posedge clk)
+    read_early_stops <= \$681 ;
+  always @(posedge clk)
+    read_converting <= \$682 ;
+  always @(posedge clk)
+    read_products <= \$683 ;
+  always @(posedge clk)
+    read_contests <= \$684 ;
+  always @(posedge clk)
+    read_phase_reset <= \$685 ;
+  always @(posedge clk)
+    read_phase_drive <= \$686 ;
+  always @(posedge clk)
+    read_phase_share <= \$687 ;
+  always @(posedge clk)
+    read_group1 <= \$688 ;
+  always @(posedge clk)
+    read_phase_hold <= \$689 ;
+  always @(posedge clk)
+    read_phase_clear <= \$690 ;
+  always @(posedge clk)
+    read_phase_add <= \$691 ;
+  always @(posedge clk)
+    read_phase_gap <= \$692 ;
+  always @(posedge clk)
+    read_comparator_timeout <= \$693 ;
+  always @(posedge clk)
+    read_program_window <= \$694 ;
+  always @(posedge clk)
+    read_activation_base <= \$695 ;
+  always @(posedge clk)
+    read_activation_words <= \$696 ;
+  always @(posedge clk)
+    read_group2 <= \$697 ;
+  always @(posedge clk)
+    read_constants_base <= \$698 ;
+  always @(posedge clk)
+    read_constant_entries <= \$699 ;
+  always @(posedge clk)
+    read_coefficients_base <= \$700 ;
+  always @(posedge clk)
+    read_coefficient_words <= \$701 ;
+  always @(posedge clk)
+    read_tiles <= \$702 ;
+  always @(posedge clk)
+    read_host_timeout <= \$703 ;
+  always @(posedge clk)
+    read_comparator <= \$704 ;
+  always @(posedge clk)
+    read_adder <= \$705 ;
+  always @(posedge clk)
+    read_group3 <= \$706 ;
+  always @(posedge clk)
+    read_array <= \$707 ;
+  always @(posedge clk)
+    read_rows <= \$708 ;
+  always @(posedge clk)
+    read_drain <= \$709 ;
+  always @(posedge clk)
+    read_elementwise <= \$710 ;
+  always @(posedge clk)
+    read_transfer <= \$711 ;
+  always @(posedge clk)
+    read_host <= \$712 ;
+  always @(posedge clk)
+    read_buffer <= \$713 ;
+  always @(posedge clk)
+    read_fetch <= \$714 ;
+  always @(posedge clk)
+    read_group4 <= \$715 ;
+  always @(posedge clk)
+    read_turn <= \$716 ;
+  always @(posedge clk)
+    read_group5 <= \$717 ;
+  always @(posedge clk)
+    read_pending <= \$718 ;
+  always @(posedge clk)
+    missed <= \$719 ;
+  always @(posedge clk)
+    read_error <= \$720 ;
+  always @(posedge clk)
+    read_data <= \$721 ;
+  always @(posedge clk)
+    start <= \$722 ;
+  always @(posedge clk)
+    abort <= \$723 ;
+  always @(posedge clk)
+    cycles_counted <= \$724 ;
+  always @(posedge clk)
+    value_cycles <= \$725 ;
+  always @(posedge clk)
+    conversions_counted <= \$726 ;
+  always @(posedge clk)
+    value_conversions <= \$727 ;
+  always @(posedge clk)
+    early_stops_counted <= \$728 ;
+  always @(posedge clk)
+    value_early_stops <= \$729 ;
+  always @(posedge clk)
+    converting_counted <= \$730 ;
+  always @(posedge clk)
+    value_converting <= \$731 ;
+  always @(posedge clk)
+    products_counted <= \$732 ;
+  always @(posedge clk)
+    value_products <= \$733 ;
+  always @(posedge clk)
+    contests_counted <= \$734 ;
+  always @(posedge clk)
+    value_contests <= \$735 ;
+  always @(posedge clk)
+    comparator_counted <= \$736 ;
+  always @(posedge clk)
+    value_comparator <= \$737 ;
+  always @(posedge clk)
+    adder_counted <= \$738 ;
+  always @(posedge clk)
+    value_adder <= \$739 ;
+  always @(posedge clk)
+    array_counted <= \$740 ;
+  always @(posedge clk)
+    value_array <= \$741 ;
+  always @(posedge clk)
+    rows_counted <= \$742 ;
+  always @(posedge clk)
+    value_rows <= \$743 ;
+  always @(posedge clk)
+    drain_counted <= \$744 ;
+  always @(posedge clk)
+    value_drain <= \$745 ;
+  always @(posedge clk)
+    elementwise_counted <= \$746 ;
+  always @(posedge clk)
+    value_elementwise <= \$747 ;
+  always @(posedge clk)
+    transfer_counted <= \$748 ;
+  always @(posedge clk)
+    value_transfer <= \$749 ;
+  always @(posedge clk)
+    host_counted <= \$750 ;
+  always @(posedge clk)
+    value_host <= \$751 ;
+  always @(posedge clk)
+    buffer_counted <= \$752 ;
+  always @(posedge clk)
+    value_buffer <= \$753 ;
+  always @(posedge clk)
+    fetch_counted <= \$754 ;
+  always @(posedge clk)
+    value_fetch <= \$755 ;
+  always @(posedge clk)
+    turn_counted <= \$756 ;
+  always @(posedge clk)
+    value_turn <= \$757 ;
+  always @(posedge clk)
+    status_cause <= \$758 ;
+  always @(posedge clk)
+    irq <= \$759 ;
   assign running = busy | start;
-  assign \$1  = ! write_address;
-  assign write_id = write_valid & \$1 ;
-  assign \$2  = ! read_address;
-  assign \$3  = ! read_address;
-  assign \$4  = write_address == 3'h4;
-  assign write_version = write_valid & \$4 ;
-  assign \$5  = read_address == 3'h4;
-  assign \$6  = read_address == 3'h4;
-  assign \$7  = write_address == 4'h8;
-  assign write_configuration = write_valid & \$7 ;
-  assign \$8  = read_address == 4'h8;
-  assign \$9  = read_address == 4'h8;
-  assign \$10  = write_address == 5'h10;
-  assign write_control = write_valid & \$10 ;
-  assign \$11  = read_address == 5'h10;
-  assign \$12  = read_address == 5'h10;
   assign control_start = write_data[0] & write_control;
-  assign \$13  = read_address == 5'h10;
   assign control_abort = write_data[1] & write_control;
-  assign \$14  = write_address == 5'h14;
-  assign write_status = write_valid & \$14 ;
-  assign \$15  = read_address == 5'h14;
-  assign \$16  = read_address == 5'h14;
-  assign \$17  = read_address == 5'h14;
-  assign \$18  = read_address == 5'h14;
-  assign \$19  = read_address == 5'h14;
-  assign \$20  = read_address == 5'h14;
-  assign \$21  = write_address == 5'h18;
-  assign write_interrupt = write_valid & \$21 ;
-  assign \$22  = read_address == 5'h18;
-  assign \$23  = read_address == 5'h18;
-  assign \$24  = read_address == 5'h18;
-  assign \$25  = write_address == 6'h20;
-  assign write_cycles = write_valid & \$25 ;
-  assign \$26  = read_address == 6'h20;
-  assign \$27  = read_address == 6'h20;
-  assign \$28  = write_address == 6'h24;
-  assign write_conversions = write_valid & \$28 ;
-  assign \$29  = read_address == 6'h24;
-  assign \$30  = read_address == 6'h24;
-  assign \$31  = write_address == 6'h28;
-  assign write_early_stops = write_valid & \$31 ;
-  assign \$32  = read_address == 6'h28;
-  assign \$33  = read_address == 6'h28;
-  assign \$34  = write_address == 6'h2c;
-  assign write_converting = write_valid & \$34 ;
-  assign \$35  = read_address == 6'h2c;
-  assign \$36  = read_address == 6'h2c;
-  assign \$37  = write_address == 6'h30;
-  assign write_products = write_valid & \$37 ;
-  assign \$38  = read_address == 6'h30;
-  assign \$39  = read_address == 6'h30;
-  assign \$40  = write_address == 7'h40;
-  assign write_phase_reset = write_valid & \$40 ;
-  assign \$41  = read_address == 7'h40;
-  assign \$42  = read_address == 7'h40;
-  assign \$43  = write_address == 7'h44;
-  assign write_phase_drive = write_valid & \$43 ;
-  assign \$44  = read_address == 7'h44;
-  assign \$45  = read_address == 7'h44;
-  assign \$46  = write_address == 7'h48;
-  assign write_phase_share = write_valid & \$46 ;
-  assign \$47  = read_address == 7'h48;
-  assign \$48  = read_address == 7'h48;
-  assign \$49  = write_address == 7'h4c;
-  assign write_phase_hold = write_valid & \$49 ;
-  assign \$50  = read_address == 7'h4c;
-  assign \$51  = read_address == 7'h4c;
-  assign \$52  = write_address == 7'h50;
-  assign write_phase_clear = write_valid & \$52 ;
-  assign \$53  = read_address == 7'h50;
-  assign \$54  = read_address == 7'h50;
-  assign \$55  = write_address == 7'h54;
-  assign write_phase_add = write_valid & \$55 ;
-  assign \$56  = read_address == 7'h54;
-  assign \$57  = read_address == 7'h54;
-  assign \$58  = write_address == 7'h58;
-  assign write_phase_gap = write_valid & \$58 ;
-  assign \$59  = read_address == 7'h58;
-  assign \$60  = read_address == 7'h58;
-  assign \$61  = write_address == 7'h60;
-  assign write_comparator_timeout = write_valid & \$61 ;
-  assign \$62  = read_address == 7'h60;
-  assign \$63  = read_address == 7'h60;
-  assign \$64  = ~ running;
+  assign program_offset = write_address[9:6] - program_window_base;
+  assign \$2  = ~ \$1 ;
+  assign write_program = hit_program & \$2 ;
+  assign constants_offset = write_address[8:3] - constants_base_value;
+  assign \$4  = ~ \$3 ;
+  assign write_constants = hit_constants & \$4 ;
+  assign \$5  = ~ used[0];
+  assign write_coefficients0 = hit_coefficients0 & \$5 ;
+  assign \$6  = ~ used[1];
+  assign write_coefficients1 = hit_coefficients1 & \$6 ;
+  assign \$7  = ~ used[0];
+  assign write_weights0 = hit_weights0 & \$7 ;
+  assign \$8  = ~ used[1];
+  assign write_weights1 = hit_weights1 & \$8 ;
+  assign \$9  = ~ used[0];
+  assign write_corrections0 = hit_corrections0 & \$9 ;
+  assign \$10  = ~ used[1];
+  assign write_corrections1 = hit_corrections1 & \$10 ;
+  assign \$11  = ! phase_reset_clocks;
+  assign phase_reset = \$11  ? 6'h01 : phase_reset_clocks;
+  assign \$12  = ! phase_drive_clocks;
+  assign phase_drive = \$12  ? 6'h01 : phase_drive_clocks;
+  assign \$13  = ! phase_share_clocks;
+  assign phase_share = \$13  ? 6'h01 : phase_share_clocks;
+  assign \$14  = ! phase_hold_clocks;
+  assign phase_hold = \$14  ? 6'h01 : phase_hold_clocks;
+  assign \$15  = ! phase_clear_clocks;
+  assign phase_clear = \$15  ? 6'h01 : phase_clear_clocks;
+  assign \$16  = ! phase_add_clocks;
+  assign phase_add = \$16  ? 6'h01 : phase_add_clocks;
+  assign \$17  = ! phase_gap_clocks;
+  assign phase_gap = \$17  ? 6'h01 : phase_gap_clocks;
+  assign \$18  = ! write_address;
+  assign \$19  = write_valid & \$18 ;
+  assign \$20  = write_address == 3'h4;
+  assign \$21  = write_valid & \$20 ;
+  assign \$22  = write_address == 4'h8;
+  assign \$23  = write_valid & \$22 ;
+  assign \$24  = write_address == 4'hc;
+  assign \$25  = write_valid & \$24 ;
+  assign \$26  = write_address == 5'h10;
+  assign \$27  = write_valid & \$26 ;
+  assign \$28  = write_address == 5'h14;
+  assign \$29  = write_valid & \$28 ;
+  assign \$30  = ~ write_data[1];
+  assign \$31  = status_done & \$30 ;
+  assign \$32  = ~ write_data[2];
+  assign \$33  = status_error & \$32 ;
+  assign \$34  = write_address == 5'h18;
+  assign \$35  = write_valid & \$34 ;
+  assign \$36  = write_address == 6'h20;
+  assign \$37  = write_valid & \$36 ;
+  assign \$38  = write_address == 6'h24;
+  assign \$39  = write_valid & \$38 ;
+  assign \$40  = write_address == 6'h28;
+  assign \$41  = write_valid & \$40 ;
+  assign \$42  = write_address == 6'h2c;
+  assign \$43  = write_valid & \$42 ;
+  assign \$44  = write_address == 6'h30;
+  assign \$45  = write_valid & \$44 ;
+  assign \$46  = write_address == 6'h34;
+  assign \$47  = write_valid & \$46 ;
+  assign \$48  = write_address == 7'h40;
+  assign \$49  = write_valid & \$48 ;
+  assign \$50  = write_address == 7'h44;
+  assign \$51  = write_valid & \$50 ;
+  assign \$52  = write_address == 7'h48;
+  assign \$53  = write_valid & \$52 ;
+  assign \$54  = write_address == 7'h4c;
+  assign \$55  = write_valid & \$54 ;
+  assign \$56  = write_address == 7'h50;
+  assign \$57  = write_valid & \$56 ;
+  assign \$58  = write_address == 7'h54;
+  assign \$59  = write_valid & \$58 ;
+  assign \$60  = write_address == 7'h58;
+  assign \$61  = write_valid & \$60 ;
+  assign \$62  = write_address == 7'h60;
+  assign \$63  = write_valid & \$62 ;
+  assign \$64  = write_address == 7'h70;
   assign \$65  = write_valid & \$64 ;
-  assign \$66  = write_address[23:10] == 3'h4;
-  assign \$67  = \$65  & \$66 ;
-  assign \$68  = write_address[9:2] < 9'h100;
-  assign \$69  = \$67  & \$68 ;
-  assign \$71  = ~ running;
-  assign \$72  = write_valid & \$71 ;
-  assign \$73  = write_address[23:9] == 4'ha;
-  assign \$74  = \$72  & \$73 ;
-  assign \$75  = write_address[8:3] < 7'h40;
-  assign \$76  = \$74  & \$75 ;
-  assign \$77  = write_address[2] < 2'h2;
-  assign write_constants = \$76  & \$77 ;
-  assign \$78  = ~ running;
+  assign \$66  = write_address == 7'h74;
+  assign \$67  = write_valid & \$66 ;
+  assign \$68  = write_address == 7'h78;
+  assign \$69  = write_valid & \$68 ;
+  assign \$70  = write_address == 7'h7c;
+  assign \$71  = write_valid & \$70 ;
+  assign \$72  = write_address == 8'h80;
+  assign \$73  = write_valid & \$72 ;
+  assign \$74  = write_address == 8'h84;
+  assign \$75  = write_valid & \$74 ;
+  assign \$76  = write_address == 8'h88;
+  assign \$77  = write_valid & \$76 ;
+  assign \$78  = write_address == 8'h8c;
   assign \$79  = write_valid & \$78 ;
-  assign \$80  = write_address[23:11] == 2'h3;
-  assign \$81  = \$79  & \$80 ;
-  assign \$82  = write_address[10:2] < 10'h200;
-  assign \$83  = \$81  & \$82 ;
-  assign \$85  = ~ running;
-  assign \$86  = write_valid & \$85 ;
-  assign \$87  = write_address[23:11] == 3'h4;
-  assign \$88  = \$86  & \$87 ;
-  assign \$89  = write_address[10:2] < 10'h200;
-  assign \$90  = \$88  & \$89 ;
-  assign \$92  = ~ running;
+  assign \$80  = write_address == 8'h90;
+  assign \$81  = write_valid & \$80 ;
+  assign \$82  = write_address == 8'ha0;
+  assign \$83  = write_valid & \$82 ;
+  assign \$84  = write_address == 8'ha4;
+  assign \$85  = write_valid & \$84 ;
+  assign \$86  = write_address == 8'ha8;
+  assign \$87  = write_valid & \$86 ;
+  assign \$88  = write_address == 8'hac;
+  assign \$89  = write_valid & \$88 ;
+  assign \$90  = write_address == 8'hb0;
+  assign \$91  = write_valid & \$90 ;
+  assign \$92  = write_address == 8'hb4;
   assign \$93  = write_valid & \$92 ;
-  assign \$94  = write_address[23:7] == 7'h50;
-  assign \$95  = \$93  & \$94 ;
-  assign \$96  = write_address[6:2] < 6'h20;
-  assign \$97  = \$95  & \$96 ;
-  assign \$99  = ~ running;
-  assign \$100  = write_valid & \$99 ;
-  assign \$101  = write_address[23:7] == 7'h51;
-  assign \$102  = \$100  & \$101 ;
-  assign \$103  = write_address[6:2] < 6'h20;
-  assign \$104  = \$102  & \$103 ;
-  assign \$106  = ~ running;
+  assign \$94  = write_address == 8'hb8;
+  assign \$95  = write_valid & \$94 ;
+  assign \$96  = write_address == 8'hbc;
+  assign \$97  = write_valid & \$96 ;
+  assign \$98  = write_address == 8'hc0;
+  assign \$99  = write_valid & \$98 ;
+  assign \$100  = write_address == 8'hc4;
+  assign \$101  = write_valid & \$100 ;
+  assign \$102  = write_address == 8'hc8;
+  assign \$103  = write_valid & \$102 ;
+  assign \$104  = tiles_value & { running, running };
+  assign \$106  = write_address[23:10] == 3'h4;
   assign \$107  = write_valid & \$106 ;
-  assign \$108  = write_address[23:8] == 6'h29;
+  assign \$108  = write_address[9:2] < 9'h100;
   assign \$109  = \$107  & \$108 ;
-  assign \$110  = write_address[7:2] < 7'h40;
-  assign \$111  = \$109  & \$110 ;
-  assign \$113  = ~ running;
-  assign \$114  = write_valid & \$113 ;
-  assign \$115  = write_address[23:8] == 6'h2a;
-  assign \$116  = \$114  & \$115 ;
-  assign \$117  = write_address[7:2] < 7'h40;
+  assign \$112  = program_offset < program_window_length;
+  assign \$113  = running & \$112 ;
+  assign \$115  = write_address[23:9] == 4'ha;
+  assign \$116  = write_valid & \$115 ;
+  assign \$117  = write_address[8:3] < 7'h40;
   assign \$118  = \$116  & \$117 ;
-  assign \$120  = ! phase_reset_clocks;
-  assign phase_reset = \$120  ? 6'h01 : phase_reset_clocks;
-  assign \$121  = ! phase_drive_clocks;
-  assign phase_drive = \$121  ? 6'h01 : phase_drive_clocks;
-  assign \$122  = ! phase_share_clocks;
-  assign phase_share = \$122  ? 6'h01 : phase_share_clocks;
-  assign \$123  = ! phase_hold_clocks;
-  assign phase_hold = \$123  ? 6'h01 : phase_hold_clocks;
-  assign \$124  = ! phase_clear_clocks;
-  assign phase_clear = \$124  ? 6'h01 : phase_clear_clocks;
-  assign \$125  = ! phase_add_clocks;
-  assign phase_add = \$125  ? 6'h01 : phase_add_clocks;
-  assign \$126  = ! phase_gap_clocks;
-  assign phase_gap = \$126  ? 6'h01 : phase_gap_clocks;
-  assign \$127  = ~ write_data[1];
-  assign \$128  = status_done & \$127 ;
-  assign \$129  = ~ write_data[2];
-  assign \$130  = status_error & \$129 ;
-  assign \$131  = ~ control_abort;
-  assign \$132  = control_start & \$131 ;
-  assign \$133  = ~ running;
-  assign \$134  = \$132  & \$133 ;
-  assign \$135  = cycles_value + busy;
-  assign \$136  = conversions_value + conversions;
-  assign \$137  = early_stops_value + early_stops;
-  assign \$138  = converting_value + converting;
-  assign \$139  = products_value + product;
-  assign \$140  = status_done & interrupt_done;
-  assign \$141  = status_error & interrupt_error;
-  assign \$142  = \$140  | \$141 ;
-  assign \$144  = write_constants & end_constants;
-  assign \$145  = ~ end_constants;
-  assign \$146  = write_constants & \$145 ;
-  always @(posedge clk)
-    status_done <= \$153 ;
-  always @(posedge clk)
-    status_error <= \$154 ;
-  always @(posedge clk)
-    interrupt_done <= \$155 ;
-  always @(posedge clk)
-    interrupt_error <= \$156 ;
-  always @(posedge clk)
-    phase_reset_clocks <= \$157 ;
-  always @(posedge clk)
-    phase_drive_clocks <= \$158 ;
-  always @(posedge clk)
-    phase_share_clocks <= \$159 ;
-  always @(posedge clk)
-    phase_hold_clocks <= \$160 ;
-  always @(posedge clk)
-    phase_clear_clocks <= \$161 ;
-  always @(posedge clk)
-    phase_add_clocks <= \$162 ;
-  always @(posedge clk)
-    phase_gap_clocks <= \$163 ;
-  always @(posedge clk)
-    comparator_timeout_clocks <= \$164 ;
-  always @(posedge clk)
-    start <= \$165 ;
-  always @(posedge clk)
-    abort <= \$166 ;
-  always @(posedge clk)
-    cycles_value <= \$167 ;
-  always @(posedge clk)
-    conversions_value <= \$168 ;
-  always @(posedge clk)
-    early_stops_value <= \$169 ;
-  always @(posedge clk)
-    converting_value <= \$170 ;
-  always @(posedge clk)
-    products_value <= \$171 ;
-  always @(posedge clk)
-    status_cause <= \$172 ;
-  always @(posedge clk)
-    irq <= \$173 ;
-  always @(posedge clk)
-    program_write <= \$174 ;
-  always @(posedge clk)
-    constants_write <= \$175 ;
-  always @(posedge clk)
-    coefficients_write <= \$176 ;
-  always @(posedge clk)
-    weights_write <= \$177 ;
-  always @(posedge clk)
-    corrections_write <= \$178 ;
-  always @(posedge clk)
-    memory_index <= \$179 ;
-  always @(posedge clk)
-    memory_data <= \$180 ;
-  always @(posedge clk)
-    staged <= \$181 ;
+  assign \$119  = write_address[2] < 2'h2;
+  assign \$120  = \$118  & \$119 ;
+  assign \$121  = constants_offset < constant_entries_value;
+  assign \$122  = running & \$121 ;
+  assign \$123  = act_constants & end_constants;
+  assign \$124  = ~ end_constants;
+  assign \$125  = act_constants & \$124 ;
+  assign \$126  = write_address[23:11] == 2'h3;
+  assign \$127  = write_valid & \$126 ;
+  assign \$128  = write_address[10:2] < 10'h200;
+  assign \$129  = \$127  & \$128 ;
+  assign \$133  = write_address[23:11] == 3'h4;
+  assign \$134  = write_valid & \$133 ;
+  assign \$135  = write_address[10:2] < 10'h200;
+  assign \$136  = \$134  & \$135 ;
+  assign \$140  = write_address[23:7] == 7'h50;
+  assign \$141  = write_valid & \$140 ;
+  assign \$142  = write_address[6:2] < 6'h20;
+  assign \$143  = \$141  & \$142 ;
+  assign \$147  = write_address[23:7] == 7'h51;
+  assign \$148  = write_valid & \$147 ;
+  assign \$149  = write_address[6:2] < 6'h20;
+  assign \$150  = \$148  & \$149 ;
+  assign \$154  = write_address[23:8] == 6'h29;
+  assign \$155  = write_valid & \$154 ;
+  assign \$156  = write_address[7:2] < 7'h40;
+  assign \$157  = \$155  & \$156 ;
+  assign \$161  = write_address[23:8] == 6'h2a;
+  assign \$162  = write_valid & \$161 ;
+  assign \$163  = write_address[7:2] < 7'h40;
+  assign \$164  = \$162  & \$163 ;
+  assign \$176  = write_address[9:2] & { \$175 , \$174 , \$173 , \$172 , \$171 , \$170 , \$169 , \$168  };
+  assign \$184  = write_address[8:3] & { \$183 , \$182 , \$181 , \$180 , \$179 , \$178  };
+  assign \$185  = \$177  | { 14'h0000, \$184  };
+  assign \$186  = | { act_coefficients1, act_coefficients0 };
+  assign \$187  = | { act_coefficients1, act_coefficients0 };
+  assign \$188  = | { act_coefficients1, act_coefficients0 };
+  assign \$189  = | { act_coefficients1, act_coefficients0 };
+  assign \$190  = | { act_coefficients1, act_coefficients0 };
+  assign \$191  = | { act_coefficients1, act_coefficients0 };
+  assign \$192  = | { act_coefficients1, act_coefficients0 };
+  assign \$193  = | { act_coefficients1, act_coefficients0 };
+  assign \$194  = | { act_coefficients1, act_coefficients0 };
+  assign \$195  = write_address[10:2] & { \$194 , \$193 , \$192 , \$191 , \$190 , \$189 , \$188 , \$187 , \$186  };
+  assign \$196  = \$185  | { 11'h000, \$195  };
+  assign \$197  = | { act_weights1, act_weights0 };
+  assign \$198  = | { act_weights1, act_weights0 };
+  assign \$199  = | { act_weights1, act_weights0 };
+  assign \$200  = | { act_weights1, act_weights0 };
+  assign \$201  = | { act_weights1, act_weights0 };
+  assign \$202  = write_address[6:2] & { \$201 , \$200 , \$199 , \$198 , \$197  };
+  assign \$203  = \$196  | { 15'h0000, \$202  };
+  assign \$204  = | { act_corrections1, act_corrections0 };
+  assign \$205  = | { act_corrections1, act_corrections0 };
+  assign \$206  = | { act_corrections1, act_corrections0 };
+  assign \$207  = | { act_corrections1, act_corrections0 };
+  assign \$208  = | { act_corrections1, act_corrections0 };
+  assign \$209  = | { act_corrections1, act_corrections0 };
+  assign \$210  = write_address[7:2] & { \$209 , \$208 , \$207 , \$206 , \$205 , \$204  };
+  assign \$211  = \$203  | { 14'h0000, \$210  };
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    write_error = write_valid;
-    if (write_id) begin
-      write_error = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$578  = \$19 ;
+    if (rst) begin
+      \$578  = 1'h0;
     end
-    if (write_version) begin
-      write_error = 1'h0;
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$579  = \$21 ;
+    if (rst) begin
+      \$579  = 1'h0;
     end
-    if (write_configuration) begin
-      write_error = 1'h0;
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$580  = \$23 ;
+    if (rst) begin
+      \$580  = 1'h0;
     end
-    if (write_control) begin
-      write_error = 1'h0;
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$581  = \$25 ;
+    if (rst) begin
+      \$581  = 1'h0;
     end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$582  = \$27 ;
+    if (rst) begin
+      \$582  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$583  = \$29 ;
+    if (rst) begin
+      \$583  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$584  = status_done;
     if (write_status) begin
-      write_error = 1'h0;
-    end
-    if (write_interrupt) begin
-      write_error = 1'h0;
-    end
-    if (write_cycles) begin
-      write_error = 1'h0;
-    end
-    if (write_conversions) begin
-      write_error = 1'h0;
-    end
-    if (write_early_stops) begin
-      write_error = 1'h0;
-    end
-    if (write_converting) begin
-      write_error = 1'h0;
-    end
-    if (write_products) begin
-      write_error = 1'h0;
-    end
-    if (write_phase_reset) begin
-      write_error = 1'h0;
-    end
-    if (write_phase_drive) begin
-      write_error = 1'h0;
-    end
-    if (write_phase_share) begin
-      write_error = 1'h0;
-    end
-    if (write_phase_hold) begin
-      write_error = 1'h0;
-    end
-    if (write_phase_clear) begin
-      write_error = 1'h0;
-    end
-    if (write_phase_add) begin
-      write_error = 1'h0;
-    end
-    if (write_phase_gap) begin
-      write_error = 1'h0;
-    end
-    if (write_comparator_timeout) begin
-      write_error = 1'h0;
-    end
-    if (write_program) begin
-      write_error = 1'h0;
-    end
-    if (write_constants) begin
-      write_error = 1'h0;
-    end
-    if (write_coefficients0) begin
-      write_error = 1'h0;
-    end
-    if (write_coefficients1) begin
-      write_error = 1'h0;
-    end
-    if (write_weights0) begin
-      write_error = 1'h0;
-    end
-    if (write_weights1) begin
-      write_error = 1'h0;
-    end
-    if (write_corrections0) begin
-      write_error = 1'h0;
-    end
-    if (write_corrections1) begin
-      write_error = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    read_error = read_valid;
-    if (\$2 ) begin
-      read_error = 1'h0;
-    end
-    if (\$5 ) begin
-      read_error = 1'h0;
-    end
-    if (\$8 ) begin
-      read_error = 1'h0;
-    end
-    if (\$11 ) begin
-      read_error = 1'h0;
-    end
-    if (\$15 ) begin
-      read_error = 1'h0;
-    end
-    if (\$22 ) begin
-      read_error = 1'h0;
-    end
-    if (\$26 ) begin
-      read_error = 1'h0;
-    end
-    if (\$29 ) begin
-      read_error = 1'h0;
-    end
-    if (\$32 ) begin
-      read_error = 1'h0;
-    end
-    if (\$35 ) begin
-      read_error = 1'h0;
-    end
-    if (\$38 ) begin
-      read_error = 1'h0;
-    end
-    if (\$41 ) begin
-      read_error = 1'h0;
-    end
-    if (\$44 ) begin
-      read_error = 1'h0;
-    end
-    if (\$47 ) begin
-      read_error = 1'h0;
-    end
-    if (\$50 ) begin
-      read_error = 1'h0;
-    end
-    if (\$53 ) begin
-      read_error = 1'h0;
-    end
-    if (\$56 ) begin
-      read_error = 1'h0;
-    end
-    if (\$59 ) begin
-      read_error = 1'h0;
-    end
-    if (\$62 ) begin
-      read_error = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    read_data = 32'd0;
-    if (\$3 ) begin
-      read_data = 32'd1481396045;
-    end
-    if (\$6 ) begin
-      read_data = 32'd65536;
-    end
-    if (\$9 ) begin
-      read_data = 32'd1511136369;
-    end
-    if (\$12 ) begin
-      read_data[0] = 1'h0;
-    end
-    if (\$13 ) begin
-      read_data[1] = 1'h0;
-    end
-    if (\$16 ) begin
-      read_data[0] = busy;
-    end
-    if (\$17 ) begin
-      read_data[1] = status_done;
-    end
-    if (\$18 ) begin
-      read_data[2] = status_error;
-    end
-    if (\$19 ) begin
-      read_data[11:8] = status_cause;
-    end
-    if (\$20 ) begin
-      read_data[27:16] = layer;
-    end
-    if (\$23 ) begin
-      read_data[0] = interrupt_done;
-    end
-    if (\$24 ) begin
-      read_data[1] = interrupt_error;
-    end
-    if (\$27 ) begin
-      read_data = cycles_value;
-    end
-    if (\$30 ) begin
-      read_data = conversions_value;
-    end
-    if (\$33 ) begin
-      read_data = early_stops_value;
-    end
-    if (\$36 ) begin
-      read_data = converting_value;
-    end
-    if (\$39 ) begin
-      read_data = products_value;
-    end
-    if (\$42 ) begin
-      read_data[5:0] = phase_reset_clocks;
-    end
-    if (\$45 ) begin
-      read_data[5:0] = phase_drive_clocks;
-    end
-    if (\$48 ) begin
-      read_data[5:0] = phase_share_clocks;
-    end
-    if (\$51 ) begin
-      read_data[5:0] = phase_hold_clocks;
-    end
-    if (\$54 ) begin
-      read_data[5:0] = phase_clear_clocks;
-    end
-    if (\$57 ) begin
-      read_data[5:0] = phase_add_clocks;
-    end
-    if (\$60 ) begin
-      read_data[5:0] = phase_gap_clocks;
-    end
-    if (\$63 ) begin
-      read_data[15:0] = comparator_timeout_clocks;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$153  = status_done;
-    if (write_status) begin
-      \$153  = \$128 ;
+      \$584  = \$31 ;
     end
     if (start) begin
-      \$153  = 1'h0;
+      \$584  = 1'h0;
     end
     if (ended) begin
-      \$153  = 1'h1;
+      \$584  = 1'h1;
     end
     if (rst) begin
-      \$153  = 1'h0;
+      \$584  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$154  = status_error;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$585  = status_error;
     if (write_status) begin
-      \$154  = \$130 ;
+      \$585  = \$33 ;
     end
     if (start) begin
-      \$154  = 1'h0;
+      \$585  = 1'h0;
     end
     if (failed) begin
-      \$154  = 1'h1;
+      \$585  = 1'h1;
     end
     if (rst) begin
-      \$154  = 1'h0;
+      \$585  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$155  = interrupt_done;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$586  = \$35 ;
+    if (rst) begin
+      \$586  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$587  = interrupt_done;
     if (write_interrupt) begin
-      \$155  = write_data[0];
+      \$587  = write_data[0];
     end
     if (rst) begin
-      \$155  = 1'h0;
+      \$587  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$156  = interrupt_error;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$588  = interrupt_error;
     if (write_interrupt) begin
-      \$156  = write_data[1];
+      \$588  = write_data[1];
     end
     if (rst) begin
-      \$156  = 1'h0;
+      \$588  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$157  = phase_reset_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$589  = \$37 ;
+    if (rst) begin
+      \$589  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$590  = \$39 ;
+    if (rst) begin
+      \$590  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$591  = \$41 ;
+    if (rst) begin
+      \$591  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$592  = \$43 ;
+    if (rst) begin
+      \$592  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$593  = \$45 ;
+    if (rst) begin
+      \$593  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$594  = \$47 ;
+    if (rst) begin
+      \$594  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$595  = \$49 ;
+    if (rst) begin
+      \$595  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$596  = phase_reset_clocks;
     if (write_phase_reset) begin
-      \$157  = write_data[5:0];
+      \$596  = write_data[5:0];
     end
     if (rst) begin
-      \$157  = 6'h02;
+      \$596  = 6'h02;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$158  = phase_drive_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$597  = \$51 ;
+    if (rst) begin
+      \$597  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$598  = phase_drive_clocks;
     if (write_phase_drive) begin
-      \$158  = write_data[5:0];
+      \$598  = write_data[5:0];
     end
     if (rst) begin
-      \$158  = 6'h04;
+      \$598  = 6'h04;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$159  = phase_share_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$599  = \$53 ;
+    if (rst) begin
+      \$599  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$600  = phase_share_clocks;
     if (write_phase_share) begin
-      \$159  = write_data[5:0];
+      \$600  = write_data[5:0];
     end
     if (rst) begin
-      \$159  = 6'h02;
+      \$600  = 6'h02;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$160  = phase_hold_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$601  = \$55 ;
+    if (rst) begin
+      \$601  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$602  = phase_hold_clocks;
     if (write_phase_hold) begin
-      \$160  = write_data[5:0];
+      \$602  = write_data[5:0];
     end
     if (rst) begin
-      \$160  = 6'h02;
+      \$602  = 6'h02;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$161  = phase_clear_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$603  = \$57 ;
+    if (rst) begin
+      \$603  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$604  = phase_clear_clocks;
     if (write_phase_clear) begin
-      \$161  = write_data[5:0];
+      \$604  = write_data[5:0];
     end
     if (rst) begin
-      \$161  = 6'h01;
+      \$604  = 6'h01;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$162  = phase_add_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$605  = \$59 ;
+    if (rst) begin
+      \$605  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$606  = phase_add_clocks;
     if (write_phase_add) begin
-      \$162  = write_data[5:0];
+      \$606  = write_data[5:0];
     end
     if (rst) begin
-      \$162  = 6'h02;
+      \$606  = 6'h02;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$163  = phase_gap_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$607  = \$61 ;
+    if (rst) begin
+      \$607  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$608  = phase_gap_clocks;
     if (write_phase_gap) begin
-      \$163  = write_data[5:0];
+      \$608  = write_data[5:0];
     end
     if (rst) begin
-      \$163  = 6'h01;
+      \$608  = 6'h01;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$164  = comparator_timeout_clocks;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$609  = \$63 ;
+    if (rst) begin
+      \$609  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$610  = comparator_timeout_clocks;
     if (write_comparator_timeout) begin
-      \$164  = write_data[15:0];
+      \$610  = write_data[15:0];
     end
     if (rst) begin
-      \$164  = 16'h0400;
+      \$610  = 16'h0400;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$165  = \$134 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$611  = \$65 ;
     if (rst) begin
-      \$165  = 1'h0;
+      \$611  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$166  = control_abort;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$612  = program_window_base;
+    if (write_program_window) begin
+      \$612  = write_data[11:0];
+    end
     if (rst) begin
-      \$166  = 1'h0;
+      \$612  = 12'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$167  = \$135 [31:0];
-    if (start) begin
-      \$167  = 32'd0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$613  = program_window_length;
+    if (write_program_window) begin
+      \$613  = write_data[27:16];
     end
     if (rst) begin
-      \$167  = 32'd0;
+      \$613  = 12'h010;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$168  = \$136 [31:0];
-    if (start) begin
-      \$168  = 32'd0;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$614  = \$67 ;
     if (rst) begin
-      \$168  = 32'd0;
+      \$614  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$169  = \$137 [31:0];
-    if (start) begin
-      \$169  = 32'd0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$615  = activation_base_value;
+    if (write_activation_base) begin
+      \$615  = write_data[15:0];
     end
     if (rst) begin
-      \$169  = 32'd0;
+      \$615  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$170  = \$138 [31:0];
-    if (start) begin
-      \$170  = 32'd0;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$616  = \$69 ;
     if (rst) begin
-      \$170  = 32'd0;
+      \$616  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$171  = \$139 [31:0];
-    if (start) begin
-      \$171  = 32'd0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$617  = activation_words_value;
+    if (write_activation_words) begin
+      \$617  = write_data[16:0];
     end
     if (rst) begin
-      \$171  = 32'd0;
+      \$617  = 17'h00100;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$172  = status_cause;
-    if (start) begin
-      \$172  = 4'h0;
-    end
-    if (failed) begin
-      \$172  = failed_cause;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$618  = \$71 ;
     if (rst) begin
-      \$172  = 4'h0;
+      \$618  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$173  = \$142 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$619  = constants_base_value;
+    if (write_constants_base) begin
+      \$619  = write_data[15:0];
+    end
     if (rst) begin
-      \$173  = 1'h0;
+      \$619  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$174  = 1'h0;
-    if (\$143 ) begin
-      \$174  = 1'h1;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$620  = \$73 ;
     if (rst) begin
-      \$174  = 1'h0;
+      \$620  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$175  = 1'h0;
-    if (\$144 ) begin
-      \$175  = 1'h1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$621  = constant_entries_value;
+    if (write_constant_entries) begin
+      \$621  = write_data[16:0];
     end
     if (rst) begin
-      \$175  = 1'h0;
+      \$621  = 17'h00040;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$176 [0] = 1'h0;
-    \$176 [1] = 1'h0;
-    if (\$147 ) begin
-      \$176 [0] = 1'h1;
-    end
-    if (\$148 ) begin
-      \$176 [1] = 1'h1;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$622  = \$75 ;
     if (rst) begin
-      \$176  = 2'h0;
+      \$622  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$177 [0] = 1'h0;
-    \$177 [1] = 1'h0;
-    if (\$149 ) begin
-      \$177 [0] = 1'h1;
-    end
-    if (\$150 ) begin
-      \$177 [1] = 1'h1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$623  = coefficients_base_value;
+    if (write_coefficients_base) begin
+      \$623  = write_data[19:0];
     end
     if (rst) begin
-      \$177  = 2'h0;
+      \$623  = 20'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$178 [0] = 1'h0;
-    \$178 [1] = 1'h0;
-    if (\$151 ) begin
-      \$178 [0] = 1'h1;
-    end
-    if (\$152 ) begin
-      \$178 [1] = 1'h1;
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$624  = \$77 ;
     if (rst) begin
-      \$178  = 2'h0;
+      \$624  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$179  = memory_index;
-    if (\$143 ) begin
-      \$179  = { 12'h000, write_address[9:2] };
-    end
-    if (\$144 ) begin
-      \$179  = { 14'h0000, write_address[8:3] };
-    end
-    if (\$147 ) begin
-      \$179  = { 11'h000, write_address[10:2] };
-    end
-    if (\$148 ) begin
-      \$179  = { 11'h000, write_address[10:2] };
-    end
-    if (\$149 ) begin
-      \$179  = { 15'h0000, write_address[6:2] };
-    end
-    if (\$150 ) begin
-      \$179  = { 15'h0000, write_address[6:2] };
-    end
-    if (\$151 ) begin
-      \$179  = { 14'h0000, write_address[7:2] };
-    end
-    if (\$152 ) begin
-      \$179  = { 14'h0000, write_address[7:2] };
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$625  = coefficient_words_value;
+    if (write_coefficient_words) begin
+      \$625  = write_data[20:0];
     end
     if (rst) begin
-      \$179  = 20'h00000;
+      \$625  = 21'h000200;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$180  = memory_data;
-    if (\$143 ) begin
-      \$180  = { 32'h00000000, write_data };
-    end
-    if (\$144 ) begin
-      \$180  = { write_data, staged };
-    end
-    if (\$147 ) begin
-      \$180  = { 32'h00000000, write_data };
-    end
-    if (\$148 ) begin
-      \$180  = { 32'h00000000, write_data };
-    end
-    if (\$149 ) begin
-      \$180  = { 32'h00000000, write_data };
-    end
-    if (\$150 ) begin
-      \$180  = { 32'h00000000, write_data };
-    end
-    if (\$151 ) begin
-      \$180  = { 32'h00000000, write_data };
-    end
-    if (\$152 ) begin
-      \$180  = { 32'h00000000, write_data };
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$626  = \$79 ;
     if (rst) begin
-      \$180  = 64'h0000000000000000;
+      \$626  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$181  = staged;
-    if (\$146 ) begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$627  = tiles_value;
+    if (write_tiles) begin
+      \$627  = write_data[1:0];
+    end
+    if (rst) begin
+      \$627  = 2'h3;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$628  = \$81 ;
+    if (rst) begin
+      \$628  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$629  = host_timeout_value;
+    if (write_host_timeout) begin
+      \$629  = write_data[23:0];
+    end
+    if (rst) begin
+      \$629  = 24'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$630  = \$83 ;
+    if (rst) begin
+      \$630  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$631  = \$85 ;
+    if (rst) begin
+      \$631  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$632  = \$87 ;
+    if (rst) begin
+      \$632  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$633  = \$89 ;
+    if (rst) begin
+      \$633  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$634  = \$91 ;
+    if (rst) begin
+      \$634  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$635  = \$93 ;
+    if (rst) begin
+      \$635  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$636  = \$95 ;
+    if (rst) begin
+      \$636  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$637  = \$97 ;
+    if (rst) begin
+      \$637  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$638  = \$99 ;
+    if (rst) begin
+      \$638  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$639  = \$101 ;
+    if (rst) begin
+      \$639  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$640  = \$103 ;
+    if (rst) begin
+      \$640  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$641  = \$105 ;
+    if (rst) begin
+      \$641  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$642  = \$111 ;
+    if (rst) begin
+      \$642  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$643  = \$113 ;
+    if (rst) begin
+      \$643  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$644  = write_program;
+    if (rst) begin
+      \$644  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$645  = \$114 ;
+    if (rst) begin
+      \$645  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$646  = \$120 ;
+    if (rst) begin
+      \$646  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$647  = \$122 ;
+    if (rst) begin
+      \$647  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$648  = write_constants;
+    if (rst) begin
+      \$648  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$649  = \$123 ;
+    if (rst) begin
+      \$649  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$650  = staged;
+    if (\$125 ) begin
       casez (write_address[2])
         1'h0:
-            \$181  = write_data;
+            \$650  = write_data;
       endcase
     end
     if (rst) begin
-      \$181  = 32'd0;
+      \$650  = 32'd0;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$651  = \$131 ;
+    if (rst) begin
+      \$651  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$652  = write_coefficients0;
+    if (rst) begin
+      \$652  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$653 [0] = \$132 ;
+    \$653 [1] = \$139 ;
+    if (rst) begin
+      \$653  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$654  = \$138 ;
+    if (rst) begin
+      \$654  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$655  = write_coefficients1;
+    if (rst) begin
+      \$655  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$656  = \$145 ;
+    if (rst) begin
+      \$656  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$657  = write_weights0;
+    if (rst) begin
+      \$657  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$658 [0] = \$146 ;
+    \$658 [1] = \$153 ;
+    if (rst) begin
+      \$658  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$659  = \$152 ;
+    if (rst) begin
+      \$659  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$660  = write_weights1;
+    if (rst) begin
+      \$660  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$661  = \$159 ;
+    if (rst) begin
+      \$661  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$662  = write_corrections0;
+    if (rst) begin
+      \$662  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$663 [0] = \$160 ;
+    \$663 [1] = \$167 ;
+    if (rst) begin
+      \$663  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$664  = \$166 ;
+    if (rst) begin
+      \$664  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$665  = write_corrections1;
+    if (rst) begin
+      \$665  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$666  = \$211 ;
+    if (rst) begin
+      \$666  = 20'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$667  = \$413 ;
+    if (rst) begin
+      \$667  = 64'h0000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$668  = { pending[0], write_valid };
+    if (rst) begin
+      \$668  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$669  = \$415 ;
+    if (rst) begin
+      \$669  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$670  = \$416 ;
+    if (rst) begin
+      \$670  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$671  = \$417 ;
+    if (rst) begin
+      \$671  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$672  = \$418 ;
+    if (rst) begin
+      \$672  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$673  = \$419 ;
+    if (rst) begin
+      \$673  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$674  = \$420 ;
+    if (rst) begin
+      \$674  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$675  = \$421 ;
+    if (rst) begin
+      \$675  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$676  = \$422 ;
+    if (rst) begin
+      \$676  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$677  = \$423 ;
+    if (rst) begin
+      \$677  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$678  = \$424 ;
+    if (rst) begin
+      \$678  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$679  = \$440 ;
+    if (rst) begin
+      \$679  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$680  = \$441 ;
+    if (rst) begin
+      \$680  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$681  = \$442 ;
+    if (rst) begin
+      \$681  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$682  = \$443 ;
+    if (rst) begin
+      \$682  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$683  = \$444 ;
+    if (rst) begin
+      \$683  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$684  = \$445 ;
+    if (rst) begin
+      \$684  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$685  = \$446 ;
+    if (rst) begin
+      \$685  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$686  = \$447 ;
+    if (rst) begin
+      \$686  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$687  = \$448 ;
+    if (rst) begin
+      \$687  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$688  = \$464 ;
+    if (rst) begin
+      \$688  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$689  = \$465 ;
+    if (rst) begin
+      \$689  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$690  = \$466 ;
+    if (rst) begin
+      \$690  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$691  = \$467 ;
+    if (rst) begin
+      \$691  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$692  = \$468 ;
+    if (rst) begin
+      \$692  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$693  = \$469 ;
+    if (rst) begin
+      \$693  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$694  = \$470 ;
+    if (rst) begin
+      \$694  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$695  = \$471 ;
+    if (rst) begin
+      \$695  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$696  = \$472 ;
+    if (rst) begin
+      \$696  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$697  = \$488 ;
+    if (rst) begin
+      \$697  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$698  = \$489 ;
+    if (rst) begin
+      \$698  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$699  = \$490 ;
+    if (rst) begin
+      \$699  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$700  = \$491 ;
+    if (rst) begin
+      \$700  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$701  = \$492 ;
+    if (rst) begin
+      \$701  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$702  = \$493 ;
+    if (rst) begin
+      \$702  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$703  = \$494 ;
+    if (rst) begin
+      \$703  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$704  = \$495 ;
+    if (rst) begin
+      \$704  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$705  = \$496 ;
+    if (rst) begin
+      \$705  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$706  = \$512 ;
+    if (rst) begin
+      \$706  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$707  = \$513 ;
+    if (rst) begin
+      \$707  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$708  = \$514 ;
+    if (rst) begin
+      \$708  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$709  = \$515 ;
+    if (rst) begin
+      \$709  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$710  = \$516 ;
+    if (rst) begin
+      \$710  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$711  = \$517 ;
+    if (rst) begin
+      \$711  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$712  = \$518 ;
+    if (rst) begin
+      \$712  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$713  = \$519 ;
+    if (rst) begin
+      \$713  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$714  = \$520 ;
+    if (rst) begin
+      \$714  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$715  = \$536 ;
+    if (rst) begin
+      \$715  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$716  = \$537 ;
+    if (rst) begin
+      \$716  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$717  = \$539 ;
+    if (rst) begin
+      \$717  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$718  = { read_pending[0], read_valid };
+    if (rst) begin
+      \$718  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$719  = \$541 ;
+    if (rst) begin
+      \$719  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$720  = \$542 ;
+    if (rst) begin
+      \$720  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$721  = \$547 ;
+    if (rst) begin
+      \$721  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$722  = \$551 ;
+    if (rst) begin
+      \$722  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$723  = control_abort;
+    if (rst) begin
+      \$723  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$724  = busy;
+    if (rst) begin
+      \$724  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$725  = \$552 [31:0];
+    if (start) begin
+      \$725  = 32'd0;
+    end
+    if (rst) begin
+      \$725  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$726  = \$553 ;
+    if (rst) begin
+      \$726  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$727  = \$554 [31:0];
+    if (start) begin
+      \$727  = 32'd0;
+    end
+    if (rst) begin
+      \$727  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$728  = \$555 ;
+    if (rst) begin
+      \$728  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$729  = \$556 [31:0];
+    if (start) begin
+      \$729  = 32'd0;
+    end
+    if (rst) begin
+      \$729  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$730  = \$557 ;
+    if (rst) begin
+      \$730  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$731  = \$558 [31:0];
+    if (start) begin
+      \$731  = 32'd0;
+    end
+    if (rst) begin
+      \$731  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$732  = \$559 ;
+    if (rst) begin
+      \$732  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$733  = \$560 [31:0];
+    if (start) begin
+      \$733  = 32'd0;
+    end
+    if (rst) begin
+      \$733  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$734  = \$561 ;
+    if (rst) begin
+      \$734  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$735  = \$562 [31:0];
+    if (start) begin
+      \$735  = 32'd0;
+    end
+    if (rst) begin
+      \$735  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$736  = \port$41$0 ;
+    if (rst) begin
+      \$736  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$737  = \$563 [31:0];
+    if (start) begin
+      \$737  = 32'd0;
+    end
+    if (rst) begin
+      \$737  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$738  = \port$46$0 ;
+    if (rst) begin
+      \$738  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$739  = \$564 [31:0];
+    if (start) begin
+      \$739  = 32'd0;
+    end
+    if (rst) begin
+      \$739  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$740  = \port$51$0 ;
+    if (rst) begin
+      \$740  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$741  = \$565 [31:0];
+    if (start) begin
+      \$741  = 32'd0;
+    end
+    if (rst) begin
+      \$741  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$742  = \port$56$0 ;
+    if (rst) begin
+      \$742  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$743  = \$566 [31:0];
+    if (start) begin
+      \$743  = 32'd0;
+    end
+    if (rst) begin
+      \$743  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$744  = \port$61$0 ;
+    if (rst) begin
+      \$744  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$745  = \$567 [31:0];
+    if (start) begin
+      \$745  = 32'd0;
+    end
+    if (rst) begin
+      \$745  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$746  = \port$62$0 ;
+    if (rst) begin
+      \$746  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$747  = \$568 [31:0];
+    if (start) begin
+      \$747  = 32'd0;
+    end
+    if (rst) begin
+      \$747  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$748  = \port$66$0 ;
+    if (rst) begin
+      \$748  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$749  = \$569 [31:0];
+    if (start) begin
+      \$749  = 32'd0;
+    end
+    if (rst) begin
+      \$749  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$750  = \port$67$0 ;
+    if (rst) begin
+      \$750  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$751  = \$570 [31:0];
+    if (start) begin
+      \$751  = 32'd0;
+    end
+    if (rst) begin
+      \$751  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$752  = \port$68$0 ;
+    if (rst) begin
+      \$752  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$753  = \$571 [31:0];
+    if (start) begin
+      \$753  = 32'd0;
+    end
+    if (rst) begin
+      \$753  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$754  = \port$2758$0 ;
+    if (rst) begin
+      \$754  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$755  = \$572 [31:0];
+    if (start) begin
+      \$755  = 32'd0;
+    end
+    if (rst) begin
+      \$755  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$756  = \port$898$0 ;
+    if (rst) begin
+      \$756  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$757  = \$573 [31:0];
+    if (start) begin
+      \$757  = 32'd0;
+    end
+    if (rst) begin
+      \$757  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$758  = status_cause;
+    if (start) begin
+      \$758  = 4'h0;
+    end
+    if (failed) begin
+      \$758  = failed_cause;
+    end
+    if (rst) begin
+      \$758  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$759  = \$577 ;
+    if (rst) begin
+      \$759  = 1'h0;
+    end
+  end
+  assign value_id = 32'd1481396045;
+  assign value_version = 32'd131072;
+  assign value_configuration = 32'd3155126264;
+  assign value_tenants = 32'd1;
+  assign cycles_value = value_cycles;
+  assign conversions_value = value_conversions;
+  assign early_stops_value = value_early_stops;
+  assign converting_value = value_converting;
+  assign products_value = value_products;
+  assign contests_value = value_contests;
+  assign comparator_value = value_comparator;
+  assign adder_value = value_adder;
+  assign array_value = value_array;
+  assign rows_value = value_rows;
+  assign drain_value = value_drain;
+  assign elementwise_value = value_elementwise;
+  assign transfer_value = value_transfer;
+  assign host_value = value_host;
+  assign buffer_value = value_buffer;
+  assign fetch_value = value_fetch;
+  assign turn_value = value_turn;
+  assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
-  assign \$70  = 1'h1;
-  assign write_program = \$69 ;
+  assign value_control = 32'd0;
+  assign waiting = { \port$898$0 , \port$2758$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \layer.tenant0  = layer;
+  assign \windows.tenant0  = windows;
+  assign \windows.tenant0.program_base  = windows[11:0];
+  assign \windows.tenant0.program_length  = windows[23:12];
+  assign \windows.tenant0.activation_base  = windows[39:24];
+  assign \windows.tenant0.activation_words  = windows[56:40];
+  assign \windows.tenant0.constants_base  = windows[72:57];
+  assign \windows.tenant0.constant_entries  = windows[89:73];
+  assign \windows.tenant0.coefficients_base  = windows[109:90];
+  assign \windows.tenant0.coefficient_words  = windows[130:110];
+  assign \windows.tenant0.tiles  = windows[132:131];
+  assign \host_timeout.tenant0  = host_timeout_value;
+  assign \waiting.tenant0  = { \port$898$0 , \port$2758$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \failed_cause.tenant0  = failed_cause;
+  assign windows[132:131] = tiles_value;
+  assign windows[130:110] = coefficient_words_value;
+  assign windows[109:90] = coefficients_base_value;
+  assign windows[89:73] = constant_entries_value;
+  assign windows[72:57] = constants_base_value;
+  assign windows[56:40] = activation_words_value;
+  assign windows[39:24] = activation_base_value;
+  assign windows[23:12] = program_window_length;
+  assign windows[11:0] = program_window_base;
+  assign value_host_timeout[23:0] = host_timeout_value;
+  assign value_host_timeout[31:24] = 8'h00;
+  assign value_tiles[1:0] = tiles_value;
+  assign value_tiles[31:2] = 30'h00000000;
+  assign value_coefficient_words[20:0] = coefficient_words_value;
+  assign value_coefficient_words[31:21] = 11'h000;
+  assign value_coefficients_base[19:0] = coefficients_base_value;
+  assign value_coefficients_base[31:20] = 12'h000;
+  assign value_constant_entries[16:0] = constant_entries_value;
+  assign value_constant_entries[31:17] = 15'h0000;
+  assign value_constants_base[15:0] = constants_base_value;
+  assign value_constants_base[31:16] = 16'h0000;
+  assign value_activation_words[16:0] = activation_words_value;
+  assign value_activation_words[31:17] = 15'h0000;
+  assign value_activation_base[15:0] = activation_base_value;
+  assign value_activation_base[31:16] = 16'h0000;
+  assign value_program_window[27:16] = program_window_length;
+  assign value_program_window[11:0] = program_window_base;
+  assign { value_program_window[31:28], value_program_window[15:12] } = 8'h00;
+  assign value_comparator_timeout[15:0] = comparator_timeout_clocks;
+  assign value_comparator_timeout[31:16] = 16'h0000;
+  assign value_phase_gap[5:0] = phase_gap_clocks;
+  assign value_phase_gap[31:6] = 26'h0000000;
+  assign value_phase_add[5:0] = phase_add_clocks;
+  assign value_phase_add[31:6] = 26'h0000000;
+  assign value_phase_clear[5:0] = phase_clear_clocks;
+  assign value_phase_clear[31:6] = 26'h0000000;
+  assign value_phase_hold[5:0] = phase_hold_clocks;
+  assign value_phase_hold[31:6] = 26'h0000000;
+  assign value_phase_share[5:0] = phase_share_clocks;
+  assign value_phase_share[31:6] = 26'h0000000;
+  assign value_phase_drive[5:0] = phase_drive_clocks;
+  assign value_phase_drive[31:6] = 26'h0000000;
+  assign value_phase_reset[5:0] = phase_reset_clocks;
+  assign value_phase_reset[31:6] = 26'h0000000;
+  assign value_interrupt[1] = interrupt_error;
+  assign value_interrupt[0] = interrupt_done;
+  assign value_interrupt[31:2] = 30'h00000000;
+  assign value_status[27:16] = layer;
+  assign value_status[11:8] = status_cause;
+  assign value_status[2] = status_error;
+  assign value_status[1] = status_done;
+  assign value_status[0] = busy;
+  assign { value_status[31:28], value_status[15:12], value_status[7:3] } = 13'h0000;
+  assign \$1  = program_used;
   assign end_program = 1'h1;
+  assign \$3  = constants_used;
   assign end_constants = write_address[2];
-  assign \$84  = 1'h1;
-  assign write_coefficients0 = \$83 ;
   assign end_coefficients0 = 1'h1;
-  assign \$91  = 1'h1;
-  assign write_coefficients1 = \$90 ;
   assign end_coefficients1 = 1'h1;
-  assign \$98  = 1'h1;
-  assign write_weights0 = \$97 ;
   assign end_weights0 = 1'h1;
-  assign \$105  = 1'h1;
-  assign write_weights1 = \$104 ;
   assign end_weights1 = 1'h1;
-  assign \$112  = 1'h1;
-  assign write_corrections0 = \$111 ;
   assign end_corrections0 = 1'h1;
-  assign \$119  = 1'h1;
-  assign write_corrections1 = \$118 ;
   assign end_corrections1 = 1'h1;
-  assign \$143  = \$69 ;
-  assign \$147  = \$83 ;
-  assign \$148  = \$90 ;
-  assign \$149  = \$97 ;
-  assign \$150  = \$104 ;
-  assign \$151  = \$111 ;
-  assign \$152  = \$118 ;
+  assign \$105  = \$104 ;
+  assign \$110  = 1'h1;
+  assign \$111  = \$109 ;
+  assign \$114  = act_program;
+  assign \$130  = 1'h1;
+  assign \$131  = \$129 ;
+  assign \$132  = act_coefficients0;
+  assign \$137  = 1'h1;
+  assign \$138  = \$136 ;
+  assign \$139  = act_coefficients1;
+  assign \$144  = 1'h1;
+  assign \$145  = \$143 ;
+  assign \$146  = act_weights0;
+  assign \$151  = 1'h1;
+  assign \$152  = \$150 ;
+  assign \$153  = act_weights1;
+  assign \$158  = 1'h1;
+  assign \$159  = \$157 ;
+  assign \$160  = act_corrections0;
+  assign \$165  = 1'h1;
+  assign \$166  = \$164 ;
+  assign \$167  = act_corrections1;
+  assign \$168  = act_program;
+  assign \$169  = act_program;
+  assign \$170  = act_program;
+  assign \$171  = act_program;
+  assign \$172  = act_program;
+  assign \$173  = act_program;
+  assign \$174  = act_program;
+  assign \$175  = act_program;
+  assign \$177  = { 12'h000, \$176  };
+  assign \$178  = act_constants;
+  assign \$179  = act_constants;
+  assign \$180  = act_constants;
+  assign \$181  = act_constants;
+  assign \$182  = act_constants;
+  assign \$183  = act_constants;
+  assign \$212  = act_program;
+  assign \$213  = act_program;
+  assign \$214  = act_program;
+  assign \$215  = act_program;
+  assign \$216  = act_program;
+  assign \$217  = act_program;
+  assign \$218  = act_program;
+  assign \$219  = act_program;
+  assign \$220  = act_program;
+  assign \$221  = act_program;
+  assign \$222  = act_program;
+  assign \$223  = act_program;
+  assign \$224  = act_program;
+  assign \$225  = act_program;
+  assign \$226  = act_program;
+  assign \$227  = act_program;
+  assign \$228  = act_program;
+  assign \$229  = act_program;
+  assign \$230  = act_program;
+  assign \$231  = act_program;
+  assign \$232  = act_program;
+  assign \$233  = act_program;
+  assign \$234  = act_program;
+  assign \$235  = act_program;
+  assign \$236  = act_program;
+  assign \$237  = act_program;
+  assign \$238  = act_program;
+  assign \$239  = act_program;
+  assign \$240  = act_program;
+  assign \$241  = act_program;
+  assign \$242  = act_program;
+  assign \$243  = act_program;
+  assign \$245  = { 32'h00000000, \$244  };
+  assign \$246  = act_constants;
+  assign \$247  = act_constants;
+  assign \$248  = act_constants;
+  assign \$249  = act_constants;
+  assign \$250  = act_constants;
+  assign \$251  = act_constants;
+  assign \$252  = act_constants;
+  assign \$253  = act_constants;
+  assign \$254  = act_constants;
+  assign \$255  = act_constants;
+  assign \$256  = act_constants;
+  assign \$257  = act_constants;
+  assign \$258  = act_constants;
+  assign \$259  = act_constants;
+  assign \$260  = act_constants;
+  assign \$261  = act_constants;
+  assign \$262  = act_constants;
+  assign \$263  = act_constants;
+  assign \$264  = act_constants;
+  assign \$265  = act_constants;
+  assign \$266  = act_constants;
+  assign \$267  = act_constants;
+  assign \$268  = act_constants;
+  assign \$269  = act_constants;
+  assign \$270  = act_constants;
+  assign \$271  = act_constants;
+  assign \$272  = act_constants;
+  assign \$273  = act_constants;
+  assign \$274  = act_constants;
+  assign \$275  = act_constants;
+  assign \$276  = act_constants;
+  assign \$277  = act_constants;
+  assign \$278  = act_constants;
+  assign \$279  = act_constants;
+  assign \$280  = act_constants;
+  assign \$281  = act_constants;
+  assign \$282  = act_constants;
+  assign \$283  = act_constants;
+  assign \$284  = act_constants;
+  assign \$285  = act_constants;
+  assign \$286  = act_constants;
+  assign \$287  = act_constants;
+  assign \$288  = act_constants;
+  assign \$289  = act_constants;
+  assign \$290  = act_constants;
+  assign \$291  = act_constants;
+  assign \$292  = act_constants;
+  assign \$293  = act_constants;
+  assign \$294  = act_constants;
+  assign \$295  = act_constants;
+  assign \$296  = act_constants;
+  assign \$297  = act_constants;
+  assign \$298  = act_constants;
+  assign \$299  = act_constants;
+  assign \$300  = act_constants;
+  assign \$301  = act_constants;
+  assign \$302  = act_constants;
+  assign \$303  = act_constants;
+  assign \$304  = act_constants;
+  assign \$305  = act_constants;
+  assign \$306  = act_constants;
+  assign \$307  = act_constants;
+  assign \$308  = act_constants;
+  assign \$309  = act_constants;
+  assign { \$425 [31], \$425 [29], \$425 [26:23], \$425 [21:20], \$425 [17:15], \$425 [13:12], \$425 [7], \$425 [5:4], \$425 [1] } = 17'h00000;
+  assign { \$425 [30], \$425 [28:27], \$425 [22], \$425 [19:18], \$425 [14], \$425 [11:8], \$425 [6], \$425 [3:2], \$425 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$426  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$427 [31:18], \$427 [16:0] } = 31'h00000000;
+  assign \$427 [17] = read_version;
+  assign { \$429 [30], \$429 [25:20], \$429 [15], \$429 [12:11], \$429 [2:0] } = 13'h0000;
+  assign { \$429 [31], \$429 [29:26], \$429 [19:16], \$429 [14:13], \$429 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign \$431 [31:1] = 31'h00000000;
+  assign \$431 [0] = read_tenants;
+  assign \$433  = 32'd0;
+  assign \$434  = \$432 ;
+  assign \$450  = \$449 ;
+  assign \$474  = \$473 ;
+  assign \$498  = \$497 ;
+  assign \$522  = \$521 ;
+  assign \$539  = \$538 ;
+  assign \$577  = \$576 ;
 endmodule
 
-module \crossloom.scheduler (rst, timed_out, unit_done, read_data, illegal, start, abort, read_enable, read_address, ended, layer_done, convolve, combine, transfer, failed, failed_cause, clear, descriptor, layer_cycles, busy, layer
-, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
-  wire \$1 ;
-  wire [5:0] \$10 ;
+module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, host_late, read_data, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
+, tenant, window, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, combine, working, transfer_done, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
+  wire [16:0] \$1 ;
+  wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [12:0] \$13 ;
-  wire [4:0] \$14 ;
-  wire \$15 ;
-  reg \$16 ;
-  reg [3:0] \$17 ;
-  reg [511:0] \$18 ;
-  reg [31:0] \$19 ;
-  wire \$2 ;
-  reg \$20 ;
-  reg [11:0] \$21 ;
-  reg [4:0] \$22 ;
-  reg [1:0] \$23 ;
-  wire [4:0] \$3 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire [5:0] \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
+  wire [20:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire [12:0] \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire \$39 ;
   wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire \$7 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire [32:0] \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire [1:0] \$56 ;
+  wire \$57 ;
+  wire [1:0] \$58 ;
+  wire \$59 ;
+  wire [12:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  reg \$68 ;
+  reg [3:0] \$69 ;
+  wire [4:0] \$7 ;
+  reg [511:0] \$70 ;
+  reg [15:0] \$71 ;
+  reg [19:0] \$72 ;
+  reg \$73 ;
+  reg [31:0] \$74 ;
+  reg [11:0] \$75 ;
+  reg [3:0] \$76 ;
+  reg \$77 ;
+  reg \$78 ;
+  reg [4:0] \$79 ;
   wire \$8 ;
-  wire [32:0] \$9 ;
+  reg \$80 ;
+  reg [1:0] \$81 ;
+  reg [132:0] \$82 ;
+  wire \$9 ;
+  reg \$like ;
+  reg [3:0] \$signal  = 4'h0;
+  wire \$signal$24 ;
+  reg \$signal$39 ;
+  reg \$signal$45 ;
+  reg \$signal$48 ;
   input abort;
   wire abort;
-  reg [3:0] arrived = 4'h0;
+  wire aborted0;
+  wire advance0;
   reg arriving = 1'h0;
   output busy;
   reg busy = 1'h0;
-  output clear;
-  reg clear;
+  wire clear;
   input clk;
   wire clk;
-  reg [4:0] clock = 5'h00;
+  (* init = 5'h00 *)
+  wire [4:0] clock;
+  output [19:0] coefficients;
+  reg [19:0] coefficients = 20'h00000;
   output combine;
   reg combine;
+  output [15:0] constants;
+  reg [15:0] constants = 16'h0000;
   output convolve;
   reg convolve;
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$1 ;
-  wire [31:0] \descriptor$1[0] ;
-  wire [31:0] \descriptor$1[10] ;
-  wire [31:0] \descriptor$1[11] ;
-  wire [31:0] \descriptor$1[12] ;
-  wire [31:0] \descriptor$1[13] ;
-  wire [31:0] \descriptor$1[14] ;
-  wire [31:0] \descriptor$1[15] ;
-  wire [31:0] \descriptor$1[1] ;
-  wire [31:0] \descriptor$1[2] ;
-  wire [31:0] \descriptor$1[3] ;
-  wire [31:0] \descriptor$1[4] ;
-  wire [31:0] \descriptor$1[5] ;
-  wire [31:0] \descriptor$1[6] ;
-  wire [31:0] \descriptor$1[7] ;
-  wire [31:0] \descriptor$1[8] ;
-  wire [31:0] \descriptor$1[9] ;
+  wire [511:0] \descriptor$31 ;
+  wire [31:0] \descriptor$31[0] ;
+  wire [31:0] \descriptor$31[10] ;
+  wire [31:0] \descriptor$31[11] ;
+  wire [31:0] \descriptor$31[12] ;
+  wire [31:0] \descriptor$31[13] ;
+  wire [31:0] \descriptor$31[14] ;
+  wire [31:0] \descriptor$31[15] ;
+  wire [31:0] \descriptor$31[1] ;
+  wire [31:0] \descriptor$31[2] ;
+  wire [31:0] \descriptor$31[3] ;
+  wire [31:0] \descriptor$31[4] ;
+  wire [31:0] \descriptor$31[5] ;
+  wire [31:0] \descriptor$31[6] ;
+  wire [31:0] \descriptor$31[7] ;
+  wire [31:0] \descriptor$31[8] ;
+  wire [31:0] \descriptor$31[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -8199,25 +11902,33 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, illegal, star
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   output ended;
-  reg ended;
+  wire ended;
+  reg ending;
+  reg engaged;
+  reg exhausted0 = 1'h0;
   output failed;
   reg failed;
-  (* enum_base_type = "Cause" *)
-  (* enum_value_0000 = "NONE" *)
-  (* enum_value_0001 = "OPCODE" *)
-  (* enum_value_0010 = "FIELD" *)
-  (* enum_value_0011 = "TIMEOUT" *)
   output [3:0] failed_cause;
   reg [3:0] failed_cause;
+  wire [3:0] \failed_cause.tenant0 ;
+  output fetching;
+  reg fetching;
+  wire first_request;
+  input host_late;
+  wire host_late;
   input illegal;
   wire illegal;
+  reg [3:0] index0 = 4'h0;
   output [11:0] layer;
   reg [11:0] layer = 12'h000;
+  wire [11:0] \layer.tenant0 ;
   output [31:0] layer_cycles;
   reg [31:0] layer_cycles = 32'd0;
+  wire [31:0] \layer_cycles.tenant0 ;
   output layer_done;
-  reg layer_done;
+  wire layer_done;
   wire legal;
+  wire present0;
   reg [1:0] program_state = 2'h0;
   output [7:0] read_address;
   reg [7:0] read_address;
@@ -8225,203 +11936,622 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, illegal, star
   wire [31:0] read_data;
   output read_enable;
   reg read_enable;
+  (* enum_base_type = "Cause" *)
+  (* enum_value_0000 = "NONE" *)
+  (* enum_value_0001 = "OPCODE" *)
+  (* enum_value_0010 = "FIELD" *)
+  (* enum_value_0011 = "TIMEOUT" *)
+  (* enum_value_0100 = "HOST" *)
+  reg [3:0] refusal;
   input rst;
   wire rst;
   input start;
   wire start;
+  output stopped;
+  reg stopped;
+  output tenant;
+  reg tenant = 1'h0;
   input timed_out;
   wire timed_out;
   output transfer;
-  reg transfer;
+  wire transfer;
+  output transfer_clear;
+  wire transfer_clear;
+  input transfer_done;
+  wire transfer_done;
+  wire transfer_done0;
+  output transferring;
+  reg transferring = 1'h0;
+  output turn;
+  wire turn;
   input unit_done;
   wire unit_done;
-  (* init = 5'h00 *)
-  wire [4:0] word;
-  assign \$1  = clock != 5'h10;
-  assign \$2  = ~ legal;
-  assign \$3  = layer[3:0] + 1'h1;
-  assign \$4  = ! \$3 [3:0];
-  assign \$5  = ! program_state;
-  assign \$6  = program_state == 1'h1;
-  assign \$7  = program_state == 2'h2;
-  assign \$8  = program_state == 2'h3;
-  assign \$9  = layer_cycles + 1'h1;
-  assign \$10  = clock + 1'h1;
-  assign \$11  = clock == 5'h10;
-  assign \$12  = ~ legal;
-  assign \$13  = layer + 1'h1;
-  assign \$14  = layer[3:0] + 1'h1;
-  assign \$15  = ! \$14 [3:0];
+  output [132:0] window;
+  reg [132:0] window = 133'h0000000000000000000000000000000000;
+  (* init = 133'h0000000000000000000000000000000000 *)
+  wire [132:0] \window$33 ;
+  wire [15:0] \window$33.activation_base ;
+  wire [16:0] \window$33.activation_words ;
+  wire [20:0] \window$33.coefficient_words ;
+  wire [19:0] \window$33.coefficients_base ;
+  wire [16:0] \window$33.constant_entries ;
+  wire [15:0] \window$33.constants_base ;
+  wire [11:0] \window$33.program_base ;
+  wire [11:0] \window$33.program_length ;
+  wire [1:0] \window$33.tiles ;
+  wire [15:0] \window.activation_base ;
+  wire [16:0] \window.activation_words ;
+  wire [20:0] \window.coefficient_words ;
+  wire [19:0] \window.coefficients_base ;
+  wire [16:0] \window.constant_entries ;
+  wire [15:0] \window.constants_base ;
+  wire [11:0] \window.program_base ;
+  wire [11:0] \window.program_length ;
+  wire [1:0] \window.tiles ;
+  input [132:0] windows;
+  wire [132:0] windows;
+  wire [132:0] \windows.tenant0 ;
+  wire [15:0] \windows.tenant0.activation_base ;
+  wire [16:0] \windows.tenant0.activation_words ;
+  wire [20:0] \windows.tenant0.coefficient_words ;
+  wire [19:0] \windows.tenant0.coefficients_base ;
+  wire [16:0] \windows.tenant0.constant_entries ;
+  wire [15:0] \windows.tenant0.constants_base ;
+  wire [11:0] \windows.tenant0.program_base ;
+  wire [11:0] \windows.tenant0.program_length ;
+  wire [1:0] \windows.tenant0.tiles ;
+  reg [4:0] word = 5'h00;
+  output working;
+  reg working;
+  assign \$19  = ! \$like ;
+  assign \$20  = ~ unit_done;
+  assign \$21  = stopped & \$20 ;
+  assign \$22  = ! tenant;
+  assign present0 = engaged & \$22 ;
+  assign transfer_done0 = transfer_done & transferring;
+  assign \$23  = \$signal$39  & present0;
+  assign advance0 = \$23  | transfer_done0;
+  assign aborted0 = abort & busy;
+  assign \$24  = ~ present0;
+  assign \$25  = busy & \$24 ;
+  assign \$26  = ~ transferring;
+  assign turn = \$25  & \$26 ;
+  assign \$27  = ending & present0;
+  assign \$28  = advance0 | \$27 ;
+  assign \$29  = ~ aborted0;
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ failed;
+  assign layer_done = \$30  & \$31 ;
+  assign \$32  = ending & present0;
+  assign \$33  = ~ failed;
+  assign \$34  = \$32  & \$33 ;
+  assign ended = \$34  | aborted0;
+  assign \$35  = \$signal$45  & present0;
+  assign \$36  = ~ aborted0;
+  assign \$37  = \$35  & \$36 ;
+  assign \$38  = ~ failed;
+  assign transfer = \$37  & \$38 ;
+  assign transfer_clear = aborted0 | failed;
+  assign \$39  = busy | start;
+  assign \$40  = ~ transferring;
+  assign \$41  = \$40  | transfer_done0;
+  assign \$42  = \$39  & \$41 ;
+  assign \$43  = ending & present0;
+  assign \$44  = ~ \$43 ;
+  assign \$45  = \$42  & \$44 ;
+  assign \$46  = ~ aborted0;
+  assign \$47  = \$45  & \$46 ;
+  assign \$48  = ~ failed;
+  assign \$signal$24  = \$47  & \$48 ;
+  assign \$49  = ~ aborted0;
+  assign \$50  = busy & \$49 ;
+  assign \$51  = advance0 & exhausted0;
+  assign \$52  = \$signal$48  & present0;
+  assign \$53  = aborted0 | failed;
+  assign \$54  = present0 & \$53 ;
+  assign \$55  = word != 5'h10;
+  assign \$56  = 1'h1 << tenant;
+  assign \$57  = ! tenant;
+  assign \$58  = 1'h1 << tenant;
+  assign \$59  = ~ stopped;
+  assign \$60  = legal & \$59 ;
+  assign \$61  = ~ stopped;
+  assign \$62  = legal & \$61 ;
+  assign \$63  = ~ legal;
+  assign \$64  = ! program_state;
+  assign \$65  = program_state == 1'h1;
+  assign \$66  = program_state == 2'h2;
+  assign \$67  = program_state == 2'h3;
   always @(posedge clk)
-    arriving <= \$16 ;
+    arriving <= \$68 ;
   always @(posedge clk)
-    arrived <= \$17 ;
+    \$signal  <= \$69 ;
   always @(posedge clk)
-    descriptor <= \$18 ;
+    descriptor <= \$70 ;
   always @(posedge clk)
-    layer_cycles <= \$19 ;
+    constants <= \$71 ;
   always @(posedge clk)
-    busy <= \$20 ;
+    coefficients <= \$72 ;
   always @(posedge clk)
-    layer <= \$21 ;
+    exhausted0 <= \$73 ;
   always @(posedge clk)
-    clock <= \$22 ;
+    layer_cycles <= \$74 ;
   always @(posedge clk)
-    program_state <= \$23 ;
+    layer <= \$75 ;
+  always @(posedge clk)
+    index0 <= \$76 ;
+  always @(posedge clk)
+    transferring <= \$77 ;
+  always @(posedge clk)
+    busy <= \$78 ;
+  always @(posedge clk)
+    word <= \$79 ;
+  always @(posedge clk)
+    tenant <= \$80 ;
+  always @(posedge clk)
+    program_state <= \$81 ;
+  always @(posedge clk)
+    window <= \$82 ;
+  assign \$1  = window[72:57] + descriptor[303:288];
+  assign \$2  = window[109:90] + descriptor[339:320];
+  assign \$3  = layer + 1'h1;
+  assign \$4  = \$3  >= windows[23:12];
+  assign \$5  = layer_cycles + 1'h1;
+  assign \$6  = layer + 1'h1;
+  assign \$7  = index0 + 1'h1;
+  assign \$8  = ended | failed;
+  assign \$9  = ~ busy;
+  assign \$10  = start & \$9 ;
+  assign \$12  = ! \$like ;
+  assign \$13  = ! tenant;
+  assign \$14  = ! word;
+  assign \$15  = word + 1'h1;
+  assign \$16  = word == 5'h10;
+  assign \$17  = convolve | combine;
   \crossloom.scheduler.check  check (
     .clk(clk),
-    .clock(clock),
+    .clock(word),
     .descriptor(descriptor),
     .legal(legal),
-    .rst(rst)
+    .rst(rst),
+    .window(window)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$68  = read_enable;
+    if (rst) begin
+      \$68  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$69  = word[3:0];
+    if (rst) begin
+      \$69  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$70  = descriptor;
+    if (arriving) begin
+      (* full_case = 32'd1 *)
+      casez (\$signal )
+        4'h0:
+            \$70 [31:0] = read_data;
+        4'h1:
+            \$70 [63:32] = read_data;
+        4'h2:
+            \$70 [95:64] = read_data;
+        4'h3:
+            \$70 [127:96] = read_data;
+        4'h4:
+            \$70 [159:128] = read_data;
+        4'h5:
+            \$70 [191:160] = read_data;
+        4'h6:
+            \$70 [223:192] = read_data;
+        4'h7:
+            \$70 [255:224] = read_data;
+        4'h8:
+            \$70 [287:256] = read_data;
+        4'h9:
+            \$70 [319:288] = read_data;
+        4'ha:
+            \$70 [351:320] = read_data;
+        4'hb:
+            \$70 [383:352] = read_data;
+        4'hc:
+            \$70 [415:384] = read_data;
+        4'hd:
+            \$70 [447:416] = read_data;
+        4'he:
+            \$70 [479:448] = read_data;
+        4'hf:
+            \$70 [511:480] = read_data;
+      endcase
+    end
+    if (rst) begin
+      \$70  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$71  = \$1 [15:0];
+    if (rst) begin
+      \$71  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$72  = \$2 [19:0];
+    if (rst) begin
+      \$72  = 20'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$73  = \$4 ;
+    if (rst) begin
+      \$73  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$74  = layer_cycles;
+    if (busy) begin
+      \$74  = \$5 [31:0];
+    end
+    (* full_case = 32'd1 *)
+    casez (program_state)
+      2'h0:
+          if (\$11 ) begin
+            if (\$12 ) begin
+              \$74  = 32'd1;
+            end
+          end
+      2'h1:
+          /* empty */;
+      2'h2:
+          /* empty */;
+      2'h3:
+          if (unit_done) begin
+            if (\$18 ) begin
+              if (\$19 ) begin
+                \$74  = 32'd1;
+              end
+            end
+          end
+    endcase
+    if (rst) begin
+      \$74  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$75  = layer;
+    if (advance0) begin
+      \$75  = \$6 [11:0];
+    end
+    if (\$8 ) begin
+    end else if (\$10 ) begin
+      \$75  = 12'h000;
+    end
+    if (rst) begin
+      \$75  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$76  = index0;
+    if (advance0) begin
+      \$76  = \$7 [3:0];
+    end
+    if (\$8 ) begin
+    end else if (\$10 ) begin
+      \$76  = windows[3:0];
+    end
+    if (rst) begin
+      \$76  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$77  = transferring;
+    if (advance0) begin
+      \$77  = 1'h0;
+    end
+    if (transfer) begin
+      \$77  = 1'h1;
+    end
+    if (\$8 ) begin
+      \$77  = 1'h0;
+    end
+    if (rst) begin
+      \$77  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$78  = busy;
+    if (\$8 ) begin
+      \$78  = 1'h0;
+    end else if (\$10 ) begin
+      \$78  = 1'h1;
+    end
+    if (rst) begin
+      \$78  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$79  = word;
+    (* full_case = 32'd1 *)
+    casez (program_state)
+      2'h0:
+          \$79  = 5'h00;
+      2'h1:
+          \$79  = \$15 [4:0];
+      2'h2:
+          /* empty */;
+      2'h3:
+          if (unit_done) begin
+            \$79  = 5'h00;
+          end
+    endcase
+    if (rst) begin
+      \$79  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$80  = tenant;
+    (* full_case = 32'd1 *)
+    casez (program_state)
+      2'h0:
+          if (\$11 ) begin
+            \$80  = \$like ;
+          end
+      2'h1:
+          /* empty */;
+      2'h2:
+          /* empty */;
+      2'h3:
+          if (unit_done) begin
+            if (\$18 ) begin
+              \$80  = \$like ;
+            end
+          end
+    endcase
+    if (rst) begin
+      \$80  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$81  = program_state;
+    (* full_case = 32'd1 *)
+    casez (program_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$11 ) begin
+            \$81  = 2'h1;
+          end else begin
+            \$81  = 2'h0;
+          end
+      2'h1:
+        begin
+          if (\$16 ) begin
+            \$81  = 2'h2;
+          end
+          if (stopped) begin
+            \$81  = 2'h0;
+          end
+        end
+      2'h2:
+        begin
+          \$81  = 2'h0;
+          if (\$17 ) begin
+            \$81  = 2'h3;
+          end
+        end
+      2'h3:
+        begin
+          if (unit_done) begin
+            (* full_case = 32'd1 *)
+            if (\$18 ) begin
+              \$81  = 2'h1;
+            end else begin
+              \$81  = 2'h0;
+            end
+          end
+          if (\$21 ) begin
+            \$81  = 2'h0;
+          end
+        end
+    endcase
+    if (rst) begin
+      \$81  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$82  = window;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (\$13 ) begin
+            if (\$14 ) begin
+              \$82  = windows;
+            end
+          end
+    endcase
+    if (rst) begin
+      \$82  = 133'h0000000000000000000000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$like  = 1'h0;
+    casez (tenant)
+      1'h0:
+          if (\$signal$24 ) begin
+            \$like  = 1'h0;
+          end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    failed = 1'h0;
+    if (\$50 ) begin
+      if (\$51 ) begin
+        failed = 1'h1;
+      end
+      if (\$52 ) begin
+        failed = 1'h1;
+      end
+      if (host_late) begin
+        failed = 1'h1;
+      end
+      if (illegal) begin
+        failed = 1'h1;
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    failed_cause = 4'h0;
+    if (\$50 ) begin
+      if (\$51 ) begin
+        failed_cause = 4'h1;
+      end
+      if (\$52 ) begin
+        failed_cause = refusal;
+      end
+      if (host_late) begin
+        failed_cause = 4'h4;
+      end
+      if (illegal) begin
+        failed_cause = 4'h2;
+      end
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    stopped = 1'h0;
+    if (\$54 ) begin
+      stopped = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    engaged = 1'h0;
+    (* full_case = 32'd1 *)
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          engaged = 1'h1;
+      2'h2:
+          engaged = 1'h1;
+      2'h3:
+          engaged = 1'h1;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     read_enable = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$1 ;
+          read_enable = \$55 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    fetching = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          fetching = \$56 [0];
+      2'h2:
+          fetching = \$58 [0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     read_address = 8'h00;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-          read_address = { layer[3:0], clock[3:0] };
+          if (\$57 ) begin
+            read_address = { index0, word[3:0] };
+          end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    ended = 1'h0;
-    (* full_case = 32'd1 *)
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    ending = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-        begin
-          if (illegal) begin
-            ended = 1'h0;
-          end
-          if (abort) begin
-            ended = 1'h1;
-          end
-        end
+          /* empty */;
       2'h2:
-        begin
           casez (descriptor[3:0])
             4'h0:
-                ended = 1'h1;
+                ending = 1'h1;
           endcase
-          if (illegal) begin
-            ended = 1'h0;
-          end
-          if (abort) begin
-            ended = 1'h1;
-          end
-        end
-      2'h3:
-        begin
-          if (illegal) begin
-            ended = 1'h0;
-          end
-          if (abort) begin
-            ended = 1'h1;
-          end
-        end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    layer_done = 1'h0;
-    (* full_case = 32'd1 *)
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$signal$45  = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-        begin
-          if (illegal) begin
-            layer_done = 1'h0;
-          end
-          if (abort) begin
-            layer_done = 1'h0;
-          end
-        end
+          /* empty */;
       2'h2:
-        begin
           casez (descriptor[3:0])
             4'h0:
-                layer_done = 1'h1;
+                /* empty */;
+            4'h1, 4'h2:
+                \$signal$45  = legal;
           endcase
-          if (illegal) begin
-            layer_done = 1'h0;
-          end
-          if (abort) begin
-            layer_done = 1'h0;
-          end
-        end
-      2'h3:
-        begin
-          if (unit_done) begin
-            layer_done = 1'h1;
-          end
-          if (illegal) begin
-            layer_done = 1'h0;
-          end
-          if (abort) begin
-            layer_done = 1'h0;
-          end
-        end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     convolve = 1'h0;
-    (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-          if (illegal) begin
-            convolve = 1'h0;
-          end
+          /* empty */;
       2'h2:
-        begin
           casez (descriptor[3:0])
             4'h0:
                 /* empty */;
             4'h1, 4'h2:
                 /* empty */;
             4'h3:
-                convolve = legal;
+                convolve = \$60 ;
           endcase
-          if (illegal) begin
-            convolve = 1'h0;
-          end
-        end
-      2'h3:
-          if (illegal) begin
-            convolve = 1'h0;
-          end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     combine = 1'h0;
-    (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-          if (illegal) begin
-            combine = 1'h0;
-          end
+          /* empty */;
       2'h2:
-        begin
           casez (descriptor[3:0])
             4'h0:
                 /* empty */;
@@ -8430,63 +12560,19 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, illegal, star
             4'h3:
                 /* empty */;
             4'h4, 4'h5, 4'h6:
-                combine = legal;
+                combine = \$62 ;
           endcase
-          if (illegal) begin
-            combine = 1'h0;
-          end
-        end
-      2'h3:
-          if (illegal) begin
-            combine = 1'h0;
-          end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    transfer = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$signal$48  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-          if (illegal) begin
-            transfer = 1'h0;
-          end
-      2'h2:
-        begin
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                transfer = legal;
-          endcase
-          if (illegal) begin
-            transfer = 1'h0;
-          end
-        end
-      2'h3:
-          if (illegal) begin
-            transfer = 1'h0;
-          end
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    failed = 1'h0;
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
           /* empty */;
-      2'h1:
-        begin
-          if (illegal) begin
-            failed = 1'h1;
-          end
-          if (abort) begin
-            failed = 1'h0;
-          end
-        end
       2'h2:
         begin
           (* full_case = 32'd1 *)
@@ -8500,48 +12586,27 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, illegal, star
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                failed = 1'h1;
+                \$signal$48  = 1'h1;
           endcase
-          if (\$2 ) begin
-            failed = 1'h1;
-          end
-          if (illegal) begin
-            failed = 1'h1;
-          end
-          if (abort) begin
-            failed = 1'h0;
+          if (\$63 ) begin
+            \$signal$48  = 1'h1;
           end
         end
       2'h3:
-        begin
-          if (unit_done) begin
-            if (\$4 ) begin
-              failed = 1'h1;
-            end
-          end
           if (timed_out) begin
-            failed = 1'h1;
+            \$signal$48  = 1'h1;
           end
-          if (illegal) begin
-            failed = 1'h1;
-          end
-          if (abort) begin
-            failed = 1'h0;
-          end
-        end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    failed_cause = 4'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    refusal = 4'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-          if (illegal) begin
-            failed_cause = 4'h2;
-          end
+          /* empty */;
       2'h2:
         begin
           (* full_case = 32'd1 *)
@@ -8555,355 +12620,55 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, illegal, star
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                failed_cause = 4'h1;
+                refusal = 4'h1;
           endcase
-          if (\$2 ) begin
-            failed_cause = 4'h2;
-          end
-          if (illegal) begin
-            failed_cause = 4'h2;
+          if (\$63 ) begin
+            refusal = 4'h2;
           end
         end
       2'h3:
-        begin
-          if (unit_done) begin
-            if (\$4 ) begin
-              failed_cause = 4'h1;
-            end
-          end
           if (timed_out) begin
-            failed_cause = 4'h3;
+            refusal = 4'h3;
           end
-          if (illegal) begin
-            failed_cause = 4'h2;
-          end
-        end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    clear = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    working = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-        begin
-          if (illegal) begin
-            clear = 1'h1;
-          end
-          if (abort) begin
-            clear = 1'h1;
-          end
-        end
+          /* empty */;
       2'h2:
-        begin
-          (* full_case = 32'd1 *)
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                /* empty */;
-            default:
-                clear = 1'h1;
-          endcase
-          if (\$2 ) begin
-            clear = 1'h1;
-          end
-          if (illegal) begin
-            clear = 1'h1;
-          end
-          if (abort) begin
-            clear = 1'h1;
-          end
-        end
+          /* empty */;
       2'h3:
-        begin
-          if (unit_done) begin
-            if (\$4 ) begin
-              clear = 1'h1;
-            end
-          end
-          if (timed_out) begin
-            clear = 1'h1;
-          end
-          if (illegal) begin
-            clear = 1'h1;
-          end
-          if (abort) begin
-            clear = 1'h1;
-          end
-        end
+          working = 1'h1;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$16  = read_enable;
-    if (rst) begin
-      \$16  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$17  = clock[3:0];
-    if (rst) begin
-      \$17  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$18  = descriptor;
-    if (arriving) begin
-      (* full_case = 32'd1 *)
-      casez (arrived)
-        4'h0:
-            \$18 [31:0] = read_data;
-        4'h1:
-            \$18 [63:32] = read_data;
-        4'h2:
-            \$18 [95:64] = read_data;
-        4'h3:
-            \$18 [127:96] = read_data;
-        4'h4:
-            \$18 [159:128] = read_data;
-        4'h5:
-            \$18 [191:160] = read_data;
-        4'h6:
-            \$18 [223:192] = read_data;
-        4'h7:
-            \$18 [255:224] = read_data;
-        4'h8:
-            \$18 [287:256] = read_data;
-        4'h9:
-            \$18 [319:288] = read_data;
-        4'ha:
-            \$18 [351:320] = read_data;
-        4'hb:
-            \$18 [383:352] = read_data;
-        4'hc:
-            \$18 [415:384] = read_data;
-        4'hd:
-            \$18 [447:416] = read_data;
-        4'he:
-            \$18 [479:448] = read_data;
-        4'hf:
-            \$18 [511:480] = read_data;
-      endcase
-    end
-    if (rst) begin
-      \$18  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$19  = layer_cycles;
-    if (busy) begin
-      \$19  = \$9 [31:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$signal$39  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (start) begin
-            \$19  = 32'd1;
-          end
+          /* empty */;
       2'h1:
           /* empty */;
       2'h2:
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$19  = 32'd1;
+            \$signal$39  = 1'h1;
           end
     endcase
-    if (rst) begin
-      \$19  = 32'd0;
-    end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$20  = busy;
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          if (start) begin
-            \$20  = 1'h1;
-          end
-      2'h1:
-        begin
-          if (illegal) begin
-            \$20  = 1'h0;
-          end
-          if (abort) begin
-            \$20  = 1'h0;
-          end
-        end
-      2'h2:
-        begin
-          (* full_case = 32'd1 *)
-          casez (descriptor[3:0])
-            4'h0:
-                \$20  = 1'h0;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                /* empty */;
-            default:
-                \$20  = 1'h0;
-          endcase
-          if (\$12 ) begin
-            \$20  = 1'h0;
-          end
-          if (illegal) begin
-            \$20  = 1'h0;
-          end
-          if (abort) begin
-            \$20  = 1'h0;
-          end
-        end
-      2'h3:
-        begin
-          if (unit_done) begin
-            if (\$15 ) begin
-              \$20  = 1'h0;
-            end
-          end
-          if (timed_out) begin
-            \$20  = 1'h0;
-          end
-          if (illegal) begin
-            \$20  = 1'h0;
-          end
-          if (abort) begin
-            \$20  = 1'h0;
-          end
-        end
-    endcase
-    if (rst) begin
-      \$20  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$21  = layer;
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          if (start) begin
-            \$21  = 12'h000;
-          end
-      2'h1:
-          /* empty */;
-      2'h2:
-          /* empty */;
-      2'h3:
-          if (unit_done) begin
-            \$21  = \$13 [11:0];
-          end
-    endcase
-    if (rst) begin
-      \$21  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$22  = clock;
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          if (start) begin
-            \$22  = 5'h00;
-          end
-      2'h1:
-          \$22  = \$10 [4:0];
-      2'h2:
-          /* empty */;
-      2'h3:
-          if (unit_done) begin
-            \$22  = 5'h00;
-          end
-    endcase
-    if (rst) begin
-      \$22  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$23  = program_state;
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          if (start) begin
-            \$23  = 2'h1;
-          end
-      2'h1:
-        begin
-          if (\$11 ) begin
-            \$23  = 2'h2;
-          end
-          if (illegal) begin
-            \$23  = 2'h0;
-          end
-          if (abort) begin
-            \$23  = 2'h0;
-          end
-        end
-      2'h2:
-        begin
-          \$23  = 2'h3;
-          (* full_case = 32'd1 *)
-          casez (descriptor[3:0])
-            4'h0:
-                \$23  = 2'h0;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                /* empty */;
-            default:
-                \$23  = 2'h0;
-          endcase
-          if (\$12 ) begin
-            \$23  = 2'h0;
-          end
-          if (illegal) begin
-            \$23  = 2'h0;
-          end
-          if (abort) begin
-            \$23  = 2'h0;
-          end
-        end
-      2'h3:
-        begin
-          if (unit_done) begin
-            \$23  = 2'h1;
-            if (\$15 ) begin
-              \$23  = 2'h0;
-            end
-          end
-          if (timed_out) begin
-            \$23  = 2'h0;
-          end
-          if (illegal) begin
-            \$23  = 2'h0;
-          end
-          if (abort) begin
-            \$23  = 2'h0;
-          end
-        end
-    endcase
-    if (rst) begin
-      \$23  = 2'h0;
-    end
-  end
-  assign \descriptor$1  = descriptor;
-  assign word = clock;
+  assign \descriptor$31  = descriptor;
+  assign clock = word;
+  assign \window$33  = window;
+  assign first_request = \$like ;
+  assign clear = stopped;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -8920,26 +12685,59 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, illegal, star
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$1[0]  = descriptor[31:0];
-  assign \descriptor$1[1]  = descriptor[63:32];
-  assign \descriptor$1[2]  = descriptor[95:64];
-  assign \descriptor$1[3]  = descriptor[127:96];
-  assign \descriptor$1[4]  = descriptor[159:128];
-  assign \descriptor$1[5]  = descriptor[191:160];
-  assign \descriptor$1[6]  = descriptor[223:192];
-  assign \descriptor$1[7]  = descriptor[255:224];
-  assign \descriptor$1[8]  = descriptor[287:256];
-  assign \descriptor$1[9]  = descriptor[319:288];
-  assign \descriptor$1[10]  = descriptor[351:320];
-  assign \descriptor$1[11]  = descriptor[383:352];
-  assign \descriptor$1[12]  = descriptor[415:384];
-  assign \descriptor$1[13]  = descriptor[447:416];
-  assign \descriptor$1[14]  = descriptor[479:448];
-  assign \descriptor$1[15]  = descriptor[511:480];
+  assign \window.program_base  = window[11:0];
+  assign \window.program_length  = window[23:12];
+  assign \window.activation_base  = window[39:24];
+  assign \window.activation_words  = window[56:40];
+  assign \window.constants_base  = window[72:57];
+  assign \window.constant_entries  = window[89:73];
+  assign \window.coefficients_base  = window[109:90];
+  assign \window.coefficient_words  = window[130:110];
+  assign \window.tiles  = window[132:131];
+  assign \layer.tenant0  = layer;
+  assign \windows.tenant0  = windows;
+  assign \windows.tenant0.program_base  = windows[11:0];
+  assign \windows.tenant0.program_length  = windows[23:12];
+  assign \windows.tenant0.activation_base  = windows[39:24];
+  assign \windows.tenant0.activation_words  = windows[56:40];
+  assign \windows.tenant0.constants_base  = windows[72:57];
+  assign \windows.tenant0.constant_entries  = windows[89:73];
+  assign \windows.tenant0.coefficients_base  = windows[109:90];
+  assign \windows.tenant0.coefficient_words  = windows[130:110];
+  assign \windows.tenant0.tiles  = windows[132:131];
+  assign \layer_cycles.tenant0  = layer_cycles;
+  assign \descriptor$31[0]  = descriptor[31:0];
+  assign \descriptor$31[1]  = descriptor[63:32];
+  assign \descriptor$31[2]  = descriptor[95:64];
+  assign \descriptor$31[3]  = descriptor[127:96];
+  assign \descriptor$31[4]  = descriptor[159:128];
+  assign \descriptor$31[5]  = descriptor[191:160];
+  assign \descriptor$31[6]  = descriptor[223:192];
+  assign \descriptor$31[7]  = descriptor[255:224];
+  assign \descriptor$31[8]  = descriptor[287:256];
+  assign \descriptor$31[9]  = descriptor[319:288];
+  assign \descriptor$31[10]  = descriptor[351:320];
+  assign \descriptor$31[11]  = descriptor[383:352];
+  assign \descriptor$31[12]  = descriptor[415:384];
+  assign \descriptor$31[13]  = descriptor[447:416];
+  assign \descriptor$31[14]  = descriptor[479:448];
+  assign \descriptor$31[15]  = descriptor[511:480];
+  assign \window$33.program_base  = window[11:0];
+  assign \window$33.program_length  = window[23:12];
+  assign \window$33.activation_base  = window[39:24];
+  assign \window$33.activation_words  = window[56:40];
+  assign \window$33.constants_base  = window[72:57];
+  assign \window$33.constant_entries  = window[89:73];
+  assign \window$33.coefficients_base  = window[109:90];
+  assign \window$33.coefficient_words  = window[130:110];
+  assign \window$33.tiles  = window[132:131];
+  assign \failed_cause.tenant0  = failed_cause;
+  assign \$11  = \$signal$24 ;
+  assign \$18  = \$signal$24 ;
 endmodule
 
-module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
+module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
   wire [12:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -8987,32 +12785,21 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   wire \$139 ;
   wire [10:0] \$14 ;
   wire \$140 ;
-  wire \$141 ;
-  wire \$142 ;
-  wire \$143 ;
-  wire \$144 ;
-  wire \$145 ;
-  wire \$146 ;
-  wire \$147 ;
-  wire \$148 ;
-  wire \$149 ;
+  reg [11:0] \$141 ;
+  reg [8:0] \$142 ;
+  reg [8:0] \$143 ;
+  reg [12:0] \$144 ;
+  reg [16:0] \$145 ;
+  reg [17:0] \$146 ;
+  reg [17:0] \$147 ;
+  reg [24:0] \$148 ;
+  reg \$149 ;
   wire [15:0] \$15 ;
-  wire \$150 ;
-  wire \$151 ;
-  reg [11:0] \$152 ;
-  reg [8:0] \$153 ;
-  reg [8:0] \$154 ;
-  reg [12:0] \$155 ;
-  reg [16:0] \$156 ;
-  reg [17:0] \$157 ;
-  reg [17:0] \$158 ;
-  reg [23:0] \$159 ;
+  reg [14:0] \$150 ;
+  reg [10:0] \$151 ;
+  reg [1:0] \$152 ;
+  reg [1:0] \$153 ;
   wire [16:0] \$16 ;
-  reg \$160 ;
-  reg [14:0] \$161 ;
-  reg [10:0] \$162 ;
-  reg [1:0] \$163 ;
-  reg [1:0] \$164 ;
   wire [16:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
@@ -9112,7 +12899,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   input [4:0] clock;
   wire [4:0] clock;
   reg [16:0] constants_end = 17'h00000;
-  reg [23:0] convolve_passed = 24'h000000;
+  reg [24:0] convolve_passed = 25'h0000000;
   input [511:0] descriptor;
   wire [511:0] descriptor;
   wire [31:0] \descriptor[0] ;
@@ -9144,6 +12931,17 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   wire rst;
   reg [17:0] source_end = 18'h00000;
   reg [1:0] store_passed = 2'h0;
+  input [132:0] window;
+  wire [132:0] window;
+  wire [15:0] \window.activation_base ;
+  wire [16:0] \window.activation_words ;
+  wire [20:0] \window.coefficient_words ;
+  wire [19:0] \window.coefficients_base ;
+  wire [16:0] \window.constant_entries ;
+  wire [15:0] \window.constants_base ;
+  wire [11:0] \window.program_base ;
+  wire [11:0] \window.program_length ;
+  wire [1:0] \window.tiles ;
   assign \$1  = descriptor[283:272] + 2'h3;
   assign \$3  = clock < 4'ha;
   assign \$4  = clock < 4'he;
@@ -9159,243 +12957,240 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \$17  = descriptor[303:288] + descriptor[283:272];
   assign \$18  = descriptor[63:48] + descriptor[80:64];
   assign \$19  = descriptor[47:32] + descriptor[80:64];
-  assign \$20  = descriptor[47:32] <= 8'hff;
-  assign \$22  = descriptor[63:48] <= 8'hff;
-  assign \$24  = descriptor[75:64] >= 1'h1;
-  assign \$26  = descriptor[87:76] >= 1'h1;
-  assign \$28  = descriptor[107:96] >= 1'h1;
-  assign \$30  = descriptor[119:108] >= 1'h1;
-  assign \$32  = descriptor[131:128] >= 1'h1;
-  assign \$34  = descriptor[135:132] >= 1'h1;
-  assign \$36  = descriptor[139:136] >= 1'h1;
-  assign \$38  = descriptor[11:8] >= 3'h4;
-  assign \$39  = descriptor[11:8] <= 3'h6;
-  assign \$40  = & { \$39 , \$38  };
-  assign \$41  = descriptor[14:12] <= 2'h3;
-  assign \$43  = descriptor[203:192] >= 1'h1;
-  assign \$45  = descriptor[215:204] >= 1'h1;
-  assign \$47  = descriptor[235:224] >= 1'h1;
-  assign \$48  = descriptor[235:224] <= 3'h4;
-  assign \$49  = & { \$48 , \$47  };
-  assign \$50  = descriptor[247:236] >= 1'h1;
-  assign \$51  = descriptor[247:236] <= 5'h10;
-  assign \$52  = & { \$51 , \$50  };
-  assign \$53  = descriptor[263:256] >= 1'h1;
-  assign \$54  = descriptor[263:256] <= 5'h10;
-  assign \$55  = & { \$54 , \$53  };
-  assign \$56  = product <= 5'h10;
-  assign \$57  = descriptor[271:264] >= 1'h1;
-  assign \$58  = descriptor[271:264] <= 2'h2;
-  assign \$59  = & { \$58 , \$57  };
-  assign \$60  = descriptor[283:272] >= 1'h1;
-  assign \$61  = descriptor[283:272] <= 4'h8;
-  assign \$62  = & { \$61 , \$60  };
-  assign \$63  = descriptor[315:304] >= 1'h1;
-  assign \$64  = descriptor[315:304] <= 4'h8;
-  assign \$65  = & { \$64 , \$63  };
-  assign \$66  = descriptor[379:352] >= 1'h1;
-  assign \$67  = descriptor[379:352] <= 19'h7ffff;
-  assign \$68  = & { \$67 , \$66  };
-  assign \$69  = descriptor[339:320] <= 9'h1ff;
-  assign \$71  = constants_end <= 7'h40;
-  assign \$72  = descriptor[183:172] >= kernel_words;
-  assign \$73  = descriptor[3:0] == 2'h3;
-  assign \$75  = & convolve_passed;
-  assign \$76  = descriptor[47:32] <= 8'hff;
-  assign \$78  = descriptor[63:48] <= 8'hff;
-  assign \$80  = descriptor[75:64] >= 1'h1;
-  assign \$82  = descriptor[87:76] >= 1'h1;
-  assign \$84  = descriptor[107:96] >= 1'h1;
-  assign \$86  = descriptor[119:108] >= 1'h1;
-  assign \$88  = descriptor[131:128] >= 1'h1;
-  assign \$90  = descriptor[135:132] >= 1'h1;
-  assign \$92  = descriptor[139:136] >= 1'h1;
-  assign \$94  = descriptor[203:192] >= 1'h1;
-  assign \$96  = descriptor[183:172] >= descriptor[203:192];
-  assign \$97  = descriptor[131:128] >= 1'h1;
-  assign \$98  = descriptor[131:128] <= 1'h1;
-  assign \$99  = & { \$98 , \$97  };
-  assign \$100  = descriptor[135:132] >= 1'h1;
-  assign \$101  = descriptor[135:132] <= 1'h1;
-  assign \$102  = & { \$101 , \$100  };
-  assign \$103  = descriptor[335:332] >= 1'h1;
-  assign \$105  = descriptor[303:288] <= 8'hff;
-  assign \$107  = descriptor[3:0] == 3'h4;
-  assign \$109  = & add_passed;
-  assign \$110  = descriptor[47:32] <= 8'hff;
-  assign \$112  = descriptor[63:48] <= 8'hff;
-  assign \$114  = descriptor[75:64] >= 1'h1;
-  assign \$116  = descriptor[87:76] >= 1'h1;
-  assign \$118  = descriptor[107:96] >= 1'h1;
-  assign \$120  = descriptor[119:108] >= 1'h1;
-  assign \$122  = descriptor[131:128] >= 1'h1;
-  assign \$124  = descriptor[135:132] >= 1'h1;
-  assign \$126  = descriptor[139:136] >= 1'h1;
-  assign \$128  = descriptor[203:192] >= 1'h1;
-  assign \$130  = descriptor[183:172] >= descriptor[203:192];
-  assign \$131  = descriptor[3:0] == 3'h5;
-  assign \$132  = descriptor[3:0] == 3'h6;
-  assign \$133  = | { \$132 , \$131  };
-  assign \$134  = & average_pool_passed;
-  assign \$135  = descriptor[80:64] >= 1'h1;
-  assign \$136  = descriptor[80:64] <= 9'h100;
-  assign \$137  = & { \$136 , \$135  };
-  assign \$138  = destination_end <= 9'h100;
-  assign \$139  = descriptor[3:0] == 1'h1;
-  assign \$141  = & load_passed;
-  assign \$142  = descriptor[80:64] >= 1'h1;
-  assign \$143  = descriptor[80:64] <= 9'h100;
-  assign \$144  = & { \$143 , \$142  };
-  assign \$145  = source_end <= 9'h100;
-  assign \$146  = descriptor[3:0] == 2'h2;
-  assign \$148  = & store_passed;
-  assign \$149  = ! descriptor[3:0];
-  assign \$150  = descriptor[3:0] > 3'h6;
-  assign \$151  = \$149  | \$150 ;
+  assign \$20  = descriptor[47:32] < window[56:40];
+  assign \$21  = descriptor[63:48] < window[56:40];
+  assign \$22  = descriptor[75:64] >= 1'h1;
+  assign \$24  = descriptor[87:76] >= 1'h1;
+  assign \$26  = descriptor[107:96] >= 1'h1;
+  assign \$28  = descriptor[119:108] >= 1'h1;
+  assign \$30  = descriptor[131:128] >= 1'h1;
+  assign \$32  = descriptor[135:132] >= 1'h1;
+  assign \$34  = descriptor[139:136] >= 1'h1;
+  assign \$36  = descriptor[11:8] >= 3'h4;
+  assign \$37  = descriptor[11:8] <= 3'h6;
+  assign \$38  = & { \$37 , \$36  };
+  assign \$39  = descriptor[14:12] <= 2'h3;
+  assign \$41  = descriptor[203:192] >= 1'h1;
+  assign \$43  = descriptor[215:204] >= 1'h1;
+  assign \$45  = descriptor[235:224] >= 1'h1;
+  assign \$46  = descriptor[235:224] <= 3'h4;
+  assign \$47  = & { \$46 , \$45  };
+  assign \$48  = descriptor[247:236] >= 1'h1;
+  assign \$49  = descriptor[247:236] <= 5'h10;
+  assign \$50  = & { \$49 , \$48  };
+  assign \$51  = descriptor[263:256] >= 1'h1;
+  assign \$52  = descriptor[263:256] <= 5'h10;
+  assign \$53  = & { \$52 , \$51  };
+  assign \$54  = product <= 5'h10;
+  assign \$55  = descriptor[271:264] >= 1'h1;
+  assign \$56  = descriptor[271:264] <= 2'h2;
+  assign \$57  = & { \$56 , \$55  };
+  assign \$58  = descriptor[283:272] >= 1'h1;
+  assign \$59  = descriptor[283:272] <= 4'h8;
+  assign \$60  = & { \$59 , \$58  };
+  assign \$61  = descriptor[315:304] >= 1'h1;
+  assign \$62  = descriptor[315:304] <= 4'h8;
+  assign \$63  = & { \$62 , \$61  };
+  assign \$64  = descriptor[379:352] >= 1'h1;
+  assign \$65  = descriptor[379:352] <= 19'h7ffff;
+  assign \$66  = & { \$65 , \$64  };
+  assign \$67  = descriptor[339:320] < window[130:110];
+  assign \$68  = constants_end <= window[89:73];
+  assign \$69  = | window[132:131];
+  assign \$70  = descriptor[183:172] >= kernel_words;
+  assign \$71  = descriptor[3:0] == 2'h3;
+  assign \$73  = & convolve_passed;
+  assign \$74  = descriptor[47:32] < window[56:40];
+  assign \$75  = descriptor[63:48] < window[56:40];
+  assign \$76  = descriptor[75:64] >= 1'h1;
+  assign \$78  = descriptor[87:76] >= 1'h1;
+  assign \$80  = descriptor[107:96] >= 1'h1;
+  assign \$82  = descriptor[119:108] >= 1'h1;
+  assign \$84  = descriptor[131:128] >= 1'h1;
+  assign \$86  = descriptor[135:132] >= 1'h1;
+  assign \$88  = descriptor[139:136] >= 1'h1;
+  assign \$90  = descriptor[203:192] >= 1'h1;
+  assign \$92  = descriptor[183:172] >= descriptor[203:192];
+  assign \$93  = descriptor[131:128] >= 1'h1;
+  assign \$94  = descriptor[131:128] <= 1'h1;
+  assign \$95  = & { \$94 , \$93  };
+  assign \$96  = descriptor[135:132] >= 1'h1;
+  assign \$97  = descriptor[135:132] <= 1'h1;
+  assign \$98  = & { \$97 , \$96  };
+  assign \$99  = descriptor[335:332] >= 1'h1;
+  assign \$101  = descriptor[303:288] < window[56:40];
+  assign \$102  = descriptor[3:0] == 3'h4;
+  assign \$104  = & add_passed;
+  assign \$105  = descriptor[47:32] < window[56:40];
+  assign \$106  = descriptor[63:48] < window[56:40];
+  assign \$107  = descriptor[75:64] >= 1'h1;
+  assign \$109  = descriptor[87:76] >= 1'h1;
+  assign \$111  = descriptor[107:96] >= 1'h1;
+  assign \$113  = descriptor[119:108] >= 1'h1;
+  assign \$115  = descriptor[131:128] >= 1'h1;
+  assign \$117  = descriptor[135:132] >= 1'h1;
+  assign \$119  = descriptor[139:136] >= 1'h1;
+  assign \$121  = descriptor[203:192] >= 1'h1;
+  assign \$123  = descriptor[183:172] >= descriptor[203:192];
+  assign \$124  = descriptor[3:0] == 3'h5;
+  assign \$125  = descriptor[3:0] == 3'h6;
+  assign \$126  = | { \$125 , \$124  };
+  assign \$127  = & average_pool_passed;
+  assign \$128  = | descriptor[80:64];
+  assign \$129  = destination_end <= window[56:40];
+  assign \$130  = descriptor[3:0] == 1'h1;
+  assign \$132  = & load_passed;
+  assign \$133  = | descriptor[80:64];
+  assign \$134  = source_end <= window[56:40];
+  assign \$135  = descriptor[3:0] == 2'h2;
+  assign \$137  = & store_passed;
+  assign \$138  = ! descriptor[3:0];
+  assign \$139  = descriptor[3:0] > 3'h6;
+  assign \$140  = \$138  | \$139 ;
   always @(posedge clk)
-    kernel_words <= \$152 ;
+    kernel_words <= \$141 ;
   always @(posedge clk)
-    products0 <= \$153 ;
+    products0 <= \$142 ;
   always @(posedge clk)
-    products1 <= \$154 ;
+    products1 <= \$143 ;
   always @(posedge clk)
-    product <= \$155 ;
+    product <= \$144 ;
   always @(posedge clk)
-    constants_end <= \$156 ;
+    constants_end <= \$145 ;
   always @(posedge clk)
-    destination_end <= \$157 ;
+    destination_end <= \$146 ;
   always @(posedge clk)
-    source_end <= \$158 ;
+    source_end <= \$147 ;
   always @(posedge clk)
-    convolve_passed <= \$159 ;
+    convolve_passed <= \$148 ;
   always @(posedge clk)
-    legal <= \$160 ;
+    legal <= \$149 ;
   always @(posedge clk)
-    add_passed <= \$161 ;
+    add_passed <= \$150 ;
   always @(posedge clk)
-    average_pool_passed <= \$162 ;
+    average_pool_passed <= \$151 ;
   always @(posedge clk)
-    load_passed <= \$163 ;
+    load_passed <= \$152 ;
   always @(posedge clk)
-    store_passed <= \$164 ;
+    store_passed <= \$153 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$152  = \$2 [11:0];
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$141  = \$2 [11:0];
     if (rst) begin
-      \$152  = 12'h000;
+      \$141  = 12'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$153  = products0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$142  = products0;
     if (\$3 ) begin
-      \$153  = 9'h000;
+      \$142  = 9'h000;
     end else if (\$4 ) begin
-      \$153  = \$8 [8:0];
+      \$142  = \$8 [8:0];
     end
     if (rst) begin
-      \$153  = 9'h000;
+      \$142  = 9'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$154  = products1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$143  = products1;
     if (\$9 ) begin
-      \$154  = 9'h000;
+      \$143  = 9'h000;
     end else if (\$10 ) begin
-      \$154  = \$14 [8:0];
+      \$143  = \$14 [8:0];
     end
     if (rst) begin
-      \$154  = 9'h000;
+      \$143  = 9'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$155  = \$16 [12:0];
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$144  = \$16 [12:0];
     if (rst) begin
-      \$155  = 13'h0000;
+      \$144  = 13'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$156  = \$17 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$145  = \$17 ;
     if (rst) begin
-      \$156  = 17'h00000;
+      \$145  = 17'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$157  = \$18 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$146  = \$18 ;
     if (rst) begin
-      \$157  = 18'h00000;
+      \$146  = 18'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$158  = \$19 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$147  = \$19 ;
     if (rst) begin
-      \$158  = 18'h00000;
+      \$147  = 18'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$159  = { \$72 , \$71 , \$70 , \$68 , \$65 , \$62 , \$59 , \$56 , \$55 , \$52 , \$49 , \$46 , \$44 , \$42 , \$40 , \$37 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21  };
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$148  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
     if (rst) begin
-      \$159  = 24'h000000;
+      \$148  = 25'h0000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$160  = legal;
-    if (\$74 ) begin
-      \$160  = \$75 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$149  = legal;
+    if (\$72 ) begin
+      \$149  = \$73 ;
     end
-    if (\$108 ) begin
-      \$160  = \$109 ;
+    if (\$103 ) begin
+      \$149  = \$104 ;
     end
-    if (\$133 ) begin
-      \$160  = \$134 ;
+    if (\$126 ) begin
+      \$149  = \$127 ;
+    end
+    if (\$131 ) begin
+      \$149  = \$132 ;
+    end
+    if (\$136 ) begin
+      \$149  = \$137 ;
     end
     if (\$140 ) begin
-      \$160  = \$141 ;
-    end
-    if (\$147 ) begin
-      \$160  = \$148 ;
-    end
-    if (\$151 ) begin
-      \$160  = 1'h1;
+      \$149  = 1'h1;
     end
     if (rst) begin
-      \$160  = 1'h0;
+      \$149  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$161  = { \$106 , \$104 , \$102 , \$99 , \$96 , \$95 , \$93 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77  };
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$150  = { \$101 , \$100 , \$98 , \$95 , \$92 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
     if (rst) begin
-      \$161  = 15'h0000;
+      \$150  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$162  = { \$130 , \$129 , \$127 , \$125 , \$123 , \$121 , \$119 , \$117 , \$115 , \$113 , \$111  };
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$151  = { \$123 , \$122 , \$120 , \$118 , \$116 , \$114 , \$112 , \$110 , \$108 , \$106 , \$105  };
     if (rst) begin
-      \$162  = 11'h000;
+      \$151  = 11'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$163  = { \$138 , \$137  };
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$152  = { \$129 , \$128  };
     if (rst) begin
-      \$163  = 2'h0;
+      \$152  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$164  = { \$145 , \$144  };
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$153  = { \$134 , \$133  };
     if (rst) begin
-      \$164  = 2'h0;
+      \$153  = 2'h0;
     end
   end
   assign \descriptor[0]  = descriptor[31:0];
@@ -9414,13 +13209,21 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
+  assign \window.program_base  = window[11:0];
+  assign \window.program_length  = window[23:12];
+  assign \window.activation_base  = window[39:24];
+  assign \window.activation_words  = window[56:40];
+  assign \window.constants_base  = window[72:57];
+  assign \window.constant_entries  = window[89:73];
+  assign \window.coefficients_base  = window[109:90];
+  assign \window.coefficient_words  = window[130:110];
+  assign \window.tiles  = window[132:131];
   assign \$2  = { 2'h0, \$1 [12:2] };
   assign \$5  = { products0, 1'h0 };
   assign digit[1] = clock[1];
   assign digit[0] = \$auto$rtlil.cc:2739:Not$2 ;
   assign \$11  = { products1, 1'h0 };
   assign \$15  = { 3'h0, products1, 4'h0 };
-  assign \$21  = \$20 ;
   assign \$23  = \$22 ;
   assign \$25  = \$24 ;
   assign \$27  = \$26 ;
@@ -9428,12 +13231,10 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \$31  = \$30 ;
   assign \$33  = \$32 ;
   assign \$35  = \$34 ;
-  assign \$37  = \$36 ;
+  assign \$40  = \$39 ;
   assign \$42  = \$41 ;
   assign \$44  = \$43 ;
-  assign \$46  = \$45 ;
-  assign \$70  = \$69 ;
-  assign \$74  = \$73 ;
+  assign \$72  = \$71 ;
   assign \$77  = \$76 ;
   assign \$79  = \$78 ;
   assign \$81  = \$80 ;
@@ -9442,29 +13243,24 @@ module \crossloom.scheduler.check (rst, descriptor, clock, legal, clk);
   assign \$87  = \$86 ;
   assign \$89  = \$88 ;
   assign \$91  = \$90 ;
-  assign \$93  = \$92 ;
-  assign \$95  = \$94 ;
-  assign \$104  = \$103 ;
-  assign \$106  = \$105 ;
+  assign \$100  = \$99 ;
+  assign \$103  = \$102 ;
   assign \$108  = \$107 ;
-  assign \$111  = \$110 ;
-  assign \$113  = \$112 ;
-  assign \$115  = \$114 ;
-  assign \$117  = \$116 ;
-  assign \$119  = \$118 ;
-  assign \$121  = \$120 ;
-  assign \$123  = \$122 ;
-  assign \$125  = \$124 ;
-  assign \$127  = \$126 ;
-  assign \$129  = \$128 ;
-  assign \$140  = \$139 ;
-  assign \$147  = \$146 ;
+  assign \$110  = \$109 ;
+  assign \$112  = \$111 ;
+  assign \$114  = \$113 ;
+  assign \$116  = \$115 ;
+  assign \$118  = \$117 ;
+  assign \$120  = \$119 ;
+  assign \$122  = \$121 ;
+  assign \$131  = \$130 ;
+  assign \$136  = \$135 ;
 endmodule
 
-module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chunk_begin, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset
-, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated
-, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable
-, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, drain_lane, drain_clear, position_freed, clk);
+module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
+, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
+, coefficient_index, write_data, \port$2751$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -9477,9 +13273,11 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
   wire clear;
   input clk;
   wire clk;
+  wire [19:0] coefficient_base;
   wire [7:0] coefficient_data;
   input [8:0] coefficient_index;
   wire [8:0] coefficient_index;
+  wire [20:0] coefficient_words;
   input coefficient_write;
   wire coefficient_write;
   output converted;
@@ -9516,6 +13314,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
   wire drain_lane;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
+  input [31:0] first_product;
+  wire [31:0] first_product;
   input [41:0] lengths;
   wire [41:0] lengths;
   wire [5:0] \lengths.add ;
@@ -9593,6 +13393,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
+  input [40:0] \port$2751$90 ;
+  wire [40:0] \port$2751$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -9601,8 +13403,6 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
   wire product_started;
   output refused;
   wire refused;
-  input restart;
-  wire restart;
   input rst;
   wire rst;
   input start;
@@ -9645,8 +13445,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
+    .coefficient_base(\port$2751$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
+    .coefficient_words(\port$2751$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -9658,6 +13460,7 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .first_product(first_product),
     .lengths(lengths),
     .load_bank(load_bank),
     .load_clear(load_clear),
@@ -9697,7 +13500,6 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
-    .restart(restart),
     .rst(rst),
     .start(start),
     .stopped(stopped),
@@ -9717,6 +13519,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
+  assign coefficient_base = \port$2751$90 [19:0];
+  assign coefficient_words = \port$2751$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -9746,12 +13550,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, write_row, chun
   assign \lengths.gap  = lengths[41:36];
 endmodule
 
-module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chunk_begin, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset
-, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated
-, trace__stopped, trace__void, converted, stopped, timed_out, overrun, refused, lengths, timeout, restart, coefficient_write, write_enable, correction_write, coefficient_index, write_data, start, clear, descriptor, load_enable, load_clear, load_row
-, load_codes, load_bank, chunk_loaded, chunk_final, drain_lane, drain_clear, position_freed, clk);
-  wire \$1 ;
-  wire \$2 ;
+module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
+, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
+, coefficient_index, write_data, \port$2751$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -9764,13 +13566,17 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
   wire clear;
   input clk;
   wire clk;
+  wire [19:0] coefficient_base;
   wire [7:0] coefficient_data;
   input [8:0] coefficient_index;
   wire [8:0] coefficient_index;
+  wire [20:0] coefficient_words;
   input coefficient_write;
   wire coefficient_write;
   output converted;
   wire converted;
+  output converting;
+  wire converting;
   wire [3:0] correction_data;
   wire [5:0] correction_index;
   input correction_write;
@@ -9801,6 +13607,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
   wire drain_lane;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
+  input [31:0] first_product;
+  wire [31:0] first_product;
   input [41:0] lengths;
   wire [41:0] lengths;
   wire [5:0] \lengths.add ;
@@ -9878,14 +13686,16 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
+  input [40:0] \port$2751$90 ;
+  wire [40:0] \port$2751$90 ;
   output position_done;
   wire position_done;
   input position_freed;
   wire position_freed;
+  output product_started;
+  wire product_started;
   output refused;
   wire refused;
-  input restart;
-  wire restart;
   input rst;
   wire rst;
   input start;
@@ -9928,11 +13738,13 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
+    .coefficient_base(\port$2751$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
+    .coefficient_words(\port$2751$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
-    .converting(\$2 ),
+    .converting(converting),
     .correction_data(write_data[3:0]),
     .correction_index(coefficient_index[5:0]),
     .correction_write(correction_write),
@@ -9941,6 +13753,7 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .first_product(first_product),
     .lengths(lengths),
     .load_bank(load_bank),
     .load_clear(load_clear),
@@ -9978,9 +13791,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
-    .product_started(\$1 ),
+    .product_started(product_started),
     .refused(refused),
-    .restart(restart),
     .rst(rst),
     .start(start),
     .stopped(stopped),
@@ -10000,6 +13812,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
+  assign coefficient_base = \port$2751$90 [19:0];
+  assign coefficient_words = \port$2751$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -10029,46 +13843,73 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, write_row, chun
   assign \lengths.gap  = lengths[41:36];
 endmodule
 
-module \crossloom.transfer$454 (in_valid, in_data, out_ready, rst, in_ready, read_enable, out_valid, r_data, read_data, start, clear, descriptor, done, read_address, write_enable, write_address, write_data, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
+module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, read_data, done, read_address, write_enable
+, write_address, write_data, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
   wire \$10 ;
-  wire [16:0] \$11 ;
+  wire \$11 ;
   wire \$12 ;
   wire \$13 ;
   wire \$14 ;
-  wire [2:0] \$15 ;
-  wire [3:0] \$16 ;
+  wire \$15 ;
+  wire \$16 ;
   wire \$17 ;
-  reg \$18 ;
-  reg \$19 ;
+  wire \$18 ;
+  wire \$19 ;
   wire \$2 ;
-  reg [16:0] \$20 ;
-  reg \$21 ;
-  reg [15:0] \$22 ;
-  reg \$23 ;
-  reg \$24 ;
-  reg [15:0] \$25 ;
-  reg [31:0] \$26 ;
-  reg \$27 ;
-  reg \$28 ;
-  reg [1:0] \$29 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire [15:0] \$25 ;
+  wire [17:0] \$26 ;
+  wire \$27 ;
+  wire [16:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire [2:0] \$34 ;
+  wire [3:0] \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire [24:0] \$39 ;
   wire \$4 ;
+  reg \$40 ;
+  reg \$41 ;
+  reg \$42 ;
+  reg [16:0] \$43 ;
+  reg \$44 ;
+  reg [15:0] \$45 ;
+  reg \$46 ;
+  reg [15:0] \$47 ;
+  reg [31:0] \$48 ;
+  reg \$49 ;
   wire \$5 ;
+  reg \$50 ;
+  reg \$51 ;
+  reg [1:0] \$52 ;
+  reg [23:0] \$53 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  wire [17:0] \$9 ;
+  wire \$9 ;
   (* init = 1'h0 *)
   wire \$signal ;
+  wire \$signal$24 ;
+  input abort;
   wire abort;
   (* init = 16'h0000 *)
   wire [15:0] address;
   reg arriving_last = 1'h0;
+  output buffer_wait;
+  wire buffer_wait;
   reg busy = 1'h0;
-  input clear;
-  wire clear;
   input clk;
   wire clk;
   input [511:0] descriptor;
@@ -10093,30 +13934,37 @@ module \crossloom.transfer$454 (in_valid, in_data, out_ready, rst, in_ready, rea
   reg done = 1'h0;
   reg ending = 1'h0;
   reg [1:0] held = 2'h0;
+  wire host_wait;
   input [31:0] in_data;
   wire [31:0] in_data;
   output in_ready;
   wire in_ready;
   input in_valid;
   wire in_valid;
+  output late;
+  wire late;
   reg [16:0] left = 17'h00000;
-  wire load;
+  reg load = 1'h0;
   wire [31:0] out_data;
   wire out_last;
   input out_ready;
   wire out_ready;
   output out_valid;
   wire out_valid;
+  reg [23:0] patience = 24'h000000;
   output [32:0] r_data;
   wire [32:0] r_data;
   wire r_en;
   wire r_rdy;
+  wire read;
   output [15:0] read_address;
   reg [15:0] read_address = 16'h0000;
   input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
+  input read_ready;
+  wire read_ready;
   input rst;
   wire rst;
   reg some = 1'h0;
@@ -10124,66 +13972,100 @@ module \crossloom.transfer$454 (in_valid, in_data, out_ready, rst, in_ready, rea
   wire start;
   wire starting;
   reg step;
-  wire taken;
+  input [23:0] timeout;
+  wire [23:0] timeout;
   wire [32:0] w_data;
   reg w_en = 1'h0;
+  output waiting;
+  wire waiting;
   output [15:0] write_address;
   reg [15:0] write_address = 16'h0000;
   output [31:0] write_data;
   reg [31:0] write_data = 32'd0;
   output write_enable;
   reg write_enable = 1'h0;
+  input write_ready;
+  wire write_ready;
+  assign \$39  = patience - 1'h1;
+  always @(posedge clk)
+    done <= \$40 ;
+  always @(posedge clk)
+    busy <= \$41 ;
+  always @(posedge clk)
+    load <= \$42 ;
+  always @(posedge clk)
+    left <= \$43 ;
+  always @(posedge clk)
+    some <= \$44 ;
+  always @(posedge clk)
+    read_address <= \$45 ;
+  always @(posedge clk)
+    write_enable <= \$46 ;
+  always @(posedge clk)
+    write_address <= \$47 ;
+  always @(posedge clk)
+    write_data <= \$48 ;
+  always @(posedge clk)
+    ending <= \$49 ;
+  always @(posedge clk)
+    w_en <= \$50 ;
+  always @(posedge clk)
+    arriving_last <= \$51 ;
+  always @(posedge clk)
+    held <= \$52 ;
+  always @(posedge clk)
+    patience <= \$53 ;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
-  assign load = descriptor[3:0] == 1'h1;
-  assign in_ready = load & some;
-  assign \$2  = in_valid & in_ready;
-  assign \$3  = ~ load;
-  assign \$4  = busy & \$3 ;
-  assign \$5  = \$4  & some;
-  assign \$6  = held != 2'h3;
-  assign read_enable = \$5  & \$6 ;
+  assign \$2  = busy & load;
+  assign \$3  = \$2  & some;
+  assign \$4  = ~ write_enable;
+  assign \$5  = \$4  | write_ready;
+  assign in_ready = \$3  & \$5 ;
+  assign \$6  = in_valid & in_ready;
+  assign \$7  = ~ load;
+  assign \$8  = busy & \$7 ;
+  assign \$9  = \$8  & some;
+  assign \$10  = held != 2'h3;
+  assign read_enable = \$9  & \$10 ;
+  assign read = read_enable & read_ready;
   assign r_en = out_valid & out_ready;
-  assign \$7  = | descriptor[80:64];
-  assign \$8  = ~ load;
-  assign \$9  = left - 1'h1;
-  assign \$10  = left != 1'h1;
-  assign \$11  = read_address + 1'h1;
-  assign \$12  = in_valid & in_ready;
-  assign \$13  = left == 1'h1;
-  assign \$14  = left == 1'h1;
-  assign \$15  = held + read_enable;
-  assign \$16  = \$15  - r_en;
-  assign \$17  = r_en & r_data[32];
-  always @(posedge clk)
-    done <= \$18 ;
-  always @(posedge clk)
-    busy <= \$19 ;
-  always @(posedge clk)
-    left <= \$20 ;
-  always @(posedge clk)
-    some <= \$21 ;
-  always @(posedge clk)
-    read_address <= \$22 ;
-  always @(posedge clk)
-    write_enable <= \$23 ;
-  always @(posedge clk)
-    ending <= \$24 ;
-  always @(posedge clk)
-    write_address <= \$25 ;
-  always @(posedge clk)
-    write_data <= \$26 ;
-  always @(posedge clk)
-    w_en <= \$27 ;
-  always @(posedge clk)
-    arriving_last <= \$28 ;
-  always @(posedge clk)
-    held <= \$29 ;
-  \crossloom.transfer$454.queue  queue (
-    .clear(clear),
+  assign \$11  = ~ in_valid;
+  assign \$12  = in_ready & \$11 ;
+  assign \$13  = ~ out_ready;
+  assign \$14  = out_valid & \$13 ;
+  assign waiting = \$12  | \$14 ;
+  assign \$15  = ~ waiting;
+  assign \$16  = ~ write_ready;
+  assign \$17  = write_enable & \$16 ;
+  assign \$18  = ~ read_ready;
+  assign \$19  = read_enable & \$18 ;
+  assign \$20  = \$17  | \$19 ;
+  assign buffer_wait = \$15  & \$20 ;
+  assign \$21  = patience == 1'h1;
+  assign late = waiting & \$21 ;
+  assign \$22  = descriptor[3:0] == 1'h1;
+  assign \$23  = | descriptor[80:64];
+  assign \$24  = descriptor[3:0] == 1'h1;
+  assign \$25  = \$24  ? descriptor[63:48] : descriptor[47:32];
+  assign \$26  = left - 1'h1;
+  assign \$27  = left != 1'h1;
+  assign \$28  = read_address + 1'h1;
+  assign \$29  = in_valid & in_ready;
+  assign \$30  = left == 1'h1;
+  assign \$31  = write_enable & write_ready;
+  assign \$32  = \$31  & ending;
+  assign \$33  = left == 1'h1;
+  assign \$34  = held + read;
+  assign \$35  = \$34  - r_en;
+  assign \$36  = r_en & r_data[32];
+  assign \$37  = | patience;
+  assign \$38  = waiting & \$37 ;
+  \crossloom.transfer0.queue  queue (
+    .abort(abort),
     .clk(clk),
-    .\port$1717$0 (read_data),
-    .\port$2414$0 (arriving_last),
+    .\port$2800$0 (read_data),
+    .\port$3348$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -10191,188 +14073,216 @@ module \crossloom.transfer$454 (in_valid, in_data, out_ready, rst, in_ready, rea
     .w_en(w_en)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     step = 1'h0;
-    if (\$2 ) begin
+    if (\$6 ) begin
       step = 1'h1;
     end
-    if (read_enable) begin
+    if (read) begin
       step = 1'h1;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$18  = 1'h0;
-    if (ending) begin
-      \$18  = 1'h1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$40  = 1'h0;
+    if (\$32 ) begin
+      \$40  = 1'h1;
     end
-    if (\$17 ) begin
-      \$18  = 1'h1;
+    if (\$36 ) begin
+      \$40  = 1'h1;
     end
-    if (clear) begin
-      \$18  = 1'h0;
+    if (abort) begin
+      \$40  = 1'h0;
     end
     if (rst) begin
-      \$18  = 1'h0;
+      \$40  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$19  = busy;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$41  = busy;
     if (starting) begin
-      \$19  = 1'h1;
+      \$41  = 1'h1;
     end
-    if (ending) begin
-      \$19  = 1'h0;
+    if (\$32 ) begin
+      \$41  = 1'h0;
     end
-    if (\$17 ) begin
-      \$19  = 1'h0;
+    if (\$36 ) begin
+      \$41  = 1'h0;
     end
-    if (clear) begin
-      \$19  = 1'h0;
+    if (abort) begin
+      \$41  = 1'h0;
     end
     if (rst) begin
-      \$19  = 1'h0;
+      \$41  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$20  = left;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$42  = load;
     if (starting) begin
-      \$20  = descriptor[80:64];
+      \$42  = \$22 ;
+    end
+    if (abort) begin
+      \$42  = 1'h0;
+    end
+    if (rst) begin
+      \$42  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$43  = left;
+    if (starting) begin
+      \$43  = descriptor[80:64];
     end else if (step) begin
-      \$20  = \$9 [16:0];
+      \$43  = \$26 [16:0];
     end
-    if (clear) begin
-      \$20  = 17'h00000;
+    if (abort) begin
+      \$43  = 17'h00000;
     end
     if (rst) begin
-      \$20  = 17'h00000;
+      \$43  = 17'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$21  = some;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$44  = some;
     if (starting) begin
-      \$21  = \$7 ;
+      \$44  = \$23 ;
     end else if (step) begin
-      \$21  = \$10 ;
+      \$44  = \$27 ;
     end
-    if (clear) begin
-      \$21  = 1'h0;
+    if (abort) begin
+      \$44  = 1'h0;
     end
     if (rst) begin
-      \$21  = 1'h0;
+      \$44  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$22  = read_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$45  = read_address;
     if (starting) begin
-      \$22  = descriptor[63:48];
-      if (\$8 ) begin
-        \$22  = descriptor[47:32];
-      end
+      \$45  = \$25 ;
     end else if (step) begin
-      \$22  = \$11 [15:0];
+      \$45  = \$28 [15:0];
     end
-    if (clear) begin
-      \$22  = 16'h0000;
+    if (abort) begin
+      \$45  = 16'h0000;
     end
     if (rst) begin
-      \$22  = 16'h0000;
+      \$45  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$23  = 1'h0;
-    if (\$12 ) begin
-      \$23  = 1'h1;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$46  = write_enable;
+    if (write_ready) begin
+      \$46  = 1'h0;
     end
-    if (clear) begin
-      \$23  = 1'h0;
+    if (\$29 ) begin
+      \$46  = 1'h1;
+    end
+    if (abort) begin
+      \$46  = 1'h0;
     end
     if (rst) begin
-      \$23  = 1'h0;
+      \$46  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$24  = 1'h0;
-    if (\$12 ) begin
-      \$24  = \$13 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$47  = write_address;
+    if (\$29 ) begin
+      \$47  = read_address;
     end
-    if (clear) begin
-      \$24  = 1'h0;
+    if (abort) begin
+      \$47  = 16'h0000;
     end
     if (rst) begin
-      \$24  = 1'h0;
+      \$47  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$25  = write_address;
-    if (\$12 ) begin
-      \$25  = read_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$48  = write_data;
+    if (\$29 ) begin
+      \$48  = in_data;
     end
-    if (clear) begin
-      \$25  = 16'h0000;
+    if (abort) begin
+      \$48  = 32'd0;
     end
     if (rst) begin
-      \$25  = 16'h0000;
+      \$48  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$26  = write_data;
-    if (\$12 ) begin
-      \$26  = in_data;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$49  = ending;
+    if (\$29 ) begin
+      \$49  = \$30 ;
     end
-    if (clear) begin
-      \$26  = 32'd0;
+    if (abort) begin
+      \$49  = 1'h0;
     end
     if (rst) begin
-      \$26  = 32'd0;
+      \$49  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$27  = read_enable;
-    if (clear) begin
-      \$27  = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$50  = read;
+    if (abort) begin
+      \$50  = 1'h0;
     end
     if (rst) begin
-      \$27  = 1'h0;
+      \$50  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$28  = \$14 ;
-    if (clear) begin
-      \$28  = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$51  = \$33 ;
+    if (abort) begin
+      \$51  = 1'h0;
     end
     if (rst) begin
-      \$28  = 1'h0;
+      \$51  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$29  = \$16 [1:0];
-    if (clear) begin
-      \$29  = 2'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    \$52  = \$35 [1:0];
+    if (abort) begin
+      \$52  = 2'h0;
     end
     if (rst) begin
-      \$29  = 2'h0;
+      \$52  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    (* full_case = 32'd1 *)
+    if (\$38 ) begin
+      \$53  = \$39 [23:0];
+    end else begin
+      \$53  = timeout;
+    end
+    if (abort) begin
+      \$53  = 24'h000000;
+    end
+    if (rst) begin
+      \$53  = 24'h000000;
     end
   end
   assign address = read_address;
   assign \$signal  = w_en;
   assign w_data = { arriving_last, read_data };
   assign r_rdy = out_valid;
-  assign taken = r_en;
+  assign \$signal$24  = r_en;
   assign out_data = r_data[31:0];
   assign out_last = r_data[32];
-  assign abort = 1'h0;
+  assign host_wait = waiting;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -10391,8 +14301,8 @@ module \crossloom.transfer$454 (in_valid, in_data, out_ready, rst, in_ready, rea
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , clear, w_en, \port$2414$0 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
+module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0 , w_en, \port$3348$0 , clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -10414,18 +14324,17 @@ module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , c
   wire [2:0] \$7 ;
   wire [2:0] \$8 ;
   wire \$9 ;
+  input abort;
   wire abort;
-  input clear;
-  wire clear;
   input clk;
   wire clk;
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$1717$0 ;
-  wire [31:0] \port$1717$0 ;
-  input \port$2414$0 ;
-  wire \port$2414$0 ;
+  input [31:0] \port$2800$0 ;
+  wire [31:0] \port$2800$0 ;
+  input \port$3348$0 ;
+  wire \port$3348$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -10457,7 +14366,7 @@ module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , c
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$2414$0 , \port$1717$0  };
+      storage[w_port__addr] <= { \port$3348$0 , \port$2800$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -10488,12 +14397,12 @@ module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , c
   always @(posedge clk)
     level <= \$21 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$19  = w_port__addr;
     if (\$1 ) begin
       \$19  = \$4 [1:0];
     end
-    if (clear) begin
+    if (abort) begin
       \$19  = 2'h0;
     end
     if (rst) begin
@@ -10501,12 +14410,12 @@ module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$20  = r_port__addr;
     if (\$5 ) begin
       \$20  = \$8 [1:0];
     end
-    if (clear) begin
+    if (abort) begin
       \$20  = 2'h0;
     end
     if (rst) begin
@@ -10514,7 +14423,7 @@ module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$21  = level;
     if (\$12 ) begin
       \$21  = \$13 [1:0];
@@ -10522,7 +14431,7 @@ module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , c
     if (\$17 ) begin
       \$21  = \$18 [1:0];
     end
-    if (clear) begin
+    if (abort) begin
       \$21  = 2'h0;
     end
     if (rst) begin
@@ -10532,15 +14441,14 @@ module \crossloom.transfer$454.queue (rst, r_en, r_rdy, r_data, \port$1717$0 , c
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$2414$0 , \port$1717$0  };
-  assign w_data = { \port$2414$0 , \port$1717$0  };
+  assign w_port__data = { \port$3348$0 , \port$2800$0  };
+  assign w_data = { \port$3348$0 , \port$2800$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
-  assign abort = 1'h0;
 endmodule
 
-module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
+module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -10632,6 +14540,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
   wire [15:0] base;
   wire [11:0] block_count;
   wire block_last;
+  output busy;
   reg busy = 1'h0;
   reg [11:0] chunks_left = 12'h000;
   input clear;
@@ -10807,7 +14716,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window.nest  nest (
+  \crossloom.window$519.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -10821,43 +14730,43 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1836$128 (descriptor[139:128]),
-    .\port$1836$160 (descriptor[171:160]),
-    .\port$1836$192 (descriptor[215:192]),
-    .\port$1836$96 (descriptor[119:96]),
-    .\port$707$0 (\$2 ),
-    .\port$708$4 (\$3 [4]),
-    .\port$709$4 (\$4 [4]),
-    .\port$710$4 (\$5 [4]),
-    .\port$711$4 (\$6 [4]),
-    .\port$712$4 (\$7 [4]),
-    .\port$713$4 (\$8 [4]),
-    .\port$714$4 (\$9 [4]),
-    .\port$715$4 (\$10 [4]),
-    .\port$716$4 (\$11 [4]),
-    .\port$717$4 (\$12 [4]),
-    .\port$718$4 (\$13 [4]),
-    .\port$719$4 (\$14 [4]),
-    .\port$720$0 (\$15 ),
-    .\port$721$4 (\$16 [4]),
-    .\port$722$4 (\$17 [4]),
-    .\port$723$4 (\$18 [4]),
-    .\port$724$4 (\$19 [4]),
-    .\port$725$4 (\$20 [4]),
-    .\port$726$4 (\$21 [4]),
-    .\port$727$4 (\$22 [4]),
-    .\port$728$4 (\$23 [4]),
-    .\port$729$4 (\$24 [4]),
-    .\port$730$4 (\$25 [4]),
-    .\port$731$4 (\$26 [4]),
-    .\port$732$4 (\$27 [4]),
+    .\port$1205$0 (\$2 ),
+    .\port$1206$4 (\$3 [4]),
+    .\port$1207$4 (\$4 [4]),
+    .\port$1208$4 (\$5 [4]),
+    .\port$1209$4 (\$6 [4]),
+    .\port$1210$4 (\$7 [4]),
+    .\port$1211$4 (\$8 [4]),
+    .\port$1212$4 (\$9 [4]),
+    .\port$1213$4 (\$10 [4]),
+    .\port$1214$4 (\$11 [4]),
+    .\port$1215$4 (\$12 [4]),
+    .\port$1216$4 (\$13 [4]),
+    .\port$1217$4 (\$14 [4]),
+    .\port$1218$0 (\$15 ),
+    .\port$1219$4 (\$16 [4]),
+    .\port$1220$4 (\$17 [4]),
+    .\port$1221$4 (\$18 [4]),
+    .\port$1222$4 (\$19 [4]),
+    .\port$1223$4 (\$20 [4]),
+    .\port$1224$4 (\$21 [4]),
+    .\port$1225$4 (\$22 [4]),
+    .\port$1226$4 (\$23 [4]),
+    .\port$1227$4 (\$24 [4]),
+    .\port$1228$4 (\$25 [4]),
+    .\port$1229$4 (\$26 [4]),
+    .\port$1230$4 (\$27 [4]),
+    .\port$2286$128 (descriptor[139:128]),
+    .\port$2286$160 (descriptor[171:160]),
+    .\port$2286$192 (descriptor[215:192]),
+    .\port$2286$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window.pitches  pitches (
+  \crossloom.window$519.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -10865,7 +14774,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$1836$136 (descriptor[147:136]),
+    .\port$2286$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -10873,7 +14782,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     .\width$7 (descriptor[75:64])
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$56  = \$signal$52 ;
     if (\$33 ) begin
       \$56  = descriptor[235:224];
@@ -10888,7 +14797,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$57  = \$signal$42 ;
     if (\$33 ) begin
       \$57  = \$34 ;
@@ -10903,7 +14812,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$58  = row_word;
     if (\$33 ) begin
       \$58  = 2'h0;
@@ -10918,7 +14827,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$59  = chunks_left;
     if (\$39 ) begin
       \$59  = descriptor[247:236];
@@ -10933,7 +14842,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$60  = last_chunk;
     if (\$39 ) begin
       \$60  = \$41 ;
@@ -10948,7 +14857,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$61  = \$47 ;
     if (clear) begin
       \$61  = 1'h0;
@@ -10958,7 +14867,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$62  = valid;
     if (ready) begin
       \$62  = 1'h0;
@@ -10974,7 +14883,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$63  = address;
     if (advance) begin
       \$63  = \address$58 ;
@@ -10987,7 +14896,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$64  = pad;
     if (advance) begin
       \$64  = \$50 ;
@@ -11000,7 +14909,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$65  = \row_word$62 ;
     if (advance) begin
       \$65  = row_word;
@@ -11013,7 +14922,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$66  = first;
     if (advance) begin
       \$66  = \$51 ;
@@ -11026,7 +14935,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$67  = last;
     if (advance) begin
       \$67  = \$signal$41 ;
@@ -11039,7 +14948,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$68  = \last_chunk$65 ;
     if (advance) begin
       \$68  = last_chunk;
@@ -11052,7 +14961,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$69  = \last_position$66 ;
     if (advance) begin
       \$69  = last_position;
@@ -11065,7 +14974,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$70  = \final ;
     if (advance) begin
       \$70  = \$52 ;
@@ -11078,7 +14987,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$71  = walking;
     if (advance) begin
       if (\$53 ) begin
@@ -11096,7 +15005,7 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$72  = busy;
     if (starting) begin
       \$72  = 1'h1;
@@ -11156,10 +15065,10 @@ module \crossloom.window (rst, ready, start, clear, descriptor, mismatch, valid,
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \port$710$4 , \port$711$4 , \port$712$4 , \port$713$4 , \port$714$4 , \port$715$4 , \port$716$4 , \port$717$4 , \port$718$4 , \port$719$4 , \port$720$0 , \port$721$4 , \port$722$4 , \port$723$4 , \port$724$4 , \port$725$4 , \port$726$4 
-, \port$727$4 , \port$728$4 , \port$729$4 , \port$730$4 , \port$731$4 , \port$732$4 , advance, clear, \port$1836$96 , \port$1836$128 , \port$1836$160 , \port$1836$192 , load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207$4 , \port$1208$4 , \port$1209$4 , \port$1210$4 , \port$1211$4 , \port$1212$4 , \port$1213$4 , \port$1214$4 , \port$1215$4 , \port$1216$4 , \port$1217$4 , \port$1218$0 , \port$1219$4 , \port$1220$4 , \port$1221$4 , \port$1222$4 , \port$1223$4 , \port$1224$4 
+, \port$1225$4 , \port$1226$4 , \port$1227$4 , \port$1228$4 , \port$1229$4 , \port$1230$4 , advance, \port$2286$96 , \port$2286$128 , \port$2286$160 , \port$2286$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire \$100 ;
@@ -11387,66 +15296,66 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$1836$128 ;
-  wire [11:0] \port$1836$128 ;
-  input [11:0] \port$1836$160 ;
-  wire [11:0] \port$1836$160 ;
-  input [23:0] \port$1836$192 ;
-  wire [23:0] \port$1836$192 ;
-  input [23:0] \port$1836$96 ;
-  wire [23:0] \port$1836$96 ;
-  input [4:0] \port$707$0 ;
-  wire [4:0] \port$707$0 ;
-  input \port$708$4 ;
-  wire \port$708$4 ;
-  input \port$709$4 ;
-  wire \port$709$4 ;
-  input \port$710$4 ;
-  wire \port$710$4 ;
-  input \port$711$4 ;
-  wire \port$711$4 ;
-  input \port$712$4 ;
-  wire \port$712$4 ;
-  input \port$713$4 ;
-  wire \port$713$4 ;
-  input \port$714$4 ;
-  wire \port$714$4 ;
-  input \port$715$4 ;
-  wire \port$715$4 ;
-  input \port$716$4 ;
-  wire \port$716$4 ;
-  input \port$717$4 ;
-  wire \port$717$4 ;
-  input \port$718$4 ;
-  wire \port$718$4 ;
-  input \port$719$4 ;
-  wire \port$719$4 ;
-  input [4:0] \port$720$0 ;
-  wire [4:0] \port$720$0 ;
-  input \port$721$4 ;
-  wire \port$721$4 ;
-  input \port$722$4 ;
-  wire \port$722$4 ;
-  input \port$723$4 ;
-  wire \port$723$4 ;
-  input \port$724$4 ;
-  wire \port$724$4 ;
-  input \port$725$4 ;
-  wire \port$725$4 ;
-  input \port$726$4 ;
-  wire \port$726$4 ;
-  input \port$727$4 ;
-  wire \port$727$4 ;
-  input \port$728$4 ;
-  wire \port$728$4 ;
-  input \port$729$4 ;
-  wire \port$729$4 ;
-  input \port$730$4 ;
-  wire \port$730$4 ;
-  input \port$731$4 ;
-  wire \port$731$4 ;
-  input \port$732$4 ;
-  wire \port$732$4 ;
+  input [4:0] \port$1205$0 ;
+  wire [4:0] \port$1205$0 ;
+  input \port$1206$4 ;
+  wire \port$1206$4 ;
+  input \port$1207$4 ;
+  wire \port$1207$4 ;
+  input \port$1208$4 ;
+  wire \port$1208$4 ;
+  input \port$1209$4 ;
+  wire \port$1209$4 ;
+  input \port$1210$4 ;
+  wire \port$1210$4 ;
+  input \port$1211$4 ;
+  wire \port$1211$4 ;
+  input \port$1212$4 ;
+  wire \port$1212$4 ;
+  input \port$1213$4 ;
+  wire \port$1213$4 ;
+  input \port$1214$4 ;
+  wire \port$1214$4 ;
+  input \port$1215$4 ;
+  wire \port$1215$4 ;
+  input \port$1216$4 ;
+  wire \port$1216$4 ;
+  input \port$1217$4 ;
+  wire \port$1217$4 ;
+  input [4:0] \port$1218$0 ;
+  wire [4:0] \port$1218$0 ;
+  input \port$1219$4 ;
+  wire \port$1219$4 ;
+  input \port$1220$4 ;
+  wire \port$1220$4 ;
+  input \port$1221$4 ;
+  wire \port$1221$4 ;
+  input \port$1222$4 ;
+  wire \port$1222$4 ;
+  input \port$1223$4 ;
+  wire \port$1223$4 ;
+  input \port$1224$4 ;
+  wire \port$1224$4 ;
+  input \port$1225$4 ;
+  wire \port$1225$4 ;
+  input \port$1226$4 ;
+  wire \port$1226$4 ;
+  input \port$1227$4 ;
+  wire \port$1227$4 ;
+  input \port$1228$4 ;
+  wire \port$1228$4 ;
+  input \port$1229$4 ;
+  wire \port$1229$4 ;
+  input \port$1230$4 ;
+  wire \port$1230$4 ;
+  input [11:0] \port$2286$128 ;
+  wire [11:0] \port$2286$128 ;
+  input [11:0] \port$2286$160 ;
+  wire [11:0] \port$2286$160 ;
+  input [23:0] \port$2286$192 ;
+  wire [23:0] \port$2286$192 ;
+  input [23:0] \port$2286$96 ;
+  wire [23:0] \port$2286$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -11465,44 +15374,44 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$1836$192 [11:0] == 1'h1;
+  assign \$1  = \port$2286$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$1836$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$1836$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$2286$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$2286$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$1836$128 [3:0] == 1'h1;
+  assign \$8  = \port$2286$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$1836$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$1836$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$2286$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$2286$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$1836$128 [7:4] == 1'h1;
+  assign \$16  = \port$2286$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$1836$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$1836$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$2286$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$2286$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$1836$192 [23:12] == 1'h1;
+  assign \$25  = \port$2286$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$1836$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$1836$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$2286$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$2286$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$1836$96 [11:0] == 1'h1;
+  assign \$35  = \port$2286$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$1836$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$1836$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$2286$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$2286$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -11510,18 +15419,18 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$1836$96 [23:12] == 1'h1;
+  assign \$46  = \port$2286$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$1836$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$1836$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$2286$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$2286$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$1836$160 ;
-  assign \$59  = address_column_start + \port$1836$160 ;
+  assign \$58  = address_column_start + \port$2286$160 ;
+  assign \$59  = address_column_start + \port$2286$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -11532,10 +15441,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$1836$192 [11:0];
-  assign \$73  = address_block_start + \port$1836$192 [11:0];
-  assign \$74  = address_block_start + \port$1836$192 [11:0];
-  assign \$75  = address_block_start + \port$1836$192 [11:0];
+  assign \$72  = address_block_start + \port$2286$192 [11:0];
+  assign \$73  = address_block_start + \port$2286$192 [11:0];
+  assign \$74  = address_block_start + \port$2286$192 [11:0];
+  assign \$75  = address_block_start + \port$2286$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -11573,8 +15482,8 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$1836$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$1836$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$2286$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$2286$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -11600,8 +15509,8 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$1836$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$1836$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$2286$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$2286$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -11647,10 +15556,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   always @(posedge clk)
     pixel_y_y_start <= \$174 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$1836$192 [11:0];
+      \$153  = \port$2286$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -11662,7 +15571,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$154  = word_last;
     if (load) begin
       \$154  = \$1 ;
@@ -11677,10 +15586,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$1836$128 [3:0];
+      \$155  = \port$2286$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -11692,7 +15601,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$156  = column_last;
     if (load) begin
       \$156  = \$8 ;
@@ -11707,10 +15616,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$1836$128 [7:4];
+      \$157  = \port$2286$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -11722,7 +15631,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$158  = row_last;
     if (load) begin
       \$158  = \$16 ;
@@ -11737,10 +15646,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$1836$192 [23:12];
+      \$159  = \port$2286$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -11752,7 +15661,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$160  = block_last;
     if (load) begin
       \$160  = \$25 ;
@@ -11767,10 +15676,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$1836$96 [11:0];
+      \$161  = \port$2286$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -11782,7 +15691,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$162  = x_last;
     if (load) begin
       \$162  = \$35 ;
@@ -11797,10 +15706,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$1836$96 [23:12];
+      \$163  = \port$2286$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -11812,7 +15721,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$164  = y_last;
     if (load) begin
       \$164  = \$46 ;
@@ -11827,7 +15736,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$165  = address_word_start;
     if (load) begin
       \$165  = address_origin;
@@ -11859,7 +15768,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$166  = address_column_start;
     if (load) begin
       \$166  = address_origin;
@@ -11888,7 +15797,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$167  = address_row_start;
     if (load) begin
       \$167  = address_origin;
@@ -11914,7 +15823,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$168  = address_block_start;
     if (load) begin
       \$168  = address_origin;
@@ -11937,7 +15846,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$169  = address_x_start;
     if (load) begin
       \$169  = address_origin;
@@ -11957,7 +15866,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$170  = address_y_start;
     if (load) begin
       \$170  = address_origin;
@@ -11974,10 +15883,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$719$4 , \port$718$4 , \port$717$4 , \port$716$4 , \port$715$4 , \port$714$4 , \port$713$4 , \port$712$4 , \port$711$4 , \port$710$4 , \port$709$4 , \port$708$4 , \port$707$0  };
+      \$171  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -11992,7 +15901,7 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$719$4 , \port$718$4 , \port$717$4 , \port$716$4 , \port$715$4 , \port$714$4 , \port$713$4 , \port$712$4 , \port$711$4 , \port$710$4 , \port$709$4 , \port$708$4 , \port$707$0  };
+        \$171  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
       end
     end
     if (clear) begin
@@ -12003,16 +15912,16 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$719$4 , \port$718$4 , \port$717$4 , \port$716$4 , \port$715$4 , \port$714$4 , \port$713$4 , \port$712$4 , \port$711$4 , \port$710$4 , \port$709$4 , \port$708$4 , \port$707$0  };
+      \$172  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$719$4 , \port$718$4 , \port$717$4 , \port$716$4 , \port$715$4 , \port$714$4 , \port$713$4 , \port$712$4 , \port$711$4 , \port$710$4 , \port$709$4 , \port$708$4 , \port$707$0  };
+        \$172  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
       end
     end
     if (clear) begin
@@ -12023,10 +15932,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$732$4 , \port$731$4 , \port$730$4 , \port$729$4 , \port$728$4 , \port$727$4 , \port$726$4 , \port$725$4 , \port$724$4 , \port$723$4 , \port$722$4 , \port$721$4 , \port$720$0  };
+      \$173  = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -12049,10 +15958,10 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$732$4 , \port$731$4 , \port$730$4 , \port$729$4 , \port$728$4 , \port$727$4 , \port$726$4 , \port$725$4 , \port$724$4 , \port$723$4 , \port$722$4 , \port$721$4 , \port$720$0  };
+      \$174  = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -12065,21 +15974,21 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$1836$192 [11:0];
-  assign column_count = \port$1836$128 [3:0];
-  assign row_count = \port$1836$128 [7:4];
-  assign block_count = \port$1836$192 [23:12];
-  assign x_count = \port$1836$96 [11:0];
-  assign y_count = \port$1836$96 [23:12];
+  assign word_count = \port$2286$192 [11:0];
+  assign column_count = \port$2286$128 [3:0];
+  assign row_count = \port$2286$128 [7:4];
+  assign block_count = \port$2286$192 [23:12];
+  assign x_count = \port$2286$96 [11:0];
+  assign y_count = \port$2286$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$1836$160  };
-  assign address_block_step = { 4'h0, \port$1836$192 [11:0] };
-  assign pixel_x_origin = { \port$719$4 , \port$718$4 , \port$717$4 , \port$716$4 , \port$715$4 , \port$714$4 , \port$713$4 , \port$712$4 , \port$711$4 , \port$710$4 , \port$709$4 , \port$708$4 , \port$707$0  };
+  assign address_column_step = { 4'h0, \port$2286$160  };
+  assign address_block_step = { 4'h0, \port$2286$192 [11:0] };
+  assign pixel_x_origin = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$1836$128 [11:8] };
-  assign pixel_y_origin = { \port$732$4 , \port$731$4 , \port$730$4 , \port$729$4 , \port$728$4 , \port$727$4 , \port$726$4 , \port$725$4 , \port$724$4 , \port$723$4 , \port$722$4 , \port$721$4 , \port$720$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2286$128 [11:8] };
+  assign pixel_y_origin = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$1836$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$2286$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -12101,8 +16010,8 @@ module \crossloom.window.nest (rst, \port$707$0 , \port$708$4 , \port$709$4 , \p
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836$136 , pixel, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
+module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -12164,8 +16073,8 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$1836$136 ;
-  wire [11:0] \port$1836$136 ;
+  input [11:0] \port$2286$136 ;
+  wire [11:0] \port$2286$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12231,7 +16140,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -12247,7 +16156,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -12264,7 +16173,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -12279,7 +16188,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$32  = width;
     if (start) begin
       \$32  = \width$7 ;
@@ -12294,10 +16203,10 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$1836$136 [3:0];
+      \$33  = \port$2286$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12309,10 +16218,10 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$1836$136 [7:4];
+      \$34  = \port$2286$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -12324,10 +16233,10 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$1836$136 [11:8];
+      \$35  = \port$2286$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -12339,7 +16248,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -12356,7 +16265,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -12373,7 +16282,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -12390,7 +16299,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -12407,7 +16316,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -12424,7 +16333,7 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -12443,9 +16352,9 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$1836$136 [3:0];
-  assign pad_left = \port$1836$136 [7:4];
-  assign pad_top = \port$1836$136 [11:8];
+  assign stride = \port$2286$136 [3:0];
+  assign pad_left = \port$2286$136 [7:4];
+  assign pad_top = \port$2286$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -12456,81 +16365,88 @@ module \crossloom.window.pitches (rst, start, clear, base, \width$7 , \port$1836
 endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
-module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index, coefficient_data, correction_write
-, correction_index, correction_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row
-, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion
-, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear);
+module crossloom_tile(start, first_product, descriptor, coefficient_base, coefficient_words, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index
+, coefficient_data, correction_write, correction_index, correction_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank
+, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid
+, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
-  wire \$1 ;
-  wire [11:0] \$10 ;
-  wire [47:0] \$11 ;
+  wire [20:0] \$1 ;
+  wire [12:0] \$10 ;
+  reg \$11 ;
+  reg [20:0] \$12 ;
+  reg \$13 ;
+  reg \$14 ;
+  wire [34:0] \$15 ;
+  wire [11:0] \$16 ;
+  wire [47:0] \$17 ;
   wire \$2 ;
-  wire [12:0] \$3 ;
-  wire [12:0] \$4 ;
+  wire \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
-  reg \$8 ;
-  wire [34:0] \$9 ;
+  wire \$8 ;
+  wire [12:0] \$9 ;
+  reg \$signal  = 1'h0;
   wire [8:0] \$signature__addr ;
   wire [7:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
   wire [2:0] averaging;
-  wire [2:0] \averaging$132 ;
+  wire [2:0] \averaging$137 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$97 ;
+  wire \bank_free$104 ;
   wire bank_released;
-  wire \bank_released$99 ;
+  wire \bank_released$106 ;
   wire [8:0] base;
-  wire [8:0] \base$143 ;
+  wire [8:0] \base$148 ;
   wire busy;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$94 ;
+  wire \chunk_begin$101 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$96 ;
+  wire \chunk_final$103 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$95 ;
+  wire \chunk_loaded$102 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$165 ;
+  wire \clear$170 ;
   input clk;
   wire clk;
   wire [65:0] code;
-  wire [65:0] \code$136 ;
-  wire [5:0] \code$136.code ;
-  wire \code$136.stopped ;
-  wire [58:0] \code$136.tag ;
-  wire [15:0] \code$136.tag.conversion ;
-  wire \code$136.tag.final ;
-  wire [2:0] \code$136.tag.index ;
-  wire \code$136.tag.last ;
-  wire \code$136.tag.partial ;
-  wire [1:0] \code$136.tag.plane ;
-  wire [31:0] \code$136.tag.product ;
-  wire \code$136.tag.release ;
-  wire \code$136.tag.stop ;
-  wire \code$136.tag.void ;
-  wire [65:0] \code$146 ;
-  wire [5:0] \code$146.code ;
-  wire \code$146.stopped ;
-  wire [58:0] \code$146.tag ;
-  wire [15:0] \code$146.tag.conversion ;
-  wire \code$146.tag.final ;
-  wire [2:0] \code$146.tag.index ;
-  wire \code$146.tag.last ;
-  wire \code$146.tag.partial ;
-  wire [1:0] \code$146.tag.plane ;
-  wire [31:0] \code$146.tag.product ;
-  wire \code$146.tag.release ;
-  wire \code$146.tag.stop ;
-  wire \code$146.tag.void ;
+  wire [65:0] \code$141 ;
+  wire [5:0] \code$141.code ;
+  wire \code$141.stopped ;
+  wire [58:0] \code$141.tag ;
+  wire [15:0] \code$141.tag.conversion ;
+  wire \code$141.tag.final ;
+  wire [2:0] \code$141.tag.index ;
+  wire \code$141.tag.last ;
+  wire \code$141.tag.partial ;
+  wire [1:0] \code$141.tag.plane ;
+  wire [31:0] \code$141.tag.product ;
+  wire \code$141.tag.release ;
+  wire \code$141.tag.stop ;
+  wire \code$141.tag.void ;
+  wire [65:0] \code$151 ;
+  wire [5:0] \code$151.code ;
+  wire \code$151.stopped ;
+  wire [58:0] \code$151.tag ;
+  wire [15:0] \code$151.tag.conversion ;
+  wire \code$151.tag.final ;
+  wire [2:0] \code$151.tag.index ;
+  wire \code$151.tag.last ;
+  wire \code$151.tag.partial ;
+  wire [1:0] \code$151.tag.plane ;
+  wire [31:0] \code$151.tag.product ;
+  wire \code$151.tag.release ;
+  wire \code$151.tag.stop ;
+  wire \code$151.tag.void ;
   wire [5:0] \code.code ;
   wire \code.stopped ;
   wire [58:0] \code.tag ;
@@ -12545,15 +16461,19 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire \code.tag.stop ;
   wire \code.tag.void ;
   wire code_ready;
-  wire \code_ready$138 ;
-  wire \code_ready$149 ;
+  wire \code_ready$143 ;
+  wire \code_ready$154 ;
   wire code_valid;
-  wire \code_valid$134 ;
-  wire \code_valid$144 ;
+  wire \code_valid$139 ;
+  wire \code_valid$149 ;
+  input [19:0] coefficient_base;
+  wire [19:0] coefficient_base;
   input [7:0] coefficient_data;
   wire [7:0] coefficient_data;
   input [8:0] coefficient_index;
   wire [8:0] coefficient_index;
+  input [20:0] coefficient_words;
+  wire [20:0] coefficient_words;
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
@@ -12563,18 +16483,18 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$139 ;
+  wire \converted$144 ;
   output converting;
   wire converting;
   input [3:0] correction_data;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$152 ;
+  wire [3:0] \correction_data$157 ;
   input [5:0] correction_index;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$151 ;
+  wire [5:0] \correction_index$156 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$150 ;
+  wire \correction_write$155 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -12594,31 +16514,35 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire [31:0] \descriptor[7] ;
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
+  reg [20:0] distance = 21'h000000;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$157 ;
+  wire \drain_clear$162 ;
   input [1:0] drain_group;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$155 ;
+  wire [1:0] \drain_group$160 ;
   input drain_lane;
   wire drain_lane;
-  wire \drain_lane$156 ;
+  wire \drain_lane$161 ;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$158 ;
+  wire [17:0] \drain_sum$163 ;
   wire drive;
+  input [31:0] first_product;
+  wire [31:0] first_product;
+  wire [31:0] \first_product$98 ;
   wire [7:0] group_granules;
   wire [2:0] groups;
   wire hold;
   wire [23:0] job;
-  wire [23:0] \job$118 ;
-  wire [2:0] \job$118.index ;
-  wire \job$118.last ;
-  wire [7:0] \job$118.negate ;
-  wire [1:0] \job$118.plane ;
-  wire [7:0] \job$118.select ;
-  wire \job$118.stop ;
-  wire \job$118.void ;
+  wire [23:0] \job$124 ;
+  wire [2:0] \job$124.index ;
+  wire \job$124.last ;
+  wire [7:0] \job$124.negate ;
+  wire [1:0] \job$124.plane ;
+  wire [7:0] \job$124.select ;
+  wire \job$124.stop ;
+  wire \job$124.void ;
   wire [2:0] \job.index ;
   wire \job.last ;
   wire [7:0] \job.negate ;
@@ -12627,19 +16551,19 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$120 ;
+  wire \job_ready$125 ;
   wire job_valid;
-  wire \job_valid$116 ;
+  wire \job_valid$123 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$107 ;
-  wire [5:0] \lengths$107.add ;
-  wire [5:0] \lengths$107.clear ;
-  wire [5:0] \lengths$107.drive ;
-  wire [5:0] \lengths$107.gap ;
-  wire [5:0] \lengths$107.hold ;
-  wire [5:0] \lengths$107.reset ;
-  wire [5:0] \lengths$107.share ;
+  wire [41:0] \lengths$114 ;
+  wire [5:0] \lengths$114.add ;
+  wire [5:0] \lengths$114.clear ;
+  wire [5:0] \lengths$114.drive ;
+  wire [5:0] \lengths$114.gap ;
+  wire [5:0] \lengths$114.hold ;
+  wire [5:0] \lengths$114.reset ;
+  wire [5:0] \lengths$114.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -12730,22 +16654,23 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire mean_ready;
   wire mean_valid;
   wire [7:0] negate;
+  reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$131 ;
+  wire \overrun$136 ;
   output position_done;
   wire position_done;
-  wire \position_done$153 ;
+  wire \position_done$158 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$154 ;
+  wire \position_freed$159 ;
   wire [36:0] product;
-  wire [36:0] \product$112 ;
-  wire \product$112.bank ;
-  wire \product$112.final ;
-  wire [31:0] \product$112.number ;
-  wire \product$112.release ;
-  wire [1:0] \product$112.row_enable ;
+  wire [36:0] \product$119 ;
+  wire \product$119.bank ;
+  wire \product$119.final ;
+  wire [31:0] \product$119.number ;
+  wire \product$119.release ;
+  wire [1:0] \product$119.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -12753,59 +16678,56 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$114 ;
+  wire \product_ready$121 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$110 ;
+  wire \product_valid$117 ;
   wire [8:0] read_address;
-  wire [8:0] \read_address$83 ;
+  wire [8:0] \read_address$90 ;
   wire [7:0] read_data;
-  wire [7:0] \read_data$86 ;
+  wire [7:0] \read_data$93 ;
   wire read_enable;
-  wire \read_enable$80 ;
+  wire \read_enable$88 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
-  input restart;
-  wire restart;
-  wire \restart$90 ;
   wire [1:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$105 ;
+  wire [7:0] \row_groups$112 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$128 ;
+  wire \sample_ready$133 ;
   wire sample_valid;
-  wire \sample_valid$124 ;
+  wire \sample_valid$129 ;
   wire [7:0] select;
   wire share;
   wire side;
   input start;
   wire start;
-  wire \start$101 ;
-  wire \start$140 ;
-  wire \start$91 ;
+  wire \start$108 ;
+  wire \start$145 ;
+  wire \start$97 ;
   wire started;
   output stopped;
   wire stopped;
   wire stream;
-  wire \stream$102 ;
-  wire \stream$141 ;
+  wire \stream$109 ;
+  wire \stream$146 ;
   wire [58:0] tag;
-  wire [58:0] \tag$126 ;
-  wire [15:0] \tag$126.conversion ;
-  wire \tag$126.final ;
-  wire [2:0] \tag$126.index ;
-  wire \tag$126.last ;
-  wire \tag$126.partial ;
-  wire [1:0] \tag$126.plane ;
-  wire [31:0] \tag$126.product ;
-  wire \tag$126.release ;
-  wire \tag$126.stop ;
-  wire \tag$126.void ;
+  wire [58:0] \tag$131 ;
+  wire [15:0] \tag$131.conversion ;
+  wire \tag$131.final ;
+  wire [2:0] \tag$131.index ;
+  wire \tag$131.last ;
+  wire \tag$131.partial ;
+  wire [1:0] \tag$131.plane ;
+  wire [31:0] \tag$131.product ;
+  wire \tag$131.release ;
+  wire \tag$131.stop ;
+  wire \tag$131.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -12818,37 +16740,37 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$130 ;
+  wire \timed_out$135 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$122 ;
+  wire [15:0] \timeout$127 ;
   output [5:0] trace__code;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$182 ;
+  wire [5:0] \trace__code$187 ;
   output [6:0] trace__compensated;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$183 ;
+  wire [6:0] \trace__compensated$188 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$179 ;
+  wire [15:0] \trace__conversion$184 ;
   output [2:0] trace__index;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$180 ;
+  wire [2:0] \trace__index$185 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$181 ;
+  wire [1:0] \trace__plane$186 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$178 ;
+  wire [31:0] \trace__product$183 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$184 ;
+  wire \trace__stopped$189 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$177 ;
+  wire \trace__valid$182 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$185 ;
+  wire \trace__void$190 ;
   wire [5:0] trial;
   wire [8:0] write__addr;
   wire [7:0] write__data;
@@ -12879,27 +16801,37 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     end
   end
   assign read_data = _0_;
-  assign \$signature__en  = descriptor[5] ? \read_enable$80  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$83  : read_address;
-  assign job_ready = \job_ready$120  & job_valid;
-  assign \$1  = code_valid & code_ready;
-  assign \$2  = ~ code[13];
-  assign converted = \$1  & \$2 ;
+  assign \$1  = \$signature__addr  - coefficient_base;
+  assign \$2  = distance >= coefficient_words;
+  assign \$3  = \$signal  & \$2 ;
+  assign \$4  = job_ready & job[21];
+  assign \$5  = | descriptor[14:12];
+  assign \$6  = \$4  & \$5 ;
+  assign \$signature__en  = descriptor[5] ? \read_enable$88  : read_enable;
+  assign \$signature__addr  = descriptor[5] ? \read_address$90  : read_address;
+  assign job_ready = \job_ready$125  & job_valid;
+  assign overrun = \overrun$136  | outside;
+  assign \$7  = code_valid & code_ready;
+  assign \$8  = ~ code[13];
+  assign converted = \$7  & \$8 ;
   assign stopped = converted & code[6];
-  assign \$3  = descriptor[283:272] + 1'h1;
-  assign mean_ready = \code_ready$149  & \code_valid$144 ;
-  assign \$5  = job_ready & job[21];
-  assign \$6  = | descriptor[14:12];
-  assign \$7  = \$5  & \$6 ;
+  assign \$9  = descriptor[283:272] + 1'h1;
+  assign mean_ready = \code_ready$154  & \code_valid$149 ;
   always @(posedge clk)
-    refused <= \$8 ;
+    \$signal  <= \$11 ;
+  always @(posedge clk)
+    distance <= \$12 ;
+  always @(posedge clk)
+    outside <= \$13 ;
+  always @(posedge clk)
+    refused <= \$14 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[328:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$146 ),
-    .code_ready(\code_ready$149 ),
-    .code_valid(\code_valid$144 ),
+    .code(\code$151 ),
+    .code_ready(\code_ready$154 ),
+    .code_valid(\code_valid$149 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -12908,14 +16840,14 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
-    .groups(\$4 [2:0]),
-    .\port$735$0 (\$10 ),
-    .\port$735$18 (\$11 ),
+    .groups(\$10 [2:0]),
+    .\port$743$0 (\$16 ),
+    .\port$743$18 (\$17 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$83 ),
+    .read_address(\read_address$90 ),
     .read_data(read_data),
-    .read_enable(\read_enable$80 ),
+    .read_enable(\read_enable$88 ),
     .rst(rst),
     .start(start),
     .stream(descriptor[5]),
@@ -12929,9 +16861,9 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$146 ),
+    .mean(\code$151 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$144 ),
+    .mean_valid(\code_valid$149 ),
     .rst(rst)
   );
   \crossloom_tile.controller  controller (
@@ -12945,11 +16877,11 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$120 ),
+    .job_ready(\job_ready$125 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$636$0 (\$9 ),
+    .\port$644$0 (\$15 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -12989,11 +16921,11 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .\port$0$261 (descriptor[271:256]),
+    .first_product(first_product),
+    .\port$0$292 (descriptor[271:256]),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
-    .restart(restart),
     .rst(rst),
     .start(start),
     .started(product_started)
@@ -13007,7 +16939,7 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(overrun),
+    .overrun(\overrun$136 ),
     .read_address(read_address),
     .read_data(read_data),
     .read_enable(read_enable),
@@ -13018,95 +16950,115 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$8  = \$7 ;
+    \$11  = \$signature__en ;
     if (rst) begin
-      \$8  = 1'h0;
+      \$11  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$12  = \$1 ;
+    if (rst) begin
+      \$12  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$13  = \$3 ;
+    if (rst) begin
+      \$13  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$14  = \$6 ;
+    if (rst) begin
+      \$14  = 1'h0;
     end
   end
   assign stream = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$86  = read_data;
+  assign \read_data$93  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \restart$90  = restart;
-  assign \start$91  = start;
+  assign \start$97  = start;
+  assign \first_product$98  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$94  = chunk_begin;
-  assign \chunk_loaded$95  = chunk_loaded;
-  assign \chunk_final$96  = chunk_final;
-  assign \bank_free$97  = bank_free;
-  assign \bank_released$99  = bank_released;
+  assign \chunk_begin$101  = chunk_begin;
+  assign \chunk_loaded$102  = chunk_loaded;
+  assign \chunk_final$103  = chunk_final;
+  assign \bank_free$104  = bank_free;
+  assign \bank_released$106  = bank_released;
   assign started = product_started;
-  assign \start$101  = start;
-  assign \stream$102  = descriptor[5];
+  assign \start$108  = start;
+  assign \stream$109  = descriptor[5];
   assign base = descriptor[328:320];
   assign columns = descriptor[315:304];
-  assign \row_groups$105  = descriptor[263:256];
+  assign \row_groups$112  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$107  = lengths;
+  assign \lengths$114  = lengths;
   assign averaging = descriptor[14:12];
-  assign \product_valid$110  = product_valid;
-  assign \product$112  = product;
-  assign \product_ready$114  = product_ready;
-  assign \job_valid$116  = job_valid;
-  assign \job$118  = job;
+  assign \product_valid$117  = product_valid;
+  assign \product$119  = product;
+  assign \product_ready$121  = product_ready;
+  assign \job_valid$123  = job_valid;
+  assign \job$124  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$122  = timeout;
-  assign \sample_valid$124  = sample_valid;
-  assign \tag$126  = tag;
-  assign \sample_ready$128  = sample_ready;
+  assign \timeout$127  = timeout;
+  assign \sample_valid$129  = sample_valid;
+  assign \tag$131  = tag;
+  assign \sample_ready$133  = sample_ready;
   assign busy = converting;
-  assign \timed_out$130  = timed_out;
-  assign \overrun$131  = overrun;
-  assign \averaging$132  = descriptor[14:12];
-  assign \code_valid$134  = code_valid;
-  assign \code$136  = code;
-  assign \code_ready$138  = code_ready;
-  assign \converted$139  = converted;
-  assign \start$140  = start;
-  assign \stream$141  = descriptor[5];
-  assign groups = \$4 [2:0];
-  assign \base$143  = descriptor[328:320];
-  assign mean_valid = \code_valid$144 ;
-  assign mean = \code$146 ;
-  assign \correction_write$150  = correction_write;
-  assign \correction_index$151  = correction_index;
-  assign \correction_data$152  = correction_data;
-  assign \position_done$153  = position_done;
-  assign \position_freed$154  = position_freed;
-  assign \drain_group$155  = drain_group;
-  assign \drain_lane$156  = drain_lane;
-  assign \drain_clear$157  = drain_clear;
-  assign \drain_sum$158  = drain_sum;
-  assign bank = \$9 [0];
-  assign row_enable = \$9 [2:1];
+  assign \timed_out$135  = timed_out;
+  assign \averaging$137  = descriptor[14:12];
+  assign \code_valid$139  = code_valid;
+  assign \code$141  = code;
+  assign \code_ready$143  = code_ready;
+  assign \converted$144  = converted;
+  assign \start$145  = start;
+  assign \stream$146  = descriptor[5];
+  assign groups = \$10 [2:0];
+  assign \base$148  = descriptor[328:320];
+  assign mean_valid = \code_valid$149 ;
+  assign mean = \code$151 ;
+  assign \correction_write$155  = correction_write;
+  assign \correction_index$156  = correction_index;
+  assign \correction_data$157  = correction_data;
+  assign \position_done$158  = position_done;
+  assign \position_freed$159  = position_freed;
+  assign \drain_group$160  = drain_group;
+  assign \drain_lane$161  = drain_lane;
+  assign \drain_clear$162  = drain_clear;
+  assign \drain_sum$163  = drain_sum;
+  assign bank = \$15 [0];
+  assign row_enable = \$15 [2:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$165  = macro__clear;
+  assign \clear$170  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[58:43];
-  assign product_number = \$9 [34:3];
+  assign product_number = \$15 [34:3];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign comparator = macro__comparator;
   assign decided = macro__decided;
-  assign \trace__valid$177  = trace__valid;
-  assign \trace__product$178  = \$11 [31:0];
-  assign \trace__conversion$179  = \$11 [47:32];
-  assign \trace__index$180  = \$10 [9:7];
-  assign \trace__plane$181  = \$10 [11:10];
-  assign \trace__code$182  = \$10 [5:0];
-  assign \trace__compensated$183  = trace__compensated;
-  assign \trace__stopped$184  = \$10 [6];
-  assign \trace__void$185  = trace__void;
+  assign \trace__valid$182  = trace__valid;
+  assign \trace__product$183  = \$17 [31:0];
+  assign \trace__conversion$184  = \$17 [47:32];
+  assign \trace__index$185  = \$16 [9:7];
+  assign \trace__plane$186  = \$16 [11:10];
+  assign \trace__code$187  = \$16 [5:0];
+  assign \trace__compensated$188  = trace__compensated;
+  assign \trace__stopped$189  = \$16 [6];
+  assign \trace__void$190  = trace__void;
   assign macro__write_enable = write_enable;
   assign macro__write_row = write_row;
   assign macro__write_group = write_group;
@@ -13116,17 +17068,17 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$9 [0];
-  assign macro__row_enable = \$9 [2:1];
+  assign macro__bank = \$15 [0];
+  assign macro__row_enable = \$15 [2:1];
   assign macro__reference = descriptor[370:352];
-  assign macro__product = \$9 [34:3];
+  assign macro__product = \$15 [34:3];
   assign macro__conversion = tag[58:43];
-  assign trace__product = \$11 [31:0];
-  assign trace__conversion = \$11 [47:32];
-  assign trace__index = \$10 [9:7];
-  assign trace__plane = \$10 [11:10];
-  assign trace__code = \$10 [5:0];
-  assign trace__stopped = \$10 [6];
+  assign trace__product = \$17 [31:0];
+  assign trace__conversion = \$17 [47:32];
+  assign trace__index = \$16 [9:7];
+  assign trace__plane = \$16 [11:10];
+  assign trace__code = \$16 [5:0];
+  assign trace__stopped = \$16 [6];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -13150,23 +17102,6 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \lengths$107.reset  = lengths[5:0];
-  assign \lengths$107.drive  = lengths[11:6];
-  assign \lengths$107.share  = lengths[17:12];
-  assign \lengths$107.hold  = lengths[23:18];
-  assign \lengths$107.clear  = lengths[29:24];
-  assign \lengths$107.add  = lengths[35:30];
-  assign \lengths$107.gap  = lengths[41:36];
-  assign \product.bank  = product[0];
-  assign \product.row_enable  = product[2:1];
-  assign \product.number  = product[34:3];
-  assign \product.release  = product[35];
-  assign \product.final  = product[36];
-  assign \product$112.bank  = product[0];
-  assign \product$112.row_enable  = product[2:1];
-  assign \product$112.number  = product[34:3];
-  assign \product$112.release  = product[35];
-  assign \product$112.final  = product[36];
   assign \job.select  = job[7:0];
   assign \job.negate  = job[15:8];
   assign \job.index  = job[18:16];
@@ -13174,13 +17109,30 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \job$118.select  = job[7:0];
-  assign \job$118.negate  = job[15:8];
-  assign \job$118.index  = job[18:16];
-  assign \job$118.plane  = job[20:19];
-  assign \job$118.stop  = job[21];
-  assign \job$118.void  = job[22];
-  assign \job$118.last  = job[23];
+  assign \lengths$114.reset  = lengths[5:0];
+  assign \lengths$114.drive  = lengths[11:6];
+  assign \lengths$114.share  = lengths[17:12];
+  assign \lengths$114.hold  = lengths[23:18];
+  assign \lengths$114.clear  = lengths[29:24];
+  assign \lengths$114.add  = lengths[35:30];
+  assign \lengths$114.gap  = lengths[41:36];
+  assign \product.bank  = product[0];
+  assign \product.row_enable  = product[2:1];
+  assign \product.number  = product[34:3];
+  assign \product.release  = product[35];
+  assign \product.final  = product[36];
+  assign \product$119.bank  = product[0];
+  assign \product$119.row_enable  = product[2:1];
+  assign \product$119.number  = product[34:3];
+  assign \product$119.release  = product[35];
+  assign \product$119.final  = product[36];
+  assign \job$124.select  = job[7:0];
+  assign \job$124.negate  = job[15:8];
+  assign \job$124.index  = job[18:16];
+  assign \job$124.plane  = job[20:19];
+  assign \job$124.stop  = job[21];
+  assign \job$124.void  = job[22];
+  assign \job$124.last  = job[23];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -13191,16 +17143,16 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$126.index  = tag[2:0];
-  assign \tag$126.plane  = tag[4:3];
-  assign \tag$126.stop  = tag[5];
-  assign \tag$126.void  = tag[6];
-  assign \tag$126.last  = tag[7];
-  assign \tag$126.release  = tag[8];
-  assign \tag$126.final  = tag[9];
-  assign \tag$126.partial  = tag[10];
-  assign \tag$126.product  = tag[42:11];
-  assign \tag$126.conversion  = tag[58:43];
+  assign \tag$131.index  = tag[2:0];
+  assign \tag$131.plane  = tag[4:3];
+  assign \tag$131.stop  = tag[5];
+  assign \tag$131.void  = tag[6];
+  assign \tag$131.last  = tag[7];
+  assign \tag$131.release  = tag[8];
+  assign \tag$131.final  = tag[9];
+  assign \tag$131.partial  = tag[10];
+  assign \tag$131.product  = tag[42:11];
+  assign \tag$131.conversion  = tag[58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -13214,50 +17166,50 @@ module crossloom_tile(restart, start, descriptor, lengths, timeout, chunk_begin,
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \code$136.code  = code[5:0];
-  assign \code$136.stopped  = code[6];
-  assign \code$136.tag  = code[65:7];
-  assign \code$136.tag.index  = code[9:7];
-  assign \code$136.tag.plane  = code[11:10];
-  assign \code$136.tag.stop  = code[12];
-  assign \code$136.tag.void  = code[13];
-  assign \code$136.tag.last  = code[14];
-  assign \code$136.tag.release  = code[15];
-  assign \code$136.tag.final  = code[16];
-  assign \code$136.tag.partial  = code[17];
-  assign \code$136.tag.product  = code[49:18];
-  assign \code$136.tag.conversion  = code[65:50];
-  assign \code$146.code  = \code$146 [5:0];
-  assign \code$146.stopped  = \code$146 [6];
-  assign \code$146.tag  = \code$146 [65:7];
-  assign \code$146.tag.index  = \code$146 [9:7];
-  assign \code$146.tag.plane  = \code$146 [11:10];
-  assign \code$146.tag.stop  = \code$146 [12];
-  assign \code$146.tag.void  = \code$146 [13];
-  assign \code$146.tag.last  = \code$146 [14];
-  assign \code$146.tag.release  = \code$146 [15];
-  assign \code$146.tag.final  = \code$146 [16];
-  assign \code$146.tag.partial  = \code$146 [17];
-  assign \code$146.tag.product  = \code$146 [49:18];
-  assign \code$146.tag.conversion  = \code$146 [65:50];
-  assign \mean.code  = \code$146 [5:0];
-  assign \mean.stopped  = \code$146 [6];
-  assign \mean.tag  = \code$146 [65:7];
-  assign \mean.tag.index  = \code$146 [9:7];
-  assign \mean.tag.plane  = \code$146 [11:10];
-  assign \mean.tag.stop  = \code$146 [12];
-  assign \mean.tag.void  = \code$146 [13];
-  assign \mean.tag.last  = \code$146 [14];
-  assign \mean.tag.release  = \code$146 [15];
-  assign \mean.tag.final  = \code$146 [16];
-  assign \mean.tag.partial  = \code$146 [17];
-  assign \mean.tag.product  = \code$146 [49:18];
-  assign \mean.tag.conversion  = \code$146 [65:50];
-  assign \$4  = { 1'h0, \$3 [12:1] };
+  assign \code$141.code  = code[5:0];
+  assign \code$141.stopped  = code[6];
+  assign \code$141.tag  = code[65:7];
+  assign \code$141.tag.index  = code[9:7];
+  assign \code$141.tag.plane  = code[11:10];
+  assign \code$141.tag.stop  = code[12];
+  assign \code$141.tag.void  = code[13];
+  assign \code$141.tag.last  = code[14];
+  assign \code$141.tag.release  = code[15];
+  assign \code$141.tag.final  = code[16];
+  assign \code$141.tag.partial  = code[17];
+  assign \code$141.tag.product  = code[49:18];
+  assign \code$141.tag.conversion  = code[65:50];
+  assign \code$151.code  = \code$151 [5:0];
+  assign \code$151.stopped  = \code$151 [6];
+  assign \code$151.tag  = \code$151 [65:7];
+  assign \code$151.tag.index  = \code$151 [9:7];
+  assign \code$151.tag.plane  = \code$151 [11:10];
+  assign \code$151.tag.stop  = \code$151 [12];
+  assign \code$151.tag.void  = \code$151 [13];
+  assign \code$151.tag.last  = \code$151 [14];
+  assign \code$151.tag.release  = \code$151 [15];
+  assign \code$151.tag.final  = \code$151 [16];
+  assign \code$151.tag.partial  = \code$151 [17];
+  assign \code$151.tag.product  = \code$151 [49:18];
+  assign \code$151.tag.conversion  = \code$151 [65:50];
+  assign \mean.code  = \code$151 [5:0];
+  assign \mean.stopped  = \code$151 [6];
+  assign \mean.tag  = \code$151 [65:7];
+  assign \mean.tag.index  = \code$151 [9:7];
+  assign \mean.tag.plane  = \code$151 [11:10];
+  assign \mean.tag.stop  = \code$151 [12];
+  assign \mean.tag.void  = \code$151 [13];
+  assign \mean.tag.last  = \code$151 [14];
+  assign \mean.tag.release  = \code$151 [15];
+  assign \mean.tag.final  = \code$151 [16];
+  assign \mean.tag.partial  = \code$151 [17];
+  assign \mean.tag.product  = \code$151 [49:18];
+  assign \mean.tag.conversion  = \code$151 [65:50];
+  assign \$10  = { 1'h0, \$9 [12:1] };
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$735$0 , trace__void, \port$735$18 , read_address, drain_sum, clear);
+, \port$743$0 , trace__void, \port$743$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
@@ -13456,10 +17408,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire [2:0] interval;
   wire issue;
   wire issue_last;
-  output [11:0] \port$735$0 ;
-  wire [11:0] \port$735$0 ;
-  output [47:0] \port$735$18 ;
-  wire [47:0] \port$735$18 ;
+  output [11:0] \port$743$0 ;
+  wire [11:0] \port$743$0 ;
+  output [47:0] \port$743$18 ;
+  wire [47:0] \port$743$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -14057,9 +18009,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$like  = read_address;
   assign \$signature__en  = 1'h1;
   assign \$signature__en$65  = 1'h1;
-  assign \port$735$0  = held[11:0];
+  assign \port$743$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$735$18  = held[65:18];
+  assign \port$743$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -14342,7 +18294,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[65:50];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$636$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$644$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
   reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
   wire [6:0] \$1 ;
@@ -14514,8 +18466,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$636$0 ;
-  wire [34:0] \port$636$0 ;
+  output [34:0] \port$644$0 ;
+  wire [34:0] \port$644$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -15408,7 +19360,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$636$0  = current[34:0];
+  assign \port$644$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -16216,7 +20168,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \$20  = { 1'h0, step[5:1] };
 endmodule
 
-module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
+module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [3:0] \$1 ;
   wire [3:0] \$10 ;
@@ -16261,12 +20213,14 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
   input clk;
   wire clk;
   reg [1:0] \final  = 2'h0;
+  input [31:0] first_product;
+  wire [31:0] first_product;
   wire [1:0] first_rows;
   reg [7:0] group = 8'h00;
   wire [7:0] group_granules;
   reg [31:0] number = 32'd0;
-  input [15:0] \port$0$261 ;
-  wire [15:0] \port$0$261 ;
+  input [15:0] \port$0$292 ;
+  wire [15:0] \port$0$292 ;
   output [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -16279,8 +20233,6 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
   output product_valid;
   wire product_valid;
   wire \release ;
-  input restart;
-  wire restart;
   wire [7:0] row_groups;
   input rst;
   wire rst;
@@ -16289,12 +20241,12 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
   wire start;
   output started;
   wire started;
-  assign \$1  = 1'h1 << \port$0$261 [9:8];
+  assign \$1  = 1'h1 << \port$0$292 [9:8];
   assign \$2  = \$1  - 1'h1;
   assign bank_free = \$signal  != 2'h2;
   assign product_valid = | available;
   assign \$3  = group + 1'h1;
-  assign \release  = \$3  == \port$0$261 [7:0];
+  assign \release  = \$3  == \port$0$292 [7:0];
   assign \$4  = \final  >> bank;
   assign \$5  = \release  & \$4 ;
   assign started = product_valid & product_ready;
@@ -16306,7 +20258,7 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
   assign \$11  = ~ \$signal$22 ;
   assign \$12  = number + 1'h1;
   assign \$13  = group + 1'h1;
-  assign \$14  = \$signal$12  << \port$0$261 [9:8];
+  assign \$14  = \$signal$12  << \port$0$292 [9:8];
   assign \$15  = ~ bank;
   always @(posedge clk)
     \$signal  <= \$16 ;
@@ -16391,8 +20343,8 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
     if (started) begin
       \$20  = \$12 [31:0];
     end
-    if (restart) begin
-      \$20  = 32'd0;
+    if (start) begin
+      \$20  = first_product;
     end
     if (clear) begin
       \$20  = 32'd0;
@@ -16457,10 +20409,10 @@ module \crossloom_tile.feed (restart, start, \port$0$261 , chunk_begin, chunk_lo
       \$23  = 1'h0;
     end
   end
-  assign shift = \port$0$261 [9:8];
-  assign group_granules = \port$0$261 [15:8];
+  assign shift = \port$0$292 [9:8];
+  assign group_granules = \port$0$292 [15:8];
   assign first_rows = \$2 [1:0];
-  assign row_groups = \port$0$261 [7:0];
+  assign row_groups = \port$0$292 [7:0];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];

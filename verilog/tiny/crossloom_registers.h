@@ -1,10 +1,10 @@
-/* Register map of Crossloom chip tiny, configuration 5a121c7159689b7e.
+/* Register map of Crossloom chip tiny, configuration bc0f67f8c7f88b99.
  * Written from golden/chip/registers.py; do not edit. */
 #ifndef CROSSLOOM_TINY_REGISTERS_H
 #define CROSSLOOM_TINY_REGISTERS_H
 
 #define CROSSLOOM_IDENTIFIER 0x584C4F4Du
-#define CROSSLOOM_VERSION 0x00010000u
+#define CROSSLOOM_VERSION 0x00020000u
 
 #define CROSSLOOM_ID_OFFSET 0x00u
 #define CROSSLOOM_ID_VALUE_MASK 0xFFFFFFFFu /* R: identifies the chip: XLOM */
@@ -14,15 +14,20 @@
 #define CROSSLOOM_VERSION_OFFSET 0x04u
 #define CROSSLOOM_VERSION_VALUE_MASK 0xFFFFFFFFu /* R: major, minor, patch, 0 */
 #define CROSSLOOM_VERSION_VALUE_SHIFT 0
-#define CROSSLOOM_VERSION_VALUE_RESET 0x10000u
+#define CROSSLOOM_VERSION_VALUE_RESET 0x20000u
 
 #define CROSSLOOM_CONFIGURATION_OFFSET 0x08u
 #define CROSSLOOM_CONFIGURATION_VALUE_MASK 0xFFFFFFFFu /* R: first word of the hash */
 #define CROSSLOOM_CONFIGURATION_VALUE_SHIFT 0
-#define CROSSLOOM_CONFIGURATION_VALUE_RESET 0x5A121C71u
+#define CROSSLOOM_CONFIGURATION_VALUE_RESET 0xBC0F67F8u
+
+#define CROSSLOOM_TENANTS_OFFSET 0x0Cu
+#define CROSSLOOM_TENANTS_VALUE_MASK 0xFFFFFFFFu /* R: tenants that the chip has registers for */
+#define CROSSLOOM_TENANTS_VALUE_SHIFT 0
+#define CROSSLOOM_TENANTS_VALUE_RESET 0x1u
 
 #define CROSSLOOM_CONTROL_OFFSET 0x10u
-#define CROSSLOOM_CONTROL_START_MASK 0x00000001u /* W1S: run the program from descriptor 0 */
+#define CROSSLOOM_CONTROL_START_MASK 0x00000001u /* W1S: run the program from its first descriptor */
 #define CROSSLOOM_CONTROL_START_SHIFT 0
 #define CROSSLOOM_CONTROL_START_RESET 0x0u
 #define CROSSLOOM_CONTROL_ABORT_MASK 0x00000002u /* W1S: stop at once, all switches open */
@@ -39,7 +44,7 @@
 #define CROSSLOOM_STATUS_ERROR_MASK 0x00000004u /* W1C: a descriptor was refused or a time-out struck */
 #define CROSSLOOM_STATUS_ERROR_SHIFT 2
 #define CROSSLOOM_STATUS_ERROR_RESET 0x0u
-#define CROSSLOOM_STATUS_CAUSE_MASK 0x00000F00u /* R: 0 none, 1 opcode, 2 field out of range, 3 time-out */
+#define CROSSLOOM_STATUS_CAUSE_MASK 0x00000F00u /* R: 0 none, 1 opcode, 2 field out of range, 3 time-out of a comparator, 4 time-out of the host */
 #define CROSSLOOM_STATUS_CAUSE_SHIFT 8
 #define CROSSLOOM_STATUS_CAUSE_RESET 0x0u
 #define CROSSLOOM_STATUS_LAYER_MASK 0x0FFF0000u /* R: descriptor being run, or at fault */
@@ -60,7 +65,7 @@
 #define CROSSLOOM_CYCLES_VALUE_RESET 0x0u
 
 #define CROSSLOOM_CONVERSIONS_OFFSET 0x24u
-#define CROSSLOOM_CONVERSIONS_VALUE_MASK 0xFFFFFFFFu /* R: conversions of all tiles since the last start */
+#define CROSSLOOM_CONVERSIONS_VALUE_MASK 0xFFFFFFFFu /* R: conversions of all its tiles since the last start */
 #define CROSSLOOM_CONVERSIONS_VALUE_SHIFT 0
 #define CROSSLOOM_CONVERSIONS_VALUE_RESET 0x0u
 
@@ -70,7 +75,7 @@
 #define CROSSLOOM_EARLY_STOPS_VALUE_RESET 0x0u
 
 #define CROSSLOOM_CONVERTING_OFFSET 0x2Cu
-#define CROSSLOOM_CONVERTING_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which tile 0's converter worked */
+#define CROSSLOOM_CONVERTING_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which the converter of its first tile worked */
 #define CROSSLOOM_CONVERTING_VALUE_SHIFT 0
 #define CROSSLOOM_CONVERTING_VALUE_RESET 0x0u
 
@@ -78,6 +83,11 @@
 #define CROSSLOOM_PRODUCTS_VALUE_MASK 0xFFFFFFFFu /* R: products since the last start */
 #define CROSSLOOM_PRODUCTS_VALUE_SHIFT 0
 #define CROSSLOOM_PRODUCTS_VALUE_RESET 0x0u
+
+#define CROSSLOOM_CONTESTS_OFFSET 0x34u
+#define CROSSLOOM_CONTESTS_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which some of its tiles converted and others did not */
+#define CROSSLOOM_CONTESTS_VALUE_SHIFT 0
+#define CROSSLOOM_CONTESTS_VALUE_RESET 0x0u
 
 #define CROSSLOOM_PHASE_RESET_OFFSET 0x40u
 #define CROSSLOOM_PHASE_RESET_CLOCKS_MASK 0x0000003Fu /* RW: length of reset (0 acts as 1) */
@@ -118,6 +128,109 @@
 #define CROSSLOOM_COMPARATOR_TIMEOUT_CLOCKS_MASK 0x0000FFFFu /* RW: longest wait for `decided`; 0 waits for ever */
 #define CROSSLOOM_COMPARATOR_TIMEOUT_CLOCKS_SHIFT 0
 #define CROSSLOOM_COMPARATOR_TIMEOUT_CLOCKS_RESET 0x400u
+
+#define CROSSLOOM_PROGRAM_WINDOW_OFFSET 0x70u
+#define CROSSLOOM_PROGRAM_WINDOW_BASE_MASK 0x00000FFFu /* RW: first descriptor in the program memory */
+#define CROSSLOOM_PROGRAM_WINDOW_BASE_SHIFT 0
+#define CROSSLOOM_PROGRAM_WINDOW_BASE_RESET 0x0u
+#define CROSSLOOM_PROGRAM_WINDOW_LENGTH_MASK 0x0FFF0000u /* RW: descriptors (0 acts as 1) */
+#define CROSSLOOM_PROGRAM_WINDOW_LENGTH_SHIFT 16
+#define CROSSLOOM_PROGRAM_WINDOW_LENGTH_RESET 0x10u
+
+#define CROSSLOOM_ACTIVATION_BASE_OFFSET 0x74u
+#define CROSSLOOM_ACTIVATION_BASE_VALUE_MASK 0x0000FFFFu /* RW: first word in the activation buffer */
+#define CROSSLOOM_ACTIVATION_BASE_VALUE_SHIFT 0
+#define CROSSLOOM_ACTIVATION_BASE_VALUE_RESET 0x0u
+
+#define CROSSLOOM_ACTIVATION_WORDS_OFFSET 0x78u
+#define CROSSLOOM_ACTIVATION_WORDS_VALUE_MASK 0x0001FFFFu /* RW: words of the activation buffer */
+#define CROSSLOOM_ACTIVATION_WORDS_VALUE_SHIFT 0
+#define CROSSLOOM_ACTIVATION_WORDS_VALUE_RESET 0x100u
+
+#define CROSSLOOM_CONSTANTS_BASE_OFFSET 0x7Cu
+#define CROSSLOOM_CONSTANTS_BASE_VALUE_MASK 0x0000FFFFu /* RW: first requantizer entry */
+#define CROSSLOOM_CONSTANTS_BASE_VALUE_SHIFT 0
+#define CROSSLOOM_CONSTANTS_BASE_VALUE_RESET 0x0u
+
+#define CROSSLOOM_CONSTANT_ENTRIES_OFFSET 0x80u
+#define CROSSLOOM_CONSTANT_ENTRIES_VALUE_MASK 0x0001FFFFu /* RW: requantizer entries */
+#define CROSSLOOM_CONSTANT_ENTRIES_VALUE_SHIFT 0
+#define CROSSLOOM_CONSTANT_ENTRIES_VALUE_RESET 0x40u
+
+#define CROSSLOOM_COEFFICIENTS_BASE_OFFSET 0x84u
+#define CROSSLOOM_COEFFICIENTS_BASE_VALUE_MASK 0x000FFFFFu /* RW: first coefficient word, the same in each tile */
+#define CROSSLOOM_COEFFICIENTS_BASE_VALUE_SHIFT 0
+#define CROSSLOOM_COEFFICIENTS_BASE_VALUE_RESET 0x0u
+
+#define CROSSLOOM_COEFFICIENT_WORDS_OFFSET 0x88u
+#define CROSSLOOM_COEFFICIENT_WORDS_VALUE_MASK 0x001FFFFFu /* RW: coefficient words of each tile */
+#define CROSSLOOM_COEFFICIENT_WORDS_VALUE_SHIFT 0
+#define CROSSLOOM_COEFFICIENT_WORDS_VALUE_RESET 0x200u
+
+#define CROSSLOOM_TILES_OFFSET 0x8Cu
+#define CROSSLOOM_TILES_VALUE_MASK 0x00000003u /* RW: a bit per tile that its convolutions use */
+#define CROSSLOOM_TILES_VALUE_SHIFT 0
+#define CROSSLOOM_TILES_VALUE_RESET 0x3u
+
+#define CROSSLOOM_HOST_TIMEOUT_OFFSET 0x90u
+#define CROSSLOOM_HOST_TIMEOUT_VALUE_MASK 0x00FFFFFFu /* RW: longest wait for the host in a LOAD or STORE, in clocks; 0 waits for ever */
+#define CROSSLOOM_HOST_TIMEOUT_VALUE_SHIFT 0
+#define CROSSLOOM_HOST_TIMEOUT_VALUE_RESET 0x0u
+
+#define CROSSLOOM_COMPARATOR_OFFSET 0xA0u
+#define CROSSLOOM_COMPARATOR_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the comparator */
+#define CROSSLOOM_COMPARATOR_VALUE_SHIFT 0
+#define CROSSLOOM_COMPARATOR_VALUE_RESET 0x0u
+
+#define CROSSLOOM_ADDER_OFFSET 0xA4u
+#define CROSSLOOM_ADDER_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the phases clear and add */
+#define CROSSLOOM_ADDER_VALUE_SHIFT 0
+#define CROSSLOOM_ADDER_VALUE_RESET 0x0u
+
+#define CROSSLOOM_ARRAY_OFFSET 0xA8u
+#define CROSSLOOM_ARRAY_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the phases reset to hold */
+#define CROSSLOOM_ARRAY_VALUE_SHIFT 0
+#define CROSSLOOM_ARRAY_VALUE_RESET 0x0u
+
+#define CROSSLOOM_ROWS_OFFSET 0xACu
+#define CROSSLOOM_ROWS_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the row latches or for jobs */
+#define CROSSLOOM_ROWS_VALUE_SHIFT 0
+#define CROSSLOOM_ROWS_VALUE_RESET 0x0u
+
+#define CROSSLOOM_DRAIN_OFFSET 0xB0u
+#define CROSSLOOM_DRAIN_VALUE_MASK 0xFFFFFFFFu /* R: clocks after the last row load in which its first tile had nothing to do */
+#define CROSSLOOM_DRAIN_VALUE_SHIFT 0
+#define CROSSLOOM_DRAIN_VALUE_RESET 0x0u
+
+#define CROSSLOOM_ELEMENTWISE_OFFSET 0xB4u
+#define CROSSLOOM_ELEMENTWISE_VALUE_MASK 0xFFFFFFFFu /* R: clocks of adds and pools */
+#define CROSSLOOM_ELEMENTWISE_VALUE_SHIFT 0
+#define CROSSLOOM_ELEMENTWISE_VALUE_RESET 0x0u
+
+#define CROSSLOOM_TRANSFER_OFFSET 0xB8u
+#define CROSSLOOM_TRANSFER_VALUE_MASK 0xFFFFFFFFu /* R: clocks of loads and stores in which neither host nor buffer was waited for */
+#define CROSSLOOM_TRANSFER_VALUE_SHIFT 0
+#define CROSSLOOM_TRANSFER_VALUE_RESET 0x0u
+
+#define CROSSLOOM_HOST_OFFSET 0xBCu
+#define CROSSLOOM_HOST_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which a load or store waited for the host */
+#define CROSSLOOM_HOST_VALUE_SHIFT 0
+#define CROSSLOOM_HOST_VALUE_RESET 0x0u
+
+#define CROSSLOOM_BUFFER_OFFSET 0xC0u
+#define CROSSLOOM_BUFFER_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which a load or store waited for the activation buffer */
+#define CROSSLOOM_BUFFER_VALUE_SHIFT 0
+#define CROSSLOOM_BUFFER_VALUE_RESET 0x0u
+
+#define CROSSLOOM_FETCH_OFFSET 0xC4u
+#define CROSSLOOM_FETCH_VALUE_MASK 0xFFFFFFFFu /* R: clocks of descriptor fetch and check */
+#define CROSSLOOM_FETCH_VALUE_SHIFT 0
+#define CROSSLOOM_FETCH_VALUE_RESET 0x0u
+
+#define CROSSLOOM_TURN_OFFSET 0xC8u
+#define CROSSLOOM_TURN_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which another tenant's descriptor was run first */
+#define CROSSLOOM_TURN_VALUE_SHIFT 0
+#define CROSSLOOM_TURN_VALUE_RESET 0x0u
 
 #define CROSSLOOM_PROGRAM_MEMORY_OFFSET 0x001000u /* descriptors, 16 words each */
 #define CROSSLOOM_PROGRAM_MEMORY_ENTRIES 256u
