@@ -26,6 +26,7 @@ NOT_RUN = {
     "crossloom bench": "minutes of timing that other processes would disturb",
     "crossloom accuracy resnet20": "needs weights and data that are not part of the repository",
     "crossloom compile resnet20": "likewise, and takes half an hour",
+    "crossloom run resnet20": "likewise",
     "crossloom sweep resnet20": "likewise",
     "crossloom simulate chip": "minutes in cocotb; tests/cosim runs the same bench",
 }
