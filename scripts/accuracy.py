@@ -35,6 +35,12 @@ def measure(
         compensations: Annotated[str, typer.Option(
             "--compensations", help="With --device: of none, gdc and adabs, commas between.")]
         = "none,gdc",
+        attribute: Annotated[bool, typer.Option(
+            "--attribute", help="With --device: what each non-ideality alone costs, at the last "
+                                "of --times, with the one of --compensations.")] = False,
+        checkpoint: Annotated[Path | None, typer.Option(
+            "--checkpoint", metavar="FILE", help="With --device: keep each chip's result in FILE; "
+                                                 "an interrupted run goes on from there.")] = None,
         epochs: options.Epochs = None, vectors_per_tile: options.VectorsPerTile = None,
         seed: options.Seed = 0, json: options.Json = None,
         plot: Annotated[Path | None, typer.Option(
@@ -44,8 +50,14 @@ def measure(
     source = images or options.OWN_IMAGES.get(network)
     if source is None:
         raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
-    for path in filter(None, (json, plot)):
+    for path in filter(None, (json, plot, checkpoint)):
         output.check_file(path)
+    for name, value in (("attribute", attribute), ("checkpoint", checkpoint)):
+        if value and device is None:
+            raise ValueError(f"{name} is for memory devices: give --device")
+    if attribute and (checkpoint is not None or "," in compensations):
+        raise ValueError("attribute takes one of --compensations and no --checkpoint, not "
+                         f"{compensations!r} and {checkpoint}")
 
     from golden.compile import Options
     from golden.finetune import Training
@@ -69,9 +81,13 @@ def measure(
             key = digits_key(seed, count) if named else None
             measured = accuracy_tables.by_stage(given, chip, shown, truth, seeds, choices, report,
                                                 key)
+        elif attribute:
+            measured = accuracy_tables.by_effect(given, chip, device, shown, truth, seeds,
+                                                 _numbers(times)[-1], compensations, report)
         else:
             measured = accuracy_tables.over_time(given, chip, device, shown, truth, seeds,
-                                                 _numbers(times), compensations.split(","), report)
+                                                 _numbers(times), compensations.split(","), report,
+                                                 checkpoint)
     measured.show()
     if json is not None:
         output.write_json(json, {"network": given.name, "preset": chip.name,

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 from typing import Any
+import hashlib
 
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from golden.analog import accuracy, map_network
+from golden.analog import AnalogNetwork, accuracy, attribute, map_network
 from golden.chip import Chip
 from golden.compile import Options
 from golden.devices import (
@@ -20,9 +22,9 @@ from golden.physics import MacroPhysics
 
 from . import plots
 from .accuracies import compiled_stages, macro_accuracy
-from .networks import Network
+from .networks import Network, golden_digest
 
-__all__ = ["DEVICES", "Measured", "by_stage", "over_time"]
+__all__ = ["DEVICES", "Measured", "by_effect", "by_stage", "over_time"]
 
 #: Devices by the name that ``--device`` takes.
 DEVICES: dict[str, Callable[[], Device]] = {
@@ -85,22 +87,39 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
                                              for name, values in rows]))
 
 
+def _on_device(network: Network, chip: Chip, device: str) -> AnalogNetwork:
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
+    analog = map_network(network.model, chip, DEVICES[device]())
+    return analog.calibrate(network.calibration.split(_BATCH))
+
+
+def _settings(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor
+              ) -> dict[str, object]:
+    """All that a row of `over_time` depends on, but seed, time and compensation."""
+    digest = hashlib.sha256(golden_digest().encode())
+    for tensor in (*network.model.state_dict().values(), network.calibration, images, labels):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {"network": network.name, "chip": chip.hash, "device": device, "images": len(labels),
+            "digest": digest.hexdigest()[:16]}
+
+
 def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
               seeds: Sequence[int], times: Sequence[float], compensations: Sequence[str],
-              report: Report) -> Measured:
+              report: Report, checkpoint: Path | None = None) -> Measured:
     """On memory devices at ``times``, s after programming, a chip for each of ``seeds``.
 
     The network keeps its float batch normalisation; weights are differential pairs, and the
-    chip's converters stand at both ends of every array.
+    chip's converters stand at both ends of every array. What file ``checkpoint`` holds is not
+    measured again; ValueError if it was measured on anything else.
     """
-    if device not in DEVICES:
-        raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
+    analog = _on_device(network, chip, device)
     shown = network.calibration.split(_BATCH)
-    analog = map_network(network.model, chip, DEVICES[device]()).calibrate(shown)
     tested = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
     found: list[dict[str, Any]] = accuracy(
         analog, tested, times, seeds, compensations, shown if "adabs" in compensations else None,
-        progress=lambda _, share: report(f"{device} chips", share))
+        path=checkpoint, settings=_settings(network, chip, device, images, labels),
+        progress=lambda text, share: report(f"{device} chips: {text}", share))
 
     def values(time: float, compensation: str) -> list[float]:
         return [row["accuracy"] for row in found
@@ -111,3 +130,22 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     lines = {name: [(time, values(time, name)) for time in times] for name in compensations}
     return Measured(f"{network.name} on {device}, {len(labels)} images",
                     {"device": device, "rows": found}, rows, plots.accuracy_over_time(lines))
+
+
+def by_effect(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
+              seeds: Sequence[int], time: float, compensation: str, report: Report) -> Measured:
+    """What each non-ideality alone leaves of the accuracy ``time`` s after programming.
+
+    The first row has none of them, the last all; a chip for each of ``seeds``.
+    """
+    analog = _on_device(network, chip, device)
+    shown = network.calibration.split(_BATCH)
+    tested = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
+    found = attribute(analog, tested, time, seeds, compensation,
+                      shown if compensation == "adabs" else None,
+                      progress=lambda text, share: report(text, share))
+    rows = [(name.replace("_", " "), values) for name, values in found.items()]
+    return Measured(
+        f"{network.name} on {device} after {time:g} s, {compensation}, {len(labels)} images",
+        {"device": device, "time": time, "compensation": compensation, "attribution": found}, rows,
+        plots.accuracy_by_stage([(name, mean(values), len(labels)) for name, values in rows]))

@@ -242,8 +242,11 @@ class AnalogLayer(nn.Module):
 
     @property
     def input_step(self) -> float:
-        """Activation of one input code; 1 while the inputs are not converted."""
-        if not self.convert_inputs:
+        """Activation of one input code; 1 while nothing is converted.
+
+        Outputs are converted in steps that are multiples of it, whether inputs are rounded or not.
+        """
+        if not (self.convert_inputs or self.convert_outputs):
             return 1.0
         return (self.input_range or 1.0) / levels(self.mapping.input_bits)
 

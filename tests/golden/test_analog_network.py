@@ -101,6 +101,15 @@ def test_without_conversions_the_model_is_exact():
         assert torch.allclose(network(IMAGES), model(IMAGES), atol=2e-5)
 
 
+@pytest.mark.parametrize("conversion", ["input_conversion", "output_conversion"])
+def test_one_conversion_alone_costs_a_rounding(conversion):
+    """Steps of the outputs are multiples of the inputs', whether these are rounded or not."""
+    model = residual()
+    network = only_effects(mapped(PhaseChangeMemory(), model), [conversion]).program(0)
+    with torch.no_grad():
+        assert 0 < relative_error(network(IMAGES), model(IMAGES)) < 0.03
+
+
 def test_attention():
     torch.manual_seed(0)
     model, tokens = Attention().eval(), torch.randn(6, 5, 12)
