@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "load_parameters"]
 
 
 def _state(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -18,6 +18,36 @@ def _state(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Ten
     for number, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors; ValueError for a file that is no checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            if not {"run", "step"} <= metadata.keys():
+                raise ValueError("it has no run or step")
+            return metadata, {name: stream.get_tensor(name) for name in stream.keys()}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"checkpoint {str(path)!r} is not one: {error}") from None
+
+
+def _module(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("module."): value for name, value in tensors.items()
+            if name.startswith("module.")}
+
+
+def load_parameters(module: nn.Module, path: Path) -> None:
+    """Give ``module`` the parameters and buffers of another run's checkpoint.
+
+    ValueError for a file that is missing, damaged, or of another network or chip.
+    """
+    if not path.is_file():
+        raise ValueError(f"start: there is no checkpoint {str(path)!r}")
+    try:
+        module.load_state_dict(_module(_read(path)[1]))
+    except RuntimeError:
+        raise ValueError(f"start: {str(path)!r} is of another network or chip") from None
 
 
 @dataclass(eq=False)
@@ -61,18 +91,12 @@ class Checkpoint:
         """
         if not self.path.exists():
             return 0
-        try:
-            with safe_open(self.path, framework="pt") as stream:
-                metadata = stream.metadata() or {}
-                tensors = {name: stream.get_tensor(name) for name in stream.keys()}
-            step = int(metadata["step"])
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(f"checkpoint {str(self.path)!r} is not one: {error}") from None
-        if metadata.get("run") != self.run:
+        metadata, tensors = _read(self.path)
+        step = int(metadata["step"])
+        if metadata["run"] != self.run:
             raise ValueError(f"checkpoint {str(self.path)!r} is of another run: give another file, "
                              "or remove it to start anew")
-        module.load_state_dict({name.removeprefix("module."): value for name, value
-                                in tensors.items() if name.startswith("module.")})
+        module.load_state_dict(_module(tensors))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimiser."):

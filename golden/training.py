@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .accumulate import Noise
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, load_parameters
 from .contest import Contest
 from .graph import Add, Graph, Node, Weighted, evaluate, float_operator
 from .mapping import Mapping, calibrate
@@ -252,6 +252,8 @@ class JointTraining:
         How.
     checkpoint
         File to keep the run in, and to take it up from, if it is there.
+    start
+        Checkpoint of another run of the same network and chip, to begin with its parameters.
     device
         "cpu", or "cuda".
     loop
@@ -263,6 +265,7 @@ class JointTraining:
     recipe: Recipe = Recipe()
     contest: Contest | None = None
     checkpoint: Path | None = None
+    start: Path | None = None
     device: str = "cpu"
     loop: Callable[[Student], None] | None = None
 
@@ -277,6 +280,8 @@ class JointTraining:
               progress: Progress | None = None) -> Student:
         """A student that starts from ``mapping``, trained; arguments as for `Student`."""
         student = Student(mapping, noise, limit, self.recipe.dtype).to(self.device)
+        if self.start is not None:
+            load_parameters(student, self.start)
         if self.loop is not None:
             student.train()
             self.loop(student)

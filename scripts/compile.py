@@ -45,6 +45,9 @@ def compile_program(
         checkpoint: Annotated[Path | None, typer.Option(
             "--checkpoint", metavar="FILE", help="With --train: keep the run here every minute, "
             "and take it up from here if it was interrupted.")] = None,
+        start: Annotated[Path | None, typer.Option(
+            "--start", metavar="FILE", help="With --train: begin where the run of this "
+            "checkpoint, of the same network and chip, stands.")] = None,
         device: Annotated[str, typer.Option(
             "--device", help="Where to train: cpu or cuda.")] = "cpu",
         seed: options.Seed = 0,
@@ -54,7 +57,7 @@ def compile_program(
     for path in filter(None, (file, json, checkpoint)):
         output.check_file(path)
     if train is None and loop is None:
-        for name, value in (("contest", contest), ("checkpoint", checkpoint),
+        for name, value in (("contest", contest), ("checkpoint", checkpoint), ("start", start),
                             ("training-images", training_images)):
             if value is not None:
                 raise ValueError(f"{name} belongs to training: give --train EPOCHS")
@@ -88,7 +91,7 @@ def compile_program(
                              seed=seed, progress=report)
         if jointly:
             joint = JointTraining(networks.training_images(given, training_images, data), recipe,
-                                  regulariser, checkpoint, device, own_loop)
+                                  regulariser, checkpoint, start, device, own_loop)
             program = compile_network(given.model, chip, given.calibration, seed=seed,
                                       options=choices, joint=joint, progress=report,
                                       name=given.name)

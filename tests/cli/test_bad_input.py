@@ -58,6 +58,7 @@ COMPILE = ["compile", "networks.py:unmappable", "-o", "out", "--calibration"]
     (["compile", "digits", "-o", "nowhere/out"], "there is no directory 'nowhere'"),
     ([*COMPILE, "images.npy", "--contest", "2"], "contest belongs to training: give --train"),
     ([*COMPILE, "images.npy", "--checkpoint", "run"], "checkpoint belongs to training"),
+    ([*COMPILE, "images.npy", "--start", "run"], "start belongs to training"),
     ([*COMPILE, "images.npy", "--train", "0"], "Recipe.epochs must be positive, not 0.0"),
     ([*COMPILE, "images.npy", "--train", "1", "--contest", "0"],
      "Contest.tiles_per_kernel must be at least 1, not 0.0"),

@@ -159,6 +159,27 @@ def test_checkpoints_that_do_not_fit_are_refused(network, start, tmp_path):
         joint.train(start.mapping, NOISELESS, 7, seed=1)
 
 
+def test_a_run_begins_where_another_stands(network, start, tmp_path):
+    _, images = network
+    file = tmp_path / "run"
+    short = replace(RECIPE, epochs=0.5)
+    first = JointTraining(ImageSet(images), short, checkpoint=file)
+    trained = first.train(start.mapping, NOISELESS, 7, seed=1).state_dict()
+    seen = {}
+
+    def look(student):
+        seen.update(student.state_dict())
+
+    second = JointTraining(ImageSet(images), short, start=file, loop=look)
+    second.train(start.mapping, NOISELESS, 7, seed=1)
+    assert all(torch.equal(seen[name], value) for name, value in trained.items())
+    with pytest.raises(ValueError, match="there is no checkpoint"):
+        replace(second, start=tmp_path / "none").train(start.mapping, NOISELESS, 7, seed=1)
+    other = compile_stages(nn.Sequential(nn.Conv2d(4, 2, 1)), CHIP, images, seed=0, options=FIT)
+    with pytest.raises(ValueError, match="of another network or chip"):
+        second.train(other.mapping, NOISELESS, 7, seed=1)
+
+
 def test_a_seed_fixes_the_program(network):
     model, images = network
     joint = JointTraining(ImageSet(images), replace(RECIPE, epochs=1))
