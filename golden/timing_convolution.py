@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .causes import Cause, split_wait
-from .chip import Chip, Phases
+from .chip import Chip, Phases, multiplier_clocks
 from .jobs import product_jobs
 from .program import Convolution
 
-__all__ = ["Timing", "convolution_timing"]
+__all__ = ["COLLECT_CLOCKS", "Timing", "convolution_timing"]
 
 #: Clocks from the start of a convolution to the first word of its window.
 WINDOW_CLOCKS = 20
 #: Clocks from a word of the window to its chunk being offered as a product.
 LOAD_CLOCKS = 3
-#: Clocks from reading an accumulator to the write of its output: lane, sum over tiles, constants
-#: and tag (3), requantizer (6), word (1).
+#: Clocks from reading an accumulator to the write of its output beside the multiplication: lane,
+#: sum over tiles, constants and tag (3), operands and addition (2), rescaler (4), word (1).
 COLLECT_CLOCKS = 10
 
 
@@ -162,6 +162,7 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
     hold = phases.hold + gap + 1
     groups = -(-kernels // chip.accumulator.lanes) if layer.stream else 1
     interval = max(groups, 2)
+    store = 3 + multiplier_clocks(chip.accumulator.coefficient_bits)
     zeroed = chip.accumulator.kernels // chip.accumulator.lanes + 1
     words = [min(layer.chunk_words, layer.window_words - chunk * layer.chunk_words)
              for chunk in range(layer.chunks)]
@@ -223,7 +224,7 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
                 bank = freed[position & 1] + 1 if chunk == 0 and group == 0 else 0
                 tile.accept(interval, bank, freeing[position & 1][t])
         if final:
-            tile.done = tile.accepted + groups + 2
+            tile.done = tile.accepted + groups + store
 
     position, positions = 0, layer.window.positions
     while position < positions:
@@ -270,7 +271,8 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
     per_product = [[sum(not job.void for job in jobs) for jobs in tile] for tile in lists]
     conversions = sum(sum(tile) for tile in per_product) * layer.row_groups * positions
     conversions <<= layer.averaging
-    clocks = begin + kernels + COLLECT_CLOCKS
+    clocks = (begin + kernels + COLLECT_CLOCKS
+              + multiplier_clocks(chip.requantizer.multiplier_bits))
     last = max(tile.emitted for tile in tiles)
     for tile in tiles:
         tile.wait(tile.emitted, clocks, ((Cause.DRAIN, last), (Cause.SLOWER_TILE, -inf)))

@@ -6,7 +6,9 @@ from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, bits_for
 
+from .delay import delayed
 from .messages import code_layout, trace_signature
+from .multiplier import Multiplier
 
 __all__ = ["BasisAccumulator"]
 
@@ -52,7 +54,8 @@ class BasisAccumulator(Component):
 
     Latency
     -------
-    `position_done` comes ``groups + 2`` clocks after its last code is accepted (3 in merge mode).
+    `position_done` comes ``groups + 3`` clocks (4 in merge mode), and those of a multiplication by
+    a coefficient (rtl.multiplier), after its last code is accepted.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -100,24 +103,30 @@ class BasisAccumulator(Component):
         with m.If(clearing):
             m.d.sync += [clear_word.eq(clear_word + 1), clearing.eq(clear_word != group_count - 1)]
 
-        # Accept: the first of `interval` clocks that this code keeps the multipliers.
+        # Accept: the first of `interval` clocks that this code keeps the multipliers. What the
+        # counters say is kept in registers, since every code waits for it.
         full = Signal(range(3))                 # banks finished or being finished
         remaining = Signal.like(self.groups)
+        working = Signal()                      # remaining != 0
+        blocked = Signal()                      # full == 2
         accept, accept_last = Signal(), Signal()
         interval = Signal.like(self.groups)
+        m.d.sync += interval.eq(Mux(self.stream, self.groups, 1))
         m.d.comb += [
-            interval.eq(Mux(self.stream, self.groups, 1)),
-            self.code_ready.eq((remaining == 0) & (full != 2) & ~clearing),
+            self.code_ready.eq(~(working | blocked | clearing)),
             accept.eq(self.code_valid & self.code_ready), correction.en.eq(accept),
             accept_last.eq(accept & tag.last & tag.final),
         ]
         with m.If(accept):
             # Two clocks at least, so that a word read for one code has been written back for it.
-            m.d.sync += remaining.eq(Mux(interval > 2, interval - 1, 1))
-        with m.Elif(remaining != 0):
-            m.d.sync += remaining.eq(remaining - 1)
-        m.d.sync += full.eq(full + accept_last - self.position_freed)
-        fill_bank, drain_bank = Signal(), Signal()
+            m.d.sync += [remaining.eq(Mux(interval > 2, interval - 1, 1)), working.eq(1)]
+        with m.Elif(working):
+            m.d.sync += [remaining.eq(remaining - 1), working.eq(remaining != 1)]
+        m.d.sync += [full.eq(full + accept_last - self.position_freed),
+                     blocked.eq(~self.position_freed
+                                & (blocked | ((full == 1) & accept_last)))]
+        fill_bank = Signal()
+        drain_bank = Signal()
         m.d.sync += drain_bank.eq(drain_bank ^ self.position_freed)
 
         # Stage 1, the clock after: the table's answer, the compensated code.
@@ -145,8 +154,10 @@ class BasisAccumulator(Component):
         issue = Signal()
         m.d.comb += [issue.eq(steps != 0), self.read_enable.eq(issue & self.stream),
                      self.read_address.eq(pointer)]
-        issue_last = Signal()
-        m.d.comb += issue_last.eq(steps == 1)
+        issue_last = Signal()                   # of its code
+        issue_end = Signal()                    # of its position
+        m.d.comb += [issue_last.eq(steps == 1),
+                     issue_end.eq(issue_last & held.tag.last & held.tag.final)]
         with m.If(issue):
             m.d.sync += [steps.eq(steps - 1), group.eq(group + 1), pointer.eq(pointer + 1)]
             with m.If(issue_last & held.tag.last):
@@ -159,40 +170,50 @@ class BasisAccumulator(Component):
         with m.If(accept):
             m.d.sync += [steps.eq(interval), group.eq(0)]
 
-        # Stage 2: multiply. Merge is a coefficient of plus or minus a power of two in one lane.
-        s2_valid, s2_last = Signal(), Signal()
-        s2_word = Signal(range(group_count))
-        s2_code = Signal.like(compensated)
-        s2_tag_index, s2_plane = Signal.like(held.tag.index), Signal.like(held.tag.plane)
-        s2_void, s2_bank = Signal(), Signal()
+        # Stage 2: the coefficient word as it leaves its memory. Merge is a coefficient of plus or
+        # minus a power of two in one lane.
         merge_word = held.tag.index >> lane_bits
-        m.d.sync += [
-            s2_valid.eq(issue), s2_last.eq(issue_last & held.tag.last & held.tag.final),
-            s2_word.eq(Mux(self.stream, group, merge_word)), s2_code.eq(compensated),
-            s2_tag_index.eq(held.tag.index), s2_plane.eq(held.tag.plane),
-            s2_void.eq(held.tag.void), s2_bank.eq(fill_bank),
-        ]
-        with m.If(issue & issue_last & held.tag.last & held.tag.final):
+        with m.If(issue_end):
             m.d.sync += fill_bank.eq(~fill_bank)
-        digit = Signal(q)
-        m.d.comb += digit.eq(1 << s2_plane)
+        s2_code = Signal.like(compensated)
+        s2_index, s2_plane = Signal.like(held.tag.index), Signal.like(held.tag.plane)
+        s2_void = Signal()
+        m.d.sync += [s2_code.eq(compensated), s2_index.eq(held.tag.index),
+                     s2_plane.eq(held.tag.plane), s2_void.eq(held.tag.void)]
+        coefficients, digit = Signal.like(self.read_data), Signal(q)
+        m.d.sync += [coefficients.eq(self.read_data), digit.eq(1 << s2_plane)]
+
+        # Stage 3: operands. Then they are multiplied.
+        operand = Signal.like(compensated)
+        m.d.sync += operand.eq(Mux(delayed(m, s2_void, 1), 0, delayed(m, s2_code, 1).as_signed()))
         products = []
         for lane in range(lanes):
+            here = Signal(name=f"here{lane}")
+            m.d.sync += here.eq((s2_index[:lane_bits] == lane) if lane_bits else Const(1))
             coefficient = Signal(signed(q), name=f"coefficient{lane}")
-            here = (s2_tag_index[:lane_bits] == lane) if lane_bits else Const(1)
-            m.d.comb += coefficient.eq(Mux(
-                self.stream, self.read_data[lane * q:(lane + 1) * q],
-                Mux(here, digit, 0)))
-            product = Signal(signed(chip.converter.compensated_bits + q), name=f"product{lane}")
-            m.d.sync += product.eq(Mux(s2_void, 0, s2_code * coefficient))
-            products.append(product)
+            m.d.sync += coefficient.eq(Mux(
+                self.stream, coefficients[lane * q:(lane + 1) * q], Mux(here, digit, 0)))
+            multiplier = Multiplier(len(operand), signed(q))
+            m.submodules[f"multiplier{lane}"] = multiplier
+            m.d.comb += [multiplier.multiplicand.eq(operand),
+                         multiplier.multiplier.eq(coefficient)]
+            products.append(multiplier.product)
 
-        # Stage 3: add, write back.
-        s3_valid, s3_last, s3_bank = Signal(), Signal(), Signal()
-        s3_word = Signal.like(s2_word)
-        m.d.sync += [s3_valid.eq(s2_valid), s3_last.eq(s2_last), s3_bank.eq(s2_bank),
-                     s3_word.eq(s2_word)]
-        m.d.comb += self.position_done.eq(s3_valid & s3_last)
+        # The word is read in the clock before its products are there, and written back with them.
+        read_valid, read_last, read_bank = Signal(), Signal(), Signal()
+        store_valid, store_last, store_bank = Signal(), Signal(), Signal()
+        read_word = Signal(range(group_count))
+        store_word = Signal.like(read_word)
+        ahead = 2 + multiplier.latency
+        m.d.comb += [
+            read_valid.eq(delayed(m, issue, ahead)),
+            read_last.eq(delayed(m, issue_end, ahead)),
+            read_bank.eq(delayed(m, fill_bank, ahead)),
+            read_word.eq(delayed(m, Mux(self.stream, group, merge_word), ahead)),
+            self.position_done.eq(store_valid & store_last),
+        ]
+        m.d.sync += [store_valid.eq(read_valid), store_last.eq(read_last),
+                     store_bank.eq(read_bank), store_word.eq(read_word)]
 
         width = chip.accumulator_bits
         drained_word = Signal.like(self.drain_group)
@@ -205,11 +226,11 @@ class BasisAccumulator(Component):
             read_words.append(read.data)
             sums = [(read.data[i * width:(i + 1) * width].as_signed() + products[i])[:width]
                     for i in range(lanes)]
-            filling = s2_valid & (s2_bank == bank)
-            storing = s3_valid & (s3_bank == bank)
+            filling = read_valid & (read_bank == bank)
+            storing = store_valid & (store_bank == bank)
             m.d.comb += [
-                read.en.eq(1), read.addr.eq(Mux(filling, s2_word, self.drain_group)),
-                write.addr.eq(Mux(clearing, clear_word, Mux(storing, s3_word, drained_word))),
+                read.en.eq(1), read.addr.eq(Mux(filling, read_word, self.drain_group)),
+                write.addr.eq(Mux(clearing, clear_word, Mux(storing, store_word, drained_word))),
                 write.data.eq(Mux(storing, Cat(*sums), 0)),
                 write.en.eq(clearing | storing | (self.drain_clear & (drain_bank == bank))),
             ]
@@ -219,5 +240,5 @@ class BasisAccumulator(Component):
 
         with m.If(self.start):
             m.d.sync += [pointer.eq(self.base), chunk_start.eq(self.base), full.eq(0),
-                         clearing.eq(1), clear_word.eq(0)]
+                         blocked.eq(0), clearing.eq(1), clear_word.eq(0)]
         return m

@@ -45,7 +45,7 @@ class Collector(Component):
     Latency
     -------
     A position that is finished in every tile in clock 0 is read from clock 2 on, one kernel per
-    clock; the first kernel's output byte follows ``3 + Requantizer.LATENCY`` clocks after its
+    clock; the first kernel's output byte follows ``3 + Requantizer.latency`` clocks after its
     read, and a word is written in the clock after its last byte.
     """
 
@@ -88,15 +88,16 @@ class Collector(Component):
         # Read: one kernel per clock.
         active = Signal()
         kernel = Signal(range(chip.accumulator.kernels))
-        last_kernel = Signal()
-        m.d.comb += [begin.eq(ready & ~active), last_kernel.eq(kernel + 1 == kernels),
-                     self.drain_group.eq(kernel >> lane_bits)]
+        left = Signal.like(kernels)
+        last_kernel = Signal()      # left == 1
+        m.d.comb += [begin.eq(ready & ~active), self.drain_group.eq(kernel >> lane_bits)]
         with m.If(active):
-            m.d.sync += kernel.eq(kernel + 1)
+            m.d.sync += [kernel.eq(kernel + 1), left.eq(left - 1), last_kernel.eq(left == 2)]
             with m.If(last_kernel):
                 m.d.sync += active.eq(0)
         with m.Elif(ready):
-            m.d.sync += [active.eq(1), kernel.eq(0)]
+            m.d.sync += [active.eq(1), kernel.eq(0), left.eq(kernels),
+                         last_kernel.eq(kernels == 1)]
         m.d.sync += [
             self.drain_lane.eq(kernel[:lane_bits] if lane_bits else 0),
             self.drain_clear.eq(active & (last_kernel
@@ -107,11 +108,10 @@ class Collector(Component):
         # Position of the drain, and whether it is the layer's last.
         x, y = Signal(12), Signal(12)
         position = Signal(POSITION_BITS)
-        last_x, last_position = Signal(), Signal()
-        m.d.comb += [
-            last_x.eq(x + 1 == read_field(self.descriptor, "out_width")),
-            last_position.eq(last_x & (y + 1 == read_field(self.descriptor, "out_height"))),
-        ]
+        # Registers, since two clocks at least lie between one position's last kernel and the next.
+        last_x, last_y = Signal(), Signal()
+        m.d.sync += [last_x.eq(x + 1 == read_field(self.descriptor, "out_width")),
+                     last_y.eq(y + 1 == read_field(self.descriptor, "out_height"))]
         with m.If(active & last_kernel):
             m.d.sync += [position.eq(position + 1), x.eq(x + 1)]
             with m.If(last_x):
@@ -125,7 +125,7 @@ class Collector(Component):
         m.d.sync += [
             pipe[0].valid.eq(active), pipe[0].tag.kernel.eq(kernel),
             pipe[0].tag.position.eq(position), pipe[0].tag.last.eq(last_kernel),
-            pipe[0].tag.end.eq(last_kernel & last_position),
+            pipe[0].tag.end.eq(last_kernel & last_x & last_y),
             pipe[1].eq(pipe[0]), pipe[2].eq(pipe[1]),
         ]
         total = Signal(signed(chip.sum_bits))

@@ -4,7 +4,8 @@ from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal, Value, signe
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import (
-    ACTIVATION_BITS, ACTIVATIONS_PER_WORD, WORD_BITS, Chip, signed_bits_for,
+    ACTIVATION_BITS, ACTIVATIONS_PER_WORD, WORD_BITS, Chip, multiplier_clocks,
+    signed_bits_for,
 )
 from golden.chip.descriptor import FIELDS, Opcode
 
@@ -12,6 +13,7 @@ from .arithmetic import half_step, modulo
 from .delay import delayed
 from .descriptor import DescriptorLayout, read_field
 from .loop_nest import LoopNest, Walker
+from .multiplier import Multiplier
 from .pitches import ADDRESS_BITS, Pitches
 from .rescaler import Rescaler
 from .window import COORDINATE_BITS
@@ -39,8 +41,9 @@ class _Lane(Component):
     `tap`, `multiplier` and `first` (of an output) change with each tap; the rest stands still.
     """
 
-    #: Clocks from the last `tap` of an output to `out`: product, sum, shift, clamp.
-    LATENCY = 2 + Rescaler.LATENCY
+    #: Clocks from the last `tap` of an output to `out`: product, sum or maximum, choice of the
+    #: two, shift and clamp.
+    LATENCY = multiplier_clocks(ACTIVATION_BITS) + 2 + Rescaler.LATENCY
 
     def __init__(self) -> None:
         super().__init__({
@@ -52,19 +55,24 @@ class _Lane(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        product = Signal(signed(ACTIVATION_BITS + len(self.multiplier)))
-        total = Signal(signed(_sum_bits()))
-        first = delayed(m, self.first, 1)
-        m.d.sync += product.eq(self.tap * self.multiplier)
-        # A maximum is over taps times one: the comparison need not look at more than a tap.
-        larger = (product[:ACTIVATION_BITS].as_signed() > total[:ACTIVATION_BITS].as_signed())
-        with m.If(self.maximum):
-            m.d.sync += total.eq(Mux(first | larger, product, total))
-        with m.Else():
-            # The width holds every sum of 15 x 15 taps: nothing is lost here.
-            m.d.sync += total.eq(Mux(first, self.addend, total) + product)
+        m.submodules.multiplier = multiplier = Multiplier(len(self.multiplier) + 1,
+                                                          signed(ACTIVATION_BITS))
+        m.d.comb += [multiplier.multiplicand.eq(self.multiplier),
+                     multiplier.multiplier.eq(self.tap)]
+        tap = delayed(m, self.tap, multiplier.latency).as_signed()
+        first = delayed(m, self.first, multiplier.latency)
+        largest = Signal(signed(ACTIVATION_BITS))
+        total, result = Signal(signed(_sum_bits())), Signal(signed(_sum_bits()))
+        # The sign of a difference is one carry chain; a comparison would become several.
+        difference = Signal(signed(ACTIVATION_BITS + 1))
+        m.d.comb += difference.eq(largest - tap)
+        with m.If(first | difference[-1]):
+            m.d.sync += largest.eq(tap)
+        # The width holds every sum of 15 x 15 taps: nothing is lost here.
+        m.d.sync += [total.eq(Mux(first, self.addend, total) + multiplier.product),
+                     result.eq(Mux(self.maximum, largest, total))]
         m.submodules.rescaler = rescaler = Rescaler(len(total), len(self.shift))
-        m.d.comb += [rescaler.value.eq(total), rescaler.shift.eq(self.shift),
+        m.d.comb += [rescaler.value.eq(result), rescaler.shift.eq(self.shift),
                      rescaler.relu.eq(self.relu), self.out.eq(rescaler.out)]
         return m
 
@@ -169,8 +177,8 @@ class ElementwiseUnit(Component):
         multiplier = Signal(FIELDS["multiplier"].width)
         addend = Signal(signed(_sum_bits()))
         m.d.sync += [
-            multiplier.eq(Mux(maximum, 1, Mux(delayed(m, second, self._READ + self._TAP - 1),
-                                              field("second_multiplier"), field("multiplier")))),
+            multiplier.eq(Mux(delayed(m, second, self._READ + self._TAP - 1),
+                              field("second_multiplier"), field("multiplier"))),
             addend.eq(field("bias") + half_step(field("shift"))),
         ]
         fresh = delayed(m, first, self._READ + self._TAP)

@@ -3,24 +3,21 @@
 from amaranth.hdl import Module, ResetInserter, ShapeLike, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from golden.chip import ACTIVATION_BITS, Chip
+from golden.chip import ACTIVATION_BITS, Chip, multiplier_clocks
 
 from .arithmetic import half_step
 from .delay import delayed
+from .multiplier import Multiplier
 from .rescaler import Rescaler
 
 __all__ = ["Requantizer"]
-
-#: Unsigned bits of the sum in the lower partial product: fits an 18x18 signed multiplier.
-LOWER_BITS = 16
 
 
 class Requantizer(Component):
     """``out = clamp((sum * multiplier + bias + (1 << shift >> 1)) >> shift, -128, 127)``.
 
     With `relu`, ``max(out, 0)``. All intermediate widths hold every value, so only the clamp
-    changes a number. The product is made of two partial products, so that each multiplier is no
-    wider than 18 bits and no clock holds more than one multiplication or one carry chain.
+    changes a number. No clock holds more than one carry chain.
 
     Parameters
     ----------
@@ -40,15 +37,15 @@ class Requantizer(Component):
 
     Latency
     -------
-    `LATENCY` clocks from `valid` to `out_valid`; one result per clock. There is no back-pressure.
+    `latency` clocks from `valid` to `out_valid`: operands, multiplication, addition, rescaler; one
+    result per clock. There is no back-pressure.
     """
-
-    #: Clocks from `valid` to `out_valid`.
-    LATENCY = 4 + Rescaler.LATENCY
 
     def __init__(self, chip: Chip, tag_shape: ShapeLike) -> None:
         self.chip = chip
         constants = chip.requantizer
+        #: Clocks from `valid` to `out_valid`.
+        self.latency = 2 + multiplier_clocks(constants.multiplier_bits) + Rescaler.LATENCY
         super().__init__({
             "abort": In(1),
             "valid": In(1), "sum": In(signed(chip.sum_bits)),
@@ -69,32 +66,23 @@ class Requantizer(Component):
         m.d.sync += [summed.eq(self.sum), multiplier.eq(self.multiplier), bias.eq(self.bias),
                      shift.eq(self.shift)]
 
-        # Clock 2: partial products, and what is added to them.
-        multiplier_bits = chip.requantizer.multiplier_bits
-        upper_bits = max(1, chip.sum_bits - LOWER_BITS)
-        extended = Signal(signed(upper_bits + LOWER_BITS))
-        lower = Signal(LOWER_BITS + multiplier_bits)
-        upper = Signal(signed(upper_bits + multiplier_bits))
-        addend = Signal(signed(chip.scaled_bits))
-        m.d.comb += extended.eq(summed)
+        # Then the product, and beside it what is added to it.
+        product = Multiplier(len(summed), multiplier.shape())
+        m.submodules.product = product
+        addend, scaled = Signal(signed(chip.scaled_bits)), Signal(signed(chip.scaled_bits))
+        m.d.comb += [product.multiplicand.eq(summed), product.multiplier.eq(multiplier)]
         m.d.sync += [
-            lower.eq(extended[:LOWER_BITS] * multiplier),
-            upper.eq(extended[LOWER_BITS:].as_signed() * multiplier),
             addend.eq(bias + half_step(shift)),
+            scaled.eq(product.product
+                      + delayed(m, addend, product.latency - 1).as_signed()),
         ]
-
-        # Clocks 3 and 4: one addition each.
-        partial, held = Signal(signed(chip.scaled_bits)), Signal.like(upper)
-        scaled = Signal(signed(chip.scaled_bits))
-        m.d.sync += [partial.eq(addend + lower), held.eq(upper),
-                     scaled.eq(partial + (held << LOWER_BITS))]
 
         m.d.comb += [
             rescaler.value.eq(scaled),
-            rescaler.shift.eq(delayed(m, shift, 3)),
-            rescaler.relu.eq(delayed(m, self.relu, 4)),
+            rescaler.shift.eq(delayed(m, shift, product.latency + 1)),
+            rescaler.relu.eq(delayed(m, self.relu, product.latency + 2)),
             self.out.eq(rescaler.out),
-            self.out_valid.eq(delayed(m, self.valid, self.LATENCY)),
-            Value.cast(self.out_tag).eq(delayed(m, Value.cast(self.tag), self.LATENCY)),
+            self.out_valid.eq(delayed(m, self.valid, self.latency)),
+            Value.cast(self.out_tag).eq(delayed(m, Value.cast(self.tag), self.latency)),
         ]
         return ResetInserter(self.abort)(m)

@@ -1,13 +1,16 @@
 """The end of the requantizer's equation: shift, clamp, ReLU."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import ACTIVATION_BITS
 
-from .arithmetic import saturate
+from .delay import delayed
 
 __all__ = ["Rescaler"]
+
+_LOWEST = Const(-1 << (ACTIVATION_BITS - 1), signed(ACTIVATION_BITS))
+_HIGHEST = Const((1 << (ACTIVATION_BITS - 1)) - 1, signed(ACTIVATION_BITS))
 
 
 class Rescaler(Component):
@@ -33,7 +36,7 @@ class Rescaler(Component):
     """
 
     #: Clocks from the operands to the result.
-    LATENCY = 2
+    LATENCY = 4
 
     def __init__(self, value_bits: int, shift_bits: int) -> None:
         super().__init__({
@@ -43,12 +46,27 @@ class Rescaler(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        shifted = Signal.like(self.value)
-        relu = Signal()
-        clamped = saturate(shifted, ACTIVATION_BITS)
+        # A shift of many places in two steps, fine and coarse, each of few choices.
+        fine_bits = min(2, len(self.shift))
+        finely, shifted = Signal.like(self.value), Signal.like(self.value)
+        coarse = Signal(max(1, len(self.shift) - fine_bits))
+        m.d.sync += [finely.eq(self.value >> self.shift[:fine_bits]),
+                     coarse.eq(self.shift[fine_bits:]),
+                     shifted.eq(finely >> (coarse << fine_bits))]
+
+        # What the clamp does is known a clock before it is done.
+        relu = delayed(m, self.relu, 2)
+        sign = shifted[-1]
+        kept = Signal(signed(ACTIVATION_BITS))
+        low, high = Signal(), Signal()
+        excess = shifted[ACTIVATION_BITS - 1:]
         m.d.sync += [
-            shifted.eq(self.value >> self.shift),
-            relu.eq(self.relu),
-            self.out.eq(Mux(relu & shifted[-1], 0, clamped)),
+            kept.eq(shifted[:ACTIVATION_BITS].as_signed()),
+            low.eq(sign & ~relu & ~excess.all()), high.eq(~sign & excess.any()),
+        ]
+        zero = Signal()
+        m.d.sync += [
+            zero.eq(sign & relu),
+            self.out.eq(Mux(zero, 0, Mux(low, _LOWEST, Mux(high, _HIGHEST, kept)))),
         ]
         return m

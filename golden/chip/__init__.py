@@ -7,7 +7,7 @@ from .configuration import (
     ACCUMULATOR_LIMIT_BITS, ACTIVATION_BITS, ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, TENANT_BITS,
     WORD_BITS,
     Accumulator, Array, Chip, Converter, Memories, Phases, Requantizer,
-    bits_for, signed_bits_for,
+    bits_for, multiplier_clocks, signed_bits_for,
 )
 from .presets import PRESETS, preset
 
@@ -15,5 +15,5 @@ __all__ = [
     "ACCUMULATOR_LIMIT_BITS", "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "AVERAGING_LIMIT",
     "TENANT_BITS", "WORD_BITS",
     "Accumulator", "Array", "Chip", "Converter", "Memories", "Phases", "Requantizer",
-    "PRESETS", "preset", "bits_for", "signed_bits_for",
+    "PRESETS", "preset", "bits_for", "multiplier_clocks", "signed_bits_for",
 ]

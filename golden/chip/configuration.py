@@ -12,7 +12,7 @@ __all__ = [
     "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS", "ACCUMULATOR_LIMIT_BITS",
     "AVERAGING_LIMIT", "TENANT_BITS",
     "Array", "Converter", "Accumulator", "Requantizer", "Memories", "Phases", "Chip",
-    "bits_for", "signed_bits_for",
+    "bits_for", "multiplier_clocks", "signed_bits_for",
 ]
 
 #: Width of an activation, which is also a row code (design contract: signed, 8 b).
@@ -38,6 +38,11 @@ def bits_for(maximum: int) -> int:
 def signed_bits_for(low: int, high: int) -> int:
     """Bits of the narrowest two's-complement field that holds ``low`` to ``high``."""
     return 1 + max((-low - 1).bit_length() if low < 0 else 0, max(high, 0).bit_length())
+
+
+def multiplier_clocks(bits: int) -> int:
+    """Clocks of a pipelined multiplication by ``bits`` bits: two at a time, then a binary tree."""
+    return 1 + (-(-bits // 2) - 1).bit_length()
 
 
 def _check(owner: object, name: str, low: int, high: int, multiple: int = 1) -> None:

@@ -13,7 +13,7 @@ from itertools import product
 from amaranth.hdl import Cat, Mux, Signal, signed
 import pytest
 
-from golden.chip import PRESETS
+from golden.chip import PRESETS, multiplier_clocks
 from rtl.accumulator import BasisAccumulator
 from tests.formal.bench import Bench, implies
 from tests.formal.defects import defective
@@ -21,7 +21,7 @@ from tests.formal.defects import defective
 CHIP = PRESETS["tiny"]
 GROUPS = CHIP.accumulator.kernels // CHIP.accumulator.lanes
 #: Clocks from the acceptance of a code to the write of its first word.
-STORE = 3
+STORE = 4 + multiplier_clocks(CHIP.accumulator.coefficient_bits)
 
 
 def signed_range(bits):
@@ -94,8 +94,14 @@ def bench_of(component=BasisAccumulator):
         for count in range(1, GROUPS + 1):
             with m.Case(count):
                 m.d.comb += due.eq(ends[STORE - 1 + count])
-    counted = (bench.probe("dut.full", 2) == inside) & (inside <= 2)
+    full = bench.probe("dut.full", 2)
+    counted = (full == inside) & (inside <= 2)
     bench.lemma(counted)
+    groups_bits = len(dut.groups)
+    bench.lemma(bench.probe("dut.blocked", 1) == (full == 2))
+    bench.lemma(bench.probe("dut.working", 1) == (bench.probe("dut.remaining", groups_bits) != 0))
+    bench.lemma(implies(used & ~start & ~bench.past(start),
+                        bench.probe("dut.interval", groups_bits) == interval))
     bench.always("two positions at most, and counted", counted)
     bench.always("done once for each final code, in time", dut.position_done == due)
     coming = sum(ends[clock] & (clock < STORE + interval) for clock in range(1, STORE + GROUPS))
@@ -104,9 +110,9 @@ def bench_of(component=BasisAccumulator):
 
     # Words: one write for each code and kernel group, of the code's position.
     issue = bench.probe("dut.issue", 1)
-    reading, writing = bench.past(issue), bench.past(bench.past(issue))
-    read_word, write_word = bench.probe("dut.s2_word", 2), bench.probe("dut.s3_word", 2)
-    read_bank, write_bank = bench.probe("dut.s2_bank", 1), bench.probe("dut.s3_bank", 1)
+    reading, writing = history(issue, STORE - 1)[-2:]
+    read_word, write_word = bench.probe("dut.read_word", 2), bench.probe("dut.store_word", 2)
+    read_bank, write_bank = bench.probe("dut.read_bank", 1), bench.probe("dut.store_bank", 1)
     drain_bank = bench.probe("dut.drain_bank", 1)
     lane_bits = (CHIP.accumulator.lanes - 1).bit_length()
     words = history(tag.index >> lane_bits, STORE)
@@ -122,8 +128,13 @@ def bench_of(component=BasisAccumulator):
     with m.If(accept):
         m.d.sync += of_code.eq(fill)
     bench.always("written to the bank of its position", implies(
-        writing, write_bank == bench.past(bench.past(of_code))))
+        writing, write_bank == history(of_code, STORE - 1)[-1]))
     bench.lemma(fill ^ drain_bank == inside[0])
+    # The bank of the code being issued, and of those to come.
+    steps, fill_bank = bench.probe("dut.steps", groups_bits), bench.probe("dut.fill_bank", 1)
+    bench.lemma(bench.probe("dut.issue_end", 1) == (steps == 1) & ended)
+    bench.lemma(implies(steps != 0, fill ^ of_code == ended))
+    bench.lemma(fill_bank == Mux(steps != 0, of_code, fill))
     bench.always("the bank being drained is not written", implies(
         dut.drain_clear | dut.position_freed,
         implies(writing, write_bank != drain_bank) & implies(reading, read_bank != drain_bank)))
@@ -145,7 +156,7 @@ def bench_of(component=BasisAccumulator):
     least, greatest = attained_interval(CHIP)
     width = CHIP.converter.compensated_bits + CHIP.accumulator.coefficient_bits
     for lane in range(CHIP.accumulator.lanes):
-        value = bench.probe(f"dut.product{lane}", signed(width))
+        value = bench.probe(f"dut.multiplier{lane}.product", signed(width))
         bench.always(f"product {lane} in its interval", (value >= low) & (value <= high))
         bench.cover(f"product {lane} at its low end", value == least)
         bench.cover(f"product {lane} at its high end", value == greatest)
@@ -178,12 +189,12 @@ def test_the_accumulator_holds_the_most_extreme_position(chip):
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("(full != 2)", "(full != 3)", "two positions at most, and counted"),
-    ("Mux(interval > 2, interval - 1, 1)", "Mux(interval > 2, interval - 1, 0)",
+    ("(full == 1)", "(full == 2)", "two positions at most, and counted"),
+    ("working.eq(1)]", "working.eq(interval > 2)]",
      "read after the last write"),
     ("accept_last.eq(accept & tag.last & tag.final)", "accept_last.eq(accept & tag.final)",
      "two positions at most, and counted"),
-    ("s3_last.eq(s2_last)", "s3_last.eq(s2_last & ~issue)",
+    ("store_last.eq(read_last)", "store_last.eq(read_last & ~issue)",
      "done once for each final code, in time"),
     ("m.d.sync += fill_bank.eq(~fill_bank)", "m.d.sync += fill_bank.eq(fill_bank)",
      "written to the bank of its position"),

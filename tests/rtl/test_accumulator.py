@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from golden.chip import PRESETS
+from golden.chip import PRESETS, multiplier_clocks
 from golden.jobs import product_jobs
 from rtl.accumulator import BasisAccumulator
 from tests.golden.random_programs import chips
@@ -159,7 +159,8 @@ def test_sums(chip, stream, rate, drain_delay):
     groups = -(-layer.kernels // chip.accumulator.lanes) if stream else 1
     ends = [clock for clock, entry in zip(accepted, codes, strict=True)
             if entry["last"] and entry["final"]]
-    assert done == [clock + groups + 2 for clock in ends]
+    store = 3 + multiplier_clocks(chip.accumulator.coefficient_bits)
+    assert done == [clock + groups + store for clock in ends]
     if rate == 1.0 and not drain_delay:
         steps = [b - a for a, b in zip(accepted, accepted[1:], strict=False)]
         assert min(steps) == max(groups, 2)

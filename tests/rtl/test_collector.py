@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from golden.chip import PRESETS
+from golden.chip import PRESETS, multiplier_clocks
 from golden.chip.descriptor import Opcode, encode
+from golden.timing_convolution import COLLECT_CLOCKS
 from rtl.collector import Collector
-from rtl.requantizer import Requantizer
 from tests.rtl.simulation import simulate
 
 
@@ -122,4 +122,5 @@ def test_positions(name, width, height, kernels, relu, rate):
     for at, ready in zip(freed, begun, strict=True):
         begin = max(ready + 1, begin + kernels + 1)
         assert at == begin + kernels + 1
-    assert done[0] == begin + kernels + 4 + Requantizer.LATENCY
+    assert done[0] == begin + kernels + COLLECT_CLOCKS + multiplier_clocks(
+        chip.requantizer.multiplier_bits)

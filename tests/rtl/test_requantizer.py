@@ -64,7 +64,7 @@ def test_requantizer(name, pauses):
 
     async def testbench(context):
         pending = list(enumerate(stimulus))
-        while len(got) < len(sent) or pending or any(sent[-dut.LATENCY:]):
+        while len(got) < len(sent) or pending or any(sent[-dut.latency:]):
             active = bool(pending) and not (pauses and generator.random() < 0.5)
             context.set(dut.valid, active)
             if active:
@@ -80,8 +80,8 @@ def test_requantizer(name, pauses):
     simulate(dut, testbench)
     assert sum(entry is not None for entry in sent) == len(stimulus)
     # `got` is sampled a clock after `sent`: the latency, exactly, pauses in place.
-    assert got[dut.LATENCY - 1:] == sent[:len(sent) - dut.LATENCY + 1]
-    assert got[:dut.LATENCY - 1] == [None] * (dut.LATENCY - 1)
+    assert got[dut.latency - 1:] == sent[:len(sent) - dut.latency + 1]
+    assert got[:dut.latency - 1] == [None] * (dut.latency - 1)
 
 
 def test_abort_empties_the_pipeline():
@@ -89,7 +89,7 @@ def test_abort_empties_the_pipeline():
 
     async def testbench(context):
         context.set(dut.valid, 1)
-        for _ in range(dut.LATENCY):
+        for _ in range(dut.latency):
             await context.tick()
         assert context.get(dut.out_valid)
         context.set(dut.abort, 1)
@@ -97,7 +97,7 @@ def test_abort_empties_the_pipeline():
         assert not context.get(dut.out_valid)
         context.set(dut.abort, 0)
         context.set(dut.valid, 0)
-        for _ in range(2 * dut.LATENCY):
+        for _ in range(2 * dut.latency):
             await context.tick()
             assert not context.get(dut.out_valid)
 

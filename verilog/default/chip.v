@@ -1870,7 +1870,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4116$0 (\$163 ),
+    .\port$4350$0 (\$163 ),
     .position_done(position_done),
     .position_freed(\position_freed$551 ),
     .rst(rst),
@@ -1883,7 +1883,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clear(\clear$506 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$142 (\done$468 ),
+    .\done$157 (\done$468 ),
     .read_address(\read_address$276 ),
     .read_data(\read_data$268 ),
     .read_enable(\read_enable$275 ),
@@ -2051,7 +2051,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
     .overrun(overrun),
-    .\port$3795$90 (window[130:90]),
+    .\port$3999$90 (window[130:90]),
     .position_done(\position_done$598 ),
     .position_freed(position_freed),
     .product_started(\product_started$404 ),
@@ -2127,7 +2127,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
     .overrun(\overrun$325 ),
-    .\port$3795$90 (window[130:90]),
+    .\port$3999$90 (window[130:90]),
     .position_done(\position_done$599 ),
     .position_freed(\position_freed$628 ),
     .product_started(\product_started$403 ),
@@ -2203,7 +2203,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
     .overrun(\overrun$327 ),
-    .\port$3795$90 (window[130:90]),
+    .\port$3999$90 (window[130:90]),
     .position_done(\position_done$600 ),
     .position_freed(\position_freed$696 ),
     .product_started(\product_started$402 ),
@@ -2279,7 +2279,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
     .overrun(\overrun$329 ),
-    .\port$3795$90 (window[130:90]),
+    .\port$3999$90 (window[130:90]),
     .position_done(\position_done$601 ),
     .position_freed(\position_freed$764 ),
     .product_started(product_started),
@@ -4991,72 +4991,80 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4116$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4350$0 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
-  wire \$10 ;
+  wire [12:0] \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
   wire \$14 ;
-  wire [24:0] \$15 ;
-  wire [12:0] \$16 ;
+  wire \$15 ;
+  wire \$16 ;
   wire [12:0] \$17 ;
   wire \$18 ;
-  wire [25:0] \$19 ;
+  wire [12:0] \$19 ;
   wire [3:0] \$2 ;
-  wire [26:0] \$20 ;
-  wire [27:0] \$21 ;
-  wire [28:0] \$22 ;
-  wire \$23 ;
-  wire \$24 ;
-  wire [16:0] \$25 ;
-  wire [16:0] \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire \$29 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire [24:0] \$22 ;
+  wire [12:0] \$23 ;
+  wire [12:0] \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire [25:0] \$27 ;
+  wire [26:0] \$28 ;
+  wire [27:0] \$29 ;
   wire [2:0] \$3 ;
-  wire \$30 ;
+  wire [28:0] \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire [6:0] \$33 ;
-  wire [5:0] \$34 ;
-  wire [12:0] \$35 ;
-  wire [12:0] \$36 ;
+  wire [16:0] \$33 ;
+  wire [16:0] \$34 ;
+  wire [16:0] \$35 ;
+  wire \$36 ;
   wire \$37 ;
-  wire [16:0] \$38 ;
-  reg [1:0] \$39 ;
+  wire \$38 ;
+  wire \$39 ;
   wire [3:0] \$4 ;
-  reg [1:0] \$40 ;
-  reg [1:0] \$41 ;
-  reg [1:0] \$42 ;
-  reg [5:0] \$43 ;
-  reg \$44 ;
-  reg [2:0] \$45 ;
-  reg \$46 ;
-  reg \$47 ;
-  reg [23:0] \$48 ;
-  reg [11:0] \$49 ;
+  wire \$40 ;
+  wire [5:0] \$41 ;
+  wire [16:0] \$42 ;
+  reg [1:0] \$43 ;
+  reg [1:0] \$44 ;
+  reg [1:0] \$45 ;
+  reg [1:0] \$46 ;
+  reg [5:0] \$47 ;
+  reg [11:0] \$48 ;
+  reg \$49 ;
   wire [2:0] \$5 ;
-  reg [11:0] \$50 ;
-  reg [32:0] \$51 ;
-  reg [32:0] \$52 ;
-  reg [32:0] \$53 ;
-  reg [26:0] \$54 ;
+  reg \$50 ;
+  reg [2:0] \$51 ;
+  reg \$52 ;
+  reg \$53 ;
+  reg \$54 ;
   reg \$55 ;
-  reg \$56 ;
-  reg [31:0] \$57 ;
-  reg [15:0] \$58 ;
-  reg [31:0] \$59 ;
+  reg [23:0] \$56 ;
+  reg [11:0] \$57 ;
+  reg [11:0] \$58 ;
+  reg [32:0] \$59 ;
   wire [3:0] \$6 ;
-  reg [15:0] \$60 ;
-  reg [15:0] \$61 ;
+  reg [32:0] \$60 ;
+  reg [32:0] \$61 ;
+  reg [26:0] \$62 ;
+  reg \$63 ;
+  reg \$64 ;
+  reg [31:0] \$65 ;
+  reg [15:0] \$66 ;
+  reg [31:0] \$67 ;
+  reg [15:0] \$68 ;
+  reg [15:0] \$69 ;
   wire [2:0] \$7 ;
   wire [3:0] \$8 ;
   wire [6:0] \$9 ;
-  reg [11:0] \$signal  = 12'h000;
-  wire \$signal$18 ;
-  reg [15:0] \$signal$35  = 16'h0000;
+  reg \$signal  = 1'h0;
+  reg [11:0] \$signal$19  = 12'h000;
+  reg [15:0] \$signal$37  = 16'h0000;
   reg active = 1'h0;
   reg [15:0] address = 16'h0000;
   wire \begin ;
@@ -5106,8 +5114,9 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   reg [1:0] finished2 = 2'h0;
   reg [1:0] finished3 = 2'h0;
   reg [5:0] kernel = 6'h00;
-  wire last_kernel;
-  wire last_position;
+  reg last_kernel = 1'h0;
+  reg last_y = 1'h0;
+  reg [11:0] left = 12'h000;
   reg [31:0] merged;
   wire [15:0] multiplier;
   output [7:0] out;
@@ -5121,8 +5130,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$4116$0 ;
-  wire [56:0] \port$4116$0 ;
+  output [56:0] \port$4350$0 ;
+  wire [56:0] \port$4350$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5180,57 +5189,73 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
-  assign \$signal$18  = \$35  == descriptor[107:96];
-  assign \$36  = y + 1'h1;
-  assign \$37  = \$36  == descriptor[119:108];
-  assign last_position = \$signal$18  & \$37 ;
-  assign \$38  = descriptor[303:288] + read1[6:1];
+  assign \$31  = out_tag[28:27] == 2'h3;
+  assign \$32  = \$31  | out_tag[57];
+  assign \$33  = address + 1'h1;
+  assign \$34  = \$signal$37  + descriptor[183:172];
+  assign \$35  = \$signal$37  + descriptor[183:172];
+  assign \$36  = | finished0;
+  assign \$37  = | finished1;
+  assign \$38  = | finished2;
+  assign \$39  = | finished3;
+  assign ready = & { \$39 , \$38 , \$37 , \$36  };
+  assign \$40  = ~ active;
+  assign \begin  = ready & \$40 ;
+  assign \$42  = descriptor[303:288] + read1[6:1];
   always @(posedge clk)
-    finished0 <= \$39 ;
+    finished0 <= \$43 ;
   always @(posedge clk)
-    finished1 <= \$40 ;
+    finished1 <= \$44 ;
   always @(posedge clk)
-    finished2 <= \$41 ;
+    finished2 <= \$45 ;
   always @(posedge clk)
-    finished3 <= \$42 ;
+    finished3 <= \$46 ;
   always @(posedge clk)
-    kernel <= \$43 ;
+    kernel <= \$47 ;
   always @(posedge clk)
-    active <= \$44 ;
+    left <= \$48 ;
   always @(posedge clk)
-    drain_lane <= \$45 ;
+    last_kernel <= \$49 ;
   always @(posedge clk)
-    drain_clear <= \$46 ;
+    active <= \$50 ;
   always @(posedge clk)
-    position_freed <= \$47 ;
+    drain_lane <= \$51 ;
   always @(posedge clk)
-    position <= \$48 ;
+    drain_clear <= \$52 ;
   always @(posedge clk)
-    \$signal  <= \$49 ;
+    position_freed <= \$53 ;
   always @(posedge clk)
-    y <= \$50 ;
+    \$signal  <= \$54 ;
   always @(posedge clk)
-    read0 <= \$51 ;
+    last_y <= \$55 ;
   always @(posedge clk)
-    read1 <= \$52 ;
+    position <= \$56 ;
   always @(posedge clk)
-    read2 <= \$53 ;
+    \$signal$19  <= \$57 ;
   always @(posedge clk)
-    total <= \$54 ;
+    y <= \$58 ;
   always @(posedge clk)
-    write_enable <= \$55 ;
+    read0 <= \$59 ;
   always @(posedge clk)
-    done <= \$56 ;
+    read1 <= \$60 ;
   always @(posedge clk)
-    word <= \$57 ;
+    read2 <= \$61 ;
   always @(posedge clk)
-    write_address <= \$58 ;
+    total <= \$62 ;
   always @(posedge clk)
-    write_data <= \$59 ;
+    write_enable <= \$63 ;
   always @(posedge clk)
-    address <= \$60 ;
+    done <= \$64 ;
   always @(posedge clk)
-    \$signal$35  <= \$61 ;
+    word <= \$65 ;
+  always @(posedge clk)
+    write_address <= \$66 ;
+  always @(posedge clk)
+    write_data <= \$67 ;
+  always @(posedge clk)
+    address <= \$68 ;
+  always @(posedge clk)
+    \$signal$37  <= \$69 ;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -5240,41 +5265,34 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$7  = finished3 + position_done[3];
   assign \$8  = \$7  - \begin ;
   assign \$9  = kernel + 1'h1;
-  assign \$10  = kernel[2:0] == 3'h7;
-  assign \$11  = last_kernel | \$10 ;
-  assign \$12  = active & \$11 ;
-  assign \$13  = active & last_kernel;
-  assign \$14  = active & last_kernel;
-  assign \$15  = position + 1'h1;
-  assign \$16  = \$signal  + 1'h1;
-  assign \$17  = y + 1'h1;
-  assign \$18  = last_kernel & last_position;
-  assign \$19  = $signed(1'h0) + $signed(drain_sums[24:0]);
-  assign \$20  = $signed(\$19 ) + $signed(drain_sums[49:25]);
-  assign \$21  = $signed(\$20 ) + $signed(drain_sums[74:50]);
-  assign \$22  = $signed(\$21 ) + $signed(drain_sums[99:75]);
-  assign \$23  = out_tag[28:27] == 2'h3;
-  assign \$24  = \$23  | out_tag[57];
-  assign \$25  = address + 1'h1;
-  assign \$26  = \$signal$35  + descriptor[183:172];
-  assign \$27  = \$signal$35  + descriptor[183:172];
-  assign \$28  = | finished0;
-  assign \$29  = | finished1;
-  assign \$30  = | finished2;
-  assign \$31  = | finished3;
-  assign ready = & { \$31 , \$30 , \$29 , \$28  };
-  assign \$32  = ~ active;
-  assign \begin  = ready & \$32 ;
-  assign \$33  = kernel + 1'h1;
-  assign last_kernel = \$33  == descriptor[283:272];
-  assign \$35  = \$signal  + 1'h1;
+  assign \$10  = left - 1'h1;
+  assign \$11  = left == 2'h2;
+  assign \$12  = descriptor[283:272] == 1'h1;
+  assign \$13  = kernel[2:0] == 3'h7;
+  assign \$14  = last_kernel | \$13 ;
+  assign \$15  = active & \$14 ;
+  assign \$16  = active & last_kernel;
+  assign \$17  = \$signal$19  + 1'h1;
+  assign \$18  = \$17  == descriptor[107:96];
+  assign \$19  = y + 1'h1;
+  assign \$20  = \$19  == descriptor[119:108];
+  assign \$21  = active & last_kernel;
+  assign \$22  = position + 1'h1;
+  assign \$23  = \$signal$19  + 1'h1;
+  assign \$24  = y + 1'h1;
+  assign \$25  = last_kernel & \$signal ;
+  assign \$26  = \$25  & last_y;
+  assign \$27  = $signed(1'h0) + $signed(drain_sums[24:0]);
+  assign \$28  = $signed(\$27 ) + $signed(drain_sums[49:25]);
+  assign \$29  = $signed(\$28 ) + $signed(drain_sums[74:50]);
+  assign \$30  = $signed(\$29 ) + $signed(drain_sums[99:75]);
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$2961$0 (constant[52:0]),
-    .\register$31 (out_valid),
-    .\register$38 (out_tag),
+    .\port$3165$0 (constant[52:0]),
+    .\register$38 (out_valid),
+    .\register$49 (out_tag),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(total),
@@ -5283,226 +5301,164 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$39  = \$2 [1:0];
+    \$43  = \$2 [1:0];
     if (start) begin
-      \$39  = 2'h0;
+      \$43  = 2'h0;
     end
     if (clear) begin
-      \$39  = 2'h0;
+      \$43  = 2'h0;
     end
     if (rst) begin
-      \$39  = 2'h0;
+      \$43  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$40  = \$4 [1:0];
+    \$44  = \$4 [1:0];
     if (start) begin
-      \$40  = 2'h0;
+      \$44  = 2'h0;
     end
     if (clear) begin
-      \$40  = 2'h0;
+      \$44  = 2'h0;
     end
     if (rst) begin
-      \$40  = 2'h0;
+      \$44  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$41  = \$6 [1:0];
+    \$45  = \$6 [1:0];
     if (start) begin
-      \$41  = 2'h0;
+      \$45  = 2'h0;
     end
     if (clear) begin
-      \$41  = 2'h0;
+      \$45  = 2'h0;
     end
     if (rst) begin
-      \$41  = 2'h0;
+      \$45  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$42  = \$8 [1:0];
+    \$46  = \$8 [1:0];
     if (start) begin
-      \$42  = 2'h0;
+      \$46  = 2'h0;
     end
     if (clear) begin
-      \$42  = 2'h0;
+      \$46  = 2'h0;
     end
     if (rst) begin
-      \$42  = 2'h0;
+      \$46  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$43  = kernel;
+    \$47  = kernel;
     if (active) begin
-      \$43  = \$9 [5:0];
+      \$47  = \$9 [5:0];
     end else if (ready) begin
-      \$43  = 6'h00;
+      \$47  = 6'h00;
     end
     if (clear) begin
-      \$43  = 6'h00;
+      \$47  = 6'h00;
     end
     if (rst) begin
-      \$43  = 6'h00;
+      \$47  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$44  = active;
+    \$48  = left;
+    if (active) begin
+      \$48  = \$10 [11:0];
+    end else if (ready) begin
+      \$48  = descriptor[283:272];
+    end
+    if (clear) begin
+      \$48  = 12'h000;
+    end
+    if (rst) begin
+      \$48  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$49  = last_kernel;
+    if (active) begin
+      \$49  = \$11 ;
+    end else if (ready) begin
+      \$49  = \$12 ;
+    end
+    if (clear) begin
+      \$49  = 1'h0;
+    end
+    if (rst) begin
+      \$49  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$50  = active;
     if (active) begin
       if (last_kernel) begin
-        \$44  = 1'h0;
+        \$50  = 1'h0;
       end
     end else if (ready) begin
-      \$44  = 1'h1;
+      \$50  = 1'h1;
     end
     if (start) begin
-      \$44  = 1'h0;
+      \$50  = 1'h0;
     end
     if (clear) begin
-      \$44  = 1'h0;
+      \$50  = 1'h0;
     end
     if (rst) begin
-      \$44  = 1'h0;
+      \$50  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$45  = kernel[2:0];
+    \$51  = kernel[2:0];
     if (clear) begin
-      \$45  = 3'h0;
+      \$51  = 3'h0;
     end
     if (rst) begin
-      \$45  = 3'h0;
+      \$51  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$46  = \$12 ;
+    \$52  = \$15 ;
     if (clear) begin
-      \$46  = 1'h0;
+      \$52  = 1'h0;
     end
     if (rst) begin
-      \$46  = 1'h0;
+      \$52  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$47  = \$13 ;
+    \$53  = \$16 ;
     if (clear) begin
-      \$47  = 1'h0;
+      \$53  = 1'h0;
     end
     if (rst) begin
-      \$47  = 1'h0;
+      \$53  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$48  = position;
-    if (\$14 ) begin
-      \$48  = \$15 [23:0];
-    end
-    if (start) begin
-      \$48  = 24'h000000;
-    end
+    \$54  = \$18 ;
     if (clear) begin
-      \$48  = 24'h000000;
+      \$54  = 1'h0;
     end
     if (rst) begin
-      \$48  = 24'h000000;
+      \$54  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$49  = \$signal ;
-    if (\$14 ) begin
-      \$49  = \$16 [11:0];
-      if (\$signal$18 ) begin
-        \$49  = 12'h000;
-      end
-    end
-    if (start) begin
-      \$49  = 12'h000;
-    end
-    if (clear) begin
-      \$49  = 12'h000;
-    end
-    if (rst) begin
-      \$49  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$50  = y;
-    if (\$14 ) begin
-      if (\$signal$18 ) begin
-        \$50  = \$17 [11:0];
-      end
-    end
-    if (start) begin
-      \$50  = 12'h000;
-    end
-    if (clear) begin
-      \$50  = 12'h000;
-    end
-    if (rst) begin
-      \$50  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$51 [0] = active;
-    \$51 [6:1] = kernel;
-    \$51 [30:7] = position;
-    \$51 [31] = last_kernel;
-    \$51 [32] = \$18 ;
-    if (clear) begin
-      \$51  = 33'h000000000;
-    end
-    if (rst) begin
-      \$51  = 33'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$52  = read0;
-    if (clear) begin
-      \$52  = 33'h000000000;
-    end
-    if (rst) begin
-      \$52  = 33'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$53  = read1;
-    if (clear) begin
-      \$53  = 33'h000000000;
-    end
-    if (rst) begin
-      \$53  = 33'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$54  = \$22 [26:0];
-    if (clear) begin
-      \$54  = 27'h0000000;
-    end
-    if (rst) begin
-      \$54  = 27'h0000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$55  = 1'h0;
-    if (out_valid) begin
-      if (\$24 ) begin
-        \$55  = 1'h1;
-      end
-    end
+    \$55  = \$20 ;
     if (clear) begin
       \$55  = 1'h0;
     end
@@ -5512,103 +5468,215 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$56  = 1'h0;
-    if (out_valid) begin
-      \$56  = out_tag[58];
+    \$56  = position;
+    if (\$21 ) begin
+      \$56  = \$22 [23:0];
+    end
+    if (start) begin
+      \$56  = 24'h000000;
     end
     if (clear) begin
-      \$56  = 1'h0;
+      \$56  = 24'h000000;
     end
     if (rst) begin
-      \$56  = 1'h0;
+      \$56  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$57  = word;
-    if (out_valid) begin
-      \$57  = merged;
-      if (\$24 ) begin
-        \$57  = 32'd0;
+    \$57  = \$signal$19 ;
+    if (\$21 ) begin
+      \$57  = \$23 [11:0];
+      if (\$signal ) begin
+        \$57  = 12'h000;
       end
     end
     if (start) begin
-      \$57  = 32'd0;
+      \$57  = 12'h000;
     end
     if (clear) begin
-      \$57  = 32'd0;
+      \$57  = 12'h000;
     end
     if (rst) begin
-      \$57  = 32'd0;
+      \$57  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$58  = write_address;
+    \$58  = y;
+    if (\$21 ) begin
+      if (\$signal ) begin
+        \$58  = \$24 [11:0];
+      end
+    end
+    if (start) begin
+      \$58  = 12'h000;
+    end
+    if (clear) begin
+      \$58  = 12'h000;
+    end
+    if (rst) begin
+      \$58  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$59 [0] = active;
+    \$59 [6:1] = kernel;
+    \$59 [30:7] = position;
+    \$59 [31] = last_kernel;
+    \$59 [32] = \$26 ;
+    if (clear) begin
+      \$59  = 33'h000000000;
+    end
+    if (rst) begin
+      \$59  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$60  = read0;
+    if (clear) begin
+      \$60  = 33'h000000000;
+    end
+    if (rst) begin
+      \$60  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$61  = read1;
+    if (clear) begin
+      \$61  = 33'h000000000;
+    end
+    if (rst) begin
+      \$61  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$62  = \$30 [26:0];
+    if (clear) begin
+      \$62  = 27'h0000000;
+    end
+    if (rst) begin
+      \$62  = 27'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$63  = 1'h0;
     if (out_valid) begin
-      if (\$24 ) begin
-        \$58  = address;
+      if (\$32 ) begin
+        \$63  = 1'h1;
       end
     end
     if (clear) begin
-      \$58  = 16'h0000;
+      \$63  = 1'h0;
     end
     if (rst) begin
-      \$58  = 16'h0000;
+      \$63  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$59  = write_data;
+    \$64  = 1'h0;
     if (out_valid) begin
-      if (\$24 ) begin
-        \$59  = merged;
+      \$64  = out_tag[58];
+    end
+    if (clear) begin
+      \$64  = 1'h0;
+    end
+    if (rst) begin
+      \$64  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$65  = word;
+    if (out_valid) begin
+      \$65  = merged;
+      if (\$32 ) begin
+        \$65  = 32'd0;
+      end
+    end
+    if (start) begin
+      \$65  = 32'd0;
+    end
+    if (clear) begin
+      \$65  = 32'd0;
+    end
+    if (rst) begin
+      \$65  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$66  = write_address;
+    if (out_valid) begin
+      if (\$32 ) begin
+        \$66  = address;
       end
     end
     if (clear) begin
-      \$59  = 32'd0;
+      \$66  = 16'h0000;
     end
     if (rst) begin
-      \$59  = 32'd0;
+      \$66  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$60  = address;
+    \$67  = write_data;
     if (out_valid) begin
-      if (\$24 ) begin
-        \$60  = \$25 [15:0];
+      if (\$32 ) begin
+        \$67  = merged;
+      end
+    end
+    if (clear) begin
+      \$67  = 32'd0;
+    end
+    if (rst) begin
+      \$67  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$68  = address;
+    if (out_valid) begin
+      if (\$32 ) begin
+        \$68  = \$33 [15:0];
       end
       if (out_tag[57]) begin
-        \$60  = \$27 [15:0];
+        \$68  = \$35 [15:0];
       end
     end
     if (start) begin
-      \$60  = descriptor[63:48];
+      \$68  = descriptor[63:48];
     end
     if (clear) begin
-      \$60  = 16'h0000;
+      \$68  = 16'h0000;
     end
     if (rst) begin
-      \$60  = 16'h0000;
+      \$68  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$61  = \$signal$35 ;
+    \$69  = \$signal$37 ;
     if (out_valid) begin
       if (out_tag[57]) begin
-        \$61  = \$26 [15:0];
+        \$69  = \$34 [15:0];
       end
     end
     if (start) begin
-      \$61  = descriptor[63:48];
+      \$69  = descriptor[63:48];
     end
     if (clear) begin
-      \$61  = 16'h0000;
+      \$69  = 16'h0000;
     end
     if (rst) begin
-      \$61  = 16'h0000;
+      \$69  = 16'h0000;
     end
   end
   always @* begin
@@ -5637,9 +5705,25 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_position = out_tag[56:33];
   assign sum_value = out_tag[26:0];
   assign sum_output = out;
-  assign drain_group = \$34 [2:0];
-  assign constant_address = \$38 [10:0];
-  assign \port$4116$0  = out_tag[56:0];
+  assign drain_group = \$41 [2:0];
+  assign constant_address = \$42 [10:0];
+  assign \port$4350$0  = out_tag[56:0];
+  assign \descriptor[0]  = descriptor[31:0];
+  assign \descriptor[1]  = descriptor[63:32];
+  assign \descriptor[2]  = descriptor[95:64];
+  assign \descriptor[3]  = descriptor[127:96];
+  assign \descriptor[4]  = descriptor[159:128];
+  assign \descriptor[5]  = descriptor[191:160];
+  assign \descriptor[6]  = descriptor[223:192];
+  assign \descriptor[7]  = descriptor[255:224];
+  assign \descriptor[8]  = descriptor[287:256];
+  assign \descriptor[9]  = descriptor[319:288];
+  assign \descriptor[10]  = descriptor[351:320];
+  assign \descriptor[11]  = descriptor[383:352];
+  assign \descriptor[12]  = descriptor[415:384];
+  assign \descriptor[13]  = descriptor[447:416];
+  assign \descriptor[14]  = descriptor[479:448];
+  assign \descriptor[15]  = descriptor[511:480];
   assign \read0.valid  = read0[0];
   assign \read0.tag  = read0[32:1];
   assign \read0.tag.kernel  = read0[6:1];
@@ -5668,22 +5752,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \out_tag.tag.position  = out_tag[56:33];
   assign \out_tag.tag.last  = out_tag[57];
   assign \out_tag.tag.end  = out_tag[58];
-  assign \descriptor[0]  = descriptor[31:0];
-  assign \descriptor[1]  = descriptor[63:32];
-  assign \descriptor[2]  = descriptor[95:64];
-  assign \descriptor[3]  = descriptor[127:96];
-  assign \descriptor[4]  = descriptor[159:128];
-  assign \descriptor[5]  = descriptor[191:160];
-  assign \descriptor[6]  = descriptor[223:192];
-  assign \descriptor[7]  = descriptor[255:224];
-  assign \descriptor[8]  = descriptor[287:256];
-  assign \descriptor[9]  = descriptor[319:288];
-  assign \descriptor[10]  = descriptor[351:320];
-  assign \descriptor[11]  = descriptor[383:352];
-  assign \descriptor[12]  = descriptor[415:384];
-  assign \descriptor[13]  = descriptor[447:416];
-  assign \descriptor[14]  = descriptor[479:448];
-  assign \descriptor[15]  = descriptor[511:480];
   assign \tag.value  = tag[26:0];
   assign \tag.tag  = tag[58:27];
   assign \tag.tag.kernel  = tag[32:27];
@@ -5692,24 +5760,24 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \tag.tag.end  = tag[58];
   assign tag[26:0] = total;
   assign tag[58:27] = read2[32:1];
-  assign \$34  = { 3'h0, kernel[5:3] };
+  assign \$41  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$2961$0 , relu, clear, valid, sum, tag, \register$31 , \register$38 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$3165$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire [31:0] \$1 ;
-  reg [31:0] \$10 ;
-  reg [4:0] \$11 ;
-  reg [31:0] \$12 ;
-  reg [26:0] \$13 ;
-  reg [42:0] \$14 ;
-  reg [42:0] \$15 ;
-  reg [26:0] \$16 ;
-  reg [42:0] \$17 ;
-  reg [4:0] \$18 ;
-  reg [4:0] \$19 ;
-  wire [26:0] \$2 ;
-  reg [4:0] \$20 ;
+  reg [42:0] \$10 ;
+  reg [42:0] \$11 ;
+  reg [42:0] \$12 ;
+  reg [4:0] \$13 ;
+  reg [4:0] \$14 ;
+  reg [4:0] \$15 ;
+  reg [4:0] \$16 ;
+  reg [4:0] \$17 ;
+  reg \$18 ;
+  reg \$19 ;
+  wire [32:0] \$2 ;
+  reg \$20 ;
   reg \$21 ;
   reg \$22 ;
   reg \$23 ;
@@ -5719,39 +5787,45 @@ module \crossloom.collector.requantizer (rst, \port$2961$0 , relu, clear, valid,
   reg \$27 ;
   reg \$28 ;
   reg \$29 ;
-  wire [31:0] \$3 ;
+  wire [43:0] \$3 ;
   reg \$30 ;
-  reg [58:0] \$31 ;
-  reg [58:0] \$32 ;
-  reg [58:0] \$33 ;
+  reg \$31 ;
+  reg \$32 ;
+  reg \$33 ;
   reg [58:0] \$34 ;
   reg [58:0] \$35 ;
   reg [58:0] \$36 ;
-  wire [32:0] \$4 ;
-  wire [43:0] \$5 ;
-  wire [57:0] \$6 ;
-  wire [58:0] \$7 ;
-  reg [26:0] \$8 ;
-  reg [15:0] \$9 ;
+  reg [58:0] \$37 ;
+  reg [58:0] \$38 ;
+  reg [58:0] \$39 ;
+  reg [26:0] \$4 ;
+  reg [58:0] \$40 ;
+  reg [58:0] \$41 ;
+  reg [58:0] \$42 ;
+  reg [58:0] \$43 ;
+  reg [15:0] \$5 ;
+  reg [31:0] \$6 ;
+  reg [4:0] \$7 ;
+  reg [42:0] \$8 ;
+  reg [42:0] \$9 ;
   reg [26:0] \$like  = 27'h0000000;
   reg [31:0] \$like$6  = 32'd0;
   reg [42:0] \$signal  = 43'h00000000000;
   wire abort;
-  reg [42:0] addend = 43'h00000000000;
   wire [31:0] bias;
   input clear;
   wire clear;
   input clk;
   wire clk;
   (* init = 27'h0000000 *)
-  wire [26:0] extended;
-  reg [26:0] held = 27'h0000000;
-  reg [31:0] lower = 32'd0;
+  wire [26:0] multiplicand;
   reg [15:0] multiplier = 16'h0000;
   wire [15:0] \multiplier$5 ;
+  (* init = 16'h0000 *)
+  wire [15:0] \multiplier$53 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$45 ;
+  wire [7:0] \out$58 ;
   (* init = 59'h000000000000000 *)
   wire [58:0] out_tag;
   wire [31:0] \out_tag.tag ;
@@ -5762,39 +5836,55 @@ module \crossloom.collector.requantizer (rst, \port$2961$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$2961$0 ;
-  wire [52:0] \port$2961$0 ;
-  reg [4:0] register = 5'h00;
+  input [52:0] \port$3165$0 ;
+  wire [52:0] \port$3165$0 ;
+  wire [42:0] product;
+  reg [42:0] register = 43'h00000000000;
+  reg [42:0] \register$12  = 43'h00000000000;
+  reg [42:0] \register$13  = 43'h00000000000;
+  reg [4:0] \register$16  = 5'h00;
+  reg [4:0] \register$17  = 5'h00;
   reg [4:0] \register$18  = 5'h00;
   reg [4:0] \register$19  = 5'h00;
-  reg \register$20  = 1'h0;
-  reg \register$22  = 1'h0;
+  reg [4:0] \register$20  = 5'h00;
+  reg \register$21  = 1'h0;
   reg \register$23  = 1'h0;
   reg \register$24  = 1'h0;
   reg \register$25  = 1'h0;
+  reg \register$26  = 1'h0;
   reg \register$27  = 1'h0;
   reg \register$28  = 1'h0;
-  reg \register$29  = 1'h0;
   reg \register$30  = 1'h0;
-  output \register$31 ;
   reg \register$31  = 1'h0;
-  reg [58:0] \register$32  = 59'h000000000000000;
-  reg [58:0] \register$34  = 59'h000000000000000;
-  reg [58:0] \register$35  = 59'h000000000000000;
-  reg [58:0] \register$36  = 59'h000000000000000;
-  reg [58:0] \register$37  = 59'h000000000000000;
-  output [58:0] \register$38 ;
-  reg [58:0] \register$38  = 59'h000000000000000;
+  reg \register$32  = 1'h0;
+  reg \register$33  = 1'h0;
+  reg \register$34  = 1'h0;
+  reg \register$35  = 1'h0;
+  reg \register$36  = 1'h0;
+  reg \register$37  = 1'h0;
+  output \register$38 ;
+  reg \register$38  = 1'h0;
+  reg [58:0] \register$39  = 59'h000000000000000;
+  reg [58:0] \register$41  = 59'h000000000000000;
+  reg [58:0] \register$42  = 59'h000000000000000;
+  reg [58:0] \register$43  = 59'h000000000000000;
+  reg [58:0] \register$44  = 59'h000000000000000;
+  reg [58:0] \register$45  = 59'h000000000000000;
+  reg [58:0] \register$46  = 59'h000000000000000;
+  reg [58:0] \register$47  = 59'h000000000000000;
+  reg [58:0] \register$48  = 59'h000000000000000;
+  output [58:0] \register$49 ;
+  reg [58:0] \register$49  = 59'h000000000000000;
   input relu;
   wire relu;
   (* init = 1'h0 *)
-  wire \relu$43 ;
+  wire \relu$56 ;
   input rst;
   wire rst;
   reg [42:0] scaled = 43'h00000000000;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
-  wire [4:0] \shift$42 ;
+  wire [4:0] \shift$55 ;
   wire [4:0] \shift$9 ;
   input [26:0] sum;
   wire [26:0] sum;
@@ -5806,357 +5896,143 @@ module \crossloom.collector.requantizer (rst, \port$2961$0 , relu, clear, valid,
   wire \tag.tag.last ;
   wire [23:0] \tag.tag.position ;
   wire [26:0] \tag.value ;
-  reg [26:0] upper = 27'h0000000;
   input valid;
   wire valid;
   (* init = 43'h00000000000 *)
   wire [42:0] value;
   always @(posedge clk)
-    \register$38  <= \$36 ;
-  assign \$1  = \$like [15:0] * multiplier;
-  assign \$2  = $signed(\$like [26:16]) * $signed({ 1'h0, multiplier });
-  assign \$3  = 1'h1 << shift;
-  assign \$4  = $signed(\$like$6 ) + $signed({ 1'h0, \$3 [31:1] });
-  assign \$5  = $signed(addend) + $signed({ 1'h0, lower });
-  assign \$7  = $signed(\$signal ) + $signed(\$6 );
+    \register$35  <= \$30 ;
   always @(posedge clk)
-    \$like  <= \$8 ;
+    \register$36  <= \$31 ;
   always @(posedge clk)
-    multiplier <= \$9 ;
+    \register$37  <= \$32 ;
   always @(posedge clk)
-    \$like$6  <= \$10 ;
+    \register$38  <= \$33 ;
   always @(posedge clk)
-    shift <= \$11 ;
+    \register$39  <= \$34 ;
   always @(posedge clk)
-    lower <= \$12 ;
+    \register$41  <= \$35 ;
   always @(posedge clk)
-    upper <= \$13 ;
+    \register$42  <= \$36 ;
   always @(posedge clk)
-    addend <= \$14 ;
+    \register$43  <= \$37 ;
   always @(posedge clk)
-    \$signal  <= \$15 ;
+    \register$44  <= \$38 ;
   always @(posedge clk)
-    held <= \$16 ;
+    \register$45  <= \$39 ;
   always @(posedge clk)
-    scaled <= \$17 ;
+    \register$46  <= \$40 ;
   always @(posedge clk)
-    register <= \$18 ;
+    \register$47  <= \$41 ;
   always @(posedge clk)
-    \register$18  <= \$19 ;
+    \register$48  <= \$42 ;
   always @(posedge clk)
-    \register$19  <= \$20 ;
+    \register$49  <= \$43 ;
+  assign \$1  = 1'h1 << shift;
+  assign \$2  = $signed(\$like$6 ) + $signed({ 1'h0, \$1 [31:1] });
+  assign \$3  = $signed(product) + $signed(\register$13 );
   always @(posedge clk)
-    \register$20  <= \$21 ;
+    \$like  <= \$4 ;
   always @(posedge clk)
-    \register$22  <= \$22 ;
+    multiplier <= \$5 ;
   always @(posedge clk)
-    \register$23  <= \$23 ;
+    \$like$6  <= \$6 ;
   always @(posedge clk)
-    \register$24  <= \$24 ;
+    shift <= \$7 ;
   always @(posedge clk)
-    \register$25  <= \$25 ;
+    register <= \$8 ;
   always @(posedge clk)
-    \register$27  <= \$26 ;
+    \register$12  <= \$9 ;
   always @(posedge clk)
-    \register$28  <= \$27 ;
+    \register$13  <= \$10 ;
   always @(posedge clk)
-    \register$29  <= \$28 ;
+    \$signal  <= \$11 ;
   always @(posedge clk)
-    \register$30  <= \$29 ;
+    scaled <= \$12 ;
   always @(posedge clk)
-    \register$31  <= \$30 ;
+    \register$16  <= \$13 ;
   always @(posedge clk)
-    \register$32  <= \$31 ;
+    \register$17  <= \$14 ;
   always @(posedge clk)
-    \register$34  <= \$32 ;
+    \register$18  <= \$15 ;
   always @(posedge clk)
-    \register$35  <= \$33 ;
+    \register$19  <= \$16 ;
   always @(posedge clk)
-    \register$36  <= \$34 ;
+    \register$20  <= \$17 ;
   always @(posedge clk)
-    \register$37  <= \$35 ;
+    \register$21  <= \$18 ;
+  always @(posedge clk)
+    \register$23  <= \$19 ;
+  always @(posedge clk)
+    \register$24  <= \$20 ;
+  always @(posedge clk)
+    \register$25  <= \$21 ;
+  always @(posedge clk)
+    \register$26  <= \$22 ;
+  always @(posedge clk)
+    \register$27  <= \$23 ;
+  always @(posedge clk)
+    \register$28  <= \$24 ;
+  always @(posedge clk)
+    \register$30  <= \$25 ;
+  always @(posedge clk)
+    \register$31  <= \$26 ;
+  always @(posedge clk)
+    \register$32  <= \$27 ;
+  always @(posedge clk)
+    \register$33  <= \$28 ;
+  always @(posedge clk)
+    \register$34  <= \$29 ;
+  \crossloom.collector.requantizer.product$62  \product$62  (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(\$like ),
+    .multiplier(multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.collector.requantizer.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (\register$24 ),
+    .relu(\register$27 ),
     .rst(rst),
-    .shift(\register$19 ),
+    .shift(\register$20 ),
     .value(scaled)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$36  = \register$37 ;
+    \$31  = \register$35 ;
     if (clear) begin
-      \$36  = 59'h000000000000000;
+      \$31  = 1'h0;
     end
     if (rst) begin
-      \$36  = 59'h000000000000000;
+      \$31  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$8  = sum;
+    \$32  = \register$36 ;
     if (clear) begin
-      \$8  = 27'h0000000;
+      \$32  = 1'h0;
     end
     if (rst) begin
-      \$8  = 27'h0000000;
+      \$32  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$9  = \port$2961$0 [47:32];
+    \$33  = \register$37 ;
     if (clear) begin
-      \$9  = 16'h0000;
+      \$33  = 1'h0;
     end
     if (rst) begin
-      \$9  = 16'h0000;
+      \$33  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$10  = \port$2961$0 [31:0];
-    if (clear) begin
-      \$10  = 32'd0;
-    end
-    if (rst) begin
-      \$10  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$11  = \port$2961$0 [52:48];
-    if (clear) begin
-      \$11  = 5'h00;
-    end
-    if (rst) begin
-      \$11  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$12  = \$1 ;
-    if (clear) begin
-      \$12  = 32'd0;
-    end
-    if (rst) begin
-      \$12  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$13  = \$2 ;
-    if (clear) begin
-      \$13  = 27'h0000000;
-    end
-    if (rst) begin
-      \$13  = 27'h0000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$14  = { \$4 [32], \$4 [32], \$4 [32], \$4 [32], \$4 [32], \$4 [32], \$4 [32], \$4 [32], \$4 [32], \$4 [32], \$4  };
-    if (clear) begin
-      \$14  = 43'h00000000000;
-    end
-    if (rst) begin
-      \$14  = 43'h00000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$15  = \$5 [42:0];
-    if (clear) begin
-      \$15  = 43'h00000000000;
-    end
-    if (rst) begin
-      \$15  = 43'h00000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$16  = upper;
-    if (clear) begin
-      \$16  = 27'h0000000;
-    end
-    if (rst) begin
-      \$16  = 27'h0000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$17  = \$7 [42:0];
-    if (clear) begin
-      \$17  = 43'h00000000000;
-    end
-    if (rst) begin
-      \$17  = 43'h00000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$18  = shift;
-    if (clear) begin
-      \$18  = 5'h00;
-    end
-    if (rst) begin
-      \$18  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$19  = register;
-    if (clear) begin
-      \$19  = 5'h00;
-    end
-    if (rst) begin
-      \$19  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$20  = \register$18 ;
-    if (clear) begin
-      \$20  = 5'h00;
-    end
-    if (rst) begin
-      \$20  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$21  = relu;
-    if (clear) begin
-      \$21  = 1'h0;
-    end
-    if (rst) begin
-      \$21  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$22  = \register$20 ;
-    if (clear) begin
-      \$22  = 1'h0;
-    end
-    if (rst) begin
-      \$22  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$23  = \register$22 ;
-    if (clear) begin
-      \$23  = 1'h0;
-    end
-    if (rst) begin
-      \$23  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$24  = \register$23 ;
-    if (clear) begin
-      \$24  = 1'h0;
-    end
-    if (rst) begin
-      \$24  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$25  = valid;
-    if (clear) begin
-      \$25  = 1'h0;
-    end
-    if (rst) begin
-      \$25  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$26  = \register$25 ;
-    if (clear) begin
-      \$26  = 1'h0;
-    end
-    if (rst) begin
-      \$26  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$27  = \register$27 ;
-    if (clear) begin
-      \$27  = 1'h0;
-    end
-    if (rst) begin
-      \$27  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$28  = \register$28 ;
-    if (clear) begin
-      \$28  = 1'h0;
-    end
-    if (rst) begin
-      \$28  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$29  = \register$29 ;
-    if (clear) begin
-      \$29  = 1'h0;
-    end
-    if (rst) begin
-      \$29  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$30  = \register$30 ;
-    if (clear) begin
-      \$30  = 1'h0;
-    end
-    if (rst) begin
-      \$30  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$31  = tag;
-    if (clear) begin
-      \$31  = 59'h000000000000000;
-    end
-    if (rst) begin
-      \$31  = 59'h000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$32  = \register$32 ;
-    if (clear) begin
-      \$32  = 59'h000000000000000;
-    end
-    if (rst) begin
-      \$32  = 59'h000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$33  = \register$34 ;
-    if (clear) begin
-      \$33  = 59'h000000000000000;
-    end
-    if (rst) begin
-      \$33  = 59'h000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$34  = \register$35 ;
+    \$34  = tag;
     if (clear) begin
       \$34  = 59'h000000000000000;
     end
@@ -6166,7 +6042,7 @@ module \crossloom.collector.requantizer (rst, \port$2961$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$35  = \register$36 ;
+    \$35  = \register$39 ;
     if (clear) begin
       \$35  = 59'h000000000000000;
     end
@@ -6174,56 +6050,762 @@ module \crossloom.collector.requantizer (rst, \port$2961$0 , relu, clear, valid,
       \$35  = 59'h000000000000000;
     end
   end
-  assign \multiplier$5  = \port$2961$0 [47:32];
-  assign bias = \port$2961$0 [31:0];
-  assign \shift$9  = \port$2961$0 [52:48];
-  assign extended = \$like ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$36  = \register$41 ;
+    if (clear) begin
+      \$36  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$36  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$37  = \register$42 ;
+    if (clear) begin
+      \$37  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$37  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$38  = \register$43 ;
+    if (clear) begin
+      \$38  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$38  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$39  = \register$44 ;
+    if (clear) begin
+      \$39  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$39  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$40  = \register$45 ;
+    if (clear) begin
+      \$40  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$40  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$41  = \register$46 ;
+    if (clear) begin
+      \$41  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$41  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$42  = \register$47 ;
+    if (clear) begin
+      \$42  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$42  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$43  = \register$48 ;
+    if (clear) begin
+      \$43  = 59'h000000000000000;
+    end
+    if (rst) begin
+      \$43  = 59'h000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$4  = sum;
+    if (clear) begin
+      \$4  = 27'h0000000;
+    end
+    if (rst) begin
+      \$4  = 27'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$5  = \port$3165$0 [47:32];
+    if (clear) begin
+      \$5  = 16'h0000;
+    end
+    if (rst) begin
+      \$5  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$6  = \port$3165$0 [31:0];
+    if (clear) begin
+      \$6  = 32'd0;
+    end
+    if (rst) begin
+      \$6  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$7  = \port$3165$0 [52:48];
+    if (clear) begin
+      \$7  = 5'h00;
+    end
+    if (rst) begin
+      \$7  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$8  = \$signal ;
+    if (clear) begin
+      \$8  = 43'h00000000000;
+    end
+    if (rst) begin
+      \$8  = 43'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$9  = register;
+    if (clear) begin
+      \$9  = 43'h00000000000;
+    end
+    if (rst) begin
+      \$9  = 43'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$10  = \register$12 ;
+    if (clear) begin
+      \$10  = 43'h00000000000;
+    end
+    if (rst) begin
+      \$10  = 43'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$11  = { \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2  };
+    if (clear) begin
+      \$11  = 43'h00000000000;
+    end
+    if (rst) begin
+      \$11  = 43'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$12  = \$3 [42:0];
+    if (clear) begin
+      \$12  = 43'h00000000000;
+    end
+    if (rst) begin
+      \$12  = 43'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$13  = shift;
+    if (clear) begin
+      \$13  = 5'h00;
+    end
+    if (rst) begin
+      \$13  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$14  = \register$16 ;
+    if (clear) begin
+      \$14  = 5'h00;
+    end
+    if (rst) begin
+      \$14  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$15  = \register$17 ;
+    if (clear) begin
+      \$15  = 5'h00;
+    end
+    if (rst) begin
+      \$15  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$16  = \register$18 ;
+    if (clear) begin
+      \$16  = 5'h00;
+    end
+    if (rst) begin
+      \$16  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$17  = \register$19 ;
+    if (clear) begin
+      \$17  = 5'h00;
+    end
+    if (rst) begin
+      \$17  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$18  = relu;
+    if (clear) begin
+      \$18  = 1'h0;
+    end
+    if (rst) begin
+      \$18  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$19  = \register$21 ;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$20  = \register$23 ;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$21  = \register$24 ;
+    if (clear) begin
+      \$21  = 1'h0;
+    end
+    if (rst) begin
+      \$21  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$22  = \register$25 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$23  = \register$26 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$24  = valid;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$25  = \register$28 ;
+    if (clear) begin
+      \$25  = 1'h0;
+    end
+    if (rst) begin
+      \$25  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$26  = \register$30 ;
+    if (clear) begin
+      \$26  = 1'h0;
+    end
+    if (rst) begin
+      \$26  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$27  = \register$31 ;
+    if (clear) begin
+      \$27  = 1'h0;
+    end
+    if (rst) begin
+      \$27  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$28  = \register$32 ;
+    if (clear) begin
+      \$28  = 1'h0;
+    end
+    if (rst) begin
+      \$28  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$29  = \register$33 ;
+    if (clear) begin
+      \$29  = 1'h0;
+    end
+    if (rst) begin
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$30  = \register$34 ;
+    if (clear) begin
+      \$30  = 1'h0;
+    end
+    if (rst) begin
+      \$30  = 1'h0;
+    end
+  end
+  assign \multiplier$5  = \port$3165$0 [47:32];
+  assign bias = \port$3165$0 [31:0];
+  assign \shift$9  = \port$3165$0 [52:48];
   assign abort = 1'h0;
+  assign multiplicand = \$like ;
+  assign \multiplier$53  = multiplier;
   assign value = scaled;
-  assign \shift$42  = \register$19 ;
-  assign \relu$43  = \register$24 ;
-  assign \out$45  = out;
-  assign out_valid = \register$31 ;
-  assign out_tag = \register$38 ;
+  assign \shift$55  = \register$20 ;
+  assign \relu$56  = \register$27 ;
+  assign \out$58  = out;
+  assign out_valid = \register$38 ;
+  assign out_tag = \register$49 ;
   assign \tag.value  = tag[26:0];
   assign \tag.tag  = tag[58:27];
   assign \tag.tag.kernel  = tag[32:27];
   assign \tag.tag.position  = tag[56:33];
   assign \tag.tag.last  = tag[57];
   assign \tag.tag.end  = tag[58];
-  assign \out_tag.value  = \register$38 [26:0];
-  assign \out_tag.tag  = \register$38 [58:27];
-  assign \out_tag.tag.kernel  = \register$38 [32:27];
-  assign \out_tag.tag.position  = \register$38 [56:33];
-  assign \out_tag.tag.last  = \register$38 [57];
-  assign \out_tag.tag.end  = \register$38 [58];
-  assign \$6  = { held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held[26], held, 16'h0000 };
+  assign \out_tag.value  = \register$49 [26:0];
+  assign \out_tag.tag  = \register$49 [58:27];
+  assign \out_tag.tag.kernel  = \register$49 [32:27];
+  assign \out_tag.tag.position  = \register$49 [56:33];
+  assign \out_tag.tag.last  = \register$49 [57];
+  assign \out_tag.tag.end  = \register$49 [58];
 endmodule
 
-module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \relu$6 , out, clk);
+module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
-  wire [42:0] \$1 ;
-  reg [42:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+  wire [27:0] \$1 ;
+  wire [28:0] \$10 ;
+  wire [27:0] \$11 ;
+  wire [27:0] \$12 ;
+  wire [27:0] \$13 ;
+  wire [27:0] \$14 ;
+  wire [28:0] \$15 ;
+  wire [27:0] \$16 ;
+  wire [27:0] \$17 ;
+  wire [27:0] \$18 ;
+  wire [27:0] \$19 ;
+  wire [27:0] \$2 ;
+  wire [28:0] \$20 ;
+  wire [27:0] \$21 ;
+  wire [27:0] \$22 ;
+  wire [27:0] \$23 ;
+  wire [27:0] \$24 ;
+  wire [28:0] \$25 ;
+  wire [27:0] \$26 ;
+  wire [27:0] \$27 ;
+  wire [27:0] \$28 ;
+  wire [27:0] \$29 ;
+  wire [27:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [27:0] \$31 ;
+  wire [27:0] \$32 ;
+  wire [27:0] \$33 ;
+  wire [27:0] \$34 ;
+  wire [28:0] \$35 ;
+  wire [27:0] \$36 ;
+  wire [27:0] \$37 ;
+  wire [27:0] \$38 ;
+  wire [27:0] \$39 ;
+  wire [27:0] \$4 ;
+  wire [28:0] \$40 ;
+  wire [31:0] \$41 ;
+  wire [32:0] \$42 ;
+  wire [31:0] \$43 ;
+  wire [32:0] \$44 ;
+  wire [31:0] \$45 ;
+  wire [32:0] \$46 ;
+  wire [31:0] \$47 ;
+  wire [32:0] \$48 ;
+  wire [38:0] \$49 ;
+  wire [28:0] \$5 ;
+  wire [39:0] \$50 ;
+  wire [38:0] \$51 ;
+  wire [39:0] \$52 ;
+  wire [50:0] \$53 ;
+  wire [51:0] \$54 ;
+  reg [28:0] \$55 ;
+  reg [28:0] \$56 ;
+  reg [28:0] \$57 ;
+  reg [28:0] \$58 ;
+  reg [28:0] \$59 ;
+  wire [27:0] \$6 ;
+  reg [28:0] \$60 ;
+  reg [28:0] \$61 ;
+  reg [28:0] \$62 ;
+  reg [31:0] \$63 ;
+  reg [31:0] \$64 ;
+  reg [31:0] \$65 ;
+  reg [31:0] \$66 ;
+  reg [35:0] \$67 ;
+  reg [35:0] \$68 ;
+  reg [43:0] \$69 ;
+  wire [27:0] \$7 ;
+  wire [27:0] \$8 ;
+  wire [27:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  input [26:0] multiplicand;
+  wire [26:0] multiplicand;
+  input [15:0] multiplier;
+  wire [15:0] multiplier;
+  reg [28:0] partial0 = 29'h00000000;
+  reg [28:0] partial10 = 29'h00000000;
+  reg [28:0] partial12 = 29'h00000000;
+  reg [28:0] partial14 = 29'h00000000;
+  reg [28:0] partial2 = 29'h00000000;
+  reg [28:0] partial4 = 29'h00000000;
+  reg [28:0] partial6 = 29'h00000000;
+  reg [28:0] partial8 = 29'h00000000;
+  output [42:0] product;
+  wire [42:0] product;
+  input rst;
+  wire rst;
+  reg [31:0] total = 32'd0;
+  reg [31:0] \total$13  = 32'd0;
+  reg [31:0] \total$14  = 32'd0;
+  reg [31:0] \total$15  = 32'd0;
+  reg [35:0] \total$16  = 36'h000000000;
+  reg [35:0] \total$17  = 36'h000000000;
+  reg [43:0] \total$18  = 44'h00000000000;
+  assign \$32  = multiplier[12] ? \$31  : 28'h0000000;
+  assign \$34  = multiplier[13] ? \$33  : 28'h0000000;
+  assign \$35  = $signed(\$32 ) + $signed(\$34 );
+  assign \$37  = multiplier[14] ? \$36  : 28'h0000000;
+  assign \$39  = multiplier[15] ? \$38  : 28'h0000000;
+  assign \$40  = $signed(\$37 ) + $signed(\$39 );
+  assign \$42  = $signed(partial0) + $signed(\$41 );
+  assign \$44  = $signed(partial4) + $signed(\$43 );
+  assign \$46  = $signed(partial8) + $signed(\$45 );
+  assign \$48  = $signed(partial12) + $signed(\$47 );
+  assign \$50  = $signed(total) + $signed(\$49 );
+  assign \$52  = $signed(\total$14 ) + $signed(\$51 );
+  assign \$54  = $signed(\total$16 ) + $signed(\$53 );
+  always @(posedge clk)
+    partial0 <= \$55 ;
+  always @(posedge clk)
+    partial2 <= \$56 ;
+  always @(posedge clk)
+    partial4 <= \$57 ;
+  always @(posedge clk)
+    partial6 <= \$58 ;
+  always @(posedge clk)
+    partial8 <= \$59 ;
+  always @(posedge clk)
+    partial10 <= \$60 ;
+  always @(posedge clk)
+    partial12 <= \$61 ;
+  always @(posedge clk)
+    partial14 <= \$62 ;
+  always @(posedge clk)
+    total <= \$63 ;
+  always @(posedge clk)
+    \total$13  <= \$64 ;
+  always @(posedge clk)
+    \total$14  <= \$65 ;
+  always @(posedge clk)
+    \total$15  <= \$66 ;
+  always @(posedge clk)
+    \total$16  <= \$67 ;
+  always @(posedge clk)
+    \total$17  <= \$68 ;
+  always @(posedge clk)
+    \total$18  <= \$69 ;
+  assign \$2  = multiplier[0] ? \$1  : 28'h0000000;
+  assign \$4  = multiplier[1] ? \$3  : 28'h0000000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 28'h0000000;
+  assign \$9  = multiplier[3] ? \$8  : 28'h0000000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 28'h0000000;
+  assign \$14  = multiplier[5] ? \$13  : 28'h0000000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 28'h0000000;
+  assign \$19  = multiplier[7] ? \$18  : 28'h0000000;
+  assign \$20  = $signed(\$17 ) + $signed(\$19 );
+  assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
+  assign \$24  = multiplier[9] ? \$23  : 28'h0000000;
+  assign \$25  = $signed(\$22 ) + $signed(\$24 );
+  assign \$27  = multiplier[10] ? \$26  : 28'h0000000;
+  assign \$29  = multiplier[11] ? \$28  : 28'h0000000;
+  assign \$30  = $signed(\$27 ) + $signed(\$29 );
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$55  = \$5 ;
+    if (clear) begin
+      \$55  = 29'h00000000;
+    end
+    if (rst) begin
+      \$55  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$56  = \$10 ;
+    if (clear) begin
+      \$56  = 29'h00000000;
+    end
+    if (rst) begin
+      \$56  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$57  = \$15 ;
+    if (clear) begin
+      \$57  = 29'h00000000;
+    end
+    if (rst) begin
+      \$57  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$58  = \$20 ;
+    if (clear) begin
+      \$58  = 29'h00000000;
+    end
+    if (rst) begin
+      \$58  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$59  = \$25 ;
+    if (clear) begin
+      \$59  = 29'h00000000;
+    end
+    if (rst) begin
+      \$59  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$60  = \$30 ;
+    if (clear) begin
+      \$60  = 29'h00000000;
+    end
+    if (rst) begin
+      \$60  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$61  = \$35 ;
+    if (clear) begin
+      \$61  = 29'h00000000;
+    end
+    if (rst) begin
+      \$61  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$62  = \$40 ;
+    if (clear) begin
+      \$62  = 29'h00000000;
+    end
+    if (rst) begin
+      \$62  = 29'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$63  = \$42 [31:0];
+    if (clear) begin
+      \$63  = 32'd0;
+    end
+    if (rst) begin
+      \$63  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$64  = \$44 [31:0];
+    if (clear) begin
+      \$64  = 32'd0;
+    end
+    if (rst) begin
+      \$64  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$65  = \$46 [31:0];
+    if (clear) begin
+      \$65  = 32'd0;
+    end
+    if (rst) begin
+      \$65  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$66  = \$48 [31:0];
+    if (clear) begin
+      \$66  = 32'd0;
+    end
+    if (rst) begin
+      \$66  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$67  = \$50 [35:0];
+    if (clear) begin
+      \$67  = 36'h000000000;
+    end
+    if (rst) begin
+      \$67  = 36'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$68  = \$52 [35:0];
+    if (clear) begin
+      \$68  = 36'h000000000;
+    end
+    if (rst) begin
+      \$68  = 36'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$69  = \$54 [43:0];
+    if (clear) begin
+      \$69  = 44'h00000000000;
+    end
+    if (rst) begin
+      \$69  = 44'h00000000000;
+    end
+  end
+  assign abort = 1'h0;
+  assign product = \total$18 [42:0];
+  assign \$1  = { multiplicand[26], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[26], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$11  = { multiplicand[26], multiplicand };
+  assign \$13  = { multiplicand, 1'h0 };
+  assign \$16  = { multiplicand[26], multiplicand };
+  assign \$18  = { multiplicand, 1'h0 };
+  assign \$21  = { multiplicand[26], multiplicand };
+  assign \$23  = { multiplicand, 1'h0 };
+  assign \$26  = { multiplicand[26], multiplicand };
+  assign \$28  = { multiplicand, 1'h0 };
+  assign \$31  = { multiplicand[26], multiplicand };
+  assign \$33  = { multiplicand, 1'h0 };
+  assign \$36  = { multiplicand[26], multiplicand };
+  assign \$38  = { multiplicand, 1'h0 };
+  assign \$41  = { partial2[28], partial2, 2'h0 };
+  assign \$43  = { partial6[28], partial6, 2'h0 };
+  assign \$45  = { partial10[28], partial10, 2'h0 };
+  assign \$47  = { partial14[28], partial14, 2'h0 };
+  assign \$49  = { \total$13 [31], \total$13 [31], \total$13 [31], \total$13 , 4'h0 };
+  assign \$51  = { \total$15 [31], \total$15 [31], \total$15 [31], \total$15 , 4'h0 };
+  assign \$53  = { \total$17 [35], \total$17 [35], \total$17 [35], \total$17 [35], \total$17 [35], \total$17 [35], \total$17 [35], \total$17 , 8'h00 };
+endmodule
+
+module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
+  wire [42:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [42:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [42:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [42:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [42:0] \$like  = 43'h00000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -6231,64 +6813,169 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \rel
   reg [42:0] shifted = 43'h00000000000;
   input [42:0] value;
   wire [42:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[42];
-  assign \$3  = & shifted[42:7];
-  assign \$4  = | shifted[42:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[42] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[42] & \$4 ;
+  assign \$6  = & shifted[42:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[42];
+  assign \$10  = | shifted[42:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[42] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 43'h00000000000;
+      \$16  = 43'h00000000000;
     end
     if (rst) begin
-      \$10  = 43'h00000000000;
+      \$16  = 43'h00000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 43'h00000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 43'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$142 , write_address, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
+module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$157 , write_address, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   reg \$100 ;
   reg \$101 ;
   reg \$102 ;
-  reg [15:0] \$103 ;
-  reg [15:0] \$104 ;
+  reg \$103 ;
+  reg \$104 ;
+  reg \$105 ;
+  reg \$106 ;
+  reg \$107 ;
+  reg \$108 ;
+  reg \$109 ;
   wire [4:0] \$11 ;
+  reg \$110 ;
+  reg \$111 ;
+  reg \$112 ;
+  reg \$113 ;
+  reg \$114 ;
+  reg \$115 ;
+  reg \$116 ;
+  reg [15:0] \$117 ;
+  reg [15:0] \$118 ;
   wire [4:0] \$12 ;
   wire [4:0] \$13 ;
   wire [4:0] \$14 ;
@@ -6324,9 +7011,9 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire \$41 ;
   wire [15:0] \$42 ;
   wire [15:0] \$43 ;
-  wire [15:0] \$44 ;
-  wire [31:0] \$45 ;
-  wire [32:0] \$46 ;
+  wire [31:0] \$44 ;
+  wire [32:0] \$45 ;
+  wire [7:0] \$46 ;
   wire [7:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
@@ -6335,34 +7022,34 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [7:0] \$51 ;
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
-  wire [7:0] \$54 ;
+  wire \$54 ;
   wire \$55 ;
-  wire \$56 ;
+  wire [16:0] \$56 ;
   wire [16:0] \$57 ;
   wire [16:0] \$58 ;
-  wire [16:0] \$59 ;
+  reg \$59 ;
   wire [4:0] \$6 ;
   reg \$60 ;
-  reg \$61 ;
-  reg [4:0] \$62 ;
+  reg [4:0] \$61 ;
+  reg \$62 ;
   reg \$63 ;
   reg \$64 ;
-  reg \$65 ;
-  reg [15:0] \$66 ;
+  reg [15:0] \$65 ;
+  reg \$66 ;
   reg \$67 ;
   reg \$68 ;
   reg \$69 ;
   wire [4:0] \$7 ;
-  reg \$70 ;
-  reg [15:0] \$71 ;
-  reg [33:0] \$72 ;
+  reg [15:0] \$70 ;
+  reg [33:0] \$71 ;
+  reg \$72 ;
   reg \$73 ;
   reg \$74 ;
-  reg \$75 ;
+  reg [7:0] \$75 ;
   reg [7:0] \$76 ;
   reg [7:0] \$77 ;
   reg [7:0] \$78 ;
-  reg [7:0] \$79 ;
+  reg \$79 ;
   wire [4:0] \$8 ;
   reg \$80 ;
   reg \$81 ;
@@ -6441,8 +7128,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$142 ;
-  reg \done$142  = 1'h0;
+  output \done$157 ;
+  reg \done$157  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
@@ -6482,7 +7169,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$143  = 16'h0000;
+  reg [15:0] \pixel$158  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   wire [16:0] pixel_x_origin;
@@ -6527,6 +7214,21 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$139  = 1'h0;
   reg \register$140  = 1'h0;
   reg \register$141  = 1'h0;
+  reg \register$142  = 1'h0;
+  reg \register$143  = 1'h0;
+  reg \register$144  = 1'h0;
+  reg \register$145  = 1'h0;
+  reg \register$146  = 1'h0;
+  reg \register$147  = 1'h0;
+  reg \register$148  = 1'h0;
+  reg \register$149  = 1'h0;
+  reg \register$150  = 1'h0;
+  reg \register$151  = 1'h0;
+  reg \register$152  = 1'h0;
+  reg \register$153  = 1'h0;
+  reg \register$154  = 1'h0;
+  reg \register$155  = 1'h0;
+  reg \register$156  = 1'h0;
   wire relu;
   wire \relu$104 ;
   wire \relu$86 ;
@@ -6637,112 +7339,141 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign \$41  = advance & \inside ;
   assign \$42  = \$signal$59  ? second : address;
   assign \$43  = \register$118  ? descriptor[415:400] : descriptor[399:384];
-  assign \$44  = maximum ? 16'h0001 : \$43 ;
-  assign \$45  = 1'h1 << descriptor[452:448];
-  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
-  assign \$47  = maximum ? 8'h80 : 8'h00;
-  assign \$48  = \register$116  ? read_data[7:0] : \$47 ;
-  assign \$49  = maximum ? 8'h80 : 8'h00;
-  assign \$50  = \register$116  ? read_data[15:8] : \$49 ;
-  assign \$51  = maximum ? 8'h80 : 8'h00;
-  assign \$52  = \register$116  ? read_data[23:16] : \$51 ;
-  assign \$53  = maximum ? 8'h80 : 8'h00;
-  assign \$54  = \register$116  ? read_data[31:24] : \$53 ;
-  assign \$55  = advance & last;
-  assign \$56  = write_enable & \register$135 ;
-  assign \$57  = write_address + 1'h1;
-  assign \$58  = \pixel$143  + descriptor[183:172];
-  assign \$59  = \pixel$143  + descriptor[183:172];
+  assign \$44  = 1'h1 << descriptor[452:448];
+  assign \$45  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$44 [31:1] });
+  assign \$46  = maximum ? 8'h80 : 8'h00;
+  assign \$47  = \register$116  ? read_data[7:0] : \$46 ;
+  assign \$48  = maximum ? 8'h80 : 8'h00;
+  assign \$49  = \register$116  ? read_data[15:8] : \$48 ;
+  assign \$50  = maximum ? 8'h80 : 8'h00;
+  assign \$51  = \register$116  ? read_data[23:16] : \$50 ;
+  assign \$52  = maximum ? 8'h80 : 8'h00;
+  assign \$53  = \register$116  ? read_data[31:24] : \$52 ;
+  assign \$54  = advance & last;
+  assign \$55  = write_enable & \register$145 ;
+  assign \$56  = write_address + 1'h1;
+  assign \$57  = \pixel$158  + descriptor[183:172];
+  assign \$58  = \pixel$158  + descriptor[183:172];
   always @(posedge clk)
-    \$signal$21  <= \$60 ;
+    \$signal$21  <= \$59 ;
   always @(posedge clk)
-    maximum <= \$61 ;
+    maximum <= \$60 ;
   always @(posedge clk)
-    shift <= \$62 ;
+    shift <= \$61 ;
   always @(posedge clk)
-    advance <= \$63 ;
+    advance <= \$62 ;
   always @(posedge clk)
-    \$signal$110  <= \$64 ;
+    \$signal$110  <= \$63 ;
   always @(posedge clk)
-    read_enable <= \$65 ;
+    read_enable <= \$64 ;
   always @(posedge clk)
-    read_address <= \$66 ;
+    read_address <= \$65 ;
   always @(posedge clk)
-    \register$115  <= \$67 ;
+    \register$115  <= \$66 ;
   always @(posedge clk)
-    \register$116  <= \$68 ;
+    \register$116  <= \$67 ;
   always @(posedge clk)
-    \register$117  <= \$69 ;
+    \register$117  <= \$68 ;
   always @(posedge clk)
-    \register$118  <= \$70 ;
+    \register$118  <= \$69 ;
   always @(posedge clk)
-    multiplier <= \$71 ;
+    multiplier <= \$70 ;
   always @(posedge clk)
-    addend <= \$72 ;
+    addend <= \$71 ;
   always @(posedge clk)
-    \register$119  <= \$73 ;
+    \register$119  <= \$72 ;
   always @(posedge clk)
-    \register$120  <= \$74 ;
+    \register$120  <= \$73 ;
   always @(posedge clk)
-    first <= \$75 ;
+    first <= \$74 ;
   always @(posedge clk)
-    tap <= \$76 ;
+    tap <= \$75 ;
   always @(posedge clk)
-    \tap$79  <= \$77 ;
+    \tap$79  <= \$76 ;
   always @(posedge clk)
-    \tap$88  <= \$78 ;
+    \tap$88  <= \$77 ;
   always @(posedge clk)
-    \tap$97  <= \$79 ;
+    \tap$97  <= \$78 ;
   always @(posedge clk)
-    \register$122  <= \$80 ;
+    \register$122  <= \$79 ;
   always @(posedge clk)
-    \register$123  <= \$81 ;
+    \register$123  <= \$80 ;
   always @(posedge clk)
-    \register$124  <= \$82 ;
+    \register$124  <= \$81 ;
   always @(posedge clk)
-    \register$125  <= \$83 ;
+    \register$125  <= \$82 ;
   always @(posedge clk)
-    \register$126  <= \$84 ;
+    \register$126  <= \$83 ;
   always @(posedge clk)
-    \register$127  <= \$85 ;
+    \register$127  <= \$84 ;
   always @(posedge clk)
-    \register$128  <= \$86 ;
+    \register$128  <= \$85 ;
   always @(posedge clk)
-    \register$129  <= \$87 ;
+    \register$129  <= \$86 ;
   always @(posedge clk)
-    \register$130  <= \$88 ;
+    \register$130  <= \$87 ;
   always @(posedge clk)
-    \register$131  <= \$89 ;
+    \register$131  <= \$88 ;
   always @(posedge clk)
-    \register$132  <= \$90 ;
+    \register$132  <= \$89 ;
   always @(posedge clk)
-    \register$133  <= \$91 ;
+    \register$133  <= \$90 ;
   always @(posedge clk)
-    \register$134  <= \$92 ;
+    \register$134  <= \$91 ;
   always @(posedge clk)
-    \register$135  <= \$93 ;
+    \register$135  <= \$92 ;
   always @(posedge clk)
-    \register$136  <= \$94 ;
+    \register$136  <= \$93 ;
   always @(posedge clk)
-    \register$137  <= \$95 ;
+    \register$137  <= \$94 ;
   always @(posedge clk)
-    \register$138  <= \$96 ;
+    \register$138  <= \$95 ;
   always @(posedge clk)
-    \register$139  <= \$97 ;
+    \register$139  <= \$96 ;
   always @(posedge clk)
-    \register$140  <= \$98 ;
+    \register$140  <= \$97 ;
   always @(posedge clk)
-    \register$141  <= \$99 ;
+    \register$141  <= \$98 ;
   always @(posedge clk)
-    write_enable <= \$100 ;
+    \register$142  <= \$99 ;
   always @(posedge clk)
-    \done$142  <= \$101 ;
+    \register$143  <= \$100 ;
   always @(posedge clk)
-    busy <= \$102 ;
+    \register$144  <= \$101 ;
   always @(posedge clk)
-    \pixel$143  <= \$103 ;
+    \register$145  <= \$102 ;
   always @(posedge clk)
-    write_address <= \$104 ;
+    \register$146  <= \$103 ;
+  always @(posedge clk)
+    \register$147  <= \$104 ;
+  always @(posedge clk)
+    \register$148  <= \$105 ;
+  always @(posedge clk)
+    \register$149  <= \$106 ;
+  always @(posedge clk)
+    \register$150  <= \$107 ;
+  always @(posedge clk)
+    \register$151  <= \$108 ;
+  always @(posedge clk)
+    \register$152  <= \$109 ;
+  always @(posedge clk)
+    \register$153  <= \$110 ;
+  always @(posedge clk)
+    \register$154  <= \$111 ;
+  always @(posedge clk)
+    \register$155  <= \$112 ;
+  always @(posedge clk)
+    \register$156  <= \$113 ;
+  always @(posedge clk)
+    write_enable <= \$114 ;
+  always @(posedge clk)
+    \done$157  <= \$115 ;
+  always @(posedge clk)
+    busy <= \$116 ;
+  always @(posedge clk)
+    \pixel$158  <= \$117 ;
+  always @(posedge clk)
+    write_address <= \$118 ;
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -6750,11 +7481,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (tap),
     .out(out),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(tap)
+    .shift(shift)
   );
   \crossloom.elementwise.lane1  lane1 (
     .addend(addend),
@@ -6763,11 +7494,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (\tap$79 ),
     .out(\out$87 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(\tap$79 )
+    .shift(shift)
   );
   \crossloom.elementwise.lane2  lane2 (
     .addend(addend),
@@ -6776,11 +7507,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (\tap$88 ),
     .out(\out$96 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(\tap$88 )
+    .shift(shift)
   );
   \crossloom.elementwise.lane3  lane3 (
     .addend(addend),
@@ -6789,11 +7520,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (\tap$97 ),
     .out(\out$105 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(\tap$97 )
+    .shift(shift)
   );
   \crossloom.elementwise.nest  nest (
     .address_column_start(address),
@@ -6811,35 +7542,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2266$0 (\$3 ),
-    .\port$2267$4 (\$4 [4]),
-    .\port$2268$4 (\$5 [4]),
-    .\port$2269$4 (\$6 [4]),
-    .\port$2270$4 (\$7 [4]),
-    .\port$2271$4 (\$8 [4]),
-    .\port$2272$4 (\$9 [4]),
-    .\port$2273$4 (\$10 [4]),
-    .\port$2274$4 (\$11 [4]),
-    .\port$2275$4 (\$12 [4]),
-    .\port$2276$4 (\$13 [4]),
-    .\port$2277$4 (\$14 [4]),
-    .\port$2278$4 (\$15 [4]),
-    .\port$2279$0 (\$16 ),
-    .\port$2280$4 (\$17 [4]),
-    .\port$2281$4 (\$18 [4]),
-    .\port$2282$4 (\$19 [4]),
-    .\port$2283$4 (\$20 [4]),
-    .\port$2284$4 (\$21 [4]),
-    .\port$2285$4 (\$22 [4]),
-    .\port$2286$4 (\$23 [4]),
-    .\port$2287$4 (\$24 [4]),
-    .\port$2288$4 (\$25 [4]),
-    .\port$2289$4 (\$26 [4]),
-    .\port$2290$4 (\$27 [4]),
-    .\port$2291$4 (\$28 [4]),
-    .\port$3767$136 (descriptor[139:136]),
-    .\port$3767$160 (descriptor[171:160]),
-    .\port$3767$96 (descriptor[119:96]),
+    .\port$2327$0 (\$3 ),
+    .\port$2328$4 (\$4 [4]),
+    .\port$2329$4 (\$5 [4]),
+    .\port$2330$4 (\$6 [4]),
+    .\port$2331$4 (\$7 [4]),
+    .\port$2332$4 (\$8 [4]),
+    .\port$2333$4 (\$9 [4]),
+    .\port$2334$4 (\$10 [4]),
+    .\port$2335$4 (\$11 [4]),
+    .\port$2336$4 (\$12 [4]),
+    .\port$2337$4 (\$13 [4]),
+    .\port$2338$4 (\$14 [4]),
+    .\port$2339$4 (\$15 [4]),
+    .\port$2340$0 (\$16 ),
+    .\port$2341$4 (\$17 [4]),
+    .\port$2342$4 (\$18 [4]),
+    .\port$2343$4 (\$19 [4]),
+    .\port$2344$4 (\$20 [4]),
+    .\port$2345$4 (\$21 [4]),
+    .\port$2346$4 (\$22 [4]),
+    .\port$2347$4 (\$23 [4]),
+    .\port$2348$4 (\$24 [4]),
+    .\port$2349$4 (\$25 [4]),
+    .\port$2350$4 (\$26 [4]),
+    .\port$2351$4 (\$27 [4]),
+    .\port$2352$4 (\$28 [4]),
+    .\port$3971$136 (descriptor[139:136]),
+    .\port$3971$160 (descriptor[171:160]),
+    .\port$3971$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -6860,7 +7591,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3767$136 (descriptor[147:136]),
+    .\port$3971$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -6873,14 +7604,24 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$3767$320 (descriptor[347:320]),
+    .\port$3971$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$60  = \$34 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$59  = \$34 ;
+    if (clear) begin
+      \$59  = 1'h0;
+    end
+    if (rst) begin
+      \$59  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$60  = \$35 ;
     if (clear) begin
       \$60  = 1'h0;
     end
@@ -6889,48 +7630,48 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$61  = \$35 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$61  = \$36 ;
     if (clear) begin
-      \$61  = 1'h0;
+      \$61  = 5'h00;
     end
     if (rst) begin
-      \$61  = 1'h0;
+      \$61  = 5'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$62  = \$36 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$62  = advance;
+    if (load) begin
+      \$62  = 1'h1;
+    end else if (\$40 ) begin
+      \$62  = 1'h0;
+    end
     if (clear) begin
-      \$62  = 5'h00;
+      \$62  = 1'h0;
     end
     if (rst) begin
-      \$62  = 5'h00;
+      \$62  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$63  = advance;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$63  = \$signal$110 ;
     if (load) begin
       \$63  = 1'h1;
-    end else if (\$40 ) begin
-      \$63  = 1'h0;
-    end
-    if (clear) begin
-      \$63  = 1'h0;
-    end
-    if (rst) begin
-      \$63  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$64  = \$signal$110 ;
-    if (load) begin
-      \$64  = 1'h1;
     end else if (advance) begin
-      \$64  = last;
+      \$63  = last;
     end
+    if (clear) begin
+      \$63  = 1'h0;
+    end
+    if (rst) begin
+      \$63  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$64  = \$41 ;
     if (clear) begin
       \$64  = 1'h0;
     end
@@ -6939,28 +7680,28 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$65  = \$41 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$65  = \$42 ;
     if (clear) begin
-      \$65  = 1'h0;
+      \$65  = 16'h0000;
     end
     if (rst) begin
-      \$65  = 1'h0;
+      \$65  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$66  = \$42 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$66  = \inside ;
     if (clear) begin
-      \$66  = 16'h0000;
+      \$66  = 1'h0;
     end
     if (rst) begin
-      \$66  = 16'h0000;
+      \$66  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$67  = \inside ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$67  = \register$115 ;
     if (clear) begin
       \$67  = 1'h0;
     end
@@ -6969,8 +7710,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$68  = \register$115 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$68  = \$signal$59 ;
     if (clear) begin
       \$68  = 1'h0;
     end
@@ -6979,8 +7720,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$69  = \$signal$59 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$69  = \register$117 ;
     if (clear) begin
       \$69  = 1'h0;
     end
@@ -6989,38 +7730,38 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$70  = \register$117 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$70  = \$43 ;
     if (clear) begin
-      \$70  = 1'h0;
+      \$70  = 16'h0000;
     end
     if (rst) begin
-      \$70  = 1'h0;
+      \$70  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$71  = \$44 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$71  = { \$45 [32], \$45  };
     if (clear) begin
-      \$71  = 16'h0000;
+      \$71  = 34'h000000000;
     end
     if (rst) begin
-      \$71  = 16'h0000;
+      \$71  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$72  = { \$46 [32], \$46  };
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$72  = \$signal$110 ;
     if (clear) begin
-      \$72  = 34'h000000000;
+      \$72  = 1'h0;
     end
     if (rst) begin
-      \$72  = 34'h000000000;
+      \$72  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$73  = \$signal$110 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$73  = \register$119 ;
     if (clear) begin
       \$73  = 1'h0;
     end
@@ -7029,8 +7770,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$74  = \register$119 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$74  = \register$120 ;
     if (clear) begin
       \$74  = 1'h0;
     end
@@ -7039,18 +7780,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$75  = \register$120 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$75  = \$47 ;
     if (clear) begin
-      \$75  = 1'h0;
+      \$75  = 8'h00;
     end
     if (rst) begin
-      \$75  = 1'h0;
+      \$75  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$76  = \$48 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$76  = \$49 ;
     if (clear) begin
       \$76  = 8'h00;
     end
@@ -7059,8 +7800,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$77  = \$50 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$77  = \$51 ;
     if (clear) begin
       \$77  = 8'h00;
     end
@@ -7069,8 +7810,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$78  = \$52 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$78  = \$53 ;
     if (clear) begin
       \$78  = 8'h00;
     end
@@ -7079,18 +7820,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$79  = \$54 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$79  = \$signal$54 ;
     if (clear) begin
-      \$79  = 8'h00;
+      \$79  = 1'h0;
     end
     if (rst) begin
-      \$79  = 8'h00;
+      \$79  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$80  = \$signal$54 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$80  = \register$122 ;
     if (clear) begin
       \$80  = 1'h0;
     end
@@ -7099,8 +7840,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$81  = \register$122 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$81  = \register$123 ;
     if (clear) begin
       \$81  = 1'h0;
     end
@@ -7109,8 +7850,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$82  = \register$123 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$82  = \register$124 ;
     if (clear) begin
       \$82  = 1'h0;
     end
@@ -7119,8 +7860,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$83  = \register$124 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$83  = \register$125 ;
     if (clear) begin
       \$83  = 1'h0;
     end
@@ -7129,8 +7870,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$84  = \register$125 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$84  = \register$126 ;
     if (clear) begin
       \$84  = 1'h0;
     end
@@ -7139,8 +7880,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$85  = \register$126 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$85  = \register$127 ;
     if (clear) begin
       \$85  = 1'h0;
     end
@@ -7149,8 +7890,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$86  = \register$127 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$86  = \register$128 ;
     if (clear) begin
       \$86  = 1'h0;
     end
@@ -7159,8 +7900,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$87  = \final ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$87  = \register$129 ;
     if (clear) begin
       \$87  = 1'h0;
     end
@@ -7169,8 +7910,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$88  = \register$129 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$88  = \register$130 ;
     if (clear) begin
       \$88  = 1'h0;
     end
@@ -7179,8 +7920,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$89  = \register$130 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$89  = \register$131 ;
     if (clear) begin
       \$89  = 1'h0;
     end
@@ -7189,8 +7930,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$90  = \register$131 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$90  = \register$132 ;
     if (clear) begin
       \$90  = 1'h0;
     end
@@ -7199,8 +7940,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$91  = \register$132 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$91  = \final ;
     if (clear) begin
       \$91  = 1'h0;
     end
@@ -7209,8 +7950,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$92  = \register$133 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$92  = \register$134 ;
     if (clear) begin
       \$92  = 1'h0;
     end
@@ -7219,8 +7960,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$93  = \register$134 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$93  = \register$135 ;
     if (clear) begin
       \$93  = 1'h0;
     end
@@ -7229,8 +7970,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$94  = \$55 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$94  = \register$136 ;
     if (clear) begin
       \$94  = 1'h0;
     end
@@ -7239,8 +7980,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$95  = \register$136 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$95  = \register$137 ;
     if (clear) begin
       \$95  = 1'h0;
     end
@@ -7249,8 +7990,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$96  = \register$137 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$96  = \register$138 ;
     if (clear) begin
       \$96  = 1'h0;
     end
@@ -7259,8 +8000,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$97  = \register$138 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$97  = \register$139 ;
     if (clear) begin
       \$97  = 1'h0;
     end
@@ -7269,8 +8010,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$98  = \register$139 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$98  = \register$140 ;
     if (clear) begin
       \$98  = 1'h0;
     end
@@ -7279,8 +8020,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$99  = \register$140 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$99  = \register$141 ;
     if (clear) begin
       \$99  = 1'h0;
     end
@@ -7289,8 +8030,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$100  = \register$141 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$100  = \register$142 ;
     if (clear) begin
       \$100  = 1'h0;
     end
@@ -7299,8 +8040,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$101  = \$56 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$101  = \register$143 ;
     if (clear) begin
       \$101  = 1'h0;
     end
@@ -7309,15 +8050,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$102  = busy;
-    if (\$signal ) begin
-      \$102  = 1'h1;
-    end else if (write_enable) begin
-      if (\register$135 ) begin
-        \$102  = 1'h0;
-      end
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$102  = \register$144 ;
     if (clear) begin
       \$102  = 1'h0;
     end
@@ -7326,38 +8060,185 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$103  = \pixel$143 ;
-    if (\$signal ) begin
-      \$103  = descriptor[63:48];
-    end else if (write_enable) begin
-      if (\register$128 ) begin
-        \$103  = \$58 [15:0];
-      end
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$103  = \$54 ;
     if (clear) begin
-      \$103  = 16'h0000;
+      \$103  = 1'h0;
     end
     if (rst) begin
-      \$103  = 16'h0000;
+      \$103  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$104  = write_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$104  = \register$146 ;
+    if (clear) begin
+      \$104  = 1'h0;
+    end
+    if (rst) begin
+      \$104  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$105  = \register$147 ;
+    if (clear) begin
+      \$105  = 1'h0;
+    end
+    if (rst) begin
+      \$105  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$106  = \register$148 ;
+    if (clear) begin
+      \$106  = 1'h0;
+    end
+    if (rst) begin
+      \$106  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$107  = \register$149 ;
+    if (clear) begin
+      \$107  = 1'h0;
+    end
+    if (rst) begin
+      \$107  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$108  = \register$150 ;
+    if (clear) begin
+      \$108  = 1'h0;
+    end
+    if (rst) begin
+      \$108  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$109  = \register$151 ;
+    if (clear) begin
+      \$109  = 1'h0;
+    end
+    if (rst) begin
+      \$109  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$110  = \register$152 ;
+    if (clear) begin
+      \$110  = 1'h0;
+    end
+    if (rst) begin
+      \$110  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$111  = \register$153 ;
+    if (clear) begin
+      \$111  = 1'h0;
+    end
+    if (rst) begin
+      \$111  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$112  = \register$154 ;
+    if (clear) begin
+      \$112  = 1'h0;
+    end
+    if (rst) begin
+      \$112  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$113  = \register$155 ;
+    if (clear) begin
+      \$113  = 1'h0;
+    end
+    if (rst) begin
+      \$113  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$114  = \register$156 ;
+    if (clear) begin
+      \$114  = 1'h0;
+    end
+    if (rst) begin
+      \$114  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$115  = \$55 ;
+    if (clear) begin
+      \$115  = 1'h0;
+    end
+    if (rst) begin
+      \$115  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$116  = busy;
     if (\$signal ) begin
-      \$104  = descriptor[63:48];
+      \$116  = 1'h1;
     end else if (write_enable) begin
-      \$104  = \$57 [15:0];
-      if (\register$128 ) begin
-        \$104  = \$59 [15:0];
+      if (\register$145 ) begin
+        \$116  = 1'h0;
       end
     end
     if (clear) begin
-      \$104  = 16'h0000;
+      \$116  = 1'h0;
     end
     if (rst) begin
-      \$104  = 16'h0000;
+      \$116  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$117  = \pixel$158 ;
+    if (\$signal ) begin
+      \$117  = descriptor[63:48];
+    end else if (write_enable) begin
+      if (\register$133 ) begin
+        \$117  = \$57 [15:0];
+      end
+    end
+    if (clear) begin
+      \$117  = 16'h0000;
+    end
+    if (rst) begin
+      \$117  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$118  = write_address;
+    if (\$signal ) begin
+      \$118  = descriptor[63:48];
+    end else if (write_enable) begin
+      \$118  = \$56 [15:0];
+      if (\register$133 ) begin
+        \$118  = \$58 [15:0];
+      end
+    end
+    if (clear) begin
+      \$118  = 16'h0000;
+    end
+    if (rst) begin
+      \$118  = 16'h0000;
     end
   end
   assign \start$3  = \$signal ;
@@ -7447,17 +8328,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign write_data[7:0] = out;
 endmodule
 
-module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -7465,117 +8351,397 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane0.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$4431$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane0.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane0.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$4431$0 ;
+  wire [15:0] \port$4431$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$4431$0  };
+  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4431$0  };
+  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4431$0  };
+  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4431$0  };
+  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane0.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -7583,65 +8749,161 @@ module \crossloom.elementwise.lane0.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -7649,117 +8911,397 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane1.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$4431$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane1.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane1.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$4431$0 ;
+  wire [15:0] \port$4431$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$4431$0  };
+  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4431$0  };
+  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4431$0  };
+  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4431$0  };
+  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane1.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -7767,65 +9309,161 @@ module \crossloom.elementwise.lane1.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$21  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -7833,117 +9471,397 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane2.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$4431$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane2.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane2.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$4431$0 ;
+  wire [15:0] \port$4431$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$4431$0  };
+  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4431$0  };
+  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4431$0  };
+  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4431$0  };
+  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane2.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -7951,65 +9869,161 @@ module \crossloom.elementwise.lane2.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -8017,117 +10031,397 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane3.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$4431$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane3.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane3.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$21  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$4431$0 ;
+  wire [15:0] \port$4431$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$4431$0  };
+  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4431$0  };
+  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4431$0  };
+  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4431$0  };
+  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -8135,58 +10429,149 @@ module \crossloom.elementwise.lane3.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2266$0 , \port$2267$4 , \port$2268$4 , \port$2269$4 , \port$2270$4 , \port$2271$4 , \port$2272$4 , \port$2273$4 , \port$2274$4 , \port$2275$4 , \port$2276$4 , \port$2277$4 , \port$2278$4 , \port$2279$0 , \port$2280$4 , \port$2281$4 , \port$2282$4 
-, \port$2283$4 , \port$2284$4 , \port$2285$4 , \port$2286$4 , \port$2287$4 , \port$2288$4 , \port$2289$4 , \port$2290$4 , \port$2291$4 , \port$3767$96 , \port$3767$136 , \port$3767$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2327$0 , \port$2328$4 , \port$2329$4 , \port$2330$4 , \port$2331$4 , \port$2332$4 , \port$2333$4 , \port$2334$4 , \port$2335$4 , \port$2336$4 , \port$2337$4 , \port$2338$4 , \port$2339$4 , \port$2340$0 , \port$2341$4 , \port$2342$4 , \port$2343$4 
+, \port$2344$4 , \port$2345$4 , \port$2346$4 , \port$2347$4 , \port$2348$4 , \port$2349$4 , \port$2350$4 , \port$2351$4 , \port$2352$4 , \port$3971$96 , \port$3971$136 , \port$3971$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire \$100 ;
@@ -8421,64 +10806,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2266$0 ;
-  wire [4:0] \port$2266$0 ;
-  input \port$2267$4 ;
-  wire \port$2267$4 ;
-  input \port$2268$4 ;
-  wire \port$2268$4 ;
-  input \port$2269$4 ;
-  wire \port$2269$4 ;
-  input \port$2270$4 ;
-  wire \port$2270$4 ;
-  input \port$2271$4 ;
-  wire \port$2271$4 ;
-  input \port$2272$4 ;
-  wire \port$2272$4 ;
-  input \port$2273$4 ;
-  wire \port$2273$4 ;
-  input \port$2274$4 ;
-  wire \port$2274$4 ;
-  input \port$2275$4 ;
-  wire \port$2275$4 ;
-  input \port$2276$4 ;
-  wire \port$2276$4 ;
-  input \port$2277$4 ;
-  wire \port$2277$4 ;
-  input \port$2278$4 ;
-  wire \port$2278$4 ;
-  input [4:0] \port$2279$0 ;
-  wire [4:0] \port$2279$0 ;
-  input \port$2280$4 ;
-  wire \port$2280$4 ;
-  input \port$2281$4 ;
-  wire \port$2281$4 ;
-  input \port$2282$4 ;
-  wire \port$2282$4 ;
-  input \port$2283$4 ;
-  wire \port$2283$4 ;
-  input \port$2284$4 ;
-  wire \port$2284$4 ;
-  input \port$2285$4 ;
-  wire \port$2285$4 ;
-  input \port$2286$4 ;
-  wire \port$2286$4 ;
-  input \port$2287$4 ;
-  wire \port$2287$4 ;
-  input \port$2288$4 ;
-  wire \port$2288$4 ;
-  input \port$2289$4 ;
-  wire \port$2289$4 ;
-  input \port$2290$4 ;
-  wire \port$2290$4 ;
-  input \port$2291$4 ;
-  wire \port$2291$4 ;
-  input [3:0] \port$3767$136 ;
-  wire [3:0] \port$3767$136 ;
-  input [11:0] \port$3767$160 ;
-  wire [11:0] \port$3767$160 ;
-  input [23:0] \port$3767$96 ;
-  wire [23:0] \port$3767$96 ;
+  input [4:0] \port$2327$0 ;
+  wire [4:0] \port$2327$0 ;
+  input \port$2328$4 ;
+  wire \port$2328$4 ;
+  input \port$2329$4 ;
+  wire \port$2329$4 ;
+  input \port$2330$4 ;
+  wire \port$2330$4 ;
+  input \port$2331$4 ;
+  wire \port$2331$4 ;
+  input \port$2332$4 ;
+  wire \port$2332$4 ;
+  input \port$2333$4 ;
+  wire \port$2333$4 ;
+  input \port$2334$4 ;
+  wire \port$2334$4 ;
+  input \port$2335$4 ;
+  wire \port$2335$4 ;
+  input \port$2336$4 ;
+  wire \port$2336$4 ;
+  input \port$2337$4 ;
+  wire \port$2337$4 ;
+  input \port$2338$4 ;
+  wire \port$2338$4 ;
+  input \port$2339$4 ;
+  wire \port$2339$4 ;
+  input [4:0] \port$2340$0 ;
+  wire [4:0] \port$2340$0 ;
+  input \port$2341$4 ;
+  wire \port$2341$4 ;
+  input \port$2342$4 ;
+  wire \port$2342$4 ;
+  input \port$2343$4 ;
+  wire \port$2343$4 ;
+  input \port$2344$4 ;
+  wire \port$2344$4 ;
+  input \port$2345$4 ;
+  wire \port$2345$4 ;
+  input \port$2346$4 ;
+  wire \port$2346$4 ;
+  input \port$2347$4 ;
+  wire \port$2347$4 ;
+  input \port$2348$4 ;
+  wire \port$2348$4 ;
+  input \port$2349$4 ;
+  wire \port$2349$4 ;
+  input \port$2350$4 ;
+  wire \port$2350$4 ;
+  input \port$2351$4 ;
+  wire \port$2351$4 ;
+  input \port$2352$4 ;
+  wire \port$2352$4 ;
+  input [3:0] \port$3971$136 ;
+  wire [3:0] \port$3971$136 ;
+  input [11:0] \port$3971$160 ;
+  wire [11:0] \port$3971$160 ;
+  input [23:0] \port$3971$96 ;
+  wire [23:0] \port$3971$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -8536,24 +10921,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$3767$96 [11:0] == 1'h1;
+  assign \$25  = \port$3971$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$3767$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$3767$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$3971$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$3971$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$3767$96 [23:12] == 1'h1;
+  assign \$35  = \port$3971$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$3767$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$3767$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$3971$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$3971$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$3767$160 ;
+  assign \$43  = address_column_start + \port$3971$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -8624,8 +11009,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$3767$136 ;
-  assign \$129  = pixel_x_x_start + \port$3767$136 ;
+  assign \$128  = pixel_x_x_start + \port$3971$136 ;
+  assign \$129  = pixel_x_x_start + \port$3971$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -8646,8 +11031,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$3767$136 ;
-  assign \$156  = pixel_y_y_start + \port$3767$136 ;
+  assign \$155  = pixel_y_y_start + \port$3971$136 ;
+  assign \$156  = pixel_y_y_start + \port$3971$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -8695,7 +11080,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   always @(posedge clk)
     pixel_y_y_start <= \$179 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$157  = column_left;
     if (load) begin
       \$157  = column_count;
@@ -8710,7 +11095,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$158  = column_last;
     if (load) begin
       \$158  = \$1 ;
@@ -8725,7 +11110,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$159  = row_left;
     if (load) begin
       \$159  = row_count;
@@ -8740,7 +11125,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$160  = row_last;
     if (load) begin
       \$160  = \$8 ;
@@ -8755,7 +11140,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$161  = word_left;
     if (load) begin
       \$161  = word_count;
@@ -8770,7 +11155,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$162  = word_last;
     if (load) begin
       \$162  = \$16 ;
@@ -8785,10 +11170,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$3767$96 [11:0];
+      \$163  = \port$3971$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -8800,7 +11185,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$164  = x_last;
     if (load) begin
       \$164  = \$25 ;
@@ -8815,10 +11200,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$3767$96 [23:12];
+      \$165  = \port$3971$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -8830,7 +11215,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$166  = y_last;
     if (load) begin
       \$166  = \$35 ;
@@ -8845,7 +11230,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$167  = address_column_start;
     if (load) begin
       \$167  = address_origin;
@@ -8874,7 +11259,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$168  = address_row_start;
     if (load) begin
       \$168  = address_origin;
@@ -8900,7 +11285,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$169  = address_word_start;
     if (load) begin
       \$169  = address_origin;
@@ -8923,7 +11308,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$170  = address_x_start;
     if (load) begin
       \$170  = address_origin;
@@ -8943,7 +11328,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$171  = address_y_start;
     if (load) begin
       \$171  = address_origin;
@@ -8960,7 +11345,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$172  = second_word_start;
     if (load) begin
       \$172  = second_origin;
@@ -8983,7 +11368,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$173  = second_x_start;
     if (load) begin
       \$173  = second_origin;
@@ -9003,7 +11388,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$174  = second_y_start;
     if (load) begin
       \$174  = second_origin;
@@ -9020,7 +11405,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$175  = channel_word_start;
     if (load) begin
       \$175  = channel_origin;
@@ -9043,10 +11428,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$4 , \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$0  };
+      \$176  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -9061,7 +11446,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$4 , \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$0  };
+        \$176  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
       end
     end
     if (clear) begin
@@ -9072,16 +11457,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$4 , \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$0  };
+      \$177  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$4 , \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$0  };
+        \$177  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
       end
     end
     if (clear) begin
@@ -9092,10 +11477,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$2291$4 , \port$2290$4 , \port$2289$4 , \port$2288$4 , \port$2287$4 , \port$2286$4 , \port$2285$4 , \port$2284$4 , \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$0  };
+      \$178  = { \port$2352$4 , \port$2351$4 , \port$2350$4 , \port$2349$4 , \port$2348$4 , \port$2347$4 , \port$2346$4 , \port$2345$4 , \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -9118,10 +11503,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$2291$4 , \port$2290$4 , \port$2289$4 , \port$2288$4 , \port$2287$4 , \port$2286$4 , \port$2285$4 , \port$2284$4 , \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$0  };
+      \$179  = { \port$2352$4 , \port$2351$4 , \port$2350$4 , \port$2349$4 , \port$2348$4 , \port$2347$4 , \port$2346$4 , \port$2345$4 , \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -9134,18 +11519,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$3767$96 [11:0];
-  assign y_count = \port$3767$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3767$160  };
+  assign x_count = \port$3971$96 [11:0];
+  assign y_count = \port$3971$96 [23:12];
+  assign address_column_step = { 4'h0, \port$3971$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$4 , \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$0  };
+  assign pixel_x_origin = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3767$136  };
-  assign pixel_y_origin = { \port$2291$4 , \port$2290$4 , \port$2289$4 , \port$2288$4 , \port$2287$4 , \port$2286$4 , \port$2285$4 , \port$2284$4 , \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3971$136  };
+  assign pixel_y_origin = { \port$2352$4 , \port$2351$4 , \port$2350$4 , \port$2349$4 , \port$2348$4 , \port$2347$4 , \port$2346$4 , \port$2345$4 , \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3767$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$3971$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -9174,8 +11559,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -9237,8 +11622,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3767$136 ;
-  wire [11:0] \port$3767$136 ;
+  input [11:0] \port$3971$136 ;
+  wire [11:0] \port$3971$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9304,7 +11689,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -9320,7 +11705,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -9337,7 +11722,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -9352,7 +11737,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$32  = width;
     if (start) begin
       \$32  = \width$7 ;
@@ -9367,10 +11752,10 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3767$136 [3:0];
+      \$33  = \port$3971$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -9382,10 +11767,10 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3767$136 [7:4];
+      \$34  = \port$3971$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -9397,10 +11782,10 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3767$136 [11:8];
+      \$35  = \port$3971$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -9412,7 +11797,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -9429,7 +11814,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -9446,7 +11831,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -9463,7 +11848,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -9480,7 +11865,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -9497,7 +11882,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -9516,9 +11901,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3767$136 [3:0];
-  assign pad_left = \port$3767$136 [7:4];
-  assign pad_top = \port$3767$136 [11:8];
+  assign stride = \port$3971$136 [3:0];
+  assign pad_left = \port$3971$136 [7:4];
+  assign pad_top = \port$3971$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -9528,8 +11913,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3767$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 , clear, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$3971$320 , clear, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -9589,8 +11974,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3767$320 ;
-  wire [27:0] \port$3767$320 ;
+  input [27:0] \port$3971$320 ;
+  wire [27:0] \port$3971$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9607,14 +11992,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$3767$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$3971$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$3767$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$3971$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$3767$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$3971$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -9654,7 +12039,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -9670,7 +12055,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -9687,7 +12072,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -9702,10 +12087,10 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$3767$320 [27:16];
+      \$32  = \port$3971$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -9717,10 +12102,10 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3767$320 [15:12];
+      \$33  = \port$3971$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -9732,7 +12117,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$34  = rotating_left;
     if (start) begin
       \$34  = 4'h0;
@@ -9747,7 +12132,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$35  = rotating_top;
     if (start) begin
       \$35  = 4'h0;
@@ -9762,7 +12147,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -9779,7 +12164,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -9796,7 +12181,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -9813,7 +12198,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -9830,7 +12215,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -9847,7 +12232,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -9866,11 +12251,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3767$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$3767$320 [27:16];
-  assign stride = \port$3767$320 [15:12];
+  assign \width$7  = \port$3971$320 [27:16];
+  assign stride = \port$3971$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3767$320 [11:0];
+  assign pixel = \port$3971$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -9882,7 +12267,7 @@ endmodule
 
 module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, read_address, pad, row_word, first, last, last_chunk, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
 , chunk_final, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire \$1 ;
   reg \$10 ;
   reg \$11 ;
@@ -9996,7 +12381,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   always @(posedge clk)
     bank <= \$20 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$7  = \$signal ;
     if (clear) begin
       \$7  = 1'h0;
@@ -10006,7 +12391,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$8  = pad;
     if (clear) begin
       \$8  = 1'h0;
@@ -10016,7 +12401,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$9  = first;
     if (clear) begin
       \$9  = 1'h0;
@@ -10026,7 +12411,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$10  = last;
     if (clear) begin
       \$10  = 1'h0;
@@ -10036,7 +12421,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$11  = last_chunk;
     if (clear) begin
       \$11  = 1'h0;
@@ -10046,7 +12431,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$12  = row_word;
     if (clear) begin
       \$12  = 6'h00;
@@ -10056,7 +12441,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$13  = present;
     if (clear) begin
       \$13  = 1'h0;
@@ -10066,7 +12451,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$14  = \$2 ;
     if (clear) begin
       \$14  = 1'h0;
@@ -10076,7 +12461,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$15  = row;
     if (clear) begin
       \$15  = 6'h00;
@@ -10086,7 +12471,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$16  = \$3 ;
     if (clear) begin
       \$16  = 32'd0;
@@ -10096,7 +12481,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$17  = bank;
     if (clear) begin
       \$17  = 1'h0;
@@ -10106,7 +12491,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$18  = \$4 ;
     if (clear) begin
       \$18  = 1'h0;
@@ -10116,7 +12501,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$19  = read_final;
     if (clear) begin
       \$19  = 1'h0;
@@ -10126,7 +12511,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$20  = bank;
     if (\$5 ) begin
       \$20  = \$6 ;
@@ -10148,7 +12533,7 @@ endmodule
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, write_valid, read_valid, phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap, active, waiting, write_address, write_data, read_address, windows
 , host_timeout, comparator_timeout_clocks, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, ended, failed, failed_cause, clk
 );
-  reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -13137,49 +15522,49 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   always @(posedge clk)
     irq <= \$1140 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$835  = \$25 ;
     if (rst) begin
       \$835  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$836  = \$27 ;
     if (rst) begin
       \$836  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$837  = \$29 ;
     if (rst) begin
       \$837  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$838  = \$31 ;
     if (rst) begin
       \$838  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$839  = \$33 ;
     if (rst) begin
       \$839  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$840  = \$35 ;
     if (rst) begin
       \$840  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$841  = status_done;
     if (write_status) begin
       \$841  = \$37 ;
@@ -13195,7 +15580,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$842  = status_error;
     if (write_status) begin
       \$842  = \$39 ;
@@ -13211,14 +15596,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$843  = \$41 ;
     if (rst) begin
       \$843  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$844  = interrupt_done;
     if (write_interrupt) begin
       \$844  = write_data[0];
@@ -13228,7 +15613,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$845  = interrupt_error;
     if (write_interrupt) begin
       \$845  = write_data[1];
@@ -13238,56 +15623,56 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$846  = \$43 ;
     if (rst) begin
       \$846  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$847  = \$45 ;
     if (rst) begin
       \$847  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$848  = \$47 ;
     if (rst) begin
       \$848  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$849  = \$49 ;
     if (rst) begin
       \$849  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$850  = \$51 ;
     if (rst) begin
       \$850  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$851  = \$53 ;
     if (rst) begin
       \$851  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$852  = \$55 ;
     if (rst) begin
       \$852  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$853  = phase_reset_clocks;
     if (write_phase_reset) begin
       \$853  = write_data[5:0];
@@ -13297,14 +15682,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$854  = \$57 ;
     if (rst) begin
       \$854  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$855  = phase_drive_clocks;
     if (write_phase_drive) begin
       \$855  = write_data[5:0];
@@ -13314,14 +15699,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$856  = \$59 ;
     if (rst) begin
       \$856  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$857  = phase_share_clocks;
     if (write_phase_share) begin
       \$857  = write_data[5:0];
@@ -13331,14 +15716,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$858  = \$61 ;
     if (rst) begin
       \$858  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$859  = phase_hold_clocks;
     if (write_phase_hold) begin
       \$859  = write_data[5:0];
@@ -13348,14 +15733,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$860  = \$63 ;
     if (rst) begin
       \$860  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$861  = phase_clear_clocks;
     if (write_phase_clear) begin
       \$861  = write_data[5:0];
@@ -13365,14 +15750,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$862  = \$65 ;
     if (rst) begin
       \$862  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$863  = phase_add_clocks;
     if (write_phase_add) begin
       \$863  = write_data[5:0];
@@ -13382,14 +15767,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$864  = \$67 ;
     if (rst) begin
       \$864  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$865  = phase_gap_clocks;
     if (write_phase_gap) begin
       \$865  = write_data[5:0];
@@ -13399,14 +15784,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$866  = \$69 ;
     if (rst) begin
       \$866  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$867  = comparator_timeout_clocks;
     if (write_comparator_timeout) begin
       \$867  = write_data[15:0];
@@ -13416,14 +15801,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$868  = \$71 ;
     if (rst) begin
       \$868  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$869  = program_window_base;
     if (write_program_window) begin
       \$869  = write_data[11:0];
@@ -13433,7 +15818,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$870  = program_window_length;
     if (write_program_window) begin
       \$870  = write_data[27:16];
@@ -13443,14 +15828,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$871  = \$73 ;
     if (rst) begin
       \$871  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$872  = activation_base_value;
     if (write_activation_base) begin
       \$872  = write_data[15:0];
@@ -13460,14 +15845,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$873  = \$75 ;
     if (rst) begin
       \$873  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$874  = activation_words_value;
     if (write_activation_words) begin
       \$874  = write_data[16:0];
@@ -13477,14 +15862,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$875  = \$77 ;
     if (rst) begin
       \$875  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$876  = constants_base_value;
     if (write_constants_base) begin
       \$876  = write_data[15:0];
@@ -13494,14 +15879,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$877  = \$79 ;
     if (rst) begin
       \$877  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$878  = constant_entries_value;
     if (write_constant_entries) begin
       \$878  = write_data[16:0];
@@ -13511,14 +15896,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$879  = \$81 ;
     if (rst) begin
       \$879  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$880  = coefficients_base_value;
     if (write_coefficients_base) begin
       \$880  = write_data[19:0];
@@ -13528,14 +15913,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$881  = \$83 ;
     if (rst) begin
       \$881  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$882  = coefficient_words_value;
     if (write_coefficient_words) begin
       \$882  = write_data[20:0];
@@ -13545,14 +15930,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$883  = \$85 ;
     if (rst) begin
       \$883  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$884  = tiles_value;
     if (write_tiles) begin
       \$884  = write_data[3:0];
@@ -13562,14 +15947,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$885  = \$87 ;
     if (rst) begin
       \$885  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$886  = host_timeout_value;
     if (write_host_timeout) begin
       \$886  = write_data[23:0];
@@ -13579,98 +15964,98 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$887  = \$89 ;
     if (rst) begin
       \$887  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$888  = \$91 ;
     if (rst) begin
       \$888  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$889  = \$93 ;
     if (rst) begin
       \$889  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$890  = \$95 ;
     if (rst) begin
       \$890  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$891  = \$97 ;
     if (rst) begin
       \$891  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$892  = \$99 ;
     if (rst) begin
       \$892  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$893  = \$101 ;
     if (rst) begin
       \$893  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$894  = \$103 ;
     if (rst) begin
       \$894  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$895  = \$105 ;
     if (rst) begin
       \$895  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$896  = \$107 ;
     if (rst) begin
       \$896  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$897  = \$109 ;
     if (rst) begin
       \$897  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$898  = \$111 ;
     if (rst) begin
       \$898  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$899  = \$113 ;
     if (rst) begin
       \$899  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$900  = tenant1_status_done;
     if (write_tenant1_status) begin
       \$900  = \$115 ;
@@ -13686,7 +16071,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$901  = tenant1_status_error;
     if (write_tenant1_status) begin
       \$901  = \$117 ;
@@ -13702,14 +16087,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$902  = \$119 ;
     if (rst) begin
       \$902  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$903  = tenant1_interrupt_done;
     if (write_tenant1_interrupt) begin
       \$903  = write_data[0];
@@ -13719,7 +16104,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$904  = tenant1_interrupt_error;
     if (write_tenant1_interrupt) begin
       \$904  = write_data[1];
@@ -13729,56 +16114,56 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$905  = \$121 ;
     if (rst) begin
       \$905  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$906  = \$123 ;
     if (rst) begin
       \$906  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$907  = \$125 ;
     if (rst) begin
       \$907  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$908  = \$127 ;
     if (rst) begin
       \$908  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$909  = \$129 ;
     if (rst) begin
       \$909  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$910  = \$131 ;
     if (rst) begin
       \$910  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$911  = \$133 ;
     if (rst) begin
       \$911  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$912  = tenant1_program_window_base;
     if (write_tenant1_program_window) begin
       \$912  = write_data[11:0];
@@ -13788,7 +16173,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$913  = tenant1_program_window_length;
     if (write_tenant1_program_window) begin
       \$913  = write_data[27:16];
@@ -13798,14 +16183,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$914  = \$135 ;
     if (rst) begin
       \$914  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$915  = tenant1_activation_base_value;
     if (write_tenant1_activation_base) begin
       \$915  = write_data[15:0];
@@ -13815,14 +16200,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$916  = \$137 ;
     if (rst) begin
       \$916  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$917  = tenant1_activation_words_value;
     if (write_tenant1_activation_words) begin
       \$917  = write_data[16:0];
@@ -13832,14 +16217,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$918  = \$139 ;
     if (rst) begin
       \$918  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$919  = tenant1_constants_base_value;
     if (write_tenant1_constants_base) begin
       \$919  = write_data[15:0];
@@ -13849,14 +16234,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$920  = \$141 ;
     if (rst) begin
       \$920  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$921  = tenant1_constant_entries_value;
     if (write_tenant1_constant_entries) begin
       \$921  = write_data[16:0];
@@ -13866,14 +16251,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$922  = \$143 ;
     if (rst) begin
       \$922  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$923  = tenant1_coefficients_base_value;
     if (write_tenant1_coefficients_base) begin
       \$923  = write_data[19:0];
@@ -13883,14 +16268,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$924  = \$145 ;
     if (rst) begin
       \$924  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$925  = tenant1_coefficient_words_value;
     if (write_tenant1_coefficient_words) begin
       \$925  = write_data[20:0];
@@ -13900,14 +16285,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$926  = \$147 ;
     if (rst) begin
       \$926  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$927  = tenant1_tiles_value;
     if (write_tenant1_tiles) begin
       \$927  = write_data[3:0];
@@ -13917,14 +16302,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$928  = \$149 ;
     if (rst) begin
       \$928  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$929  = tenant1_host_timeout_value;
     if (write_tenant1_host_timeout) begin
       \$929  = write_data[23:0];
@@ -13934,161 +16319,161 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$930  = \$151 ;
     if (rst) begin
       \$930  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$931  = \$153 ;
     if (rst) begin
       \$931  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$932  = \$155 ;
     if (rst) begin
       \$932  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$933  = \$157 ;
     if (rst) begin
       \$933  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$934  = \$159 ;
     if (rst) begin
       \$934  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$935  = \$161 ;
     if (rst) begin
       \$935  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$936  = \$163 ;
     if (rst) begin
       \$936  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$937  = \$165 ;
     if (rst) begin
       \$937  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$938  = \$167 ;
     if (rst) begin
       \$938  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$939  = \$169 ;
     if (rst) begin
       \$939  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$940  = \$171 ;
     if (rst) begin
       \$940  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$941  = \$175 ;
     if (rst) begin
       \$941  = 4'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$942  = \$181 ;
     if (rst) begin
       \$942  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$943  = \$183 ;
     if (rst) begin
       \$943  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$944  = \$185 ;
     if (rst) begin
       \$944  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$945  = write_program;
     if (rst) begin
       \$945  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$946  = \$186 ;
     if (rst) begin
       \$946  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$947  = \$192 ;
     if (rst) begin
       \$947  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$948  = \$194 ;
     if (rst) begin
       \$948  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$949  = \$196 ;
     if (rst) begin
       \$949  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$950  = write_constants;
     if (rst) begin
       \$950  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$951  = \$197 ;
     if (rst) begin
       \$951  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$952  = staged;
     if (\$199 ) begin
       casez (write_address[2])
@@ -14101,21 +16486,21 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$953  = \$205 ;
     if (rst) begin
       \$953  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$954  = write_coefficients0;
     if (rst) begin
       \$954  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$955 [0] = \$206 ;
     \$955 [1] = \$213 ;
     \$955 [2] = \$220 ;
@@ -14125,63 +16510,63 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$956  = \$212 ;
     if (rst) begin
       \$956  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$957  = write_coefficients1;
     if (rst) begin
       \$957  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$958  = \$219 ;
     if (rst) begin
       \$958  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$959  = write_coefficients2;
     if (rst) begin
       \$959  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$960  = \$226 ;
     if (rst) begin
       \$960  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$961  = write_coefficients3;
     if (rst) begin
       \$961  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$962  = \$233 ;
     if (rst) begin
       \$962  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$963  = write_weights0;
     if (rst) begin
       \$963  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$964 [0] = \$234 ;
     \$964 [1] = \$241 ;
     \$964 [2] = \$248 ;
@@ -14191,63 +16576,63 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$965  = \$240 ;
     if (rst) begin
       \$965  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$966  = write_weights1;
     if (rst) begin
       \$966  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$967  = \$247 ;
     if (rst) begin
       \$967  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$968  = write_weights2;
     if (rst) begin
       \$968  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$969  = \$254 ;
     if (rst) begin
       \$969  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$970  = write_weights3;
     if (rst) begin
       \$970  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$971  = \$261 ;
     if (rst) begin
       \$971  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$972  = write_corrections0;
     if (rst) begin
       \$972  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$973 [0] = \$262 ;
     \$973 [1] = \$269 ;
     \$973 [2] = \$276 ;
@@ -14257,665 +16642,665 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$974  = \$268 ;
     if (rst) begin
       \$974  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$975  = write_corrections1;
     if (rst) begin
       \$975  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$976  = \$275 ;
     if (rst) begin
       \$976  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$977  = write_corrections2;
     if (rst) begin
       \$977  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$978  = \$282 ;
     if (rst) begin
       \$978  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$979  = write_corrections3;
     if (rst) begin
       \$979  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$980  = \$349 ;
     if (rst) begin
       \$980  = 20'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$981  = \$551 ;
     if (rst) begin
       \$981  = 64'h0000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$982  = { pending[0], write_valid };
     if (rst) begin
       \$982  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$983  = \$553 ;
     if (rst) begin
       \$983  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$984  = \$554 ;
     if (rst) begin
       \$984  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$985  = \$555 ;
     if (rst) begin
       \$985  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$986  = \$556 ;
     if (rst) begin
       \$986  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$987  = \$557 ;
     if (rst) begin
       \$987  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$988  = \$558 ;
     if (rst) begin
       \$988  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$989  = \$559 ;
     if (rst) begin
       \$989  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$990  = \$560 ;
     if (rst) begin
       \$990  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$991  = \$561 ;
     if (rst) begin
       \$991  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$992  = \$562 ;
     if (rst) begin
       \$992  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$993  = \$578 ;
     if (rst) begin
       \$993  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$994  = \$579 ;
     if (rst) begin
       \$994  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$995  = \$580 ;
     if (rst) begin
       \$995  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$996  = \$581 ;
     if (rst) begin
       \$996  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$997  = \$582 ;
     if (rst) begin
       \$997  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$998  = \$583 ;
     if (rst) begin
       \$998  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$999  = \$584 ;
     if (rst) begin
       \$999  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1000  = \$585 ;
     if (rst) begin
       \$1000  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1001  = \$586 ;
     if (rst) begin
       \$1001  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1002  = \$602 ;
     if (rst) begin
       \$1002  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1003  = \$603 ;
     if (rst) begin
       \$1003  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1004  = \$604 ;
     if (rst) begin
       \$1004  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1005  = \$605 ;
     if (rst) begin
       \$1005  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1006  = \$606 ;
     if (rst) begin
       \$1006  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1007  = \$607 ;
     if (rst) begin
       \$1007  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1008  = \$608 ;
     if (rst) begin
       \$1008  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1009  = \$609 ;
     if (rst) begin
       \$1009  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1010  = \$610 ;
     if (rst) begin
       \$1010  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1011  = \$626 ;
     if (rst) begin
       \$1011  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1012  = \$627 ;
     if (rst) begin
       \$1012  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1013  = \$628 ;
     if (rst) begin
       \$1013  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1014  = \$629 ;
     if (rst) begin
       \$1014  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1015  = \$630 ;
     if (rst) begin
       \$1015  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1016  = \$631 ;
     if (rst) begin
       \$1016  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1017  = \$632 ;
     if (rst) begin
       \$1017  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1018  = \$633 ;
     if (rst) begin
       \$1018  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1019  = \$634 ;
     if (rst) begin
       \$1019  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1020  = \$650 ;
     if (rst) begin
       \$1020  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1021  = \$651 ;
     if (rst) begin
       \$1021  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1022  = \$652 ;
     if (rst) begin
       \$1022  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1023  = \$653 ;
     if (rst) begin
       \$1023  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1024  = \$654 ;
     if (rst) begin
       \$1024  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1025  = \$655 ;
     if (rst) begin
       \$1025  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1026  = \$656 ;
     if (rst) begin
       \$1026  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1027  = \$657 ;
     if (rst) begin
       \$1027  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1028  = \$658 ;
     if (rst) begin
       \$1028  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1029  = \$674 ;
     if (rst) begin
       \$1029  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1030  = \$675 ;
     if (rst) begin
       \$1030  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1031  = \$676 ;
     if (rst) begin
       \$1031  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1032  = \$677 ;
     if (rst) begin
       \$1032  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1033  = \$678 ;
     if (rst) begin
       \$1033  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1034  = \$679 ;
     if (rst) begin
       \$1034  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1035  = \$680 ;
     if (rst) begin
       \$1035  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1036  = \$681 ;
     if (rst) begin
       \$1036  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1037  = \$682 ;
     if (rst) begin
       \$1037  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1038  = \$698 ;
     if (rst) begin
       \$1038  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1039  = \$699 ;
     if (rst) begin
       \$1039  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1040  = \$700 ;
     if (rst) begin
       \$1040  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1041  = \$701 ;
     if (rst) begin
       \$1041  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1042  = \$702 ;
     if (rst) begin
       \$1042  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1043  = \$703 ;
     if (rst) begin
       \$1043  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1044  = \$704 ;
     if (rst) begin
       \$1044  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1045  = \$705 ;
     if (rst) begin
       \$1045  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1046  = \$706 ;
     if (rst) begin
       \$1046  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1047  = \$722 ;
     if (rst) begin
       \$1047  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1048  = \$723 ;
     if (rst) begin
       \$1048  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1049  = \$724 ;
     if (rst) begin
       \$1049  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1050  = \$725 ;
     if (rst) begin
       \$1050  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1051  = \$726 ;
     if (rst) begin
       \$1051  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1052  = \$727 ;
     if (rst) begin
       \$1052  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1053  = \$728 ;
     if (rst) begin
       \$1053  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1054  = \$729 ;
     if (rst) begin
       \$1054  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1055  = \$730 ;
     if (rst) begin
       \$1055  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1056  = \$746 ;
     if (rst) begin
       \$1056  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1057  = \$747 ;
     if (rst) begin
       \$1057  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1058  = \$748 ;
     if (rst) begin
       \$1058  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1059  = \$749 ;
     if (rst) begin
       \$1059  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1060  = \$750 ;
     if (rst) begin
       \$1060  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1061  = \$751 ;
     if (rst) begin
       \$1061  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1062  = \$752 ;
     if (rst) begin
       \$1062  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1063  = \$764 ;
     if (rst) begin
       \$1063  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1064  = { read_pending[0], read_valid };
     if (rst) begin
       \$1064  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1065  = \$766 ;
     if (rst) begin
       \$1065  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1066  = \$767 ;
     if (rst) begin
       \$1066  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1067  = \$775 ;
     if (rst) begin
       \$1067  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1068 [0] = \$779 ;
     \$1068 [1] = \$805 ;
     if (rst) begin
@@ -14923,7 +17308,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1069 [0] = control_abort;
     \$1069 [1] = tenant1_control_abort;
     if (rst) begin
@@ -14931,14 +17316,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1070  = busy[0];
     if (rst) begin
       \$1070  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1071  = \$780 [31:0];
     if (start[0]) begin
       \$1071  = 32'd0;
@@ -14948,14 +17333,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1072  = \$781 ;
     if (rst) begin
       \$1072  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1073  = \$782 [31:0];
     if (start[0]) begin
       \$1073  = 32'd0;
@@ -14965,14 +17350,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1074  = \$783 ;
     if (rst) begin
       \$1074  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1075  = \$784 [31:0];
     if (start[0]) begin
       \$1075  = 32'd0;
@@ -14982,14 +17367,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1076  = \$785 ;
     if (rst) begin
       \$1076  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1077  = \$786 [31:0];
     if (start[0]) begin
       \$1077  = 32'd0;
@@ -14999,14 +17384,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1078  = \$787 ;
     if (rst) begin
       \$1078  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1079  = \$788 [31:0];
     if (start[0]) begin
       \$1079  = 32'd0;
@@ -15016,14 +17401,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1080  = \$789 ;
     if (rst) begin
       \$1080  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1081  = \$790 [31:0];
     if (start[0]) begin
       \$1081  = 32'd0;
@@ -15033,14 +17418,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1082  = waiting[0];
     if (rst) begin
       \$1082  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1083  = \$791 [31:0];
     if (start[0]) begin
       \$1083  = 32'd0;
@@ -15050,14 +17435,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1084  = waiting[1];
     if (rst) begin
       \$1084  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1085  = \$792 [31:0];
     if (start[0]) begin
       \$1085  = 32'd0;
@@ -15067,14 +17452,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1086  = waiting[2];
     if (rst) begin
       \$1086  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1087  = \$793 [31:0];
     if (start[0]) begin
       \$1087  = 32'd0;
@@ -15084,14 +17469,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1088  = waiting[3];
     if (rst) begin
       \$1088  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1089  = \$794 [31:0];
     if (start[0]) begin
       \$1089  = 32'd0;
@@ -15101,14 +17486,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1090  = waiting[4];
     if (rst) begin
       \$1090  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1091  = \$795 [31:0];
     if (start[0]) begin
       \$1091  = 32'd0;
@@ -15118,14 +17503,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1092  = waiting[5];
     if (rst) begin
       \$1092  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1093  = \$796 [31:0];
     if (start[0]) begin
       \$1093  = 32'd0;
@@ -15135,14 +17520,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1094  = waiting[6];
     if (rst) begin
       \$1094  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1095  = \$797 [31:0];
     if (start[0]) begin
       \$1095  = 32'd0;
@@ -15152,14 +17537,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1096  = waiting[7];
     if (rst) begin
       \$1096  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1097  = \$798 [31:0];
     if (start[0]) begin
       \$1097  = 32'd0;
@@ -15169,14 +17554,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1098  = waiting[8];
     if (rst) begin
       \$1098  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1099  = \$799 [31:0];
     if (start[0]) begin
       \$1099  = 32'd0;
@@ -15186,14 +17571,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1100  = waiting[9];
     if (rst) begin
       \$1100  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1101  = \$800 [31:0];
     if (start[0]) begin
       \$1101  = 32'd0;
@@ -15203,14 +17588,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1102  = waiting[10];
     if (rst) begin
       \$1102  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1103  = \$801 [31:0];
     if (start[0]) begin
       \$1103  = 32'd0;
@@ -15220,7 +17605,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1104  = status_cause;
     if (start[0]) begin
       \$1104  = 4'h0;
@@ -15233,14 +17618,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1105  = busy[1];
     if (rst) begin
       \$1105  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1106  = \$806 [31:0];
     if (start[1]) begin
       \$1106  = 32'd0;
@@ -15250,14 +17635,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1107  = \$807 ;
     if (rst) begin
       \$1107  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1108  = \$808 [31:0];
     if (start[1]) begin
       \$1108  = 32'd0;
@@ -15267,14 +17652,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1109  = \$809 ;
     if (rst) begin
       \$1109  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1110  = \$810 [31:0];
     if (start[1]) begin
       \$1110  = 32'd0;
@@ -15284,14 +17669,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1111  = \$811 ;
     if (rst) begin
       \$1111  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1112  = \$812 [31:0];
     if (start[1]) begin
       \$1112  = 32'd0;
@@ -15301,14 +17686,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1113  = \$813 ;
     if (rst) begin
       \$1113  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1114  = \$814 [31:0];
     if (start[1]) begin
       \$1114  = 32'd0;
@@ -15318,14 +17703,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1115  = \$815 ;
     if (rst) begin
       \$1115  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1116  = \$816 [31:0];
     if (start[1]) begin
       \$1116  = 32'd0;
@@ -15335,14 +17720,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1117  = waiting[11];
     if (rst) begin
       \$1117  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1118  = \$817 [31:0];
     if (start[1]) begin
       \$1118  = 32'd0;
@@ -15352,14 +17737,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1119  = waiting[12];
     if (rst) begin
       \$1119  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1120  = \$818 [31:0];
     if (start[1]) begin
       \$1120  = 32'd0;
@@ -15369,14 +17754,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1121  = waiting[13];
     if (rst) begin
       \$1121  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1122  = \$819 [31:0];
     if (start[1]) begin
       \$1122  = 32'd0;
@@ -15386,14 +17771,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1123  = waiting[14];
     if (rst) begin
       \$1123  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1124  = \$820 [31:0];
     if (start[1]) begin
       \$1124  = 32'd0;
@@ -15403,14 +17788,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1125  = waiting[15];
     if (rst) begin
       \$1125  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1126  = \$821 [31:0];
     if (start[1]) begin
       \$1126  = 32'd0;
@@ -15420,14 +17805,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1127  = waiting[16];
     if (rst) begin
       \$1127  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1128  = \$822 [31:0];
     if (start[1]) begin
       \$1128  = 32'd0;
@@ -15437,14 +17822,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1129  = waiting[17];
     if (rst) begin
       \$1129  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1130  = \$823 [31:0];
     if (start[1]) begin
       \$1130  = 32'd0;
@@ -15454,14 +17839,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1131  = waiting[18];
     if (rst) begin
       \$1131  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1132  = \$824 [31:0];
     if (start[1]) begin
       \$1132  = 32'd0;
@@ -15471,14 +17856,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1133  = waiting[19];
     if (rst) begin
       \$1133  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1134  = \$825 [31:0];
     if (start[1]) begin
       \$1134  = 32'd0;
@@ -15488,14 +17873,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1135  = waiting[20];
     if (rst) begin
       \$1135  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1136  = \$826 [31:0];
     if (start[1]) begin
       \$1136  = 32'd0;
@@ -15505,14 +17890,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1137  = waiting[21];
     if (rst) begin
       \$1137  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1138  = \$827 [31:0];
     if (start[1]) begin
       \$1138  = 32'd0;
@@ -15522,7 +17907,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1139  = tenant1_status_cause;
     if (start[1]) begin
       \$1139  = 4'h0;
@@ -15535,7 +17920,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$1140  = \$834 ;
     if (rst) begin
       \$1140  = 1'h0;
@@ -15900,7 +18285,7 @@ endmodule
 
 module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, host_late, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, tenant, window, turn, layer_done
 , ended, transfer, transfer_clear, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, combine, working, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -16397,21 +18782,21 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     .window(window)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$126  = read_enable;
     if (rst) begin
       \$126  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$127  = word[3:0];
     if (rst) begin
       \$127  = 4'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$128  = descriptor;
     if (arriving) begin
       (* full_case = 32'd1 *)
@@ -16455,28 +18840,28 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$129  = \$1 [15:0];
     if (rst) begin
       \$129  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$130  = \$2 [19:0];
     if (rst) begin
       \$130  = 20'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$131  = \$4 ;
     if (rst) begin
       \$131  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$132  = layer_cycles;
     if (busy[0]) begin
       \$132 [31:0] = \$5 [31:0];
@@ -16516,7 +18901,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$133  = layer;
     if (advance0) begin
       \$133 [11:0] = \$6 [11:0];
@@ -16537,7 +18922,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$134  = index0;
     if (advance0) begin
       \$134  = \$7 [5:0];
@@ -16551,7 +18936,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$135  = transferring;
     if (advance0) begin
       \$135 [0] = 1'h0;
@@ -16576,7 +18961,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$136  = busy;
     if (\$8 ) begin
       \$136 [0] = 1'h0;
@@ -16593,14 +18978,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$137  = \$12 ;
     if (rst) begin
       \$137  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$138  = index1;
     if (advance1) begin
       \$138  = \$15 [5:0];
@@ -16614,7 +18999,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$139  = word;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16634,7 +19019,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$140  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16658,7 +19043,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$141  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16705,7 +19090,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$142  = window;
     casez (program_state)
       2'h0:
@@ -16729,7 +19114,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$like  = 1'h0;
     (* full_case = 32'd1 *)
     casez (tenant)
@@ -16754,7 +19139,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed = 2'h0;
     if (\$68 ) begin
       if (\$69 ) begin
@@ -16786,7 +19171,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed_cause = 8'h00;
     if (\$68 ) begin
       if (\$69 ) begin
@@ -16818,7 +19203,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     stopped = 1'h0;
     if (\$72 ) begin
       stopped = 1'h1;
@@ -16828,7 +19213,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     engaged = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16843,7 +19228,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     read_enable = 1'h0;
     casez (program_state)
       2'h0:
@@ -16853,7 +19238,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     fetching = 2'h0;
     casez (program_state)
       2'h0:
@@ -16865,7 +19250,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     read_address = 10'h000;
     casez (program_state)
       2'h0:
@@ -16882,7 +19267,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     ending = 1'h0;
     casez (program_state)
       2'h0:
@@ -16897,7 +19282,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$signal$48  = 1'h0;
     casez (program_state)
       2'h0:
@@ -16914,7 +19299,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     convolve = 1'h0;
     casez (program_state)
       2'h0:
@@ -16933,7 +19318,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     combine = 1'h0;
     casez (program_state)
       2'h0:
@@ -16954,7 +19339,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$signal$51  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16988,7 +19373,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     refusal = 4'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -17022,7 +19407,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     working = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -17037,7 +19422,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$signal$42  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -17154,7 +19539,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
 endmodule
 
 module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
   wire [12:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -17492,14 +19877,14 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     store_passed <= \$153 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$141  = \$2 [11:0];
     if (rst) begin
       \$141  = 12'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$142  = products0;
     if (\$3 ) begin
       \$142  = 11'h000;
@@ -17511,7 +19896,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$143  = products1;
     if (\$9 ) begin
       \$143  = 11'h000;
@@ -17523,42 +19908,42 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$144  = \$16 [14:0];
     if (rst) begin
       \$144  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$145  = \$17 ;
     if (rst) begin
       \$145  = 17'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$146  = \$18 ;
     if (rst) begin
       \$146  = 18'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$147  = \$19 ;
     if (rst) begin
       \$147  = 18'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$148  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
     if (rst) begin
       \$148  = 25'h0000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$149  = legal;
     if (\$72 ) begin
       \$149  = \$73 ;
@@ -17583,28 +19968,28 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$150  = { \$101 , \$100 , \$98 , \$95 , \$92 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
     if (rst) begin
       \$150  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$151  = { \$123 , \$122 , \$120 , \$118 , \$116 , \$114 , \$112 , \$110 , \$108 , \$106 , \$105  };
     if (rst) begin
       \$151  = 11'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$152  = { \$129 , \$128  };
     if (rst) begin
       \$152  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$153  = { \$134 , \$133  };
     if (rst) begin
       \$153  = 2'h0;
@@ -17677,7 +20062,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3795$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -17810,8 +20195,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3795$90 ;
-  wire [40:0] \port$3795$90 ;
+  input [40:0] \port$3999$90 ;
+  wire [40:0] \port$3999$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17862,10 +20247,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3795$90 [19:0]),
+    .coefficient_base(\port$3999$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3795$90 [40:20]),
+    .coefficient_words(\port$3999$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17936,8 +20321,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3795$90 [19:0];
-  assign coefficient_words = \port$3795$90 [40:20];
+  assign coefficient_base = \port$3999$90 [19:0];
+  assign coefficient_words = \port$3999$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -17970,7 +20355,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3795$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -18103,8 +20488,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3795$90 ;
-  wire [40:0] \port$3795$90 ;
+  input [40:0] \port$3999$90 ;
+  wire [40:0] \port$3999$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -18155,10 +20540,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3795$90 [19:0]),
+    .coefficient_base(\port$3999$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3795$90 [40:20]),
+    .coefficient_words(\port$3999$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -18229,8 +20614,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3795$90 [19:0];
-  assign coefficient_words = \port$3795$90 [40:20];
+  assign coefficient_base = \port$3999$90 [19:0];
+  assign coefficient_words = \port$3999$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -18263,7 +20648,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3795$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -18396,8 +20781,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3795$90 ;
-  wire [40:0] \port$3795$90 ;
+  input [40:0] \port$3999$90 ;
+  wire [40:0] \port$3999$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -18448,10 +20833,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3795$90 [19:0]),
+    .coefficient_base(\port$3999$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3795$90 [40:20]),
+    .coefficient_words(\port$3999$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -18522,8 +20907,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3795$90 [19:0];
-  assign coefficient_words = \port$3795$90 [40:20];
+  assign coefficient_base = \port$3999$90 [19:0];
+  assign coefficient_words = \port$3999$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -18556,7 +20941,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3795$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -18689,8 +21074,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3795$90 ;
-  wire [40:0] \port$3795$90 ;
+  input [40:0] \port$3999$90 ;
+  wire [40:0] \port$3999$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -18741,10 +21126,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3795$90 [19:0]),
+    .coefficient_base(\port$3999$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3795$90 [40:20]),
+    .coefficient_words(\port$3999$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -18815,8 +21200,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3795$90 [19:0];
-  assign coefficient_words = \port$3795$90 [40:20];
+  assign coefficient_base = \port$3999$90 [19:0];
+  assign coefficient_words = \port$3999$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -18848,7 +21233,7 @@ endmodule
 
 module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, start, abort, read_data, read_ready, write_ready, done, read_address, write_enable
 , write_address, write_data, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -19067,8 +21452,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$3863$0 (read_data),
-    .\port$4412$0 (arriving_last),
+    .\port$4067$0 (read_data),
+    .\port$4890$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -19076,7 +21461,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     .w_en(w_en)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     step = 1'h0;
     if (\$6 ) begin
       step = 1'h1;
@@ -19086,7 +21471,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$40  = 1'h0;
     if (\$32 ) begin
       \$40  = 1'h1;
@@ -19102,7 +21487,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$41  = busy;
     if (starting) begin
       \$41  = 1'h1;
@@ -19121,7 +21506,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$42  = load;
     if (starting) begin
       \$42  = \$22 ;
@@ -19134,7 +21519,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$43  = left;
     if (starting) begin
       \$43  = descriptor[80:64];
@@ -19149,7 +21534,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$44  = some;
     if (starting) begin
       \$44  = \$23 ;
@@ -19164,7 +21549,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$45  = read_address;
     if (starting) begin
       \$45  = \$25 ;
@@ -19179,7 +21564,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$46  = write_enable;
     if (write_ready) begin
       \$46  = 1'h0;
@@ -19195,7 +21580,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$47  = write_address;
     if (\$29 ) begin
       \$47  = read_address;
@@ -19208,7 +21593,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$48  = write_data;
     if (\$29 ) begin
       \$48  = in_data;
@@ -19221,7 +21606,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$49  = ending;
     if (\$29 ) begin
       \$49  = \$30 ;
@@ -19234,7 +21619,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$50  = read;
     if (abort) begin
       \$50  = 1'h0;
@@ -19244,7 +21629,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$51  = \$33 ;
     if (abort) begin
       \$51  = 1'h0;
@@ -19254,7 +21639,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$52  = \$35 [1:0];
     if (abort) begin
       \$52  = 2'h0;
@@ -19264,7 +21649,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     (* full_case = 32'd1 *)
     if (\$38 ) begin
       \$53  = \$39 [23:0];
@@ -19304,8 +21689,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$0 , w_en, \port$4412$0 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
+module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$0 , w_en, \port$4890$0 , clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -19334,10 +21719,10 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$3863$0 ;
-  wire [31:0] \port$3863$0 ;
-  input \port$4412$0 ;
-  wire \port$4412$0 ;
+  input [31:0] \port$4067$0 ;
+  wire [31:0] \port$4067$0 ;
+  input \port$4890$0 ;
+  wire \port$4890$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -19369,7 +21754,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4412$0 , \port$3863$0  };
+      storage[w_port__addr] <= { \port$4890$0 , \port$4067$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -19400,7 +21785,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$0
   always @(posedge clk)
     level <= \$21 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$19  = w_port__addr;
     if (\$1 ) begin
       \$19  = \$4 [1:0];
@@ -19413,7 +21798,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$0
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$20  = r_port__addr;
     if (\$5 ) begin
       \$20  = \$8 [1:0];
@@ -19426,7 +21811,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$0
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$21  = level;
     if (\$12 ) begin
       \$21  = \$13 [1:0];
@@ -19444,15 +21829,15 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4412$0 , \port$3863$0  };
-  assign w_data = { \port$4412$0 , \port$3863$0  };
+  assign w_port__data = { \port$4890$0 , \port$4067$0  };
+  assign w_data = { \port$4890$0 , \port$4067$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
 module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, start, abort, read_data, read_ready, write_ready, done, read_address, write_enable
 , write_address, write_data, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -19671,8 +22056,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$3863$32 (read_data),
-    .\port$4451$0 (arriving_last),
+    .\port$4067$32 (read_data),
+    .\port$4929$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -19680,7 +22065,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     .w_en(w_en)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     step = 1'h0;
     if (\$6 ) begin
       step = 1'h1;
@@ -19690,7 +22075,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$40  = 1'h0;
     if (\$32 ) begin
       \$40  = 1'h1;
@@ -19706,7 +22091,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$41  = busy;
     if (starting) begin
       \$41  = 1'h1;
@@ -19725,7 +22110,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$42  = load;
     if (starting) begin
       \$42  = \$22 ;
@@ -19738,7 +22123,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$43  = left;
     if (starting) begin
       \$43  = descriptor[80:64];
@@ -19753,7 +22138,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$44  = some;
     if (starting) begin
       \$44  = \$23 ;
@@ -19768,7 +22153,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$45  = read_address;
     if (starting) begin
       \$45  = \$25 ;
@@ -19783,7 +22168,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$46  = write_enable;
     if (write_ready) begin
       \$46  = 1'h0;
@@ -19799,7 +22184,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$47  = write_address;
     if (\$29 ) begin
       \$47  = read_address;
@@ -19812,7 +22197,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$48  = write_data;
     if (\$29 ) begin
       \$48  = in_data;
@@ -19825,7 +22210,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$49  = ending;
     if (\$29 ) begin
       \$49  = \$30 ;
@@ -19838,7 +22223,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$50  = read;
     if (abort) begin
       \$50  = 1'h0;
@@ -19848,7 +22233,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$51  = \$33 ;
     if (abort) begin
       \$51  = 1'h0;
@@ -19858,7 +22243,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$52  = \$35 [1:0];
     if (abort) begin
       \$52  = 2'h0;
@@ -19868,7 +22253,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     (* full_case = 32'd1 *)
     if (\$38 ) begin
       \$53  = \$39 [23:0];
@@ -19908,8 +22293,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$32 , w_en, \port$4451$0 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
+module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$32 , w_en, \port$4929$0 , clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$37  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -19938,10 +22323,10 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$3
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$3863$32 ;
-  wire [31:0] \port$3863$32 ;
-  input \port$4451$0 ;
-  wire \port$4451$0 ;
+  input [31:0] \port$4067$32 ;
+  wire [31:0] \port$4067$32 ;
+  input \port$4929$0 ;
+  wire \port$4929$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -19973,7 +22358,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$3
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4451$0 , \port$3863$32  };
+      storage[w_port__addr] <= { \port$4929$0 , \port$4067$32  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -20004,7 +22389,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$3
   always @(posedge clk)
     level <= \$21 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$37 ) begin end
     \$19  = w_port__addr;
     if (\$1 ) begin
       \$19  = \$4 [1:0];
@@ -20017,7 +22402,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$3
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$37 ) begin end
     \$20  = r_port__addr;
     if (\$5 ) begin
       \$20  = \$8 [1:0];
@@ -20030,7 +22415,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$3
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$37 ) begin end
     \$21  = level;
     if (\$12 ) begin
       \$21  = \$13 [1:0];
@@ -20048,14 +22433,14 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$3863$3
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4451$0 , \port$3863$32  };
-  assign w_data = { \port$4451$0 , \port$3863$32  };
+  assign w_port__data = { \port$4929$0 , \port$4067$32  };
+  assign w_data = { \port$4929$0 , \port$4067$32  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
 module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$38  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -20363,10 +22748,10 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .\port$1844$4 (\$25 [4]),
     .\port$1845$4 (\$26 [4]),
     .\port$1846$4 (\$27 [4]),
-    .\port$3062$128 (descriptor[139:128]),
-    .\port$3062$160 (descriptor[171:160]),
-    .\port$3062$192 (descriptor[215:192]),
-    .\port$3062$96 (descriptor[119:96]),
+    .\port$3266$128 (descriptor[139:128]),
+    .\port$3266$160 (descriptor[171:160]),
+    .\port$3266$192 (descriptor[215:192]),
+    .\port$3266$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -20381,7 +22766,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3062$136 (descriptor[147:136]),
+    .\port$3266$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -20389,7 +22774,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .\width$7 (descriptor[75:64])
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$56  = \$signal$52 ;
     if (\$33 ) begin
       \$56  = descriptor[235:224];
@@ -20404,7 +22789,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$57  = \$signal$42 ;
     if (\$33 ) begin
       \$57  = \$34 ;
@@ -20419,7 +22804,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$58  = row_word;
     if (\$33 ) begin
       \$58  = 6'h00;
@@ -20434,7 +22819,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$59  = chunks_left;
     if (\$39 ) begin
       \$59  = descriptor[247:236];
@@ -20449,7 +22834,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$60  = last_chunk;
     if (\$39 ) begin
       \$60  = \$41 ;
@@ -20464,7 +22849,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$61  = \$47 ;
     if (clear) begin
       \$61  = 1'h0;
@@ -20474,7 +22859,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$62  = valid;
     if (ready) begin
       \$62  = 1'h0;
@@ -20490,7 +22875,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$63  = address;
     if (advance) begin
       \$63  = \address$58 ;
@@ -20503,7 +22888,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$64  = pad;
     if (advance) begin
       \$64  = \$50 ;
@@ -20516,7 +22901,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$65  = \row_word$62 ;
     if (advance) begin
       \$65  = row_word;
@@ -20529,7 +22914,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$66  = first;
     if (advance) begin
       \$66  = \$51 ;
@@ -20542,7 +22927,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$67  = last;
     if (advance) begin
       \$67  = \$signal$41 ;
@@ -20555,7 +22940,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$68  = \last_chunk$65 ;
     if (advance) begin
       \$68  = last_chunk;
@@ -20568,7 +22953,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$69  = \last_position$66 ;
     if (advance) begin
       \$69  = last_position;
@@ -20581,7 +22966,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$70  = \final ;
     if (advance) begin
       \$70  = \$52 ;
@@ -20594,7 +22979,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$71  = walking;
     if (advance) begin
       if (\$53 ) begin
@@ -20612,7 +22997,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$38 ) begin end
     \$72  = busy;
     if (starting) begin
       \$72  = 1'h1;
@@ -20673,9 +23058,9 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
 endmodule
 
 module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823$4 , \port$1824$4 , \port$1825$4 , \port$1826$4 , \port$1827$4 , \port$1828$4 , \port$1829$4 , \port$1830$4 , \port$1831$4 , \port$1832$4 , \port$1833$4 , \port$1834$0 , \port$1835$4 , \port$1836$4 , \port$1837$4 , \port$1838$4 , \port$1839$4 , \port$1840$4 
-, \port$1841$4 , \port$1842$4 , \port$1843$4 , \port$1844$4 , \port$1845$4 , \port$1846$4 , advance, \port$3062$96 , \port$3062$128 , \port$3062$160 , \port$3062$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+, \port$1841$4 , \port$1842$4 , \port$1843$4 , \port$1844$4 , \port$1845$4 , \port$1846$4 , advance, \port$3266$96 , \port$3266$128 , \port$3266$160 , \port$3266$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$39  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire \$100 ;
@@ -20955,14 +23340,14 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   wire \port$1845$4 ;
   input \port$1846$4 ;
   wire \port$1846$4 ;
-  input [11:0] \port$3062$128 ;
-  wire [11:0] \port$3062$128 ;
-  input [11:0] \port$3062$160 ;
-  wire [11:0] \port$3062$160 ;
-  input [23:0] \port$3062$192 ;
-  wire [23:0] \port$3062$192 ;
-  input [23:0] \port$3062$96 ;
-  wire [23:0] \port$3062$96 ;
+  input [11:0] \port$3266$128 ;
+  wire [11:0] \port$3266$128 ;
+  input [11:0] \port$3266$160 ;
+  wire [11:0] \port$3266$160 ;
+  input [23:0] \port$3266$192 ;
+  wire [23:0] \port$3266$192 ;
+  input [23:0] \port$3266$96 ;
+  wire [23:0] \port$3266$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -20981,44 +23366,44 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3062$192 [11:0] == 1'h1;
+  assign \$1  = \port$3266$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3062$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3062$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3266$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3266$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$3062$128 [3:0] == 1'h1;
+  assign \$8  = \port$3266$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3062$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3062$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3266$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3266$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3062$128 [7:4] == 1'h1;
+  assign \$16  = \port$3266$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3062$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3062$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3266$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3266$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3062$192 [23:12] == 1'h1;
+  assign \$25  = \port$3266$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3062$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3062$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3266$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3266$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3062$96 [11:0] == 1'h1;
+  assign \$35  = \port$3266$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3062$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3062$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3266$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3266$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -21026,18 +23411,18 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3062$96 [23:12] == 1'h1;
+  assign \$46  = \port$3266$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3062$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3062$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3266$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3266$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3062$160 ;
-  assign \$59  = address_column_start + \port$3062$160 ;
+  assign \$58  = address_column_start + \port$3266$160 ;
+  assign \$59  = address_column_start + \port$3266$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -21048,10 +23433,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3062$192 [11:0];
-  assign \$73  = address_block_start + \port$3062$192 [11:0];
-  assign \$74  = address_block_start + \port$3062$192 [11:0];
-  assign \$75  = address_block_start + \port$3062$192 [11:0];
+  assign \$72  = address_block_start + \port$3266$192 [11:0];
+  assign \$73  = address_block_start + \port$3266$192 [11:0];
+  assign \$74  = address_block_start + \port$3266$192 [11:0];
+  assign \$75  = address_block_start + \port$3266$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -21089,8 +23474,8 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3062$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3062$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3266$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3266$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -21116,8 +23501,8 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3062$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3062$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$3266$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3266$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -21163,10 +23548,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   always @(posedge clk)
     pixel_y_y_start <= \$174 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$3062$192 [11:0];
+      \$153  = \port$3266$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -21178,7 +23563,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$154  = word_last;
     if (load) begin
       \$154  = \$1 ;
@@ -21193,10 +23578,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$3062$128 [3:0];
+      \$155  = \port$3266$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -21208,7 +23593,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$156  = column_last;
     if (load) begin
       \$156  = \$8 ;
@@ -21223,10 +23608,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$3062$128 [7:4];
+      \$157  = \port$3266$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -21238,7 +23623,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$158  = row_last;
     if (load) begin
       \$158  = \$16 ;
@@ -21253,10 +23638,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$3062$192 [23:12];
+      \$159  = \port$3266$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -21268,7 +23653,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$160  = block_last;
     if (load) begin
       \$160  = \$25 ;
@@ -21283,10 +23668,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$3062$96 [11:0];
+      \$161  = \port$3266$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -21298,7 +23683,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$162  = x_last;
     if (load) begin
       \$162  = \$35 ;
@@ -21313,10 +23698,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$3062$96 [23:12];
+      \$163  = \port$3266$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -21328,7 +23713,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$164  = y_last;
     if (load) begin
       \$164  = \$46 ;
@@ -21343,7 +23728,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$165  = address_word_start;
     if (load) begin
       \$165  = address_origin;
@@ -21375,7 +23760,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$166  = address_column_start;
     if (load) begin
       \$166  = address_origin;
@@ -21404,7 +23789,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$167  = address_row_start;
     if (load) begin
       \$167  = address_origin;
@@ -21430,7 +23815,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$168  = address_block_start;
     if (load) begin
       \$168  = address_origin;
@@ -21453,7 +23838,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$169  = address_x_start;
     if (load) begin
       \$169  = address_origin;
@@ -21473,7 +23858,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$170  = address_y_start;
     if (load) begin
       \$170  = address_origin;
@@ -21490,7 +23875,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
       \$171  = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
@@ -21519,7 +23904,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
       \$172  = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
@@ -21539,7 +23924,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
       \$173  = { \port$1846$4 , \port$1845$4 , \port$1844$4 , \port$1843$4 , \port$1842$4 , \port$1841$4 , \port$1840$4 , \port$1839$4 , \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$0  };
@@ -21565,7 +23950,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
       \$174  = { \port$1846$4 , \port$1845$4 , \port$1844$4 , \port$1843$4 , \port$1842$4 , \port$1841$4 , \port$1840$4 , \port$1839$4 , \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$0  };
@@ -21581,21 +23966,21 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$3062$192 [11:0];
-  assign column_count = \port$3062$128 [3:0];
-  assign row_count = \port$3062$128 [7:4];
-  assign block_count = \port$3062$192 [23:12];
-  assign x_count = \port$3062$96 [11:0];
-  assign y_count = \port$3062$96 [23:12];
+  assign word_count = \port$3266$192 [11:0];
+  assign column_count = \port$3266$128 [3:0];
+  assign row_count = \port$3266$128 [7:4];
+  assign block_count = \port$3266$192 [23:12];
+  assign x_count = \port$3266$96 [11:0];
+  assign y_count = \port$3266$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3062$160  };
-  assign address_block_step = { 4'h0, \port$3062$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$3266$160  };
+  assign address_block_step = { 4'h0, \port$3266$192 [11:0] };
   assign pixel_x_origin = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3062$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$3266$128 [11:8] };
   assign pixel_y_origin = { \port$1846$4 , \port$1845$4 , \port$1844$4 , \port$1843$4 , \port$1842$4 , \port$1841$4 , \port$1840$4 , \port$1839$4 , \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3062$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3266$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -21617,8 +24002,8 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
+module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3266$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$40  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -21680,8 +24065,8 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3062$136 ;
-  wire [11:0] \port$3062$136 ;
+  input [11:0] \port$3266$136 ;
+  wire [11:0] \port$3266$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -21747,7 +24132,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -21763,7 +24148,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -21780,7 +24165,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -21795,7 +24180,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$32  = width;
     if (start) begin
       \$32  = \width$7 ;
@@ -21810,10 +24195,10 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3062$136 [3:0];
+      \$33  = \port$3266$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -21825,10 +24210,10 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3062$136 [7:4];
+      \$34  = \port$3266$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -21840,10 +24225,10 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3062$136 [11:8];
+      \$35  = \port$3266$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -21855,7 +24240,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -21872,7 +24257,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -21889,7 +24274,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -21906,7 +24291,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -21923,7 +24308,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -21940,7 +24325,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -21959,9 +24344,9 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3062$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3062$136 [3:0];
-  assign pad_left = \port$3062$136 [7:4];
-  assign pad_top = \port$3062$136 [11:8];
+  assign stride = \port$3266$136 [3:0];
+  assign pad_left = \port$3266$136 [7:4];
+  assign pad_top = \port$3266$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -22448,8 +24833,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
     .groups(\$10 [3:0]),
-    .\port$812$0 (\$16 ),
-    .\port$812$23 (\$17 ),
+    .\port$923$0 (\$16 ),
+    .\port$923$23 (\$17 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(\read_address$90 ),
@@ -22488,7 +24873,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$713$0 (\$15 ),
+    .\port$818$0 (\$15 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -22816,177 +25201,200 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$812$0 , trace__void, \port$812$23 , read_address, drain_sum, clear);
+, \port$923$0 , trace__void, \port$923$23 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
-  wire [3:0] \$10 ;
-  wire [12:0] \$100 ;
-  wire [12:0] \$101 ;
-  wire [12:0] \$102 ;
+  wire [2:0] \$10 ;
+  wire [199:0] \$100 ;
+  wire [199:0] \$101 ;
+  wire [199:0] \$102 ;
   wire [199:0] \$103 ;
   wire [199:0] \$104 ;
-  wire [199:0] \$105 ;
-  wire [199:0] \$106 ;
-  wire [199:0] \$107 ;
-  wire [199:0] \$108 ;
-  wire [199:0] \$109 ;
+  reg [24:0] \$105 ;
+  reg [2:0] \$106 ;
+  reg \$107 ;
+  reg [3:0] \$108 ;
+  reg [3:0] \$109 ;
   wire \$11 ;
-  wire [199:0] \$110 ;
-  reg [24:0] \$111 ;
-  reg [2:0] \$112 ;
+  reg \$110 ;
+  reg [1:0] \$111 ;
+  reg \$112 ;
   reg \$113 ;
-  reg [3:0] \$114 ;
-  reg [1:0] \$115 ;
-  reg \$116 ;
-  reg \$117 ;
-  reg [70:0] \$118 ;
-  reg [3:0] \$119 ;
-  wire [3:0] \$12 ;
-  reg [3:0] \$120 ;
-  reg [14:0] \$121 ;
-  reg [14:0] \$122 ;
-  reg \$123 ;
+  reg \$114 ;
+  reg [70:0] \$115 ;
+  reg [3:0] \$116 ;
+  reg [3:0] \$117 ;
+  reg [14:0] \$118 ;
+  reg [14:0] \$119 ;
+  wire \$12 ;
+  reg \$120 ;
+  reg [8:0] \$121 ;
+  reg [5:0] \$122 ;
+  reg [1:0] \$123 ;
   reg \$124 ;
-  reg [2:0] \$125 ;
-  reg [8:0] \$126 ;
-  reg [5:0] \$127 ;
-  reg [1:0] \$128 ;
-  reg \$129 ;
-  wire \$13 ;
+  reg [31:0] \$125 ;
+  reg [3:0] \$126 ;
+  reg \$127 ;
+  reg [8:0] \$128 ;
+  reg [8:0] \$129 ;
+  wire [25:0] \$13 ;
   reg \$130 ;
-  reg \$131 ;
-  reg [12:0] \$132 ;
-  reg [12:0] \$133 ;
-  reg [12:0] \$134 ;
-  reg [12:0] \$135 ;
-  reg [12:0] \$136 ;
-  reg [12:0] \$137 ;
-  reg [12:0] \$138 ;
-  reg [12:0] \$139 ;
-  wire [3:0] \$14 ;
+  reg [3:0] \$131 ;
+  reg \$132 ;
+  reg [3:0] \$133 ;
+  reg \$134 ;
+  reg [3:0] \$135 ;
+  reg \$136 ;
+  reg [3:0] \$137 ;
+  reg \$138 ;
+  reg [3:0] \$139 ;
+  wire [25:0] \$14 ;
   reg \$140 ;
-  reg \$141 ;
+  reg [3:0] \$141 ;
   reg \$142 ;
-  reg [2:0] \$143 ;
-  reg [2:0] \$144 ;
-  reg [24:0] \$145 ;
-  wire \$15 ;
-  wire [3:0] \$16 ;
-  wire \$17 ;
-  wire [3:0] \$18 ;
-  wire \$19 ;
+  reg [3:0] \$143 ;
+  reg \$144 ;
+  reg [3:0] \$145 ;
+  reg \$146 ;
+  reg \$147 ;
+  reg \$148 ;
+  reg \$149 ;
+  wire [25:0] \$15 ;
+  reg \$150 ;
+  reg \$151 ;
+  reg \$152 ;
+  reg \$153 ;
+  reg \$154 ;
+  reg \$155 ;
+  reg \$156 ;
+  reg \$157 ;
+  reg [5:0] \$158 ;
+  reg [5:0] \$159 ;
+  wire [25:0] \$16 ;
+  reg [5:0] \$160 ;
+  reg [5:0] \$161 ;
+  reg \$162 ;
+  reg \$163 ;
+  reg \$164 ;
+  reg [2:0] \$165 ;
+  reg [2:0] \$166 ;
+  reg [24:0] \$167 ;
+  wire [25:0] \$17 ;
+  wire [25:0] \$18 ;
+  wire [25:0] \$19 ;
   wire \$2 ;
-  wire [3:0] \$20 ;
+  wire [25:0] \$20 ;
   wire \$21 ;
-  wire [3:0] \$22 ;
+  wire \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire [2:0] \$27 ;
+  wire \$27 ;
   wire \$28 ;
   wire \$29 ;
   wire \$3 ;
-  wire [25:0] \$30 ;
-  wire [25:0] \$31 ;
-  wire [25:0] \$32 ;
+  wire [2:0] \$30 ;
+  wire \$31 ;
+  wire \$32 ;
   wire [25:0] \$33 ;
   wire [25:0] \$34 ;
   wire [25:0] \$35 ;
   wire [25:0] \$36 ;
   wire [25:0] \$37 ;
-  wire \$38 ;
-  wire \$39 ;
-  wire \$4 ;
-  wire \$40 ;
+  wire [25:0] \$38 ;
+  wire [25:0] \$39 ;
+  wire [5:0] \$4 ;
+  wire [25:0] \$40 ;
   wire \$41 ;
   wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire \$46 ;
-  wire [2:0] \$47 ;
-  wire \$48 ;
+  wire [3:0] \$46 ;
+  wire \$47 ;
+  wire [3:0] \$48 ;
   wire \$49 ;
   wire \$5 ;
-  wire [25:0] \$50 ;
-  wire [25:0] \$51 ;
-  wire [25:0] \$52 ;
-  wire [25:0] \$53 ;
-  wire [25:0] \$54 ;
-  wire [25:0] \$55 ;
-  wire [25:0] \$56 ;
-  wire [25:0] \$57 ;
+  wire [4:0] \$50 ;
+  wire [4:0] \$51 ;
+  wire [4:0] \$52 ;
+  wire \$53 ;
+  wire [2:0] \$54 ;
+  wire [3:0] \$55 ;
+  wire \$56 ;
+  wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [5:0] \$6 ;
+  wire \$6 ;
   wire \$60 ;
   wire \$61 ;
-  wire \$62 ;
-  wire [3:0] \$63 ;
-  wire \$64 ;
+  wire [4:0] \$62 ;
+  wire [4:0] \$63 ;
+  wire [15:0] \$64 ;
   wire \$65 ;
   wire \$66 ;
-  wire [4:0] \$67 ;
-  wire [4:0] \$68 ;
-  wire [4:0] \$69 ;
+  wire [15:0] \$67 ;
+  wire \$68 ;
+  wire [3:0] \$69 ;
   wire \$7 ;
-  wire [2:0] \$70 ;
-  wire [3:0] \$71 ;
-  wire \$72 ;
-  wire [4:0] \$73 ;
-  wire [4:0] \$74 ;
-  wire [15:0] \$75 ;
-  wire \$76 ;
+  wire [8:0] \$70 ;
+  wire \$71 ;
+  wire [3:0] \$72 ;
+  wire [3:0] \$73 ;
+  wire \$74 ;
+  wire [3:0] \$75 ;
+  wire [3:0] \$76 ;
   wire \$77 ;
-  wire [15:0] \$78 ;
-  wire \$79 ;
-  wire [3:0] \$8 ;
+  wire [3:0] \$78 ;
+  wire [3:0] \$79 ;
+  wire \$8 ;
   wire \$80 ;
-  wire [5:0] \$81 ;
-  wire [5:0] \$82 ;
+  wire [3:0] \$81 ;
+  wire [3:0] \$82 ;
   wire \$83 ;
-  wire \$84 ;
-  wire \$85 ;
+  wire [3:0] \$84 ;
+  wire [3:0] \$85 ;
   wire \$86 ;
-  wire [12:0] \$87 ;
-  wire [12:0] \$88 ;
-  wire [12:0] \$89 ;
+  wire [3:0] \$87 ;
+  wire [3:0] \$88 ;
+  wire \$89 ;
   wire \$9 ;
-  wire [12:0] \$90 ;
-  wire [12:0] \$91 ;
-  wire [12:0] \$92 ;
-  wire [12:0] \$93 ;
-  wire [12:0] \$94 ;
-  wire [12:0] \$95 ;
-  wire [12:0] \$96 ;
-  wire [12:0] \$97 ;
-  wire [12:0] \$98 ;
-  wire [12:0] \$99 ;
+  wire [3:0] \$90 ;
+  wire [3:0] \$91 ;
+  wire \$92 ;
+  wire [3:0] \$93 ;
+  wire [3:0] \$94 ;
+  wire [5:0] \$95 ;
+  wire [5:0] \$96 ;
+  wire [199:0] \$97 ;
+  wire [199:0] \$98 ;
+  wire [199:0] \$99 ;
   (* init = 15'h0000 *)
   wire [14:0] \$like ;
-  reg [5:0] \$like$41  = 6'h00;
+  reg [5:0] \$like$112  = 6'h00;
+  reg [31:0] \$like$115  = 32'd0;
   wire \$signal ;
-  reg \$signal$51  = 1'h0;
-  reg \$signal$52  = 1'h0;
-  reg \$signal$55  = 1'h0;
-  reg \$signal$91  = 1'h0;
-  reg \$signal$92  = 1'h0;
+  reg \$signal$62  = 1'h0;
+  reg \$signal$64  = 1'h0;
+  reg \$signal$71  = 1'h0;
+  reg \$signal$72  = 1'h0;
   wire [2:0] \$signature__addr ;
-  wire [2:0] \$signature__addr$59 ;
-  wire [2:0] \$signature__addr$78 ;
-  wire [2:0] \$signature__addr$79 ;
+  wire [2:0] \$signature__addr$76 ;
+  wire [2:0] \$signature__addr$95 ;
+  wire [2:0] \$signature__addr$96 ;
   wire [199:0] \$signature__data ;
-  wire [199:0] \$signature__data$65 ;
-  wire [199:0] \$signature__data$80 ;
-  wire [199:0] \$signature__data$81 ;
+  wire [199:0] \$signature__data$82 ;
+  wire [199:0] \$signature__data$97 ;
+  wire [199:0] \$signature__data$98 ;
   wire \$signature__en ;
-  wire \$signature__en$74 ;
-  wire \$signature__en$77 ;
-  wire \$signature__en$82 ;
+  wire \$signature__en$91 ;
+  wire \$signature__en$94 ;
+  wire \$signature__en$99 ;
   wire accept_last;
   input [14:0] base;
   wire [14:0] base;
+  reg blocked = 1'h0;
   reg [14:0] chunk_start = 15'h0000;
   input clear;
   wire clear;
@@ -23013,13 +25421,21 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire code_ready;
   input code_valid;
   wire code_valid;
+  (* init = 4'h0 *)
   wire [3:0] coefficient0;
+  (* init = 4'h0 *)
   wire [3:0] coefficient1;
+  (* init = 4'h0 *)
   wire [3:0] coefficient2;
+  (* init = 4'h0 *)
   wire [3:0] coefficient3;
+  (* init = 4'h0 *)
   wire [3:0] coefficient4;
+  (* init = 4'h0 *)
   wire [3:0] coefficient5;
+  (* init = 4'h0 *)
   wire [3:0] coefficient6;
+  (* init = 4'h0 *)
   wire [3:0] coefficient7;
   output [8:0] compensated;
   wire [8:0] compensated;
@@ -23035,7 +25451,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire [5:0] correction_write__data;
   input correction_write__en;
   wire correction_write__en;
-  wire [3:0] digit;
+  reg [3:0] digit = 4'h0;
   reg drain_bank = 1'h0;
   input drain_clear;
   wire drain_clear;
@@ -23046,6 +25462,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   output [24:0] drain_sum;
   reg [24:0] drain_sum = 25'h0000000;
   reg [2:0] drained_word = 3'h0;
+  reg fill_bank = 1'h0;
   (* init = 1'h0 *)
   wire fresh;
   reg [1:0] full = 2'h0;
@@ -23066,44 +25483,99 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire \held.tag.release ;
   wire \held.tag.stop ;
   wire \held.tag.void ;
-  wire [3:0] interval;
+  reg here0 = 1'h0;
+  reg here1 = 1'h0;
+  reg here2 = 1'h0;
+  reg here3 = 1'h0;
+  reg here4 = 1'h0;
+  reg here5 = 1'h0;
+  reg here6 = 1'h0;
+  reg here7 = 1'h0;
+  reg [3:0] interval = 4'h0;
   wire issue;
+  wire issue_end;
   wire issue_last;
-  output [16:0] \port$812$0 ;
-  wire [16:0] \port$812$0 ;
-  output [47:0] \port$812$23 ;
-  wire [47:0] \port$812$23 ;
+  reg [8:0] multiplicand = 9'h000;
+  (* init = 9'h000 *)
+  wire [8:0] \multiplicand$41 ;
+  (* init = 9'h000 *)
+  wire [8:0] \multiplicand$44 ;
+  (* init = 9'h000 *)
+  wire [8:0] \multiplicand$47 ;
+  (* init = 9'h000 *)
+  wire [8:0] \multiplicand$50 ;
+  (* init = 9'h000 *)
+  wire [8:0] \multiplicand$53 ;
+  (* init = 9'h000 *)
+  wire [8:0] \multiplicand$56 ;
+  (* init = 9'h000 *)
+  wire [8:0] \multiplicand$59 ;
+  reg [3:0] multiplier = 4'h0;
+  reg [3:0] \multiplier$42  = 4'h0;
+  reg [3:0] \multiplier$45  = 4'h0;
+  reg [3:0] \multiplier$48  = 4'h0;
+  reg [3:0] \multiplier$51  = 4'h0;
+  reg [3:0] \multiplier$54  = 4'h0;
+  reg [3:0] \multiplier$57  = 4'h0;
+  reg [3:0] \multiplier$60  = 4'h0;
+  (* init = 9'h000 *)
+  wire [8:0] operand;
+  output [16:0] \port$923$0 ;
+  wire [16:0] \port$923$0 ;
+  output [47:0] \port$923$23 ;
+  wire [47:0] \port$923$23 ;
   output position_done;
   wire position_done;
   input position_freed;
   wire position_freed;
-  reg [12:0] product0 = 13'h0000;
-  reg [12:0] product1 = 13'h0000;
-  reg [12:0] product2 = 13'h0000;
-  reg [12:0] product3 = 13'h0000;
-  reg [12:0] product4 = 13'h0000;
-  reg [12:0] product5 = 13'h0000;
-  reg [12:0] product6 = 13'h0000;
-  reg [12:0] product7 = 13'h0000;
+  wire [12:0] product;
+  wire [12:0] \product$84 ;
+  wire [12:0] \product$85 ;
+  wire [12:0] \product$86 ;
+  wire [12:0] \product$87 ;
+  wire [12:0] \product$88 ;
+  wire [12:0] \product$89 ;
+  wire [12:0] \product$90 ;
   output [14:0] read_address;
   reg [14:0] read_address = 15'h0000;
+  reg read_bank = 1'h0;
   input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
+  wire [2:0] read_word;
+  (* init = 1'h0 *)
+  wire register;
+  reg \register$118  = 1'h0;
+  reg [8:0] \register$119  = 9'h000;
+  reg \register$128  = 1'h0;
+  reg \register$129  = 1'h0;
+  reg \register$130  = 1'h0;
+  reg \register$131  = 1'h0;
+  reg \register$132  = 1'h0;
+  reg \register$133  = 1'h0;
+  reg \register$134  = 1'h0;
+  reg \register$135  = 1'h0;
+  reg \register$136  = 1'h0;
+  reg [5:0] \register$137  = 6'h00;
+  reg [5:0] \register$138  = 6'h00;
+  reg [5:0] \register$139  = 6'h00;
+  (* init = 1'h0 *)
+  wire \register$65 ;
+  (* init = 1'h0 *)
+  wire \register$67 ;
+  reg [5:0] \register$69  = 6'h00;
   reg [3:0] remaining = 4'h0;
   input rst;
   wire rst;
-  reg s2_bank = 1'h0;
   reg [8:0] s2_code = 9'h000;
-  reg s2_last = 1'h0;
   reg [1:0] s2_plane = 2'h0;
-  reg [2:0] s2_word = 3'h0;
-  reg s3_bank = 1'h0;
-  reg [2:0] s3_word = 3'h0;
+  reg s2_void = 1'h0;
   input start;
   wire start;
   reg [3:0] steps = 4'h0;
+  reg store_bank = 1'h0;
+  reg [2:0] store_word = 3'h0;
   input stream;
   wire stream;
   wire [7:0] trace__code;
@@ -23117,6 +25589,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg trace__valid = 1'h0;
   output trace__void;
   wire trace__void;
+  reg working = 1'h0;
   reg [199:0] bank0 [7:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank0
@@ -23125,14 +25598,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
 `endif
   always @(posedge clk) begin
-    if (\$signature__en$74 )
-      bank0[\$signature__addr$59 ] <= \$signature__data ;
+    if (\$signature__en$91 )
+      bank0[\$signature__addr$76 ] <= \$signature__data ;
   end
   reg [199:0] _0_;
   always @(posedge clk) begin
     _0_ <= bank0[\$signature__addr ];
   end
-  assign \$signature__data$65  = _0_;
+  assign \$signature__data$82  = _0_;
   reg [199:0] bank1 [7:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank1
@@ -23141,14 +25614,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
 `endif
   always @(posedge clk) begin
-    if (\$signature__en$82 )
-      bank1[\$signature__addr$79 ] <= \$signature__data$80 ;
+    if (\$signature__en$99 )
+      bank1[\$signature__addr$96 ] <= \$signature__data$97 ;
   end
   reg [199:0] _1_;
   always @(posedge clk) begin
-    _1_ <= bank1[\$signature__addr$78 ];
+    _1_ <= bank1[\$signature__addr$95 ];
   end
-  assign \$signature__data$81  = _1_;
+  assign \$signature__data$98  = _1_;
   (* ram_style = "distributed" *)
   reg [5:0] corrections [255:0];
 `ifndef SYNTHESIS
@@ -23168,251 +25641,432 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   assign correction__data = _2_;
-  assign interval = stream ? groups : 4'h1;
-  assign \$1  = ! remaining;
-  assign \$2  = full != 2'h2;
-  assign \$3  = \$1  & \$2 ;
-  assign \$4  = ~ clearing;
-  assign code_ready = \$3  & \$4 ;
+  assign \$1  = working | blocked;
+  assign \$2  = \$1  | clearing;
+  assign code_ready = ~ \$2 ;
   assign \$signal  = code_valid & code_ready;
-  assign \$5  = \$signal  & code[19];
-  assign accept_last = \$5  & code[21];
-  assign \$6  = held[8] ? 6'h00 : correction__data;
-  assign compensated = $signed(held[7:0]) + $signed(\$6 );
+  assign \$3  = \$signal  & code[19];
+  assign accept_last = \$3  & code[21];
+  assign \$4  = held[8] ? 6'h00 : correction__data;
+  assign compensated = $signed(held[7:0]) + $signed(\$4 );
   assign issue = | steps;
   assign read_enable = issue & stream;
   assign issue_last = steps == 1'h1;
-  assign digit = 1'h1 << s2_plane;
-  assign \$7  = ! \$like$41 [2:0];
-  assign \$8  = \$7  ? digit : 4'h0;
-  assign coefficient0 = stream ? read_data[3:0] : \$8 ;
-  assign \$9  = \$like$41 [2:0] == 1'h1;
-  assign \$10  = \$9  ? digit : 4'h0;
-  assign coefficient1 = stream ? read_data[7:4] : \$10 ;
-  assign \$11  = \$like$41 [2:0] == 2'h2;
-  assign \$12  = \$11  ? digit : 4'h0;
-  assign coefficient2 = stream ? read_data[11:8] : \$12 ;
-  assign \$13  = \$like$41 [2:0] == 2'h3;
-  assign \$14  = \$13  ? digit : 4'h0;
-  assign coefficient3 = stream ? read_data[15:12] : \$14 ;
-  assign \$15  = \$like$41 [2:0] == 3'h4;
-  assign \$16  = \$15  ? digit : 4'h0;
-  assign coefficient4 = stream ? read_data[19:16] : \$16 ;
-  assign \$17  = \$like$41 [2:0] == 3'h5;
-  assign \$18  = \$17  ? digit : 4'h0;
-  assign coefficient5 = stream ? read_data[23:20] : \$18 ;
-  assign \$19  = \$like$41 [2:0] == 3'h6;
-  assign \$20  = \$19  ? digit : 4'h0;
-  assign coefficient6 = stream ? read_data[27:24] : \$20 ;
-  assign \$21  = \$like$41 [2:0] == 3'h7;
-  assign \$22  = \$21  ? digit : 4'h0;
-  assign coefficient7 = stream ? read_data[31:28] : \$22 ;
-  assign position_done = \$signal$51  & \$signal$52 ;
-  assign \$23  = ! s2_bank;
-  assign \$24  = \$signal$55  & \$23 ;
-  assign \$signature__addr  = \$24  ? s2_word : drain_group;
-  assign \$25  = ! s3_bank;
-  assign \$26  = \$signal$51  & \$25 ;
-  assign \$27  = \$26  ? s3_word : drained_word;
-  assign \$signature__addr$59  = clearing ? clear_word : \$27 ;
-  assign \$28  = ! s3_bank;
-  assign \$29  = \$signal$51  & \$28 ;
-  assign \$30  = $signed(\$signature__data$65 [24:0]) + $signed(product0);
-  assign \$31  = $signed(\$signature__data$65 [49:25]) + $signed(product1);
-  assign \$32  = $signed(\$signature__data$65 [74:50]) + $signed(product2);
-  assign \$33  = $signed(\$signature__data$65 [99:75]) + $signed(product3);
-  assign \$34  = $signed(\$signature__data$65 [124:100]) + $signed(product4);
-  assign \$35  = $signed(\$signature__data$65 [149:125]) + $signed(product5);
-  assign \$36  = $signed(\$signature__data$65 [174:150]) + $signed(product6);
-  assign \$37  = $signed(\$signature__data$65 [199:175]) + $signed(product7);
-  assign \$signature__data  = \$29  ? { \$37 [24:0], \$36 [24:0], \$35 [24:0], \$34 [24:0], \$33 [24:0], \$32 [24:0], \$31 [24:0], \$30 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
-  assign \$38  = ! s3_bank;
-  assign \$39  = \$signal$51  & \$38 ;
-  assign \$40  = clearing | \$39 ;
-  assign \$41  = ! drain_bank;
-  assign \$42  = drain_clear & \$41 ;
-  assign \$signature__en$74  = \$40  | \$42 ;
-  assign \$44  = \$signal$55  & \$43 ;
-  assign \$signature__addr$78  = \$44  ? s2_word : drain_group;
-  assign \$46  = \$signal$51  & \$45 ;
-  assign \$47  = \$46  ? s3_word : drained_word;
-  assign \$signature__addr$79  = clearing ? clear_word : \$47 ;
-  assign \$49  = \$signal$51  & \$48 ;
-  assign \$50  = $signed(\$signature__data$81 [24:0]) + $signed(product0);
-  assign \$51  = $signed(\$signature__data$81 [49:25]) + $signed(product1);
-  assign \$52  = $signed(\$signature__data$81 [74:50]) + $signed(product2);
-  assign \$53  = $signed(\$signature__data$81 [99:75]) + $signed(product3);
-  assign \$54  = $signed(\$signature__data$81 [124:100]) + $signed(product4);
-  assign \$55  = $signed(\$signature__data$81 [149:125]) + $signed(product5);
-  assign \$56  = $signed(\$signature__data$81 [174:150]) + $signed(product6);
-  assign \$57  = $signed(\$signature__data$81 [199:175]) + $signed(product7);
-  assign \$signature__data$80  = \$49  ? { \$57 [24:0], \$56 [24:0], \$55 [24:0], \$54 [24:0], \$53 [24:0], \$52 [24:0], \$51 [24:0], \$50 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
-  assign \$59  = \$signal$51  & \$58 ;
-  assign \$60  = clearing | \$59 ;
-  assign \$62  = drain_clear & \$61 ;
-  assign \$signature__en$82  = \$60  | \$62 ;
-  assign \$63  = clear_word + 1'h1;
-  assign \$64  = clear_word != 3'h7;
-  assign \$65  = | remaining;
-  assign \$66  = interval > 2'h2;
-  assign \$67  = interval - 1'h1;
-  assign \$68  = \$66  ? \$67  : 5'h01;
-  assign \$69  = remaining - 1'h1;
-  assign \$70  = full + accept_last;
-  assign \$71  = \$70  - position_freed;
-  assign \$72  = drain_bank ^ position_freed;
-  assign \$73  = steps - 1'h1;
-  assign \$74  = group + 1'h1;
-  assign \$75  = read_address + 1'h1;
-  assign \$76  = issue_last & held[19];
-  assign \$77  = ~ held[20];
-  assign \$78  = read_address + 1'h1;
-  assign \$79  = issue_last & held[19];
-  assign \$80  = \$79  & held[21];
-  assign \$82  = stream ? { 2'h0, group } : \$81 ;
-  assign \$83  = issue & issue_last;
-  assign \$84  = \$83  & held[19];
-  assign \$85  = \$84  & held[21];
-  assign \$86  = ~ \$signal$92 ;
-  assign \$87  = $signed(s2_code) * $signed(coefficient0);
-  assign \$88  = \$signal$91  ? 13'h0000 : \$87 ;
-  assign \$89  = $signed(s2_code) * $signed(coefficient1);
-  assign \$90  = \$signal$91  ? 13'h0000 : \$89 ;
-  assign \$91  = $signed(s2_code) * $signed(coefficient2);
-  assign \$92  = \$signal$91  ? 13'h0000 : \$91 ;
-  assign \$93  = $signed(s2_code) * $signed(coefficient3);
-  assign \$94  = \$signal$91  ? 13'h0000 : \$93 ;
-  assign \$95  = $signed(s2_code) * $signed(coefficient4);
-  assign \$96  = \$signal$91  ? 13'h0000 : \$95 ;
-  assign \$97  = $signed(s2_code) * $signed(coefficient5);
-  assign \$98  = \$signal$91  ? 13'h0000 : \$97 ;
-  assign \$99  = $signed(s2_code) * $signed(coefficient6);
-  assign \$100  = \$signal$91  ? 13'h0000 : \$99 ;
-  assign \$101  = $signed(s2_code) * $signed(coefficient7);
-  assign \$102  = \$signal$91  ? 13'h0000 : \$101 ;
-  assign \$103  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
-  assign \$104  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
-  assign \$105  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
-  assign \$106  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
-  assign \$107  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
-  assign \$108  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
-  assign \$109  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
-  assign \$110  = drain_bank ? \$signature__data$81  : \$signature__data$65 ;
+  assign \$5  = issue_last & held[19];
+  assign issue_end = \$5  & held[21];
+  assign position_done = \$signal$71  & \$signal$72 ;
+  assign \$6  = ! read_bank;
+  assign \$7  = \$signal$62  & \$6 ;
+  assign \$signature__addr  = \$7  ? \register$69 [2:0] : drain_group;
+  assign \$8  = ! store_bank;
+  assign \$9  = \$signal$71  & \$8 ;
+  assign \$10  = \$9  ? store_word : drained_word;
+  assign \$signature__addr$76  = clearing ? clear_word : \$10 ;
+  assign \$11  = ! store_bank;
+  assign \$12  = \$signal$71  & \$11 ;
+  assign \$13  = $signed(\$signature__data$82 [24:0]) + $signed(product);
+  assign \$14  = $signed(\$signature__data$82 [49:25]) + $signed(\product$84 );
+  assign \$15  = $signed(\$signature__data$82 [74:50]) + $signed(\product$85 );
+  assign \$16  = $signed(\$signature__data$82 [99:75]) + $signed(\product$86 );
+  assign \$17  = $signed(\$signature__data$82 [124:100]) + $signed(\product$87 );
+  assign \$18  = $signed(\$signature__data$82 [149:125]) + $signed(\product$88 );
+  assign \$19  = $signed(\$signature__data$82 [174:150]) + $signed(\product$89 );
+  assign \$20  = $signed(\$signature__data$82 [199:175]) + $signed(\product$90 );
+  assign \$signature__data  = \$12  ? { \$20 [24:0], \$19 [24:0], \$18 [24:0], \$17 [24:0], \$16 [24:0], \$15 [24:0], \$14 [24:0], \$13 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
+  assign \$21  = ! store_bank;
+  assign \$22  = \$signal$71  & \$21 ;
+  assign \$23  = clearing | \$22 ;
+  assign \$24  = ! drain_bank;
+  assign \$25  = drain_clear & \$24 ;
+  assign \$signature__en$91  = \$23  | \$25 ;
+  assign \$27  = \$signal$62  & \$26 ;
+  assign \$signature__addr$95  = \$27  ? \register$69 [2:0] : drain_group;
+  assign \$29  = \$signal$71  & \$28 ;
+  assign \$30  = \$29  ? store_word : drained_word;
+  assign \$signature__addr$96  = clearing ? clear_word : \$30 ;
+  assign \$32  = \$signal$71  & \$31 ;
+  assign \$33  = $signed(\$signature__data$98 [24:0]) + $signed(product);
+  assign \$34  = $signed(\$signature__data$98 [49:25]) + $signed(\product$84 );
+  assign \$35  = $signed(\$signature__data$98 [74:50]) + $signed(\product$85 );
+  assign \$36  = $signed(\$signature__data$98 [99:75]) + $signed(\product$86 );
+  assign \$37  = $signed(\$signature__data$98 [124:100]) + $signed(\product$87 );
+  assign \$38  = $signed(\$signature__data$98 [149:125]) + $signed(\product$88 );
+  assign \$39  = $signed(\$signature__data$98 [174:150]) + $signed(\product$89 );
+  assign \$40  = $signed(\$signature__data$98 [199:175]) + $signed(\product$90 );
+  assign \$signature__data$97  = \$32  ? { \$40 [24:0], \$39 [24:0], \$38 [24:0], \$37 [24:0], \$36 [24:0], \$35 [24:0], \$34 [24:0], \$33 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
+  assign \$42  = \$signal$71  & \$41 ;
+  assign \$43  = clearing | \$42 ;
+  assign \$45  = drain_clear & \$44 ;
+  assign \$signature__en$99  = \$43  | \$45 ;
+  assign \$46  = clear_word + 1'h1;
+  assign \$47  = clear_word != 3'h7;
+  assign \$48  = stream ? groups : 4'h1;
+  assign \$49  = interval > 2'h2;
+  assign \$50  = interval - 1'h1;
+  assign \$51  = \$49  ? \$50  : 5'h01;
+  assign \$52  = remaining - 1'h1;
+  assign \$53  = remaining != 1'h1;
+  assign \$54  = full + accept_last;
+  assign \$55  = \$54  - position_freed;
+  assign \$56  = ~ position_freed;
+  assign \$57  = full == 1'h1;
+  assign \$58  = \$57  & accept_last;
+  assign \$59  = blocked | \$58 ;
+  assign \$60  = \$56  & \$59 ;
+  assign \$61  = drain_bank ^ position_freed;
+  assign \$62  = steps - 1'h1;
+  assign \$63  = group + 1'h1;
+  assign \$64  = read_address + 1'h1;
+  assign \$65  = issue_last & held[19];
+  assign \$66  = ~ held[20];
+  assign \$67  = read_address + 1'h1;
+  assign \$68  = ~ fill_bank;
+  assign \$69  = 1'h1 << s2_plane;
+  assign \$70  = \register$118  ? 9'h000 : \register$119 ;
+  assign \$71  = ! \$like$112 [2:0];
+  assign \$72  = here0 ? digit : 4'h0;
+  assign \$73  = stream ? \$like$115 [3:0] : \$72 ;
+  assign \$74  = \$like$112 [2:0] == 1'h1;
+  assign \$75  = here1 ? digit : 4'h0;
+  assign \$76  = stream ? \$like$115 [7:4] : \$75 ;
+  assign \$77  = \$like$112 [2:0] == 2'h2;
+  assign \$78  = here2 ? digit : 4'h0;
+  assign \$79  = stream ? \$like$115 [11:8] : \$78 ;
+  assign \$80  = \$like$112 [2:0] == 2'h3;
+  assign \$81  = here3 ? digit : 4'h0;
+  assign \$82  = stream ? \$like$115 [15:12] : \$81 ;
+  assign \$83  = \$like$112 [2:0] == 3'h4;
+  assign \$84  = here4 ? digit : 4'h0;
+  assign \$85  = stream ? \$like$115 [19:16] : \$84 ;
+  assign \$86  = \$like$112 [2:0] == 3'h5;
+  assign \$87  = here5 ? digit : 4'h0;
+  assign \$88  = stream ? \$like$115 [23:20] : \$87 ;
+  assign \$89  = \$like$112 [2:0] == 3'h6;
+  assign \$90  = here6 ? digit : 4'h0;
+  assign \$91  = stream ? \$like$115 [27:24] : \$90 ;
+  assign \$92  = \$like$112 [2:0] == 3'h7;
+  assign \$93  = here7 ? digit : 4'h0;
+  assign \$94  = stream ? \$like$115 [31:28] : \$93 ;
+  assign \$96  = stream ? { 2'h0, group } : \$95 ;
+  assign \$97  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$98  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$99  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$100  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$101  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$102  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$103  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$104  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
   always @(posedge clk)
-    clear_word <= \$112 ;
+    clear_word <= \$106 ;
   always @(posedge clk)
-    clearing <= \$113 ;
+    clearing <= \$107 ;
   always @(posedge clk)
-    remaining <= \$114 ;
+    interval <= \$108 ;
   always @(posedge clk)
-    full <= \$115 ;
+    remaining <= \$109 ;
   always @(posedge clk)
-    drain_bank <= \$116 ;
+    working <= \$110 ;
   always @(posedge clk)
-    trace__valid <= \$117 ;
+    full <= \$111 ;
   always @(posedge clk)
-    held <= \$118 ;
+    blocked <= \$112 ;
   always @(posedge clk)
-    steps <= \$119 ;
+    drain_bank <= \$113 ;
   always @(posedge clk)
-    group <= \$120 ;
+    trace__valid <= \$114 ;
   always @(posedge clk)
-    read_address <= \$121 ;
+    held <= \$115 ;
   always @(posedge clk)
-    chunk_start <= \$122 ;
+    steps <= \$116 ;
   always @(posedge clk)
-    \$signal$55  <= \$123 ;
+    group <= \$117 ;
   always @(posedge clk)
-    s2_last <= \$124 ;
+    read_address <= \$118 ;
   always @(posedge clk)
-    s2_word <= \$125 ;
+    chunk_start <= \$119 ;
   always @(posedge clk)
-    s2_code <= \$126 ;
+    fill_bank <= \$120 ;
   always @(posedge clk)
-    \$like$41  <= \$127 ;
+    s2_code <= \$121 ;
   always @(posedge clk)
-    s2_plane <= \$128 ;
+    \$like$112  <= \$122 ;
   always @(posedge clk)
-    \$signal$91  <= \$129 ;
+    s2_plane <= \$123 ;
   always @(posedge clk)
-    s2_bank <= \$130 ;
+    s2_void <= \$124 ;
   always @(posedge clk)
-    \$signal$92  <= \$131 ;
+    \$like$115  <= \$125 ;
   always @(posedge clk)
-    product0 <= \$132 ;
+    digit <= \$126 ;
   always @(posedge clk)
-    product1 <= \$133 ;
+    \register$118  <= \$127 ;
   always @(posedge clk)
-    product2 <= \$134 ;
+    \register$119  <= \$128 ;
   always @(posedge clk)
-    product3 <= \$135 ;
+    multiplicand <= \$129 ;
   always @(posedge clk)
-    product4 <= \$136 ;
+    here0 <= \$130 ;
   always @(posedge clk)
-    product5 <= \$137 ;
+    multiplier <= \$131 ;
   always @(posedge clk)
-    product6 <= \$138 ;
+    here1 <= \$132 ;
   always @(posedge clk)
-    product7 <= \$139 ;
+    \multiplier$42  <= \$133 ;
   always @(posedge clk)
-    \$signal$51  <= \$140 ;
+    here2 <= \$134 ;
   always @(posedge clk)
-    \$signal$52  <= \$141 ;
+    \multiplier$45  <= \$135 ;
   always @(posedge clk)
-    s3_bank <= \$142 ;
+    here3 <= \$136 ;
   always @(posedge clk)
-    s3_word <= \$143 ;
+    \multiplier$48  <= \$137 ;
   always @(posedge clk)
-    drained_word <= \$144 ;
+    here4 <= \$138 ;
   always @(posedge clk)
-    drain_sum <= \$145 ;
+    \multiplier$51  <= \$139 ;
+  always @(posedge clk)
+    here5 <= \$140 ;
+  always @(posedge clk)
+    \multiplier$54  <= \$141 ;
+  always @(posedge clk)
+    here6 <= \$142 ;
+  always @(posedge clk)
+    \multiplier$57  <= \$143 ;
+  always @(posedge clk)
+    here7 <= \$144 ;
+  always @(posedge clk)
+    \multiplier$60  <= \$145 ;
+  always @(posedge clk)
+    \register$128  <= \$146 ;
+  always @(posedge clk)
+    \register$129  <= \$147 ;
+  always @(posedge clk)
+    \register$130  <= \$148 ;
+  always @(posedge clk)
+    \$signal$62  <= \$149 ;
+  always @(posedge clk)
+    \register$131  <= \$150 ;
+  always @(posedge clk)
+    \register$132  <= \$151 ;
+  always @(posedge clk)
+    \register$133  <= \$152 ;
+  always @(posedge clk)
+    \$signal$64  <= \$153 ;
+  always @(posedge clk)
+    \register$134  <= \$154 ;
+  always @(posedge clk)
+    \register$135  <= \$155 ;
+  always @(posedge clk)
+    \register$136  <= \$156 ;
+  always @(posedge clk)
+    read_bank <= \$157 ;
+  always @(posedge clk)
+    \register$137  <= \$158 ;
+  always @(posedge clk)
+    \register$138  <= \$159 ;
+  always @(posedge clk)
+    \register$139  <= \$160 ;
+  always @(posedge clk)
+    \register$69  <= \$161 ;
+  always @(posedge clk)
+    \$signal$71  <= \$162 ;
+  always @(posedge clk)
+    \$signal$72  <= \$163 ;
+  always @(posedge clk)
+    store_bank <= \$164 ;
+  always @(posedge clk)
+    store_word <= \$165 ;
+  always @(posedge clk)
+    drained_word <= \$166 ;
+  always @(posedge clk)
+    drain_sum <= \$167 ;
+  \crossloom_tile.accumulator.multiplier0  multiplier0 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(multiplier),
+    .product(product),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier1  multiplier1 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$42 ),
+    .product(\product$84 ),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier2  multiplier2 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$45 ),
+    .product(\product$85 ),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier3  multiplier3 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$48 ),
+    .product(\product$86 ),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier4  multiplier4 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$51 ),
+    .product(\product$87 ),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier5  multiplier5 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$54 ),
+    .product(\product$88 ),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier6  multiplier6 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$57 ),
+    .product(\product$89 ),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier7  multiplier7 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$60 ),
+    .product(\product$90 ),
+    .rst(rst)
+  );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     (* full_case = 32'd1 *)
     casez (drain_lane)
       3'h0:
-          \$111  = \$103 [24:0];
+          \$105  = \$97 [24:0];
       3'h1:
-          \$111  = \$104 [49:25];
+          \$105  = \$98 [49:25];
       3'h2:
-          \$111  = \$105 [74:50];
+          \$105  = \$99 [74:50];
       3'h3:
-          \$111  = \$106 [99:75];
+          \$105  = \$100 [99:75];
       3'h4:
-          \$111  = \$107 [124:100];
+          \$105  = \$101 [124:100];
       3'h5:
-          \$111  = \$108 [149:125];
+          \$105  = \$102 [149:125];
       3'h6:
-          \$111  = \$109 [174:150];
+          \$105  = \$103 [174:150];
       3'h7:
-          \$111  = \$110 [199:175];
+          \$105  = \$104 [199:175];
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$112  = clear_word;
+    \$106  = clear_word;
     if (clearing) begin
-      \$112  = \$63 [2:0];
+      \$106  = \$46 [2:0];
     end
     if (start) begin
-      \$112  = 3'h0;
+      \$106  = 3'h0;
     end
     if (clear) begin
-      \$112  = 3'h0;
+      \$106  = 3'h0;
     end
     if (rst) begin
-      \$112  = 3'h0;
+      \$106  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$113  = clearing;
+    \$107  = clearing;
     if (clearing) begin
-      \$113  = \$64 ;
+      \$107  = \$47 ;
     end
     if (start) begin
-      \$113  = 1'h1;
+      \$107  = 1'h1;
     end
+    if (clear) begin
+      \$107  = 1'h0;
+    end
+    if (rst) begin
+      \$107  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$108  = \$48 ;
+    if (clear) begin
+      \$108  = 4'h0;
+    end
+    if (rst) begin
+      \$108  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$109  = remaining;
+    if (\$signal ) begin
+      \$109  = \$51 [3:0];
+    end else if (working) begin
+      \$109  = \$52 [3:0];
+    end
+    if (clear) begin
+      \$109  = 4'h0;
+    end
+    if (rst) begin
+      \$109  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$110  = working;
+    if (\$signal ) begin
+      \$110  = 1'h1;
+    end else if (working) begin
+      \$110  = \$53 ;
+    end
+    if (clear) begin
+      \$110  = 1'h0;
+    end
+    if (rst) begin
+      \$110  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$111  = \$55 [1:0];
+    if (start) begin
+      \$111  = 2'h0;
+    end
+    if (clear) begin
+      \$111  = 2'h0;
+    end
+    if (rst) begin
+      \$111  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$112  = \$60 ;
+    if (start) begin
+      \$112  = 1'h0;
+    end
+    if (clear) begin
+      \$112  = 1'h0;
+    end
+    if (rst) begin
+      \$112  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$113  = \$61 ;
     if (clear) begin
       \$113  = 1'h0;
     end
@@ -23422,157 +26076,152 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$114  = remaining;
+    \$114  = \$signal ;
+    if (clear) begin
+      \$114  = 1'h0;
+    end
+    if (rst) begin
+      \$114  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$115  = held;
     if (\$signal ) begin
-      \$114  = \$68 [3:0];
-    end else if (\$65 ) begin
-      \$114  = \$69 [3:0];
+      \$115  = code;
     end
     if (clear) begin
-      \$114  = 4'h0;
+      \$115  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$114  = 4'h0;
+      \$115  = 71'h000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$115  = \$71 [1:0];
-    if (start) begin
-      \$115  = 2'h0;
-    end
-    if (clear) begin
-      \$115  = 2'h0;
-    end
-    if (rst) begin
-      \$115  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$116  = \$72 ;
-    if (clear) begin
-      \$116  = 1'h0;
-    end
-    if (rst) begin
-      \$116  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$117  = \$signal ;
-    if (clear) begin
-      \$117  = 1'h0;
-    end
-    if (rst) begin
-      \$117  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$118  = held;
-    if (\$signal ) begin
-      \$118  = code;
-    end
-    if (clear) begin
-      \$118  = 71'h000000000000000000;
-    end
-    if (rst) begin
-      \$118  = 71'h000000000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$119  = steps;
+    \$116  = steps;
     if (issue) begin
-      \$119  = \$73 [3:0];
+      \$116  = \$62 [3:0];
     end
     if (\$signal ) begin
-      \$119  = interval;
+      \$116  = interval;
     end
     if (clear) begin
-      \$119  = 4'h0;
+      \$116  = 4'h0;
     end
     if (rst) begin
-      \$119  = 4'h0;
+      \$116  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$120  = group;
+    \$117  = group;
     if (issue) begin
-      \$120  = \$74 [3:0];
+      \$117  = \$63 [3:0];
     end
     if (\$signal ) begin
-      \$120  = 4'h0;
+      \$117  = 4'h0;
     end
     if (clear) begin
-      \$120  = 4'h0;
+      \$117  = 4'h0;
     end
     if (rst) begin
-      \$120  = 4'h0;
+      \$117  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$121  = read_address;
+    \$118  = read_address;
     if (issue) begin
-      \$121  = \$75 [14:0];
-      if (\$76 ) begin
-        if (\$77 ) begin
-          \$121  = chunk_start;
+      \$118  = \$64 [14:0];
+      if (\$65 ) begin
+        if (\$66 ) begin
+          \$118  = chunk_start;
         end else if (held[21]) begin
-          \$121  = base;
+          \$118  = base;
         end
       end
     end
     if (start) begin
-      \$121  = base;
+      \$118  = base;
     end
     if (clear) begin
-      \$121  = 15'h0000;
+      \$118  = 15'h0000;
     end
     if (rst) begin
-      \$121  = 15'h0000;
+      \$118  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$122  = chunk_start;
+    \$119  = chunk_start;
     if (issue) begin
-      if (\$76 ) begin
+      if (\$65 ) begin
         (* full_case = 32'd1 *)
-        if (\$77 ) begin
+        if (\$66 ) begin
         end else if (held[21]) begin
-          \$122  = base;
+          \$119  = base;
         end else begin
-          \$122  = \$78 [14:0];
+          \$119  = \$67 [14:0];
         end
       end
     end
     if (start) begin
-      \$122  = base;
+      \$119  = base;
     end
     if (clear) begin
-      \$122  = 15'h0000;
+      \$119  = 15'h0000;
     end
     if (rst) begin
-      \$122  = 15'h0000;
+      \$119  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$123  = issue;
+    \$120  = fill_bank;
+    if (issue_end) begin
+      \$120  = \$68 ;
+    end
     if (clear) begin
-      \$123  = 1'h0;
+      \$120  = 1'h0;
     end
     if (rst) begin
-      \$123  = 1'h0;
+      \$120  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$124  = \$80 ;
+    \$121  = compensated;
+    if (clear) begin
+      \$121  = 9'h000;
+    end
+    if (rst) begin
+      \$121  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$122  = held[14:9];
+    if (clear) begin
+      \$122  = 6'h00;
+    end
+    if (rst) begin
+      \$122  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$123  = held[16:15];
+    if (clear) begin
+      \$123  = 2'h0;
+    end
+    if (rst) begin
+      \$123  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$124  = held[18];
     if (clear) begin
       \$124  = 1'h0;
     end
@@ -23582,57 +26231,57 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$125  = \$82 [2:0];
+    \$125  = read_data;
     if (clear) begin
-      \$125  = 3'h0;
+      \$125  = 32'd0;
     end
     if (rst) begin
-      \$125  = 3'h0;
+      \$125  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$126  = compensated;
+    \$126  = \$69 ;
     if (clear) begin
-      \$126  = 9'h000;
+      \$126  = 4'h0;
     end
     if (rst) begin
-      \$126  = 9'h000;
+      \$126  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$127  = held[14:9];
+    \$127  = s2_void;
     if (clear) begin
-      \$127  = 6'h00;
+      \$127  = 1'h0;
     end
     if (rst) begin
-      \$127  = 6'h00;
+      \$127  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$128  = held[16:15];
+    \$128  = s2_code;
     if (clear) begin
-      \$128  = 2'h0;
+      \$128  = 9'h000;
     end
     if (rst) begin
-      \$128  = 2'h0;
+      \$128  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$129  = held[18];
+    \$129  = \$70 ;
     if (clear) begin
-      \$129  = 1'h0;
+      \$129  = 9'h000;
     end
     if (rst) begin
-      \$129  = 1'h0;
+      \$129  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$130  = \$signal$92 ;
+    \$130  = \$71 ;
     if (clear) begin
       \$130  = 1'h0;
     end
@@ -23642,100 +26291,97 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$131  = \$signal$92 ;
-    if (\$85 ) begin
-      \$131  = \$86 ;
-    end
+    \$131  = \$73 ;
     if (clear) begin
-      \$131  = 1'h0;
+      \$131  = 4'h0;
     end
     if (rst) begin
-      \$131  = 1'h0;
+      \$131  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$132  = \$88 ;
+    \$132  = \$74 ;
     if (clear) begin
-      \$132  = 13'h0000;
+      \$132  = 1'h0;
     end
     if (rst) begin
-      \$132  = 13'h0000;
+      \$132  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$133  = \$90 ;
+    \$133  = \$76 ;
     if (clear) begin
-      \$133  = 13'h0000;
+      \$133  = 4'h0;
     end
     if (rst) begin
-      \$133  = 13'h0000;
+      \$133  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$134  = \$92 ;
+    \$134  = \$77 ;
     if (clear) begin
-      \$134  = 13'h0000;
+      \$134  = 1'h0;
     end
     if (rst) begin
-      \$134  = 13'h0000;
+      \$134  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$135  = \$94 ;
+    \$135  = \$79 ;
     if (clear) begin
-      \$135  = 13'h0000;
+      \$135  = 4'h0;
     end
     if (rst) begin
-      \$135  = 13'h0000;
+      \$135  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$136  = \$96 ;
+    \$136  = \$80 ;
     if (clear) begin
-      \$136  = 13'h0000;
+      \$136  = 1'h0;
     end
     if (rst) begin
-      \$136  = 13'h0000;
+      \$136  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$137  = \$98 ;
+    \$137  = \$82 ;
     if (clear) begin
-      \$137  = 13'h0000;
+      \$137  = 4'h0;
     end
     if (rst) begin
-      \$137  = 13'h0000;
+      \$137  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$138  = \$100 ;
+    \$138  = \$83 ;
     if (clear) begin
-      \$138  = 13'h0000;
+      \$138  = 1'h0;
     end
     if (rst) begin
-      \$138  = 13'h0000;
+      \$138  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$139  = \$102 ;
+    \$139  = \$85 ;
     if (clear) begin
-      \$139  = 13'h0000;
+      \$139  = 4'h0;
     end
     if (rst) begin
-      \$139  = 13'h0000;
+      \$139  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$140  = \$signal$55 ;
+    \$140  = \$86 ;
     if (clear) begin
       \$140  = 1'h0;
     end
@@ -23745,17 +26391,17 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$141  = s2_last;
+    \$141  = \$88 ;
     if (clear) begin
-      \$141  = 1'h0;
+      \$141  = 4'h0;
     end
     if (rst) begin
-      \$141  = 1'h0;
+      \$141  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$142  = s2_bank;
+    \$142  = \$89 ;
     if (clear) begin
       \$142  = 1'h0;
     end
@@ -23765,32 +26411,252 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$143  = s2_word;
+    \$143  = \$91 ;
     if (clear) begin
-      \$143  = 3'h0;
+      \$143  = 4'h0;
     end
     if (rst) begin
-      \$143  = 3'h0;
+      \$143  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$144  = drain_group;
+    \$144  = \$92 ;
     if (clear) begin
-      \$144  = 3'h0;
+      \$144  = 1'h0;
     end
     if (rst) begin
-      \$144  = 3'h0;
+      \$144  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$145  = \$111 ;
+    \$145  = \$94 ;
     if (clear) begin
-      \$145  = 25'h0000000;
+      \$145  = 4'h0;
     end
     if (rst) begin
-      \$145  = 25'h0000000;
+      \$145  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$146  = issue;
+    if (clear) begin
+      \$146  = 1'h0;
+    end
+    if (rst) begin
+      \$146  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$147  = \register$128 ;
+    if (clear) begin
+      \$147  = 1'h0;
+    end
+    if (rst) begin
+      \$147  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$148  = \register$129 ;
+    if (clear) begin
+      \$148  = 1'h0;
+    end
+    if (rst) begin
+      \$148  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$149  = \register$130 ;
+    if (clear) begin
+      \$149  = 1'h0;
+    end
+    if (rst) begin
+      \$149  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$150  = issue_end;
+    if (clear) begin
+      \$150  = 1'h0;
+    end
+    if (rst) begin
+      \$150  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$151  = \register$131 ;
+    if (clear) begin
+      \$151  = 1'h0;
+    end
+    if (rst) begin
+      \$151  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$152  = \register$132 ;
+    if (clear) begin
+      \$152  = 1'h0;
+    end
+    if (rst) begin
+      \$152  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$153  = \register$133 ;
+    if (clear) begin
+      \$153  = 1'h0;
+    end
+    if (rst) begin
+      \$153  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$154  = fill_bank;
+    if (clear) begin
+      \$154  = 1'h0;
+    end
+    if (rst) begin
+      \$154  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$155  = \register$134 ;
+    if (clear) begin
+      \$155  = 1'h0;
+    end
+    if (rst) begin
+      \$155  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$156  = \register$135 ;
+    if (clear) begin
+      \$156  = 1'h0;
+    end
+    if (rst) begin
+      \$156  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$157  = \register$136 ;
+    if (clear) begin
+      \$157  = 1'h0;
+    end
+    if (rst) begin
+      \$157  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$158  = \$96 ;
+    if (clear) begin
+      \$158  = 6'h00;
+    end
+    if (rst) begin
+      \$158  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$159  = \register$137 ;
+    if (clear) begin
+      \$159  = 6'h00;
+    end
+    if (rst) begin
+      \$159  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$160  = \register$138 ;
+    if (clear) begin
+      \$160  = 6'h00;
+    end
+    if (rst) begin
+      \$160  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$161  = \register$139 ;
+    if (clear) begin
+      \$161  = 6'h00;
+    end
+    if (rst) begin
+      \$161  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$162  = \$signal$62 ;
+    if (clear) begin
+      \$162  = 1'h0;
+    end
+    if (rst) begin
+      \$162  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$163  = \$signal$64 ;
+    if (clear) begin
+      \$163  = 1'h0;
+    end
+    if (rst) begin
+      \$163  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$164  = read_bank;
+    if (clear) begin
+      \$164  = 1'h0;
+    end
+    if (rst) begin
+      \$164  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$165  = \register$69 [2:0];
+    if (clear) begin
+      \$165  = 3'h0;
+    end
+    if (rst) begin
+      \$165  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$166  = drain_group;
+    if (clear) begin
+      \$166  = 3'h0;
+    end
+    if (rst) begin
+      \$166  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$167  = \$105 ;
+    if (clear) begin
+      \$167  = 25'h0000000;
+    end
+    if (rst) begin
+      \$167  = 25'h0000000;
     end
   end
   assign correction_write = correction_write__en;
@@ -23807,11 +26673,31 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign trace__compensated = compensated;
   assign trace__stopped = held[8];
   assign \$like  = read_address;
+  assign operand = multiplicand;
+  assign coefficient0 = multiplier;
+  assign \multiplicand$41  = multiplicand;
+  assign coefficient1 = \multiplier$42 ;
+  assign \multiplicand$44  = multiplicand;
+  assign coefficient2 = \multiplier$45 ;
+  assign \multiplicand$47  = multiplicand;
+  assign coefficient3 = \multiplier$48 ;
+  assign \multiplicand$50  = multiplicand;
+  assign coefficient4 = \multiplier$51 ;
+  assign \multiplicand$53  = multiplicand;
+  assign coefficient5 = \multiplier$54 ;
+  assign \multiplicand$56  = multiplicand;
+  assign coefficient6 = \multiplier$57 ;
+  assign \multiplicand$59  = multiplicand;
+  assign coefficient7 = \multiplier$60 ;
+  assign register = \$signal$62 ;
+  assign \register$65  = \$signal$64 ;
+  assign \register$67  = read_bank;
+  assign read_word = \register$69 [2:0];
   assign \$signature__en  = 1'h1;
-  assign \$signature__en$77  = 1'h1;
-  assign \port$812$0  = held[16:0];
+  assign \$signature__en$94  = 1'h1;
+  assign \port$923$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$812$23  = held[70:23];
+  assign \port$923$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -23838,16 +26724,696 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \held.tag.partial  = held[22];
   assign \held.tag.product  = held[54:23];
   assign \held.tag.conversion  = held[70:55];
-  assign \$43  = s2_bank;
-  assign \$45  = s3_bank;
-  assign \$48  = s3_bank;
-  assign \$58  = s3_bank;
-  assign \$61  = drain_bank;
-  assign \$81  = { 3'h0, held[14:12] };
+  assign \$26  = read_bank;
+  assign \$28  = store_bank;
+  assign \$31  = store_bank;
+  assign \$41  = store_bank;
+  assign \$44  = drain_bank;
+  assign \$95  = { 3'h0, held[14:12] };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
+  wire [9:0] \$1 ;
+  wire [10:0] \$10 ;
+  wire [11:0] \$11 ;
+  wire [13:0] \$12 ;
+  wire [14:0] \$13 ;
+  reg [10:0] \$14 ;
+  reg [10:0] \$15 ;
+  reg [13:0] \$16 ;
+  wire [9:0] \$2 ;
+  wire [9:0] \$3 ;
+  wire [9:0] \$4 ;
+  wire [10:0] \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [9:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [8:0] multiplicand;
+  wire [8:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [10:0] partial0 = 11'h000;
+  reg [10:0] partial2 = 11'h000;
+  output [12:0] product;
+  wire [12:0] product;
+  input rst;
+  wire rst;
+  reg [13:0] total = 14'h0000;
+  assign \$2  = multiplier[0] ? \$1  : 10'h000;
+  assign \$4  = multiplier[1] ? \$3  : 10'h000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 10'h000;
+  assign \$9  = multiplier[3] ? \$8  : 10'h000;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 11'h000;
+    end
+    if (rst) begin
+      \$14  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$15  = \$11 [10:0];
+    if (clear) begin
+      \$15  = 11'h000;
+    end
+    if (rst) begin
+      \$15  = 11'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$16  = \$13 [13:0];
+    if (clear) begin
+      \$16  = 14'h0000;
+    end
+    if (rst) begin
+      \$16  = 14'h0000;
+    end
+  end
+  assign product = total[12:0];
+  assign \$1  = { multiplicand[8], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[8], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
 module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire \$1 ;
   reg [6:0] \$10 ;
   reg \$11 ;
@@ -23957,7 +27523,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   always @(posedge clk)
     mean <= \$16 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$10  = \$4 [7:1];
     if (clear) begin
       \$10  = 7'h00;
@@ -23967,7 +27533,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$11  = whole;
     if (\$signal ) begin
       \$11  = 1'h0;
@@ -23983,7 +27549,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$12  = total;
     if (accept) begin
       \$12  = \$6 [15:0];
@@ -23996,7 +27562,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$13  = last;
     if (accept) begin
       \$13  = code;
@@ -24009,7 +27575,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$14  = first;
     if (accept) begin
       \$14  = \$7 ;
@@ -24022,7 +27588,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$15  = mean_valid;
     if (mean_ready) begin
       \$15  = 1'h0;
@@ -24038,7 +27604,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$16  = mean;
     if (\$signal ) begin
       \$16 [70:9] = last[70:9];
@@ -24093,9 +27659,9 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[70:55];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$713$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$818$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
-  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
   reg [5:0] \$100 ;
@@ -24265,8 +27831,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$713$0 ;
-  wire [41:0] \port$713$0 ;
+  output [41:0] \port$818$0 ;
+  wire [41:0] \port$818$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -24435,7 +28001,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk)
     add <= \$104 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$83  = held_valid;
     if (ending) begin
       \$83  = 1'h0;
@@ -24472,7 +28038,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$84  = current;
     casez (array_phase_state)
       4'h0:
@@ -24488,7 +28054,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$85  = reset;
     casez (array_phase_state)
       4'h0:
@@ -24508,7 +28074,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$86  = count;
     casez (array_phase_state)
       4'h0:
@@ -24576,7 +28142,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$87  = array_phase_state;
     casez (array_phase_state)
       4'h0:
@@ -24631,7 +28197,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$88  = drive;
     casez (array_phase_state)
       4'h0:
@@ -24657,7 +28223,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$89  = share;
     casez (array_phase_state)
       4'h0:
@@ -24687,7 +28253,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$90  = hold;
     casez (array_phase_state)
       4'h0:
@@ -24720,7 +28286,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$91  = held;
     casez (array_phase_state)
       4'h0:
@@ -24754,7 +28320,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$92  = sample_valid;
     if (\$27 ) begin
       \$92  = 1'h0;
@@ -24785,7 +28351,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$93  = side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -24800,7 +28366,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$94  = convert_side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -24815,7 +28381,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$95  = left;
     casez (adder_phase_state)
       3'h0:
@@ -24836,7 +28402,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$96  = again;
     casez (adder_phase_state)
       3'h0:
@@ -24857,7 +28423,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$97  = tag;
     casez (adder_phase_state)
       3'h0:
@@ -24888,7 +28454,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$98  = next_conversion;
     casez (adder_phase_state)
       3'h0:
@@ -24916,7 +28482,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$99  = clear;
     casez (adder_phase_state)
       3'h0:
@@ -24945,7 +28511,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$100  = \count$25 ;
     casez (adder_phase_state)
       3'h0:
@@ -24993,7 +28559,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$101  = adder_phase_state;
     casez (adder_phase_state)
       3'h0:
@@ -25034,7 +28600,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$102  = select;
     casez (adder_phase_state)
       3'h0:
@@ -25054,7 +28620,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$103  = negate;
     casez (adder_phase_state)
       3'h0:
@@ -25074,7 +28640,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$104  = add;
     casez (adder_phase_state)
       3'h0:
@@ -25098,7 +28664,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     product_ready = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -25106,7 +28672,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     bank_released = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -25126,7 +28692,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     job_ready = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -25134,7 +28700,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -25159,7 +28725,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$713$0  = current[41:0];
+  assign \port$818$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -25202,7 +28768,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
 endmodule
 
 module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk, rst, code_ready, sample_valid, \tag$22 , sample_ready, busy, timed_out, code_valid, convert, trial, code, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire \$1 ;
   wire [16:0] \$10 ;
   wire \$11 ;
@@ -25375,7 +28941,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   always @(posedge clk)
     code <= \$42 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     sample_ready = 1'h0;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25400,7 +28966,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     busy = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -25410,7 +28976,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     timed_out = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -25423,7 +28989,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$34  = code_valid;
     if (code_ready) begin
       \$34  = 1'h0;
@@ -25457,7 +29023,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$35  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25531,7 +29097,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$36  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25581,7 +29147,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$37  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25631,7 +29197,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$38  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25695,7 +29261,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$39  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25764,7 +29330,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$40  = sign;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25828,7 +29394,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$41  = step;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25892,7 +29458,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$42  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25968,7 +29534,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [15:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -26076,7 +29642,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -26089,7 +29655,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -26102,7 +29668,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -26121,7 +29687,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -26137,7 +29703,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -26153,7 +29719,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -26172,7 +29738,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [8:0];
@@ -26191,7 +29757,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -26225,7 +29791,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
 endmodule
 
 module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
   wire \$1 ;
   wire \$10 ;
   reg [14:0] \$100 ;
@@ -26524,7 +30090,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   always @(posedge clk)
     next_base <= \$108 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -26545,7 +30111,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -26570,7 +30136,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$91  = job_valid;
     if (job_ready) begin
       \$91  = 1'h0;
@@ -26607,7 +30173,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$92  = present;
     if (read_enable) begin
       \$92  = 1'h1;
@@ -26623,7 +30189,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$93  = address;
     if (read_enable) begin
       \$93  = read_address;
@@ -26639,7 +30205,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$94  = next_address;
     if (\$17 ) begin
       \$94  = \$20 ;
@@ -26655,7 +30221,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$95  = \$like ;
     if (\$21 ) begin
       \$95  = \$23 ;
@@ -26671,7 +30237,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$96  = \$signal$12 ;
     if (\$21 ) begin
       \$96  = \$26 ;
@@ -26687,7 +30253,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$97  = chunks_left;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -26705,7 +30271,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$98  = last_chunk;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -26723,7 +30289,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$99  = loop;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -26741,7 +30307,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$100  = next_loop;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -26759,7 +30325,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$101  = \$38 ;
     if (clear) begin
       \$101  = 1'h0;
@@ -26769,7 +30335,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$102  = job;
     (* full_case = 32'd1 *)
     casez (state)
@@ -26838,7 +30404,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$103  = entry_last;
     casez (state)
       2'h0:
@@ -26856,7 +30422,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$104  = pending;
     (* full_case = 32'd1 *)
     casez (state)
@@ -26883,7 +30449,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$105  = word;
     (* full_case = 32'd1 *)
     casez (state)
@@ -26910,7 +30476,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$106  = state;
     (* full_case = 32'd1 *)
     casez (state)
@@ -26950,7 +30516,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$107  = primed;
     if (start) begin
       \$107  = \$84 ;
@@ -26963,7 +30529,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$108  = next_base;
     if (start) begin
       \$108  = \$87 [14:0];

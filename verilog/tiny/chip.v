@@ -1148,7 +1148,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$3052$0 (\$72 ),
+    .\port$3286$0 (\$72 ),
     .position_done(position_done),
     .position_freed(\position_freed$394 ),
     .rst(rst),
@@ -1161,7 +1161,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clear(\clear$349 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$142 (\done$314 ),
+    .\done$157 (\done$314 ),
     .read_address(\read_address$188 ),
     .read_data(\read_data$180 ),
     .read_enable(\read_enable$187 ),
@@ -1224,7 +1224,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$2758$0 (fetching),
+    .\port$2962$0 (fetching),
     .\port$41$0 (\$23 ),
     .\port$46$0 (\$28 ),
     .\port$51$0 (\$33 ),
@@ -1339,7 +1339,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
     .overrun(overrun),
-    .\port$2751$90 (window[130:90]),
+    .\port$2955$90 (window[130:90]),
     .position_done(\position_done$441 ),
     .position_freed(position_freed),
     .product_started(\product_started$271 ),
@@ -1415,7 +1415,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
     .overrun(\overrun$222 ),
-    .\port$2751$90 (window[130:90]),
+    .\port$2955$90 (window[130:90]),
     .position_done(\position_done$442 ),
     .position_freed(\position_freed$469 ),
     .product_started(product_started),
@@ -3037,62 +3037,70 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3052$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3286$0 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
   wire \$10 ;
-  wire [24:0] \$11 ;
-  wire [12:0] \$12 ;
+  wire \$11 ;
+  wire \$12 ;
   wire [12:0] \$13 ;
   wire \$14 ;
-  wire [18:0] \$15 ;
-  wire [19:0] \$16 ;
+  wire [12:0] \$15 ;
+  wire \$16 ;
   wire \$17 ;
-  wire \$18 ;
-  wire [16:0] \$19 ;
+  wire [24:0] \$18 ;
+  wire [12:0] \$19 ;
   wire [3:0] \$2 ;
-  wire [16:0] \$20 ;
-  wire [16:0] \$21 ;
+  wire [12:0] \$20 ;
+  wire \$21 ;
   wire \$22 ;
-  wire \$23 ;
-  wire \$24 ;
-  wire [3:0] \$25 ;
-  wire [2:0] \$26 ;
-  wire [12:0] \$27 ;
-  wire [12:0] \$28 ;
-  wire \$29 ;
+  wire [18:0] \$23 ;
+  wire [19:0] \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire [16:0] \$27 ;
+  wire [16:0] \$28 ;
+  wire [16:0] \$29 ;
   wire [2:0] \$3 ;
-  wire [16:0] \$30 ;
-  reg [1:0] \$31 ;
-  reg [1:0] \$32 ;
-  reg [2:0] \$33 ;
-  reg \$34 ;
-  reg \$35 ;
-  reg \$36 ;
-  reg \$37 ;
-  reg [23:0] \$38 ;
-  reg [11:0] \$39 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire [2:0] \$33 ;
+  wire [16:0] \$34 ;
+  reg [1:0] \$35 ;
+  reg [1:0] \$36 ;
+  reg [2:0] \$37 ;
+  reg [11:0] \$38 ;
+  reg \$39 ;
   wire [3:0] \$4 ;
-  reg [11:0] \$40 ;
-  reg [29:0] \$41 ;
-  reg [29:0] \$42 ;
-  reg [29:0] \$43 ;
-  reg [18:0] \$44 ;
+  reg \$40 ;
+  reg \$41 ;
+  reg \$42 ;
+  reg \$43 ;
+  reg \$44 ;
   reg \$45 ;
-  reg \$46 ;
-  reg [31:0] \$47 ;
-  reg [15:0] \$48 ;
-  reg [31:0] \$49 ;
+  reg [23:0] \$46 ;
+  reg [11:0] \$47 ;
+  reg [11:0] \$48 ;
+  reg [29:0] \$49 ;
   wire [3:0] \$5 ;
-  reg [15:0] \$50 ;
-  reg [15:0] \$51 ;
-  wire \$6 ;
+  reg [29:0] \$50 ;
+  reg [29:0] \$51 ;
+  reg [18:0] \$52 ;
+  reg \$53 ;
+  reg \$54 ;
+  reg [31:0] \$55 ;
+  reg [15:0] \$56 ;
+  reg [31:0] \$57 ;
+  reg [15:0] \$58 ;
+  reg [15:0] \$59 ;
+  wire [12:0] \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [11:0] \$signal  = 12'h000;
-  wire \$signal$16 ;
-  reg [15:0] \$signal$33  = 16'h0000;
+  reg \$signal  = 1'h0;
+  reg [11:0] \$signal$17  = 12'h000;
+  reg [15:0] \$signal$35  = 16'h0000;
   reg active = 1'h0;
   reg [15:0] address = 16'h0000;
   wire \begin ;
@@ -3138,8 +3146,9 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   reg [1:0] finished0 = 2'h0;
   reg [1:0] finished1 = 2'h0;
   reg [2:0] kernel = 3'h0;
-  wire last_kernel;
-  wire last_position;
+  reg last_kernel = 1'h0;
+  reg last_y = 1'h0;
+  reg [11:0] left = 12'h000;
   reg [31:0] merged;
   wire [15:0] multiplier;
   output [7:0] out;
@@ -3153,8 +3162,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$3052$0 ;
-  wire [45:0] \port$3052$0 ;
+  output [45:0] \port$3286$0 ;
+  wire [45:0] \port$3286$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3213,87 +3222,96 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
   always @(posedge clk)
-    position_freed <= \$37 ;
+    kernel <= \$37 ;
   always @(posedge clk)
-    position <= \$38 ;
+    left <= \$38 ;
   always @(posedge clk)
-    \$signal  <= \$39 ;
+    last_kernel <= \$39 ;
   always @(posedge clk)
-    y <= \$40 ;
+    active <= \$40 ;
   always @(posedge clk)
-    read0 <= \$41 ;
+    drain_lane <= \$41 ;
   always @(posedge clk)
-    read1 <= \$42 ;
+    drain_clear <= \$42 ;
   always @(posedge clk)
-    read2 <= \$43 ;
+    position_freed <= \$43 ;
   always @(posedge clk)
-    total <= \$44 ;
+    \$signal  <= \$44 ;
   always @(posedge clk)
-    write_enable <= \$45 ;
+    last_y <= \$45 ;
   always @(posedge clk)
-    done <= \$46 ;
+    position <= \$46 ;
   always @(posedge clk)
-    word <= \$47 ;
+    \$signal$17  <= \$47 ;
   always @(posedge clk)
-    write_address <= \$48 ;
+    y <= \$48 ;
   always @(posedge clk)
-    write_data <= \$49 ;
+    read0 <= \$49 ;
   always @(posedge clk)
-    address <= \$50 ;
+    read1 <= \$50 ;
   always @(posedge clk)
-    \$signal$33  <= \$51 ;
+    read2 <= \$51 ;
+  always @(posedge clk)
+    total <= \$52 ;
+  always @(posedge clk)
+    write_enable <= \$53 ;
+  always @(posedge clk)
+    done <= \$54 ;
+  always @(posedge clk)
+    word <= \$55 ;
+  always @(posedge clk)
+    write_address <= \$56 ;
+  always @(posedge clk)
+    write_data <= \$57 ;
+  always @(posedge clk)
+    address <= \$58 ;
+  always @(posedge clk)
+    \$signal$35  <= \$59 ;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
   assign \$4  = \$3  - \begin ;
   assign \$5  = kernel + 1'h1;
-  assign \$7  = last_kernel | \$6 ;
-  assign \$8  = active & \$7 ;
-  assign \$9  = active & last_kernel;
-  assign \$10  = active & last_kernel;
-  assign \$11  = position + 1'h1;
-  assign \$12  = \$signal  + 1'h1;
-  assign \$13  = y + 1'h1;
-  assign \$14  = last_kernel & last_position;
-  assign \$15  = $signed(1'h0) + $signed(drain_sums[17:0]);
-  assign \$16  = $signed(\$15 ) + $signed(drain_sums[35:18]);
-  assign \$17  = out_tag[20:19] == 2'h3;
-  assign \$18  = \$17  | out_tag[46];
-  assign \$19  = address + 1'h1;
-  assign \$20  = \$signal$33  + descriptor[183:172];
-  assign \$21  = \$signal$33  + descriptor[183:172];
-  assign \$22  = | finished0;
-  assign \$23  = | finished1;
-  assign ready = & { \$23 , \$22  };
-  assign \$24  = ~ active;
-  assign \begin  = ready & \$24 ;
-  assign \$25  = kernel + 1'h1;
-  assign last_kernel = \$25  == descriptor[283:272];
-  assign \$27  = \$signal  + 1'h1;
-  assign \$signal$16  = \$27  == descriptor[107:96];
-  assign \$28  = y + 1'h1;
-  assign \$29  = \$28  == descriptor[119:108];
-  assign last_position = \$signal$16  & \$29 ;
-  assign \$30  = descriptor[303:288] + read1[3:1];
+  assign \$6  = left - 1'h1;
+  assign \$7  = left == 2'h2;
+  assign \$8  = descriptor[283:272] == 1'h1;
+  assign \$10  = last_kernel | \$9 ;
+  assign \$11  = active & \$10 ;
+  assign \$12  = active & last_kernel;
+  assign \$13  = \$signal$17  + 1'h1;
+  assign \$14  = \$13  == descriptor[107:96];
+  assign \$15  = y + 1'h1;
+  assign \$16  = \$15  == descriptor[119:108];
+  assign \$17  = active & last_kernel;
+  assign \$18  = position + 1'h1;
+  assign \$19  = \$signal$17  + 1'h1;
+  assign \$20  = y + 1'h1;
+  assign \$21  = last_kernel & \$signal ;
+  assign \$22  = \$21  & last_y;
+  assign \$23  = $signed(1'h0) + $signed(drain_sums[17:0]);
+  assign \$24  = $signed(\$23 ) + $signed(drain_sums[35:18]);
+  assign \$25  = out_tag[20:19] == 2'h3;
+  assign \$26  = \$25  | out_tag[46];
+  assign \$27  = address + 1'h1;
+  assign \$28  = \$signal$35  + descriptor[183:172];
+  assign \$29  = \$signal$35  + descriptor[183:172];
+  assign \$30  = | finished0;
+  assign \$31  = | finished1;
+  assign ready = & { \$31 , \$30  };
+  assign \$32  = ~ active;
+  assign \begin  = ready & \$32 ;
+  assign \$34  = descriptor[303:288] + read1[3:1];
   always @(posedge clk)
-    finished0 <= \$31 ;
+    finished0 <= \$35 ;
   always @(posedge clk)
-    finished1 <= \$32 ;
-  always @(posedge clk)
-    kernel <= \$33 ;
-  always @(posedge clk)
-    active <= \$34 ;
-  always @(posedge clk)
-    drain_lane <= \$35 ;
-  always @(posedge clk)
-    drain_clear <= \$36 ;
+    finished1 <= \$36 ;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$2235$0 (constant[52:0]),
-    .\register$31 (out_valid),
-    .\register$38 (out_tag),
+    .\port$2439$0 (constant[52:0]),
+    .\register$38 (out_valid),
+    .\register$49 (out_tag),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(total),
@@ -3302,109 +3320,112 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$38  = position;
-    if (\$10 ) begin
-      \$38  = \$11 [23:0];
+    \$37  = kernel;
+    if (active) begin
+      \$37  = \$5 [2:0];
+    end else if (ready) begin
+      \$37  = 3'h0;
+    end
+    if (clear) begin
+      \$37  = 3'h0;
+    end
+    if (rst) begin
+      \$37  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$38  = left;
+    if (active) begin
+      \$38  = \$6 [11:0];
+    end else if (ready) begin
+      \$38  = descriptor[283:272];
+    end
+    if (clear) begin
+      \$38  = 12'h000;
+    end
+    if (rst) begin
+      \$38  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$39  = last_kernel;
+    if (active) begin
+      \$39  = \$7 ;
+    end else if (ready) begin
+      \$39  = \$8 ;
+    end
+    if (clear) begin
+      \$39  = 1'h0;
+    end
+    if (rst) begin
+      \$39  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$40  = active;
+    if (active) begin
+      if (last_kernel) begin
+        \$40  = 1'h0;
+      end
+    end else if (ready) begin
+      \$40  = 1'h1;
     end
     if (start) begin
-      \$38  = 24'h000000;
+      \$40  = 1'h0;
     end
     if (clear) begin
-      \$38  = 24'h000000;
+      \$40  = 1'h0;
     end
     if (rst) begin
-      \$38  = 24'h000000;
+      \$40  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$39  = \$signal ;
-    if (\$10 ) begin
-      \$39  = \$12 [11:0];
-      if (\$signal$16 ) begin
-        \$39  = 12'h000;
-      end
-    end
-    if (start) begin
-      \$39  = 12'h000;
-    end
+    \$41  = kernel[0];
     if (clear) begin
-      \$39  = 12'h000;
+      \$41  = 1'h0;
     end
     if (rst) begin
-      \$39  = 12'h000;
+      \$41  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$40  = y;
-    if (\$10 ) begin
-      if (\$signal$16 ) begin
-        \$40  = \$13 [11:0];
-      end
-    end
-    if (start) begin
-      \$40  = 12'h000;
-    end
+    \$42  = \$11 ;
     if (clear) begin
-      \$40  = 12'h000;
+      \$42  = 1'h0;
     end
     if (rst) begin
-      \$40  = 12'h000;
+      \$42  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$41 [0] = active;
-    \$41 [3:1] = kernel;
-    \$41 [27:4] = position;
-    \$41 [28] = last_kernel;
-    \$41 [29] = \$14 ;
+    \$43  = \$12 ;
     if (clear) begin
-      \$41  = 30'h00000000;
+      \$43  = 1'h0;
     end
     if (rst) begin
-      \$41  = 30'h00000000;
+      \$43  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$42  = read0;
+    \$44  = \$14 ;
     if (clear) begin
-      \$42  = 30'h00000000;
+      \$44  = 1'h0;
     end
     if (rst) begin
-      \$42  = 30'h00000000;
+      \$44  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$43  = read1;
-    if (clear) begin
-      \$43  = 30'h00000000;
-    end
-    if (rst) begin
-      \$43  = 30'h00000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$44  = \$16 [18:0];
-    if (clear) begin
-      \$44  = 19'h00000;
-    end
-    if (rst) begin
-      \$44  = 19'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$45  = 1'h0;
-    if (out_valid) begin
-      if (\$18 ) begin
-        \$45  = 1'h1;
-      end
-    end
+    \$45  = \$16 ;
     if (clear) begin
       \$45  = 1'h0;
     end
@@ -3414,103 +3435,215 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$46  = 1'h0;
-    if (out_valid) begin
-      \$46  = out_tag[47];
+    \$46  = position;
+    if (\$17 ) begin
+      \$46  = \$18 [23:0];
+    end
+    if (start) begin
+      \$46  = 24'h000000;
     end
     if (clear) begin
-      \$46  = 1'h0;
+      \$46  = 24'h000000;
     end
     if (rst) begin
-      \$46  = 1'h0;
+      \$46  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$47  = word;
-    if (out_valid) begin
-      \$47  = merged;
-      if (\$18 ) begin
-        \$47  = 32'd0;
+    \$47  = \$signal$17 ;
+    if (\$17 ) begin
+      \$47  = \$19 [11:0];
+      if (\$signal ) begin
+        \$47  = 12'h000;
       end
     end
     if (start) begin
-      \$47  = 32'd0;
+      \$47  = 12'h000;
     end
     if (clear) begin
-      \$47  = 32'd0;
+      \$47  = 12'h000;
     end
     if (rst) begin
-      \$47  = 32'd0;
+      \$47  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$48  = write_address;
+    \$48  = y;
+    if (\$17 ) begin
+      if (\$signal ) begin
+        \$48  = \$20 [11:0];
+      end
+    end
+    if (start) begin
+      \$48  = 12'h000;
+    end
+    if (clear) begin
+      \$48  = 12'h000;
+    end
+    if (rst) begin
+      \$48  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$49 [0] = active;
+    \$49 [3:1] = kernel;
+    \$49 [27:4] = position;
+    \$49 [28] = last_kernel;
+    \$49 [29] = \$22 ;
+    if (clear) begin
+      \$49  = 30'h00000000;
+    end
+    if (rst) begin
+      \$49  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$50  = read0;
+    if (clear) begin
+      \$50  = 30'h00000000;
+    end
+    if (rst) begin
+      \$50  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$51  = read1;
+    if (clear) begin
+      \$51  = 30'h00000000;
+    end
+    if (rst) begin
+      \$51  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$52  = \$24 [18:0];
+    if (clear) begin
+      \$52  = 19'h00000;
+    end
+    if (rst) begin
+      \$52  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$53  = 1'h0;
     if (out_valid) begin
-      if (\$18 ) begin
-        \$48  = address;
+      if (\$26 ) begin
+        \$53  = 1'h1;
       end
     end
     if (clear) begin
-      \$48  = 16'h0000;
+      \$53  = 1'h0;
     end
     if (rst) begin
-      \$48  = 16'h0000;
+      \$53  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$49  = write_data;
+    \$54  = 1'h0;
     if (out_valid) begin
-      if (\$18 ) begin
-        \$49  = merged;
+      \$54  = out_tag[47];
+    end
+    if (clear) begin
+      \$54  = 1'h0;
+    end
+    if (rst) begin
+      \$54  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$55  = word;
+    if (out_valid) begin
+      \$55  = merged;
+      if (\$26 ) begin
+        \$55  = 32'd0;
+      end
+    end
+    if (start) begin
+      \$55  = 32'd0;
+    end
+    if (clear) begin
+      \$55  = 32'd0;
+    end
+    if (rst) begin
+      \$55  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$56  = write_address;
+    if (out_valid) begin
+      if (\$26 ) begin
+        \$56  = address;
       end
     end
     if (clear) begin
-      \$49  = 32'd0;
+      \$56  = 16'h0000;
     end
     if (rst) begin
-      \$49  = 32'd0;
+      \$56  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$50  = address;
+    \$57  = write_data;
     if (out_valid) begin
-      if (\$18 ) begin
-        \$50  = \$19 [15:0];
+      if (\$26 ) begin
+        \$57  = merged;
+      end
+    end
+    if (clear) begin
+      \$57  = 32'd0;
+    end
+    if (rst) begin
+      \$57  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$58  = address;
+    if (out_valid) begin
+      if (\$26 ) begin
+        \$58  = \$27 [15:0];
       end
       if (out_tag[46]) begin
-        \$50  = \$21 [15:0];
+        \$58  = \$29 [15:0];
       end
     end
     if (start) begin
-      \$50  = descriptor[63:48];
+      \$58  = descriptor[63:48];
     end
     if (clear) begin
-      \$50  = 16'h0000;
+      \$58  = 16'h0000;
     end
     if (rst) begin
-      \$50  = 16'h0000;
+      \$58  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$51  = \$signal$33 ;
+    \$59  = \$signal$35 ;
     if (out_valid) begin
       if (out_tag[46]) begin
-        \$51  = \$20 [15:0];
+        \$59  = \$28 [15:0];
       end
     end
     if (start) begin
-      \$51  = descriptor[63:48];
+      \$59  = descriptor[63:48];
     end
     if (clear) begin
-      \$51  = 16'h0000;
+      \$59  = 16'h0000;
     end
     if (rst) begin
-      \$51  = 16'h0000;
+      \$59  = 16'h0000;
     end
   end
   always @* begin
@@ -3530,93 +3663,28 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$31  = \$2 [1:0];
+    \$35  = \$2 [1:0];
     if (start) begin
-      \$31  = 2'h0;
+      \$35  = 2'h0;
     end
     if (clear) begin
-      \$31  = 2'h0;
+      \$35  = 2'h0;
     end
     if (rst) begin
-      \$31  = 2'h0;
+      \$35  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$32  = \$4 [1:0];
+    \$36  = \$4 [1:0];
     if (start) begin
-      \$32  = 2'h0;
+      \$36  = 2'h0;
     end
     if (clear) begin
-      \$32  = 2'h0;
+      \$36  = 2'h0;
     end
     if (rst) begin
-      \$32  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$33  = kernel;
-    if (active) begin
-      \$33  = \$5 [2:0];
-    end else if (ready) begin
-      \$33  = 3'h0;
-    end
-    if (clear) begin
-      \$33  = 3'h0;
-    end
-    if (rst) begin
-      \$33  = 3'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$34  = active;
-    if (active) begin
-      if (last_kernel) begin
-        \$34  = 1'h0;
-      end
-    end else if (ready) begin
-      \$34  = 1'h1;
-    end
-    if (start) begin
-      \$34  = 1'h0;
-    end
-    if (clear) begin
-      \$34  = 1'h0;
-    end
-    if (rst) begin
-      \$34  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$35  = kernel[0];
-    if (clear) begin
-      \$35  = 1'h0;
-    end
-    if (rst) begin
-      \$35  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$36  = \$8 ;
-    if (clear) begin
-      \$36  = 1'h0;
-    end
-    if (rst) begin
-      \$36  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$37  = \$9 ;
-    if (clear) begin
-      \$37  = 1'h0;
-    end
-    if (rst) begin
-      \$37  = 1'h0;
+      \$36  = 2'h0;
     end
   end
   assign valid = read2[0];
@@ -3630,9 +3698,25 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_position = out_tag[45:22];
   assign sum_value = out_tag[18:0];
   assign sum_output = out;
-  assign drain_group = \$26 [1:0];
-  assign constant_address = \$30 [5:0];
-  assign \port$3052$0  = out_tag[45:0];
+  assign drain_group = \$33 [1:0];
+  assign constant_address = \$34 [5:0];
+  assign \port$3286$0  = out_tag[45:0];
+  assign \descriptor[0]  = descriptor[31:0];
+  assign \descriptor[1]  = descriptor[63:32];
+  assign \descriptor[2]  = descriptor[95:64];
+  assign \descriptor[3]  = descriptor[127:96];
+  assign \descriptor[4]  = descriptor[159:128];
+  assign \descriptor[5]  = descriptor[191:160];
+  assign \descriptor[6]  = descriptor[223:192];
+  assign \descriptor[7]  = descriptor[255:224];
+  assign \descriptor[8]  = descriptor[287:256];
+  assign \descriptor[9]  = descriptor[319:288];
+  assign \descriptor[10]  = descriptor[351:320];
+  assign \descriptor[11]  = descriptor[383:352];
+  assign \descriptor[12]  = descriptor[415:384];
+  assign \descriptor[13]  = descriptor[447:416];
+  assign \descriptor[14]  = descriptor[479:448];
+  assign \descriptor[15]  = descriptor[511:480];
   assign \read0.valid  = read0[0];
   assign \read0.tag  = read0[29:1];
   assign \read0.tag.kernel  = read0[3:1];
@@ -3659,22 +3743,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \out_tag.tag.position  = out_tag[45:22];
   assign \out_tag.tag.last  = out_tag[46];
   assign \out_tag.tag.end  = out_tag[47];
-  assign \descriptor[0]  = descriptor[31:0];
-  assign \descriptor[1]  = descriptor[63:32];
-  assign \descriptor[2]  = descriptor[95:64];
-  assign \descriptor[3]  = descriptor[127:96];
-  assign \descriptor[4]  = descriptor[159:128];
-  assign \descriptor[5]  = descriptor[191:160];
-  assign \descriptor[6]  = descriptor[223:192];
-  assign \descriptor[7]  = descriptor[255:224];
-  assign \descriptor[8]  = descriptor[287:256];
-  assign \descriptor[9]  = descriptor[319:288];
-  assign \descriptor[10]  = descriptor[351:320];
-  assign \descriptor[11]  = descriptor[383:352];
-  assign \descriptor[12]  = descriptor[415:384];
-  assign \descriptor[13]  = descriptor[447:416];
-  assign \descriptor[14]  = descriptor[479:448];
-  assign \descriptor[15]  = descriptor[511:480];
   assign \tag.value  = tag[18:0];
   assign \tag.tag  = tag[47:19];
   assign \tag.tag.kernel  = tag[21:19];
@@ -3683,25 +3751,25 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \tag.tag.end  = tag[47];
   assign tag[18:0] = total;
   assign tag[47:19] = read2[29:1];
-  assign \$6  = kernel[0];
-  assign \$26  = { 1'h0, kernel[2:1] };
+  assign \$9  = kernel[0];
+  assign \$33  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$2235$0 , relu, clear, valid, sum, tag, \register$31 , \register$38 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$2439$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [31:0] \$1 ;
-  reg [31:0] \$10 ;
-  reg [4:0] \$11 ;
-  reg [31:0] \$12 ;
-  reg [18:0] \$13 ;
-  reg [34:0] \$14 ;
-  reg [34:0] \$15 ;
-  reg [18:0] \$16 ;
-  reg [34:0] \$17 ;
-  reg [4:0] \$18 ;
-  reg [4:0] \$19 ;
-  wire [18:0] \$2 ;
-  reg [4:0] \$20 ;
+  reg [34:0] \$10 ;
+  reg [34:0] \$11 ;
+  reg [34:0] \$12 ;
+  reg [4:0] \$13 ;
+  reg [4:0] \$14 ;
+  reg [4:0] \$15 ;
+  reg [4:0] \$16 ;
+  reg [4:0] \$17 ;
+  reg \$18 ;
+  reg \$19 ;
+  wire [32:0] \$2 ;
+  reg \$20 ;
   reg \$21 ;
   reg \$22 ;
   reg \$23 ;
@@ -3711,39 +3779,45 @@ module \crossloom.collector.requantizer (rst, \port$2235$0 , relu, clear, valid,
   reg \$27 ;
   reg \$28 ;
   reg \$29 ;
-  wire [31:0] \$3 ;
+  wire [35:0] \$3 ;
   reg \$30 ;
-  reg [47:0] \$31 ;
-  reg [47:0] \$32 ;
-  reg [47:0] \$33 ;
+  reg \$31 ;
+  reg \$32 ;
+  reg \$33 ;
   reg [47:0] \$34 ;
   reg [47:0] \$35 ;
   reg [47:0] \$36 ;
-  wire [32:0] \$4 ;
-  wire [35:0] \$5 ;
-  wire [49:0] \$6 ;
-  wire [50:0] \$7 ;
-  reg [18:0] \$8 ;
-  reg [15:0] \$9 ;
+  reg [47:0] \$37 ;
+  reg [47:0] \$38 ;
+  reg [47:0] \$39 ;
+  reg [18:0] \$4 ;
+  reg [47:0] \$40 ;
+  reg [47:0] \$41 ;
+  reg [47:0] \$42 ;
+  reg [47:0] \$43 ;
+  reg [15:0] \$5 ;
+  reg [31:0] \$6 ;
+  reg [4:0] \$7 ;
+  reg [34:0] \$8 ;
+  reg [34:0] \$9 ;
   reg [18:0] \$like  = 19'h00000;
   reg [31:0] \$like$6  = 32'd0;
   reg [34:0] \$signal  = 35'h000000000;
   wire abort;
-  reg [34:0] addend = 35'h000000000;
   wire [31:0] bias;
   input clear;
   wire clear;
   input clk;
   wire clk;
   (* init = 19'h00000 *)
-  wire [18:0] extended;
-  reg [18:0] held = 19'h00000;
-  reg [31:0] lower = 32'd0;
+  wire [18:0] multiplicand;
   reg [15:0] multiplier = 16'h0000;
   wire [15:0] \multiplier$5 ;
+  (* init = 16'h0000 *)
+  wire [15:0] \multiplier$53 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$45 ;
+  wire [7:0] \out$58 ;
   (* init = 48'h000000000000 *)
   wire [47:0] out_tag;
   wire [28:0] \out_tag.tag ;
@@ -3754,39 +3828,55 @@ module \crossloom.collector.requantizer (rst, \port$2235$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$2235$0 ;
-  wire [52:0] \port$2235$0 ;
-  reg [4:0] register = 5'h00;
+  input [52:0] \port$2439$0 ;
+  wire [52:0] \port$2439$0 ;
+  wire [34:0] product;
+  reg [34:0] register = 35'h000000000;
+  reg [34:0] \register$12  = 35'h000000000;
+  reg [34:0] \register$13  = 35'h000000000;
+  reg [4:0] \register$16  = 5'h00;
+  reg [4:0] \register$17  = 5'h00;
   reg [4:0] \register$18  = 5'h00;
   reg [4:0] \register$19  = 5'h00;
-  reg \register$20  = 1'h0;
-  reg \register$22  = 1'h0;
+  reg [4:0] \register$20  = 5'h00;
+  reg \register$21  = 1'h0;
   reg \register$23  = 1'h0;
   reg \register$24  = 1'h0;
   reg \register$25  = 1'h0;
+  reg \register$26  = 1'h0;
   reg \register$27  = 1'h0;
   reg \register$28  = 1'h0;
-  reg \register$29  = 1'h0;
   reg \register$30  = 1'h0;
-  output \register$31 ;
   reg \register$31  = 1'h0;
-  reg [47:0] \register$32  = 48'h000000000000;
-  reg [47:0] \register$34  = 48'h000000000000;
-  reg [47:0] \register$35  = 48'h000000000000;
-  reg [47:0] \register$36  = 48'h000000000000;
-  reg [47:0] \register$37  = 48'h000000000000;
-  output [47:0] \register$38 ;
-  reg [47:0] \register$38  = 48'h000000000000;
+  reg \register$32  = 1'h0;
+  reg \register$33  = 1'h0;
+  reg \register$34  = 1'h0;
+  reg \register$35  = 1'h0;
+  reg \register$36  = 1'h0;
+  reg \register$37  = 1'h0;
+  output \register$38 ;
+  reg \register$38  = 1'h0;
+  reg [47:0] \register$39  = 48'h000000000000;
+  reg [47:0] \register$41  = 48'h000000000000;
+  reg [47:0] \register$42  = 48'h000000000000;
+  reg [47:0] \register$43  = 48'h000000000000;
+  reg [47:0] \register$44  = 48'h000000000000;
+  reg [47:0] \register$45  = 48'h000000000000;
+  reg [47:0] \register$46  = 48'h000000000000;
+  reg [47:0] \register$47  = 48'h000000000000;
+  reg [47:0] \register$48  = 48'h000000000000;
+  output [47:0] \register$49 ;
+  reg [47:0] \register$49  = 48'h000000000000;
   input relu;
   wire relu;
   (* init = 1'h0 *)
-  wire \relu$43 ;
+  wire \relu$56 ;
   input rst;
   wire rst;
   reg [34:0] scaled = 35'h000000000;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
-  wire [4:0] \shift$42 ;
+  wire [4:0] \shift$55 ;
   wire [4:0] \shift$9 ;
   input [18:0] sum;
   wire [18:0] sum;
@@ -3798,357 +3888,143 @@ module \crossloom.collector.requantizer (rst, \port$2235$0 , relu, clear, valid,
   wire \tag.tag.last ;
   wire [23:0] \tag.tag.position ;
   wire [18:0] \tag.value ;
-  reg [18:0] upper = 19'h00000;
   input valid;
   wire valid;
   (* init = 35'h000000000 *)
   wire [34:0] value;
   always @(posedge clk)
-    \register$38  <= \$36 ;
-  assign \$1  = \$like [15:0] * multiplier;
-  assign \$2  = $signed(\$like [18:16]) * $signed({ 1'h0, multiplier });
-  assign \$3  = 1'h1 << shift;
-  assign \$4  = $signed(\$like$6 ) + $signed({ 1'h0, \$3 [31:1] });
-  assign \$5  = $signed(addend) + $signed({ 1'h0, lower });
-  assign \$7  = $signed(\$signal ) + $signed(\$6 );
+    \register$35  <= \$30 ;
   always @(posedge clk)
-    \$like  <= \$8 ;
+    \register$36  <= \$31 ;
   always @(posedge clk)
-    multiplier <= \$9 ;
+    \register$37  <= \$32 ;
   always @(posedge clk)
-    \$like$6  <= \$10 ;
+    \register$38  <= \$33 ;
   always @(posedge clk)
-    shift <= \$11 ;
+    \register$39  <= \$34 ;
   always @(posedge clk)
-    lower <= \$12 ;
+    \register$41  <= \$35 ;
   always @(posedge clk)
-    upper <= \$13 ;
+    \register$42  <= \$36 ;
   always @(posedge clk)
-    addend <= \$14 ;
+    \register$43  <= \$37 ;
   always @(posedge clk)
-    \$signal  <= \$15 ;
+    \register$44  <= \$38 ;
   always @(posedge clk)
-    held <= \$16 ;
+    \register$45  <= \$39 ;
   always @(posedge clk)
-    scaled <= \$17 ;
+    \register$46  <= \$40 ;
   always @(posedge clk)
-    register <= \$18 ;
+    \register$47  <= \$41 ;
   always @(posedge clk)
-    \register$18  <= \$19 ;
+    \register$48  <= \$42 ;
   always @(posedge clk)
-    \register$19  <= \$20 ;
+    \register$49  <= \$43 ;
+  assign \$1  = 1'h1 << shift;
+  assign \$2  = $signed(\$like$6 ) + $signed({ 1'h0, \$1 [31:1] });
+  assign \$3  = $signed(product) + $signed(\register$13 );
   always @(posedge clk)
-    \register$20  <= \$21 ;
+    \$like  <= \$4 ;
   always @(posedge clk)
-    \register$22  <= \$22 ;
+    multiplier <= \$5 ;
   always @(posedge clk)
-    \register$23  <= \$23 ;
+    \$like$6  <= \$6 ;
   always @(posedge clk)
-    \register$24  <= \$24 ;
+    shift <= \$7 ;
   always @(posedge clk)
-    \register$25  <= \$25 ;
+    register <= \$8 ;
   always @(posedge clk)
-    \register$27  <= \$26 ;
+    \register$12  <= \$9 ;
   always @(posedge clk)
-    \register$28  <= \$27 ;
+    \register$13  <= \$10 ;
   always @(posedge clk)
-    \register$29  <= \$28 ;
+    \$signal  <= \$11 ;
   always @(posedge clk)
-    \register$30  <= \$29 ;
+    scaled <= \$12 ;
   always @(posedge clk)
-    \register$31  <= \$30 ;
+    \register$16  <= \$13 ;
   always @(posedge clk)
-    \register$32  <= \$31 ;
+    \register$17  <= \$14 ;
   always @(posedge clk)
-    \register$34  <= \$32 ;
+    \register$18  <= \$15 ;
   always @(posedge clk)
-    \register$35  <= \$33 ;
+    \register$19  <= \$16 ;
   always @(posedge clk)
-    \register$36  <= \$34 ;
+    \register$20  <= \$17 ;
   always @(posedge clk)
-    \register$37  <= \$35 ;
+    \register$21  <= \$18 ;
+  always @(posedge clk)
+    \register$23  <= \$19 ;
+  always @(posedge clk)
+    \register$24  <= \$20 ;
+  always @(posedge clk)
+    \register$25  <= \$21 ;
+  always @(posedge clk)
+    \register$26  <= \$22 ;
+  always @(posedge clk)
+    \register$27  <= \$23 ;
+  always @(posedge clk)
+    \register$28  <= \$24 ;
+  always @(posedge clk)
+    \register$30  <= \$25 ;
+  always @(posedge clk)
+    \register$31  <= \$26 ;
+  always @(posedge clk)
+    \register$32  <= \$27 ;
+  always @(posedge clk)
+    \register$33  <= \$28 ;
+  always @(posedge clk)
+    \register$34  <= \$29 ;
+  \crossloom.collector.requantizer.product$62  \product$62  (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(\$like ),
+    .multiplier(multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.collector.requantizer.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (\register$24 ),
+    .relu(\register$27 ),
     .rst(rst),
-    .shift(\register$19 ),
+    .shift(\register$20 ),
     .value(scaled)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$36  = \register$37 ;
+    \$31  = \register$35 ;
     if (clear) begin
-      \$36  = 48'h000000000000;
+      \$31  = 1'h0;
     end
     if (rst) begin
-      \$36  = 48'h000000000000;
+      \$31  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$8  = sum;
+    \$32  = \register$36 ;
     if (clear) begin
-      \$8  = 19'h00000;
+      \$32  = 1'h0;
     end
     if (rst) begin
-      \$8  = 19'h00000;
+      \$32  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$9  = \port$2235$0 [47:32];
+    \$33  = \register$37 ;
     if (clear) begin
-      \$9  = 16'h0000;
+      \$33  = 1'h0;
     end
     if (rst) begin
-      \$9  = 16'h0000;
+      \$33  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$10  = \port$2235$0 [31:0];
-    if (clear) begin
-      \$10  = 32'd0;
-    end
-    if (rst) begin
-      \$10  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$11  = \port$2235$0 [52:48];
-    if (clear) begin
-      \$11  = 5'h00;
-    end
-    if (rst) begin
-      \$11  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$12  = \$1 ;
-    if (clear) begin
-      \$12  = 32'd0;
-    end
-    if (rst) begin
-      \$12  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$13  = \$2 ;
-    if (clear) begin
-      \$13  = 19'h00000;
-    end
-    if (rst) begin
-      \$13  = 19'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$14  = { \$4 [32], \$4 [32], \$4  };
-    if (clear) begin
-      \$14  = 35'h000000000;
-    end
-    if (rst) begin
-      \$14  = 35'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$15  = \$5 [34:0];
-    if (clear) begin
-      \$15  = 35'h000000000;
-    end
-    if (rst) begin
-      \$15  = 35'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$16  = upper;
-    if (clear) begin
-      \$16  = 19'h00000;
-    end
-    if (rst) begin
-      \$16  = 19'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$17  = \$7 [34:0];
-    if (clear) begin
-      \$17  = 35'h000000000;
-    end
-    if (rst) begin
-      \$17  = 35'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$18  = shift;
-    if (clear) begin
-      \$18  = 5'h00;
-    end
-    if (rst) begin
-      \$18  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$19  = register;
-    if (clear) begin
-      \$19  = 5'h00;
-    end
-    if (rst) begin
-      \$19  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$20  = \register$18 ;
-    if (clear) begin
-      \$20  = 5'h00;
-    end
-    if (rst) begin
-      \$20  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$21  = relu;
-    if (clear) begin
-      \$21  = 1'h0;
-    end
-    if (rst) begin
-      \$21  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$22  = \register$20 ;
-    if (clear) begin
-      \$22  = 1'h0;
-    end
-    if (rst) begin
-      \$22  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$23  = \register$22 ;
-    if (clear) begin
-      \$23  = 1'h0;
-    end
-    if (rst) begin
-      \$23  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$24  = \register$23 ;
-    if (clear) begin
-      \$24  = 1'h0;
-    end
-    if (rst) begin
-      \$24  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$25  = valid;
-    if (clear) begin
-      \$25  = 1'h0;
-    end
-    if (rst) begin
-      \$25  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$26  = \register$25 ;
-    if (clear) begin
-      \$26  = 1'h0;
-    end
-    if (rst) begin
-      \$26  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$27  = \register$27 ;
-    if (clear) begin
-      \$27  = 1'h0;
-    end
-    if (rst) begin
-      \$27  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$28  = \register$28 ;
-    if (clear) begin
-      \$28  = 1'h0;
-    end
-    if (rst) begin
-      \$28  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$29  = \register$29 ;
-    if (clear) begin
-      \$29  = 1'h0;
-    end
-    if (rst) begin
-      \$29  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$30  = \register$30 ;
-    if (clear) begin
-      \$30  = 1'h0;
-    end
-    if (rst) begin
-      \$30  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$31  = tag;
-    if (clear) begin
-      \$31  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$31  = 48'h000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$32  = \register$32 ;
-    if (clear) begin
-      \$32  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$32  = 48'h000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$33  = \register$34 ;
-    if (clear) begin
-      \$33  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$33  = 48'h000000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$34  = \register$35 ;
+    \$34  = tag;
     if (clear) begin
       \$34  = 48'h000000000000;
     end
@@ -4158,7 +4034,7 @@ module \crossloom.collector.requantizer (rst, \port$2235$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$35  = \register$36 ;
+    \$35  = \register$39 ;
     if (clear) begin
       \$35  = 48'h000000000000;
     end
@@ -4166,56 +4042,762 @@ module \crossloom.collector.requantizer (rst, \port$2235$0 , relu, clear, valid,
       \$35  = 48'h000000000000;
     end
   end
-  assign \multiplier$5  = \port$2235$0 [47:32];
-  assign bias = \port$2235$0 [31:0];
-  assign \shift$9  = \port$2235$0 [52:48];
-  assign extended = \$like ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$36  = \register$41 ;
+    if (clear) begin
+      \$36  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$36  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$37  = \register$42 ;
+    if (clear) begin
+      \$37  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$37  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$38  = \register$43 ;
+    if (clear) begin
+      \$38  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$38  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$39  = \register$44 ;
+    if (clear) begin
+      \$39  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$39  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$40  = \register$45 ;
+    if (clear) begin
+      \$40  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$40  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$41  = \register$46 ;
+    if (clear) begin
+      \$41  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$41  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$42  = \register$47 ;
+    if (clear) begin
+      \$42  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$42  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$43  = \register$48 ;
+    if (clear) begin
+      \$43  = 48'h000000000000;
+    end
+    if (rst) begin
+      \$43  = 48'h000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$4  = sum;
+    if (clear) begin
+      \$4  = 19'h00000;
+    end
+    if (rst) begin
+      \$4  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$5  = \port$2439$0 [47:32];
+    if (clear) begin
+      \$5  = 16'h0000;
+    end
+    if (rst) begin
+      \$5  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$6  = \port$2439$0 [31:0];
+    if (clear) begin
+      \$6  = 32'd0;
+    end
+    if (rst) begin
+      \$6  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$7  = \port$2439$0 [52:48];
+    if (clear) begin
+      \$7  = 5'h00;
+    end
+    if (rst) begin
+      \$7  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$8  = \$signal ;
+    if (clear) begin
+      \$8  = 35'h000000000;
+    end
+    if (rst) begin
+      \$8  = 35'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$9  = register;
+    if (clear) begin
+      \$9  = 35'h000000000;
+    end
+    if (rst) begin
+      \$9  = 35'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$10  = \register$12 ;
+    if (clear) begin
+      \$10  = 35'h000000000;
+    end
+    if (rst) begin
+      \$10  = 35'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$11  = { \$2 [32], \$2 [32], \$2  };
+    if (clear) begin
+      \$11  = 35'h000000000;
+    end
+    if (rst) begin
+      \$11  = 35'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$12  = \$3 [34:0];
+    if (clear) begin
+      \$12  = 35'h000000000;
+    end
+    if (rst) begin
+      \$12  = 35'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$13  = shift;
+    if (clear) begin
+      \$13  = 5'h00;
+    end
+    if (rst) begin
+      \$13  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$14  = \register$16 ;
+    if (clear) begin
+      \$14  = 5'h00;
+    end
+    if (rst) begin
+      \$14  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$15  = \register$17 ;
+    if (clear) begin
+      \$15  = 5'h00;
+    end
+    if (rst) begin
+      \$15  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$16  = \register$18 ;
+    if (clear) begin
+      \$16  = 5'h00;
+    end
+    if (rst) begin
+      \$16  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$17  = \register$19 ;
+    if (clear) begin
+      \$17  = 5'h00;
+    end
+    if (rst) begin
+      \$17  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$18  = relu;
+    if (clear) begin
+      \$18  = 1'h0;
+    end
+    if (rst) begin
+      \$18  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$19  = \register$21 ;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$20  = \register$23 ;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$21  = \register$24 ;
+    if (clear) begin
+      \$21  = 1'h0;
+    end
+    if (rst) begin
+      \$21  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$22  = \register$25 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$23  = \register$26 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$24  = valid;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$25  = \register$28 ;
+    if (clear) begin
+      \$25  = 1'h0;
+    end
+    if (rst) begin
+      \$25  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$26  = \register$30 ;
+    if (clear) begin
+      \$26  = 1'h0;
+    end
+    if (rst) begin
+      \$26  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$27  = \register$31 ;
+    if (clear) begin
+      \$27  = 1'h0;
+    end
+    if (rst) begin
+      \$27  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$28  = \register$32 ;
+    if (clear) begin
+      \$28  = 1'h0;
+    end
+    if (rst) begin
+      \$28  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$29  = \register$33 ;
+    if (clear) begin
+      \$29  = 1'h0;
+    end
+    if (rst) begin
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$30  = \register$34 ;
+    if (clear) begin
+      \$30  = 1'h0;
+    end
+    if (rst) begin
+      \$30  = 1'h0;
+    end
+  end
+  assign \multiplier$5  = \port$2439$0 [47:32];
+  assign bias = \port$2439$0 [31:0];
+  assign \shift$9  = \port$2439$0 [52:48];
   assign abort = 1'h0;
+  assign multiplicand = \$like ;
+  assign \multiplier$53  = multiplier;
   assign value = scaled;
-  assign \shift$42  = \register$19 ;
-  assign \relu$43  = \register$24 ;
-  assign \out$45  = out;
-  assign out_valid = \register$31 ;
-  assign out_tag = \register$38 ;
+  assign \shift$55  = \register$20 ;
+  assign \relu$56  = \register$27 ;
+  assign \out$58  = out;
+  assign out_valid = \register$38 ;
+  assign out_tag = \register$49 ;
   assign \tag.value  = tag[18:0];
   assign \tag.tag  = tag[47:19];
   assign \tag.tag.kernel  = tag[21:19];
   assign \tag.tag.position  = tag[45:22];
   assign \tag.tag.last  = tag[46];
   assign \tag.tag.end  = tag[47];
-  assign \out_tag.value  = \register$38 [18:0];
-  assign \out_tag.tag  = \register$38 [47:19];
-  assign \out_tag.tag.kernel  = \register$38 [21:19];
-  assign \out_tag.tag.position  = \register$38 [45:22];
-  assign \out_tag.tag.last  = \register$38 [46];
-  assign \out_tag.tag.end  = \register$38 [47];
-  assign \$6  = { held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held[18], held, 16'h0000 };
+  assign \out_tag.value  = \register$49 [18:0];
+  assign \out_tag.tag  = \register$49 [47:19];
+  assign \out_tag.tag.kernel  = \register$49 [21:19];
+  assign \out_tag.tag.position  = \register$49 [45:22];
+  assign \out_tag.tag.last  = \register$49 [46];
+  assign \out_tag.tag.end  = \register$49 [47];
 endmodule
 
-module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \relu$6 , out, clk);
+module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
-  wire [34:0] \$1 ;
-  reg [34:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+  wire [19:0] \$1 ;
+  wire [20:0] \$10 ;
+  wire [19:0] \$11 ;
+  wire [19:0] \$12 ;
+  wire [19:0] \$13 ;
+  wire [19:0] \$14 ;
+  wire [20:0] \$15 ;
+  wire [19:0] \$16 ;
+  wire [19:0] \$17 ;
+  wire [19:0] \$18 ;
+  wire [19:0] \$19 ;
+  wire [19:0] \$2 ;
+  wire [20:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [19:0] \$22 ;
+  wire [19:0] \$23 ;
+  wire [19:0] \$24 ;
+  wire [20:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [19:0] \$27 ;
+  wire [19:0] \$28 ;
+  wire [19:0] \$29 ;
+  wire [19:0] \$3 ;
+  wire [20:0] \$30 ;
+  wire [19:0] \$31 ;
+  wire [19:0] \$32 ;
+  wire [19:0] \$33 ;
+  wire [19:0] \$34 ;
+  wire [20:0] \$35 ;
+  wire [19:0] \$36 ;
+  wire [19:0] \$37 ;
+  wire [19:0] \$38 ;
+  wire [19:0] \$39 ;
+  wire [19:0] \$4 ;
+  wire [20:0] \$40 ;
+  wire [23:0] \$41 ;
+  wire [24:0] \$42 ;
+  wire [23:0] \$43 ;
+  wire [24:0] \$44 ;
+  wire [23:0] \$45 ;
+  wire [24:0] \$46 ;
+  wire [23:0] \$47 ;
+  wire [24:0] \$48 ;
+  wire [30:0] \$49 ;
+  wire [20:0] \$5 ;
+  wire [31:0] \$50 ;
+  wire [30:0] \$51 ;
+  wire [31:0] \$52 ;
+  wire [42:0] \$53 ;
+  wire [43:0] \$54 ;
+  reg [20:0] \$55 ;
+  reg [20:0] \$56 ;
+  reg [20:0] \$57 ;
+  reg [20:0] \$58 ;
+  reg [20:0] \$59 ;
+  wire [19:0] \$6 ;
+  reg [20:0] \$60 ;
+  reg [20:0] \$61 ;
+  reg [20:0] \$62 ;
+  reg [23:0] \$63 ;
+  reg [23:0] \$64 ;
+  reg [23:0] \$65 ;
+  reg [23:0] \$66 ;
+  reg [27:0] \$67 ;
+  reg [27:0] \$68 ;
+  reg [35:0] \$69 ;
+  wire [19:0] \$7 ;
+  wire [19:0] \$8 ;
+  wire [19:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  input [18:0] multiplicand;
+  wire [18:0] multiplicand;
+  input [15:0] multiplier;
+  wire [15:0] multiplier;
+  reg [20:0] partial0 = 21'h000000;
+  reg [20:0] partial10 = 21'h000000;
+  reg [20:0] partial12 = 21'h000000;
+  reg [20:0] partial14 = 21'h000000;
+  reg [20:0] partial2 = 21'h000000;
+  reg [20:0] partial4 = 21'h000000;
+  reg [20:0] partial6 = 21'h000000;
+  reg [20:0] partial8 = 21'h000000;
+  output [34:0] product;
+  wire [34:0] product;
+  input rst;
+  wire rst;
+  reg [23:0] total = 24'h000000;
+  reg [23:0] \total$13  = 24'h000000;
+  reg [23:0] \total$14  = 24'h000000;
+  reg [23:0] \total$15  = 24'h000000;
+  reg [27:0] \total$16  = 28'h0000000;
+  reg [27:0] \total$17  = 28'h0000000;
+  reg [35:0] \total$18  = 36'h000000000;
+  assign \$32  = multiplier[12] ? \$31  : 20'h00000;
+  assign \$34  = multiplier[13] ? \$33  : 20'h00000;
+  assign \$35  = $signed(\$32 ) + $signed(\$34 );
+  assign \$37  = multiplier[14] ? \$36  : 20'h00000;
+  assign \$39  = multiplier[15] ? \$38  : 20'h00000;
+  assign \$40  = $signed(\$37 ) + $signed(\$39 );
+  assign \$42  = $signed(partial0) + $signed(\$41 );
+  assign \$44  = $signed(partial4) + $signed(\$43 );
+  assign \$46  = $signed(partial8) + $signed(\$45 );
+  assign \$48  = $signed(partial12) + $signed(\$47 );
+  assign \$50  = $signed(total) + $signed(\$49 );
+  assign \$52  = $signed(\total$14 ) + $signed(\$51 );
+  assign \$54  = $signed(\total$16 ) + $signed(\$53 );
+  always @(posedge clk)
+    partial0 <= \$55 ;
+  always @(posedge clk)
+    partial2 <= \$56 ;
+  always @(posedge clk)
+    partial4 <= \$57 ;
+  always @(posedge clk)
+    partial6 <= \$58 ;
+  always @(posedge clk)
+    partial8 <= \$59 ;
+  always @(posedge clk)
+    partial10 <= \$60 ;
+  always @(posedge clk)
+    partial12 <= \$61 ;
+  always @(posedge clk)
+    partial14 <= \$62 ;
+  always @(posedge clk)
+    total <= \$63 ;
+  always @(posedge clk)
+    \total$13  <= \$64 ;
+  always @(posedge clk)
+    \total$14  <= \$65 ;
+  always @(posedge clk)
+    \total$15  <= \$66 ;
+  always @(posedge clk)
+    \total$16  <= \$67 ;
+  always @(posedge clk)
+    \total$17  <= \$68 ;
+  always @(posedge clk)
+    \total$18  <= \$69 ;
+  assign \$2  = multiplier[0] ? \$1  : 20'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 20'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 20'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 20'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 20'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 20'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 20'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 20'h00000;
+  assign \$20  = $signed(\$17 ) + $signed(\$19 );
+  assign \$22  = multiplier[8] ? \$21  : 20'h00000;
+  assign \$24  = multiplier[9] ? \$23  : 20'h00000;
+  assign \$25  = $signed(\$22 ) + $signed(\$24 );
+  assign \$27  = multiplier[10] ? \$26  : 20'h00000;
+  assign \$29  = multiplier[11] ? \$28  : 20'h00000;
+  assign \$30  = $signed(\$27 ) + $signed(\$29 );
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$55  = \$5 ;
+    if (clear) begin
+      \$55  = 21'h000000;
+    end
+    if (rst) begin
+      \$55  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$56  = \$10 ;
+    if (clear) begin
+      \$56  = 21'h000000;
+    end
+    if (rst) begin
+      \$56  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$57  = \$15 ;
+    if (clear) begin
+      \$57  = 21'h000000;
+    end
+    if (rst) begin
+      \$57  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$58  = \$20 ;
+    if (clear) begin
+      \$58  = 21'h000000;
+    end
+    if (rst) begin
+      \$58  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$59  = \$25 ;
+    if (clear) begin
+      \$59  = 21'h000000;
+    end
+    if (rst) begin
+      \$59  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$60  = \$30 ;
+    if (clear) begin
+      \$60  = 21'h000000;
+    end
+    if (rst) begin
+      \$60  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$61  = \$35 ;
+    if (clear) begin
+      \$61  = 21'h000000;
+    end
+    if (rst) begin
+      \$61  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$62  = \$40 ;
+    if (clear) begin
+      \$62  = 21'h000000;
+    end
+    if (rst) begin
+      \$62  = 21'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$63  = \$42 [23:0];
+    if (clear) begin
+      \$63  = 24'h000000;
+    end
+    if (rst) begin
+      \$63  = 24'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$64  = \$44 [23:0];
+    if (clear) begin
+      \$64  = 24'h000000;
+    end
+    if (rst) begin
+      \$64  = 24'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$65  = \$46 [23:0];
+    if (clear) begin
+      \$65  = 24'h000000;
+    end
+    if (rst) begin
+      \$65  = 24'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$66  = \$48 [23:0];
+    if (clear) begin
+      \$66  = 24'h000000;
+    end
+    if (rst) begin
+      \$66  = 24'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$67  = \$50 [27:0];
+    if (clear) begin
+      \$67  = 28'h0000000;
+    end
+    if (rst) begin
+      \$67  = 28'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$68  = \$52 [27:0];
+    if (clear) begin
+      \$68  = 28'h0000000;
+    end
+    if (rst) begin
+      \$68  = 28'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$69  = \$54 [35:0];
+    if (clear) begin
+      \$69  = 36'h000000000;
+    end
+    if (rst) begin
+      \$69  = 36'h000000000;
+    end
+  end
+  assign abort = 1'h0;
+  assign product = \total$18 [34:0];
+  assign \$1  = { multiplicand[18], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[18], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$11  = { multiplicand[18], multiplicand };
+  assign \$13  = { multiplicand, 1'h0 };
+  assign \$16  = { multiplicand[18], multiplicand };
+  assign \$18  = { multiplicand, 1'h0 };
+  assign \$21  = { multiplicand[18], multiplicand };
+  assign \$23  = { multiplicand, 1'h0 };
+  assign \$26  = { multiplicand[18], multiplicand };
+  assign \$28  = { multiplicand, 1'h0 };
+  assign \$31  = { multiplicand[18], multiplicand };
+  assign \$33  = { multiplicand, 1'h0 };
+  assign \$36  = { multiplicand[18], multiplicand };
+  assign \$38  = { multiplicand, 1'h0 };
+  assign \$41  = { partial2[20], partial2, 2'h0 };
+  assign \$43  = { partial6[20], partial6, 2'h0 };
+  assign \$45  = { partial10[20], partial10, 2'h0 };
+  assign \$47  = { partial14[20], partial14, 2'h0 };
+  assign \$49  = { \total$13 [23], \total$13 [23], \total$13 [23], \total$13 , 4'h0 };
+  assign \$51  = { \total$15 [23], \total$15 [23], \total$15 [23], \total$15 , 4'h0 };
+  assign \$53  = { \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 , 8'h00 };
+endmodule
+
+module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
+  wire [34:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [34:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [34:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [34:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [34:0] \$like  = 35'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -4223,64 +4805,169 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, \rel
   reg [34:0] shifted = 35'h000000000;
   input [34:0] value;
   wire [34:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[34];
-  assign \$3  = & shifted[34:7];
-  assign \$4  = | shifted[34:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[34] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[34] & \$4 ;
+  assign \$6  = & shifted[34:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[34];
+  assign \$10  = | shifted[34:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[34] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 35'h000000000;
+      \$16  = 35'h000000000;
     end
     if (rst) begin
-      \$10  = 35'h000000000;
+      \$16  = 35'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 35'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 35'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$142 , write_address, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
+module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$157 , write_address, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   reg \$100 ;
   reg \$101 ;
   reg \$102 ;
-  reg [15:0] \$103 ;
-  reg [15:0] \$104 ;
+  reg \$103 ;
+  reg \$104 ;
+  reg \$105 ;
+  reg \$106 ;
+  reg \$107 ;
+  reg \$108 ;
+  reg \$109 ;
   wire [4:0] \$11 ;
+  reg \$110 ;
+  reg \$111 ;
+  reg \$112 ;
+  reg \$113 ;
+  reg \$114 ;
+  reg \$115 ;
+  reg \$116 ;
+  reg [15:0] \$117 ;
+  reg [15:0] \$118 ;
   wire [4:0] \$12 ;
   wire [4:0] \$13 ;
   wire [4:0] \$14 ;
@@ -4316,9 +5003,9 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire \$41 ;
   wire [15:0] \$42 ;
   wire [15:0] \$43 ;
-  wire [15:0] \$44 ;
-  wire [31:0] \$45 ;
-  wire [32:0] \$46 ;
+  wire [31:0] \$44 ;
+  wire [32:0] \$45 ;
+  wire [7:0] \$46 ;
   wire [7:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
@@ -4327,34 +5014,34 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [7:0] \$51 ;
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
-  wire [7:0] \$54 ;
+  wire \$54 ;
   wire \$55 ;
-  wire \$56 ;
+  wire [16:0] \$56 ;
   wire [16:0] \$57 ;
   wire [16:0] \$58 ;
-  wire [16:0] \$59 ;
+  reg \$59 ;
   wire [4:0] \$6 ;
   reg \$60 ;
-  reg \$61 ;
-  reg [4:0] \$62 ;
+  reg [4:0] \$61 ;
+  reg \$62 ;
   reg \$63 ;
   reg \$64 ;
-  reg \$65 ;
-  reg [15:0] \$66 ;
+  reg [15:0] \$65 ;
+  reg \$66 ;
   reg \$67 ;
   reg \$68 ;
   reg \$69 ;
   wire [4:0] \$7 ;
-  reg \$70 ;
-  reg [15:0] \$71 ;
-  reg [33:0] \$72 ;
+  reg [15:0] \$70 ;
+  reg [33:0] \$71 ;
+  reg \$72 ;
   reg \$73 ;
   reg \$74 ;
-  reg \$75 ;
+  reg [7:0] \$75 ;
   reg [7:0] \$76 ;
   reg [7:0] \$77 ;
   reg [7:0] \$78 ;
-  reg [7:0] \$79 ;
+  reg \$79 ;
   wire [4:0] \$8 ;
   reg \$80 ;
   reg \$81 ;
@@ -4433,8 +5120,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$142 ;
-  reg \done$142  = 1'h0;
+  output \done$157 ;
+  reg \done$157  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
@@ -4474,7 +5161,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$143  = 16'h0000;
+  reg [15:0] \pixel$158  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   wire [16:0] pixel_x_origin;
@@ -4519,6 +5206,21 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$139  = 1'h0;
   reg \register$140  = 1'h0;
   reg \register$141  = 1'h0;
+  reg \register$142  = 1'h0;
+  reg \register$143  = 1'h0;
+  reg \register$144  = 1'h0;
+  reg \register$145  = 1'h0;
+  reg \register$146  = 1'h0;
+  reg \register$147  = 1'h0;
+  reg \register$148  = 1'h0;
+  reg \register$149  = 1'h0;
+  reg \register$150  = 1'h0;
+  reg \register$151  = 1'h0;
+  reg \register$152  = 1'h0;
+  reg \register$153  = 1'h0;
+  reg \register$154  = 1'h0;
+  reg \register$155  = 1'h0;
+  reg \register$156  = 1'h0;
   wire relu;
   wire \relu$104 ;
   wire \relu$86 ;
@@ -4629,112 +5331,141 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign \$41  = advance & \inside ;
   assign \$42  = \$signal$59  ? second : address;
   assign \$43  = \register$118  ? descriptor[415:400] : descriptor[399:384];
-  assign \$44  = maximum ? 16'h0001 : \$43 ;
-  assign \$45  = 1'h1 << descriptor[452:448];
-  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
-  assign \$47  = maximum ? 8'h80 : 8'h00;
-  assign \$48  = \register$116  ? read_data[7:0] : \$47 ;
-  assign \$49  = maximum ? 8'h80 : 8'h00;
-  assign \$50  = \register$116  ? read_data[15:8] : \$49 ;
-  assign \$51  = maximum ? 8'h80 : 8'h00;
-  assign \$52  = \register$116  ? read_data[23:16] : \$51 ;
-  assign \$53  = maximum ? 8'h80 : 8'h00;
-  assign \$54  = \register$116  ? read_data[31:24] : \$53 ;
-  assign \$55  = advance & last;
-  assign \$56  = write_enable & \register$135 ;
-  assign \$57  = write_address + 1'h1;
-  assign \$58  = \pixel$143  + descriptor[183:172];
-  assign \$59  = \pixel$143  + descriptor[183:172];
+  assign \$44  = 1'h1 << descriptor[452:448];
+  assign \$45  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$44 [31:1] });
+  assign \$46  = maximum ? 8'h80 : 8'h00;
+  assign \$47  = \register$116  ? read_data[7:0] : \$46 ;
+  assign \$48  = maximum ? 8'h80 : 8'h00;
+  assign \$49  = \register$116  ? read_data[15:8] : \$48 ;
+  assign \$50  = maximum ? 8'h80 : 8'h00;
+  assign \$51  = \register$116  ? read_data[23:16] : \$50 ;
+  assign \$52  = maximum ? 8'h80 : 8'h00;
+  assign \$53  = \register$116  ? read_data[31:24] : \$52 ;
+  assign \$54  = advance & last;
+  assign \$55  = write_enable & \register$145 ;
+  assign \$56  = write_address + 1'h1;
+  assign \$57  = \pixel$158  + descriptor[183:172];
+  assign \$58  = \pixel$158  + descriptor[183:172];
   always @(posedge clk)
-    \$signal$21  <= \$60 ;
+    \$signal$21  <= \$59 ;
   always @(posedge clk)
-    maximum <= \$61 ;
+    maximum <= \$60 ;
   always @(posedge clk)
-    shift <= \$62 ;
+    shift <= \$61 ;
   always @(posedge clk)
-    advance <= \$63 ;
+    advance <= \$62 ;
   always @(posedge clk)
-    \$signal$110  <= \$64 ;
+    \$signal$110  <= \$63 ;
   always @(posedge clk)
-    read_enable <= \$65 ;
+    read_enable <= \$64 ;
   always @(posedge clk)
-    read_address <= \$66 ;
+    read_address <= \$65 ;
   always @(posedge clk)
-    \register$115  <= \$67 ;
+    \register$115  <= \$66 ;
   always @(posedge clk)
-    \register$116  <= \$68 ;
+    \register$116  <= \$67 ;
   always @(posedge clk)
-    \register$117  <= \$69 ;
+    \register$117  <= \$68 ;
   always @(posedge clk)
-    \register$118  <= \$70 ;
+    \register$118  <= \$69 ;
   always @(posedge clk)
-    multiplier <= \$71 ;
+    multiplier <= \$70 ;
   always @(posedge clk)
-    addend <= \$72 ;
+    addend <= \$71 ;
   always @(posedge clk)
-    \register$119  <= \$73 ;
+    \register$119  <= \$72 ;
   always @(posedge clk)
-    \register$120  <= \$74 ;
+    \register$120  <= \$73 ;
   always @(posedge clk)
-    first <= \$75 ;
+    first <= \$74 ;
   always @(posedge clk)
-    tap <= \$76 ;
+    tap <= \$75 ;
   always @(posedge clk)
-    \tap$79  <= \$77 ;
+    \tap$79  <= \$76 ;
   always @(posedge clk)
-    \tap$88  <= \$78 ;
+    \tap$88  <= \$77 ;
   always @(posedge clk)
-    \tap$97  <= \$79 ;
+    \tap$97  <= \$78 ;
   always @(posedge clk)
-    \register$122  <= \$80 ;
+    \register$122  <= \$79 ;
   always @(posedge clk)
-    \register$123  <= \$81 ;
+    \register$123  <= \$80 ;
   always @(posedge clk)
-    \register$124  <= \$82 ;
+    \register$124  <= \$81 ;
   always @(posedge clk)
-    \register$125  <= \$83 ;
+    \register$125  <= \$82 ;
   always @(posedge clk)
-    \register$126  <= \$84 ;
+    \register$126  <= \$83 ;
   always @(posedge clk)
-    \register$127  <= \$85 ;
+    \register$127  <= \$84 ;
   always @(posedge clk)
-    \register$128  <= \$86 ;
+    \register$128  <= \$85 ;
   always @(posedge clk)
-    \register$129  <= \$87 ;
+    \register$129  <= \$86 ;
   always @(posedge clk)
-    \register$130  <= \$88 ;
+    \register$130  <= \$87 ;
   always @(posedge clk)
-    \register$131  <= \$89 ;
+    \register$131  <= \$88 ;
   always @(posedge clk)
-    \register$132  <= \$90 ;
+    \register$132  <= \$89 ;
   always @(posedge clk)
-    \register$133  <= \$91 ;
+    \register$133  <= \$90 ;
   always @(posedge clk)
-    \register$134  <= \$92 ;
+    \register$134  <= \$91 ;
   always @(posedge clk)
-    \register$135  <= \$93 ;
+    \register$135  <= \$92 ;
   always @(posedge clk)
-    \register$136  <= \$94 ;
+    \register$136  <= \$93 ;
   always @(posedge clk)
-    \register$137  <= \$95 ;
+    \register$137  <= \$94 ;
   always @(posedge clk)
-    \register$138  <= \$96 ;
+    \register$138  <= \$95 ;
   always @(posedge clk)
-    \register$139  <= \$97 ;
+    \register$139  <= \$96 ;
   always @(posedge clk)
-    \register$140  <= \$98 ;
+    \register$140  <= \$97 ;
   always @(posedge clk)
-    \register$141  <= \$99 ;
+    \register$141  <= \$98 ;
   always @(posedge clk)
-    write_enable <= \$100 ;
+    \register$142  <= \$99 ;
   always @(posedge clk)
-    \done$142  <= \$101 ;
+    \register$143  <= \$100 ;
   always @(posedge clk)
-    busy <= \$102 ;
+    \register$144  <= \$101 ;
   always @(posedge clk)
-    \pixel$143  <= \$103 ;
+    \register$145  <= \$102 ;
   always @(posedge clk)
-    write_address <= \$104 ;
+    \register$146  <= \$103 ;
+  always @(posedge clk)
+    \register$147  <= \$104 ;
+  always @(posedge clk)
+    \register$148  <= \$105 ;
+  always @(posedge clk)
+    \register$149  <= \$106 ;
+  always @(posedge clk)
+    \register$150  <= \$107 ;
+  always @(posedge clk)
+    \register$151  <= \$108 ;
+  always @(posedge clk)
+    \register$152  <= \$109 ;
+  always @(posedge clk)
+    \register$153  <= \$110 ;
+  always @(posedge clk)
+    \register$154  <= \$111 ;
+  always @(posedge clk)
+    \register$155  <= \$112 ;
+  always @(posedge clk)
+    \register$156  <= \$113 ;
+  always @(posedge clk)
+    write_enable <= \$114 ;
+  always @(posedge clk)
+    \done$157  <= \$115 ;
+  always @(posedge clk)
+    busy <= \$116 ;
+  always @(posedge clk)
+    \pixel$158  <= \$117 ;
+  always @(posedge clk)
+    write_address <= \$118 ;
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -4742,11 +5473,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (tap),
     .out(out),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(tap)
+    .shift(shift)
   );
   \crossloom.elementwise.lane1  lane1 (
     .addend(addend),
@@ -4755,11 +5486,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (\tap$79 ),
     .out(\out$87 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(\tap$79 )
+    .shift(shift)
   );
   \crossloom.elementwise.lane2  lane2 (
     .addend(addend),
@@ -4768,11 +5499,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (\tap$88 ),
     .out(\out$96 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(\tap$88 )
+    .shift(shift)
   );
   \crossloom.elementwise.lane3  lane3 (
     .addend(addend),
@@ -4781,11 +5512,11 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
+    .\multiplier$2 (\tap$97 ),
     .out(\out$105 ),
     .relu(descriptor[4]),
     .rst(rst),
-    .shift(shift),
-    .tap(\tap$97 )
+    .shift(shift)
   );
   \crossloom.elementwise.nest  nest (
     .address_column_start(address),
@@ -4803,35 +5534,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1642$0 (\$3 ),
-    .\port$1643$4 (\$4 [4]),
-    .\port$1644$4 (\$5 [4]),
-    .\port$1645$4 (\$6 [4]),
-    .\port$1646$4 (\$7 [4]),
-    .\port$1647$4 (\$8 [4]),
-    .\port$1648$4 (\$9 [4]),
-    .\port$1649$4 (\$10 [4]),
-    .\port$1650$4 (\$11 [4]),
-    .\port$1651$4 (\$12 [4]),
-    .\port$1652$4 (\$13 [4]),
-    .\port$1653$4 (\$14 [4]),
-    .\port$1654$4 (\$15 [4]),
-    .\port$1655$0 (\$16 ),
-    .\port$1656$4 (\$17 [4]),
-    .\port$1657$4 (\$18 [4]),
-    .\port$1658$4 (\$19 [4]),
-    .\port$1659$4 (\$20 [4]),
-    .\port$1660$4 (\$21 [4]),
-    .\port$1661$4 (\$22 [4]),
-    .\port$1662$4 (\$23 [4]),
-    .\port$1663$4 (\$24 [4]),
-    .\port$1664$4 (\$25 [4]),
-    .\port$1665$4 (\$26 [4]),
-    .\port$1666$4 (\$27 [4]),
-    .\port$1667$4 (\$28 [4]),
-    .\port$2727$136 (descriptor[139:136]),
-    .\port$2727$160 (descriptor[171:160]),
-    .\port$2727$96 (descriptor[119:96]),
+    .\port$1703$0 (\$3 ),
+    .\port$1704$4 (\$4 [4]),
+    .\port$1705$4 (\$5 [4]),
+    .\port$1706$4 (\$6 [4]),
+    .\port$1707$4 (\$7 [4]),
+    .\port$1708$4 (\$8 [4]),
+    .\port$1709$4 (\$9 [4]),
+    .\port$1710$4 (\$10 [4]),
+    .\port$1711$4 (\$11 [4]),
+    .\port$1712$4 (\$12 [4]),
+    .\port$1713$4 (\$13 [4]),
+    .\port$1714$4 (\$14 [4]),
+    .\port$1715$4 (\$15 [4]),
+    .\port$1716$0 (\$16 ),
+    .\port$1717$4 (\$17 [4]),
+    .\port$1718$4 (\$18 [4]),
+    .\port$1719$4 (\$19 [4]),
+    .\port$1720$4 (\$20 [4]),
+    .\port$1721$4 (\$21 [4]),
+    .\port$1722$4 (\$22 [4]),
+    .\port$1723$4 (\$23 [4]),
+    .\port$1724$4 (\$24 [4]),
+    .\port$1725$4 (\$25 [4]),
+    .\port$1726$4 (\$26 [4]),
+    .\port$1727$4 (\$27 [4]),
+    .\port$1728$4 (\$28 [4]),
+    .\port$2931$136 (descriptor[139:136]),
+    .\port$2931$160 (descriptor[171:160]),
+    .\port$2931$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -4852,7 +5583,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2727$136 (descriptor[147:136]),
+    .\port$2931$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -4865,14 +5596,24 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$2727$320 (descriptor[347:320]),
+    .\port$2931$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$60  = \$34 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$59  = \$34 ;
+    if (clear) begin
+      \$59  = 1'h0;
+    end
+    if (rst) begin
+      \$59  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$60  = \$35 ;
     if (clear) begin
       \$60  = 1'h0;
     end
@@ -4881,48 +5622,48 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$61  = \$35 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$61  = \$36 ;
     if (clear) begin
-      \$61  = 1'h0;
+      \$61  = 5'h00;
     end
     if (rst) begin
-      \$61  = 1'h0;
+      \$61  = 5'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$62  = \$36 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$62  = advance;
+    if (load) begin
+      \$62  = 1'h1;
+    end else if (\$40 ) begin
+      \$62  = 1'h0;
+    end
     if (clear) begin
-      \$62  = 5'h00;
+      \$62  = 1'h0;
     end
     if (rst) begin
-      \$62  = 5'h00;
+      \$62  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$63  = advance;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$63  = \$signal$110 ;
     if (load) begin
       \$63  = 1'h1;
-    end else if (\$40 ) begin
-      \$63  = 1'h0;
-    end
-    if (clear) begin
-      \$63  = 1'h0;
-    end
-    if (rst) begin
-      \$63  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$64  = \$signal$110 ;
-    if (load) begin
-      \$64  = 1'h1;
     end else if (advance) begin
-      \$64  = last;
+      \$63  = last;
     end
+    if (clear) begin
+      \$63  = 1'h0;
+    end
+    if (rst) begin
+      \$63  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$64  = \$41 ;
     if (clear) begin
       \$64  = 1'h0;
     end
@@ -4931,28 +5672,28 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$65  = \$41 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$65  = \$42 ;
     if (clear) begin
-      \$65  = 1'h0;
+      \$65  = 16'h0000;
     end
     if (rst) begin
-      \$65  = 1'h0;
+      \$65  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$66  = \$42 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$66  = \inside ;
     if (clear) begin
-      \$66  = 16'h0000;
+      \$66  = 1'h0;
     end
     if (rst) begin
-      \$66  = 16'h0000;
+      \$66  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$67  = \inside ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$67  = \register$115 ;
     if (clear) begin
       \$67  = 1'h0;
     end
@@ -4961,8 +5702,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$68  = \register$115 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$68  = \$signal$59 ;
     if (clear) begin
       \$68  = 1'h0;
     end
@@ -4971,8 +5712,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$69  = \$signal$59 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$69  = \register$117 ;
     if (clear) begin
       \$69  = 1'h0;
     end
@@ -4981,38 +5722,38 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$70  = \register$117 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$70  = \$43 ;
     if (clear) begin
-      \$70  = 1'h0;
+      \$70  = 16'h0000;
     end
     if (rst) begin
-      \$70  = 1'h0;
+      \$70  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$71  = \$44 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$71  = { \$45 [32], \$45  };
     if (clear) begin
-      \$71  = 16'h0000;
+      \$71  = 34'h000000000;
     end
     if (rst) begin
-      \$71  = 16'h0000;
+      \$71  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$72  = { \$46 [32], \$46  };
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$72  = \$signal$110 ;
     if (clear) begin
-      \$72  = 34'h000000000;
+      \$72  = 1'h0;
     end
     if (rst) begin
-      \$72  = 34'h000000000;
+      \$72  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$73  = \$signal$110 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$73  = \register$119 ;
     if (clear) begin
       \$73  = 1'h0;
     end
@@ -5021,8 +5762,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$74  = \register$119 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$74  = \register$120 ;
     if (clear) begin
       \$74  = 1'h0;
     end
@@ -5031,18 +5772,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$75  = \register$120 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$75  = \$47 ;
     if (clear) begin
-      \$75  = 1'h0;
+      \$75  = 8'h00;
     end
     if (rst) begin
-      \$75  = 1'h0;
+      \$75  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$76  = \$48 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$76  = \$49 ;
     if (clear) begin
       \$76  = 8'h00;
     end
@@ -5051,8 +5792,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$77  = \$50 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$77  = \$51 ;
     if (clear) begin
       \$77  = 8'h00;
     end
@@ -5061,8 +5802,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$78  = \$52 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$78  = \$53 ;
     if (clear) begin
       \$78  = 8'h00;
     end
@@ -5071,18 +5812,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$79  = \$54 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$79  = \$signal$54 ;
     if (clear) begin
-      \$79  = 8'h00;
+      \$79  = 1'h0;
     end
     if (rst) begin
-      \$79  = 8'h00;
+      \$79  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$80  = \$signal$54 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$80  = \register$122 ;
     if (clear) begin
       \$80  = 1'h0;
     end
@@ -5091,8 +5832,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$81  = \register$122 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$81  = \register$123 ;
     if (clear) begin
       \$81  = 1'h0;
     end
@@ -5101,8 +5842,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$82  = \register$123 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$82  = \register$124 ;
     if (clear) begin
       \$82  = 1'h0;
     end
@@ -5111,8 +5852,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$83  = \register$124 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$83  = \register$125 ;
     if (clear) begin
       \$83  = 1'h0;
     end
@@ -5121,8 +5862,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$84  = \register$125 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$84  = \register$126 ;
     if (clear) begin
       \$84  = 1'h0;
     end
@@ -5131,8 +5872,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$85  = \register$126 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$85  = \register$127 ;
     if (clear) begin
       \$85  = 1'h0;
     end
@@ -5141,8 +5882,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$86  = \register$127 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$86  = \register$128 ;
     if (clear) begin
       \$86  = 1'h0;
     end
@@ -5151,8 +5892,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$87  = \final ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$87  = \register$129 ;
     if (clear) begin
       \$87  = 1'h0;
     end
@@ -5161,8 +5902,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$88  = \register$129 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$88  = \register$130 ;
     if (clear) begin
       \$88  = 1'h0;
     end
@@ -5171,8 +5912,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$89  = \register$130 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$89  = \register$131 ;
     if (clear) begin
       \$89  = 1'h0;
     end
@@ -5181,8 +5922,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$90  = \register$131 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$90  = \register$132 ;
     if (clear) begin
       \$90  = 1'h0;
     end
@@ -5191,8 +5932,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$91  = \register$132 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$91  = \final ;
     if (clear) begin
       \$91  = 1'h0;
     end
@@ -5201,8 +5942,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$92  = \register$133 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$92  = \register$134 ;
     if (clear) begin
       \$92  = 1'h0;
     end
@@ -5211,8 +5952,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$93  = \register$134 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$93  = \register$135 ;
     if (clear) begin
       \$93  = 1'h0;
     end
@@ -5221,8 +5962,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$94  = \$55 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$94  = \register$136 ;
     if (clear) begin
       \$94  = 1'h0;
     end
@@ -5231,8 +5972,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$95  = \register$136 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$95  = \register$137 ;
     if (clear) begin
       \$95  = 1'h0;
     end
@@ -5241,8 +5982,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$96  = \register$137 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$96  = \register$138 ;
     if (clear) begin
       \$96  = 1'h0;
     end
@@ -5251,8 +5992,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$97  = \register$138 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$97  = \register$139 ;
     if (clear) begin
       \$97  = 1'h0;
     end
@@ -5261,8 +6002,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$98  = \register$139 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$98  = \register$140 ;
     if (clear) begin
       \$98  = 1'h0;
     end
@@ -5271,8 +6012,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$99  = \register$140 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$99  = \register$141 ;
     if (clear) begin
       \$99  = 1'h0;
     end
@@ -5281,8 +6022,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$100  = \register$141 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$100  = \register$142 ;
     if (clear) begin
       \$100  = 1'h0;
     end
@@ -5291,8 +6032,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$101  = \$56 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$101  = \register$143 ;
     if (clear) begin
       \$101  = 1'h0;
     end
@@ -5301,15 +6042,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$102  = busy;
-    if (\$signal ) begin
-      \$102  = 1'h1;
-    end else if (write_enable) begin
-      if (\register$135 ) begin
-        \$102  = 1'h0;
-      end
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$102  = \register$144 ;
     if (clear) begin
       \$102  = 1'h0;
     end
@@ -5318,38 +6052,185 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$103  = \pixel$143 ;
-    if (\$signal ) begin
-      \$103  = descriptor[63:48];
-    end else if (write_enable) begin
-      if (\register$128 ) begin
-        \$103  = \$58 [15:0];
-      end
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$103  = \$54 ;
     if (clear) begin
-      \$103  = 16'h0000;
+      \$103  = 1'h0;
     end
     if (rst) begin
-      \$103  = 16'h0000;
+      \$103  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$104  = write_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$104  = \register$146 ;
+    if (clear) begin
+      \$104  = 1'h0;
+    end
+    if (rst) begin
+      \$104  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$105  = \register$147 ;
+    if (clear) begin
+      \$105  = 1'h0;
+    end
+    if (rst) begin
+      \$105  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$106  = \register$148 ;
+    if (clear) begin
+      \$106  = 1'h0;
+    end
+    if (rst) begin
+      \$106  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$107  = \register$149 ;
+    if (clear) begin
+      \$107  = 1'h0;
+    end
+    if (rst) begin
+      \$107  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$108  = \register$150 ;
+    if (clear) begin
+      \$108  = 1'h0;
+    end
+    if (rst) begin
+      \$108  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$109  = \register$151 ;
+    if (clear) begin
+      \$109  = 1'h0;
+    end
+    if (rst) begin
+      \$109  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$110  = \register$152 ;
+    if (clear) begin
+      \$110  = 1'h0;
+    end
+    if (rst) begin
+      \$110  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$111  = \register$153 ;
+    if (clear) begin
+      \$111  = 1'h0;
+    end
+    if (rst) begin
+      \$111  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$112  = \register$154 ;
+    if (clear) begin
+      \$112  = 1'h0;
+    end
+    if (rst) begin
+      \$112  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$113  = \register$155 ;
+    if (clear) begin
+      \$113  = 1'h0;
+    end
+    if (rst) begin
+      \$113  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$114  = \register$156 ;
+    if (clear) begin
+      \$114  = 1'h0;
+    end
+    if (rst) begin
+      \$114  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$115  = \$55 ;
+    if (clear) begin
+      \$115  = 1'h0;
+    end
+    if (rst) begin
+      \$115  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$116  = busy;
     if (\$signal ) begin
-      \$104  = descriptor[63:48];
+      \$116  = 1'h1;
     end else if (write_enable) begin
-      \$104  = \$57 [15:0];
-      if (\register$128 ) begin
-        \$104  = \$59 [15:0];
+      if (\register$145 ) begin
+        \$116  = 1'h0;
       end
     end
     if (clear) begin
-      \$104  = 16'h0000;
+      \$116  = 1'h0;
     end
     if (rst) begin
-      \$104  = 16'h0000;
+      \$116  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$117  = \pixel$158 ;
+    if (\$signal ) begin
+      \$117  = descriptor[63:48];
+    end else if (write_enable) begin
+      if (\register$133 ) begin
+        \$117  = \$57 [15:0];
+      end
+    end
+    if (clear) begin
+      \$117  = 16'h0000;
+    end
+    if (rst) begin
+      \$117  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$118  = write_address;
+    if (\$signal ) begin
+      \$118  = descriptor[63:48];
+    end else if (write_enable) begin
+      \$118  = \$56 [15:0];
+      if (\register$133 ) begin
+        \$118  = \$58 [15:0];
+      end
+    end
+    if (clear) begin
+      \$118  = 16'h0000;
+    end
+    if (rst) begin
+      \$118  = 16'h0000;
     end
   end
   assign \start$3  = \$signal ;
@@ -5439,17 +6320,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign write_data[7:0] = out;
 endmodule
 
-module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -5457,117 +6343,397 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane0.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$3367$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane0.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane0.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$3367$0 ;
+  wire [15:0] \port$3367$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$3367$0  };
+  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3367$0  };
+  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3367$0  };
+  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3367$0  };
+  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane0.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -5575,65 +6741,161 @@ module \crossloom.elementwise.lane0.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -5641,117 +6903,397 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane1.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$3367$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane1.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane1.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$3367$0 ;
+  wire [15:0] \port$3367$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$3367$0  };
+  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3367$0  };
+  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3367$0  };
+  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3367$0  };
+  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane1.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -5759,65 +7301,161 @@ module \crossloom.elementwise.lane1.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -5825,117 +7463,397 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane2.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$3367$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane2.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane2.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$3367$0 ;
+  wire [15:0] \port$3367$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$3367$0  };
+  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3367$0  };
+  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3367$0  };
+  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3367$0  };
+  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane2.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$21  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -5943,65 +7861,161 @@ module \crossloom.elementwise.lane2.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplier, addend, first, tap, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
-  wire [23:0] \$1 ;
-  wire \$2 ;
-  wire \$3 ;
+module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
+  wire \$1 ;
+  reg \$10 ;
+  reg [7:0] \$11 ;
+  reg [33:0] \$12 ;
+  reg [33:0] \$13 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
   wire [33:0] \$4 ;
-  wire [33:0] \$5 ;
-  wire [34:0] \$6 ;
-  reg \$7 ;
-  reg [23:0] \$8 ;
-  reg [33:0] \$9 ;
+  reg [7:0] \$5 ;
+  reg [7:0] \$6 ;
+  reg [7:0] \$7 ;
+  reg \$8 ;
+  reg \$9 ;
+  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -6009,117 +8023,397 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  wire [8:0] difference;
   input first;
   wire first;
+  reg [7:0] largest = 8'h00;
   input maximum;
   wire maximum;
+  wire [16:0] multiplicand;
   input [15:0] multiplier;
   wire [15:0] multiplier;
+  input [7:0] \multiplier$2 ;
+  wire [7:0] \multiplier$2 ;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$18 ;
-  reg [23:0] product = 24'h000000;
-  reg register = 1'h0;
+  wire [7:0] \out$14 ;
+  wire [24:0] product;
+  reg [7:0] register = 8'h00;
+  reg [7:0] \register$17  = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
+  reg \register$19  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$22  = 1'h0;
   input relu;
   wire relu;
-  wire \relu$16 ;
+  wire \relu$12 ;
+  (* init = 34'h000000000 *)
+  wire [33:0] result;
   input rst;
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  wire [4:0] \shift$14 ;
-  input [7:0] tap;
+  wire [4:0] \shift$10 ;
   wire [7:0] tap;
-  reg [33:0] total = 34'h000000000;
-  (* init = 34'h000000000 *)
-  wire [33:0] value;
-  assign \$1  = $signed(tap) * $signed({ 1'h0, multiplier });
-  assign \$2  = $signed(product[7:0]) > $signed(total[7:0]);
-  assign \$3  = register | \$2 ;
-  assign \$4  = \$3  ? { product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product[23], product } : total;
-  assign \$5  = register ? addend : total;
-  assign \$6  = $signed(\$5 ) + $signed(product);
+  reg [33:0] value = 34'h000000000;
+  assign difference = $signed(largest) - $signed(register);
+  assign \$1  = \register$22  | difference[8];
+  assign \$2  = \register$22  ? addend : \$signal ;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  always @(posedge clk)
+    \register$17  <= \$5 ;
+  always @(posedge clk)
+    \register$18  <= \$6 ;
   always @(posedge clk)
     register <= \$7 ;
   always @(posedge clk)
-    product <= \$8 ;
+    \register$19  <= \$8 ;
   always @(posedge clk)
-    total <= \$9 ;
+    \register$21  <= \$9 ;
+  always @(posedge clk)
+    \register$22  <= \$10 ;
+  always @(posedge clk)
+    largest <= \$11 ;
+  always @(posedge clk)
+    \$signal  <= \$12 ;
+  always @(posedge clk)
+    value <= \$13 ;
+  \crossloom.elementwise.lane3.multiplier$29  \multiplier$29  (
+    .clear(clear),
+    .clk(clk),
+    .multiplier(\multiplier$2 ),
+    .\port$3367$0 (multiplier),
+    .product(product),
+    .rst(rst)
+  );
   \crossloom.elementwise.lane3.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\relu$6 (relu),
+    .relu(relu),
     .rst(rst),
     .shift(shift),
-    .value(total)
+    .value(value)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$7  = first;
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$5  = \multiplier$2 ;
     if (clear) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$5  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$8  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$6  = \register$17 ;
     if (clear) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
     if (rst) begin
-      \$8  = 24'h000000;
+      \$6  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    (* full_case = 32'd1 *)
-    if (maximum) begin
-      \$9  = \$4 ;
-    end else begin
-      \$9  = \$6 [33:0];
-    end
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$7  = \register$18 ;
     if (clear) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
     if (rst) begin
-      \$9  = 34'h000000000;
+      \$7  = 8'h00;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$8  = first;
+    if (clear) begin
+      \$8  = 1'h0;
+    end
+    if (rst) begin
+      \$8  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$9  = \register$19 ;
+    if (clear) begin
+      \$9  = 1'h0;
+    end
+    if (rst) begin
+      \$9  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$10  = \register$21 ;
+    if (clear) begin
+      \$10  = 1'h0;
+    end
+    if (rst) begin
+      \$10  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$11  = largest;
+    if (\$1 ) begin
+      \$11  = register;
+    end
+    if (clear) begin
+      \$11  = 8'h00;
+    end
+    if (rst) begin
+      \$11  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$12  = \$3 [33:0];
+    if (clear) begin
+      \$12  = 34'h000000000;
+    end
+    if (rst) begin
+      \$12  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    \$13  = \$4 ;
+    if (clear) begin
+      \$13  = 34'h000000000;
+    end
+    if (rst) begin
+      \$13  = 34'h000000000;
+    end
+  end
+  assign multiplicand = { 1'h0, multiplier };
+  assign tap = \multiplier$2 ;
+  assign result = value;
+  assign \shift$10  = shift;
+  assign \relu$12  = relu;
+  assign \out$14  = out;
   assign abort = 1'h0;
-  assign value = total;
-  assign \shift$14  = shift;
-  assign \relu$16  = relu;
-  assign \out$18  = out;
 endmodule
 
-module \crossloom.elementwise.lane3.rescaler (rst, \relu$6 , clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
-  wire [33:0] \$1 ;
-  reg [33:0] \$10 ;
-  reg \$11 ;
-  reg [7:0] \$12 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
-  wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire [7:0] \$9 ;
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [17:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [17:0] \$17 ;
+  wire [17:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire [17:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [21:0] \$22 ;
+  wire [22:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [28:0] \$26 ;
+  wire [29:0] \$27 ;
+  reg [18:0] \$28 ;
+  reg [18:0] \$29 ;
+  wire [17:0] \$3 ;
+  reg [18:0] \$30 ;
+  reg [18:0] \$31 ;
+  reg [21:0] \$32 ;
+  reg [21:0] \$33 ;
+  reg [25:0] \$34 ;
+  wire [17:0] \$4 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire [17:0] \$9 ;
   wire abort;
   input clear;
   wire clear;
   input clk;
   wire clk;
+  wire [16:0] multiplicand;
+  input [7:0] multiplier;
+  wire [7:0] multiplier;
+  reg [18:0] partial0 = 19'h00000;
+  reg [18:0] partial2 = 19'h00000;
+  reg [18:0] partial4 = 19'h00000;
+  reg [18:0] partial6 = 19'h00000;
+  input [15:0] \port$3367$0 ;
+  wire [15:0] \port$3367$0 ;
+  output [24:0] product;
+  wire [24:0] product;
+  input rst;
+  wire rst;
+  reg [21:0] total = 22'h000000;
+  reg [25:0] \total$10  = 26'h0000000;
+  reg [21:0] \total$9  = 22'h000000;
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$23  = $signed(partial0) + $signed(\$22 );
+  assign \$25  = $signed(partial4) + $signed(\$24 );
+  assign \$27  = $signed(total) + $signed(\$26 );
+  always @(posedge clk)
+    partial0 <= \$28 ;
+  always @(posedge clk)
+    partial2 <= \$29 ;
+  always @(posedge clk)
+    partial4 <= \$30 ;
+  always @(posedge clk)
+    partial6 <= \$31 ;
+  always @(posedge clk)
+    total <= \$32 ;
+  always @(posedge clk)
+    \total$9  <= \$33 ;
+  always @(posedge clk)
+    \total$10  <= \$34 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$28  = \$5 ;
+    if (clear) begin
+      \$28  = 19'h00000;
+    end
+    if (rst) begin
+      \$28  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$29  = \$10 ;
+    if (clear) begin
+      \$29  = 19'h00000;
+    end
+    if (rst) begin
+      \$29  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$30  = \$15 ;
+    if (clear) begin
+      \$30  = 19'h00000;
+    end
+    if (rst) begin
+      \$30  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$31  = \$21 [18:0];
+    if (clear) begin
+      \$31  = 19'h00000;
+    end
+    if (rst) begin
+      \$31  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$32  = \$23 [21:0];
+    if (clear) begin
+      \$32  = 22'h000000;
+    end
+    if (rst) begin
+      \$32  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$33  = \$25 [21:0];
+    if (clear) begin
+      \$33  = 22'h000000;
+    end
+    if (rst) begin
+      \$33  = 22'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    \$34  = \$27 [25:0];
+    if (clear) begin
+      \$34  = 26'h0000000;
+    end
+    if (rst) begin
+      \$34  = 26'h0000000;
+    end
+  end
+  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign abort = 1'h0;
+  assign product = \total$10 [24:0];
+  assign \$1  = { 2'h0, \port$3367$0  };
+  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3367$0  };
+  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3367$0  };
+  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3367$0  };
+  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$22  = { partial2[18], partial2, 2'h0 };
+  assign \$24  = { partial6[18], partial6, 2'h0 };
+  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+endmodule
+
+module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, out, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
+  wire [33:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [7:0] \$13 ;
+  wire [7:0] \$14 ;
+  wire [7:0] \$15 ;
+  reg [33:0] \$16 ;
+  reg [2:0] \$17 ;
+  reg [33:0] \$18 ;
+  reg \$19 ;
+  wire [5:0] \$2 ;
+  reg \$20 ;
+  reg [7:0] \$21 ;
+  reg \$22 ;
+  reg \$23 ;
+  reg \$24 ;
+  reg [7:0] \$25 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
+  reg [33:0] \$like  = 34'h000000000;
+  reg \$signal  = 1'h0;
+  wire abort;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [2:0] coarse = 3'h0;
+  reg high = 1'h0;
+  reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg relu = 1'h0;
-  input \relu$6 ;
-  wire \relu$6 ;
+  reg register = 1'h0;
+  reg \register$9  = 1'h0;
+  input relu;
+  wire relu;
   input rst;
   wire rst;
   input [4:0] shift;
@@ -6127,58 +8421,149 @@ module \crossloom.elementwise.lane3.rescaler (rst, \relu$6 , clear, shift, value
   reg [33:0] shifted = 34'h000000000;
   input [33:0] value;
   wire [33:0] value;
-  assign \$1  = $signed(value) >>> shift;
-  assign \$2  = relu & shifted[33];
-  assign \$3  = & shifted[33:7];
-  assign \$4  = | shifted[33:7];
-  assign \$5  = ~ \$4 ;
-  assign \$6  = \$3  | \$5 ;
-  assign \$7  = shifted[33] ? 8'h80 : 8'h7f;
-  assign \$8  = \$6  ? shifted[7:0] : \$7 ;
-  assign \$9  = \$2  ? 8'h00 : \$8 ;
+  reg zero = 1'h0;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(\$like ) >>> \$2 ;
+  assign \$4  = ~ \register$9 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$9 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = \$signal  ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk)
-    shifted <= \$10 ;
+    \$like  <= \$16 ;
   always @(posedge clk)
-    relu <= \$11 ;
+    coarse <= \$17 ;
   always @(posedge clk)
-    out <= \$12 ;
+    shifted <= \$18 ;
+  always @(posedge clk)
+    register <= \$19 ;
+  always @(posedge clk)
+    \register$9  <= \$20 ;
+  always @(posedge clk)
+    kept <= \$21 ;
+  always @(posedge clk)
+    \$signal  <= \$22 ;
+  always @(posedge clk)
+    high <= \$23 ;
+  always @(posedge clk)
+    zero <= \$24 ;
+  always @(posedge clk)
+    out <= \$25 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$10  = \$1 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$16  = \$1 ;
     if (clear) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
     if (rst) begin
-      \$10  = 34'h000000000;
+      \$16  = 34'h000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$11  = \relu$6 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$17  = shift[4:2];
     if (clear) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$17  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$12  = \$9 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$18  = \$3 ;
     if (clear) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
     end
     if (rst) begin
-      \$12  = 8'h00;
+      \$18  = 34'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$19  = relu;
+    if (clear) begin
+      \$19  = 1'h0;
+    end
+    if (rst) begin
+      \$19  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$20  = register;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$21  = shifted[7:0];
+    if (clear) begin
+      \$21  = 8'h00;
+    end
+    if (rst) begin
+      \$21  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$22  = \$8 ;
+    if (clear) begin
+      \$22  = 1'h0;
+    end
+    if (rst) begin
+      \$22  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$23  = \$11 ;
+    if (clear) begin
+      \$23  = 1'h0;
+    end
+    if (rst) begin
+      \$23  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$24  = \$12 ;
+    if (clear) begin
+      \$24  = 1'h0;
+    end
+    if (rst) begin
+      \$24  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    \$25  = \$15 ;
+    if (clear) begin
+      \$25  = 8'h00;
+    end
+    if (rst) begin
+      \$25  = 8'h00;
     end
   end
   assign abort = 1'h0;
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1642$0 , \port$1643$4 , \port$1644$4 , \port$1645$4 , \port$1646$4 , \port$1647$4 , \port$1648$4 , \port$1649$4 , \port$1650$4 , \port$1651$4 , \port$1652$4 , \port$1653$4 , \port$1654$4 , \port$1655$0 , \port$1656$4 , \port$1657$4 , \port$1658$4 
-, \port$1659$4 , \port$1660$4 , \port$1661$4 , \port$1662$4 , \port$1663$4 , \port$1664$4 , \port$1665$4 , \port$1666$4 , \port$1667$4 , \port$2727$96 , \port$2727$136 , \port$2727$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1703$0 , \port$1704$4 , \port$1705$4 , \port$1706$4 , \port$1707$4 , \port$1708$4 , \port$1709$4 , \port$1710$4 , \port$1711$4 , \port$1712$4 , \port$1713$4 , \port$1714$4 , \port$1715$4 , \port$1716$0 , \port$1717$4 , \port$1718$4 , \port$1719$4 
+, \port$1720$4 , \port$1721$4 , \port$1722$4 , \port$1723$4 , \port$1724$4 , \port$1725$4 , \port$1726$4 , \port$1727$4 , \port$1728$4 , \port$2931$96 , \port$2931$136 , \port$2931$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire \$100 ;
@@ -6413,64 +8798,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1642$0 ;
-  wire [4:0] \port$1642$0 ;
-  input \port$1643$4 ;
-  wire \port$1643$4 ;
-  input \port$1644$4 ;
-  wire \port$1644$4 ;
-  input \port$1645$4 ;
-  wire \port$1645$4 ;
-  input \port$1646$4 ;
-  wire \port$1646$4 ;
-  input \port$1647$4 ;
-  wire \port$1647$4 ;
-  input \port$1648$4 ;
-  wire \port$1648$4 ;
-  input \port$1649$4 ;
-  wire \port$1649$4 ;
-  input \port$1650$4 ;
-  wire \port$1650$4 ;
-  input \port$1651$4 ;
-  wire \port$1651$4 ;
-  input \port$1652$4 ;
-  wire \port$1652$4 ;
-  input \port$1653$4 ;
-  wire \port$1653$4 ;
-  input \port$1654$4 ;
-  wire \port$1654$4 ;
-  input [4:0] \port$1655$0 ;
-  wire [4:0] \port$1655$0 ;
-  input \port$1656$4 ;
-  wire \port$1656$4 ;
-  input \port$1657$4 ;
-  wire \port$1657$4 ;
-  input \port$1658$4 ;
-  wire \port$1658$4 ;
-  input \port$1659$4 ;
-  wire \port$1659$4 ;
-  input \port$1660$4 ;
-  wire \port$1660$4 ;
-  input \port$1661$4 ;
-  wire \port$1661$4 ;
-  input \port$1662$4 ;
-  wire \port$1662$4 ;
-  input \port$1663$4 ;
-  wire \port$1663$4 ;
-  input \port$1664$4 ;
-  wire \port$1664$4 ;
-  input \port$1665$4 ;
-  wire \port$1665$4 ;
-  input \port$1666$4 ;
-  wire \port$1666$4 ;
-  input \port$1667$4 ;
-  wire \port$1667$4 ;
-  input [3:0] \port$2727$136 ;
-  wire [3:0] \port$2727$136 ;
-  input [11:0] \port$2727$160 ;
-  wire [11:0] \port$2727$160 ;
-  input [23:0] \port$2727$96 ;
-  wire [23:0] \port$2727$96 ;
+  input [4:0] \port$1703$0 ;
+  wire [4:0] \port$1703$0 ;
+  input \port$1704$4 ;
+  wire \port$1704$4 ;
+  input \port$1705$4 ;
+  wire \port$1705$4 ;
+  input \port$1706$4 ;
+  wire \port$1706$4 ;
+  input \port$1707$4 ;
+  wire \port$1707$4 ;
+  input \port$1708$4 ;
+  wire \port$1708$4 ;
+  input \port$1709$4 ;
+  wire \port$1709$4 ;
+  input \port$1710$4 ;
+  wire \port$1710$4 ;
+  input \port$1711$4 ;
+  wire \port$1711$4 ;
+  input \port$1712$4 ;
+  wire \port$1712$4 ;
+  input \port$1713$4 ;
+  wire \port$1713$4 ;
+  input \port$1714$4 ;
+  wire \port$1714$4 ;
+  input \port$1715$4 ;
+  wire \port$1715$4 ;
+  input [4:0] \port$1716$0 ;
+  wire [4:0] \port$1716$0 ;
+  input \port$1717$4 ;
+  wire \port$1717$4 ;
+  input \port$1718$4 ;
+  wire \port$1718$4 ;
+  input \port$1719$4 ;
+  wire \port$1719$4 ;
+  input \port$1720$4 ;
+  wire \port$1720$4 ;
+  input \port$1721$4 ;
+  wire \port$1721$4 ;
+  input \port$1722$4 ;
+  wire \port$1722$4 ;
+  input \port$1723$4 ;
+  wire \port$1723$4 ;
+  input \port$1724$4 ;
+  wire \port$1724$4 ;
+  input \port$1725$4 ;
+  wire \port$1725$4 ;
+  input \port$1726$4 ;
+  wire \port$1726$4 ;
+  input \port$1727$4 ;
+  wire \port$1727$4 ;
+  input \port$1728$4 ;
+  wire \port$1728$4 ;
+  input [3:0] \port$2931$136 ;
+  wire [3:0] \port$2931$136 ;
+  input [11:0] \port$2931$160 ;
+  wire [11:0] \port$2931$160 ;
+  input [23:0] \port$2931$96 ;
+  wire [23:0] \port$2931$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -6528,24 +8913,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$2727$96 [11:0] == 1'h1;
+  assign \$25  = \port$2931$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$2727$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$2727$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$2931$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$2931$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$2727$96 [23:12] == 1'h1;
+  assign \$35  = \port$2931$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$2727$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$2727$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$2931$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$2931$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$2727$160 ;
+  assign \$43  = address_column_start + \port$2931$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -6616,8 +9001,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$2727$136 ;
-  assign \$129  = pixel_x_x_start + \port$2727$136 ;
+  assign \$128  = pixel_x_x_start + \port$2931$136 ;
+  assign \$129  = pixel_x_x_start + \port$2931$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -6638,8 +9023,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$2727$136 ;
-  assign \$156  = pixel_y_y_start + \port$2727$136 ;
+  assign \$155  = pixel_y_y_start + \port$2931$136 ;
+  assign \$156  = pixel_y_y_start + \port$2931$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -6687,7 +9072,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   always @(posedge clk)
     pixel_y_y_start <= \$179 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$157  = column_left;
     if (load) begin
       \$157  = column_count;
@@ -6702,7 +9087,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$158  = column_last;
     if (load) begin
       \$158  = \$1 ;
@@ -6717,7 +9102,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$159  = row_left;
     if (load) begin
       \$159  = row_count;
@@ -6732,7 +9117,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$160  = row_last;
     if (load) begin
       \$160  = \$8 ;
@@ -6747,7 +9132,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$161  = word_left;
     if (load) begin
       \$161  = word_count;
@@ -6762,7 +9147,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$162  = word_last;
     if (load) begin
       \$162  = \$16 ;
@@ -6777,10 +9162,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$2727$96 [11:0];
+      \$163  = \port$2931$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -6792,7 +9177,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$164  = x_last;
     if (load) begin
       \$164  = \$25 ;
@@ -6807,10 +9192,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$2727$96 [23:12];
+      \$165  = \port$2931$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -6822,7 +9207,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$166  = y_last;
     if (load) begin
       \$166  = \$35 ;
@@ -6837,7 +9222,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$167  = address_column_start;
     if (load) begin
       \$167  = address_origin;
@@ -6866,7 +9251,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$168  = address_row_start;
     if (load) begin
       \$168  = address_origin;
@@ -6892,7 +9277,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$169  = address_word_start;
     if (load) begin
       \$169  = address_origin;
@@ -6915,7 +9300,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$170  = address_x_start;
     if (load) begin
       \$170  = address_origin;
@@ -6935,7 +9320,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$171  = address_y_start;
     if (load) begin
       \$171  = address_origin;
@@ -6952,7 +9337,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$172  = second_word_start;
     if (load) begin
       \$172  = second_origin;
@@ -6975,7 +9360,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$173  = second_x_start;
     if (load) begin
       \$173  = second_origin;
@@ -6995,7 +9380,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$174  = second_y_start;
     if (load) begin
       \$174  = second_origin;
@@ -7012,7 +9397,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$175  = channel_word_start;
     if (load) begin
       \$175  = channel_origin;
@@ -7035,10 +9420,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
+      \$176  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -7053,7 +9438,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
+        \$176  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
       end
     end
     if (clear) begin
@@ -7064,16 +9449,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
+      \$177  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
+        \$177  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
       end
     end
     if (clear) begin
@@ -7084,10 +9469,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1667$4 , \port$1666$4 , \port$1665$4 , \port$1664$4 , \port$1663$4 , \port$1662$4 , \port$1661$4 , \port$1660$4 , \port$1659$4 , \port$1658$4 , \port$1657$4 , \port$1656$4 , \port$1655$0  };
+      \$178  = { \port$1728$4 , \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -7110,10 +9495,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1667$4 , \port$1666$4 , \port$1665$4 , \port$1664$4 , \port$1663$4 , \port$1662$4 , \port$1661$4 , \port$1660$4 , \port$1659$4 , \port$1658$4 , \port$1657$4 , \port$1656$4 , \port$1655$0  };
+      \$179  = { \port$1728$4 , \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -7126,18 +9511,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$2727$96 [11:0];
-  assign y_count = \port$2727$96 [23:12];
-  assign address_column_step = { 4'h0, \port$2727$160  };
+  assign x_count = \port$2931$96 [11:0];
+  assign y_count = \port$2931$96 [23:12];
+  assign address_column_step = { 4'h0, \port$2931$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1654$4 , \port$1653$4 , \port$1652$4 , \port$1651$4 , \port$1650$4 , \port$1649$4 , \port$1648$4 , \port$1647$4 , \port$1646$4 , \port$1645$4 , \port$1644$4 , \port$1643$4 , \port$1642$0  };
+  assign pixel_x_origin = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2727$136  };
-  assign pixel_y_origin = { \port$1667$4 , \port$1666$4 , \port$1665$4 , \port$1664$4 , \port$1663$4 , \port$1662$4 , \port$1661$4 , \port$1660$4 , \port$1659$4 , \port$1658$4 , \port$1657$4 , \port$1656$4 , \port$1655$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2931$136  };
+  assign pixel_y_origin = { \port$1728$4 , \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2727$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$2931$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -7166,8 +9551,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$21  = 0;
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -7229,8 +9614,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2727$136 ;
-  wire [11:0] \port$2727$136 ;
+  input [11:0] \port$2931$136 ;
+  wire [11:0] \port$2931$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -7296,7 +9681,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -7312,7 +9697,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -7329,7 +9714,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -7344,7 +9729,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$32  = width;
     if (start) begin
       \$32  = \width$7 ;
@@ -7359,10 +9744,10 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2727$136 [3:0];
+      \$33  = \port$2931$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -7374,10 +9759,10 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2727$136 [7:4];
+      \$34  = \port$2931$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -7389,10 +9774,10 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2727$136 [11:8];
+      \$35  = \port$2931$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -7404,7 +9789,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -7421,7 +9806,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -7438,7 +9823,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -7455,7 +9840,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -7472,7 +9857,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -7489,7 +9874,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -7508,9 +9893,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2727$136 [3:0];
-  assign pad_left = \port$2727$136 [7:4];
-  assign pad_top = \port$2727$136 [11:8];
+  assign stride = \port$2931$136 [3:0];
+  assign pad_left = \port$2931$136 [7:4];
+  assign pad_top = \port$2931$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -7520,8 +9905,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2727$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 , clear, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$2931$320 , clear, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -7581,8 +9966,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$2727$320 ;
-  wire [27:0] \port$2727$320 ;
+  input [27:0] \port$2931$320 ;
+  wire [27:0] \port$2931$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -7599,14 +9984,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$2727$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$2931$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$2727$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$2931$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$2727$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$2931$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -7646,7 +10031,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -7662,7 +10047,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -7679,7 +10064,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -7694,10 +10079,10 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$2727$320 [27:16];
+      \$32  = \port$2931$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -7709,10 +10094,10 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2727$320 [15:12];
+      \$33  = \port$2931$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -7724,7 +10109,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$34  = rotating_left;
     if (start) begin
       \$34  = 4'h0;
@@ -7739,7 +10124,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$35  = rotating_top;
     if (start) begin
       \$35  = 4'h0;
@@ -7754,7 +10139,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -7771,7 +10156,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -7788,7 +10173,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -7805,7 +10190,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -7822,7 +10207,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -7839,7 +10224,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -7858,11 +10243,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2727$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$2727$320 [27:16];
-  assign stride = \port$2727$320 [15:12];
+  assign \width$7  = \port$2931$320 [27:16];
+  assign stride = \port$2931$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$2727$320 [11:0];
+  assign pixel = \port$2931$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -7874,7 +10259,7 @@ endmodule
 
 module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, read_address, pad, row_word, first, last, last_chunk, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
 , chunk_final, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire \$1 ;
   reg \$10 ;
   reg \$11 ;
@@ -7988,7 +10373,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   always @(posedge clk)
     bank <= \$20 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$7  = \$signal ;
     if (clear) begin
       \$7  = 1'h0;
@@ -7998,7 +10383,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$8  = pad;
     if (clear) begin
       \$8  = 1'h0;
@@ -8008,7 +10393,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$9  = first;
     if (clear) begin
       \$9  = 1'h0;
@@ -8018,7 +10403,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$10  = last;
     if (clear) begin
       \$10  = 1'h0;
@@ -8028,7 +10413,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$11  = last_chunk;
     if (clear) begin
       \$11  = 1'h0;
@@ -8038,7 +10423,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$12  = row_word;
     if (clear) begin
       \$12  = 2'h0;
@@ -8048,7 +10433,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$13  = present;
     if (clear) begin
       \$13  = 1'h0;
@@ -8058,7 +10443,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$14  = \$2 ;
     if (clear) begin
       \$14  = 1'h0;
@@ -8068,7 +10453,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$15  = row;
     if (clear) begin
       \$15  = 2'h0;
@@ -8078,7 +10463,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$16  = \$3 ;
     if (clear) begin
       \$16  = 32'd0;
@@ -8088,7 +10473,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$17  = bank;
     if (clear) begin
       \$17  = 1'h0;
@@ -8098,7 +10483,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$18  = \$4 ;
     if (clear) begin
       \$18  = 1'h0;
@@ -8108,7 +10493,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$19  = read_final;
     if (clear) begin
       \$19  = 1'h0;
@@ -8118,7 +10503,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$20  = bank;
     if (\$5 ) begin
       \$20  = \$6 ;
@@ -8139,8 +10524,8 @@ endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$61$0 , \port$62$0 , \port$66$0 , \port$67$0 , \port$68$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
 , phase_hold, phase_clear, phase_add, phase_gap, \port$898$0 , ended, write_address, write_data, read_address, windows, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error
-, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$2758$0 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
+, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$2962$0 , clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -9045,8 +11430,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$2758$0 ;
-  wire \port$2758$0 ;
+  input \port$2962$0 ;
+  wire \port$2962$0 ;
   input \port$41$0 ;
   wire \port$41$0 ;
   input \port$46$0 ;
@@ -10082,49 +12467,49 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$210  = write_address[7:2] & { \$209 , \$208 , \$207 , \$206 , \$205 , \$204  };
   assign \$211  = \$203  | { 14'h0000, \$210  };
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$578  = \$19 ;
     if (rst) begin
       \$578  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$579  = \$21 ;
     if (rst) begin
       \$579  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$580  = \$23 ;
     if (rst) begin
       \$580  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$581  = \$25 ;
     if (rst) begin
       \$581  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$582  = \$27 ;
     if (rst) begin
       \$582  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$583  = \$29 ;
     if (rst) begin
       \$583  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$584  = status_done;
     if (write_status) begin
       \$584  = \$31 ;
@@ -10140,7 +12525,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$585  = status_error;
     if (write_status) begin
       \$585  = \$33 ;
@@ -10156,14 +12541,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$586  = \$35 ;
     if (rst) begin
       \$586  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$587  = interrupt_done;
     if (write_interrupt) begin
       \$587  = write_data[0];
@@ -10173,7 +12558,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$588  = interrupt_error;
     if (write_interrupt) begin
       \$588  = write_data[1];
@@ -10183,56 +12568,56 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$589  = \$37 ;
     if (rst) begin
       \$589  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$590  = \$39 ;
     if (rst) begin
       \$590  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$591  = \$41 ;
     if (rst) begin
       \$591  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$592  = \$43 ;
     if (rst) begin
       \$592  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$593  = \$45 ;
     if (rst) begin
       \$593  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$594  = \$47 ;
     if (rst) begin
       \$594  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$595  = \$49 ;
     if (rst) begin
       \$595  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$596  = phase_reset_clocks;
     if (write_phase_reset) begin
       \$596  = write_data[5:0];
@@ -10242,14 +12627,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$597  = \$51 ;
     if (rst) begin
       \$597  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$598  = phase_drive_clocks;
     if (write_phase_drive) begin
       \$598  = write_data[5:0];
@@ -10259,14 +12644,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$599  = \$53 ;
     if (rst) begin
       \$599  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$600  = phase_share_clocks;
     if (write_phase_share) begin
       \$600  = write_data[5:0];
@@ -10276,14 +12661,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$601  = \$55 ;
     if (rst) begin
       \$601  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$602  = phase_hold_clocks;
     if (write_phase_hold) begin
       \$602  = write_data[5:0];
@@ -10293,14 +12678,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$603  = \$57 ;
     if (rst) begin
       \$603  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$604  = phase_clear_clocks;
     if (write_phase_clear) begin
       \$604  = write_data[5:0];
@@ -10310,14 +12695,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$605  = \$59 ;
     if (rst) begin
       \$605  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$606  = phase_add_clocks;
     if (write_phase_add) begin
       \$606  = write_data[5:0];
@@ -10327,14 +12712,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$607  = \$61 ;
     if (rst) begin
       \$607  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$608  = phase_gap_clocks;
     if (write_phase_gap) begin
       \$608  = write_data[5:0];
@@ -10344,14 +12729,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$609  = \$63 ;
     if (rst) begin
       \$609  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$610  = comparator_timeout_clocks;
     if (write_comparator_timeout) begin
       \$610  = write_data[15:0];
@@ -10361,14 +12746,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$611  = \$65 ;
     if (rst) begin
       \$611  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$612  = program_window_base;
     if (write_program_window) begin
       \$612  = write_data[11:0];
@@ -10378,7 +12763,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$613  = program_window_length;
     if (write_program_window) begin
       \$613  = write_data[27:16];
@@ -10388,14 +12773,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$614  = \$67 ;
     if (rst) begin
       \$614  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$615  = activation_base_value;
     if (write_activation_base) begin
       \$615  = write_data[15:0];
@@ -10405,14 +12790,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$616  = \$69 ;
     if (rst) begin
       \$616  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$617  = activation_words_value;
     if (write_activation_words) begin
       \$617  = write_data[16:0];
@@ -10422,14 +12807,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$618  = \$71 ;
     if (rst) begin
       \$618  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$619  = constants_base_value;
     if (write_constants_base) begin
       \$619  = write_data[15:0];
@@ -10439,14 +12824,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$620  = \$73 ;
     if (rst) begin
       \$620  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$621  = constant_entries_value;
     if (write_constant_entries) begin
       \$621  = write_data[16:0];
@@ -10456,14 +12841,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$622  = \$75 ;
     if (rst) begin
       \$622  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$623  = coefficients_base_value;
     if (write_coefficients_base) begin
       \$623  = write_data[19:0];
@@ -10473,14 +12858,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$624  = \$77 ;
     if (rst) begin
       \$624  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$625  = coefficient_words_value;
     if (write_coefficient_words) begin
       \$625  = write_data[20:0];
@@ -10490,14 +12875,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$626  = \$79 ;
     if (rst) begin
       \$626  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$627  = tiles_value;
     if (write_tiles) begin
       \$627  = write_data[1:0];
@@ -10507,14 +12892,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$628  = \$81 ;
     if (rst) begin
       \$628  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$629  = host_timeout_value;
     if (write_host_timeout) begin
       \$629  = write_data[23:0];
@@ -10524,147 +12909,147 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$630  = \$83 ;
     if (rst) begin
       \$630  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$631  = \$85 ;
     if (rst) begin
       \$631  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$632  = \$87 ;
     if (rst) begin
       \$632  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$633  = \$89 ;
     if (rst) begin
       \$633  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$634  = \$91 ;
     if (rst) begin
       \$634  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$635  = \$93 ;
     if (rst) begin
       \$635  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$636  = \$95 ;
     if (rst) begin
       \$636  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$637  = \$97 ;
     if (rst) begin
       \$637  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$638  = \$99 ;
     if (rst) begin
       \$638  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$639  = \$101 ;
     if (rst) begin
       \$639  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$640  = \$103 ;
     if (rst) begin
       \$640  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$641  = \$105 ;
     if (rst) begin
       \$641  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$642  = \$111 ;
     if (rst) begin
       \$642  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$643  = \$113 ;
     if (rst) begin
       \$643  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$644  = write_program;
     if (rst) begin
       \$644  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$645  = \$114 ;
     if (rst) begin
       \$645  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$646  = \$120 ;
     if (rst) begin
       \$646  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$647  = \$122 ;
     if (rst) begin
       \$647  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$648  = write_constants;
     if (rst) begin
       \$648  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$649  = \$123 ;
     if (rst) begin
       \$649  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$650  = staged;
     if (\$125 ) begin
       casez (write_address[2])
@@ -10677,21 +13062,21 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$651  = \$131 ;
     if (rst) begin
       \$651  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$652  = write_coefficients0;
     if (rst) begin
       \$652  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$653 [0] = \$132 ;
     \$653 [1] = \$139 ;
     if (rst) begin
@@ -10699,35 +13084,35 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$654  = \$138 ;
     if (rst) begin
       \$654  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$655  = write_coefficients1;
     if (rst) begin
       \$655  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$656  = \$145 ;
     if (rst) begin
       \$656  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$657  = write_weights0;
     if (rst) begin
       \$657  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$658 [0] = \$146 ;
     \$658 [1] = \$153 ;
     if (rst) begin
@@ -10735,35 +13120,35 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$659  = \$152 ;
     if (rst) begin
       \$659  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$660  = write_weights1;
     if (rst) begin
       \$660  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$661  = \$159 ;
     if (rst) begin
       \$661  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$662  = write_corrections0;
     if (rst) begin
       \$662  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$663 [0] = \$160 ;
     \$663 [1] = \$167 ;
     if (rst) begin
@@ -10771,434 +13156,434 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$664  = \$166 ;
     if (rst) begin
       \$664  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$665  = write_corrections1;
     if (rst) begin
       \$665  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$666  = \$211 ;
     if (rst) begin
       \$666  = 20'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$667  = \$413 ;
     if (rst) begin
       \$667  = 64'h0000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$668  = { pending[0], write_valid };
     if (rst) begin
       \$668  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$669  = \$415 ;
     if (rst) begin
       \$669  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$670  = \$416 ;
     if (rst) begin
       \$670  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$671  = \$417 ;
     if (rst) begin
       \$671  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$672  = \$418 ;
     if (rst) begin
       \$672  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$673  = \$419 ;
     if (rst) begin
       \$673  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$674  = \$420 ;
     if (rst) begin
       \$674  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$675  = \$421 ;
     if (rst) begin
       \$675  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$676  = \$422 ;
     if (rst) begin
       \$676  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$677  = \$423 ;
     if (rst) begin
       \$677  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$678  = \$424 ;
     if (rst) begin
       \$678  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$679  = \$440 ;
     if (rst) begin
       \$679  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$680  = \$441 ;
     if (rst) begin
       \$680  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$681  = \$442 ;
     if (rst) begin
       \$681  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$682  = \$443 ;
     if (rst) begin
       \$682  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$683  = \$444 ;
     if (rst) begin
       \$683  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$684  = \$445 ;
     if (rst) begin
       \$684  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$685  = \$446 ;
     if (rst) begin
       \$685  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$686  = \$447 ;
     if (rst) begin
       \$686  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$687  = \$448 ;
     if (rst) begin
       \$687  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$688  = \$464 ;
     if (rst) begin
       \$688  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$689  = \$465 ;
     if (rst) begin
       \$689  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$690  = \$466 ;
     if (rst) begin
       \$690  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$691  = \$467 ;
     if (rst) begin
       \$691  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$692  = \$468 ;
     if (rst) begin
       \$692  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$693  = \$469 ;
     if (rst) begin
       \$693  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$694  = \$470 ;
     if (rst) begin
       \$694  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$695  = \$471 ;
     if (rst) begin
       \$695  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$696  = \$472 ;
     if (rst) begin
       \$696  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$697  = \$488 ;
     if (rst) begin
       \$697  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$698  = \$489 ;
     if (rst) begin
       \$698  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$699  = \$490 ;
     if (rst) begin
       \$699  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$700  = \$491 ;
     if (rst) begin
       \$700  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$701  = \$492 ;
     if (rst) begin
       \$701  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$702  = \$493 ;
     if (rst) begin
       \$702  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$703  = \$494 ;
     if (rst) begin
       \$703  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$704  = \$495 ;
     if (rst) begin
       \$704  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$705  = \$496 ;
     if (rst) begin
       \$705  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$706  = \$512 ;
     if (rst) begin
       \$706  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$707  = \$513 ;
     if (rst) begin
       \$707  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$708  = \$514 ;
     if (rst) begin
       \$708  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$709  = \$515 ;
     if (rst) begin
       \$709  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$710  = \$516 ;
     if (rst) begin
       \$710  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$711  = \$517 ;
     if (rst) begin
       \$711  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$712  = \$518 ;
     if (rst) begin
       \$712  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$713  = \$519 ;
     if (rst) begin
       \$713  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$714  = \$520 ;
     if (rst) begin
       \$714  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$715  = \$536 ;
     if (rst) begin
       \$715  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$716  = \$537 ;
     if (rst) begin
       \$716  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$717  = \$539 ;
     if (rst) begin
       \$717  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$718  = { read_pending[0], read_valid };
     if (rst) begin
       \$718  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$719  = \$541 ;
     if (rst) begin
       \$719  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$720  = \$542 ;
     if (rst) begin
       \$720  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$721  = \$547 ;
     if (rst) begin
       \$721  = 32'd0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$722  = \$551 ;
     if (rst) begin
       \$722  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$723  = control_abort;
     if (rst) begin
       \$723  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$724  = busy;
     if (rst) begin
       \$724  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$725  = \$552 [31:0];
     if (start) begin
       \$725  = 32'd0;
@@ -11208,14 +13593,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$726  = \$553 ;
     if (rst) begin
       \$726  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$727  = \$554 [31:0];
     if (start) begin
       \$727  = 32'd0;
@@ -11225,14 +13610,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$728  = \$555 ;
     if (rst) begin
       \$728  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$729  = \$556 [31:0];
     if (start) begin
       \$729  = 32'd0;
@@ -11242,14 +13627,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$730  = \$557 ;
     if (rst) begin
       \$730  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$731  = \$558 [31:0];
     if (start) begin
       \$731  = 32'd0;
@@ -11259,14 +13644,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$732  = \$559 ;
     if (rst) begin
       \$732  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$733  = \$560 [31:0];
     if (start) begin
       \$733  = 32'd0;
@@ -11276,14 +13661,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$734  = \$561 ;
     if (rst) begin
       \$734  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$735  = \$562 [31:0];
     if (start) begin
       \$735  = 32'd0;
@@ -11293,14 +13678,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$736  = \port$41$0 ;
     if (rst) begin
       \$736  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$737  = \$563 [31:0];
     if (start) begin
       \$737  = 32'd0;
@@ -11310,14 +13695,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$738  = \port$46$0 ;
     if (rst) begin
       \$738  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$739  = \$564 [31:0];
     if (start) begin
       \$739  = 32'd0;
@@ -11327,14 +13712,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$740  = \port$51$0 ;
     if (rst) begin
       \$740  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$741  = \$565 [31:0];
     if (start) begin
       \$741  = 32'd0;
@@ -11344,14 +13729,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$742  = \port$56$0 ;
     if (rst) begin
       \$742  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$743  = \$566 [31:0];
     if (start) begin
       \$743  = 32'd0;
@@ -11361,14 +13746,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$744  = \port$61$0 ;
     if (rst) begin
       \$744  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$745  = \$567 [31:0];
     if (start) begin
       \$745  = 32'd0;
@@ -11378,14 +13763,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$746  = \port$62$0 ;
     if (rst) begin
       \$746  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$747  = \$568 [31:0];
     if (start) begin
       \$747  = 32'd0;
@@ -11395,14 +13780,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$748  = \port$66$0 ;
     if (rst) begin
       \$748  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$749  = \$569 [31:0];
     if (start) begin
       \$749  = 32'd0;
@@ -11412,14 +13797,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$750  = \port$67$0 ;
     if (rst) begin
       \$750  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$751  = \$570 [31:0];
     if (start) begin
       \$751  = 32'd0;
@@ -11429,14 +13814,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$752  = \port$68$0 ;
     if (rst) begin
       \$752  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$753  = \$571 [31:0];
     if (start) begin
       \$753  = 32'd0;
@@ -11446,14 +13831,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$754  = \port$2758$0 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$754  = \port$2962$0 ;
     if (rst) begin
       \$754  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$755  = \$572 [31:0];
     if (start) begin
       \$755  = 32'd0;
@@ -11463,14 +13848,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$756  = \port$898$0 ;
     if (rst) begin
       \$756  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$757  = \$573 [31:0];
     if (start) begin
       \$757  = 32'd0;
@@ -11480,7 +13865,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$758  = status_cause;
     if (start) begin
       \$758  = 4'h0;
@@ -11493,7 +13878,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$759  = \$577 ;
     if (rst) begin
       \$759  = 1'h0;
@@ -11523,7 +13908,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$898$0 , \port$2758$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign waiting = { \port$898$0 , \port$2962$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -11536,7 +13921,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
   assign \host_timeout.tenant0  = host_timeout_value;
-  assign \waiting.tenant0  = { \port$898$0 , \port$2758$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \waiting.tenant0  = { \port$898$0 , \port$2962$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign windows[132:131] = tiles_value;
   assign windows[130:110] = coefficient_words_value;
@@ -11756,7 +14141,7 @@ endmodule
 
 module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, host_late, read_data, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
 , tenant, window, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, combine, working, transfer_done, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -12117,21 +14502,21 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     .window(window)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$68  = read_enable;
     if (rst) begin
       \$68  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$69  = word[3:0];
     if (rst) begin
       \$69  = 4'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$70  = descriptor;
     if (arriving) begin
       (* full_case = 32'd1 *)
@@ -12175,28 +14560,28 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$71  = \$1 [15:0];
     if (rst) begin
       \$71  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$72  = \$2 [19:0];
     if (rst) begin
       \$72  = 20'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$73  = \$4 ;
     if (rst) begin
       \$73  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$74  = layer_cycles;
     if (busy) begin
       \$74  = \$5 [31:0];
@@ -12227,7 +14612,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$75  = layer;
     if (advance0) begin
       \$75  = \$6 [11:0];
@@ -12241,7 +14626,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$76  = index0;
     if (advance0) begin
       \$76  = \$7 [3:0];
@@ -12255,7 +14640,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$77  = transferring;
     if (advance0) begin
       \$77  = 1'h0;
@@ -12271,7 +14656,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$78  = busy;
     if (\$8 ) begin
       \$78  = 1'h0;
@@ -12283,7 +14668,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$79  = word;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12303,7 +14688,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$80  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12327,7 +14712,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$81  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12374,7 +14759,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$82  = window;
     casez (program_state)
       2'h0:
@@ -12391,7 +14776,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
@@ -12401,7 +14786,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed = 1'h0;
     if (\$50 ) begin
       if (\$51 ) begin
@@ -12419,7 +14804,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed_cause = 4'h0;
     if (\$50 ) begin
       if (\$51 ) begin
@@ -12437,14 +14822,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     stopped = 1'h0;
     if (\$54 ) begin
       stopped = 1'h1;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     engaged = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12459,7 +14844,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     read_enable = 1'h0;
     casez (program_state)
       2'h0:
@@ -12469,7 +14854,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     fetching = 1'h0;
     casez (program_state)
       2'h0:
@@ -12481,7 +14866,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     read_address = 8'h00;
     casez (program_state)
       2'h0:
@@ -12493,7 +14878,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     ending = 1'h0;
     casez (program_state)
       2'h0:
@@ -12508,7 +14893,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$signal$45  = 1'h0;
     casez (program_state)
       2'h0:
@@ -12525,7 +14910,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     convolve = 1'h0;
     casez (program_state)
       2'h0:
@@ -12544,7 +14929,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     combine = 1'h0;
     casez (program_state)
       2'h0:
@@ -12565,7 +14950,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$signal$48  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12599,7 +14984,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     refusal = 4'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12633,7 +15018,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     working = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12648,7 +15033,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$signal$39  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -12737,7 +15122,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
 endmodule
 
 module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
   wire [12:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -13075,14 +15460,14 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     store_passed <= \$153 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$141  = \$2 [11:0];
     if (rst) begin
       \$141  = 12'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$142  = products0;
     if (\$3 ) begin
       \$142  = 9'h000;
@@ -13094,7 +15479,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$143  = products1;
     if (\$9 ) begin
       \$143  = 9'h000;
@@ -13106,42 +15491,42 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$144  = \$16 [12:0];
     if (rst) begin
       \$144  = 13'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$145  = \$17 ;
     if (rst) begin
       \$145  = 17'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$146  = \$18 ;
     if (rst) begin
       \$146  = 18'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$147  = \$19 ;
     if (rst) begin
       \$147  = 18'h00000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$148  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
     if (rst) begin
       \$148  = 25'h0000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$149  = legal;
     if (\$72 ) begin
       \$149  = \$73 ;
@@ -13166,28 +15551,28 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$150  = { \$101 , \$100 , \$98 , \$95 , \$92 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
     if (rst) begin
       \$150  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$151  = { \$123 , \$122 , \$120 , \$118 , \$116 , \$114 , \$112 , \$110 , \$108 , \$106 , \$105  };
     if (rst) begin
       \$151  = 11'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$152  = { \$129 , \$128  };
     if (rst) begin
       \$152  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
     \$153  = { \$134 , \$133  };
     if (rst) begin
       \$153  = 2'h0;
@@ -13260,7 +15645,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2751$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$2955$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -13393,8 +15778,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$2751$90 ;
-  wire [40:0] \port$2751$90 ;
+  input [40:0] \port$2955$90 ;
+  wire [40:0] \port$2955$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -13445,10 +15830,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2751$90 [19:0]),
+    .coefficient_base(\port$2955$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2751$90 [40:20]),
+    .coefficient_words(\port$2955$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -13519,8 +15904,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2751$90 [19:0];
-  assign coefficient_words = \port$2751$90 [40:20];
+  assign coefficient_base = \port$2955$90 [19:0];
+  assign coefficient_words = \port$2955$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -13553,7 +15938,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2751$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$2955$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -13686,8 +16071,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$2751$90 ;
-  wire [40:0] \port$2751$90 ;
+  input [40:0] \port$2955$90 ;
+  wire [40:0] \port$2955$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -13738,10 +16123,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2751$90 [19:0]),
+    .coefficient_base(\port$2955$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2751$90 [40:20]),
+    .coefficient_words(\port$2955$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -13812,8 +16197,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2751$90 [19:0];
-  assign coefficient_words = \port$2751$90 [40:20];
+  assign coefficient_base = \port$2955$90 [19:0];
+  assign coefficient_words = \port$2955$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -13845,7 +16230,7 @@ endmodule
 
 module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, read_data, done, read_address, write_enable
 , write_address, write_data, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -14064,8 +16449,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$2800$0 (read_data),
-    .\port$3348$0 (arriving_last),
+    .\port$3004$0 (read_data),
+    .\port$3826$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -14073,7 +16458,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     .w_en(w_en)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     step = 1'h0;
     if (\$6 ) begin
       step = 1'h1;
@@ -14083,7 +16468,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$40  = 1'h0;
     if (\$32 ) begin
       \$40  = 1'h1;
@@ -14099,7 +16484,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$41  = busy;
     if (starting) begin
       \$41  = 1'h1;
@@ -14118,7 +16503,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$42  = load;
     if (starting) begin
       \$42  = \$22 ;
@@ -14131,7 +16516,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$43  = left;
     if (starting) begin
       \$43  = descriptor[80:64];
@@ -14146,7 +16531,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$44  = some;
     if (starting) begin
       \$44  = \$23 ;
@@ -14161,7 +16546,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$45  = read_address;
     if (starting) begin
       \$45  = \$25 ;
@@ -14176,7 +16561,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$46  = write_enable;
     if (write_ready) begin
       \$46  = 1'h0;
@@ -14192,7 +16577,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$47  = write_address;
     if (\$29 ) begin
       \$47  = read_address;
@@ -14205,7 +16590,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$48  = write_data;
     if (\$29 ) begin
       \$48  = in_data;
@@ -14218,7 +16603,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$49  = ending;
     if (\$29 ) begin
       \$49  = \$30 ;
@@ -14231,7 +16616,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$50  = read;
     if (abort) begin
       \$50  = 1'h0;
@@ -14241,7 +16626,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$51  = \$33 ;
     if (abort) begin
       \$51  = 1'h0;
@@ -14251,7 +16636,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     \$52  = \$35 [1:0];
     if (abort) begin
       \$52  = 2'h0;
@@ -14261,7 +16646,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     (* full_case = 32'd1 *)
     if (\$38 ) begin
       \$53  = \$39 [23:0];
@@ -14301,8 +16686,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0 , w_en, \port$3348$0 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
+module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3004$0 , w_en, \port$3826$0 , clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -14331,10 +16716,10 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$2800$0 ;
-  wire [31:0] \port$2800$0 ;
-  input \port$3348$0 ;
-  wire \port$3348$0 ;
+  input [31:0] \port$3004$0 ;
+  wire [31:0] \port$3004$0 ;
+  input \port$3826$0 ;
+  wire \port$3826$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -14366,7 +16751,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$3348$0 , \port$2800$0  };
+      storage[w_port__addr] <= { \port$3826$0 , \port$3004$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -14397,7 +16782,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0
   always @(posedge clk)
     level <= \$21 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$19  = w_port__addr;
     if (\$1 ) begin
       \$19  = \$4 [1:0];
@@ -14410,7 +16795,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$20  = r_port__addr;
     if (\$5 ) begin
       \$20  = \$8 [1:0];
@@ -14423,7 +16808,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$21  = level;
     if (\$12 ) begin
       \$21  = \$13 [1:0];
@@ -14441,14 +16826,14 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$2800$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$3348$0 , \port$2800$0  };
-  assign w_data = { \port$3348$0 , \port$2800$0  };
+  assign w_port__data = { \port$3826$0 , \port$3004$0  };
+  assign w_data = { \port$3826$0 , \port$3004$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
 module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -14756,10 +17141,10 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .\port$1228$4 (\$25 [4]),
     .\port$1229$4 (\$26 [4]),
     .\port$1230$4 (\$27 [4]),
-    .\port$2286$128 (descriptor[139:128]),
-    .\port$2286$160 (descriptor[171:160]),
-    .\port$2286$192 (descriptor[215:192]),
-    .\port$2286$96 (descriptor[119:96]),
+    .\port$2490$128 (descriptor[139:128]),
+    .\port$2490$160 (descriptor[171:160]),
+    .\port$2490$192 (descriptor[215:192]),
+    .\port$2490$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -14774,7 +17159,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2286$136 (descriptor[147:136]),
+    .\port$2490$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -14782,7 +17167,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .\width$7 (descriptor[75:64])
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$56  = \$signal$52 ;
     if (\$33 ) begin
       \$56  = descriptor[235:224];
@@ -14797,7 +17182,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$57  = \$signal$42 ;
     if (\$33 ) begin
       \$57  = \$34 ;
@@ -14812,7 +17197,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$58  = row_word;
     if (\$33 ) begin
       \$58  = 2'h0;
@@ -14827,7 +17212,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$59  = chunks_left;
     if (\$39 ) begin
       \$59  = descriptor[247:236];
@@ -14842,7 +17227,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$60  = last_chunk;
     if (\$39 ) begin
       \$60  = \$41 ;
@@ -14857,7 +17242,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$61  = \$47 ;
     if (clear) begin
       \$61  = 1'h0;
@@ -14867,7 +17252,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$62  = valid;
     if (ready) begin
       \$62  = 1'h0;
@@ -14883,7 +17268,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$63  = address;
     if (advance) begin
       \$63  = \address$58 ;
@@ -14896,7 +17281,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$64  = pad;
     if (advance) begin
       \$64  = \$50 ;
@@ -14909,7 +17294,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$65  = \row_word$62 ;
     if (advance) begin
       \$65  = row_word;
@@ -14922,7 +17307,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$66  = first;
     if (advance) begin
       \$66  = \$51 ;
@@ -14935,7 +17320,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$67  = last;
     if (advance) begin
       \$67  = \$signal$41 ;
@@ -14948,7 +17333,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$68  = \last_chunk$65 ;
     if (advance) begin
       \$68  = last_chunk;
@@ -14961,7 +17346,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$69  = \last_position$66 ;
     if (advance) begin
       \$69  = last_position;
@@ -14974,7 +17359,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$70  = \final ;
     if (advance) begin
       \$70  = \$52 ;
@@ -14987,7 +17372,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$71  = walking;
     if (advance) begin
       if (\$53 ) begin
@@ -15005,7 +17390,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     \$72  = busy;
     if (starting) begin
       \$72  = 1'h1;
@@ -15066,9 +17451,9 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
 endmodule
 
 module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207$4 , \port$1208$4 , \port$1209$4 , \port$1210$4 , \port$1211$4 , \port$1212$4 , \port$1213$4 , \port$1214$4 , \port$1215$4 , \port$1216$4 , \port$1217$4 , \port$1218$0 , \port$1219$4 , \port$1220$4 , \port$1221$4 , \port$1222$4 , \port$1223$4 , \port$1224$4 
-, \port$1225$4 , \port$1226$4 , \port$1227$4 , \port$1228$4 , \port$1229$4 , \port$1230$4 , advance, \port$2286$96 , \port$2286$128 , \port$2286$160 , \port$2286$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+, \port$1225$4 , \port$1226$4 , \port$1227$4 , \port$1228$4 , \port$1229$4 , \port$1230$4 , advance, \port$2490$96 , \port$2490$128 , \port$2490$160 , \port$2490$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire \$100 ;
@@ -15348,14 +17733,14 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   wire \port$1229$4 ;
   input \port$1230$4 ;
   wire \port$1230$4 ;
-  input [11:0] \port$2286$128 ;
-  wire [11:0] \port$2286$128 ;
-  input [11:0] \port$2286$160 ;
-  wire [11:0] \port$2286$160 ;
-  input [23:0] \port$2286$192 ;
-  wire [23:0] \port$2286$192 ;
-  input [23:0] \port$2286$96 ;
-  wire [23:0] \port$2286$96 ;
+  input [11:0] \port$2490$128 ;
+  wire [11:0] \port$2490$128 ;
+  input [11:0] \port$2490$160 ;
+  wire [11:0] \port$2490$160 ;
+  input [23:0] \port$2490$192 ;
+  wire [23:0] \port$2490$192 ;
+  input [23:0] \port$2490$96 ;
+  wire [23:0] \port$2490$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -15374,44 +17759,44 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$2286$192 [11:0] == 1'h1;
+  assign \$1  = \port$2490$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$2286$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$2286$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$2490$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$2490$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$2286$128 [3:0] == 1'h1;
+  assign \$8  = \port$2490$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$2286$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$2286$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$2490$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$2490$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$2286$128 [7:4] == 1'h1;
+  assign \$16  = \port$2490$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$2286$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$2286$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$2490$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$2490$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$2286$192 [23:12] == 1'h1;
+  assign \$25  = \port$2490$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$2286$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$2286$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$2490$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$2490$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$2286$96 [11:0] == 1'h1;
+  assign \$35  = \port$2490$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$2286$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$2286$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$2490$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$2490$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -15419,18 +17804,18 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$2286$96 [23:12] == 1'h1;
+  assign \$46  = \port$2490$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$2286$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$2286$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$2490$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$2490$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$2286$160 ;
-  assign \$59  = address_column_start + \port$2286$160 ;
+  assign \$58  = address_column_start + \port$2490$160 ;
+  assign \$59  = address_column_start + \port$2490$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -15441,10 +17826,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$2286$192 [11:0];
-  assign \$73  = address_block_start + \port$2286$192 [11:0];
-  assign \$74  = address_block_start + \port$2286$192 [11:0];
-  assign \$75  = address_block_start + \port$2286$192 [11:0];
+  assign \$72  = address_block_start + \port$2490$192 [11:0];
+  assign \$73  = address_block_start + \port$2490$192 [11:0];
+  assign \$74  = address_block_start + \port$2490$192 [11:0];
+  assign \$75  = address_block_start + \port$2490$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -15482,8 +17867,8 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$2286$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$2286$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$2490$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$2490$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -15509,8 +17894,8 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$2286$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$2286$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$2490$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$2490$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -15556,10 +17941,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   always @(posedge clk)
     pixel_y_y_start <= \$174 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$2286$192 [11:0];
+      \$153  = \port$2490$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -15571,7 +17956,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$154  = word_last;
     if (load) begin
       \$154  = \$1 ;
@@ -15586,10 +17971,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$2286$128 [3:0];
+      \$155  = \port$2490$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -15601,7 +17986,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$156  = column_last;
     if (load) begin
       \$156  = \$8 ;
@@ -15616,10 +18001,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$2286$128 [7:4];
+      \$157  = \port$2490$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -15631,7 +18016,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$158  = row_last;
     if (load) begin
       \$158  = \$16 ;
@@ -15646,10 +18031,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$2286$192 [23:12];
+      \$159  = \port$2490$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -15661,7 +18046,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$160  = block_last;
     if (load) begin
       \$160  = \$25 ;
@@ -15676,10 +18061,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$2286$96 [11:0];
+      \$161  = \port$2490$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -15691,7 +18076,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$162  = x_last;
     if (load) begin
       \$162  = \$35 ;
@@ -15706,10 +18091,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$2286$96 [23:12];
+      \$163  = \port$2490$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -15721,7 +18106,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$164  = y_last;
     if (load) begin
       \$164  = \$46 ;
@@ -15736,7 +18121,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$165  = address_word_start;
     if (load) begin
       \$165  = address_origin;
@@ -15768,7 +18153,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$166  = address_column_start;
     if (load) begin
       \$166  = address_origin;
@@ -15797,7 +18182,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$167  = address_row_start;
     if (load) begin
       \$167  = address_origin;
@@ -15823,7 +18208,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$168  = address_block_start;
     if (load) begin
       \$168  = address_origin;
@@ -15846,7 +18231,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$169  = address_x_start;
     if (load) begin
       \$169  = address_origin;
@@ -15866,7 +18251,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$170  = address_y_start;
     if (load) begin
       \$170  = address_origin;
@@ -15883,7 +18268,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
       \$171  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
@@ -15912,7 +18297,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
       \$172  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
@@ -15932,7 +18317,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
       \$173  = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
@@ -15958,7 +18343,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
       \$174  = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
@@ -15974,21 +18359,21 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$2286$192 [11:0];
-  assign column_count = \port$2286$128 [3:0];
-  assign row_count = \port$2286$128 [7:4];
-  assign block_count = \port$2286$192 [23:12];
-  assign x_count = \port$2286$96 [11:0];
-  assign y_count = \port$2286$96 [23:12];
+  assign word_count = \port$2490$192 [11:0];
+  assign column_count = \port$2490$128 [3:0];
+  assign row_count = \port$2490$128 [7:4];
+  assign block_count = \port$2490$192 [23:12];
+  assign x_count = \port$2490$96 [11:0];
+  assign y_count = \port$2490$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$2286$160  };
-  assign address_block_step = { 4'h0, \port$2286$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$2490$160  };
+  assign address_block_step = { 4'h0, \port$2490$192 [11:0] };
   assign pixel_x_origin = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2286$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$2490$128 [11:8] };
   assign pixel_y_origin = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2286$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$2490$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -16010,8 +18395,8 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
+module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2490$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -16073,8 +18458,8 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2286$136 ;
-  wire [11:0] \port$2286$136 ;
+  input [11:0] \port$2490$136 ;
+  wire [11:0] \port$2490$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -16140,7 +18525,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
   always @(posedge clk)
     origin <= \$41 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$29  = 1'h0;
     if (start) begin
     end else if (running) begin
@@ -16156,7 +18541,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$30  = running;
     if (start) begin
       \$30  = 1'h1;
@@ -16173,7 +18558,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$31  = clock;
     if (start) begin
       \$31  = 5'h00;
@@ -16188,7 +18573,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$32  = width;
     if (start) begin
       \$32  = \width$7 ;
@@ -16203,10 +18588,10 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2286$136 [3:0];
+      \$33  = \port$2490$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -16218,10 +18603,10 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2286$136 [7:4];
+      \$34  = \port$2490$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -16233,10 +18618,10 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2286$136 [11:8];
+      \$35  = \port$2490$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -16248,7 +18633,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$36  = row;
     if (start) begin
       \$36  = 16'h0000;
@@ -16265,7 +18650,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$37  = column_step;
     if (start) begin
       \$37  = 16'h0000;
@@ -16282,7 +18667,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$38  = row_step;
     if (start) begin
       \$38  = 16'h0000;
@@ -16299,7 +18684,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$39  = \$signal ;
     if (start) begin
       \$39  = 16'h0000;
@@ -16316,7 +18701,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$40  = pad_rows;
     if (start) begin
       \$40  = 16'h0000;
@@ -16333,7 +18718,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$41  = origin;
     if (start) begin
       \$41  = base;
@@ -16352,9 +18737,9 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2286$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2286$136 [3:0];
-  assign pad_left = \port$2286$136 [7:4];
-  assign pad_top = \port$2286$136 [11:8];
+  assign stride = \port$2490$136 [3:0];
+  assign pad_left = \port$2490$136 [7:4];
+  assign pad_top = \port$2490$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -16841,8 +19226,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
     .groups(\$10 [2:0]),
-    .\port$743$0 (\$16 ),
-    .\port$743$18 (\$17 ),
+    .\port$776$0 (\$16 ),
+    .\port$776$18 (\$17 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(\read_address$90 ),
@@ -16881,7 +19266,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$644$0 (\$15 ),
+    .\port$671$0 (\$15 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -17209,71 +19594,91 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$743$0 , trace__void, \port$743$18 , read_address, drain_sum, clear);
+, \port$776$0 , trace__void, \port$776$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
-  wire [3:0] \$10 ;
+  wire [1:0] \$10 ;
+  reg \$100 ;
+  reg \$101 ;
+  reg \$102 ;
+  reg \$103 ;
+  reg \$104 ;
+  reg \$105 ;
+  reg \$106 ;
+  reg \$107 ;
+  reg \$108 ;
+  reg \$109 ;
   wire \$11 ;
+  reg [2:0] \$110 ;
+  reg [2:0] \$111 ;
+  reg [2:0] \$112 ;
+  reg [2:0] \$113 ;
+  reg \$114 ;
+  reg \$115 ;
+  reg \$116 ;
+  reg [1:0] \$117 ;
+  reg [1:0] \$118 ;
+  reg [17:0] \$119 ;
   wire \$12 ;
-  wire \$13 ;
-  wire \$14 ;
-  wire [1:0] \$15 ;
+  wire [18:0] \$13 ;
+  wire [18:0] \$14 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [18:0] \$18 ;
-  wire [18:0] \$19 ;
+  wire \$18 ;
+  wire \$19 ;
   wire \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
-  wire \$24 ;
+  wire [1:0] \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire \$27 ;
-  wire \$28 ;
-  wire [1:0] \$29 ;
+  wire [18:0] \$27 ;
+  wire [18:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
-  wire [18:0] \$32 ;
-  wire [18:0] \$33 ;
-  wire \$34 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire [2:0] \$34 ;
   wire \$35 ;
-  wire \$36 ;
+  wire [2:0] \$36 ;
   wire \$37 ;
-  wire \$38 ;
-  wire [2:0] \$39 ;
-  wire \$4 ;
-  wire \$40 ;
+  wire [3:0] \$38 ;
+  wire [3:0] \$39 ;
+  wire [3:0] \$4 ;
+  wire [3:0] \$40 ;
   wire \$41 ;
-  wire \$42 ;
+  wire [2:0] \$42 ;
   wire [3:0] \$43 ;
-  wire [3:0] \$44 ;
-  wire [3:0] \$45 ;
-  wire [2:0] \$46 ;
-  wire [3:0] \$47 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
   wire \$48 ;
-  wire [3:0] \$49 ;
+  wire \$49 ;
   wire \$5 ;
   wire [3:0] \$50 ;
-  wire [9:0] \$51 ;
-  wire \$52 ;
+  wire [3:0] \$51 ;
+  wire [9:0] \$52 ;
   wire \$53 ;
-  wire [9:0] \$54 ;
-  wire \$55 ;
+  wire \$54 ;
+  wire [9:0] \$55 ;
   wire \$56 ;
-  wire [2:0] \$57 ;
-  wire [2:0] \$58 ;
+  wire [3:0] \$57 ;
+  wire [6:0] \$58 ;
   wire \$59 ;
-  wire [3:0] \$6 ;
-  wire \$60 ;
-  wire \$61 ;
+  wire \$6 ;
+  wire [3:0] \$60 ;
+  wire [3:0] \$61 ;
   wire \$62 ;
-  wire [10:0] \$63 ;
-  wire [10:0] \$64 ;
-  wire [10:0] \$65 ;
-  wire [10:0] \$66 ;
+  wire [3:0] \$63 ;
+  wire [3:0] \$64 ;
+  wire [2:0] \$65 ;
+  wire [2:0] \$66 ;
   wire [35:0] \$67 ;
   wire [35:0] \$68 ;
   reg [17:0] \$69 ;
@@ -17281,57 +19686,60 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [1:0] \$70 ;
   reg \$71 ;
   reg [2:0] \$72 ;
-  reg [1:0] \$73 ;
+  reg [2:0] \$73 ;
   reg \$74 ;
-  reg \$75 ;
-  reg [65:0] \$76 ;
-  reg [2:0] \$77 ;
-  reg [2:0] \$78 ;
-  reg [8:0] \$79 ;
-  wire [3:0] \$8 ;
-  reg [8:0] \$80 ;
-  reg \$81 ;
-  reg \$82 ;
-  reg [1:0] \$83 ;
-  reg [6:0] \$84 ;
-  reg [2:0] \$85 ;
-  reg [1:0] \$86 ;
-  reg \$87 ;
+  reg [1:0] \$75 ;
+  reg \$76 ;
+  reg \$77 ;
+  reg \$78 ;
+  reg [65:0] \$79 ;
+  wire \$8 ;
+  reg [2:0] \$80 ;
+  reg [2:0] \$81 ;
+  reg [8:0] \$82 ;
+  reg [8:0] \$83 ;
+  reg \$84 ;
+  reg [6:0] \$85 ;
+  reg [2:0] \$86 ;
+  reg [1:0] \$87 ;
   reg \$88 ;
-  reg \$89 ;
+  reg [7:0] \$89 ;
   wire \$9 ;
-  reg [10:0] \$90 ;
-  reg [10:0] \$91 ;
-  reg \$92 ;
-  reg \$93 ;
+  reg [3:0] \$90 ;
+  reg \$91 ;
+  reg [6:0] \$92 ;
+  reg [6:0] \$93 ;
   reg \$94 ;
-  reg [1:0] \$95 ;
-  reg [1:0] \$96 ;
-  reg [17:0] \$97 ;
+  reg [3:0] \$95 ;
+  reg \$96 ;
+  reg [3:0] \$97 ;
+  reg \$98 ;
+  reg \$99 ;
   (* init = 9'h000 *)
   wire [8:0] \$like ;
-  reg [2:0] \$like$41  = 3'h0;
+  reg [2:0] \$like$88  = 3'h0;
+  reg [7:0] \$like$91  = 8'h00;
   wire \$signal ;
-  reg \$signal$45  = 1'h0;
+  reg \$signal$44  = 1'h0;
   reg \$signal$46  = 1'h0;
-  reg \$signal$49  = 1'h0;
-  reg \$signal$79  = 1'h0;
-  reg \$signal$80  = 1'h0;
+  reg \$signal$53  = 1'h0;
+  reg \$signal$54  = 1'h0;
   wire [1:0] \$signature__addr ;
-  wire [1:0] \$signature__addr$53 ;
-  wire [1:0] \$signature__addr$66 ;
-  wire [1:0] \$signature__addr$67 ;
+  wire [1:0] \$signature__addr$58 ;
+  wire [1:0] \$signature__addr$71 ;
+  wire [1:0] \$signature__addr$72 ;
   wire [35:0] \$signature__data ;
-  wire [35:0] \$signature__data$59 ;
-  wire [35:0] \$signature__data$68 ;
-  wire [35:0] \$signature__data$69 ;
+  wire [35:0] \$signature__data$64 ;
+  wire [35:0] \$signature__data$73 ;
+  wire [35:0] \$signature__data$74 ;
   wire \$signature__en ;
-  wire \$signature__en$62 ;
-  wire \$signature__en$65 ;
+  wire \$signature__en$67 ;
   wire \$signature__en$70 ;
+  wire \$signature__en$75 ;
   wire accept_last;
   input [8:0] base;
   wire [8:0] base;
+  reg blocked = 1'h0;
   reg [8:0] chunk_start = 9'h000;
   input clear;
   wire clear;
@@ -17358,7 +19766,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire code_ready;
   input code_valid;
   wire code_valid;
+  (* init = 4'h0 *)
   wire [3:0] coefficient0;
+  (* init = 4'h0 *)
   wire [3:0] coefficient1;
   output [6:0] compensated;
   wire [6:0] compensated;
@@ -17374,7 +19784,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire [3:0] correction_write__data;
   input correction_write__en;
   wire correction_write__en;
-  wire [3:0] digit;
+  reg [3:0] digit = 4'h0;
   reg drain_bank = 1'h0;
   input drain_clear;
   wire drain_clear;
@@ -17385,6 +19795,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   output [17:0] drain_sum;
   reg [17:0] drain_sum = 18'h00000;
   reg [1:0] drained_word = 2'h0;
+  reg fill_bank = 1'h0;
   (* init = 1'h0 *)
   wire fresh;
   reg [1:0] full = 2'h0;
@@ -17405,38 +19816,69 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire \held.tag.release ;
   wire \held.tag.stop ;
   wire \held.tag.void ;
-  wire [2:0] interval;
+  reg here0 = 1'h0;
+  reg here1 = 1'h0;
+  reg [2:0] interval = 3'h0;
   wire issue;
+  wire issue_end;
   wire issue_last;
-  output [11:0] \port$743$0 ;
-  wire [11:0] \port$743$0 ;
-  output [47:0] \port$743$18 ;
-  wire [47:0] \port$743$18 ;
+  reg [6:0] multiplicand = 7'h00;
+  (* init = 7'h00 *)
+  wire [6:0] \multiplicand$41 ;
+  reg [3:0] multiplier = 4'h0;
+  reg [3:0] \multiplier$42  = 4'h0;
+  (* init = 7'h00 *)
+  wire [6:0] operand;
+  output [11:0] \port$776$0 ;
+  wire [11:0] \port$776$0 ;
+  output [47:0] \port$776$18 ;
+  wire [47:0] \port$776$18 ;
   output position_done;
   wire position_done;
   input position_freed;
   wire position_freed;
-  reg [10:0] product0 = 11'h000;
-  reg [10:0] product1 = 11'h000;
+  wire [10:0] product;
+  wire [10:0] \product$66 ;
   output [8:0] read_address;
   reg [8:0] read_address = 9'h000;
+  reg read_bank = 1'h0;
   input [7:0] read_data;
   wire [7:0] read_data;
   output read_enable;
   wire read_enable;
+  wire [1:0] read_word;
+  (* init = 1'h0 *)
+  wire register;
+  reg \register$100  = 1'h0;
+  reg \register$101  = 1'h0;
+  reg \register$102  = 1'h0;
+  reg \register$103  = 1'h0;
+  reg \register$104  = 1'h0;
+  reg \register$105  = 1'h0;
+  reg \register$106  = 1'h0;
+  reg [2:0] \register$107  = 3'h0;
+  reg [2:0] \register$108  = 3'h0;
+  reg [2:0] \register$109  = 3'h0;
+  (* init = 1'h0 *)
+  wire \register$47 ;
+  (* init = 1'h0 *)
+  wire \register$49 ;
+  reg [2:0] \register$51  = 3'h0;
+  reg \register$94  = 1'h0;
+  reg [6:0] \register$95  = 7'h00;
+  reg \register$98  = 1'h0;
+  reg \register$99  = 1'h0;
   reg [2:0] remaining = 3'h0;
   input rst;
   wire rst;
-  reg s2_bank = 1'h0;
   reg [6:0] s2_code = 7'h00;
-  reg s2_last = 1'h0;
   reg [1:0] s2_plane = 2'h0;
-  reg [1:0] s2_word = 2'h0;
-  reg s3_bank = 1'h0;
-  reg [1:0] s3_word = 2'h0;
+  reg s2_void = 1'h0;
   input start;
   wire start;
   reg [2:0] steps = 3'h0;
+  reg store_bank = 1'h0;
+  reg [1:0] store_word = 2'h0;
   input stream;
   wire stream;
   wire [5:0] trace__code;
@@ -17450,6 +19892,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg trace__valid = 1'h0;
   output trace__void;
   wire trace__void;
+  reg working = 1'h0;
   reg [35:0] bank0 [3:0];
   initial begin
     bank0[0] = 36'h000000000;
@@ -17458,14 +19901,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     bank0[3] = 36'h000000000;
   end
   always @(posedge clk) begin
-    if (\$signature__en$62 )
-      bank0[\$signature__addr$53 ] <= \$signature__data ;
+    if (\$signature__en$67 )
+      bank0[\$signature__addr$58 ] <= \$signature__data ;
   end
   reg [35:0] _0_;
   always @(posedge clk) begin
     _0_ <= bank0[\$signature__addr ];
   end
-  assign \$signature__data$59  = _0_;
+  assign \$signature__data$64  = _0_;
   reg [35:0] bank1 [3:0];
   initial begin
     bank1[0] = 36'h000000000;
@@ -17474,14 +19917,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     bank1[3] = 36'h000000000;
   end
   always @(posedge clk) begin
-    if (\$signature__en$70 )
-      bank1[\$signature__addr$67 ] <= \$signature__data$68 ;
+    if (\$signature__en$75 )
+      bank1[\$signature__addr$72 ] <= \$signature__data$73 ;
   end
   reg [35:0] _1_;
   always @(posedge clk) begin
-    _1_ <= bank1[\$signature__addr$66 ];
+    _1_ <= bank1[\$signature__addr$71 ];
   end
-  assign \$signature__data$69  = _1_;
+  assign \$signature__data$74  = _1_;
   (* ram_style = "distributed" *)
   reg [3:0] corrections [63:0];
 `ifndef SYNTHESIS
@@ -17501,143 +19944,200 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     end
   end
   assign correction__data = _2_;
-  assign \$2  = full != 2'h2;
-  assign \$3  = \$1  & \$2 ;
-  assign \$4  = ~ clearing;
-  assign code_ready = \$3  & \$4 ;
+  assign \$1  = working | blocked;
+  assign \$2  = \$1  | clearing;
+  assign code_ready = ~ \$2 ;
   assign \$signal  = code_valid & code_ready;
-  assign \$5  = \$signal  & code[14];
-  assign accept_last = \$5  & code[16];
-  assign \$6  = held[6] ? 4'h0 : correction__data;
-  assign compensated = $signed(held[5:0]) + $signed(\$6 );
+  assign \$3  = \$signal  & code[14];
+  assign accept_last = \$3  & code[16];
+  assign \$4  = held[6] ? 4'h0 : correction__data;
+  assign compensated = $signed(held[5:0]) + $signed(\$4 );
   assign issue = | steps;
   assign read_enable = issue & stream;
   assign issue_last = steps == 1'h1;
-  assign digit = 1'h1 << s2_plane;
-  assign \$7  = ! \$like$41 [0];
-  assign \$8  = \$like$41 [0] ? 4'h0 : digit;
-  assign coefficient0 = stream ? read_data[3:0] : \$8 ;
-  assign \$10  = \$9  ? digit : 4'h0;
-  assign coefficient1 = stream ? read_data[7:4] : \$10 ;
-  assign position_done = \$signal$45  & \$signal$46 ;
-  assign \$11  = ! s2_bank;
-  assign \$12  = \$signal$49  & \$11 ;
-  assign \$signature__addr  = \$12  ? s2_word : drain_group;
-  assign \$13  = ! s3_bank;
-  assign \$14  = \$signal$45  & \$13 ;
-  assign \$15  = \$14  ? s3_word : drained_word;
-  assign \$signature__addr$53  = clearing ? clear_word : \$15 ;
-  assign \$16  = ! s3_bank;
-  assign \$17  = \$signal$45  & \$16 ;
-  assign \$18  = $signed(\$signature__data$59 [17:0]) + $signed(product0);
-  assign \$19  = $signed(\$signature__data$59 [35:18]) + $signed(product1);
-  assign \$signature__data  = \$17  ? { \$19 [17:0], \$18 [17:0] } : 36'h000000000;
-  assign \$20  = ! s3_bank;
-  assign \$21  = \$signal$45  & \$20 ;
-  assign \$22  = clearing | \$21 ;
-  assign \$23  = ! drain_bank;
-  assign \$24  = drain_clear & \$23 ;
-  assign \$signature__en$62  = \$22  | \$24 ;
-  assign \$26  = \$signal$49  & \$25 ;
-  assign \$signature__addr$66  = \$26  ? s2_word : drain_group;
-  assign \$28  = \$signal$45  & \$27 ;
-  assign \$29  = \$28  ? s3_word : drained_word;
-  assign \$signature__addr$67  = clearing ? clear_word : \$29 ;
-  assign \$31  = \$signal$45  & \$30 ;
-  assign \$32  = $signed(\$signature__data$69 [17:0]) + $signed(product0);
-  assign \$33  = $signed(\$signature__data$69 [35:18]) + $signed(product1);
-  assign \$signature__data$68  = \$31  ? { \$33 [17:0], \$32 [17:0] } : 36'h000000000;
-  assign \$35  = \$signal$45  & \$34 ;
-  assign \$36  = clearing | \$35 ;
-  assign \$38  = drain_clear & \$37 ;
-  assign \$signature__en$70  = \$36  | \$38 ;
-  assign \$39  = clear_word + 1'h1;
-  assign \$40  = clear_word != 2'h3;
-  assign \$41  = | remaining;
-  assign \$42  = interval > 2'h2;
-  assign \$43  = interval - 1'h1;
-  assign \$44  = \$42  ? \$43  : 4'h1;
-  assign \$45  = remaining - 1'h1;
-  assign \$46  = full + accept_last;
-  assign \$47  = \$46  - position_freed;
-  assign \$48  = drain_bank ^ position_freed;
-  assign \$49  = steps - 1'h1;
-  assign \$50  = group + 1'h1;
-  assign \$51  = read_address + 1'h1;
-  assign \$52  = issue_last & held[14];
-  assign \$53  = ~ held[15];
-  assign \$54  = read_address + 1'h1;
-  assign \$55  = issue_last & held[14];
-  assign \$56  = \$55  & held[16];
-  assign \$58  = stream ? group : \$57 ;
-  assign \$59  = issue & issue_last;
-  assign \$60  = \$59  & held[14];
-  assign \$61  = \$60  & held[16];
-  assign \$62  = ~ \$signal$80 ;
-  assign \$63  = $signed(s2_code) * $signed(coefficient0);
-  assign \$64  = \$signal$79  ? 11'h000 : \$63 ;
-  assign \$65  = $signed(s2_code) * $signed(coefficient1);
-  assign \$66  = \$signal$79  ? 11'h000 : \$65 ;
-  assign \$67  = drain_bank ? \$signature__data$69  : \$signature__data$59 ;
-  assign \$68  = drain_bank ? \$signature__data$69  : \$signature__data$59 ;
+  assign \$5  = issue_last & held[14];
+  assign issue_end = \$5  & held[16];
+  assign position_done = \$signal$53  & \$signal$54 ;
+  assign \$6  = ! read_bank;
+  assign \$7  = \$signal$44  & \$6 ;
+  assign \$signature__addr  = \$7  ? \register$51 [1:0] : drain_group;
+  assign \$8  = ! store_bank;
+  assign \$9  = \$signal$53  & \$8 ;
+  assign \$10  = \$9  ? store_word : drained_word;
+  assign \$signature__addr$58  = clearing ? clear_word : \$10 ;
+  assign \$11  = ! store_bank;
+  assign \$12  = \$signal$53  & \$11 ;
+  assign \$13  = $signed(\$signature__data$64 [17:0]) + $signed(product);
+  assign \$14  = $signed(\$signature__data$64 [35:18]) + $signed(\product$66 );
+  assign \$signature__data  = \$12  ? { \$14 [17:0], \$13 [17:0] } : 36'h000000000;
+  assign \$15  = ! store_bank;
+  assign \$16  = \$signal$53  & \$15 ;
+  assign \$17  = clearing | \$16 ;
+  assign \$18  = ! drain_bank;
+  assign \$19  = drain_clear & \$18 ;
+  assign \$signature__en$67  = \$17  | \$19 ;
+  assign \$21  = \$signal$44  & \$20 ;
+  assign \$signature__addr$71  = \$21  ? \register$51 [1:0] : drain_group;
+  assign \$23  = \$signal$53  & \$22 ;
+  assign \$24  = \$23  ? store_word : drained_word;
+  assign \$signature__addr$72  = clearing ? clear_word : \$24 ;
+  assign \$26  = \$signal$53  & \$25 ;
+  assign \$27  = $signed(\$signature__data$74 [17:0]) + $signed(product);
+  assign \$28  = $signed(\$signature__data$74 [35:18]) + $signed(\product$66 );
+  assign \$signature__data$73  = \$26  ? { \$28 [17:0], \$27 [17:0] } : 36'h000000000;
+  assign \$30  = \$signal$53  & \$29 ;
+  assign \$31  = clearing | \$30 ;
+  assign \$33  = drain_clear & \$32 ;
+  assign \$signature__en$75  = \$31  | \$33 ;
+  assign \$34  = clear_word + 1'h1;
+  assign \$35  = clear_word != 2'h3;
+  assign \$36  = stream ? groups : 3'h1;
+  assign \$37  = interval > 2'h2;
+  assign \$38  = interval - 1'h1;
+  assign \$39  = \$37  ? \$38  : 4'h1;
+  assign \$40  = remaining - 1'h1;
+  assign \$41  = remaining != 1'h1;
+  assign \$42  = full + accept_last;
+  assign \$43  = \$42  - position_freed;
+  assign \$44  = ~ position_freed;
+  assign \$45  = full == 1'h1;
+  assign \$46  = \$45  & accept_last;
+  assign \$47  = blocked | \$46 ;
+  assign \$48  = \$44  & \$47 ;
+  assign \$49  = drain_bank ^ position_freed;
+  assign \$50  = steps - 1'h1;
+  assign \$51  = group + 1'h1;
+  assign \$52  = read_address + 1'h1;
+  assign \$53  = issue_last & held[14];
+  assign \$54  = ~ held[15];
+  assign \$55  = read_address + 1'h1;
+  assign \$56  = ~ fill_bank;
+  assign \$57  = 1'h1 << s2_plane;
+  assign \$58  = \register$94  ? 7'h00 : \register$95 ;
+  assign \$59  = ! \$like$88 [0];
+  assign \$60  = here0 ? digit : 4'h0;
+  assign \$61  = stream ? \$like$91 [3:0] : \$60 ;
+  assign \$63  = here1 ? digit : 4'h0;
+  assign \$64  = stream ? \$like$91 [7:4] : \$63 ;
+  assign \$66  = stream ? group : \$65 ;
+  assign \$67  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
+  assign \$68  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
   always @(posedge clk)
     clear_word <= \$70 ;
   always @(posedge clk)
     clearing <= \$71 ;
   always @(posedge clk)
-    remaining <= \$72 ;
+    interval <= \$72 ;
   always @(posedge clk)
-    full <= \$73 ;
+    remaining <= \$73 ;
   always @(posedge clk)
-    drain_bank <= \$74 ;
+    working <= \$74 ;
   always @(posedge clk)
-    trace__valid <= \$75 ;
+    full <= \$75 ;
   always @(posedge clk)
-    held <= \$76 ;
+    blocked <= \$76 ;
   always @(posedge clk)
-    steps <= \$77 ;
+    drain_bank <= \$77 ;
   always @(posedge clk)
-    group <= \$78 ;
+    trace__valid <= \$78 ;
   always @(posedge clk)
-    read_address <= \$79 ;
+    held <= \$79 ;
   always @(posedge clk)
-    chunk_start <= \$80 ;
+    steps <= \$80 ;
   always @(posedge clk)
-    \$signal$49  <= \$81 ;
+    group <= \$81 ;
   always @(posedge clk)
-    s2_last <= \$82 ;
+    read_address <= \$82 ;
   always @(posedge clk)
-    s2_word <= \$83 ;
+    chunk_start <= \$83 ;
   always @(posedge clk)
-    s2_code <= \$84 ;
+    fill_bank <= \$84 ;
   always @(posedge clk)
-    \$like$41  <= \$85 ;
+    s2_code <= \$85 ;
   always @(posedge clk)
-    s2_plane <= \$86 ;
+    \$like$88  <= \$86 ;
   always @(posedge clk)
-    \$signal$79  <= \$87 ;
+    s2_plane <= \$87 ;
   always @(posedge clk)
-    s2_bank <= \$88 ;
+    s2_void <= \$88 ;
   always @(posedge clk)
-    \$signal$80  <= \$89 ;
+    \$like$91  <= \$89 ;
   always @(posedge clk)
-    product0 <= \$90 ;
+    digit <= \$90 ;
   always @(posedge clk)
-    product1 <= \$91 ;
+    \register$94  <= \$91 ;
   always @(posedge clk)
-    \$signal$45  <= \$92 ;
+    \register$95  <= \$92 ;
   always @(posedge clk)
-    \$signal$46  <= \$93 ;
+    multiplicand <= \$93 ;
   always @(posedge clk)
-    s3_bank <= \$94 ;
+    here0 <= \$94 ;
   always @(posedge clk)
-    s3_word <= \$95 ;
+    multiplier <= \$95 ;
   always @(posedge clk)
-    drained_word <= \$96 ;
+    here1 <= \$96 ;
   always @(posedge clk)
-    drain_sum <= \$97 ;
-  assign interval = stream ? groups : 3'h1;
-  assign \$1  = ! remaining;
+    \multiplier$42  <= \$97 ;
+  always @(posedge clk)
+    \register$98  <= \$98 ;
+  always @(posedge clk)
+    \register$99  <= \$99 ;
+  always @(posedge clk)
+    \register$100  <= \$100 ;
+  always @(posedge clk)
+    \$signal$44  <= \$101 ;
+  always @(posedge clk)
+    \register$101  <= \$102 ;
+  always @(posedge clk)
+    \register$102  <= \$103 ;
+  always @(posedge clk)
+    \register$103  <= \$104 ;
+  always @(posedge clk)
+    \$signal$46  <= \$105 ;
+  always @(posedge clk)
+    \register$104  <= \$106 ;
+  always @(posedge clk)
+    \register$105  <= \$107 ;
+  always @(posedge clk)
+    \register$106  <= \$108 ;
+  always @(posedge clk)
+    read_bank <= \$109 ;
+  always @(posedge clk)
+    \register$107  <= \$110 ;
+  always @(posedge clk)
+    \register$108  <= \$111 ;
+  always @(posedge clk)
+    \register$109  <= \$112 ;
+  always @(posedge clk)
+    \register$51  <= \$113 ;
+  always @(posedge clk)
+    \$signal$53  <= \$114 ;
+  always @(posedge clk)
+    \$signal$54  <= \$115 ;
+  always @(posedge clk)
+    store_bank <= \$116 ;
+  always @(posedge clk)
+    store_word <= \$117 ;
+  always @(posedge clk)
+    drained_word <= \$118 ;
+  always @(posedge clk)
+    drain_sum <= \$119 ;
+  \crossloom_tile.accumulator.multiplier0  multiplier0 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(multiplier),
+    .product(product),
+    .rst(rst)
+  );
+  \crossloom_tile.accumulator.multiplier1  multiplier1 (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(\multiplier$42 ),
+    .product(\product$66 ),
+    .rst(rst)
+  );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     (* full_case = 32'd1 *)
@@ -17652,7 +20152,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$70  = clear_word;
     if (clearing) begin
-      \$70  = \$39 [1:0];
+      \$70  = \$34 [1:0];
     end
     if (start) begin
       \$70  = 2'h0;
@@ -17668,7 +20168,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$71  = clearing;
     if (clearing) begin
-      \$71  = \$40 ;
+      \$71  = \$35 ;
     end
     if (start) begin
       \$71  = 1'h1;
@@ -17682,12 +20182,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$72  = remaining;
-    if (\$signal ) begin
-      \$72  = \$44 [2:0];
-    end else if (\$41 ) begin
-      \$72  = \$45 [2:0];
-    end
+    \$72  = \$36 ;
     if (clear) begin
       \$72  = 3'h0;
     end
@@ -17697,202 +20192,218 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$73  = \$47 [1:0];
+    \$73  = remaining;
+    if (\$signal ) begin
+      \$73  = \$39 [2:0];
+    end else if (working) begin
+      \$73  = \$40 [2:0];
+    end
+    if (clear) begin
+      \$73  = 3'h0;
+    end
+    if (rst) begin
+      \$73  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$74  = working;
+    if (\$signal ) begin
+      \$74  = 1'h1;
+    end else if (working) begin
+      \$74  = \$41 ;
+    end
+    if (clear) begin
+      \$74  = 1'h0;
+    end
+    if (rst) begin
+      \$74  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$75  = \$43 [1:0];
     if (start) begin
-      \$73  = 2'h0;
+      \$75  = 2'h0;
     end
     if (clear) begin
-      \$73  = 2'h0;
+      \$75  = 2'h0;
     end
     if (rst) begin
-      \$73  = 2'h0;
+      \$75  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$74  = \$48 ;
+    \$76  = \$48 ;
+    if (start) begin
+      \$76  = 1'h0;
+    end
     if (clear) begin
-      \$74  = 1'h0;
+      \$76  = 1'h0;
     end
     if (rst) begin
-      \$74  = 1'h0;
+      \$76  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$75  = \$signal ;
+    \$77  = \$49 ;
     if (clear) begin
-      \$75  = 1'h0;
+      \$77  = 1'h0;
     end
     if (rst) begin
-      \$75  = 1'h0;
+      \$77  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$76  = held;
+    \$78  = \$signal ;
+    if (clear) begin
+      \$78  = 1'h0;
+    end
+    if (rst) begin
+      \$78  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$79  = held;
     if (\$signal ) begin
-      \$76  = code;
+      \$79  = code;
     end
     if (clear) begin
-      \$76  = 66'h00000000000000000;
+      \$79  = 66'h00000000000000000;
     end
     if (rst) begin
-      \$76  = 66'h00000000000000000;
+      \$79  = 66'h00000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$77  = steps;
+    \$80  = steps;
     if (issue) begin
-      \$77  = \$49 [2:0];
-    end
-    if (\$signal ) begin
-      \$77  = interval;
-    end
-    if (clear) begin
-      \$77  = 3'h0;
-    end
-    if (rst) begin
-      \$77  = 3'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$78  = group;
-    if (issue) begin
-      \$78  = \$50 [2:0];
+      \$80  = \$50 [2:0];
     end
     if (\$signal ) begin
-      \$78  = 3'h0;
+      \$80  = interval;
     end
     if (clear) begin
-      \$78  = 3'h0;
+      \$80  = 3'h0;
     end
     if (rst) begin
-      \$78  = 3'h0;
+      \$80  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$79  = read_address;
+    \$81  = group;
     if (issue) begin
-      \$79  = \$51 [8:0];
-      if (\$52 ) begin
-        if (\$53 ) begin
-          \$79  = chunk_start;
+      \$81  = \$51 [2:0];
+    end
+    if (\$signal ) begin
+      \$81  = 3'h0;
+    end
+    if (clear) begin
+      \$81  = 3'h0;
+    end
+    if (rst) begin
+      \$81  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$82  = read_address;
+    if (issue) begin
+      \$82  = \$52 [8:0];
+      if (\$53 ) begin
+        if (\$54 ) begin
+          \$82  = chunk_start;
         end else if (held[16]) begin
-          \$79  = base;
+          \$82  = base;
         end
       end
     end
     if (start) begin
-      \$79  = base;
+      \$82  = base;
     end
     if (clear) begin
-      \$79  = 9'h000;
+      \$82  = 9'h000;
     end
     if (rst) begin
-      \$79  = 9'h000;
+      \$82  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$80  = chunk_start;
+    \$83  = chunk_start;
     if (issue) begin
-      if (\$52 ) begin
+      if (\$53 ) begin
         (* full_case = 32'd1 *)
-        if (\$53 ) begin
+        if (\$54 ) begin
         end else if (held[16]) begin
-          \$80  = base;
+          \$83  = base;
         end else begin
-          \$80  = \$54 [8:0];
+          \$83  = \$55 [8:0];
         end
       end
     end
     if (start) begin
-      \$80  = base;
+      \$83  = base;
     end
     if (clear) begin
-      \$80  = 9'h000;
+      \$83  = 9'h000;
     end
     if (rst) begin
-      \$80  = 9'h000;
+      \$83  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$81  = issue;
+    \$84  = fill_bank;
+    if (issue_end) begin
+      \$84  = \$56 ;
+    end
     if (clear) begin
-      \$81  = 1'h0;
+      \$84  = 1'h0;
     end
     if (rst) begin
-      \$81  = 1'h0;
+      \$84  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$82  = \$56 ;
+    \$85  = compensated;
     if (clear) begin
-      \$82  = 1'h0;
+      \$85  = 7'h00;
     end
     if (rst) begin
-      \$82  = 1'h0;
+      \$85  = 7'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$83  = \$58 [1:0];
+    \$86  = held[9:7];
     if (clear) begin
-      \$83  = 2'h0;
+      \$86  = 3'h0;
     end
     if (rst) begin
-      \$83  = 2'h0;
+      \$86  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$84  = compensated;
+    \$87  = held[11:10];
     if (clear) begin
-      \$84  = 7'h00;
+      \$87  = 2'h0;
     end
     if (rst) begin
-      \$84  = 7'h00;
+      \$87  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$85  = held[9:7];
-    if (clear) begin
-      \$85  = 3'h0;
-    end
-    if (rst) begin
-      \$85  = 3'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$86  = held[11:10];
-    if (clear) begin
-      \$86  = 2'h0;
-    end
-    if (rst) begin
-      \$86  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$87  = held[13];
-    if (clear) begin
-      \$87  = 1'h0;
-    end
-    if (rst) begin
-      \$87  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$88  = \$signal$80 ;
+    \$88  = held[13];
     if (clear) begin
       \$88  = 1'h0;
     end
@@ -17902,60 +20413,57 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$89  = \$signal$80 ;
-    if (\$61 ) begin
-      \$89  = \$62 ;
-    end
+    \$89  = read_data;
     if (clear) begin
-      \$89  = 1'h0;
+      \$89  = 8'h00;
     end
     if (rst) begin
-      \$89  = 1'h0;
+      \$89  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$90  = \$64 ;
+    \$90  = \$57 ;
     if (clear) begin
-      \$90  = 11'h000;
+      \$90  = 4'h0;
     end
     if (rst) begin
-      \$90  = 11'h000;
+      \$90  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$91  = \$66 ;
+    \$91  = s2_void;
     if (clear) begin
-      \$91  = 11'h000;
+      \$91  = 1'h0;
     end
     if (rst) begin
-      \$91  = 11'h000;
+      \$91  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$92  = \$signal$49 ;
+    \$92  = s2_code;
     if (clear) begin
-      \$92  = 1'h0;
+      \$92  = 7'h00;
     end
     if (rst) begin
-      \$92  = 1'h0;
+      \$92  = 7'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$93  = s2_last;
+    \$93  = \$58 ;
     if (clear) begin
-      \$93  = 1'h0;
+      \$93  = 7'h00;
     end
     if (rst) begin
-      \$93  = 1'h0;
+      \$93  = 7'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$94  = s2_bank;
+    \$94  = \$59 ;
     if (clear) begin
       \$94  = 1'h0;
     end
@@ -17965,32 +20473,252 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$95  = s2_word;
+    \$95  = \$61 ;
     if (clear) begin
-      \$95  = 2'h0;
+      \$95  = 4'h0;
     end
     if (rst) begin
-      \$95  = 2'h0;
+      \$95  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$96  = drain_group;
+    \$96  = \$62 ;
     if (clear) begin
-      \$96  = 2'h0;
+      \$96  = 1'h0;
     end
     if (rst) begin
-      \$96  = 2'h0;
+      \$96  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$97  = \$69 ;
+    \$97  = \$64 ;
     if (clear) begin
-      \$97  = 18'h00000;
+      \$97  = 4'h0;
     end
     if (rst) begin
-      \$97  = 18'h00000;
+      \$97  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$98  = issue;
+    if (clear) begin
+      \$98  = 1'h0;
+    end
+    if (rst) begin
+      \$98  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$99  = \register$98 ;
+    if (clear) begin
+      \$99  = 1'h0;
+    end
+    if (rst) begin
+      \$99  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$100  = \register$99 ;
+    if (clear) begin
+      \$100  = 1'h0;
+    end
+    if (rst) begin
+      \$100  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$101  = \register$100 ;
+    if (clear) begin
+      \$101  = 1'h0;
+    end
+    if (rst) begin
+      \$101  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$102  = issue_end;
+    if (clear) begin
+      \$102  = 1'h0;
+    end
+    if (rst) begin
+      \$102  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$103  = \register$101 ;
+    if (clear) begin
+      \$103  = 1'h0;
+    end
+    if (rst) begin
+      \$103  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$104  = \register$102 ;
+    if (clear) begin
+      \$104  = 1'h0;
+    end
+    if (rst) begin
+      \$104  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$105  = \register$103 ;
+    if (clear) begin
+      \$105  = 1'h0;
+    end
+    if (rst) begin
+      \$105  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$106  = fill_bank;
+    if (clear) begin
+      \$106  = 1'h0;
+    end
+    if (rst) begin
+      \$106  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$107  = \register$104 ;
+    if (clear) begin
+      \$107  = 1'h0;
+    end
+    if (rst) begin
+      \$107  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$108  = \register$105 ;
+    if (clear) begin
+      \$108  = 1'h0;
+    end
+    if (rst) begin
+      \$108  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$109  = \register$106 ;
+    if (clear) begin
+      \$109  = 1'h0;
+    end
+    if (rst) begin
+      \$109  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$110  = \$66 ;
+    if (clear) begin
+      \$110  = 3'h0;
+    end
+    if (rst) begin
+      \$110  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$111  = \register$107 ;
+    if (clear) begin
+      \$111  = 3'h0;
+    end
+    if (rst) begin
+      \$111  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$112  = \register$108 ;
+    if (clear) begin
+      \$112  = 3'h0;
+    end
+    if (rst) begin
+      \$112  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$113  = \register$109 ;
+    if (clear) begin
+      \$113  = 3'h0;
+    end
+    if (rst) begin
+      \$113  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$114  = \$signal$44 ;
+    if (clear) begin
+      \$114  = 1'h0;
+    end
+    if (rst) begin
+      \$114  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$115  = \$signal$46 ;
+    if (clear) begin
+      \$115  = 1'h0;
+    end
+    if (rst) begin
+      \$115  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$116  = read_bank;
+    if (clear) begin
+      \$116  = 1'h0;
+    end
+    if (rst) begin
+      \$116  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$117  = \register$51 [1:0];
+    if (clear) begin
+      \$117  = 2'h0;
+    end
+    if (rst) begin
+      \$117  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$118  = drain_group;
+    if (clear) begin
+      \$118  = 2'h0;
+    end
+    if (rst) begin
+      \$118  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$119  = \$69 ;
+    if (clear) begin
+      \$119  = 18'h00000;
+    end
+    if (rst) begin
+      \$119  = 18'h00000;
     end
   end
   assign correction_write = correction_write__en;
@@ -18007,11 +20735,19 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign trace__compensated = compensated;
   assign trace__stopped = held[6];
   assign \$like  = read_address;
+  assign operand = multiplicand;
+  assign coefficient0 = multiplier;
+  assign \multiplicand$41  = multiplicand;
+  assign coefficient1 = \multiplier$42 ;
+  assign register = \$signal$44 ;
+  assign \register$47  = \$signal$46 ;
+  assign \register$49  = read_bank;
+  assign read_word = \register$51 [1:0];
   assign \$signature__en  = 1'h1;
-  assign \$signature__en$65  = 1'h1;
-  assign \port$743$0  = held[11:0];
+  assign \$signature__en$70  = 1'h1;
+  assign \port$776$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$743$18  = held[65:18];
+  assign \port$776$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -18038,17 +20774,187 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \held.tag.partial  = held[17];
   assign \held.tag.product  = held[49:18];
   assign \held.tag.conversion  = held[65:50];
-  assign \$9  = \$like$41 [0];
-  assign \$25  = s2_bank;
-  assign \$27  = s3_bank;
-  assign \$30  = s3_bank;
-  assign \$34  = s3_bank;
-  assign \$37  = drain_bank;
-  assign \$57  = { 1'h0, held[9:8] };
+  assign \$20  = read_bank;
+  assign \$22  = store_bank;
+  assign \$25  = store_bank;
+  assign \$29  = store_bank;
+  assign \$32  = drain_bank;
+  assign \$62  = \$like$88 [0];
+  assign \$65  = { 1'h0, held[9:8] };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  wire [7:0] \$1 ;
+  wire [8:0] \$10 ;
+  wire [9:0] \$11 ;
+  wire [11:0] \$12 ;
+  wire [12:0] \$13 ;
+  reg [8:0] \$14 ;
+  reg [8:0] \$15 ;
+  reg [11:0] \$16 ;
+  wire [7:0] \$2 ;
+  wire [7:0] \$3 ;
+  wire [7:0] \$4 ;
+  wire [8:0] \$5 ;
+  wire [7:0] \$6 ;
+  wire [7:0] \$7 ;
+  wire [7:0] \$8 ;
+  wire [7:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [6:0] multiplicand;
+  wire [6:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [8:0] partial0 = 9'h000;
+  reg [8:0] partial2 = 9'h000;
+  output [10:0] product;
+  wire [10:0] product;
+  input rst;
+  wire rst;
+  reg [11:0] total = 12'h000;
+  assign \$2  = multiplier[0] ? \$1  : 8'h00;
+  assign \$4  = multiplier[1] ? \$3  : 8'h00;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 8'h00;
+  assign \$9  = multiplier[3] ? \$8  : 8'h00;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 9'h000;
+    end
+    if (rst) begin
+      \$14  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$15  = \$11 [8:0];
+    if (clear) begin
+      \$15  = 9'h000;
+    end
+    if (rst) begin
+      \$15  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$16  = \$13 [11:0];
+    if (clear) begin
+      \$16  = 12'h000;
+    end
+    if (rst) begin
+      \$16  = 12'h000;
+    end
+  end
+  assign product = total[10:0];
+  assign \$1  = { multiplicand[6], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[6], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[8], partial2, 2'h0 };
+endmodule
+
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, multiplicand, multiplier, product, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  wire [7:0] \$1 ;
+  wire [8:0] \$10 ;
+  wire [9:0] \$11 ;
+  wire [11:0] \$12 ;
+  wire [12:0] \$13 ;
+  reg [8:0] \$14 ;
+  reg [8:0] \$15 ;
+  reg [11:0] \$16 ;
+  wire [7:0] \$2 ;
+  wire [7:0] \$3 ;
+  wire [7:0] \$4 ;
+  wire [8:0] \$5 ;
+  wire [7:0] \$6 ;
+  wire [7:0] \$7 ;
+  wire [7:0] \$8 ;
+  wire [7:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [6:0] multiplicand;
+  wire [6:0] multiplicand;
+  input [3:0] multiplier;
+  wire [3:0] multiplier;
+  reg [8:0] partial0 = 9'h000;
+  reg [8:0] partial2 = 9'h000;
+  output [10:0] product;
+  wire [10:0] product;
+  input rst;
+  wire rst;
+  reg [11:0] total = 12'h000;
+  assign \$2  = multiplier[0] ? \$1  : 8'h00;
+  assign \$4  = multiplier[1] ? \$3  : 8'h00;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 8'h00;
+  assign \$9  = multiplier[3] ? \$8  : 8'h00;
+  assign \$10  = - $signed(\$9 );
+  assign \$11  = $signed(\$7 ) + $signed(\$10 );
+  assign \$13  = $signed(partial0) + $signed(\$12 );
+  always @(posedge clk)
+    partial0 <= \$14 ;
+  always @(posedge clk)
+    partial2 <= \$15 ;
+  always @(posedge clk)
+    total <= \$16 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$14  = \$5 ;
+    if (clear) begin
+      \$14  = 9'h000;
+    end
+    if (rst) begin
+      \$14  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$15  = \$11 [8:0];
+    if (clear) begin
+      \$15  = 9'h000;
+    end
+    if (rst) begin
+      \$15  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    \$16  = \$13 [11:0];
+    if (clear) begin
+      \$16  = 12'h000;
+    end
+    if (rst) begin
+      \$16  = 12'h000;
+    end
+  end
+  assign product = total[10:0];
+  assign \$1  = { multiplicand[6], multiplicand };
+  assign \$3  = { multiplicand, 1'h0 };
+  assign \$6  = { multiplicand[6], multiplicand };
+  assign \$8  = { multiplicand, 1'h0 };
+  assign \$12  = { partial2[8], partial2, 2'h0 };
 endmodule
 
 module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire \$1 ;
   reg [6:0] \$10 ;
   reg \$11 ;
@@ -18158,7 +21064,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   always @(posedge clk)
     mean <= \$16 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$10  = \$4 [7:1];
     if (clear) begin
       \$10  = 7'h00;
@@ -18168,7 +21074,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$11  = whole;
     if (\$signal ) begin
       \$11  = 1'h0;
@@ -18184,7 +21090,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$12  = total;
     if (accept) begin
       \$12  = \$6 [13:0];
@@ -18197,7 +21103,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$13  = last;
     if (accept) begin
       \$13  = code;
@@ -18210,7 +21116,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$14  = first;
     if (accept) begin
       \$14  = \$7 ;
@@ -18223,7 +21129,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$15  = mean_valid;
     if (mean_ready) begin
       \$15  = 1'h0;
@@ -18239,7 +21145,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
     \$16  = mean;
     if (\$signal ) begin
       \$16 [65:7] = last[65:7];
@@ -18294,9 +21200,9 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[65:50];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$644$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$671$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
-  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
   reg [5:0] \$100 ;
@@ -18466,8 +21372,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$644$0 ;
-  wire [34:0] \port$644$0 ;
+  output [34:0] \port$671$0 ;
+  wire [34:0] \port$671$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -18636,7 +21542,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk)
     add <= \$104 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$83  = held_valid;
     if (ending) begin
       \$83  = 1'h0;
@@ -18673,7 +21579,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$84  = current;
     casez (array_phase_state)
       4'h0:
@@ -18689,7 +21595,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$85  = reset;
     casez (array_phase_state)
       4'h0:
@@ -18709,7 +21615,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$86  = count;
     casez (array_phase_state)
       4'h0:
@@ -18777,7 +21683,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$87  = array_phase_state;
     casez (array_phase_state)
       4'h0:
@@ -18832,7 +21738,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$88  = drive;
     casez (array_phase_state)
       4'h0:
@@ -18858,7 +21764,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$89  = share;
     casez (array_phase_state)
       4'h0:
@@ -18888,7 +21794,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$90  = hold;
     casez (array_phase_state)
       4'h0:
@@ -18921,7 +21827,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$91  = held;
     casez (array_phase_state)
       4'h0:
@@ -18955,7 +21861,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$92  = sample_valid;
     if (\$27 ) begin
       \$92  = 1'h0;
@@ -18986,7 +21892,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$93  = side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -19001,7 +21907,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$94  = convert_side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -19016,7 +21922,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$95  = left;
     casez (adder_phase_state)
       3'h0:
@@ -19037,7 +21943,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$96  = again;
     casez (adder_phase_state)
       3'h0:
@@ -19058,7 +21964,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$97  = tag;
     casez (adder_phase_state)
       3'h0:
@@ -19089,7 +21995,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$98  = next_conversion;
     casez (adder_phase_state)
       3'h0:
@@ -19117,7 +22023,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$99  = clear;
     casez (adder_phase_state)
       3'h0:
@@ -19146,7 +22052,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$100  = \count$25 ;
     casez (adder_phase_state)
       3'h0:
@@ -19194,7 +22100,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$101  = adder_phase_state;
     casez (adder_phase_state)
       3'h0:
@@ -19235,7 +22141,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$102  = select;
     casez (adder_phase_state)
       3'h0:
@@ -19255,7 +22161,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$103  = negate;
     casez (adder_phase_state)
       3'h0:
@@ -19275,7 +22181,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     \$104  = add;
     casez (adder_phase_state)
       3'h0:
@@ -19299,7 +22205,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     product_ready = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -19307,7 +22213,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     bank_released = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -19327,7 +22233,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     job_ready = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -19335,7 +22241,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -19360,7 +22266,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$644$0  = current[34:0];
+  assign \port$671$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -19403,7 +22309,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
 endmodule
 
 module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk, rst, code_ready, sample_valid, \tag$22 , sample_ready, busy, timed_out, code_valid, convert, trial, code, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire \$1 ;
   wire [16:0] \$10 ;
   wire \$11 ;
@@ -19576,7 +22482,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   always @(posedge clk)
     code <= \$42 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     sample_ready = 1'h0;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -19601,7 +22507,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     busy = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -19611,7 +22517,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     timed_out = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -19624,7 +22530,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$34  = code_valid;
     if (code_ready) begin
       \$34  = 1'h0;
@@ -19658,7 +22564,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$35  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -19732,7 +22638,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$36  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -19782,7 +22688,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$37  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -19832,7 +22738,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$38  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -19896,7 +22802,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$39  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -19965,7 +22871,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$40  = sign;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -20029,7 +22935,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$41  = step;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -20093,7 +22999,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$42  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -20169,7 +23075,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [3:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -20277,7 +23183,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -20290,7 +23196,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -20303,7 +23209,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -20322,7 +23228,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -20338,7 +23244,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -20354,7 +23260,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -20373,7 +23279,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [1:0];
@@ -20392,7 +23298,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -20426,7 +23332,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
 endmodule
 
 module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -20712,7 +23618,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   always @(posedge clk)
     next_base <= \$99 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -20733,7 +23639,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -20756,7 +23662,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$82  = job_valid;
     if (job_ready) begin
       \$82  = 1'h0;
@@ -20791,7 +23697,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$83  = present;
     if (read_enable) begin
       \$83  = 1'h1;
@@ -20807,7 +23713,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$84  = address;
     if (read_enable) begin
       \$84  = read_address;
@@ -20823,7 +23729,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$85  = next_address;
     if (\$16 ) begin
       \$85  = \$19 ;
@@ -20839,7 +23745,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$86  = \$like ;
     if (\$20 ) begin
       \$86  = \$22 ;
@@ -20855,7 +23761,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$87  = \$signal$12 ;
     if (\$20 ) begin
       \$87  = \$25 ;
@@ -20871,7 +23777,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$88  = chunks_left;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -20889,7 +23795,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$89  = last_chunk;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -20907,7 +23813,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$90  = loop;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -20925,7 +23831,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$91  = next_loop;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -20943,7 +23849,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$92  = \$37 ;
     if (clear) begin
       \$92  = 1'h0;
@@ -20953,7 +23859,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$93  = job;
     (* full_case = 32'd1 *)
     casez (state)
@@ -21010,7 +23916,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$94  = entry_last;
     casez (state)
       2'h0:
@@ -21028,7 +23934,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$95  = pending;
     (* full_case = 32'd1 *)
     casez (state)
@@ -21053,7 +23959,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$96  = word;
     (* full_case = 32'd1 *)
     casez (state)
@@ -21080,7 +23986,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$97  = state;
     (* full_case = 32'd1 *)
     casez (state)
@@ -21116,7 +24022,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$98  = primed;
     if (start) begin
       \$98  = \$75 ;
@@ -21129,7 +24035,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$99  = next_base;
     if (start) begin
       \$99  = \$78 [8:0];
