@@ -38,8 +38,8 @@ def test_contest_aware_training_saves_a_quarter_of_the_clocks():
 def test_programs_tell_images_apart(name):
     program = _load(name)
     random = np.random.default_rng(0)
-    images = random.integers(-60, 61, (2, 32, 32, 3), np.int8)
+    images = random.integers(-60, 61, (4, 4, 4, 3), np.int8).repeat(8, axis=1).repeat(8, axis=2)
     macro = Macro(program.chip, MacroPhysics.ideal(), program.weights, 0)
     outputs = execute(program, macro, images, 0).outputs
-    assert outputs.shape == (2, 10)
-    assert (outputs[0] != outputs[1]).any()
+    assert outputs.shape == (4, 10)
+    assert len(np.unique(outputs, axis=0)) == 4
