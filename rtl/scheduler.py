@@ -43,7 +43,8 @@ class TileScheduler(Component):
     start, abort : in
         Pulses of each tenant, from the register file.
     windows : in
-        What each tenant may use; looked at when its program starts and at each descriptor.
+        What each tenant may use; that of the program is looked at when it starts, the others with
+        each descriptor.
     timed_out : in
         A comparator of the running convolution gave up.
     illegal : in
@@ -158,17 +159,20 @@ class TileScheduler(Component):
             with m.State("CHOOSE"):
                 fetch_next()
             with m.State("FETCH"):
-                m.d.comb += [engaged.eq(1), self.read_enable.eq(word != DESCRIPTOR_WORDS),
-                             self.fetching.eq(1 << self.tenant)]
+                # Whoever was stopped in the clock of the choice has lost the turn.
+                alive = Signal()
+                m.d.comb += [engaged.eq(1),
+                             self.read_enable.eq(alive & (word != DESCRIPTOR_WORDS))]
                 for t in range(tenants):
                     with m.If(self.tenant == t):
-                        m.d.comb += self.read_address.eq(Cat(word[:4], index[t]))
-                        with m.If(word == 0):
+                        m.d.comb += [alive.eq(self.busy[t]), self.fetching[t].eq(self.busy[t]),
+                                     self.read_address.eq(Cat(word[:4], index[t]))]
+                        with m.If((word == 0) & self.busy[t]):
                             m.d.sync += self.window.eq(self.windows[t])
                 m.d.sync += word.eq(word + 1)
                 with m.If(word == DESCRIPTOR_WORDS):
                     m.next = "START"
-                with m.If(stopped):
+                with m.If(stopped | ~alive):
                     m.next = "CHOOSE"
             with m.State("START"):
                 m.d.comb += [engaged.eq(1), self.fetching.eq(1 << self.tenant)]
@@ -231,10 +235,9 @@ class TileScheduler(Component):
                     stopped: Signal) -> None:
         """A tenant's program counter and state; the keywords are the state machine's events."""
         busy, window, transferring = self.busy[t], self.windows[t], self.transferring[t]
-        exhausted = Signal(name=f"exhausted{t}")     # its window has no next descriptor
+        left = Signal(12, name=f"left{t}")              # descriptors of its window, this one too
         done, advance, aborted = (Signal(name=f"{name}{t}") for name in (
             "transfer_done", "advance", "aborted"))
-        m.d.sync += exhausted.eq(self.layer[t] + 1 >= window.program_length)
         m.d.comb += [
             done.eq(self.transfer_done[t] & transferring), advance.eq(passed | done),
             aborted.eq(self.abort[t] & busy),
@@ -243,8 +246,7 @@ class TileScheduler(Component):
             self.ended[t].eq((ending & ~self.failed[t]) | aborted),
             self.transfer[t].eq(handed & ~aborted & ~self.failed[t]),
             self.transfer_clear[t].eq(aborted | self.failed[t]),
-            request.eq((busy | self.start[t]) & (~transferring | done) & ~ending & ~aborted
-                       & ~self.failed[t]),
+            request.eq((busy | self.start[t]) & (~transferring | done)),
         ]
 
         def fail(cause: Value | Cause) -> None:
@@ -252,7 +254,7 @@ class TileScheduler(Component):
 
         with m.If(busy & ~aborted):
             # Where several things go wrong in one clock, the last of these is told.
-            with m.If(advance & exhausted):
+            with m.If(advance & ~left[1:].any()):
                 fail(Cause.OPCODE)
             with m.If(refused):
                 fail(refusal.as_value())
@@ -267,12 +269,12 @@ class TileScheduler(Component):
         with m.If(busy):
             m.d.sync += self.layer_cycles[t].eq(self.layer_cycles[t] + 1)
         with m.If(advance):
-            m.d.sync += [self.layer[t].eq(self.layer[t] + 1),
+            m.d.sync += [self.layer[t].eq(self.layer[t] + 1), left.eq(modulo(left - 1, 12)),
                          index.eq(modulo(index + 1, len(index))), transferring.eq(0)]
         with m.If(self.transfer[t]):
             m.d.sync += transferring.eq(1)
         with m.If(self.ended[t] | self.failed[t]):
             m.d.sync += [busy.eq(0), transferring.eq(0)]
         with m.Elif(self.start[t] & ~busy):
-            m.d.sync += [busy.eq(1), self.layer[t].eq(0),
+            m.d.sync += [busy.eq(1), self.layer[t].eq(0), left.eq(window.program_length),
                          index.eq(modulo(window.program_base, len(index)))]

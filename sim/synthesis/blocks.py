@@ -9,6 +9,7 @@ from golden.chip import Chip, preset
 from golden.chip.registers import ADDRESS_BITS
 from rtl.accumulator import BasisAccumulator
 from rtl.axi_lite import AxiLiteSubordinate
+from rtl.buffer import ActivationBuffer
 from rtl.charge_controller import ChargeController
 from rtl.chip import ChipTop
 from rtl.collector import Collector
@@ -58,5 +59,6 @@ BLOCKS: dict[str, Block] = {
     "collector": Block("default", Collector),
     "elementwise": Block("default", ElementwiseUnit),
     "transfer": Block("default", TransferUnit),
+    "buffer": Block("default", ActivationBuffer),
     "chip": Block("tiny", ChipTop, target=120.0),
 }

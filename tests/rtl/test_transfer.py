@@ -186,3 +186,69 @@ def test_abort_and_start_while_busy(load, pause):
             check(bench, layer)
 
     bench.run(testbench)
+
+
+@pytest.mark.parametrize("load", [True, False])
+@pytest.mark.parametrize("timeout", [0, 1, 2, 7])
+def test_a_host_that_does_nothing(load, timeout):
+    """The time-out strikes in the clock that is the `timeout`-th of a wait, without one never."""
+    dut = TransferUnit(PRESETS["tiny"])
+
+    async def testbench(context):
+        context.set(dut.timeout, timeout)
+        await begin(context, dut, Transfer("layer", load, 0, 2))
+        waited = 0
+        for _ in range(30):
+            assert not (context.get(dut.host_wait) and context.get(dut.buffer_wait))
+            waited += context.get(dut.host_wait)
+            if context.get(dut.late):
+                break
+            await context.tick()
+        assert context.get(dut.late) == bool(timeout)
+        assert waited == timeout if timeout else waited > 20
+        # A host that moves in time starts the count again.
+        context.set(dut.abort, 1)
+        await context.tick()
+        context.set(dut.abort, 0)
+        await begin(context, dut, Transfer("layer", load, 0, 2))
+        for clock in range(40):
+            ready = timeout > 1 and clock % timeout == timeout - 1
+            context.set(dut.in_valid, ready)
+            context.set(dut.out_ready, ready)
+            assert not context.get(dut.late) or timeout == 1
+            await context.tick()
+            if timeout > 1 and context.get(dut.done):
+                return
+        assert timeout < 2
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("load", [True, False])
+def test_a_buffer_that_is_busy(load):
+    """What is asked for stays until the port is ready; each clock of it is told."""
+    dut = TransferUnit(PRESETS["tiny"])
+    generator = random.Random(3)
+    layer = Transfer("layer", load, 7, 12)
+
+    async def testbench(context):
+        context.set(dut.in_valid, 1)
+        context.set(dut.out_ready, 1)
+        await begin(context, dut, layer)
+        seen, clocks, waits = [], 1, 0
+        while not context.get(dut.done):
+            ready = generator.random() < 0.5
+            context.set(dut.read_ready, ready)
+            context.set(dut.write_ready, ready)
+            port = "write" if load else "read"
+            if context.get(getattr(dut, f"{port}_enable")) and ready:
+                seen.append(context.get(getattr(dut, f"{port}_address")))
+            waits += context.get(dut.buffer_wait)
+            await context.tick()
+            clocks += 1
+        assert seen == list(range(7, 19))
+        assert waits > 0
+        if load:        # every clock of waiting delays the end
+            assert clocks == transfer_clocks(layer) + waits
+
+    simulate(dut, testbench)

@@ -1870,7 +1870,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4350$0 (\$163 ),
+    .\port$4343$0 (\$163 ),
     .position_done(position_done),
     .position_freed(\position_freed$551 ),
     .rst(rst),
@@ -2051,7 +2051,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
     .overrun(overrun),
-    .\port$3999$90 (window[130:90]),
+    .\port$3991$90 (window[130:90]),
     .position_done(\position_done$598 ),
     .position_freed(position_freed),
     .product_started(\product_started$404 ),
@@ -2127,7 +2127,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
     .overrun(\overrun$325 ),
-    .\port$3999$90 (window[130:90]),
+    .\port$3991$90 (window[130:90]),
     .position_done(\position_done$599 ),
     .position_freed(\position_freed$628 ),
     .product_started(\product_started$403 ),
@@ -2203,7 +2203,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
     .overrun(\overrun$327 ),
-    .\port$3999$90 (window[130:90]),
+    .\port$3991$90 (window[130:90]),
     .position_done(\position_done$600 ),
     .position_freed(\position_freed$696 ),
     .product_started(\product_started$402 ),
@@ -2279,7 +2279,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
     .overrun(\overrun$329 ),
-    .\port$3999$90 (window[130:90]),
+    .\port$3991$90 (window[130:90]),
     .position_done(\position_done$601 ),
     .position_freed(\position_freed$764 ),
     .product_started(product_started),
@@ -4991,7 +4991,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4350$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4343$0 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
   wire [12:0] \$10 ;
@@ -5130,8 +5130,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$4350$0 ;
-  wire [56:0] \port$4350$0 ;
+  output [56:0] \port$4343$0 ;
+  wire [56:0] \port$4343$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5290,7 +5290,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$3165$0 (constant[52:0]),
+    .\port$3157$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
@@ -5707,7 +5707,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$41 [2:0];
   assign constant_address = \$42 [10:0];
-  assign \port$4350$0  = out_tag[56:0];
+  assign \port$4343$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -5763,7 +5763,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$41  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$3165$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire [31:0] \$1 ;
   reg [42:0] \$10 ;
@@ -5836,8 +5836,8 @@ module \crossloom.collector.requantizer (rst, \port$3165$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$3165$0 ;
-  wire [52:0] \port$3165$0 ;
+  input [52:0] \port$3157$0 ;
+  wire [52:0] \port$3157$0 ;
   wire [42:0] product;
   reg [42:0] register = 43'h00000000000;
   reg [42:0] \register$12  = 43'h00000000000;
@@ -6142,7 +6142,7 @@ module \crossloom.collector.requantizer (rst, \port$3165$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$5  = \port$3165$0 [47:32];
+    \$5  = \port$3157$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -6152,7 +6152,7 @@ module \crossloom.collector.requantizer (rst, \port$3165$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$6  = \port$3165$0 [31:0];
+    \$6  = \port$3157$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -6162,7 +6162,7 @@ module \crossloom.collector.requantizer (rst, \port$3165$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$7  = \port$3165$0 [52:48];
+    \$7  = \port$3157$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -6400,9 +6400,9 @@ module \crossloom.collector.requantizer (rst, \port$3165$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$3165$0 [47:32];
-  assign bias = \port$3165$0 [31:0];
-  assign \shift$9  = \port$3165$0 [52:48];
+  assign \multiplier$5  = \port$3157$0 [47:32];
+  assign bias = \port$3157$0 [31:0];
+  assign \shift$9  = \port$3157$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -7542,35 +7542,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2327$0 (\$3 ),
-    .\port$2328$4 (\$4 [4]),
-    .\port$2329$4 (\$5 [4]),
-    .\port$2330$4 (\$6 [4]),
-    .\port$2331$4 (\$7 [4]),
-    .\port$2332$4 (\$8 [4]),
-    .\port$2333$4 (\$9 [4]),
-    .\port$2334$4 (\$10 [4]),
-    .\port$2335$4 (\$11 [4]),
-    .\port$2336$4 (\$12 [4]),
-    .\port$2337$4 (\$13 [4]),
-    .\port$2338$4 (\$14 [4]),
-    .\port$2339$4 (\$15 [4]),
-    .\port$2340$0 (\$16 ),
-    .\port$2341$4 (\$17 [4]),
-    .\port$2342$4 (\$18 [4]),
-    .\port$2343$4 (\$19 [4]),
-    .\port$2344$4 (\$20 [4]),
-    .\port$2345$4 (\$21 [4]),
-    .\port$2346$4 (\$22 [4]),
-    .\port$2347$4 (\$23 [4]),
-    .\port$2348$4 (\$24 [4]),
-    .\port$2349$4 (\$25 [4]),
-    .\port$2350$4 (\$26 [4]),
-    .\port$2351$4 (\$27 [4]),
-    .\port$2352$4 (\$28 [4]),
-    .\port$3971$136 (descriptor[139:136]),
-    .\port$3971$160 (descriptor[171:160]),
-    .\port$3971$96 (descriptor[119:96]),
+    .\port$2319$0 (\$3 ),
+    .\port$2320$4 (\$4 [4]),
+    .\port$2321$4 (\$5 [4]),
+    .\port$2322$4 (\$6 [4]),
+    .\port$2323$4 (\$7 [4]),
+    .\port$2324$4 (\$8 [4]),
+    .\port$2325$4 (\$9 [4]),
+    .\port$2326$4 (\$10 [4]),
+    .\port$2327$4 (\$11 [4]),
+    .\port$2328$4 (\$12 [4]),
+    .\port$2329$4 (\$13 [4]),
+    .\port$2330$4 (\$14 [4]),
+    .\port$2331$4 (\$15 [4]),
+    .\port$2332$0 (\$16 ),
+    .\port$2333$4 (\$17 [4]),
+    .\port$2334$4 (\$18 [4]),
+    .\port$2335$4 (\$19 [4]),
+    .\port$2336$4 (\$20 [4]),
+    .\port$2337$4 (\$21 [4]),
+    .\port$2338$4 (\$22 [4]),
+    .\port$2339$4 (\$23 [4]),
+    .\port$2340$4 (\$24 [4]),
+    .\port$2341$4 (\$25 [4]),
+    .\port$2342$4 (\$26 [4]),
+    .\port$2343$4 (\$27 [4]),
+    .\port$2344$4 (\$28 [4]),
+    .\port$3963$136 (descriptor[139:136]),
+    .\port$3963$160 (descriptor[171:160]),
+    .\port$3963$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7591,7 +7591,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3971$136 (descriptor[147:136]),
+    .\port$3963$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7604,7 +7604,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$3971$320 (descriptor[347:320]),
+    .\port$3963$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8411,7 +8411,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4431$0 (multiplier),
+    .\port$4424$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8526,7 +8526,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8574,8 +8574,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4431$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4431$0 ;
-  wire [15:0] \port$4431$0 ;
+  input [15:0] \port$4424$0 ;
+  wire [15:0] \port$4424$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8683,17 +8683,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4431$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign multiplicand = { 1'h0, \port$4424$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4431$0  };
-  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4431$0  };
-  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4431$0  };
-  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4431$0  };
-  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4424$0  };
+  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4424$0  };
+  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4424$0  };
+  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4424$0  };
+  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8971,7 +8971,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4431$0 (multiplier),
+    .\port$4424$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9086,7 +9086,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9134,8 +9134,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4431$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4431$0 ;
-  wire [15:0] \port$4431$0 ;
+  input [15:0] \port$4424$0 ;
+  wire [15:0] \port$4424$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9243,17 +9243,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4431$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign multiplicand = { 1'h0, \port$4424$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4431$0  };
-  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4431$0  };
-  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4431$0  };
-  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4431$0  };
-  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4424$0  };
+  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4424$0  };
+  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4424$0  };
+  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4424$0  };
+  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9531,7 +9531,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4431$0 (multiplier),
+    .\port$4424$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9646,7 +9646,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9694,8 +9694,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4431$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4431$0 ;
-  wire [15:0] \port$4431$0 ;
+  input [15:0] \port$4424$0 ;
+  wire [15:0] \port$4424$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9803,17 +9803,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4431$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign multiplicand = { 1'h0, \port$4424$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4431$0  };
-  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4431$0  };
-  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4431$0  };
-  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4431$0  };
-  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4424$0  };
+  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4424$0  };
+  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4424$0  };
+  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4424$0  };
+  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10091,7 +10091,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4431$0 (multiplier),
+    .\port$4424$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10206,7 +10206,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4431$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10254,8 +10254,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4431$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4431$0 ;
-  wire [15:0] \port$4431$0 ;
+  input [15:0] \port$4424$0 ;
+  wire [15:0] \port$4424$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10363,17 +10363,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4431$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4431$0  };
+  assign multiplicand = { 1'h0, \port$4424$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4431$0  };
-  assign \$3  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4431$0  };
-  assign \$8  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4431$0  };
-  assign \$13  = { 1'h0, \port$4431$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4431$0  };
-  assign \$18  = { 1'h0, \port$4431$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4424$0  };
+  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4424$0  };
+  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4424$0  };
+  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4424$0  };
+  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10568,8 +10568,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2327$0 , \port$2328$4 , \port$2329$4 , \port$2330$4 , \port$2331$4 , \port$2332$4 , \port$2333$4 , \port$2334$4 , \port$2335$4 , \port$2336$4 , \port$2337$4 , \port$2338$4 , \port$2339$4 , \port$2340$0 , \port$2341$4 , \port$2342$4 , \port$2343$4 
-, \port$2344$4 , \port$2345$4 , \port$2346$4 , \port$2347$4 , \port$2348$4 , \port$2349$4 , \port$2350$4 , \port$2351$4 , \port$2352$4 , \port$3971$96 , \port$3971$136 , \port$3971$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2319$0 , \port$2320$4 , \port$2321$4 , \port$2322$4 , \port$2323$4 , \port$2324$4 , \port$2325$4 , \port$2326$4 , \port$2327$4 , \port$2328$4 , \port$2329$4 , \port$2330$4 , \port$2331$4 , \port$2332$0 , \port$2333$4 , \port$2334$4 , \port$2335$4 
+, \port$2336$4 , \port$2337$4 , \port$2338$4 , \port$2339$4 , \port$2340$4 , \port$2341$4 , \port$2342$4 , \port$2343$4 , \port$2344$4 , \port$3963$96 , \port$3963$136 , \port$3963$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -10806,8 +10806,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2327$0 ;
-  wire [4:0] \port$2327$0 ;
+  input [4:0] \port$2319$0 ;
+  wire [4:0] \port$2319$0 ;
+  input \port$2320$4 ;
+  wire \port$2320$4 ;
+  input \port$2321$4 ;
+  wire \port$2321$4 ;
+  input \port$2322$4 ;
+  wire \port$2322$4 ;
+  input \port$2323$4 ;
+  wire \port$2323$4 ;
+  input \port$2324$4 ;
+  wire \port$2324$4 ;
+  input \port$2325$4 ;
+  wire \port$2325$4 ;
+  input \port$2326$4 ;
+  wire \port$2326$4 ;
+  input \port$2327$4 ;
+  wire \port$2327$4 ;
   input \port$2328$4 ;
   wire \port$2328$4 ;
   input \port$2329$4 ;
@@ -10816,8 +10832,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$2330$4 ;
   input \port$2331$4 ;
   wire \port$2331$4 ;
-  input \port$2332$4 ;
-  wire \port$2332$4 ;
+  input [4:0] \port$2332$0 ;
+  wire [4:0] \port$2332$0 ;
   input \port$2333$4 ;
   wire \port$2333$4 ;
   input \port$2334$4 ;
@@ -10832,8 +10848,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$2338$4 ;
   input \port$2339$4 ;
   wire \port$2339$4 ;
-  input [4:0] \port$2340$0 ;
-  wire [4:0] \port$2340$0 ;
+  input \port$2340$4 ;
+  wire \port$2340$4 ;
   input \port$2341$4 ;
   wire \port$2341$4 ;
   input \port$2342$4 ;
@@ -10842,28 +10858,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$2343$4 ;
   input \port$2344$4 ;
   wire \port$2344$4 ;
-  input \port$2345$4 ;
-  wire \port$2345$4 ;
-  input \port$2346$4 ;
-  wire \port$2346$4 ;
-  input \port$2347$4 ;
-  wire \port$2347$4 ;
-  input \port$2348$4 ;
-  wire \port$2348$4 ;
-  input \port$2349$4 ;
-  wire \port$2349$4 ;
-  input \port$2350$4 ;
-  wire \port$2350$4 ;
-  input \port$2351$4 ;
-  wire \port$2351$4 ;
-  input \port$2352$4 ;
-  wire \port$2352$4 ;
-  input [3:0] \port$3971$136 ;
-  wire [3:0] \port$3971$136 ;
-  input [11:0] \port$3971$160 ;
-  wire [11:0] \port$3971$160 ;
-  input [23:0] \port$3971$96 ;
-  wire [23:0] \port$3971$96 ;
+  input [3:0] \port$3963$136 ;
+  wire [3:0] \port$3963$136 ;
+  input [11:0] \port$3963$160 ;
+  wire [11:0] \port$3963$160 ;
+  input [23:0] \port$3963$96 ;
+  wire [23:0] \port$3963$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -10921,24 +10921,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$3971$96 [11:0] == 1'h1;
+  assign \$25  = \port$3963$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$3971$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$3971$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$3963$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$3963$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$3971$96 [23:12] == 1'h1;
+  assign \$35  = \port$3963$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$3971$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$3971$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$3963$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$3963$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$3971$160 ;
+  assign \$43  = address_column_start + \port$3963$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -11009,8 +11009,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$3971$136 ;
-  assign \$129  = pixel_x_x_start + \port$3971$136 ;
+  assign \$128  = pixel_x_x_start + \port$3963$136 ;
+  assign \$129  = pixel_x_x_start + \port$3963$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -11031,8 +11031,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$3971$136 ;
-  assign \$156  = pixel_y_y_start + \port$3971$136 ;
+  assign \$155  = pixel_y_y_start + \port$3963$136 ;
+  assign \$156  = pixel_y_y_start + \port$3963$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -11173,7 +11173,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$3971$96 [11:0];
+      \$163  = \port$3963$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -11203,7 +11203,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$3971$96 [23:12];
+      \$165  = \port$3963$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -11431,7 +11431,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
+      \$176  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -11446,7 +11446,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
+        \$176  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
       end
     end
     if (clear) begin
@@ -11460,13 +11460,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
+      \$177  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
+        \$177  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
       end
     end
     if (clear) begin
@@ -11480,7 +11480,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$2352$4 , \port$2351$4 , \port$2350$4 , \port$2349$4 , \port$2348$4 , \port$2347$4 , \port$2346$4 , \port$2345$4 , \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$0  };
+      \$178  = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -11506,7 +11506,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$2352$4 , \port$2351$4 , \port$2350$4 , \port$2349$4 , \port$2348$4 , \port$2347$4 , \port$2346$4 , \port$2345$4 , \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$0  };
+      \$179  = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -11519,18 +11519,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$3971$96 [11:0];
-  assign y_count = \port$3971$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3971$160  };
+  assign x_count = \port$3963$96 [11:0];
+  assign y_count = \port$3963$96 [23:12];
+  assign address_column_step = { 4'h0, \port$3963$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$4 , \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$0  };
+  assign pixel_x_origin = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3971$136  };
-  assign pixel_y_origin = { \port$2352$4 , \port$2351$4 , \port$2350$4 , \port$2349$4 , \port$2348$4 , \port$2347$4 , \port$2346$4 , \port$2345$4 , \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3963$136  };
+  assign pixel_y_origin = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3971$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$3963$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -11559,7 +11559,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -11622,8 +11622,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3971$136 ;
-  wire [11:0] \port$3971$136 ;
+  input [11:0] \port$3963$136 ;
+  wire [11:0] \port$3963$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11755,7 +11755,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3971$136 [3:0];
+      \$33  = \port$3963$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -11770,7 +11770,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3971$136 [7:4];
+      \$34  = \port$3963$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -11785,7 +11785,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3971$136 [11:8];
+      \$35  = \port$3963$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -11901,9 +11901,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3971$136 [3:0];
-  assign pad_left = \port$3971$136 [7:4];
-  assign pad_top = \port$3971$136 [11:8];
+  assign stride = \port$3963$136 [3:0];
+  assign pad_left = \port$3963$136 [7:4];
+  assign pad_top = \port$3963$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -11913,7 +11913,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3971$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$3971$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -11974,8 +11974,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3971$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3971$320 ;
-  wire [27:0] \port$3971$320 ;
+  input [27:0] \port$3963$320 ;
+  wire [27:0] \port$3963$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11992,14 +11992,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3971$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$3971$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$3963$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$3971$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$3963$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$3971$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$3963$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -12090,7 +12090,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3971$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$3971$320 [27:16];
+      \$32  = \port$3963$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -12105,7 +12105,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3971$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3971$320 [15:12];
+      \$33  = \port$3963$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12251,11 +12251,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3971$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$3971$320 [27:16];
-  assign stride = \port$3971$320 [15:12];
+  assign \width$7  = \port$3963$320 [27:16];
+  assign stride = \port$3963$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3971$320 [11:0];
+  assign pixel = \port$3963$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -18287,7 +18287,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
 , ended, transfer, transfer_clear, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, combine, working, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
-  wire \$10 ;
+  wire [32:0] \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -18296,46 +18296,38 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$105 ;
   wire \$106 ;
   wire \$107 ;
-  wire \$108 ;
+  wire [1:0] \$108 ;
   wire \$109 ;
   wire [12:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
-  wire [1:0] \$113 ;
+  wire \$113 ;
   wire \$114 ;
   wire \$115 ;
-  wire [1:0] \$116 ;
+  wire \$116 ;
   wire \$117 ;
-  wire \$118 ;
-  wire \$119 ;
-  wire \$12 ;
-  wire \$120 ;
-  wire \$121 ;
-  wire \$122 ;
-  wire \$123 ;
-  wire \$124 ;
-  wire \$125 ;
-  reg \$126 ;
-  reg [3:0] \$127 ;
-  reg [511:0] \$128 ;
-  reg [15:0] \$129 ;
-  wire [32:0] \$13 ;
-  reg [19:0] \$130 ;
-  reg \$131 ;
-  reg [63:0] \$132 ;
-  reg [23:0] \$133 ;
-  reg [5:0] \$134 ;
-  reg [1:0] \$135 ;
-  reg [1:0] \$136 ;
-  reg \$137 ;
-  reg [5:0] \$138 ;
-  reg [4:0] \$139 ;
-  wire [12:0] \$14 ;
-  reg \$140 ;
-  reg [1:0] \$141 ;
-  reg [134:0] \$142 ;
-  wire [6:0] \$15 ;
+  reg \$118 ;
+  reg [3:0] \$119 ;
+  wire [12:0] \$12 ;
+  reg [511:0] \$120 ;
+  reg [15:0] \$121 ;
+  reg [19:0] \$122 ;
+  reg [63:0] \$123 ;
+  reg [23:0] \$124 ;
+  reg [11:0] \$125 ;
+  reg [5:0] \$126 ;
+  reg [1:0] \$127 ;
+  reg [1:0] \$128 ;
+  reg [11:0] \$129 ;
+  wire [6:0] \$13 ;
+  reg [5:0] \$130 ;
+  reg [4:0] \$131 ;
+  reg \$132 ;
+  reg [1:0] \$133 ;
+  reg [134:0] \$134 ;
+  wire \$14 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
@@ -18351,7 +18343,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [12:0] \$3 ;
+  wire [32:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -18362,7 +18354,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire \$4 ;
+  wire [12:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -18373,7 +18365,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [32:0] \$5 ;
+  wire [12:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -18384,7 +18376,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [12:0] \$6 ;
+  wire [6:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -18395,7 +18387,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [6:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -18431,15 +18423,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
   wire [1:0] \$signal$27 ;
-  reg \$signal$42 ;
-  reg \$signal$48 ;
-  reg \$signal$51 ;
+  reg \$signal$43 ;
+  reg \$signal$49 ;
+  reg \$signal$52 ;
   input [1:0] abort;
   wire [1:0] abort;
   wire aborted0;
   wire aborted1;
   wire advance0;
   wire advance1;
+  reg alive;
   reg arriving = 1'h0;
   output [1:0] busy;
   reg [1:0] busy = 2'h0;
@@ -18459,23 +18452,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$34 ;
-  wire [31:0] \descriptor$34[0] ;
-  wire [31:0] \descriptor$34[10] ;
-  wire [31:0] \descriptor$34[11] ;
-  wire [31:0] \descriptor$34[12] ;
-  wire [31:0] \descriptor$34[13] ;
-  wire [31:0] \descriptor$34[14] ;
-  wire [31:0] \descriptor$34[15] ;
-  wire [31:0] \descriptor$34[1] ;
-  wire [31:0] \descriptor$34[2] ;
-  wire [31:0] \descriptor$34[3] ;
-  wire [31:0] \descriptor$34[4] ;
-  wire [31:0] \descriptor$34[5] ;
-  wire [31:0] \descriptor$34[6] ;
-  wire [31:0] \descriptor$34[7] ;
-  wire [31:0] \descriptor$34[8] ;
-  wire [31:0] \descriptor$34[9] ;
+  wire [511:0] \descriptor$35 ;
+  wire [31:0] \descriptor$35[0] ;
+  wire [31:0] \descriptor$35[10] ;
+  wire [31:0] \descriptor$35[11] ;
+  wire [31:0] \descriptor$35[12] ;
+  wire [31:0] \descriptor$35[13] ;
+  wire [31:0] \descriptor$35[14] ;
+  wire [31:0] \descriptor$35[15] ;
+  wire [31:0] \descriptor$35[1] ;
+  wire [31:0] \descriptor$35[2] ;
+  wire [31:0] \descriptor$35[3] ;
+  wire [31:0] \descriptor$35[4] ;
+  wire [31:0] \descriptor$35[5] ;
+  wire [31:0] \descriptor$35[6] ;
+  wire [31:0] \descriptor$35[7] ;
+  wire [31:0] \descriptor$35[8] ;
+  wire [31:0] \descriptor$35[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -18496,8 +18489,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire [1:0] ended;
   reg ending;
   reg engaged;
-  reg exhausted0 = 1'h0;
-  reg exhausted1 = 1'h0;
   output [1:0] failed;
   reg [1:0] failed;
   output [7:0] failed_cause;
@@ -18523,6 +18514,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire [31:0] \layer_cycles.tenant1 ;
   output [1:0] layer_done;
   wire [1:0] layer_done;
+  reg [11:0] left0 = 12'h000;
+  reg [11:0] left1 = 12'h000;
   wire legal;
   wire present0;
   wire present1;
@@ -18567,16 +18560,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$36 ;
-  wire [15:0] \window$36.activation_base ;
-  wire [16:0] \window$36.activation_words ;
-  wire [20:0] \window$36.coefficient_words ;
-  wire [19:0] \window$36.coefficients_base ;
-  wire [16:0] \window$36.constant_entries ;
-  wire [15:0] \window$36.constants_base ;
-  wire [11:0] \window$36.program_base ;
-  wire [11:0] \window$36.program_length ;
-  wire [3:0] \window$36.tiles ;
+  wire [134:0] \window$37 ;
+  wire [15:0] \window$37.activation_base ;
+  wire [16:0] \window$37.activation_words ;
+  wire [20:0] \window$37.coefficient_words ;
+  wire [19:0] \window$37.coefficients_base ;
+  wire [16:0] \window$37.constant_entries ;
+  wire [15:0] \window$37.constants_base ;
+  wire [11:0] \window$37.program_base ;
+  wire [11:0] \window$37.program_length ;
+  wire [3:0] \window$37.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -18613,166 +18606,158 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   reg working;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
-  assign \$3  = layer[11:0] + 1'h1;
-  assign \$4  = \$3  >= windows[23:12];
-  assign \$5  = layer_cycles[31:0] + 1'h1;
-  assign \$6  = layer[11:0] + 1'h1;
-  assign \$7  = index0 + 1'h1;
-  assign \$8  = ended[0] | failed[0];
-  assign \$9  = ~ busy[0];
-  assign \$10  = start[0] & \$9 ;
+  assign \$3  = layer_cycles[31:0] + 1'h1;
+  assign \$4  = layer[11:0] + 1'h1;
+  assign \$5  = left0 - 1'h1;
+  assign \$6  = index0 + 1'h1;
+  assign \$7  = ended[0] | failed[0];
+  assign \$8  = ~ busy[0];
+  assign \$9  = start[0] & \$8 ;
+  assign \$10  = layer_cycles[63:32] + 1'h1;
   assign \$11  = layer[23:12] + 1'h1;
-  assign \$12  = \$11  >= windows[158:147];
-  assign \$13  = layer_cycles[63:32] + 1'h1;
-  assign \$14  = layer[23:12] + 1'h1;
-  assign \$15  = index1 + 1'h1;
-  assign \$16  = ended[1] | failed[1];
-  assign \$17  = ~ busy[1];
-  assign \$18  = start[1] & \$17 ;
-  assign \$19  = | \$signal$27 ;
-  assign \$20  = ! \$like ;
-  assign \$22  = ! tenant;
-  assign \$23  = ! word;
-  assign \$25  = ! word;
+  assign \$12  = left1 - 1'h1;
+  assign \$13  = index1 + 1'h1;
+  assign \$14  = ended[1] | failed[1];
+  assign \$15  = ~ busy[1];
+  assign \$16  = start[1] & \$15 ;
+  assign \$17  = | \$signal$27 ;
+  assign \$18  = ! \$like ;
+  assign \$20  = ! tenant;
+  assign \$21  = ! word;
+  assign \$22  = \$21  & busy[0];
+  assign \$24  = ! word;
+  assign \$25  = \$24  & busy[1];
   assign \$26  = word + 1'h1;
   assign \$27  = word == 5'h10;
-  assign \$28  = convolve | combine;
-  assign \$29  = | \$signal$27 ;
-  assign \$30  = ! \$like ;
-  assign \$32  = ~ unit_done;
-  assign \$33  = stopped & \$32 ;
-  assign \$34  = ! tenant;
-  assign present0 = engaged & \$34 ;
+  assign \$28  = ~ alive;
+  assign \$29  = stopped | \$28 ;
+  assign \$30  = convolve | combine;
+  assign \$31  = | \$signal$27 ;
+  assign \$32  = ! \$like ;
+  assign \$34  = ~ unit_done;
+  assign \$35  = stopped & \$34 ;
+  assign \$36  = ! tenant;
+  assign present0 = engaged & \$36 ;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$35  = \$signal$42  & present0;
-  assign advance0 = \$35  | transfer_done0;
+  assign \$37  = \$signal$43  & present0;
+  assign advance0 = \$37  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
-  assign \$36  = ~ present0;
-  assign \$37  = busy[0] & \$36 ;
-  assign \$38  = ~ transferring[0];
-  assign \$39  = \$37  & \$38 ;
-  assign \$40  = ending & present0;
-  assign \$41  = advance0 | \$40 ;
-  assign \$42  = ~ aborted0;
-  assign \$43  = \$41  & \$42 ;
-  assign \$44  = ~ failed[0];
+  assign \$38  = ~ present0;
+  assign \$39  = busy[0] & \$38 ;
+  assign \$40  = ~ transferring[0];
+  assign \$41  = \$39  & \$40 ;
+  assign \$42  = ending & present0;
+  assign \$43  = advance0 | \$42 ;
+  assign \$44  = ~ aborted0;
   assign \$45  = \$43  & \$44 ;
-  assign \$46  = ending & present0;
-  assign \$47  = ~ failed[0];
-  assign \$48  = \$46  & \$47 ;
-  assign \$49  = \$48  | aborted0;
-  assign \$50  = \$signal$48  & present0;
-  assign \$51  = ~ aborted0;
-  assign \$52  = \$50  & \$51 ;
-  assign \$53  = ~ failed[0];
+  assign \$46  = ~ failed[0];
+  assign \$47  = \$45  & \$46 ;
+  assign \$48  = ending & present0;
+  assign \$49  = ~ failed[0];
+  assign \$50  = \$48  & \$49 ;
+  assign \$51  = \$50  | aborted0;
+  assign \$52  = \$signal$49  & present0;
+  assign \$53  = ~ aborted0;
   assign \$54  = \$52  & \$53 ;
-  assign \$55  = aborted0 | failed[0];
-  assign \$56  = busy[0] | start[0];
-  assign \$57  = ~ transferring[0];
-  assign \$58  = \$57  | transfer_done0;
-  assign \$59  = \$56  & \$58 ;
-  assign \$60  = ending & present0;
-  assign \$61  = ~ \$60 ;
-  assign \$62  = \$59  & \$61 ;
-  assign \$63  = ~ aborted0;
-  assign \$64  = \$62  & \$63 ;
-  assign \$65  = ~ failed[0];
-  assign \$66  = \$64  & \$65 ;
-  assign \$67  = ~ aborted0;
-  assign \$68  = busy[0] & \$67 ;
-  assign \$69  = advance0 & exhausted0;
-  assign \$70  = \$signal$51  & present0;
-  assign \$71  = aborted0 | failed[0];
-  assign \$72  = present0 & \$71 ;
-  assign present1 = engaged & \$73 ;
+  assign \$55  = ~ failed[0];
+  assign \$56  = \$54  & \$55 ;
+  assign \$57  = aborted0 | failed[0];
+  assign \$58  = busy[0] | start[0];
+  assign \$59  = ~ transferring[0];
+  assign \$60  = \$59  | transfer_done0;
+  assign \$61  = \$58  & \$60 ;
+  assign \$62  = ~ aborted0;
+  assign \$63  = busy[0] & \$62 ;
+  assign \$64  = | left0[11:1];
+  assign \$65  = ~ \$64 ;
+  assign \$66  = advance0 & \$65 ;
+  assign \$67  = \$signal$52  & present0;
+  assign \$68  = aborted0 | failed[0];
+  assign \$69  = present0 & \$68 ;
+  assign present1 = engaged & \$70 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$74  = \$signal$42  & present1;
-  assign advance1 = \$74  | transfer_done1;
+  assign \$71  = \$signal$43  & present1;
+  assign advance1 = \$71  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
-  assign \$75  = ~ present1;
-  assign \$76  = busy[1] & \$75 ;
-  assign \$77  = ~ transferring[1];
-  assign \$78  = \$76  & \$77 ;
-  assign \$79  = ending & present1;
-  assign \$80  = advance1 | \$79 ;
-  assign \$81  = ~ aborted1;
-  assign \$82  = \$80  & \$81 ;
+  assign \$72  = ~ present1;
+  assign \$73  = busy[1] & \$72 ;
+  assign \$74  = ~ transferring[1];
+  assign \$75  = \$73  & \$74 ;
+  assign \$76  = ending & present1;
+  assign \$77  = advance1 | \$76 ;
+  assign \$78  = ~ aborted1;
+  assign \$79  = \$77  & \$78 ;
+  assign \$80  = ~ failed[1];
+  assign \$81  = \$79  & \$80 ;
+  assign \$82  = ending & present1;
   assign \$83  = ~ failed[1];
   assign \$84  = \$82  & \$83 ;
-  assign \$85  = ending & present1;
-  assign \$86  = ~ failed[1];
-  assign \$87  = \$85  & \$86 ;
-  assign \$88  = \$87  | aborted1;
-  assign \$89  = \$signal$48  & present1;
-  assign \$90  = ~ aborted1;
-  assign \$91  = \$89  & \$90 ;
-  assign \$92  = ~ failed[1];
-  assign \$93  = \$91  & \$92 ;
-  assign \$94  = aborted1 | failed[1];
-  assign \$95  = busy[1] | start[1];
-  assign \$96  = ~ transferring[1];
-  assign \$97  = \$96  | transfer_done1;
-  assign \$98  = \$95  & \$97 ;
-  assign \$99  = ending & present1;
-  assign \$100  = ~ \$99 ;
-  assign \$101  = \$98  & \$100 ;
-  assign \$102  = ~ aborted1;
-  assign \$103  = \$101  & \$102 ;
-  assign \$104  = ~ failed[1];
-  assign \$105  = \$103  & \$104 ;
-  assign \$106  = ~ aborted1;
-  assign \$107  = busy[1] & \$106 ;
-  assign \$108  = advance1 & exhausted1;
-  assign \$109  = \$signal$51  & present1;
-  assign \$110  = aborted1 | failed[1];
-  assign \$111  = present1 & \$110 ;
-  assign \$112  = word != 5'h10;
-  assign \$113  = 1'h1 << tenant;
-  assign \$114  = ! tenant;
-  assign \$116  = 1'h1 << tenant;
-  assign \$117  = ~ stopped;
-  assign \$118  = legal & \$117 ;
-  assign \$119  = ~ stopped;
-  assign \$120  = legal & \$119 ;
-  assign \$121  = ~ legal;
-  assign \$122  = ! program_state;
-  assign \$123  = program_state == 1'h1;
-  assign \$124  = program_state == 2'h2;
-  assign \$125  = program_state == 2'h3;
+  assign \$85  = \$84  | aborted1;
+  assign \$86  = \$signal$49  & present1;
+  assign \$87  = ~ aborted1;
+  assign \$88  = \$86  & \$87 ;
+  assign \$89  = ~ failed[1];
+  assign \$90  = \$88  & \$89 ;
+  assign \$91  = aborted1 | failed[1];
+  assign \$92  = busy[1] | start[1];
+  assign \$93  = ~ transferring[1];
+  assign \$94  = \$93  | transfer_done1;
+  assign \$95  = \$92  & \$94 ;
+  assign \$96  = ~ aborted1;
+  assign \$97  = busy[1] & \$96 ;
+  assign \$98  = | left1[11:1];
+  assign \$99  = ~ \$98 ;
+  assign \$100  = advance1 & \$99 ;
+  assign \$101  = \$signal$52  & present1;
+  assign \$102  = aborted1 | failed[1];
+  assign \$103  = present1 & \$102 ;
+  assign \$104  = word != 5'h10;
+  assign \$105  = alive & \$104 ;
+  assign \$106  = ! tenant;
+  assign \$108  = 1'h1 << tenant;
+  assign \$109  = ~ stopped;
+  assign \$110  = legal & \$109 ;
+  assign \$111  = ~ stopped;
+  assign \$112  = legal & \$111 ;
+  assign \$113  = ~ legal;
+  assign \$114  = ! program_state;
+  assign \$115  = program_state == 1'h1;
+  assign \$116  = program_state == 2'h2;
+  assign \$117  = program_state == 2'h3;
   always @(posedge clk)
-    arriving <= \$126 ;
+    arriving <= \$118 ;
   always @(posedge clk)
-    \$signal  <= \$127 ;
+    \$signal  <= \$119 ;
   always @(posedge clk)
-    descriptor <= \$128 ;
+    descriptor <= \$120 ;
   always @(posedge clk)
-    constants <= \$129 ;
+    constants <= \$121 ;
   always @(posedge clk)
-    coefficients <= \$130 ;
+    coefficients <= \$122 ;
   always @(posedge clk)
-    exhausted0 <= \$131 ;
+    layer_cycles <= \$123 ;
   always @(posedge clk)
-    layer_cycles <= \$132 ;
+    layer <= \$124 ;
   always @(posedge clk)
-    layer <= \$133 ;
+    left0 <= \$125 ;
   always @(posedge clk)
-    index0 <= \$134 ;
+    index0 <= \$126 ;
   always @(posedge clk)
-    transferring <= \$135 ;
+    transferring <= \$127 ;
   always @(posedge clk)
-    busy <= \$136 ;
+    busy <= \$128 ;
   always @(posedge clk)
-    exhausted1 <= \$137 ;
+    left1 <= \$129 ;
   always @(posedge clk)
-    index1 <= \$138 ;
+    index1 <= \$130 ;
   always @(posedge clk)
-    word <= \$139 ;
+    word <= \$131 ;
   always @(posedge clk)
-    tenant <= \$140 ;
+    tenant <= \$132 ;
   always @(posedge clk)
-    program_state <= \$141 ;
+    program_state <= \$133 ;
   always @(posedge clk)
-    window <= \$142 ;
+    window <= \$134 ;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -18783,101 +18768,94 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$126  = read_enable;
+    \$118  = read_enable;
     if (rst) begin
-      \$126  = 1'h0;
+      \$118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$127  = word[3:0];
+    \$119  = word[3:0];
     if (rst) begin
-      \$127  = 4'h0;
+      \$119  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$128  = descriptor;
+    \$120  = descriptor;
     if (arriving) begin
       (* full_case = 32'd1 *)
       casez (\$signal )
         4'h0:
-            \$128 [31:0] = read_data;
+            \$120 [31:0] = read_data;
         4'h1:
-            \$128 [63:32] = read_data;
+            \$120 [63:32] = read_data;
         4'h2:
-            \$128 [95:64] = read_data;
+            \$120 [95:64] = read_data;
         4'h3:
-            \$128 [127:96] = read_data;
+            \$120 [127:96] = read_data;
         4'h4:
-            \$128 [159:128] = read_data;
+            \$120 [159:128] = read_data;
         4'h5:
-            \$128 [191:160] = read_data;
+            \$120 [191:160] = read_data;
         4'h6:
-            \$128 [223:192] = read_data;
+            \$120 [223:192] = read_data;
         4'h7:
-            \$128 [255:224] = read_data;
+            \$120 [255:224] = read_data;
         4'h8:
-            \$128 [287:256] = read_data;
+            \$120 [287:256] = read_data;
         4'h9:
-            \$128 [319:288] = read_data;
+            \$120 [319:288] = read_data;
         4'ha:
-            \$128 [351:320] = read_data;
+            \$120 [351:320] = read_data;
         4'hb:
-            \$128 [383:352] = read_data;
+            \$120 [383:352] = read_data;
         4'hc:
-            \$128 [415:384] = read_data;
+            \$120 [415:384] = read_data;
         4'hd:
-            \$128 [447:416] = read_data;
+            \$120 [447:416] = read_data;
         4'he:
-            \$128 [479:448] = read_data;
+            \$120 [479:448] = read_data;
         4'hf:
-            \$128 [511:480] = read_data;
+            \$120 [511:480] = read_data;
       endcase
     end
     if (rst) begin
-      \$128  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
+      \$120  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$129  = \$1 [15:0];
+    \$121  = \$1 [15:0];
     if (rst) begin
-      \$129  = 16'h0000;
+      \$121  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$130  = \$2 [19:0];
+    \$122  = \$2 [19:0];
     if (rst) begin
-      \$130  = 20'h00000;
+      \$122  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$131  = \$4 ;
-    if (rst) begin
-      \$131  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$132  = layer_cycles;
+    \$123  = layer_cycles;
     if (busy[0]) begin
-      \$132 [31:0] = \$5 [31:0];
+      \$123 [31:0] = \$3 [31:0];
     end
     if (busy[1]) begin
-      \$132 [63:32] = \$13 [31:0];
+      \$123 [63:32] = \$10 [31:0];
     end
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$19 ) begin
-            if (\$20 ) begin
-              \$132 [31:0] = 32'd1;
+          if (\$17 ) begin
+            if (\$18 ) begin
+              \$123 [31:0] = 32'd1;
             end
-            if (\$21 ) begin
-              \$132 [63:32] = 32'd1;
+            if (\$19 ) begin
+              \$123 [63:32] = 32'd1;
             end
           end
       2'h1:
@@ -18886,146 +18864,167 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$29 ) begin
-              if (\$30 ) begin
-                \$132 [31:0] = 32'd1;
+            if (\$31 ) begin
+              if (\$32 ) begin
+                \$123 [31:0] = 32'd1;
               end
-              if (\$31 ) begin
-                \$132 [63:32] = 32'd1;
+              if (\$33 ) begin
+                \$123 [63:32] = 32'd1;
               end
             end
           end
     endcase
     if (rst) begin
-      \$132  = 64'h0000000000000000;
+      \$123  = 64'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$133  = layer;
+    \$124  = layer;
     if (advance0) begin
-      \$133 [11:0] = \$6 [11:0];
+      \$124 [11:0] = \$4 [11:0];
     end
-    if (\$8 ) begin
-    end else if (\$10 ) begin
-      \$133 [11:0] = 12'h000;
+    if (\$7 ) begin
+    end else if (\$9 ) begin
+      \$124 [11:0] = 12'h000;
     end
     if (advance1) begin
-      \$133 [23:12] = \$14 [11:0];
+      \$124 [23:12] = \$11 [11:0];
     end
-    if (\$16 ) begin
-    end else if (\$18 ) begin
-      \$133 [23:12] = 12'h000;
+    if (\$14 ) begin
+    end else if (\$16 ) begin
+      \$124 [23:12] = 12'h000;
     end
     if (rst) begin
-      \$133  = 24'h000000;
+      \$124  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$134  = index0;
+    \$125  = left0;
     if (advance0) begin
-      \$134  = \$7 [5:0];
+      \$125  = \$5 [11:0];
     end
-    if (\$8 ) begin
-    end else if (\$10 ) begin
-      \$134  = windows[5:0];
+    if (\$7 ) begin
+    end else if (\$9 ) begin
+      \$125  = windows[23:12];
     end
     if (rst) begin
-      \$134  = 6'h00;
+      \$125  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$135  = transferring;
+    \$126  = index0;
     if (advance0) begin
-      \$135 [0] = 1'h0;
+      \$126  = \$6 [5:0];
+    end
+    if (\$7 ) begin
+    end else if (\$9 ) begin
+      \$126  = windows[5:0];
+    end
+    if (rst) begin
+      \$126  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$127  = transferring;
+    if (advance0) begin
+      \$127 [0] = 1'h0;
     end
     if (transfer[0]) begin
-      \$135 [0] = 1'h1;
+      \$127 [0] = 1'h1;
     end
-    if (\$8 ) begin
-      \$135 [0] = 1'h0;
+    if (\$7 ) begin
+      \$127 [0] = 1'h0;
     end
     if (advance1) begin
-      \$135 [1] = 1'h0;
+      \$127 [1] = 1'h0;
     end
     if (transfer[1]) begin
-      \$135 [1] = 1'h1;
+      \$127 [1] = 1'h1;
     end
-    if (\$16 ) begin
-      \$135 [1] = 1'h0;
+    if (\$14 ) begin
+      \$127 [1] = 1'h0;
     end
     if (rst) begin
-      \$135  = 2'h0;
+      \$127  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$136  = busy;
-    if (\$8 ) begin
-      \$136 [0] = 1'h0;
-    end else if (\$10 ) begin
-      \$136 [0] = 1'h1;
+    \$128  = busy;
+    if (\$7 ) begin
+      \$128 [0] = 1'h0;
+    end else if (\$9 ) begin
+      \$128 [0] = 1'h1;
     end
-    if (\$16 ) begin
-      \$136 [1] = 1'h0;
-    end else if (\$18 ) begin
-      \$136 [1] = 1'h1;
+    if (\$14 ) begin
+      \$128 [1] = 1'h0;
+    end else if (\$16 ) begin
+      \$128 [1] = 1'h1;
     end
     if (rst) begin
-      \$136  = 2'h0;
+      \$128  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$137  = \$12 ;
-    if (rst) begin
-      \$137  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$138  = index1;
+    \$129  = left1;
     if (advance1) begin
-      \$138  = \$15 [5:0];
+      \$129  = \$12 [11:0];
     end
-    if (\$16 ) begin
-    end else if (\$18 ) begin
-      \$138  = windows[140:135];
+    if (\$14 ) begin
+    end else if (\$16 ) begin
+      \$129  = windows[158:147];
     end
     if (rst) begin
-      \$138  = 6'h00;
+      \$129  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$139  = word;
+    \$130  = index1;
+    if (advance1) begin
+      \$130  = \$13 [5:0];
+    end
+    if (\$14 ) begin
+    end else if (\$16 ) begin
+      \$130  = windows[140:135];
+    end
+    if (rst) begin
+      \$130  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$131  = word;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          \$139  = 5'h00;
+          \$131  = 5'h00;
       2'h1:
-          \$139  = \$26 [4:0];
+          \$131  = \$26 [4:0];
       2'h2:
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$139  = 5'h00;
+            \$131  = 5'h00;
           end
     endcase
     if (rst) begin
-      \$139  = 5'h00;
+      \$131  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$140  = tenant;
+    \$132  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$19 ) begin
-            \$140  = \$like ;
+          if (\$17 ) begin
+            \$132  = \$like ;
           end
       2'h1:
           /* empty */;
@@ -19033,84 +19032,84 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$29 ) begin
-              \$140  = \$like ;
+            if (\$31 ) begin
+              \$132  = \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$140  = 1'h0;
+      \$132  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$141  = program_state;
+    \$133  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$19 ) begin
-            \$141  = 2'h1;
+          if (\$17 ) begin
+            \$133  = 2'h1;
           end else begin
-            \$141  = 2'h0;
+            \$133  = 2'h0;
           end
       2'h1:
         begin
           if (\$27 ) begin
-            \$141  = 2'h2;
+            \$133  = 2'h2;
           end
-          if (stopped) begin
-            \$141  = 2'h0;
+          if (\$29 ) begin
+            \$133  = 2'h0;
           end
         end
       2'h2:
         begin
-          \$141  = 2'h0;
-          if (\$28 ) begin
-            \$141  = 2'h3;
+          \$133  = 2'h0;
+          if (\$30 ) begin
+            \$133  = 2'h3;
           end
         end
       2'h3:
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$29 ) begin
-              \$141  = 2'h1;
+            if (\$31 ) begin
+              \$133  = 2'h1;
             end else begin
-              \$141  = 2'h0;
+              \$133  = 2'h0;
             end
           end
-          if (\$33 ) begin
-            \$141  = 2'h0;
+          if (\$35 ) begin
+            \$133  = 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$141  = 2'h0;
+      \$133  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$142  = window;
+    \$134  = window;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
         begin
-          if (\$22 ) begin
-            if (\$23 ) begin
-              \$142  = windows[134:0];
+          if (\$20 ) begin
+            if (\$22 ) begin
+              \$134  = windows[134:0];
             end
           end
-          if (\$24 ) begin
+          if (\$23 ) begin
             if (\$25 ) begin
-              \$142  = windows[269:135];
+              \$134  = windows[269:135];
             end
           end
         end
     endcase
     if (rst) begin
-      \$142  = 135'h0000000000000000000000000000000000;
+      \$134  = 135'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -19141,11 +19140,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed = 2'h0;
-    if (\$68 ) begin
-      if (\$69 ) begin
+    if (\$63 ) begin
+      if (\$66 ) begin
         failed[0] = 1'h1;
       end
-      if (\$70 ) begin
+      if (\$67 ) begin
         failed[0] = 1'h1;
       end
       if (host_late[0]) begin
@@ -19155,11 +19154,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         failed[0] = 1'h1;
       end
     end
-    if (\$107 ) begin
-      if (\$108 ) begin
+    if (\$97 ) begin
+      if (\$100 ) begin
         failed[1] = 1'h1;
       end
-      if (\$109 ) begin
+      if (\$101 ) begin
         failed[1] = 1'h1;
       end
       if (host_late[1]) begin
@@ -19173,11 +19172,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed_cause = 8'h00;
-    if (\$68 ) begin
-      if (\$69 ) begin
+    if (\$63 ) begin
+      if (\$66 ) begin
         failed_cause[3:0] = 4'h1;
       end
-      if (\$70 ) begin
+      if (\$67 ) begin
         failed_cause[3:0] = refusal;
       end
       if (host_late[0]) begin
@@ -19187,11 +19186,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         failed_cause[3:0] = 4'h2;
       end
     end
-    if (\$107 ) begin
-      if (\$108 ) begin
+    if (\$97 ) begin
+      if (\$100 ) begin
         failed_cause[7:4] = 4'h1;
       end
-      if (\$109 ) begin
+      if (\$101 ) begin
         failed_cause[7:4] = refusal;
       end
       if (host_late[1]) begin
@@ -19205,10 +19204,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     stopped = 1'h0;
-    if (\$72 ) begin
+    if (\$69 ) begin
       stopped = 1'h1;
     end
-    if (\$111 ) begin
+    if (\$103 ) begin
       stopped = 1'h1;
     end
   end
@@ -19234,7 +19233,24 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$112 ;
+          read_enable = \$105 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    alive = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+        begin
+          if (\$106 ) begin
+            alive = busy[0];
+          end
+          if (\$107 ) begin
+            alive = busy[1];
+          end
+        end
     endcase
   end
   always @* begin
@@ -19244,9 +19260,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       2'h0:
           /* empty */;
       2'h1:
-          fetching = \$113 ;
+        begin
+          if (\$106 ) begin
+            fetching[0] = busy[0];
+          end
+          if (\$107 ) begin
+            fetching[1] = busy[1];
+          end
+        end
       2'h2:
-          fetching = \$116 ;
+          fetching = \$108 ;
     endcase
   end
   always @* begin
@@ -19257,10 +19280,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h1:
         begin
-          if (\$114 ) begin
+          if (\$106 ) begin
             read_address = { index0, word[3:0] };
           end
-          if (\$115 ) begin
+          if (\$107 ) begin
             read_address = { index1, word[3:0] };
           end
         end
@@ -19283,7 +19306,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$48  = 1'h0;
+    \$signal$49  = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -19294,7 +19317,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             4'h0:
                 /* empty */;
             4'h1, 4'h2:
-                \$signal$48  = legal;
+                \$signal$49  = legal;
           endcase
     endcase
   end
@@ -19313,7 +19336,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             4'h1, 4'h2:
                 /* empty */;
             4'h3:
-                convolve = \$118 ;
+                convolve = \$110 ;
           endcase
     endcase
   end
@@ -19334,13 +19357,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             4'h3:
                 /* empty */;
             4'h4, 4'h5, 4'h6:
-                combine = \$120 ;
+                combine = \$112 ;
           endcase
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$51  = 1'h0;
+    \$signal$52  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -19360,15 +19383,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                \$signal$51  = 1'h1;
+                \$signal$52  = 1'h1;
           endcase
-          if (\$121 ) begin
-            \$signal$51  = 1'h1;
+          if (\$113 ) begin
+            \$signal$52  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$51  = 1'h1;
+            \$signal$52  = 1'h1;
           end
     endcase
   end
@@ -19396,7 +19419,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             default:
                 refusal = 4'h1;
           endcase
-          if (\$121 ) begin
+          if (\$113 ) begin
             refusal = 4'h2;
           end
         end
@@ -19423,7 +19446,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$42  = 1'h0;
+    \$signal$43  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -19434,13 +19457,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$42  = 1'h1;
+            \$signal$43  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$34  = descriptor;
+  assign \descriptor$35  = descriptor;
   assign clock = word;
-  assign \window$36  = window;
+  assign \window$37  = window;
   assign first_request = \$like ;
   assign clear = stopped;
   assign \descriptor[0]  = descriptor[31:0];
@@ -19468,6 +19491,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
+  assign \layer_cycles.tenant0  = layer_cycles[31:0];
+  assign \layer_cycles.tenant1  = layer_cycles[63:32];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
   assign \windows.tenant0  = windows[134:0];
@@ -19490,52 +19515,50 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \layer_cycles.tenant0  = layer_cycles[31:0];
-  assign \layer_cycles.tenant1  = layer_cycles[63:32];
-  assign \descriptor$34[0]  = descriptor[31:0];
-  assign \descriptor$34[1]  = descriptor[63:32];
-  assign \descriptor$34[2]  = descriptor[95:64];
-  assign \descriptor$34[3]  = descriptor[127:96];
-  assign \descriptor$34[4]  = descriptor[159:128];
-  assign \descriptor$34[5]  = descriptor[191:160];
-  assign \descriptor$34[6]  = descriptor[223:192];
-  assign \descriptor$34[7]  = descriptor[255:224];
-  assign \descriptor$34[8]  = descriptor[287:256];
-  assign \descriptor$34[9]  = descriptor[319:288];
-  assign \descriptor$34[10]  = descriptor[351:320];
-  assign \descriptor$34[11]  = descriptor[383:352];
-  assign \descriptor$34[12]  = descriptor[415:384];
-  assign \descriptor$34[13]  = descriptor[447:416];
-  assign \descriptor$34[14]  = descriptor[479:448];
-  assign \descriptor$34[15]  = descriptor[511:480];
-  assign \window$36.program_base  = window[11:0];
-  assign \window$36.program_length  = window[23:12];
-  assign \window$36.activation_base  = window[39:24];
-  assign \window$36.activation_words  = window[56:40];
-  assign \window$36.constants_base  = window[72:57];
-  assign \window$36.constant_entries  = window[89:73];
-  assign \window$36.coefficients_base  = window[109:90];
-  assign \window$36.coefficient_words  = window[130:110];
-  assign \window$36.tiles  = window[134:131];
+  assign \descriptor$35[0]  = descriptor[31:0];
+  assign \descriptor$35[1]  = descriptor[63:32];
+  assign \descriptor$35[2]  = descriptor[95:64];
+  assign \descriptor$35[3]  = descriptor[127:96];
+  assign \descriptor$35[4]  = descriptor[159:128];
+  assign \descriptor$35[5]  = descriptor[191:160];
+  assign \descriptor$35[6]  = descriptor[223:192];
+  assign \descriptor$35[7]  = descriptor[255:224];
+  assign \descriptor$35[8]  = descriptor[287:256];
+  assign \descriptor$35[9]  = descriptor[319:288];
+  assign \descriptor$35[10]  = descriptor[351:320];
+  assign \descriptor$35[11]  = descriptor[383:352];
+  assign \descriptor$35[12]  = descriptor[415:384];
+  assign \descriptor$35[13]  = descriptor[447:416];
+  assign \descriptor$35[14]  = descriptor[479:448];
+  assign \descriptor$35[15]  = descriptor[511:480];
+  assign \window$37.program_base  = window[11:0];
+  assign \window$37.program_length  = window[23:12];
+  assign \window$37.activation_base  = window[39:24];
+  assign \window$37.activation_words  = window[56:40];
+  assign \window$37.constants_base  = window[72:57];
+  assign \window$37.constant_entries  = window[89:73];
+  assign \window$37.coefficients_base  = window[109:90];
+  assign \window$37.coefficient_words  = window[130:110];
+  assign \window$37.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$27 [1] = \$105 ;
-  assign \$signal$27 [0] = \$66 ;
-  assign transfer_clear[1] = \$94 ;
-  assign transfer_clear[0] = \$55 ;
-  assign transfer[1] = \$93 ;
-  assign transfer[0] = \$54 ;
-  assign ended[1] = \$88 ;
-  assign ended[0] = \$49 ;
-  assign layer_done[1] = \$84 ;
-  assign layer_done[0] = \$45 ;
-  assign turn[1] = \$78 ;
-  assign turn[0] = \$39 ;
-  assign \$73  = tenant;
-  assign \$21  = \$like ;
-  assign \$24  = tenant;
-  assign \$31  = \$like ;
-  assign \$115  = tenant;
+  assign \$signal$27 [1] = \$95 ;
+  assign \$signal$27 [0] = \$61 ;
+  assign transfer_clear[1] = \$91 ;
+  assign transfer_clear[0] = \$57 ;
+  assign transfer[1] = \$90 ;
+  assign transfer[0] = \$56 ;
+  assign ended[1] = \$85 ;
+  assign ended[0] = \$51 ;
+  assign layer_done[1] = \$81 ;
+  assign layer_done[0] = \$47 ;
+  assign turn[1] = \$75 ;
+  assign turn[0] = \$41 ;
+  assign \$70  = tenant;
+  assign \$19  = \$like ;
+  assign \$23  = tenant;
+  assign \$33  = \$like ;
+  assign \$107  = tenant;
 endmodule
 
 module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
@@ -20062,7 +20085,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -20195,8 +20218,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3999$90 ;
-  wire [40:0] \port$3999$90 ;
+  input [40:0] \port$3991$90 ;
+  wire [40:0] \port$3991$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20247,10 +20270,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3999$90 [19:0]),
+    .coefficient_base(\port$3991$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3999$90 [40:20]),
+    .coefficient_words(\port$3991$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20321,8 +20344,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3999$90 [19:0];
-  assign coefficient_words = \port$3999$90 [40:20];
+  assign coefficient_base = \port$3991$90 [19:0];
+  assign coefficient_words = \port$3991$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -20355,7 +20378,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -20488,8 +20511,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3999$90 ;
-  wire [40:0] \port$3999$90 ;
+  input [40:0] \port$3991$90 ;
+  wire [40:0] \port$3991$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20540,10 +20563,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3999$90 [19:0]),
+    .coefficient_base(\port$3991$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3999$90 [40:20]),
+    .coefficient_words(\port$3991$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20614,8 +20637,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3999$90 [19:0];
-  assign coefficient_words = \port$3999$90 [40:20];
+  assign coefficient_base = \port$3991$90 [19:0];
+  assign coefficient_words = \port$3991$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -20648,7 +20671,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -20781,8 +20804,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3999$90 ;
-  wire [40:0] \port$3999$90 ;
+  input [40:0] \port$3991$90 ;
+  wire [40:0] \port$3991$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20833,10 +20856,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3999$90 [19:0]),
+    .coefficient_base(\port$3991$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3999$90 [40:20]),
+    .coefficient_words(\port$3991$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20907,8 +20930,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3999$90 [19:0];
-  assign coefficient_words = \port$3999$90 [40:20];
+  assign coefficient_base = \port$3991$90 [19:0];
+  assign coefficient_words = \port$3991$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -20941,7 +20964,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3999$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -21074,8 +21097,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3999$90 ;
-  wire [40:0] \port$3999$90 ;
+  input [40:0] \port$3991$90 ;
+  wire [40:0] \port$3991$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21126,10 +21149,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3999$90 [19:0]),
+    .coefficient_base(\port$3991$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3999$90 [40:20]),
+    .coefficient_words(\port$3991$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21200,8 +21223,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3999$90 [19:0];
-  assign coefficient_words = \port$3999$90 [40:20];
+  assign coefficient_base = \port$3991$90 [19:0];
+  assign coefficient_words = \port$3991$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21452,8 +21475,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4067$0 (read_data),
-    .\port$4890$0 (arriving_last),
+    .\port$4060$0 (read_data),
+    .\port$4883$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -21689,7 +21712,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$0 , w_en, \port$4890$0 , clk);
+module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0 , w_en, \port$4883$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -21719,10 +21742,10 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4067$0 ;
-  wire [31:0] \port$4067$0 ;
-  input \port$4890$0 ;
-  wire \port$4890$0 ;
+  input [31:0] \port$4060$0 ;
+  wire [31:0] \port$4060$0 ;
+  input \port$4883$0 ;
+  wire \port$4883$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -21754,7 +21777,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4890$0 , \port$4067$0  };
+      storage[w_port__addr] <= { \port$4883$0 , \port$4060$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -21829,8 +21852,8 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4890$0 , \port$4067$0  };
-  assign w_data = { \port$4890$0 , \port$4067$0  };
+  assign w_port__data = { \port$4883$0 , \port$4060$0  };
+  assign w_data = { \port$4883$0 , \port$4060$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -22056,8 +22079,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4067$32 (read_data),
-    .\port$4929$0 (arriving_last),
+    .\port$4060$32 (read_data),
+    .\port$4922$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -22293,7 +22316,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$32 , w_en, \port$4929$0 , clk);
+module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$32 , w_en, \port$4922$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$37  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -22323,10 +22346,10 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$3
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4067$32 ;
-  wire [31:0] \port$4067$32 ;
-  input \port$4929$0 ;
-  wire \port$4929$0 ;
+  input [31:0] \port$4060$32 ;
+  wire [31:0] \port$4060$32 ;
+  input \port$4922$0 ;
+  wire \port$4922$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -22358,7 +22381,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$3
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4929$0 , \port$4067$32  };
+      storage[w_port__addr] <= { \port$4922$0 , \port$4060$32  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -22433,8 +22456,8 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4067$3
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4929$0 , \port$4067$32  };
-  assign w_data = { \port$4929$0 , \port$4067$32  };
+  assign w_port__data = { \port$4922$0 , \port$4060$32  };
+  assign w_data = { \port$4922$0 , \port$4060$32  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -22722,36 +22745,36 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1821$0 (\$2 ),
-    .\port$1822$4 (\$3 [4]),
-    .\port$1823$4 (\$4 [4]),
-    .\port$1824$4 (\$5 [4]),
-    .\port$1825$4 (\$6 [4]),
-    .\port$1826$4 (\$7 [4]),
-    .\port$1827$4 (\$8 [4]),
-    .\port$1828$4 (\$9 [4]),
-    .\port$1829$4 (\$10 [4]),
-    .\port$1830$4 (\$11 [4]),
-    .\port$1831$4 (\$12 [4]),
-    .\port$1832$4 (\$13 [4]),
-    .\port$1833$4 (\$14 [4]),
-    .\port$1834$0 (\$15 ),
-    .\port$1835$4 (\$16 [4]),
-    .\port$1836$4 (\$17 [4]),
-    .\port$1837$4 (\$18 [4]),
-    .\port$1838$4 (\$19 [4]),
-    .\port$1839$4 (\$20 [4]),
-    .\port$1840$4 (\$21 [4]),
-    .\port$1841$4 (\$22 [4]),
-    .\port$1842$4 (\$23 [4]),
-    .\port$1843$4 (\$24 [4]),
-    .\port$1844$4 (\$25 [4]),
-    .\port$1845$4 (\$26 [4]),
-    .\port$1846$4 (\$27 [4]),
-    .\port$3266$128 (descriptor[139:128]),
-    .\port$3266$160 (descriptor[171:160]),
-    .\port$3266$192 (descriptor[215:192]),
-    .\port$3266$96 (descriptor[119:96]),
+    .\port$1813$0 (\$2 ),
+    .\port$1814$4 (\$3 [4]),
+    .\port$1815$4 (\$4 [4]),
+    .\port$1816$4 (\$5 [4]),
+    .\port$1817$4 (\$6 [4]),
+    .\port$1818$4 (\$7 [4]),
+    .\port$1819$4 (\$8 [4]),
+    .\port$1820$4 (\$9 [4]),
+    .\port$1821$4 (\$10 [4]),
+    .\port$1822$4 (\$11 [4]),
+    .\port$1823$4 (\$12 [4]),
+    .\port$1824$4 (\$13 [4]),
+    .\port$1825$4 (\$14 [4]),
+    .\port$1826$0 (\$15 ),
+    .\port$1827$4 (\$16 [4]),
+    .\port$1828$4 (\$17 [4]),
+    .\port$1829$4 (\$18 [4]),
+    .\port$1830$4 (\$19 [4]),
+    .\port$1831$4 (\$20 [4]),
+    .\port$1832$4 (\$21 [4]),
+    .\port$1833$4 (\$22 [4]),
+    .\port$1834$4 (\$23 [4]),
+    .\port$1835$4 (\$24 [4]),
+    .\port$1836$4 (\$25 [4]),
+    .\port$1837$4 (\$26 [4]),
+    .\port$1838$4 (\$27 [4]),
+    .\port$3258$128 (descriptor[139:128]),
+    .\port$3258$160 (descriptor[171:160]),
+    .\port$3258$192 (descriptor[215:192]),
+    .\port$3258$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -22766,7 +22789,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3266$136 (descriptor[147:136]),
+    .\port$3258$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -23057,8 +23080,8 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823$4 , \port$1824$4 , \port$1825$4 , \port$1826$4 , \port$1827$4 , \port$1828$4 , \port$1829$4 , \port$1830$4 , \port$1831$4 , \port$1832$4 , \port$1833$4 , \port$1834$0 , \port$1835$4 , \port$1836$4 , \port$1837$4 , \port$1838$4 , \port$1839$4 , \port$1840$4 
-, \port$1841$4 , \port$1842$4 , \port$1843$4 , \port$1844$4 , \port$1845$4 , \port$1846$4 , advance, \port$3266$96 , \port$3266$128 , \port$3266$160 , \port$3266$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815$4 , \port$1816$4 , \port$1817$4 , \port$1818$4 , \port$1819$4 , \port$1820$4 , \port$1821$4 , \port$1822$4 , \port$1823$4 , \port$1824$4 , \port$1825$4 , \port$1826$0 , \port$1827$4 , \port$1828$4 , \port$1829$4 , \port$1830$4 , \port$1831$4 , \port$1832$4 
+, \port$1833$4 , \port$1834$4 , \port$1835$4 , \port$1836$4 , \port$1837$4 , \port$1838$4 , advance, \port$3258$96 , \port$3258$128 , \port$3258$160 , \port$3258$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$39  = 0;
   wire \$1 ;
@@ -23288,8 +23311,24 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1821$0 ;
-  wire [4:0] \port$1821$0 ;
+  input [4:0] \port$1813$0 ;
+  wire [4:0] \port$1813$0 ;
+  input \port$1814$4 ;
+  wire \port$1814$4 ;
+  input \port$1815$4 ;
+  wire \port$1815$4 ;
+  input \port$1816$4 ;
+  wire \port$1816$4 ;
+  input \port$1817$4 ;
+  wire \port$1817$4 ;
+  input \port$1818$4 ;
+  wire \port$1818$4 ;
+  input \port$1819$4 ;
+  wire \port$1819$4 ;
+  input \port$1820$4 ;
+  wire \port$1820$4 ;
+  input \port$1821$4 ;
+  wire \port$1821$4 ;
   input \port$1822$4 ;
   wire \port$1822$4 ;
   input \port$1823$4 ;
@@ -23298,8 +23337,8 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   wire \port$1824$4 ;
   input \port$1825$4 ;
   wire \port$1825$4 ;
-  input \port$1826$4 ;
-  wire \port$1826$4 ;
+  input [4:0] \port$1826$0 ;
+  wire [4:0] \port$1826$0 ;
   input \port$1827$4 ;
   wire \port$1827$4 ;
   input \port$1828$4 ;
@@ -23314,8 +23353,8 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   wire \port$1832$4 ;
   input \port$1833$4 ;
   wire \port$1833$4 ;
-  input [4:0] \port$1834$0 ;
-  wire [4:0] \port$1834$0 ;
+  input \port$1834$4 ;
+  wire \port$1834$4 ;
   input \port$1835$4 ;
   wire \port$1835$4 ;
   input \port$1836$4 ;
@@ -23324,30 +23363,14 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   wire \port$1837$4 ;
   input \port$1838$4 ;
   wire \port$1838$4 ;
-  input \port$1839$4 ;
-  wire \port$1839$4 ;
-  input \port$1840$4 ;
-  wire \port$1840$4 ;
-  input \port$1841$4 ;
-  wire \port$1841$4 ;
-  input \port$1842$4 ;
-  wire \port$1842$4 ;
-  input \port$1843$4 ;
-  wire \port$1843$4 ;
-  input \port$1844$4 ;
-  wire \port$1844$4 ;
-  input \port$1845$4 ;
-  wire \port$1845$4 ;
-  input \port$1846$4 ;
-  wire \port$1846$4 ;
-  input [11:0] \port$3266$128 ;
-  wire [11:0] \port$3266$128 ;
-  input [11:0] \port$3266$160 ;
-  wire [11:0] \port$3266$160 ;
-  input [23:0] \port$3266$192 ;
-  wire [23:0] \port$3266$192 ;
-  input [23:0] \port$3266$96 ;
-  wire [23:0] \port$3266$96 ;
+  input [11:0] \port$3258$128 ;
+  wire [11:0] \port$3258$128 ;
+  input [11:0] \port$3258$160 ;
+  wire [11:0] \port$3258$160 ;
+  input [23:0] \port$3258$192 ;
+  wire [23:0] \port$3258$192 ;
+  input [23:0] \port$3258$96 ;
+  wire [23:0] \port$3258$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -23366,44 +23389,44 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3266$192 [11:0] == 1'h1;
+  assign \$1  = \port$3258$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3266$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3266$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3258$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3258$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$3266$128 [3:0] == 1'h1;
+  assign \$8  = \port$3258$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3266$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3266$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3258$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3258$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3266$128 [7:4] == 1'h1;
+  assign \$16  = \port$3258$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3266$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3266$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3258$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3258$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3266$192 [23:12] == 1'h1;
+  assign \$25  = \port$3258$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3266$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3266$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3258$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3258$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3266$96 [11:0] == 1'h1;
+  assign \$35  = \port$3258$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3266$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3266$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3258$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3258$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -23411,18 +23434,18 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3266$96 [23:12] == 1'h1;
+  assign \$46  = \port$3258$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3266$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3266$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3258$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3258$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3266$160 ;
-  assign \$59  = address_column_start + \port$3266$160 ;
+  assign \$58  = address_column_start + \port$3258$160 ;
+  assign \$59  = address_column_start + \port$3258$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -23433,10 +23456,10 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3266$192 [11:0];
-  assign \$73  = address_block_start + \port$3266$192 [11:0];
-  assign \$74  = address_block_start + \port$3266$192 [11:0];
-  assign \$75  = address_block_start + \port$3266$192 [11:0];
+  assign \$72  = address_block_start + \port$3258$192 [11:0];
+  assign \$73  = address_block_start + \port$3258$192 [11:0];
+  assign \$74  = address_block_start + \port$3258$192 [11:0];
+  assign \$75  = address_block_start + \port$3258$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -23474,8 +23497,8 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3266$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3266$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3258$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3258$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -23501,8 +23524,8 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3266$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3266$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$3258$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3258$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -23551,7 +23574,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$3266$192 [11:0];
+      \$153  = \port$3258$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -23581,7 +23604,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$3266$128 [3:0];
+      \$155  = \port$3258$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -23611,7 +23634,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$3266$128 [7:4];
+      \$157  = \port$3258$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -23641,7 +23664,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$3266$192 [23:12];
+      \$159  = \port$3258$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -23671,7 +23694,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$3266$96 [11:0];
+      \$161  = \port$3258$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -23701,7 +23724,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$3266$96 [23:12];
+      \$163  = \port$3258$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -23878,7 +23901,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
+      \$171  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -23893,7 +23916,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
+        \$171  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
       end
     end
     if (clear) begin
@@ -23907,13 +23930,13 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
+      \$172  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
+        \$172  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
       end
     end
     if (clear) begin
@@ -23927,7 +23950,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1846$4 , \port$1845$4 , \port$1844$4 , \port$1843$4 , \port$1842$4 , \port$1841$4 , \port$1840$4 , \port$1839$4 , \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$0  };
+      \$173  = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -23953,7 +23976,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1846$4 , \port$1845$4 , \port$1844$4 , \port$1843$4 , \port$1842$4 , \port$1841$4 , \port$1840$4 , \port$1839$4 , \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$0  };
+      \$174  = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -23966,21 +23989,21 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$3266$192 [11:0];
-  assign column_count = \port$3266$128 [3:0];
-  assign row_count = \port$3266$128 [7:4];
-  assign block_count = \port$3266$192 [23:12];
-  assign x_count = \port$3266$96 [11:0];
-  assign y_count = \port$3266$96 [23:12];
+  assign word_count = \port$3258$192 [11:0];
+  assign column_count = \port$3258$128 [3:0];
+  assign row_count = \port$3258$128 [7:4];
+  assign block_count = \port$3258$192 [23:12];
+  assign x_count = \port$3258$96 [11:0];
+  assign y_count = \port$3258$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3266$160  };
-  assign address_block_step = { 4'h0, \port$3266$192 [11:0] };
-  assign pixel_x_origin = { \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$4 , \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$0  };
+  assign address_column_step = { 4'h0, \port$3258$160  };
+  assign address_block_step = { 4'h0, \port$3258$192 [11:0] };
+  assign pixel_x_origin = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3266$128 [11:8] };
-  assign pixel_y_origin = { \port$1846$4 , \port$1845$4 , \port$1844$4 , \port$1843$4 , \port$1842$4 , \port$1841$4 , \port$1840$4 , \port$1839$4 , \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3258$128 [11:8] };
+  assign pixel_y_origin = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3266$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3258$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -24002,7 +24025,7 @@ module \crossloom.window$814.nest (rst, \port$1821$0 , \port$1822$4 , \port$1823
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3266$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$40  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -24065,8 +24088,8 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3266$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3266$136 ;
-  wire [11:0] \port$3266$136 ;
+  input [11:0] \port$3258$136 ;
+  wire [11:0] \port$3258$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -24198,7 +24221,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3266$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3266$136 [3:0];
+      \$33  = \port$3258$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -24213,7 +24236,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3266$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3266$136 [7:4];
+      \$34  = \port$3258$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -24228,7 +24251,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3266$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3266$136 [11:8];
+      \$35  = \port$3258$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -24344,9 +24367,9 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3266$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3266$136 [3:0];
-  assign pad_left = \port$3266$136 [7:4];
-  assign pad_top = \port$3266$136 [11:8];
+  assign stride = \port$3258$136 [3:0];
+  assign pad_left = \port$3258$136 [7:4];
+  assign pad_top = \port$3258$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };

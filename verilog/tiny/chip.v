@@ -1148,7 +1148,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$3286$0 (\$72 ),
+    .\port$3284$0 (\$72 ),
     .position_done(position_done),
     .position_freed(\position_freed$394 ),
     .rst(rst),
@@ -1224,7 +1224,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$2962$0 (fetching),
+    .\port$2960$0 (fetching),
     .\port$41$0 (\$23 ),
     .\port$46$0 (\$28 ),
     .\port$51$0 (\$33 ),
@@ -1234,7 +1234,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .\port$66$0 (\$48 ),
     .\port$67$0 (\$49 ),
     .\port$68$0 (\$50 ),
-    .\port$898$0 (turn),
+    .\port$900$0 (turn),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1339,7 +1339,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
     .overrun(overrun),
-    .\port$2955$90 (window[130:90]),
+    .\port$2952$90 (window[130:90]),
     .position_done(\position_done$441 ),
     .position_freed(position_freed),
     .product_started(\product_started$271 ),
@@ -1415,7 +1415,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
     .overrun(\overrun$222 ),
-    .\port$2955$90 (window[130:90]),
+    .\port$2952$90 (window[130:90]),
     .position_done(\position_done$442 ),
     .position_freed(\position_freed$469 ),
     .product_started(product_started),
@@ -3037,7 +3037,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3286$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3284$0 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
   wire \$10 ;
@@ -3162,8 +3162,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$3286$0 ;
-  wire [45:0] \port$3286$0 ;
+  output [45:0] \port$3284$0 ;
+  wire [45:0] \port$3284$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3309,7 +3309,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$2439$0 (constant[52:0]),
+    .\port$2436$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
@@ -3700,7 +3700,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$33 [1:0];
   assign constant_address = \$34 [5:0];
-  assign \port$3286$0  = out_tag[45:0];
+  assign \port$3284$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -3755,7 +3755,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$33  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$2439$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [31:0] \$1 ;
   reg [34:0] \$10 ;
@@ -3828,8 +3828,8 @@ module \crossloom.collector.requantizer (rst, \port$2439$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$2439$0 ;
-  wire [52:0] \port$2439$0 ;
+  input [52:0] \port$2436$0 ;
+  wire [52:0] \port$2436$0 ;
   wire [34:0] product;
   reg [34:0] register = 35'h000000000;
   reg [34:0] \register$12  = 35'h000000000;
@@ -4134,7 +4134,7 @@ module \crossloom.collector.requantizer (rst, \port$2439$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$5  = \port$2439$0 [47:32];
+    \$5  = \port$2436$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -4144,7 +4144,7 @@ module \crossloom.collector.requantizer (rst, \port$2439$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$6  = \port$2439$0 [31:0];
+    \$6  = \port$2436$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -4154,7 +4154,7 @@ module \crossloom.collector.requantizer (rst, \port$2439$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$7  = \port$2439$0 [52:48];
+    \$7  = \port$2436$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -4392,9 +4392,9 @@ module \crossloom.collector.requantizer (rst, \port$2439$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$2439$0 [47:32];
-  assign bias = \port$2439$0 [31:0];
-  assign \shift$9  = \port$2439$0 [52:48];
+  assign \multiplier$5  = \port$2436$0 [47:32];
+  assign bias = \port$2436$0 [31:0];
+  assign \shift$9  = \port$2436$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -5534,35 +5534,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1703$0 (\$3 ),
-    .\port$1704$4 (\$4 [4]),
-    .\port$1705$4 (\$5 [4]),
-    .\port$1706$4 (\$6 [4]),
-    .\port$1707$4 (\$7 [4]),
-    .\port$1708$4 (\$8 [4]),
-    .\port$1709$4 (\$9 [4]),
-    .\port$1710$4 (\$10 [4]),
-    .\port$1711$4 (\$11 [4]),
-    .\port$1712$4 (\$12 [4]),
-    .\port$1713$4 (\$13 [4]),
-    .\port$1714$4 (\$14 [4]),
-    .\port$1715$4 (\$15 [4]),
-    .\port$1716$0 (\$16 ),
-    .\port$1717$4 (\$17 [4]),
-    .\port$1718$4 (\$18 [4]),
-    .\port$1719$4 (\$19 [4]),
-    .\port$1720$4 (\$20 [4]),
-    .\port$1721$4 (\$21 [4]),
-    .\port$1722$4 (\$22 [4]),
-    .\port$1723$4 (\$23 [4]),
-    .\port$1724$4 (\$24 [4]),
-    .\port$1725$4 (\$25 [4]),
-    .\port$1726$4 (\$26 [4]),
-    .\port$1727$4 (\$27 [4]),
-    .\port$1728$4 (\$28 [4]),
-    .\port$2931$136 (descriptor[139:136]),
-    .\port$2931$160 (descriptor[171:160]),
-    .\port$2931$96 (descriptor[119:96]),
+    .\port$1700$0 (\$3 ),
+    .\port$1701$4 (\$4 [4]),
+    .\port$1702$4 (\$5 [4]),
+    .\port$1703$4 (\$6 [4]),
+    .\port$1704$4 (\$7 [4]),
+    .\port$1705$4 (\$8 [4]),
+    .\port$1706$4 (\$9 [4]),
+    .\port$1707$4 (\$10 [4]),
+    .\port$1708$4 (\$11 [4]),
+    .\port$1709$4 (\$12 [4]),
+    .\port$1710$4 (\$13 [4]),
+    .\port$1711$4 (\$14 [4]),
+    .\port$1712$4 (\$15 [4]),
+    .\port$1713$0 (\$16 ),
+    .\port$1714$4 (\$17 [4]),
+    .\port$1715$4 (\$18 [4]),
+    .\port$1716$4 (\$19 [4]),
+    .\port$1717$4 (\$20 [4]),
+    .\port$1718$4 (\$21 [4]),
+    .\port$1719$4 (\$22 [4]),
+    .\port$1720$4 (\$23 [4]),
+    .\port$1721$4 (\$24 [4]),
+    .\port$1722$4 (\$25 [4]),
+    .\port$1723$4 (\$26 [4]),
+    .\port$1724$4 (\$27 [4]),
+    .\port$1725$4 (\$28 [4]),
+    .\port$2928$136 (descriptor[139:136]),
+    .\port$2928$160 (descriptor[171:160]),
+    .\port$2928$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5583,7 +5583,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2931$136 (descriptor[147:136]),
+    .\port$2928$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5596,7 +5596,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$2931$320 (descriptor[347:320]),
+    .\port$2928$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6403,7 +6403,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3367$0 (multiplier),
+    .\port$3365$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6518,7 +6518,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -6566,8 +6566,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3367$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3367$0 ;
-  wire [15:0] \port$3367$0 ;
+  input [15:0] \port$3365$0 ;
+  wire [15:0] \port$3365$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6675,17 +6675,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3367$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign multiplicand = { 1'h0, \port$3365$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3367$0  };
-  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3367$0  };
-  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3367$0  };
-  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3367$0  };
-  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3365$0  };
+  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3365$0  };
+  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3365$0  };
+  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3365$0  };
+  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -6963,7 +6963,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3367$0 (multiplier),
+    .\port$3365$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7078,7 +7078,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7126,8 +7126,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3367$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3367$0 ;
-  wire [15:0] \port$3367$0 ;
+  input [15:0] \port$3365$0 ;
+  wire [15:0] \port$3365$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7235,17 +7235,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3367$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign multiplicand = { 1'h0, \port$3365$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3367$0  };
-  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3367$0  };
-  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3367$0  };
-  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3367$0  };
-  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3365$0  };
+  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3365$0  };
+  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3365$0  };
+  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3365$0  };
+  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -7523,7 +7523,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3367$0 (multiplier),
+    .\port$3365$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7638,7 +7638,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7686,8 +7686,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3367$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3367$0 ;
-  wire [15:0] \port$3367$0 ;
+  input [15:0] \port$3365$0 ;
+  wire [15:0] \port$3365$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7795,17 +7795,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3367$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign multiplicand = { 1'h0, \port$3365$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3367$0  };
-  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3367$0  };
-  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3367$0  };
-  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3367$0  };
-  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3365$0  };
+  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3365$0  };
+  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3365$0  };
+  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3365$0  };
+  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8083,7 +8083,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3367$0 (multiplier),
+    .\port$3365$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8198,7 +8198,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3367$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8246,8 +8246,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3367$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3367$0 ;
-  wire [15:0] \port$3367$0 ;
+  input [15:0] \port$3365$0 ;
+  wire [15:0] \port$3365$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8355,17 +8355,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3367$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3367$0  };
+  assign multiplicand = { 1'h0, \port$3365$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3367$0  };
-  assign \$3  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3367$0  };
-  assign \$8  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3367$0  };
-  assign \$13  = { 1'h0, \port$3367$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3367$0  };
-  assign \$18  = { 1'h0, \port$3367$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3365$0  };
+  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3365$0  };
+  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3365$0  };
+  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3365$0  };
+  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8560,8 +8560,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1703$0 , \port$1704$4 , \port$1705$4 , \port$1706$4 , \port$1707$4 , \port$1708$4 , \port$1709$4 , \port$1710$4 , \port$1711$4 , \port$1712$4 , \port$1713$4 , \port$1714$4 , \port$1715$4 , \port$1716$0 , \port$1717$4 , \port$1718$4 , \port$1719$4 
-, \port$1720$4 , \port$1721$4 , \port$1722$4 , \port$1723$4 , \port$1724$4 , \port$1725$4 , \port$1726$4 , \port$1727$4 , \port$1728$4 , \port$2931$96 , \port$2931$136 , \port$2931$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1700$0 , \port$1701$4 , \port$1702$4 , \port$1703$4 , \port$1704$4 , \port$1705$4 , \port$1706$4 , \port$1707$4 , \port$1708$4 , \port$1709$4 , \port$1710$4 , \port$1711$4 , \port$1712$4 , \port$1713$0 , \port$1714$4 , \port$1715$4 , \port$1716$4 
+, \port$1717$4 , \port$1718$4 , \port$1719$4 , \port$1720$4 , \port$1721$4 , \port$1722$4 , \port$1723$4 , \port$1724$4 , \port$1725$4 , \port$2928$96 , \port$2928$136 , \port$2928$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
@@ -8798,8 +8798,14 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1703$0 ;
-  wire [4:0] \port$1703$0 ;
+  input [4:0] \port$1700$0 ;
+  wire [4:0] \port$1700$0 ;
+  input \port$1701$4 ;
+  wire \port$1701$4 ;
+  input \port$1702$4 ;
+  wire \port$1702$4 ;
+  input \port$1703$4 ;
+  wire \port$1703$4 ;
   input \port$1704$4 ;
   wire \port$1704$4 ;
   input \port$1705$4 ;
@@ -8818,14 +8824,14 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1711$4 ;
   input \port$1712$4 ;
   wire \port$1712$4 ;
-  input \port$1713$4 ;
-  wire \port$1713$4 ;
+  input [4:0] \port$1713$0 ;
+  wire [4:0] \port$1713$0 ;
   input \port$1714$4 ;
   wire \port$1714$4 ;
   input \port$1715$4 ;
   wire \port$1715$4 ;
-  input [4:0] \port$1716$0 ;
-  wire [4:0] \port$1716$0 ;
+  input \port$1716$4 ;
+  wire \port$1716$4 ;
   input \port$1717$4 ;
   wire \port$1717$4 ;
   input \port$1718$4 ;
@@ -8844,18 +8850,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1724$4 ;
   input \port$1725$4 ;
   wire \port$1725$4 ;
-  input \port$1726$4 ;
-  wire \port$1726$4 ;
-  input \port$1727$4 ;
-  wire \port$1727$4 ;
-  input \port$1728$4 ;
-  wire \port$1728$4 ;
-  input [3:0] \port$2931$136 ;
-  wire [3:0] \port$2931$136 ;
-  input [11:0] \port$2931$160 ;
-  wire [11:0] \port$2931$160 ;
-  input [23:0] \port$2931$96 ;
-  wire [23:0] \port$2931$96 ;
+  input [3:0] \port$2928$136 ;
+  wire [3:0] \port$2928$136 ;
+  input [11:0] \port$2928$160 ;
+  wire [11:0] \port$2928$160 ;
+  input [23:0] \port$2928$96 ;
+  wire [23:0] \port$2928$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -8913,24 +8913,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$2931$96 [11:0] == 1'h1;
+  assign \$25  = \port$2928$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$2931$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$2931$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$2928$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$2928$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$2931$96 [23:12] == 1'h1;
+  assign \$35  = \port$2928$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$2931$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$2931$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$2928$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$2928$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$2931$160 ;
+  assign \$43  = address_column_start + \port$2928$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -9001,8 +9001,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$2931$136 ;
-  assign \$129  = pixel_x_x_start + \port$2931$136 ;
+  assign \$128  = pixel_x_x_start + \port$2928$136 ;
+  assign \$129  = pixel_x_x_start + \port$2928$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -9023,8 +9023,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$2931$136 ;
-  assign \$156  = pixel_y_y_start + \port$2931$136 ;
+  assign \$155  = pixel_y_y_start + \port$2928$136 ;
+  assign \$156  = pixel_y_y_start + \port$2928$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -9165,7 +9165,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$2931$96 [11:0];
+      \$163  = \port$2928$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -9195,7 +9195,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$2931$96 [23:12];
+      \$165  = \port$2928$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -9423,7 +9423,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
+      \$176  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -9438,7 +9438,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
+        \$176  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
       end
     end
     if (clear) begin
@@ -9452,13 +9452,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
+      \$177  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
+        \$177  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
       end
     end
     if (clear) begin
@@ -9472,7 +9472,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1728$4 , \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$0  };
+      \$178  = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -9498,7 +9498,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1728$4 , \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$0  };
+      \$179  = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -9511,18 +9511,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$2931$96 [11:0];
-  assign y_count = \port$2931$96 [23:12];
-  assign address_column_step = { 4'h0, \port$2931$160  };
+  assign x_count = \port$2928$96 [11:0];
+  assign y_count = \port$2928$96 [23:12];
+  assign address_column_step = { 4'h0, \port$2928$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1715$4 , \port$1714$4 , \port$1713$4 , \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$0  };
+  assign pixel_x_origin = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2931$136  };
-  assign pixel_y_origin = { \port$1728$4 , \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2928$136  };
+  assign pixel_y_origin = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2931$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$2928$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -9551,7 +9551,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9614,8 +9614,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2931$136 ;
-  wire [11:0] \port$2931$136 ;
+  input [11:0] \port$2928$136 ;
+  wire [11:0] \port$2928$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9747,7 +9747,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2931$136 [3:0];
+      \$33  = \port$2928$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -9762,7 +9762,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2931$136 [7:4];
+      \$34  = \port$2928$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -9777,7 +9777,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2931$136 [11:8];
+      \$35  = \port$2928$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -9893,9 +9893,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2931$136 [3:0];
-  assign pad_left = \port$2931$136 [7:4];
-  assign pad_top = \port$2931$136 [11:8];
+  assign stride = \port$2928$136 [3:0];
+  assign pad_left = \port$2928$136 [7:4];
+  assign pad_top = \port$2928$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -9905,7 +9905,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2931$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$2931$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9966,8 +9966,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2931$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$2931$320 ;
-  wire [27:0] \port$2931$320 ;
+  input [27:0] \port$2928$320 ;
+  wire [27:0] \port$2928$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9984,14 +9984,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2931$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$2931$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$2928$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$2931$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$2928$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$2931$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$2928$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -10082,7 +10082,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2931$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$2931$320 [27:16];
+      \$32  = \port$2928$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -10097,7 +10097,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2931$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2931$320 [15:12];
+      \$33  = \port$2928$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -10243,11 +10243,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2931$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$2931$320 [27:16];
-  assign stride = \port$2931$320 [15:12];
+  assign \width$7  = \port$2928$320 [27:16];
+  assign stride = \port$2928$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$2931$320 [11:0];
+  assign pixel = \port$2928$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10523,8 +10523,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$61$0 , \port$62$0 , \port$66$0 , \port$67$0 , \port$68$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$898$0 , ended, write_address, write_data, read_address, windows, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error
-, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$2962$0 , clk);
+, phase_hold, phase_clear, phase_add, phase_gap, \port$900$0 , ended, write_address, write_data, read_address, windows, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error
+, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$2960$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -11430,8 +11430,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$2962$0 ;
-  wire \port$2962$0 ;
+  input \port$2960$0 ;
+  wire \port$2960$0 ;
   input \port$41$0 ;
   wire \port$41$0 ;
   input \port$46$0 ;
@@ -11450,8 +11450,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$67$0 ;
   input \port$68$0 ;
   wire \port$68$0 ;
-  input \port$898$0 ;
-  wire \port$898$0 ;
+  input \port$900$0 ;
+  wire \port$900$0 ;
   input product;
   wire product;
   reg products_counted = 1'h0;
@@ -13832,7 +13832,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$754  = \port$2962$0 ;
+    \$754  = \port$2960$0 ;
     if (rst) begin
       \$754  = 1'h0;
     end
@@ -13849,7 +13849,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$756  = \port$898$0 ;
+    \$756  = \port$900$0 ;
     if (rst) begin
       \$756  = 1'h0;
     end
@@ -13908,7 +13908,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$898$0 , \port$2962$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign waiting = { \port$900$0 , \port$2960$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -13921,7 +13921,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
   assign \host_timeout.tenant0  = host_timeout_value;
-  assign \waiting.tenant0  = { \port$898$0 , \port$2962$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \waiting.tenant0  = { \port$900$0 , \port$2960$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign windows[132:131] = tiles_value;
   assign windows[130:110] = coefficient_words_value;
@@ -14164,7 +14164,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [12:0] \$3 ;
+  wire [32:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -14175,7 +14175,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire \$4 ;
+  wire [12:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -14186,54 +14186,52 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [32:0] \$5 ;
+  wire [12:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire \$55 ;
-  wire [1:0] \$56 ;
+  wire [1:0] \$55 ;
+  wire \$56 ;
   wire \$57 ;
-  wire [1:0] \$58 ;
+  wire \$58 ;
   wire \$59 ;
-  wire [12:0] \$6 ;
+  wire [4:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
   wire \$64 ;
-  wire \$65 ;
-  wire \$66 ;
-  wire \$67 ;
-  reg \$68 ;
-  reg [3:0] \$69 ;
-  wire [4:0] \$7 ;
-  reg [511:0] \$70 ;
-  reg [15:0] \$71 ;
-  reg [19:0] \$72 ;
-  reg \$73 ;
-  reg [31:0] \$74 ;
-  reg [11:0] \$75 ;
-  reg [3:0] \$76 ;
+  reg \$65 ;
+  reg [3:0] \$66 ;
+  reg [511:0] \$67 ;
+  reg [15:0] \$68 ;
+  reg [19:0] \$69 ;
+  wire \$7 ;
+  reg [31:0] \$70 ;
+  reg [11:0] \$71 ;
+  reg [11:0] \$72 ;
+  reg [3:0] \$73 ;
+  reg \$74 ;
+  reg \$75 ;
+  reg [4:0] \$76 ;
   reg \$77 ;
-  reg \$78 ;
-  reg [4:0] \$79 ;
+  reg [1:0] \$78 ;
+  reg [132:0] \$79 ;
   wire \$8 ;
-  reg \$80 ;
-  reg [1:0] \$81 ;
-  reg [132:0] \$82 ;
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
   wire \$signal$24 ;
-  reg \$signal$39 ;
-  reg \$signal$45 ;
-  reg \$signal$48 ;
+  reg \$signal$40 ;
+  reg \$signal$46 ;
+  reg \$signal$49 ;
   input abort;
   wire abort;
   wire aborted0;
   wire advance0;
+  reg alive;
   reg arriving = 1'h0;
   output busy;
   reg busy = 1'h0;
@@ -14253,23 +14251,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$31 ;
-  wire [31:0] \descriptor$31[0] ;
-  wire [31:0] \descriptor$31[10] ;
-  wire [31:0] \descriptor$31[11] ;
-  wire [31:0] \descriptor$31[12] ;
-  wire [31:0] \descriptor$31[13] ;
-  wire [31:0] \descriptor$31[14] ;
-  wire [31:0] \descriptor$31[15] ;
-  wire [31:0] \descriptor$31[1] ;
-  wire [31:0] \descriptor$31[2] ;
-  wire [31:0] \descriptor$31[3] ;
-  wire [31:0] \descriptor$31[4] ;
-  wire [31:0] \descriptor$31[5] ;
-  wire [31:0] \descriptor$31[6] ;
-  wire [31:0] \descriptor$31[7] ;
-  wire [31:0] \descriptor$31[8] ;
-  wire [31:0] \descriptor$31[9] ;
+  wire [511:0] \descriptor$32 ;
+  wire [31:0] \descriptor$32[0] ;
+  wire [31:0] \descriptor$32[10] ;
+  wire [31:0] \descriptor$32[11] ;
+  wire [31:0] \descriptor$32[12] ;
+  wire [31:0] \descriptor$32[13] ;
+  wire [31:0] \descriptor$32[14] ;
+  wire [31:0] \descriptor$32[15] ;
+  wire [31:0] \descriptor$32[1] ;
+  wire [31:0] \descriptor$32[2] ;
+  wire [31:0] \descriptor$32[3] ;
+  wire [31:0] \descriptor$32[4] ;
+  wire [31:0] \descriptor$32[5] ;
+  wire [31:0] \descriptor$32[6] ;
+  wire [31:0] \descriptor$32[7] ;
+  wire [31:0] \descriptor$32[8] ;
+  wire [31:0] \descriptor$32[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -14290,7 +14288,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire ended;
   reg ending;
   reg engaged;
-  reg exhausted0 = 1'h0;
   output failed;
   reg failed;
   output [3:0] failed_cause;
@@ -14312,6 +14309,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire [31:0] \layer_cycles.tenant0 ;
   output layer_done;
   wire layer_done;
+  reg [11:0] left0 = 12'h000;
   wire legal;
   wire present0;
   reg [1:0] program_state = 2'h0;
@@ -14354,16 +14352,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$33 ;
-  wire [15:0] \window$33.activation_base ;
-  wire [16:0] \window$33.activation_words ;
-  wire [20:0] \window$33.coefficient_words ;
-  wire [19:0] \window$33.coefficients_base ;
-  wire [16:0] \window$33.constant_entries ;
-  wire [15:0] \window$33.constants_base ;
-  wire [11:0] \window$33.program_base ;
-  wire [11:0] \window$33.program_length ;
-  wire [1:0] \window$33.tiles ;
+  wire [132:0] \window$34 ;
+  wire [15:0] \window$34.activation_base ;
+  wire [16:0] \window$34.activation_words ;
+  wire [20:0] \window$34.coefficient_words ;
+  wire [19:0] \window$34.coefficients_base ;
+  wire [16:0] \window$34.constant_entries ;
+  wire [15:0] \window$34.constants_base ;
+  wire [11:0] \window$34.program_base ;
+  wire [11:0] \window$34.program_length ;
+  wire [1:0] \window$34.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -14388,111 +14386,108 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   reg [4:0] word = 5'h00;
   output working;
   reg working;
-  assign \$19  = ! \$like ;
-  assign \$20  = ~ unit_done;
-  assign \$21  = stopped & \$20 ;
-  assign \$22  = ! tenant;
-  assign present0 = engaged & \$22 ;
+  assign \$21  = ! \$like ;
+  assign \$22  = ~ unit_done;
+  assign \$23  = stopped & \$22 ;
+  assign \$24  = ! tenant;
+  assign present0 = engaged & \$24 ;
   assign transfer_done0 = transfer_done & transferring;
-  assign \$23  = \$signal$39  & present0;
-  assign advance0 = \$23  | transfer_done0;
+  assign \$25  = \$signal$40  & present0;
+  assign advance0 = \$25  | transfer_done0;
   assign aborted0 = abort & busy;
-  assign \$24  = ~ present0;
-  assign \$25  = busy & \$24 ;
-  assign \$26  = ~ transferring;
-  assign turn = \$25  & \$26 ;
-  assign \$27  = ending & present0;
-  assign \$28  = advance0 | \$27 ;
-  assign \$29  = ~ aborted0;
-  assign \$30  = \$28  & \$29 ;
-  assign \$31  = ~ failed;
-  assign layer_done = \$30  & \$31 ;
-  assign \$32  = ending & present0;
+  assign \$26  = ~ present0;
+  assign \$27  = busy & \$26 ;
+  assign \$28  = ~ transferring;
+  assign turn = \$27  & \$28 ;
+  assign \$29  = ending & present0;
+  assign \$30  = advance0 | \$29 ;
+  assign \$31  = ~ aborted0;
+  assign \$32  = \$30  & \$31 ;
   assign \$33  = ~ failed;
-  assign \$34  = \$32  & \$33 ;
-  assign ended = \$34  | aborted0;
-  assign \$35  = \$signal$45  & present0;
-  assign \$36  = ~ aborted0;
-  assign \$37  = \$35  & \$36 ;
-  assign \$38  = ~ failed;
-  assign transfer = \$37  & \$38 ;
+  assign layer_done = \$32  & \$33 ;
+  assign \$34  = ending & present0;
+  assign \$35  = ~ failed;
+  assign \$36  = \$34  & \$35 ;
+  assign ended = \$36  | aborted0;
+  assign \$37  = \$signal$46  & present0;
+  assign \$38  = ~ aborted0;
+  assign \$39  = \$37  & \$38 ;
+  assign \$40  = ~ failed;
+  assign transfer = \$39  & \$40 ;
   assign transfer_clear = aborted0 | failed;
-  assign \$39  = busy | start;
-  assign \$40  = ~ transferring;
-  assign \$41  = \$40  | transfer_done0;
-  assign \$42  = \$39  & \$41 ;
-  assign \$43  = ending & present0;
-  assign \$44  = ~ \$43 ;
-  assign \$45  = \$42  & \$44 ;
-  assign \$46  = ~ aborted0;
-  assign \$47  = \$45  & \$46 ;
-  assign \$48  = ~ failed;
-  assign \$signal$24  = \$47  & \$48 ;
-  assign \$49  = ~ aborted0;
-  assign \$50  = busy & \$49 ;
-  assign \$51  = advance0 & exhausted0;
-  assign \$52  = \$signal$48  & present0;
-  assign \$53  = aborted0 | failed;
-  assign \$54  = present0 & \$53 ;
-  assign \$55  = word != 5'h10;
-  assign \$56  = 1'h1 << tenant;
-  assign \$57  = ! tenant;
-  assign \$58  = 1'h1 << tenant;
-  assign \$59  = ~ stopped;
-  assign \$60  = legal & \$59 ;
-  assign \$61  = ~ stopped;
-  assign \$62  = legal & \$61 ;
-  assign \$63  = ~ legal;
-  assign \$64  = ! program_state;
-  assign \$65  = program_state == 1'h1;
-  assign \$66  = program_state == 2'h2;
-  assign \$67  = program_state == 2'h3;
+  assign \$41  = busy | start;
+  assign \$42  = ~ transferring;
+  assign \$43  = \$42  | transfer_done0;
+  assign \$signal$24  = \$41  & \$43 ;
+  assign \$44  = ~ aborted0;
+  assign \$45  = busy & \$44 ;
+  assign \$46  = | left0[11:1];
+  assign \$47  = ~ \$46 ;
+  assign \$48  = advance0 & \$47 ;
+  assign \$49  = \$signal$49  & present0;
+  assign \$50  = aborted0 | failed;
+  assign \$51  = present0 & \$50 ;
+  assign \$52  = word != 5'h10;
+  assign \$53  = alive & \$52 ;
+  assign \$54  = ! tenant;
+  assign \$55  = 1'h1 << tenant;
+  assign \$56  = ~ stopped;
+  assign \$57  = legal & \$56 ;
+  assign \$58  = ~ stopped;
+  assign \$59  = legal & \$58 ;
+  assign \$60  = ~ legal;
+  assign \$61  = ! program_state;
+  assign \$62  = program_state == 1'h1;
+  assign \$63  = program_state == 2'h2;
+  assign \$64  = program_state == 2'h3;
   always @(posedge clk)
-    arriving <= \$68 ;
+    arriving <= \$65 ;
   always @(posedge clk)
-    \$signal  <= \$69 ;
+    \$signal  <= \$66 ;
   always @(posedge clk)
-    descriptor <= \$70 ;
+    descriptor <= \$67 ;
   always @(posedge clk)
-    constants <= \$71 ;
+    constants <= \$68 ;
   always @(posedge clk)
-    coefficients <= \$72 ;
+    coefficients <= \$69 ;
   always @(posedge clk)
-    exhausted0 <= \$73 ;
+    layer_cycles <= \$70 ;
   always @(posedge clk)
-    layer_cycles <= \$74 ;
+    layer <= \$71 ;
   always @(posedge clk)
-    layer <= \$75 ;
+    left0 <= \$72 ;
   always @(posedge clk)
-    index0 <= \$76 ;
+    index0 <= \$73 ;
   always @(posedge clk)
-    transferring <= \$77 ;
+    transferring <= \$74 ;
   always @(posedge clk)
-    busy <= \$78 ;
+    busy <= \$75 ;
   always @(posedge clk)
-    word <= \$79 ;
+    word <= \$76 ;
   always @(posedge clk)
-    tenant <= \$80 ;
+    tenant <= \$77 ;
   always @(posedge clk)
-    program_state <= \$81 ;
+    program_state <= \$78 ;
   always @(posedge clk)
-    window <= \$82 ;
+    window <= \$79 ;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
-  assign \$3  = layer + 1'h1;
-  assign \$4  = \$3  >= windows[23:12];
-  assign \$5  = layer_cycles + 1'h1;
-  assign \$6  = layer + 1'h1;
-  assign \$7  = index0 + 1'h1;
-  assign \$8  = ended | failed;
-  assign \$9  = ~ busy;
-  assign \$10  = start & \$9 ;
-  assign \$12  = ! \$like ;
-  assign \$13  = ! tenant;
-  assign \$14  = ! word;
+  assign \$3  = layer_cycles + 1'h1;
+  assign \$4  = layer + 1'h1;
+  assign \$5  = left0 - 1'h1;
+  assign \$6  = index0 + 1'h1;
+  assign \$7  = ended | failed;
+  assign \$8  = ~ busy;
+  assign \$9  = start & \$8 ;
+  assign \$11  = ! \$like ;
+  assign \$12  = ! tenant;
+  assign \$13  = ! word;
+  assign \$14  = \$13  & busy;
   assign \$15  = word + 1'h1;
   assign \$16  = word == 5'h10;
-  assign \$17  = convolve | combine;
+  assign \$17  = ~ alive;
+  assign \$18  = stopped | \$17 ;
+  assign \$19  = convolve | combine;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -14503,95 +14498,88 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$68  = read_enable;
+    \$65  = read_enable;
     if (rst) begin
-      \$68  = 1'h0;
+      \$65  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$69  = word[3:0];
+    \$66  = word[3:0];
     if (rst) begin
-      \$69  = 4'h0;
+      \$66  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$70  = descriptor;
+    \$67  = descriptor;
     if (arriving) begin
       (* full_case = 32'd1 *)
       casez (\$signal )
         4'h0:
-            \$70 [31:0] = read_data;
+            \$67 [31:0] = read_data;
         4'h1:
-            \$70 [63:32] = read_data;
+            \$67 [63:32] = read_data;
         4'h2:
-            \$70 [95:64] = read_data;
+            \$67 [95:64] = read_data;
         4'h3:
-            \$70 [127:96] = read_data;
+            \$67 [127:96] = read_data;
         4'h4:
-            \$70 [159:128] = read_data;
+            \$67 [159:128] = read_data;
         4'h5:
-            \$70 [191:160] = read_data;
+            \$67 [191:160] = read_data;
         4'h6:
-            \$70 [223:192] = read_data;
+            \$67 [223:192] = read_data;
         4'h7:
-            \$70 [255:224] = read_data;
+            \$67 [255:224] = read_data;
         4'h8:
-            \$70 [287:256] = read_data;
+            \$67 [287:256] = read_data;
         4'h9:
-            \$70 [319:288] = read_data;
+            \$67 [319:288] = read_data;
         4'ha:
-            \$70 [351:320] = read_data;
+            \$67 [351:320] = read_data;
         4'hb:
-            \$70 [383:352] = read_data;
+            \$67 [383:352] = read_data;
         4'hc:
-            \$70 [415:384] = read_data;
+            \$67 [415:384] = read_data;
         4'hd:
-            \$70 [447:416] = read_data;
+            \$67 [447:416] = read_data;
         4'he:
-            \$70 [479:448] = read_data;
+            \$67 [479:448] = read_data;
         4'hf:
-            \$70 [511:480] = read_data;
+            \$67 [511:480] = read_data;
       endcase
     end
     if (rst) begin
-      \$70  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
+      \$67  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$71  = \$1 [15:0];
+    \$68  = \$1 [15:0];
     if (rst) begin
-      \$71  = 16'h0000;
+      \$68  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$72  = \$2 [19:0];
+    \$69  = \$2 [19:0];
     if (rst) begin
-      \$72  = 20'h00000;
+      \$69  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$73  = \$4 ;
-    if (rst) begin
-      \$73  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$74  = layer_cycles;
+    \$70  = layer_cycles;
     if (busy) begin
-      \$74  = \$5 [31:0];
+      \$70  = \$3 [31:0];
     end
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$11 ) begin
-            if (\$12 ) begin
-              \$74  = 32'd1;
+          if (\$10 ) begin
+            if (\$11 ) begin
+              \$70  = 32'd1;
             end
           end
       2'h1:
@@ -14600,101 +14588,115 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$18 ) begin
-              if (\$19 ) begin
-                \$74  = 32'd1;
+            if (\$20 ) begin
+              if (\$21 ) begin
+                \$70  = 32'd1;
               end
             end
           end
     endcase
     if (rst) begin
-      \$74  = 32'd0;
+      \$70  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$75  = layer;
+    \$71  = layer;
     if (advance0) begin
-      \$75  = \$6 [11:0];
+      \$71  = \$4 [11:0];
     end
-    if (\$8 ) begin
-    end else if (\$10 ) begin
-      \$75  = 12'h000;
+    if (\$7 ) begin
+    end else if (\$9 ) begin
+      \$71  = 12'h000;
     end
     if (rst) begin
-      \$75  = 12'h000;
+      \$71  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$76  = index0;
+    \$72  = left0;
     if (advance0) begin
-      \$76  = \$7 [3:0];
+      \$72  = \$5 [11:0];
     end
-    if (\$8 ) begin
-    end else if (\$10 ) begin
-      \$76  = windows[3:0];
+    if (\$7 ) begin
+    end else if (\$9 ) begin
+      \$72  = windows[23:12];
     end
     if (rst) begin
-      \$76  = 4'h0;
+      \$72  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$77  = transferring;
+    \$73  = index0;
     if (advance0) begin
-      \$77  = 1'h0;
+      \$73  = \$6 [3:0];
+    end
+    if (\$7 ) begin
+    end else if (\$9 ) begin
+      \$73  = windows[3:0];
+    end
+    if (rst) begin
+      \$73  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$74  = transferring;
+    if (advance0) begin
+      \$74  = 1'h0;
     end
     if (transfer) begin
-      \$77  = 1'h1;
+      \$74  = 1'h1;
     end
-    if (\$8 ) begin
-      \$77  = 1'h0;
+    if (\$7 ) begin
+      \$74  = 1'h0;
     end
     if (rst) begin
-      \$77  = 1'h0;
+      \$74  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$78  = busy;
-    if (\$8 ) begin
-      \$78  = 1'h0;
-    end else if (\$10 ) begin
-      \$78  = 1'h1;
+    \$75  = busy;
+    if (\$7 ) begin
+      \$75  = 1'h0;
+    end else if (\$9 ) begin
+      \$75  = 1'h1;
     end
     if (rst) begin
-      \$78  = 1'h0;
+      \$75  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$79  = word;
+    \$76  = word;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          \$79  = 5'h00;
+          \$76  = 5'h00;
       2'h1:
-          \$79  = \$15 [4:0];
+          \$76  = \$15 [4:0];
       2'h2:
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$79  = 5'h00;
+            \$76  = 5'h00;
           end
     endcase
     if (rst) begin
-      \$79  = 5'h00;
+      \$76  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$80  = tenant;
+    \$77  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$11 ) begin
-            \$80  = \$like ;
+          if (\$10 ) begin
+            \$77  = \$like ;
           end
       2'h1:
           /* empty */;
@@ -14702,77 +14704,77 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$18 ) begin
-              \$80  = \$like ;
+            if (\$20 ) begin
+              \$77  = \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$80  = 1'h0;
+      \$77  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$81  = program_state;
+    \$78  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$11 ) begin
-            \$81  = 2'h1;
+          if (\$10 ) begin
+            \$78  = 2'h1;
           end else begin
-            \$81  = 2'h0;
+            \$78  = 2'h0;
           end
       2'h1:
         begin
           if (\$16 ) begin
-            \$81  = 2'h2;
+            \$78  = 2'h2;
           end
-          if (stopped) begin
-            \$81  = 2'h0;
+          if (\$18 ) begin
+            \$78  = 2'h0;
           end
         end
       2'h2:
         begin
-          \$81  = 2'h0;
-          if (\$17 ) begin
-            \$81  = 2'h3;
+          \$78  = 2'h0;
+          if (\$19 ) begin
+            \$78  = 2'h3;
           end
         end
       2'h3:
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$18 ) begin
-              \$81  = 2'h1;
+            if (\$20 ) begin
+              \$78  = 2'h1;
             end else begin
-              \$81  = 2'h0;
+              \$78  = 2'h0;
             end
           end
-          if (\$21 ) begin
-            \$81  = 2'h0;
+          if (\$23 ) begin
+            \$78  = 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$81  = 2'h0;
+      \$78  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$82  = window;
+    \$79  = window;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$13 ) begin
+          if (\$12 ) begin
             if (\$14 ) begin
-              \$82  = windows;
+              \$79  = windows;
             end
           end
     endcase
     if (rst) begin
-      \$82  = 133'h0000000000000000000000000000000000;
+      \$79  = 133'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -14788,11 +14790,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed = 1'h0;
-    if (\$50 ) begin
-      if (\$51 ) begin
+    if (\$45 ) begin
+      if (\$48 ) begin
         failed = 1'h1;
       end
-      if (\$52 ) begin
+      if (\$49 ) begin
         failed = 1'h1;
       end
       if (host_late) begin
@@ -14806,11 +14808,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed_cause = 4'h0;
-    if (\$50 ) begin
-      if (\$51 ) begin
+    if (\$45 ) begin
+      if (\$48 ) begin
         failed_cause = 4'h1;
       end
-      if (\$52 ) begin
+      if (\$49 ) begin
         failed_cause = refusal;
       end
       if (host_late) begin
@@ -14824,7 +14826,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     stopped = 1'h0;
-    if (\$54 ) begin
+    if (\$51 ) begin
       stopped = 1'h1;
     end
   end
@@ -14850,7 +14852,19 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$55 ;
+          read_enable = \$53 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    alive = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (\$54 ) begin
+            alive = busy;
+          end
     endcase
   end
   always @* begin
@@ -14860,9 +14874,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          fetching = \$56 [0];
+          if (\$54 ) begin
+            fetching = busy;
+          end
       2'h2:
-          fetching = \$58 [0];
+          fetching = \$55 [0];
     endcase
   end
   always @* begin
@@ -14872,7 +14888,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          if (\$57 ) begin
+          if (\$54 ) begin
             read_address = { index0, word[3:0] };
           end
     endcase
@@ -14894,7 +14910,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$45  = 1'h0;
+    \$signal$46  = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -14905,7 +14921,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             4'h0:
                 /* empty */;
             4'h1, 4'h2:
-                \$signal$45  = legal;
+                \$signal$46  = legal;
           endcase
     endcase
   end
@@ -14924,7 +14940,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             4'h1, 4'h2:
                 /* empty */;
             4'h3:
-                convolve = \$60 ;
+                convolve = \$57 ;
           endcase
     endcase
   end
@@ -14945,13 +14961,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             4'h3:
                 /* empty */;
             4'h4, 4'h5, 4'h6:
-                combine = \$62 ;
+                combine = \$59 ;
           endcase
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$48  = 1'h0;
+    \$signal$49  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -14971,15 +14987,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                \$signal$48  = 1'h1;
+                \$signal$49  = 1'h1;
           endcase
-          if (\$63 ) begin
-            \$signal$48  = 1'h1;
+          if (\$60 ) begin
+            \$signal$49  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$48  = 1'h1;
+            \$signal$49  = 1'h1;
           end
     endcase
   end
@@ -15007,7 +15023,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             default:
                 refusal = 4'h1;
           endcase
-          if (\$63 ) begin
+          if (\$60 ) begin
             refusal = 4'h2;
           end
         end
@@ -15034,7 +15050,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$39  = 1'h0;
+    \$signal$40  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -15045,13 +15061,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$39  = 1'h1;
+            \$signal$40  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$31  = descriptor;
+  assign \descriptor$32  = descriptor;
   assign clock = word;
-  assign \window$33  = window;
+  assign \window$34  = window;
   assign first_request = \$like ;
   assign clear = stopped;
   assign \descriptor[0]  = descriptor[31:0];
@@ -15079,6 +15095,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
+  assign \layer_cycles.tenant0  = layer_cycles;
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15090,35 +15107,34 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \layer_cycles.tenant0  = layer_cycles;
-  assign \descriptor$31[0]  = descriptor[31:0];
-  assign \descriptor$31[1]  = descriptor[63:32];
-  assign \descriptor$31[2]  = descriptor[95:64];
-  assign \descriptor$31[3]  = descriptor[127:96];
-  assign \descriptor$31[4]  = descriptor[159:128];
-  assign \descriptor$31[5]  = descriptor[191:160];
-  assign \descriptor$31[6]  = descriptor[223:192];
-  assign \descriptor$31[7]  = descriptor[255:224];
-  assign \descriptor$31[8]  = descriptor[287:256];
-  assign \descriptor$31[9]  = descriptor[319:288];
-  assign \descriptor$31[10]  = descriptor[351:320];
-  assign \descriptor$31[11]  = descriptor[383:352];
-  assign \descriptor$31[12]  = descriptor[415:384];
-  assign \descriptor$31[13]  = descriptor[447:416];
-  assign \descriptor$31[14]  = descriptor[479:448];
-  assign \descriptor$31[15]  = descriptor[511:480];
-  assign \window$33.program_base  = window[11:0];
-  assign \window$33.program_length  = window[23:12];
-  assign \window$33.activation_base  = window[39:24];
-  assign \window$33.activation_words  = window[56:40];
-  assign \window$33.constants_base  = window[72:57];
-  assign \window$33.constant_entries  = window[89:73];
-  assign \window$33.coefficients_base  = window[109:90];
-  assign \window$33.coefficient_words  = window[130:110];
-  assign \window$33.tiles  = window[132:131];
+  assign \descriptor$32[0]  = descriptor[31:0];
+  assign \descriptor$32[1]  = descriptor[63:32];
+  assign \descriptor$32[2]  = descriptor[95:64];
+  assign \descriptor$32[3]  = descriptor[127:96];
+  assign \descriptor$32[4]  = descriptor[159:128];
+  assign \descriptor$32[5]  = descriptor[191:160];
+  assign \descriptor$32[6]  = descriptor[223:192];
+  assign \descriptor$32[7]  = descriptor[255:224];
+  assign \descriptor$32[8]  = descriptor[287:256];
+  assign \descriptor$32[9]  = descriptor[319:288];
+  assign \descriptor$32[10]  = descriptor[351:320];
+  assign \descriptor$32[11]  = descriptor[383:352];
+  assign \descriptor$32[12]  = descriptor[415:384];
+  assign \descriptor$32[13]  = descriptor[447:416];
+  assign \descriptor$32[14]  = descriptor[479:448];
+  assign \descriptor$32[15]  = descriptor[511:480];
+  assign \window$34.program_base  = window[11:0];
+  assign \window$34.program_length  = window[23:12];
+  assign \window$34.activation_base  = window[39:24];
+  assign \window$34.activation_words  = window[56:40];
+  assign \window$34.constants_base  = window[72:57];
+  assign \window$34.constant_entries  = window[89:73];
+  assign \window$34.coefficients_base  = window[109:90];
+  assign \window$34.coefficient_words  = window[130:110];
+  assign \window$34.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
-  assign \$11  = \$signal$24 ;
-  assign \$18  = \$signal$24 ;
+  assign \$10  = \$signal$24 ;
+  assign \$20  = \$signal$24 ;
 endmodule
 
 module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
@@ -15645,7 +15661,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2955$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$2952$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -15778,8 +15794,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$2955$90 ;
-  wire [40:0] \port$2955$90 ;
+  input [40:0] \port$2952$90 ;
+  wire [40:0] \port$2952$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -15830,10 +15846,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2955$90 [19:0]),
+    .coefficient_base(\port$2952$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2955$90 [40:20]),
+    .coefficient_words(\port$2952$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -15904,8 +15920,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2955$90 [19:0];
-  assign coefficient_words = \port$2955$90 [40:20];
+  assign coefficient_base = \port$2952$90 [19:0];
+  assign coefficient_words = \port$2952$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -15938,7 +15954,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
 , macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
 , trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2955$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, coefficient_index, write_data, \port$2952$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -16071,8 +16087,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$2955$90 ;
-  wire [40:0] \port$2955$90 ;
+  input [40:0] \port$2952$90 ;
+  wire [40:0] \port$2952$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -16123,10 +16139,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2955$90 [19:0]),
+    .coefficient_base(\port$2952$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2955$90 [40:20]),
+    .coefficient_words(\port$2952$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -16197,8 +16213,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2955$90 [19:0];
-  assign coefficient_words = \port$2955$90 [40:20];
+  assign coefficient_base = \port$2952$90 [19:0];
+  assign coefficient_words = \port$2952$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -16449,8 +16465,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$3004$0 (read_data),
-    .\port$3826$0 (arriving_last),
+    .\port$3002$0 (read_data),
+    .\port$3824$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -16686,7 +16702,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3004$0 , w_en, \port$3826$0 , clk);
+module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0 , w_en, \port$3824$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -16716,10 +16732,10 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3004$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$3004$0 ;
-  wire [31:0] \port$3004$0 ;
-  input \port$3826$0 ;
-  wire \port$3826$0 ;
+  input [31:0] \port$3002$0 ;
+  wire [31:0] \port$3002$0 ;
+  input \port$3824$0 ;
+  wire \port$3824$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -16751,7 +16767,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3004$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$3826$0 , \port$3004$0  };
+      storage[w_port__addr] <= { \port$3824$0 , \port$3002$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -16826,8 +16842,8 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3004$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$3826$0 , \port$3004$0  };
-  assign w_data = { \port$3826$0 , \port$3004$0  };
+  assign w_port__data = { \port$3824$0 , \port$3002$0  };
+  assign w_data = { \port$3824$0 , \port$3002$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -17115,36 +17131,36 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1205$0 (\$2 ),
-    .\port$1206$4 (\$3 [4]),
-    .\port$1207$4 (\$4 [4]),
-    .\port$1208$4 (\$5 [4]),
-    .\port$1209$4 (\$6 [4]),
-    .\port$1210$4 (\$7 [4]),
-    .\port$1211$4 (\$8 [4]),
-    .\port$1212$4 (\$9 [4]),
-    .\port$1213$4 (\$10 [4]),
-    .\port$1214$4 (\$11 [4]),
-    .\port$1215$4 (\$12 [4]),
-    .\port$1216$4 (\$13 [4]),
-    .\port$1217$4 (\$14 [4]),
-    .\port$1218$0 (\$15 ),
-    .\port$1219$4 (\$16 [4]),
-    .\port$1220$4 (\$17 [4]),
-    .\port$1221$4 (\$18 [4]),
-    .\port$1222$4 (\$19 [4]),
-    .\port$1223$4 (\$20 [4]),
-    .\port$1224$4 (\$21 [4]),
-    .\port$1225$4 (\$22 [4]),
-    .\port$1226$4 (\$23 [4]),
-    .\port$1227$4 (\$24 [4]),
-    .\port$1228$4 (\$25 [4]),
-    .\port$1229$4 (\$26 [4]),
-    .\port$1230$4 (\$27 [4]),
-    .\port$2490$128 (descriptor[139:128]),
-    .\port$2490$160 (descriptor[171:160]),
-    .\port$2490$192 (descriptor[215:192]),
-    .\port$2490$96 (descriptor[119:96]),
+    .\port$1202$0 (\$2 ),
+    .\port$1203$4 (\$3 [4]),
+    .\port$1204$4 (\$4 [4]),
+    .\port$1205$4 (\$5 [4]),
+    .\port$1206$4 (\$6 [4]),
+    .\port$1207$4 (\$7 [4]),
+    .\port$1208$4 (\$8 [4]),
+    .\port$1209$4 (\$9 [4]),
+    .\port$1210$4 (\$10 [4]),
+    .\port$1211$4 (\$11 [4]),
+    .\port$1212$4 (\$12 [4]),
+    .\port$1213$4 (\$13 [4]),
+    .\port$1214$4 (\$14 [4]),
+    .\port$1215$0 (\$15 ),
+    .\port$1216$4 (\$16 [4]),
+    .\port$1217$4 (\$17 [4]),
+    .\port$1218$4 (\$18 [4]),
+    .\port$1219$4 (\$19 [4]),
+    .\port$1220$4 (\$20 [4]),
+    .\port$1221$4 (\$21 [4]),
+    .\port$1222$4 (\$22 [4]),
+    .\port$1223$4 (\$23 [4]),
+    .\port$1224$4 (\$24 [4]),
+    .\port$1225$4 (\$25 [4]),
+    .\port$1226$4 (\$26 [4]),
+    .\port$1227$4 (\$27 [4]),
+    .\port$2487$128 (descriptor[139:128]),
+    .\port$2487$160 (descriptor[171:160]),
+    .\port$2487$192 (descriptor[215:192]),
+    .\port$2487$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -17159,7 +17175,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2490$136 (descriptor[147:136]),
+    .\port$2487$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -17450,8 +17466,8 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207$4 , \port$1208$4 , \port$1209$4 , \port$1210$4 , \port$1211$4 , \port$1212$4 , \port$1213$4 , \port$1214$4 , \port$1215$4 , \port$1216$4 , \port$1217$4 , \port$1218$0 , \port$1219$4 , \port$1220$4 , \port$1221$4 , \port$1222$4 , \port$1223$4 , \port$1224$4 
-, \port$1225$4 , \port$1226$4 , \port$1227$4 , \port$1228$4 , \port$1229$4 , \port$1230$4 , advance, \port$2490$96 , \port$2490$128 , \port$2490$160 , \port$2490$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204$4 , \port$1205$4 , \port$1206$4 , \port$1207$4 , \port$1208$4 , \port$1209$4 , \port$1210$4 , \port$1211$4 , \port$1212$4 , \port$1213$4 , \port$1214$4 , \port$1215$0 , \port$1216$4 , \port$1217$4 , \port$1218$4 , \port$1219$4 , \port$1220$4 , \port$1221$4 
+, \port$1222$4 , \port$1223$4 , \port$1224$4 , \port$1225$4 , \port$1226$4 , \port$1227$4 , advance, \port$2487$96 , \port$2487$128 , \port$2487$160 , \port$2487$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
@@ -17681,8 +17697,14 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1205$0 ;
-  wire [4:0] \port$1205$0 ;
+  input [4:0] \port$1202$0 ;
+  wire [4:0] \port$1202$0 ;
+  input \port$1203$4 ;
+  wire \port$1203$4 ;
+  input \port$1204$4 ;
+  wire \port$1204$4 ;
+  input \port$1205$4 ;
+  wire \port$1205$4 ;
   input \port$1206$4 ;
   wire \port$1206$4 ;
   input \port$1207$4 ;
@@ -17701,14 +17723,14 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   wire \port$1213$4 ;
   input \port$1214$4 ;
   wire \port$1214$4 ;
-  input \port$1215$4 ;
-  wire \port$1215$4 ;
+  input [4:0] \port$1215$0 ;
+  wire [4:0] \port$1215$0 ;
   input \port$1216$4 ;
   wire \port$1216$4 ;
   input \port$1217$4 ;
   wire \port$1217$4 ;
-  input [4:0] \port$1218$0 ;
-  wire [4:0] \port$1218$0 ;
+  input \port$1218$4 ;
+  wire \port$1218$4 ;
   input \port$1219$4 ;
   wire \port$1219$4 ;
   input \port$1220$4 ;
@@ -17727,20 +17749,14 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   wire \port$1226$4 ;
   input \port$1227$4 ;
   wire \port$1227$4 ;
-  input \port$1228$4 ;
-  wire \port$1228$4 ;
-  input \port$1229$4 ;
-  wire \port$1229$4 ;
-  input \port$1230$4 ;
-  wire \port$1230$4 ;
-  input [11:0] \port$2490$128 ;
-  wire [11:0] \port$2490$128 ;
-  input [11:0] \port$2490$160 ;
-  wire [11:0] \port$2490$160 ;
-  input [23:0] \port$2490$192 ;
-  wire [23:0] \port$2490$192 ;
-  input [23:0] \port$2490$96 ;
-  wire [23:0] \port$2490$96 ;
+  input [11:0] \port$2487$128 ;
+  wire [11:0] \port$2487$128 ;
+  input [11:0] \port$2487$160 ;
+  wire [11:0] \port$2487$160 ;
+  input [23:0] \port$2487$192 ;
+  wire [23:0] \port$2487$192 ;
+  input [23:0] \port$2487$96 ;
+  wire [23:0] \port$2487$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -17759,44 +17775,44 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$2490$192 [11:0] == 1'h1;
+  assign \$1  = \port$2487$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$2490$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$2490$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$2487$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$2487$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$2490$128 [3:0] == 1'h1;
+  assign \$8  = \port$2487$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$2490$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$2490$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$2487$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$2487$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$2490$128 [7:4] == 1'h1;
+  assign \$16  = \port$2487$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$2490$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$2490$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$2487$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$2487$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$2490$192 [23:12] == 1'h1;
+  assign \$25  = \port$2487$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$2490$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$2490$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$2487$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$2487$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$2490$96 [11:0] == 1'h1;
+  assign \$35  = \port$2487$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$2490$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$2490$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$2487$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$2487$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -17804,18 +17820,18 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$2490$96 [23:12] == 1'h1;
+  assign \$46  = \port$2487$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$2490$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$2490$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$2487$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$2487$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$2490$160 ;
-  assign \$59  = address_column_start + \port$2490$160 ;
+  assign \$58  = address_column_start + \port$2487$160 ;
+  assign \$59  = address_column_start + \port$2487$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -17826,10 +17842,10 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$2490$192 [11:0];
-  assign \$73  = address_block_start + \port$2490$192 [11:0];
-  assign \$74  = address_block_start + \port$2490$192 [11:0];
-  assign \$75  = address_block_start + \port$2490$192 [11:0];
+  assign \$72  = address_block_start + \port$2487$192 [11:0];
+  assign \$73  = address_block_start + \port$2487$192 [11:0];
+  assign \$74  = address_block_start + \port$2487$192 [11:0];
+  assign \$75  = address_block_start + \port$2487$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -17867,8 +17883,8 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$2490$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$2490$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$2487$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$2487$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -17894,8 +17910,8 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$2490$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$2490$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$2487$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$2487$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -17944,7 +17960,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$2490$192 [11:0];
+      \$153  = \port$2487$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -17974,7 +17990,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$2490$128 [3:0];
+      \$155  = \port$2487$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -18004,7 +18020,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$2490$128 [7:4];
+      \$157  = \port$2487$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -18034,7 +18050,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$2490$192 [23:12];
+      \$159  = \port$2487$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -18064,7 +18080,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$2490$96 [11:0];
+      \$161  = \port$2487$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -18094,7 +18110,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$2490$96 [23:12];
+      \$163  = \port$2487$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -18271,7 +18287,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
+      \$171  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -18286,7 +18302,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
+        \$171  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
       end
     end
     if (clear) begin
@@ -18300,13 +18316,13 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
+      \$172  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
+        \$172  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
       end
     end
     if (clear) begin
@@ -18320,7 +18336,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
+      \$173  = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -18346,7 +18362,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
+      \$174  = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -18359,21 +18375,21 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$2490$192 [11:0];
-  assign column_count = \port$2490$128 [3:0];
-  assign row_count = \port$2490$128 [7:4];
-  assign block_count = \port$2490$192 [23:12];
-  assign x_count = \port$2490$96 [11:0];
-  assign y_count = \port$2490$96 [23:12];
+  assign word_count = \port$2487$192 [11:0];
+  assign column_count = \port$2487$128 [3:0];
+  assign row_count = \port$2487$128 [7:4];
+  assign block_count = \port$2487$192 [23:12];
+  assign x_count = \port$2487$96 [11:0];
+  assign y_count = \port$2487$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$2490$160  };
-  assign address_block_step = { 4'h0, \port$2490$192 [11:0] };
-  assign pixel_x_origin = { \port$1217$4 , \port$1216$4 , \port$1215$4 , \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$0  };
+  assign address_column_step = { 4'h0, \port$2487$160  };
+  assign address_block_step = { 4'h0, \port$2487$192 [11:0] };
+  assign pixel_x_origin = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2490$128 [11:8] };
-  assign pixel_y_origin = { \port$1230$4 , \port$1229$4 , \port$1228$4 , \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2487$128 [11:8] };
+  assign pixel_y_origin = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2490$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$2487$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -18395,7 +18411,7 @@ module \crossloom.window$519.nest (rst, \port$1205$0 , \port$1206$4 , \port$1207
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2490$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -18458,8 +18474,8 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2490$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2490$136 ;
-  wire [11:0] \port$2490$136 ;
+  input [11:0] \port$2487$136 ;
+  wire [11:0] \port$2487$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -18591,7 +18607,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2490$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2490$136 [3:0];
+      \$33  = \port$2487$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -18606,7 +18622,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2490$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2490$136 [7:4];
+      \$34  = \port$2487$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -18621,7 +18637,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2490$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2490$136 [11:8];
+      \$35  = \port$2487$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -18737,9 +18753,9 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2490$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2490$136 [3:0];
-  assign pad_left = \port$2490$136 [7:4];
-  assign pad_top = \port$2490$136 [11:8];
+  assign stride = \port$2487$136 [3:0];
+  assign pad_left = \port$2487$136 [7:4];
+  assign pad_top = \port$2487$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
