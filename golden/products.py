@@ -26,7 +26,7 @@ class ProductEngine:
         chip = program.chip
         self.macro, self.layer, self.jobs, self.seed = macro, layer, jobs, seed
         self.corrections = program.corrections
-        self.thresholds = [macro.thresholds(tile, layer.resolution, layer.reference)
+        self.thresholds = [macro.thresholds(tile, layer.resolution, layer.reference, program.levels)
                            for tile in range(chip.tiles)]
         granule = chip.array.row_granule
         group_rows = (layer.group_granules or chip.array.granules) * granule

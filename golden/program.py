@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from .chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, Chip
+from .chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, LEVEL_FRACTION_BITS, Chip
 from .chip.descriptor import Opcode, encode
 
 __all__ = ["Window", "Transfer", "Convolution", "Elementwise", "Layer", "Program", "Images",
@@ -146,8 +146,9 @@ class Images:
 
     ``program`` uint32 [words]; ``constants`` uint64 [entries], shift and multiplier in the upper
     word, bias in the lower; ``coefficients`` per tile, uint64 [words], each
-    ``Accumulator.word_bits`` wide; ``weights`` int8 [tiles, rows, columns]; ``corrections`` int64
-    [tiles, 2**bits], indexed by the code modulo 2**bits.
+    ``Accumulator.word_bits`` wide; ``weights`` int8 [tiles, rows, columns]; ``corrections`` and,
+    where the reference tables are in use, ``levels`` int64 [tiles, 2**bits], indexed by the code
+    modulo 2**bits.
     """
 
     program: NDArray[np.uint32]
@@ -155,6 +156,7 @@ class Images:
     coefficients: tuple[NDArray[np.uint64], ...]
     weights: NDArray[np.int8]
     corrections: NDArray[np.int64]
+    levels: NDArray[np.int64] | None
 
 
 def merge_entries(coefficients: NDArray[np.int8], polarity: bool, planes: int
@@ -242,6 +244,10 @@ class Program:
     tiles
         Tiles that it uses, in rising order; None stands for all of the chip's. No other has
         coefficients.
+    levels
+        Reference tables, int64 [tiles, 2**converter bits]: the level of the DAC that a trial code
+        stands for, in steps of ``2**-LEVEL_FRACTION_BITS`` codes, indexed by the code modulo
+        2**bits; must not fall from a code to the next. None: every code stands for itself.
     """
 
     chip: Chip
@@ -254,6 +260,7 @@ class Program:
     outputs: int
     network: str = "network"
     tiles: tuple[int, ...] | None = None
+    levels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         chip = self.chip
@@ -269,6 +276,8 @@ class Program:
                                f"{chip.tiles - 1}, at least one, not {self.tiles!r}")
         limit = 1 << (chip.converter.correction_bits - 1)
         _check_range("program corrections", self.corrections, -limit, limit - 1)
+        if self.levels is not None:
+            self._check_levels(self.levels)
         for layer in self.layers:
             if isinstance(layer, Convolution):
                 self._check_convolution(layer)
@@ -277,6 +286,20 @@ class Program:
     def used_tiles(self) -> tuple[int, ...]:
         """The tiles that work for this program, in rising order."""
         return tuple(range(self.chip.tiles)) if self.tiles is None else self.tiles
+
+    def _check_levels(self, levels: NDArray[np.int64]) -> None:
+        converter = self.chip.converter
+        if levels.shape != self.corrections.shape:
+            raise ProgramError(f"program levels must have shape {self.corrections.shape}, "
+                               f"not {levels.shape}")
+        limit = 1 << (converter.level_bits - 1)
+        _check_range("program levels", levels, -limit, limit - 1)
+        half = 1 << (converter.bits - 1)
+        falls = np.argwhere(np.diff(np.roll(levels, half, axis=1)) < 0)
+        if falls.size:
+            tile, index = falls[0].tolist()
+            raise ProgramError(f"program levels of tile {tile} must not fall, as they do from "
+                               f"code {index - half} to code {index - half + 1}")
 
     def _check_convolution(self, layer: Convolution) -> None:
         chip, who = self.chip, f"layer {layer.name!r}"
@@ -370,7 +393,16 @@ class Program:
                                    f"entries; the program needs {needed}")
         return Images(np.array(program, np.uint32), np.array(constants, np.uint64),
                       tuple(np.array(m, np.uint64) for m in memories),
-                      self.weights, self.corrections)
+                      self.weights, self.corrections, self.levels)
+
+    @property
+    def level_table(self) -> NDArray[np.int64]:
+        """`levels`, written out where every code stands for itself."""
+        if self.levels is not None:
+            return self.levels
+        size = self.corrections.shape[1]
+        code = (np.arange(size) + size // 2) % size - size // 2
+        return np.tile(code << LEVEL_FRACTION_BITS, (self.chip.tiles, 1))
 
     def input_words(self) -> int:
         """Words of one image in the activation stream."""
@@ -381,6 +413,8 @@ class Program:
         """Write the program to ``path`` (safetensors), whole or not at all."""
         tensors: dict[str, NDArray[Any]] = {"weights": self.weights,
                                             "corrections": self.corrections}
+        if self.levels is not None:
+            tensors["levels"] = self.levels
         described = []
         for i, layer in enumerate(self.layers):
             entry: dict[str, Any] = {"kind": type(layer).__name__}
@@ -443,7 +477,8 @@ class Program:
         return cls(chip, tensors["weights"], tensors["corrections"], tuple(layers),
                    tuple(header["input_shape"]), header["input_scale"], header["output_scale"],
                    header["outputs"], header["network"],
-                   None if header["tiles"] is None else tuple(header["tiles"]))
+                   None if header["tiles"] is None else tuple(header["tiles"]),
+                   tensors.get("levels"))
 
 
 def _digest(header: str, tensors: dict[str, NDArray[Any]]) -> str:

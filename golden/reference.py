@@ -126,7 +126,8 @@ class _Image:
 
     def convolve(self, d: dict[str, int], layer: ReferenceLayer) -> None:
         chip = self.chip
-        self.thresholds = [self.macro.thresholds(tile, d["resolution"], d["reference"]).tolist()
+        self.thresholds = [self.macro.thresholds(tile, d["resolution"], d["reference"],
+                                                 self.images.levels).tolist()
                            for tile in range(chip.tiles)]
         for position in range(d["out_width"] * d["out_height"]):
             words = self.window_words(d, position)

@@ -20,7 +20,7 @@ __all__ = ["RegisterFile"]
 _CONSTANTS = ("id", "version", "configuration", "tenants")
 _PHASES = tuple(field.name for field in fields(Phases))
 #: Memories that every tile has one of; the others are the chip's.
-_PER_TILE = ("coefficients", "weights", "corrections")
+_PER_TILE = ("coefficients", "weights", "corrections", "levels")
 #: Registers whose values are joined in one clock of a read.
 _READ_GROUP = 8
 
@@ -68,7 +68,9 @@ class RegisterFile(Component):
         Entry of a memory and its data, all its words, lowest in the lowest bits.
     program_write, constants_write : out
         Pulse: write that entry of the program, of the requantizer constants.
-    coefficients_write, weights_write, corrections_write : out
+    levels_enable : out
+        Which tiles' converters use their reference table.
+    coefficients_write, weights_write, corrections_write, levels_write : out
         The same for the memories of each tile, one bit per tile.
     busy, layer : in
         Of each tenant: a program runs; the descriptor being run, or at fault.
@@ -109,7 +111,7 @@ class RegisterFile(Component):
             "windows": Out(each_tenant(chip, tenant_windows(chip))),
             "host_timeout": Out(each_tenant(chip, 24)),
             **{f"phase_{name}": Out(Phases.BITS) for name in _PHASES},
-            "comparator_timeout": Out(16),
+            "comparator_timeout": Out(16), "levels_enable": Out(chip.tiles),
             "memory_index": Out(20), "memory_data": Out(32 * entry_words),
             "program_write": Out(1), "constants_write": Out(1),
             **{f"{name}_write": Out(chip.tiles) for name in _PER_TILE},
@@ -149,6 +151,8 @@ class RegisterFile(Component):
             length = storage[f"phase_{name}", "clocks"]
             m.d.comb += getattr(self, f"phase_{name}").eq(Mux(length == 0, 1, length))
         m.d.comb += self.comparator_timeout.eq(storage["comparator_timeout", "clocks"])
+        m.d.comb += self.levels_enable.eq(
+            Cat(storage[f"converter{tile}", "levels"] for tile in range(self.chip.tiles)))
         return m
 
     def _storage(self, register: Register, bits: Bits) -> Value:

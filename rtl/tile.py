@@ -40,6 +40,8 @@ def tile_signature(chip: Chip) -> Signature:
         "coefficient_data": In(chip.accumulator.word_bits),
         "correction_write": In(1), "correction_index": In(chip.converter.bits),
         "correction_data": In(chip.converter.correction_bits),
+        "levels_enable": In(1), "level_write": In(1), "level_index": In(chip.converter.bits),
+        "level_data": In(signed(chip.converter.level_bits)),
         "position_done": Out(1), "position_freed": In(1),
         "drain_group": In(bits_for(groups - 1)),
         "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
@@ -80,6 +82,8 @@ class Tile(Component):
         Write port of the coefficient memory.
     correction_write, correction_index, correction_data : in
         Write port of the compensation table.
+    levels_enable, level_write, level_index, level_data : in
+        The reference table of the converter (rtl.levels).
     position_done, position_freed, drain_group, drain_lane, drain_clear, drain_sum
         To and from the collector (rtl.accumulator).
     macro : out
@@ -156,6 +160,8 @@ class Tile(Component):
 
             converter.resolution.eq(read_field(self.descriptor, "resolution")),
             converter.timeout.eq(self.timeout),
+            *(getattr(converter, name).eq(getattr(self, name)) for name in (
+                "levels_enable", "level_write", "level_index", "level_data")),
             converter.sample_valid.eq(controller.sample_valid), converter.tag.eq(controller.tag),
             controller.sample_ready.eq(converter.sample_ready),
             self.converting.eq(converter.busy), self.timed_out.eq(converter.timed_out),
@@ -188,6 +194,7 @@ class Tile(Component):
                 "select", "negate", "convert_side", "conversion")),
             macro.product.eq(controller.product_number),
             macro.convert.eq(converter.convert), macro.trial.eq(converter.trial),
+            macro.level.eq(converter.level),
             macro.reference.eq(read_field(self.descriptor, "reference")),
             converter.comparator.eq(macro.comparator), converter.decided.eq(macro.decided),
             *(getattr(self.trace, name).eq(getattr(accumulator.trace, name))

@@ -106,6 +106,11 @@ def _load_writes(program: Program, phases: Phases | None, placement: Placement |
         corrections = images.corrections[tile].astype(np.int32).view(np.uint32)
         yield _window_writes(registers_.window(f"corrections{tile}"),
                              np.arange(len(corrections)), corrections)
+        if images.levels is not None:
+            levels = images.levels[tile].astype(np.int32).view(np.uint32)
+            yield _window_writes(registers_.window(f"levels{tile}"), np.arange(len(levels)), levels)
+        yield np.array([[registers_.address(f"converter{tile}"), images.levels is not None]],
+                       np.uint32)
     if phases is not None:
         yield np.array([[registers_.address(f"phase_{name}"), clocks]
                         for name, clocks in asdict(phases).items()], np.uint32)

@@ -47,15 +47,17 @@ def find_range(ranges: tuple[ProductRange, ...], product: int) -> int:
     return bisect_right([each.first for each in ranges], product) - 1
 
 
-def layer_thresholds(ranges: tuple[ProductRange, ...], macro: Macro) -> NDArray[np.float64]:
+def layer_thresholds(ranges: tuple[ProductRange, ...], macro: Macro,
+                     levels: NDArray[np.int64] | None) -> NDArray[np.float64]:
     """Thresholds [ranges, tiles, 2**bits] on the analog grid; entry i is code i - 2**(r - 1).
 
-    A range of lower resolution r fills the first 2**r entries; the rest are infinite.
+    ``levels`` as in golden.program.Program. A range of lower resolution r fills the first 2**r
+    entries; the rest are infinite.
     """
     chip = macro.chip
     table = np.full((len(ranges), chip.tiles, 1 << chip.converter.bits), np.inf)
     for i, each in enumerate(ranges):
         for tile in range(chip.tiles):
             table[i, tile, :1 << each.resolution] = macro.thresholds(
-                tile, each.resolution, each.reference)
+                tile, each.resolution, each.reference, levels)
     return table

@@ -10,7 +10,7 @@ import re
 
 __all__ = [
     "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS", "ACCUMULATOR_LIMIT_BITS",
-    "AVERAGING_LIMIT", "TENANT_BITS",
+    "AVERAGING_LIMIT", "LEVEL_FRACTION_BITS", "TENANT_BITS",
     "Array", "Converter", "Accumulator", "Requantizer", "Memories", "Phases", "Chip",
     "bits_for", "multiplier_clocks", "signed_bits_for",
 ]
@@ -28,6 +28,8 @@ TENANT_BITS = 2
 
 #: A convolution averages at most 2**AVERAGING_LIMIT conversions to a code.
 AVERAGING_LIMIT = 3
+#: A level of the converter's DAC is a code with so many bits behind the point.
+LEVEL_FRACTION_BITS = 4
 
 
 def bits_for(maximum: int) -> int:
@@ -131,6 +133,11 @@ class Converter:
     def minimum_bits(self) -> int:
         """Lowest run-time resolution."""
         return 4
+
+    @property
+    def level_bits(self) -> int:
+        """Width of a signed level of the DAC."""
+        return self.bits + LEVEL_FRACTION_BITS
 
     @property
     def compensated_bits(self) -> int:

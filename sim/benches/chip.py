@@ -111,7 +111,7 @@ class ChipBench:
         self.agents = [
             MacroAgent(dut, f"macro{tile}__", dut.aclk,
                        MacroModel(parameters.macro, tile, ranges, parameters.seed,
-                                  parameters.phases or chip.phases),
+                                  parameters.phases or chip.phases, program.levels),
                        source, parameters.undecided)
             for tile in range(chip.tiles)]
         self.time = 0

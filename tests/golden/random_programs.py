@@ -164,7 +164,19 @@ def random_program(chip: Chip, seed: int, modes: tuple[str, ...] = MODES) -> Pro
     corrections *= rng.random((chip.tiles, 1)) < 0.7
     weights = rng.integers(-128, 128, (chip.tiles, chip.array.rows, chip.array.columns))
     return Program(chip, weights.astype(np.int8), corrections, tuple(builder.layers),
-                   (height, width, channels), 1.0, 1.0, outputs)
+                   (height, width, channels), 1.0, 1.0, outputs,
+                   levels=_random_levels(chip, rng) if rng.random() < 0.4 else None)
+
+
+def _random_levels(chip: Chip, rng: np.random.Generator) -> np.ndarray:
+    """Reference tables that rise, with steps of nothing up to three codes, one of them straight."""
+    converter = chip.converter
+    size, limit = 1 << converter.bits, 1 << (converter.level_bits - 1)
+    steps = rng.integers(0, 48, (chip.tiles, size))
+    steps[0] = 16
+    levels = np.cumsum(steps, axis=1)
+    levels -= levels[:, size // 2:size // 2 + 1]
+    return np.roll(np.clip(levels, -limit, limit - 1), -(size // 2), axis=1)
 
 
 def random_images(program: Program, count: int, seed: int) -> np.ndarray:

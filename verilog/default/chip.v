@@ -3,13 +3,13 @@
 module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata, s_axi_wstrb, s_axi_wvalid, s_axi_bready, s_axi_araddr, s_axi_arprot, s_axi_arvalid, s_axi_rready, s_axis_tvalid, s_axis_tdata, s_axis_tlast, s_axis1_tvalid, s_axis1_tdata, s_axis1_tlast, m_axis_tready, m_axis1_tready, macro0__comparator
 , macro0__decided, macro1__comparator, macro1__decided, macro2__comparator, macro2__decided, macro3__comparator, macro3__decided, irq, s_axi_awready, s_axi_wready, s_axi_bresp, s_axi_bvalid, s_axi_arready, s_axi_rdata, s_axi_rresp, s_axi_rvalid, s_axis_tready, s_axis1_tready, m_axis_tvalid, m_axis_tdata, m_axis_tlast
 , m_axis1_tvalid, m_axis1_tdata, m_axis1_tlast, macro0__write_enable, macro0__write_row, macro0__write_group, macro0__write_data, macro0__load_enable, macro0__load_bank, macro0__load_clear, macro0__load_row, macro0__load_codes, macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side
-, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group, macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive
-, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__reference, macro1__product, macro1__conversion, macro2__write_enable, macro2__write_row, macro2__write_group, macro2__write_data, macro2__load_enable, macro2__load_bank, macro2__load_clear, macro2__load_row
-, macro2__load_codes, macro2__bank, macro2__row_enable, macro2__reset, macro2__drive, macro2__share, macro2__hold, macro2__clear, macro2__add, macro2__side, macro2__select, macro2__negate, macro2__convert, macro2__convert_side, macro2__trial, macro2__reference, macro2__product, macro2__conversion, macro3__write_enable, macro3__write_row, macro3__write_group
-, macro3__write_data, macro3__load_enable, macro3__load_bank, macro3__load_clear, macro3__load_row, macro3__load_codes, macro3__bank, macro3__row_enable, macro3__reset, macro3__drive, macro3__share, macro3__hold, macro3__clear, macro3__add, macro3__side, macro3__select, macro3__negate, macro3__convert, macro3__convert_side, macro3__trial, macro3__reference
-, macro3__product, macro3__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void, trace2__valid
-, trace2__product, trace2__conversion, trace2__index, trace2__plane, trace2__code, trace2__compensated, trace2__stopped, trace2__void, trace3__valid, trace3__product, trace3__conversion, trace3__index, trace3__plane, trace3__code, trace3__compensated, trace3__stopped, trace3__void, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value
-, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__done, trace_layer__index, trace_layer__cycles, trace_layer1__done, trace_layer1__index, trace_layer1__cycles, aclk);
+, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__level, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group, macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset
+, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__level, macro1__reference, macro1__product, macro1__conversion, macro2__write_enable, macro2__write_row, macro2__write_group, macro2__write_data, macro2__load_enable, macro2__load_bank
+, macro2__load_clear, macro2__load_row, macro2__load_codes, macro2__bank, macro2__row_enable, macro2__reset, macro2__drive, macro2__share, macro2__hold, macro2__clear, macro2__add, macro2__side, macro2__select, macro2__negate, macro2__convert, macro2__convert_side, macro2__trial, macro2__level, macro2__reference, macro2__product, macro2__conversion
+, macro3__write_enable, macro3__write_row, macro3__write_group, macro3__write_data, macro3__load_enable, macro3__load_bank, macro3__load_clear, macro3__load_row, macro3__load_codes, macro3__bank, macro3__row_enable, macro3__reset, macro3__drive, macro3__share, macro3__hold, macro3__clear, macro3__add, macro3__side, macro3__select, macro3__negate, macro3__convert
+, macro3__convert_side, macro3__trial, macro3__level, macro3__reference, macro3__product, macro3__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code
+, trace1__compensated, trace1__stopped, trace1__void, trace2__valid, trace2__product, trace2__conversion, trace2__index, trace2__plane, trace2__code, trace2__compensated, trace2__stopped, trace2__void, trace3__valid, trace3__product, trace3__conversion, trace3__index, trace3__plane, trace3__code, trace3__compensated, trace3__stopped, trace3__void
+, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__done, trace_layer__index, trace_layer__cycles, trace_layer1__done, trace_layer1__index, trace_layer1__cycles, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -177,26 +177,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$98 ;
   wire \$99 ;
   wire [1:0] abort;
-  wire [1:0] \abort$372 ;
-  wire \abort$408 ;
-  wire \abort$450 ;
+  wire [1:0] \abort$376 ;
+  wire \abort$412 ;
+  wire \abort$454 ;
   input aclk;
   wire aclk;
   wire [1:0] active;
   wire adder;
-  wire \adder$427 ;
-  wire \adder$428 ;
-  wire \adder$429 ;
+  wire \adder$431 ;
+  wire \adder$432 ;
+  wire \adder$433 ;
   wire [15:0] address;
-  wire [15:0] \address$478 ;
+  wire [15:0] \address$482 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$431 ;
-  wire \array$432 ;
-  wire \array$433 ;
+  wire \array$435 ;
+  wire \array$436 ;
+  wire \array$437 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -204,72 +204,72 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$489 ;
-  wire \bank_free$490 ;
-  wire \bank_free$491 ;
-  wire \bank_free$492 ;
+  wire \bank_free$493 ;
+  wire \bank_free$494 ;
+  wire \bank_free$495 ;
+  wire \bank_free$496 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
-  wire \buffer_wait$457 ;
+  wire \buffer_wait$461 ;
   wire busy;
-  wire [1:0] \busy$374 ;
-  wire [1:0] \busy$375 ;
+  wire [1:0] \busy$378 ;
+  wire [1:0] \busy$379 ;
   wire bvalid;
   wire chunk_begin;
-  wire \chunk_begin$522 ;
-  wire \chunk_begin$610 ;
-  wire \chunk_begin$678 ;
-  wire \chunk_begin$746 ;
+  wire \chunk_begin$526 ;
+  wire \chunk_begin$621 ;
+  wire \chunk_begin$694 ;
+  wire \chunk_begin$767 ;
   wire chunk_final;
-  wire \chunk_final$528 ;
-  wire \chunk_final$613 ;
-  wire \chunk_final$681 ;
-  wire \chunk_final$749 ;
+  wire \chunk_final$532 ;
+  wire \chunk_final$624 ;
+  wire \chunk_final$697 ;
+  wire \chunk_final$770 ;
   wire chunk_loaded;
-  wire \chunk_loaded$524 ;
-  wire \chunk_loaded$611 ;
-  wire \chunk_loaded$679 ;
-  wire \chunk_loaded$747 ;
+  wire \chunk_loaded$528 ;
+  wire \chunk_loaded$622 ;
+  wire \chunk_loaded$695 ;
+  wire \chunk_loaded$768 ;
   wire clear;
-  wire \clear$349 ;
-  wire \clear$358 ;
-  wire \clear$367 ;
-  wire \clear$506 ;
-  wire \clear$507 ;
-  wire \clear$604 ;
-  wire \clear$672 ;
-  wire \clear$740 ;
+  wire \clear$353 ;
+  wire \clear$362 ;
+  wire \clear$371 ;
+  wire \clear$510 ;
+  wire \clear$511 ;
+  wire \clear$615 ;
+  wire \clear$688 ;
+  wire \clear$761 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$606 ;
-  wire [19:0] \coefficient_base$674 ;
-  wire [19:0] \coefficient_base$742 ;
+  wire [19:0] \coefficient_base$617 ;
+  wire [19:0] \coefficient_base$690 ;
+  wire [19:0] \coefficient_base$763 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$624 ;
-  wire [31:0] \coefficient_data$692 ;
-  wire [31:0] \coefficient_data$760 ;
+  wire [31:0] \coefficient_data$635 ;
+  wire [31:0] \coefficient_data$708 ;
+  wire [31:0] \coefficient_data$781 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$623 ;
-  wire [14:0] \coefficient_index$691 ;
-  wire [14:0] \coefficient_index$759 ;
+  wire [14:0] \coefficient_index$634 ;
+  wire [14:0] \coefficient_index$707 ;
+  wire [14:0] \coefficient_index$780 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$607 ;
-  wire [20:0] \coefficient_words$675 ;
-  wire [20:0] \coefficient_words$743 ;
+  wire [20:0] \coefficient_words$618 ;
+  wire [20:0] \coefficient_words$691 ;
+  wire [20:0] \coefficient_words$764 ;
   wire coefficient_write;
-  wire \coefficient_write$622 ;
-  wire \coefficient_write$690 ;
-  wire \coefficient_write$758 ;
+  wire \coefficient_write$633 ;
+  wire \coefficient_write$706 ;
+  wire \coefficient_write$779 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
   wire comparator;
-  wire \comparator$423 ;
-  wire \comparator$424 ;
-  wire \comparator$425 ;
+  wire \comparator$427 ;
+  wire \comparator$428 ;
+  wire \comparator$429 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [10:0] constant__addr;
@@ -281,22 +281,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [2:0] conversions;
   wire convert_side;
-  wire \convert_side$350 ;
-  wire \convert_side$359 ;
-  wire \convert_side$368 ;
+  wire \convert_side$354 ;
+  wire \convert_side$363 ;
+  wire \convert_side$372 ;
   wire converted;
-  wire \converted$386 ;
-  wire \converted$387 ;
-  wire \converted$388 ;
+  wire \converted$390 ;
+  wire \converted$391 ;
+  wire \converted$392 ;
   wire converting;
-  wire \converting$336 ;
-  wire \converting$344 ;
-  wire \converting$345 ;
-  wire \converting$353 ;
-  wire \converting$354 ;
-  wire \converting$362 ;
-  wire \converting$363 ;
-  wire \converting$394 ;
+  wire \converting$340 ;
+  wire \converting$348 ;
+  wire \converting$349 ;
+  wire \converting$357 ;
+  wire \converting$358 ;
+  wire \converting$366 ;
+  wire \converting$367 ;
+  wire \converting$398 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -316,176 +316,176 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$627 ;
-  wire [5:0] \correction_data$695 ;
-  wire [5:0] \correction_data$763 ;
+  wire [5:0] \correction_data$638 ;
+  wire [5:0] \correction_data$711 ;
+  wire [5:0] \correction_data$784 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$626 ;
-  wire [7:0] \correction_index$694 ;
-  wire [7:0] \correction_index$762 ;
+  wire [7:0] \correction_index$637 ;
+  wire [7:0] \correction_index$710 ;
+  wire [7:0] \correction_index$783 ;
   wire correction_write;
-  wire \correction_write$625 ;
-  wire \correction_write$693 ;
-  wire \correction_write$761 ;
+  wire \correction_write$636 ;
+  wire \correction_write$709 ;
+  wire \correction_write$782 ;
   wire [3:0] corrections_write;
   wire decided;
-  wire \decided$346 ;
-  wire \decided$355 ;
-  wire \decided$364 ;
+  wire \decided$350 ;
+  wire \decided$359 ;
+  wire \decided$368 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$413 ;
-  wire [31:0] \descriptor$413[0] ;
-  wire [31:0] \descriptor$413[10] ;
-  wire [31:0] \descriptor$413[11] ;
-  wire [31:0] \descriptor$413[12] ;
-  wire [31:0] \descriptor$413[13] ;
-  wire [31:0] \descriptor$413[14] ;
-  wire [31:0] \descriptor$413[15] ;
-  wire [31:0] \descriptor$413[1] ;
-  wire [31:0] \descriptor$413[2] ;
-  wire [31:0] \descriptor$413[3] ;
-  wire [31:0] \descriptor$413[4] ;
-  wire [31:0] \descriptor$413[5] ;
-  wire [31:0] \descriptor$413[6] ;
-  wire [31:0] \descriptor$413[7] ;
-  wire [31:0] \descriptor$413[8] ;
-  wire [31:0] \descriptor$413[9] ;
-  wire [511:0] \descriptor$452 ;
-  wire [31:0] \descriptor$452[0] ;
-  wire [31:0] \descriptor$452[10] ;
-  wire [31:0] \descriptor$452[11] ;
-  wire [31:0] \descriptor$452[12] ;
-  wire [31:0] \descriptor$452[13] ;
-  wire [31:0] \descriptor$452[14] ;
-  wire [31:0] \descriptor$452[15] ;
-  wire [31:0] \descriptor$452[1] ;
-  wire [31:0] \descriptor$452[2] ;
-  wire [31:0] \descriptor$452[3] ;
-  wire [31:0] \descriptor$452[4] ;
-  wire [31:0] \descriptor$452[5] ;
-  wire [31:0] \descriptor$452[6] ;
-  wire [31:0] \descriptor$452[7] ;
-  wire [31:0] \descriptor$452[8] ;
-  wire [31:0] \descriptor$452[9] ;
-  wire [511:0] \descriptor$470 ;
-  wire [31:0] \descriptor$470[0] ;
-  wire [31:0] \descriptor$470[10] ;
-  wire [31:0] \descriptor$470[11] ;
-  wire [31:0] \descriptor$470[12] ;
-  wire [31:0] \descriptor$470[13] ;
-  wire [31:0] \descriptor$470[14] ;
-  wire [31:0] \descriptor$470[15] ;
-  wire [31:0] \descriptor$470[1] ;
-  wire [31:0] \descriptor$470[2] ;
-  wire [31:0] \descriptor$470[3] ;
-  wire [31:0] \descriptor$470[4] ;
-  wire [31:0] \descriptor$470[5] ;
-  wire [31:0] \descriptor$470[6] ;
-  wire [31:0] \descriptor$470[7] ;
-  wire [31:0] \descriptor$470[8] ;
-  wire [31:0] \descriptor$470[9] ;
-  wire [511:0] \descriptor$493 ;
-  wire [31:0] \descriptor$493[0] ;
-  wire [31:0] \descriptor$493[10] ;
-  wire [31:0] \descriptor$493[11] ;
-  wire [31:0] \descriptor$493[12] ;
-  wire [31:0] \descriptor$493[13] ;
-  wire [31:0] \descriptor$493[14] ;
-  wire [31:0] \descriptor$493[15] ;
-  wire [31:0] \descriptor$493[1] ;
-  wire [31:0] \descriptor$493[2] ;
-  wire [31:0] \descriptor$493[3] ;
-  wire [31:0] \descriptor$493[4] ;
-  wire [31:0] \descriptor$493[5] ;
-  wire [31:0] \descriptor$493[6] ;
-  wire [31:0] \descriptor$493[7] ;
-  wire [31:0] \descriptor$493[8] ;
-  wire [31:0] \descriptor$493[9] ;
-  wire [511:0] \descriptor$495 ;
-  wire [31:0] \descriptor$495[0] ;
-  wire [31:0] \descriptor$495[10] ;
-  wire [31:0] \descriptor$495[11] ;
-  wire [31:0] \descriptor$495[12] ;
-  wire [31:0] \descriptor$495[13] ;
-  wire [31:0] \descriptor$495[14] ;
-  wire [31:0] \descriptor$495[15] ;
-  wire [31:0] \descriptor$495[1] ;
-  wire [31:0] \descriptor$495[2] ;
-  wire [31:0] \descriptor$495[3] ;
-  wire [31:0] \descriptor$495[4] ;
-  wire [31:0] \descriptor$495[5] ;
-  wire [31:0] \descriptor$495[6] ;
-  wire [31:0] \descriptor$495[7] ;
-  wire [31:0] \descriptor$495[8] ;
-  wire [31:0] \descriptor$495[9] ;
-  wire [511:0] \descriptor$595 ;
-  wire [31:0] \descriptor$595[0] ;
-  wire [31:0] \descriptor$595[10] ;
-  wire [31:0] \descriptor$595[11] ;
-  wire [31:0] \descriptor$595[12] ;
-  wire [31:0] \descriptor$595[13] ;
-  wire [31:0] \descriptor$595[14] ;
-  wire [31:0] \descriptor$595[15] ;
-  wire [31:0] \descriptor$595[1] ;
-  wire [31:0] \descriptor$595[2] ;
-  wire [31:0] \descriptor$595[3] ;
-  wire [31:0] \descriptor$595[4] ;
-  wire [31:0] \descriptor$595[5] ;
-  wire [31:0] \descriptor$595[6] ;
-  wire [31:0] \descriptor$595[7] ;
-  wire [31:0] \descriptor$595[8] ;
-  wire [31:0] \descriptor$595[9] ;
-  wire [511:0] \descriptor$669 ;
-  wire [31:0] \descriptor$669[0] ;
-  wire [31:0] \descriptor$669[10] ;
-  wire [31:0] \descriptor$669[11] ;
-  wire [31:0] \descriptor$669[12] ;
-  wire [31:0] \descriptor$669[13] ;
-  wire [31:0] \descriptor$669[14] ;
-  wire [31:0] \descriptor$669[15] ;
-  wire [31:0] \descriptor$669[1] ;
-  wire [31:0] \descriptor$669[2] ;
-  wire [31:0] \descriptor$669[3] ;
-  wire [31:0] \descriptor$669[4] ;
-  wire [31:0] \descriptor$669[5] ;
-  wire [31:0] \descriptor$669[6] ;
-  wire [31:0] \descriptor$669[7] ;
-  wire [31:0] \descriptor$669[8] ;
-  wire [31:0] \descriptor$669[9] ;
-  wire [511:0] \descriptor$737 ;
-  wire [31:0] \descriptor$737[0] ;
-  wire [31:0] \descriptor$737[10] ;
-  wire [31:0] \descriptor$737[11] ;
-  wire [31:0] \descriptor$737[12] ;
-  wire [31:0] \descriptor$737[13] ;
-  wire [31:0] \descriptor$737[14] ;
-  wire [31:0] \descriptor$737[15] ;
-  wire [31:0] \descriptor$737[1] ;
-  wire [31:0] \descriptor$737[2] ;
-  wire [31:0] \descriptor$737[3] ;
-  wire [31:0] \descriptor$737[4] ;
-  wire [31:0] \descriptor$737[5] ;
-  wire [31:0] \descriptor$737[6] ;
-  wire [31:0] \descriptor$737[7] ;
-  wire [31:0] \descriptor$737[8] ;
-  wire [31:0] \descriptor$737[9] ;
-  wire [511:0] \descriptor$805 ;
-  wire [31:0] \descriptor$805[0] ;
-  wire [31:0] \descriptor$805[10] ;
-  wire [31:0] \descriptor$805[11] ;
-  wire [31:0] \descriptor$805[12] ;
-  wire [31:0] \descriptor$805[13] ;
-  wire [31:0] \descriptor$805[14] ;
-  wire [31:0] \descriptor$805[15] ;
-  wire [31:0] \descriptor$805[1] ;
-  wire [31:0] \descriptor$805[2] ;
-  wire [31:0] \descriptor$805[3] ;
-  wire [31:0] \descriptor$805[4] ;
-  wire [31:0] \descriptor$805[5] ;
-  wire [31:0] \descriptor$805[6] ;
-  wire [31:0] \descriptor$805[7] ;
-  wire [31:0] \descriptor$805[8] ;
-  wire [31:0] \descriptor$805[9] ;
+  wire [511:0] \descriptor$417 ;
+  wire [31:0] \descriptor$417[0] ;
+  wire [31:0] \descriptor$417[10] ;
+  wire [31:0] \descriptor$417[11] ;
+  wire [31:0] \descriptor$417[12] ;
+  wire [31:0] \descriptor$417[13] ;
+  wire [31:0] \descriptor$417[14] ;
+  wire [31:0] \descriptor$417[15] ;
+  wire [31:0] \descriptor$417[1] ;
+  wire [31:0] \descriptor$417[2] ;
+  wire [31:0] \descriptor$417[3] ;
+  wire [31:0] \descriptor$417[4] ;
+  wire [31:0] \descriptor$417[5] ;
+  wire [31:0] \descriptor$417[6] ;
+  wire [31:0] \descriptor$417[7] ;
+  wire [31:0] \descriptor$417[8] ;
+  wire [31:0] \descriptor$417[9] ;
+  wire [511:0] \descriptor$456 ;
+  wire [31:0] \descriptor$456[0] ;
+  wire [31:0] \descriptor$456[10] ;
+  wire [31:0] \descriptor$456[11] ;
+  wire [31:0] \descriptor$456[12] ;
+  wire [31:0] \descriptor$456[13] ;
+  wire [31:0] \descriptor$456[14] ;
+  wire [31:0] \descriptor$456[15] ;
+  wire [31:0] \descriptor$456[1] ;
+  wire [31:0] \descriptor$456[2] ;
+  wire [31:0] \descriptor$456[3] ;
+  wire [31:0] \descriptor$456[4] ;
+  wire [31:0] \descriptor$456[5] ;
+  wire [31:0] \descriptor$456[6] ;
+  wire [31:0] \descriptor$456[7] ;
+  wire [31:0] \descriptor$456[8] ;
+  wire [31:0] \descriptor$456[9] ;
+  wire [511:0] \descriptor$474 ;
+  wire [31:0] \descriptor$474[0] ;
+  wire [31:0] \descriptor$474[10] ;
+  wire [31:0] \descriptor$474[11] ;
+  wire [31:0] \descriptor$474[12] ;
+  wire [31:0] \descriptor$474[13] ;
+  wire [31:0] \descriptor$474[14] ;
+  wire [31:0] \descriptor$474[15] ;
+  wire [31:0] \descriptor$474[1] ;
+  wire [31:0] \descriptor$474[2] ;
+  wire [31:0] \descriptor$474[3] ;
+  wire [31:0] \descriptor$474[4] ;
+  wire [31:0] \descriptor$474[5] ;
+  wire [31:0] \descriptor$474[6] ;
+  wire [31:0] \descriptor$474[7] ;
+  wire [31:0] \descriptor$474[8] ;
+  wire [31:0] \descriptor$474[9] ;
+  wire [511:0] \descriptor$497 ;
+  wire [31:0] \descriptor$497[0] ;
+  wire [31:0] \descriptor$497[10] ;
+  wire [31:0] \descriptor$497[11] ;
+  wire [31:0] \descriptor$497[12] ;
+  wire [31:0] \descriptor$497[13] ;
+  wire [31:0] \descriptor$497[14] ;
+  wire [31:0] \descriptor$497[15] ;
+  wire [31:0] \descriptor$497[1] ;
+  wire [31:0] \descriptor$497[2] ;
+  wire [31:0] \descriptor$497[3] ;
+  wire [31:0] \descriptor$497[4] ;
+  wire [31:0] \descriptor$497[5] ;
+  wire [31:0] \descriptor$497[6] ;
+  wire [31:0] \descriptor$497[7] ;
+  wire [31:0] \descriptor$497[8] ;
+  wire [31:0] \descriptor$497[9] ;
+  wire [511:0] \descriptor$499 ;
+  wire [31:0] \descriptor$499[0] ;
+  wire [31:0] \descriptor$499[10] ;
+  wire [31:0] \descriptor$499[11] ;
+  wire [31:0] \descriptor$499[12] ;
+  wire [31:0] \descriptor$499[13] ;
+  wire [31:0] \descriptor$499[14] ;
+  wire [31:0] \descriptor$499[15] ;
+  wire [31:0] \descriptor$499[1] ;
+  wire [31:0] \descriptor$499[2] ;
+  wire [31:0] \descriptor$499[3] ;
+  wire [31:0] \descriptor$499[4] ;
+  wire [31:0] \descriptor$499[5] ;
+  wire [31:0] \descriptor$499[6] ;
+  wire [31:0] \descriptor$499[7] ;
+  wire [31:0] \descriptor$499[8] ;
+  wire [31:0] \descriptor$499[9] ;
+  wire [511:0] \descriptor$606 ;
+  wire [31:0] \descriptor$606[0] ;
+  wire [31:0] \descriptor$606[10] ;
+  wire [31:0] \descriptor$606[11] ;
+  wire [31:0] \descriptor$606[12] ;
+  wire [31:0] \descriptor$606[13] ;
+  wire [31:0] \descriptor$606[14] ;
+  wire [31:0] \descriptor$606[15] ;
+  wire [31:0] \descriptor$606[1] ;
+  wire [31:0] \descriptor$606[2] ;
+  wire [31:0] \descriptor$606[3] ;
+  wire [31:0] \descriptor$606[4] ;
+  wire [31:0] \descriptor$606[5] ;
+  wire [31:0] \descriptor$606[6] ;
+  wire [31:0] \descriptor$606[7] ;
+  wire [31:0] \descriptor$606[8] ;
+  wire [31:0] \descriptor$606[9] ;
+  wire [511:0] \descriptor$685 ;
+  wire [31:0] \descriptor$685[0] ;
+  wire [31:0] \descriptor$685[10] ;
+  wire [31:0] \descriptor$685[11] ;
+  wire [31:0] \descriptor$685[12] ;
+  wire [31:0] \descriptor$685[13] ;
+  wire [31:0] \descriptor$685[14] ;
+  wire [31:0] \descriptor$685[15] ;
+  wire [31:0] \descriptor$685[1] ;
+  wire [31:0] \descriptor$685[2] ;
+  wire [31:0] \descriptor$685[3] ;
+  wire [31:0] \descriptor$685[4] ;
+  wire [31:0] \descriptor$685[5] ;
+  wire [31:0] \descriptor$685[6] ;
+  wire [31:0] \descriptor$685[7] ;
+  wire [31:0] \descriptor$685[8] ;
+  wire [31:0] \descriptor$685[9] ;
+  wire [511:0] \descriptor$758 ;
+  wire [31:0] \descriptor$758[0] ;
+  wire [31:0] \descriptor$758[10] ;
+  wire [31:0] \descriptor$758[11] ;
+  wire [31:0] \descriptor$758[12] ;
+  wire [31:0] \descriptor$758[13] ;
+  wire [31:0] \descriptor$758[14] ;
+  wire [31:0] \descriptor$758[15] ;
+  wire [31:0] \descriptor$758[1] ;
+  wire [31:0] \descriptor$758[2] ;
+  wire [31:0] \descriptor$758[3] ;
+  wire [31:0] \descriptor$758[4] ;
+  wire [31:0] \descriptor$758[5] ;
+  wire [31:0] \descriptor$758[6] ;
+  wire [31:0] \descriptor$758[7] ;
+  wire [31:0] \descriptor$758[8] ;
+  wire [31:0] \descriptor$758[9] ;
+  wire [511:0] \descriptor$831 ;
+  wire [31:0] \descriptor$831[0] ;
+  wire [31:0] \descriptor$831[10] ;
+  wire [31:0] \descriptor$831[11] ;
+  wire [31:0] \descriptor$831[12] ;
+  wire [31:0] \descriptor$831[13] ;
+  wire [31:0] \descriptor$831[14] ;
+  wire [31:0] \descriptor$831[15] ;
+  wire [31:0] \descriptor$831[1] ;
+  wire [31:0] \descriptor$831[2] ;
+  wire [31:0] \descriptor$831[3] ;
+  wire [31:0] \descriptor$831[4] ;
+  wire [31:0] \descriptor$831[5] ;
+  wire [31:0] \descriptor$831[6] ;
+  wire [31:0] \descriptor$831[7] ;
+  wire [31:0] \descriptor$831[8] ;
+  wire [31:0] \descriptor$831[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -503,32 +503,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$454 ;
-  wire \done$467 ;
-  wire \done$468 ;
+  wire \done$458 ;
+  wire \done$471 ;
+  wire \done$472 ;
   wire drain;
-  wire \drain$439 ;
-  wire \drain$440 ;
-  wire \drain$441 ;
+  wire \drain$443 ;
+  wire \drain$444 ;
+  wire \drain$445 ;
   wire drain_clear;
-  wire \drain_clear$557 ;
-  wire \drain_clear$631 ;
-  wire \drain_clear$699 ;
-  wire \drain_clear$767 ;
+  wire \drain_clear$567 ;
+  wire \drain_clear$646 ;
+  wire \drain_clear$719 ;
+  wire \drain_clear$792 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$553 ;
-  wire [2:0] \drain_group$629 ;
-  wire [2:0] \drain_group$697 ;
-  wire [2:0] \drain_group$765 ;
+  wire [2:0] \drain_group$563 ;
+  wire [2:0] \drain_group$644 ;
+  wire [2:0] \drain_group$717 ;
+  wire [2:0] \drain_group$790 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$555 ;
-  wire [2:0] \drain_lane$630 ;
-  wire [2:0] \drain_lane$698 ;
-  wire [2:0] \drain_lane$766 ;
+  wire [2:0] \drain_lane$565 ;
+  wire [2:0] \drain_lane$645 ;
+  wire [2:0] \drain_lane$718 ;
+  wire [2:0] \drain_lane$791 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$671 ;
-  wire [24:0] \drain_sum$739 ;
-  wire [24:0] \drain_sum$807 ;
+  wire [24:0] \drain_sum$687 ;
+  wire [24:0] \drain_sum$760 ;
+  wire [24:0] \drain_sum$833 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
@@ -536,52 +536,52 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [24:0] \drain_sums[3] ;
   wire [2:0] early_stops;
   wire [1:0] ended;
-  wire [1:0] \ended$379 ;
+  wire [1:0] \ended$383 ;
   wire [1:0] failed;
-  wire [1:0] \failed$381 ;
+  wire [1:0] \failed$385 ;
   wire [7:0] failed_cause;
-  wire [7:0] \failed_cause$383 ;
-  wire [3:0] \failed_cause$383.tenant0 ;
-  wire [3:0] \failed_cause$383.tenant1 ;
+  wire [7:0] \failed_cause$387 ;
+  wire [3:0] \failed_cause$387.tenant0 ;
+  wire [3:0] \failed_cause$387.tenant1 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$483 ;
+  wire \first$487 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$670 ;
-  wire [31:0] \first_product$738 ;
-  wire [31:0] \first_product$806 ;
+  wire [31:0] \first_product$686 ;
+  wire [31:0] \first_product$759 ;
+  wire [31:0] \first_product$832 ;
   wire hold;
-  wire \hold$348 ;
-  wire \hold$357 ;
-  wire \hold$366 ;
+  wire \hold$352 ;
+  wire \hold$361 ;
+  wire \hold$370 ;
   wire [1:0] host_late;
   wire [47:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire [23:0] \host_timeout.tenant1 ;
   wire host_wait;
-  wire \host_wait$456 ;
+  wire \host_wait$460 ;
   reg [1:0] illegal = 2'h0;
   wire [31:0] in_data;
-  wire [31:0] \in_data$307 ;
+  wire [31:0] \in_data$311 ;
   wire in_ready;
-  wire \in_ready$306 ;
+  wire \in_ready$310 ;
   wire in_valid;
-  wire \in_valid$305 ;
+  wire \in_valid$309 ;
   output irq;
   wire irq;
-  wire \irq$469 ;
+  wire \irq$473 ;
   wire last;
-  wire \last$485 ;
+  wire \last$489 ;
   wire last_chunk;
-  wire \last_chunk$487 ;
+  wire \last_chunk$491 ;
   wire late;
-  wire \late$455 ;
+  wire \late$459 ;
   wire [23:0] layer;
-  wire [23:0] \layer$377 ;
-  wire [11:0] \layer$377.tenant0 ;
-  wire [11:0] \layer$377.tenant1 ;
+  wire [23:0] \layer$381 ;
+  wire [11:0] \layer$381.tenant0 ;
+  wire [11:0] \layer$381.tenant1 ;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
   wire [63:0] layer_cycles;
@@ -589,30 +589,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant1 ;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$609 ;
-  wire [5:0] \lengths$609.add ;
-  wire [5:0] \lengths$609.clear ;
-  wire [5:0] \lengths$609.drive ;
-  wire [5:0] \lengths$609.gap ;
-  wire [5:0] \lengths$609.hold ;
-  wire [5:0] \lengths$609.reset ;
-  wire [5:0] \lengths$609.share ;
-  wire [41:0] \lengths$677 ;
-  wire [5:0] \lengths$677.add ;
-  wire [5:0] \lengths$677.clear ;
-  wire [5:0] \lengths$677.drive ;
-  wire [5:0] \lengths$677.gap ;
-  wire [5:0] \lengths$677.hold ;
-  wire [5:0] \lengths$677.reset ;
-  wire [5:0] \lengths$677.share ;
-  wire [41:0] \lengths$745 ;
-  wire [5:0] \lengths$745.add ;
-  wire [5:0] \lengths$745.clear ;
-  wire [5:0] \lengths$745.drive ;
-  wire [5:0] \lengths$745.gap ;
-  wire [5:0] \lengths$745.hold ;
-  wire [5:0] \lengths$745.reset ;
-  wire [5:0] \lengths$745.share ;
+  wire [41:0] \lengths$620 ;
+  wire [5:0] \lengths$620.add ;
+  wire [5:0] \lengths$620.clear ;
+  wire [5:0] \lengths$620.drive ;
+  wire [5:0] \lengths$620.gap ;
+  wire [5:0] \lengths$620.hold ;
+  wire [5:0] \lengths$620.reset ;
+  wire [5:0] \lengths$620.share ;
+  wire [41:0] \lengths$693 ;
+  wire [5:0] \lengths$693.add ;
+  wire [5:0] \lengths$693.clear ;
+  wire [5:0] \lengths$693.drive ;
+  wire [5:0] \lengths$693.gap ;
+  wire [5:0] \lengths$693.hold ;
+  wire [5:0] \lengths$693.reset ;
+  wire [5:0] \lengths$693.share ;
+  wire [41:0] \lengths$766 ;
+  wire [5:0] \lengths$766.add ;
+  wire [5:0] \lengths$766.clear ;
+  wire [5:0] \lengths$766.drive ;
+  wire [5:0] \lengths$766.gap ;
+  wire [5:0] \lengths$766.hold ;
+  wire [5:0] \lengths$766.reset ;
+  wire [5:0] \lengths$766.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -620,35 +620,53 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [11:0] \level_data$643 ;
+  wire [11:0] \level_data$716 ;
+  wire [11:0] \level_data$789 ;
+  wire [7:0] level_index;
+  wire [7:0] \level_index$642 ;
+  wire [7:0] \level_index$715 ;
+  wire [7:0] \level_index$788 ;
+  wire level_write;
+  wire \level_write$641 ;
+  wire \level_write$714 ;
+  wire \level_write$787 ;
+  wire levels_enable;
+  wire [3:0] \levels_enable$557 ;
+  wire \levels_enable$640 ;
+  wire \levels_enable$713 ;
+  wire \levels_enable$786 ;
+  wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$530 ;
-  wire \load_bank$614 ;
-  wire \load_bank$682 ;
-  wire \load_bank$750 ;
+  wire \load_bank$534 ;
+  wire \load_bank$625 ;
+  wire \load_bank$698 ;
+  wire \load_bank$771 ;
   wire load_clear;
-  wire \load_clear$532 ;
-  wire \load_clear$615 ;
-  wire \load_clear$683 ;
-  wire \load_clear$751 ;
+  wire \load_clear$536 ;
+  wire \load_clear$626 ;
+  wire \load_clear$699 ;
+  wire \load_clear$772 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$536 ;
-  wire [31:0] \load_codes$617 ;
-  wire [31:0] \load_codes$685 ;
-  wire [31:0] \load_codes$753 ;
+  wire [31:0] \load_codes$540 ;
+  wire [31:0] \load_codes$628 ;
+  wire [31:0] \load_codes$701 ;
+  wire [31:0] \load_codes$774 ;
   wire load_enable;
-  wire \load_enable$526 ;
-  wire \load_enable$612 ;
-  wire \load_enable$680 ;
-  wire \load_enable$748 ;
+  wire \load_enable$530 ;
+  wire \load_enable$623 ;
+  wire \load_enable$696 ;
+  wire \load_enable$769 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$534 ;
-  wire [5:0] \load_row$616 ;
-  wire [5:0] \load_row$684 ;
-  wire [5:0] \load_row$752 ;
+  wire [5:0] \load_row$538 ;
+  wire [5:0] \load_row$627 ;
+  wire [5:0] \load_row$700 ;
+  wire [5:0] \load_row$773 ;
   wire loading;
-  wire \loading$343 ;
-  wire \loading$352 ;
-  wire \loading$361 ;
+  wire \loading$347 ;
+  wire \loading$356 ;
+  wire \loading$365 ;
   output [31:0] m_axis1_tdata;
   wire [31:0] m_axis1_tdata;
   output m_axis1_tlast;
@@ -685,6 +703,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro0__drive;
   output macro0__hold;
   wire macro0__hold;
+  output [11:0] macro0__level;
+  wire [11:0] macro0__level;
   output macro0__load_bank;
   wire macro0__load_bank;
   output macro0__load_clear;
@@ -741,6 +761,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro1__drive;
   output macro1__hold;
   wire macro1__hold;
+  output [11:0] macro1__level;
+  wire [11:0] macro1__level;
   output macro1__load_bank;
   wire macro1__load_bank;
   output macro1__load_clear;
@@ -797,6 +819,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro2__drive;
   output macro2__hold;
   wire macro2__hold;
+  output [11:0] macro2__level;
+  wire [11:0] macro2__level;
   output macro2__load_bank;
   wire macro2__load_bank;
   output macro2__load_clear;
@@ -853,6 +877,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro3__drive;
   output macro3__hold;
   wire macro3__hold;
+  output [11:0] macro3__level;
+  wire [11:0] macro3__level;
   output macro3__load_bank;
   wire macro3__load_bank;
   output macro3__load_clear;
@@ -890,136 +916,140 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$657 ;
-  wire \macro__add$725 ;
-  wire \macro__add$793 ;
+  wire \macro__add$672 ;
+  wire \macro__add$745 ;
+  wire \macro__add$818 ;
   wire macro__bank;
-  wire \macro__bank$650 ;
-  wire \macro__bank$718 ;
-  wire \macro__bank$786 ;
+  wire \macro__bank$665 ;
+  wire \macro__bank$738 ;
+  wire \macro__bank$811 ;
   wire macro__clear;
-  wire \macro__clear$656 ;
-  wire \macro__clear$724 ;
-  wire \macro__clear$792 ;
+  wire \macro__clear$671 ;
+  wire \macro__clear$744 ;
+  wire \macro__clear$817 ;
   wire macro__comparator;
-  wire \macro__comparator$667 ;
-  wire \macro__comparator$735 ;
-  wire \macro__comparator$803 ;
+  wire \macro__comparator$683 ;
+  wire \macro__comparator$756 ;
+  wire \macro__comparator$829 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$666 ;
-  wire [15:0] \macro__conversion$734 ;
-  wire [15:0] \macro__conversion$802 ;
+  wire [15:0] \macro__conversion$682 ;
+  wire [15:0] \macro__conversion$755 ;
+  wire [15:0] \macro__conversion$828 ;
   wire macro__convert;
-  wire \macro__convert$661 ;
-  wire \macro__convert$729 ;
-  wire \macro__convert$797 ;
+  wire \macro__convert$676 ;
+  wire \macro__convert$749 ;
+  wire \macro__convert$822 ;
   wire macro__convert_side;
-  wire \macro__convert_side$662 ;
-  wire \macro__convert_side$730 ;
-  wire \macro__convert_side$798 ;
+  wire \macro__convert_side$677 ;
+  wire \macro__convert_side$750 ;
+  wire \macro__convert_side$823 ;
   wire macro__decided;
-  wire \macro__decided$668 ;
-  wire \macro__decided$736 ;
-  wire \macro__decided$804 ;
+  wire \macro__decided$684 ;
+  wire \macro__decided$757 ;
+  wire \macro__decided$830 ;
   wire macro__drive;
-  wire \macro__drive$653 ;
-  wire \macro__drive$721 ;
-  wire \macro__drive$789 ;
+  wire \macro__drive$668 ;
+  wire \macro__drive$741 ;
+  wire \macro__drive$814 ;
   wire macro__hold;
-  wire \macro__hold$655 ;
-  wire \macro__hold$723 ;
-  wire \macro__hold$791 ;
+  wire \macro__hold$670 ;
+  wire \macro__hold$743 ;
+  wire \macro__hold$816 ;
+  wire [11:0] macro__level;
+  wire [11:0] \macro__level$679 ;
+  wire [11:0] \macro__level$752 ;
+  wire [11:0] \macro__level$825 ;
   wire macro__load_bank;
-  wire \macro__load_bank$646 ;
-  wire \macro__load_bank$714 ;
-  wire \macro__load_bank$782 ;
+  wire \macro__load_bank$661 ;
+  wire \macro__load_bank$734 ;
+  wire \macro__load_bank$807 ;
   wire macro__load_clear;
-  wire \macro__load_clear$647 ;
-  wire \macro__load_clear$715 ;
-  wire \macro__load_clear$783 ;
+  wire \macro__load_clear$662 ;
+  wire \macro__load_clear$735 ;
+  wire \macro__load_clear$808 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$649 ;
-  wire [31:0] \macro__load_codes$717 ;
-  wire [31:0] \macro__load_codes$785 ;
+  wire [31:0] \macro__load_codes$664 ;
+  wire [31:0] \macro__load_codes$737 ;
+  wire [31:0] \macro__load_codes$810 ;
   wire macro__load_enable;
-  wire \macro__load_enable$645 ;
-  wire \macro__load_enable$713 ;
-  wire \macro__load_enable$781 ;
+  wire \macro__load_enable$660 ;
+  wire \macro__load_enable$733 ;
+  wire \macro__load_enable$806 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$648 ;
-  wire [5:0] \macro__load_row$716 ;
-  wire [5:0] \macro__load_row$784 ;
+  wire [5:0] \macro__load_row$663 ;
+  wire [5:0] \macro__load_row$736 ;
+  wire [5:0] \macro__load_row$809 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$660 ;
-  wire [63:0] \macro__negate$728 ;
-  wire [63:0] \macro__negate$796 ;
+  wire [63:0] \macro__negate$675 ;
+  wire [63:0] \macro__negate$748 ;
+  wire [63:0] \macro__negate$821 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$665 ;
-  wire [31:0] \macro__product$733 ;
-  wire [31:0] \macro__product$801 ;
+  wire [31:0] \macro__product$681 ;
+  wire [31:0] \macro__product$754 ;
+  wire [31:0] \macro__product$827 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$664 ;
-  wire [24:0] \macro__reference$732 ;
-  wire [24:0] \macro__reference$800 ;
+  wire [24:0] \macro__reference$680 ;
+  wire [24:0] \macro__reference$753 ;
+  wire [24:0] \macro__reference$826 ;
   wire macro__reset;
-  wire \macro__reset$652 ;
-  wire \macro__reset$720 ;
-  wire \macro__reset$788 ;
+  wire \macro__reset$667 ;
+  wire \macro__reset$740 ;
+  wire \macro__reset$813 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$651 ;
-  wire [8:0] \macro__row_enable$719 ;
-  wire [8:0] \macro__row_enable$787 ;
+  wire [8:0] \macro__row_enable$666 ;
+  wire [8:0] \macro__row_enable$739 ;
+  wire [8:0] \macro__row_enable$812 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$659 ;
-  wire [63:0] \macro__select$727 ;
-  wire [63:0] \macro__select$795 ;
+  wire [63:0] \macro__select$674 ;
+  wire [63:0] \macro__select$747 ;
+  wire [63:0] \macro__select$820 ;
   wire macro__share;
-  wire \macro__share$654 ;
-  wire \macro__share$722 ;
-  wire \macro__share$790 ;
+  wire \macro__share$669 ;
+  wire \macro__share$742 ;
+  wire \macro__share$815 ;
   wire macro__side;
-  wire \macro__side$658 ;
-  wire \macro__side$726 ;
-  wire \macro__side$794 ;
+  wire \macro__side$673 ;
+  wire \macro__side$746 ;
+  wire \macro__side$819 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$663 ;
-  wire [7:0] \macro__trial$731 ;
-  wire [7:0] \macro__trial$799 ;
+  wire [7:0] \macro__trial$678 ;
+  wire [7:0] \macro__trial$751 ;
+  wire [7:0] \macro__trial$824 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$644 ;
-  wire [31:0] \macro__write_data$712 ;
-  wire [31:0] \macro__write_data$780 ;
+  wire [31:0] \macro__write_data$659 ;
+  wire [31:0] \macro__write_data$732 ;
+  wire [31:0] \macro__write_data$805 ;
   wire macro__write_enable;
-  wire \macro__write_enable$641 ;
-  wire \macro__write_enable$709 ;
-  wire \macro__write_enable$777 ;
+  wire \macro__write_enable$656 ;
+  wire \macro__write_enable$729 ;
+  wire \macro__write_enable$802 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$643 ;
-  wire [3:0] \macro__write_group$711 ;
-  wire [3:0] \macro__write_group$779 ;
+  wire [3:0] \macro__write_group$658 ;
+  wire [3:0] \macro__write_group$731 ;
+  wire [3:0] \macro__write_group$804 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$642 ;
-  wire [7:0] \macro__write_row$710 ;
-  wire [7:0] \macro__write_row$778 ;
+  wire [7:0] \macro__write_row$657 ;
+  wire [7:0] \macro__write_row$730 ;
+  wire [7:0] \macro__write_row$803 ;
   wire [63:0] memory_data;
   wire [19:0] memory_index;
   wire met;
   wire mismatch;
   reg [31:0] next_number;
   wire [31:0] out_data;
-  wire [31:0] \out_data$310 ;
+  wire [31:0] \out_data$314 ;
   wire out_last;
-  wire \out_last$311 ;
+  wire \out_last$315 ;
   wire out_ready;
-  wire \out_ready$309 ;
+  wire \out_ready$313 ;
   wire out_valid;
-  wire \out_valid$308 ;
+  wire \out_valid$312 ;
   wire overrun;
-  wire \overrun$325 ;
-  wire \overrun$327 ;
   wire \overrun$329 ;
+  wire \overrun$331 ;
+  wire \overrun$333 ;
   wire pad;
-  wire \pad$479 ;
+  wire \pad$483 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1028,22 +1058,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
-  wire \position_done$598 ;
-  wire \position_done$599 ;
-  wire \position_done$600 ;
-  wire \position_done$601 ;
+  wire \position_done$609 ;
+  wire \position_done$610 ;
+  wire \position_done$611 ;
+  wire \position_done$612 ;
   wire position_freed;
-  wire \position_freed$551 ;
-  wire \position_freed$628 ;
-  wire \position_freed$696 ;
-  wire \position_freed$764 ;
+  wire \position_freed$555 ;
+  wire \position_freed$639 ;
+  wire \position_freed$712 ;
+  wire \position_freed$785 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
   wire product_started;
-  wire \product_started$402 ;
-  wire \product_started$403 ;
-  wire \product_started$404 ;
+  wire \product_started$406 ;
+  wire \product_started$407 ;
+  wire \product_started$408 ;
   wire program_write;
   wire [31:0] rdata;
   reg [16:0] read;
@@ -1053,46 +1083,46 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$234 ;
-  wire [9:0] \read_address$254 ;
-  wire [15:0] \read_address$273 ;
-  wire [15:0] \read_address$276 ;
-  wire [15:0] \read_address$293 ;
-  wire [15:0] \read_address$313 ;
+  wire [23:0] \read_address$238 ;
+  wire [9:0] \read_address$258 ;
+  wire [15:0] \read_address$277 ;
+  wire [15:0] \read_address$280 ;
+  wire [15:0] \read_address$297 ;
+  wire [15:0] \read_address$317 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$238 ;
-  wire [31:0] \read_data$255 ;
-  wire [31:0] \read_data$268 ;
-  wire [31:0] \read_data$269 ;
-  wire [31:0] \read_data$274 ;
-  wire [31:0] \read_data$296 ;
-  wire [31:0] \read_data$315 ;
+  wire [31:0] \read_data$242 ;
+  wire [31:0] \read_data$259 ;
+  wire [31:0] \read_data$272 ;
+  wire [31:0] \read_data$273 ;
+  wire [31:0] \read_data$278 ;
+  wire [31:0] \read_data$300 ;
+  wire [31:0] \read_data$319 ;
   wire read_enable;
-  wire \read_enable$270 ;
-  wire \read_enable$275 ;
-  wire \read_enable$292 ;
-  wire \read_enable$312 ;
+  wire \read_enable$274 ;
+  wire \read_enable$279 ;
+  wire \read_enable$296 ;
+  wire \read_enable$316 ;
   wire read_error;
-  wire \read_error$240 ;
+  wire \read_error$244 ;
   wire read_ready;
-  wire \read_ready$314 ;
+  wire \read_ready$318 ;
   wire read_valid;
-  wire \read_valid$232 ;
+  wire \read_valid$236 ;
   wire ready;
   wire refused;
-  wire \refused$326 ;
-  wire \refused$328 ;
   wire \refused$330 ;
+  wire \refused$332 ;
+  wire \refused$334 ;
   wire reset;
-  wire \reset$347 ;
-  wire \reset$356 ;
-  wire \reset$365 ;
+  wire \reset$351 ;
+  wire \reset$360 ;
+  wire \reset$369 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$481 ;
+  wire [5:0] \row_word$485 ;
   wire rows;
-  wire \rows$435 ;
-  wire \rows$436 ;
-  wire \rows$437 ;
+  wire \rows$439 ;
+  wire \rows$440 ;
+  wire \rows$441 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -1152,43 +1182,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire start;
-  wire \start$342 ;
-  wire \start$351 ;
-  wire \start$360 ;
-  wire [1:0] \start$369 ;
-  wire [1:0] \start$370 ;
-  wire \start$414 ;
-  wire \start$453 ;
-  wire \start$471 ;
-  wire \start$472 ;
-  wire \start$494 ;
-  wire \start$496 ;
-  wire \start$508 ;
-  wire \start$605 ;
-  wire \start$673 ;
-  wire \start$741 ;
+  wire \start$346 ;
+  wire \start$355 ;
+  wire \start$364 ;
+  wire [1:0] \start$373 ;
+  wire [1:0] \start$374 ;
+  wire \start$418 ;
+  wire \start$457 ;
+  wire \start$475 ;
+  wire \start$476 ;
+  wire \start$498 ;
+  wire \start$500 ;
+  wire \start$512 ;
+  wire \start$616 ;
+  wire \start$689 ;
+  wire \start$762 ;
   wire stopped;
-  wire \stopped$391 ;
-  wire \stopped$392 ;
-  wire \stopped$393 ;
+  wire \stopped$395 ;
+  wire \stopped$396 ;
+  wire \stopped$397 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [26:0] sum_value;
   wire tenant;
-  wire \tenant$263 ;
+  wire \tenant$267 ;
   wire timed_out;
-  wire \timed_out$462 ;
-  wire \timed_out$463 ;
-  wire \timed_out$464 ;
-  wire \timed_out$465 ;
+  wire \timed_out$466 ;
+  wire \timed_out$467 ;
+  wire \timed_out$468 ;
+  wire \timed_out$469 ;
   wire [23:0] timeout;
-  wire [23:0] \timeout$451 ;
-  wire [15:0] \timeout$511 ;
-  wire [15:0] \timeout$608 ;
-  wire [15:0] \timeout$676 ;
-  wire [15:0] \timeout$744 ;
+  wire [23:0] \timeout$455 ;
+  wire [15:0] \timeout$515 ;
+  wire [15:0] \timeout$619 ;
+  wire [15:0] \timeout$692 ;
+  wire [15:0] \timeout$765 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1262,41 +1292,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$637 ;
-  wire [7:0] \trace__code$705 ;
-  wire [7:0] \trace__code$773 ;
+  wire [7:0] \trace__code$652 ;
+  wire [7:0] \trace__code$725 ;
+  wire [7:0] \trace__code$798 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$638 ;
-  wire [8:0] \trace__compensated$706 ;
-  wire [8:0] \trace__compensated$774 ;
+  wire [8:0] \trace__compensated$653 ;
+  wire [8:0] \trace__compensated$726 ;
+  wire [8:0] \trace__compensated$799 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$634 ;
-  wire [15:0] \trace__conversion$702 ;
-  wire [15:0] \trace__conversion$770 ;
+  wire [15:0] \trace__conversion$649 ;
+  wire [15:0] \trace__conversion$722 ;
+  wire [15:0] \trace__conversion$795 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$635 ;
-  wire [5:0] \trace__index$703 ;
-  wire [5:0] \trace__index$771 ;
+  wire [5:0] \trace__index$650 ;
+  wire [5:0] \trace__index$723 ;
+  wire [5:0] \trace__index$796 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$636 ;
-  wire [1:0] \trace__plane$704 ;
-  wire [1:0] \trace__plane$772 ;
+  wire [1:0] \trace__plane$651 ;
+  wire [1:0] \trace__plane$724 ;
+  wire [1:0] \trace__plane$797 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$633 ;
-  wire [31:0] \trace__product$701 ;
-  wire [31:0] \trace__product$769 ;
+  wire [31:0] \trace__product$648 ;
+  wire [31:0] \trace__product$721 ;
+  wire [31:0] \trace__product$794 ;
   wire trace__stopped;
-  wire \trace__stopped$639 ;
-  wire \trace__stopped$707 ;
-  wire \trace__stopped$775 ;
+  wire \trace__stopped$654 ;
+  wire \trace__stopped$727 ;
+  wire \trace__stopped$800 ;
   wire trace__valid;
-  wire \trace__valid$632 ;
-  wire \trace__valid$700 ;
-  wire \trace__valid$768 ;
+  wire \trace__valid$647 ;
+  wire \trace__valid$720 ;
+  wire \trace__valid$793 ;
   wire trace__void;
-  wire \trace__void$640 ;
-  wire \trace__void$708 ;
-  wire \trace__void$776 ;
+  wire \trace__void$655 ;
+  wire \trace__void$728 ;
+  wire \trace__void$801 ;
   output [31:0] trace_layer1__cycles;
   wire [31:0] trace_layer1__cycles;
   output trace_layer1__done;
@@ -1368,16 +1398,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [3:0] weights_write;
   wire [134:0] window;
-  wire [134:0] \window$265 ;
-  wire [15:0] \window$265.activation_base ;
-  wire [16:0] \window$265.activation_words ;
-  wire [20:0] \window$265.coefficient_words ;
-  wire [19:0] \window$265.coefficients_base ;
-  wire [16:0] \window$265.constant_entries ;
-  wire [15:0] \window$265.constants_base ;
-  wire [11:0] \window$265.program_base ;
-  wire [11:0] \window$265.program_length ;
-  wire [3:0] \window$265.tiles ;
+  wire [134:0] \window$269 ;
+  wire [15:0] \window$269.activation_base ;
+  wire [16:0] \window$269.activation_words ;
+  wire [20:0] \window$269.coefficient_words ;
+  wire [19:0] \window$269.coefficients_base ;
+  wire [16:0] \window$269.constant_entries ;
+  wire [15:0] \window$269.constants_base ;
+  wire [11:0] \window$269.program_base ;
+  wire [11:0] \window$269.program_length ;
+  wire [3:0] \window$269.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -1388,48 +1418,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [3:0] \window.tiles ;
   wire [269:0] windows;
-  wire [269:0] \windows$267 ;
-  wire [134:0] \windows$267.tenant0 ;
-  wire [15:0] \windows$267.tenant0.activation_base ;
-  wire [16:0] \windows$267.tenant0.activation_words ;
-  wire [20:0] \windows$267.tenant0.coefficient_words ;
-  wire [19:0] \windows$267.tenant0.coefficients_base ;
-  wire [16:0] \windows$267.tenant0.constant_entries ;
-  wire [15:0] \windows$267.tenant0.constants_base ;
-  wire [11:0] \windows$267.tenant0.program_base ;
-  wire [11:0] \windows$267.tenant0.program_length ;
-  wire [3:0] \windows$267.tenant0.tiles ;
-  wire [134:0] \windows$267.tenant1 ;
-  wire [15:0] \windows$267.tenant1.activation_base ;
-  wire [16:0] \windows$267.tenant1.activation_words ;
-  wire [20:0] \windows$267.tenant1.coefficient_words ;
-  wire [19:0] \windows$267.tenant1.coefficients_base ;
-  wire [16:0] \windows$267.tenant1.constant_entries ;
-  wire [15:0] \windows$267.tenant1.constants_base ;
-  wire [11:0] \windows$267.tenant1.program_base ;
-  wire [11:0] \windows$267.tenant1.program_length ;
-  wire [3:0] \windows$267.tenant1.tiles ;
-  wire [269:0] \windows$373 ;
-  wire [134:0] \windows$373.tenant0 ;
-  wire [15:0] \windows$373.tenant0.activation_base ;
-  wire [16:0] \windows$373.tenant0.activation_words ;
-  wire [20:0] \windows$373.tenant0.coefficient_words ;
-  wire [19:0] \windows$373.tenant0.coefficients_base ;
-  wire [16:0] \windows$373.tenant0.constant_entries ;
-  wire [15:0] \windows$373.tenant0.constants_base ;
-  wire [11:0] \windows$373.tenant0.program_base ;
-  wire [11:0] \windows$373.tenant0.program_length ;
-  wire [3:0] \windows$373.tenant0.tiles ;
-  wire [134:0] \windows$373.tenant1 ;
-  wire [15:0] \windows$373.tenant1.activation_base ;
-  wire [16:0] \windows$373.tenant1.activation_words ;
-  wire [20:0] \windows$373.tenant1.coefficient_words ;
-  wire [19:0] \windows$373.tenant1.coefficients_base ;
-  wire [16:0] \windows$373.tenant1.constant_entries ;
-  wire [15:0] \windows$373.tenant1.constants_base ;
-  wire [11:0] \windows$373.tenant1.program_base ;
-  wire [11:0] \windows$373.tenant1.program_length ;
-  wire [3:0] \windows$373.tenant1.tiles ;
+  wire [269:0] \windows$271 ;
+  wire [134:0] \windows$271.tenant0 ;
+  wire [15:0] \windows$271.tenant0.activation_base ;
+  wire [16:0] \windows$271.tenant0.activation_words ;
+  wire [20:0] \windows$271.tenant0.coefficient_words ;
+  wire [19:0] \windows$271.tenant0.coefficients_base ;
+  wire [16:0] \windows$271.tenant0.constant_entries ;
+  wire [15:0] \windows$271.tenant0.constants_base ;
+  wire [11:0] \windows$271.tenant0.program_base ;
+  wire [11:0] \windows$271.tenant0.program_length ;
+  wire [3:0] \windows$271.tenant0.tiles ;
+  wire [134:0] \windows$271.tenant1 ;
+  wire [15:0] \windows$271.tenant1.activation_base ;
+  wire [16:0] \windows$271.tenant1.activation_words ;
+  wire [20:0] \windows$271.tenant1.coefficient_words ;
+  wire [19:0] \windows$271.tenant1.coefficients_base ;
+  wire [16:0] \windows$271.tenant1.constant_entries ;
+  wire [15:0] \windows$271.tenant1.constants_base ;
+  wire [11:0] \windows$271.tenant1.program_base ;
+  wire [11:0] \windows$271.tenant1.program_length ;
+  wire [3:0] \windows$271.tenant1.tiles ;
+  wire [269:0] \windows$377 ;
+  wire [134:0] \windows$377.tenant0 ;
+  wire [15:0] \windows$377.tenant0.activation_base ;
+  wire [16:0] \windows$377.tenant0.activation_words ;
+  wire [20:0] \windows$377.tenant0.coefficient_words ;
+  wire [19:0] \windows$377.tenant0.coefficients_base ;
+  wire [16:0] \windows$377.tenant0.constant_entries ;
+  wire [15:0] \windows$377.tenant0.constants_base ;
+  wire [11:0] \windows$377.tenant0.program_base ;
+  wire [11:0] \windows$377.tenant0.program_length ;
+  wire [3:0] \windows$377.tenant0.tiles ;
+  wire [134:0] \windows$377.tenant1 ;
+  wire [15:0] \windows$377.tenant1.activation_base ;
+  wire [16:0] \windows$377.tenant1.activation_words ;
+  wire [20:0] \windows$377.tenant1.coefficient_words ;
+  wire [19:0] \windows$377.tenant1.coefficients_base ;
+  wire [16:0] \windows$377.tenant1.constant_entries ;
+  wire [15:0] \windows$377.tenant1.constants_base ;
+  wire [11:0] \windows$377.tenant1.program_base ;
+  wire [11:0] \windows$377.tenant1.program_length ;
+  wire [3:0] \windows$377.tenant1.tiles ;
   wire [134:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -1456,75 +1486,75 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working0;
   wire working1;
   wire works;
-  wire \works$397 ;
-  wire \works$398 ;
-  wire \works$399 ;
+  wire \works$401 ;
+  wire \works$402 ;
+  wire \works$403 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [9:0] write__addr;
-  wire [10:0] \write__addr$249 ;
+  wire [10:0] \write__addr$253 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$250 ;
+  wire [63:0] \write__data$254 ;
   wire write__en;
-  wire \write__en$247 ;
+  wire \write__en$251 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$228 ;
-  wire [15:0] \write_address$279 ;
-  wire [15:0] \write_address$282 ;
-  wire [15:0] \write_address$300 ;
-  wire [15:0] \write_address$317 ;
+  wire [23:0] \write_address$232 ;
+  wire [15:0] \write_address$283 ;
+  wire [15:0] \write_address$286 ;
+  wire [15:0] \write_address$304 ;
+  wire [15:0] \write_address$321 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$230 ;
-  wire [31:0] \write_data$280 ;
-  wire [31:0] \write_data$283 ;
-  wire [31:0] \write_data$301 ;
-  wire [31:0] \write_data$318 ;
-  wire [31:0] \write_data$541 ;
-  wire [31:0] \write_data$621 ;
-  wire [31:0] \write_data$689 ;
-  wire [31:0] \write_data$757 ;
+  wire [31:0] \write_data$234 ;
+  wire [31:0] \write_data$284 ;
+  wire [31:0] \write_data$287 ;
+  wire [31:0] \write_data$305 ;
+  wire [31:0] \write_data$322 ;
+  wire [31:0] \write_data$545 ;
+  wire [31:0] \write_data$632 ;
+  wire [31:0] \write_data$705 ;
+  wire [31:0] \write_data$778 ;
   wire write_enable;
-  wire \write_enable$281 ;
-  wire \write_enable$299 ;
-  wire \write_enable$316 ;
-  wire \write_enable$537 ;
-  wire \write_enable$618 ;
-  wire \write_enable$686 ;
-  wire \write_enable$754 ;
+  wire \write_enable$285 ;
+  wire \write_enable$303 ;
+  wire \write_enable$320 ;
+  wire \write_enable$541 ;
+  wire \write_enable$629 ;
+  wire \write_enable$702 ;
+  wire \write_enable$775 ;
   wire write_error;
-  wire \write_error$236 ;
+  wire \write_error$240 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$620 ;
-  wire [3:0] \write_group$688 ;
-  wire [3:0] \write_group$756 ;
+  wire [3:0] \write_group$631 ;
+  wire [3:0] \write_group$704 ;
+  wire [3:0] \write_group$777 ;
   wire write_ready;
-  wire \write_ready$319 ;
+  wire \write_ready$323 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$619 ;
-  wire [7:0] \write_row$687 ;
-  wire [7:0] \write_row$755 ;
+  wire [7:0] \write_row$630 ;
+  wire [7:0] \write_row$703 ;
+  wire [7:0] \write_row$776 ;
   wire write_valid;
-  wire \write_valid$226 ;
+  wire \write_valid$230 ;
   wire [1:0] written;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$825  [2047:0];
+  reg [63:0] \constants$851  [2047:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$825
+  initial begin : zero_constants$851
     integer i;
-    for (i = 0; i < 2048; i = i + 1) \constants$825 [i] = 64'h0000000000000000;
+    for (i = 0; i < 2048; i = i + 1) \constants$851 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$247 )
-      \constants$825 [memory_index[10:0]] <= memory_data;
+    if (\write__en$251 )
+      \constants$851 [memory_index[10:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$825 [constant__addr];
+    _0_ <= \constants$851 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [1023:0];
@@ -1544,39 +1574,39 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$255  = _1_;
+  assign \read_data$259  = _1_;
   assign rst = ~ aresetn;
   assign \$1  = ~ pad;
-  assign \$2  = \read_enable$270  & \$1 ;
+  assign \$2  = \read_enable$274  & \$1 ;
   assign \$3  = ! trace_tenant;
   assign \$4  = write[0] & \$3 ;
   assign \$6  = write[0] & \$5 ;
   assign \$7  = beyond | mismatch;
   assign \$8  = overrun | refused;
-  assign \$9  = \overrun$325  | \refused$326 ;
-  assign \$10  = \overrun$327  | \refused$328 ;
-  assign \$11  = \overrun$329  | \refused$330 ;
+  assign \$9  = \overrun$329  | \refused$330 ;
+  assign \$10  = \overrun$331  | \refused$332 ;
+  assign \$11  = \overrun$333  | \refused$334 ;
   assign \$12  = | { \$11 , \$10 , \$9 , \$8  };
   assign met = \$7  | \$12 ;
-  assign \$13  = converted + \converted$386 ;
-  assign \$14  = \$13  + \converted$387 ;
-  assign \$15  = \$14  + \converted$388 ;
-  assign \$16  = stopped + \stopped$391 ;
-  assign \$17  = \$16  + \stopped$392 ;
-  assign \$18  = \$17  + \stopped$393 ;
+  assign \$13  = converted + \converted$390 ;
+  assign \$14  = \$13  + \converted$391 ;
+  assign \$15  = \$14  + \converted$392 ;
+  assign \$16  = stopped + \stopped$395 ;
+  assign \$17  = \$16  + \stopped$396 ;
+  assign \$18  = \$17  + \stopped$397 ;
   assign \$19  = ~ combining;
   assign \$20  = window[134] ? works : 1'h0;
-  assign \$21  = window[133] ? \works$397  : \$20 ;
-  assign \$22  = window[132] ? \works$398  : \$21 ;
-  assign \$23  = window[131] ? \works$399  : \$22 ;
-  assign \converting$394  = \$19  & \$23 ;
+  assign \$21  = window[133] ? \works$401  : \$20 ;
+  assign \$22  = window[132] ? \works$402  : \$21 ;
+  assign \$23  = window[131] ? \works$403  : \$22 ;
+  assign \converting$398  = \$19  & \$23 ;
   assign \$24  = window[134] ? product_started : 1'h0;
-  assign \$25  = window[133] ? \product_started$402  : \$24 ;
-  assign \$26  = window[132] ? \product_started$403  : \$25 ;
-  assign product = window[131] ? \product_started$404  : \$26 ;
-  assign \$27  = { \converting$362 , \converting$353 , \converting$344 , converting } & window[134:131];
+  assign \$25  = window[133] ? \product_started$406  : \$24 ;
+  assign \$26  = window[132] ? \product_started$407  : \$25 ;
+  assign product = window[131] ? \product_started$408  : \$26 ;
+  assign \$27  = { \converting$366 , \converting$357 , \converting$348 , converting } & window[134:131];
   assign \$28  = | \$27 ;
-  assign \$29  = ~ { \converting$362 , \converting$353 , \converting$344 , converting };
+  assign \$29  = ~ { \converting$366 , \converting$357 , \converting$348 , converting };
   assign \$30  = \$29  & window[134:131];
   assign \$31  = | \$30 ;
   assign contest = \$28  & \$31 ;
@@ -1584,37 +1614,37 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign working0 = working & \$32 ;
   assign \$33  = ~ combining;
   assign \$34  = window[134] ? comparator : 1'h0;
-  assign \$35  = window[133] ? \comparator$423  : \$34 ;
-  assign \$36  = window[132] ? \comparator$424  : \$35 ;
-  assign \$37  = window[131] ? \comparator$425  : \$36 ;
+  assign \$35  = window[133] ? \comparator$427  : \$34 ;
+  assign \$36  = window[132] ? \comparator$428  : \$35 ;
+  assign \$37  = window[131] ? \comparator$429  : \$36 ;
   assign \$38  = \$33  & \$37 ;
   assign \$39  = working0 & \$38 ;
   assign \$40  = ~ combining;
   assign \$41  = window[134] ? adder : 1'h0;
-  assign \$42  = window[133] ? \adder$427  : \$41 ;
-  assign \$43  = window[132] ? \adder$428  : \$42 ;
-  assign \$44  = window[131] ? \adder$429  : \$43 ;
+  assign \$42  = window[133] ? \adder$431  : \$41 ;
+  assign \$43  = window[132] ? \adder$432  : \$42 ;
+  assign \$44  = window[131] ? \adder$433  : \$43 ;
   assign \$45  = \$40  & \$44 ;
   assign \$46  = working0 & \$45 ;
   assign \$47  = ~ combining;
   assign \$48  = window[134] ? array : 1'h0;
-  assign \$49  = window[133] ? \array$431  : \$48 ;
-  assign \$50  = window[132] ? \array$432  : \$49 ;
-  assign \$51  = window[131] ? \array$433  : \$50 ;
+  assign \$49  = window[133] ? \array$435  : \$48 ;
+  assign \$50  = window[132] ? \array$436  : \$49 ;
+  assign \$51  = window[131] ? \array$437  : \$50 ;
   assign \$52  = \$47  & \$51 ;
   assign \$53  = working0 & \$52 ;
   assign \$54  = ~ combining;
   assign \$55  = window[134] ? rows : 1'h0;
-  assign \$56  = window[133] ? \rows$435  : \$55 ;
-  assign \$57  = window[132] ? \rows$436  : \$56 ;
-  assign \$58  = window[131] ? \rows$437  : \$57 ;
+  assign \$56  = window[133] ? \rows$439  : \$55 ;
+  assign \$57  = window[132] ? \rows$440  : \$56 ;
+  assign \$58  = window[131] ? \rows$441  : \$57 ;
   assign \$59  = \$54  & \$58 ;
   assign \$60  = working0 & \$59 ;
   assign \$61  = ~ combining;
   assign \$62  = window[134] ? drain : 1'h0;
-  assign \$63  = window[133] ? \drain$439  : \$62 ;
-  assign \$64  = window[132] ? \drain$440  : \$63 ;
-  assign \$65  = window[131] ? \drain$441  : \$64 ;
+  assign \$63  = window[133] ? \drain$443  : \$62 ;
+  assign \$64  = window[132] ? \drain$444  : \$63 ;
+  assign \$65  = window[131] ? \drain$445  : \$64 ;
   assign \$66  = \$61  & \$65 ;
   assign \$67  = working0 & \$66 ;
   assign \$68  = working0 & combining;
@@ -1627,101 +1657,101 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign working1 = working & \$75 ;
   assign \$76  = ~ combining;
   assign \$77  = window[134] ? comparator : 1'h0;
-  assign \$78  = window[133] ? \comparator$423  : \$77 ;
-  assign \$79  = window[132] ? \comparator$424  : \$78 ;
-  assign \$80  = window[131] ? \comparator$425  : \$79 ;
+  assign \$78  = window[133] ? \comparator$427  : \$77 ;
+  assign \$79  = window[132] ? \comparator$428  : \$78 ;
+  assign \$80  = window[131] ? \comparator$429  : \$79 ;
   assign \$81  = \$76  & \$80 ;
   assign \$82  = working1 & \$81 ;
   assign \$83  = ~ combining;
   assign \$84  = window[134] ? adder : 1'h0;
-  assign \$85  = window[133] ? \adder$427  : \$84 ;
-  assign \$86  = window[132] ? \adder$428  : \$85 ;
-  assign \$87  = window[131] ? \adder$429  : \$86 ;
+  assign \$85  = window[133] ? \adder$431  : \$84 ;
+  assign \$86  = window[132] ? \adder$432  : \$85 ;
+  assign \$87  = window[131] ? \adder$433  : \$86 ;
   assign \$88  = \$83  & \$87 ;
   assign \$89  = working1 & \$88 ;
   assign \$90  = ~ combining;
   assign \$91  = window[134] ? array : 1'h0;
-  assign \$92  = window[133] ? \array$431  : \$91 ;
-  assign \$93  = window[132] ? \array$432  : \$92 ;
-  assign \$94  = window[131] ? \array$433  : \$93 ;
+  assign \$92  = window[133] ? \array$435  : \$91 ;
+  assign \$93  = window[132] ? \array$436  : \$92 ;
+  assign \$94  = window[131] ? \array$437  : \$93 ;
   assign \$95  = \$90  & \$94 ;
   assign \$96  = working1 & \$95 ;
   assign \$97  = ~ combining;
   assign \$98  = window[134] ? rows : 1'h0;
-  assign \$99  = window[133] ? \rows$435  : \$98 ;
-  assign \$100  = window[132] ? \rows$436  : \$99 ;
-  assign \$101  = window[131] ? \rows$437  : \$100 ;
+  assign \$99  = window[133] ? \rows$439  : \$98 ;
+  assign \$100  = window[132] ? \rows$440  : \$99 ;
+  assign \$101  = window[131] ? \rows$441  : \$100 ;
   assign \$102  = \$97  & \$101 ;
   assign \$103  = working1 & \$102 ;
   assign \$104  = ~ combining;
   assign \$105  = window[134] ? drain : 1'h0;
-  assign \$106  = window[133] ? \drain$439  : \$105 ;
-  assign \$107  = window[132] ? \drain$440  : \$106 ;
-  assign \$108  = window[131] ? \drain$441  : \$107 ;
+  assign \$106  = window[133] ? \drain$443  : \$105 ;
+  assign \$107  = window[132] ? \drain$444  : \$106 ;
+  assign \$108  = window[131] ? \drain$445  : \$107 ;
   assign \$109  = \$104  & \$108 ;
   assign \$110  = working1 & \$109 ;
   assign \$111  = working1 & combining;
-  assign \$112  = ~ \host_wait$456 ;
+  assign \$112  = ~ \host_wait$460 ;
   assign \$113  = transferring[1] & \$112 ;
-  assign \$114  = ~ \buffer_wait$457 ;
+  assign \$114  = ~ \buffer_wait$461 ;
   assign \$115  = \$113  & \$114 ;
-  assign \$116  = transferring[1] & \host_wait$456 ;
-  assign \$117  = transferring[1] & \buffer_wait$457 ;
-  assign timed_out = | { \timed_out$465 , \timed_out$464 , \timed_out$463 , \timed_out$462  };
-  assign unit_done = \done$467  | \done$468 ;
+  assign \$116  = transferring[1] & \host_wait$460 ;
+  assign \$117  = transferring[1] & \buffer_wait$461 ;
+  assign timed_out = | { \timed_out$469 , \timed_out$468 , \timed_out$467 , \timed_out$466  };
+  assign unit_done = \done$471  | \done$472 ;
   assign \$118  = ~ window[134:131];
-  assign \$119  = { \bank_free$492 , \bank_free$491 , \bank_free$490 , \bank_free$489  } | \$118 ;
+  assign \$119  = { \bank_free$496 , \bank_free$495 , \bank_free$494 , \bank_free$493  } | \$118 ;
   assign bank_free = & \$119 ;
   assign \$120  = ! trace_tenant;
-  assign \start$508  = start & window[131];
-  assign chunk_begin = \chunk_begin$522  & window[131];
-  assign chunk_loaded = \chunk_loaded$524  & window[131];
-  assign load_enable = \load_enable$526  & window[131];
-  assign position_freed = \position_freed$551  & window[131];
-  assign drain_clear = \drain_clear$557  & window[131];
-  assign \$123  = window[134] ? \position_done$601  : 1'h0;
-  assign \$124  = window[133] ? \position_done$600  : \$123 ;
-  assign \$125  = window[132] ? \position_done$599  : \$124 ;
-  assign \$126  = window[131] ? \position_done$598  : \$125 ;
-  assign \$127  = window[131] ? \position_done$598  : \$126 ;
+  assign \start$512  = start & window[131];
+  assign chunk_begin = \chunk_begin$526  & window[131];
+  assign chunk_loaded = \chunk_loaded$528  & window[131];
+  assign load_enable = \load_enable$530  & window[131];
+  assign position_freed = \position_freed$555  & window[131];
+  assign drain_clear = \drain_clear$567  & window[131];
+  assign \$123  = window[134] ? \position_done$612  : 1'h0;
+  assign \$124  = window[133] ? \position_done$611  : \$123 ;
+  assign \$125  = window[132] ? \position_done$610  : \$124 ;
+  assign \$126  = window[131] ? \position_done$609  : \$125 ;
+  assign \$127  = window[131] ? \position_done$609  : \$126 ;
   assign \$128  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$605  = start & window[132];
-  assign \chunk_begin$610  = \chunk_begin$522  & window[132];
-  assign \chunk_loaded$611  = \chunk_loaded$524  & window[132];
-  assign \load_enable$612  = \load_enable$526  & window[132];
-  assign \position_freed$628  = \position_freed$551  & window[132];
-  assign \drain_clear$631  = \drain_clear$557  & window[132];
-  assign \$130  = window[134] ? \position_done$601  : 1'h0;
-  assign \$131  = window[133] ? \position_done$600  : \$130 ;
-  assign \$132  = window[132] ? \position_done$599  : \$131 ;
-  assign \$133  = window[131] ? \position_done$598  : \$132 ;
-  assign \$134  = window[132] ? \position_done$599  : \$133 ;
-  assign \$135  = window[132] ? \drain_sum$671  : 25'h0000000;
-  assign \start$673  = start & window[133];
-  assign \chunk_begin$678  = \chunk_begin$522  & window[133];
-  assign \chunk_loaded$679  = \chunk_loaded$524  & window[133];
-  assign \load_enable$680  = \load_enable$526  & window[133];
-  assign \position_freed$696  = \position_freed$551  & window[133];
-  assign \drain_clear$699  = \drain_clear$557  & window[133];
-  assign \$137  = window[134] ? \position_done$601  : 1'h0;
-  assign \$138  = window[133] ? \position_done$600  : \$137 ;
-  assign \$139  = window[132] ? \position_done$599  : \$138 ;
-  assign \$140  = window[131] ? \position_done$598  : \$139 ;
-  assign \$141  = window[133] ? \position_done$600  : \$140 ;
-  assign \$142  = window[133] ? \drain_sum$739  : 25'h0000000;
-  assign \start$741  = start & window[134];
-  assign \chunk_begin$746  = \chunk_begin$522  & window[134];
-  assign \chunk_loaded$747  = \chunk_loaded$524  & window[134];
-  assign \load_enable$748  = \load_enable$526  & window[134];
-  assign \position_freed$764  = \position_freed$551  & window[134];
-  assign \drain_clear$767  = \drain_clear$557  & window[134];
-  assign \$144  = window[134] ? \position_done$601  : 1'h0;
-  assign \$145  = window[133] ? \position_done$600  : \$144 ;
-  assign \$146  = window[132] ? \position_done$599  : \$145 ;
-  assign \$147  = window[131] ? \position_done$598  : \$146 ;
-  assign \$148  = window[134] ? \position_done$601  : \$147 ;
-  assign \$149  = window[134] ? \drain_sum$807  : 25'h0000000;
-  assign \$150  = start | \start$496 ;
+  assign \start$616  = start & window[132];
+  assign \chunk_begin$621  = \chunk_begin$526  & window[132];
+  assign \chunk_loaded$622  = \chunk_loaded$528  & window[132];
+  assign \load_enable$623  = \load_enable$530  & window[132];
+  assign \position_freed$639  = \position_freed$555  & window[132];
+  assign \drain_clear$646  = \drain_clear$567  & window[132];
+  assign \$130  = window[134] ? \position_done$612  : 1'h0;
+  assign \$131  = window[133] ? \position_done$611  : \$130 ;
+  assign \$132  = window[132] ? \position_done$610  : \$131 ;
+  assign \$133  = window[131] ? \position_done$609  : \$132 ;
+  assign \$134  = window[132] ? \position_done$610  : \$133 ;
+  assign \$135  = window[132] ? \drain_sum$687  : 25'h0000000;
+  assign \start$689  = start & window[133];
+  assign \chunk_begin$694  = \chunk_begin$526  & window[133];
+  assign \chunk_loaded$695  = \chunk_loaded$528  & window[133];
+  assign \load_enable$696  = \load_enable$530  & window[133];
+  assign \position_freed$712  = \position_freed$555  & window[133];
+  assign \drain_clear$719  = \drain_clear$567  & window[133];
+  assign \$137  = window[134] ? \position_done$612  : 1'h0;
+  assign \$138  = window[133] ? \position_done$611  : \$137 ;
+  assign \$139  = window[132] ? \position_done$610  : \$138 ;
+  assign \$140  = window[131] ? \position_done$609  : \$139 ;
+  assign \$141  = window[133] ? \position_done$611  : \$140 ;
+  assign \$142  = window[133] ? \drain_sum$760  : 25'h0000000;
+  assign \start$762  = start & window[134];
+  assign \chunk_begin$767  = \chunk_begin$526  & window[134];
+  assign \chunk_loaded$768  = \chunk_loaded$528  & window[134];
+  assign \load_enable$769  = \load_enable$530  & window[134];
+  assign \position_freed$785  = \position_freed$555  & window[134];
+  assign \drain_clear$792  = \drain_clear$567  & window[134];
+  assign \$144  = window[134] ? \position_done$612  : 1'h0;
+  assign \$145  = window[133] ? \position_done$611  : \$144 ;
+  assign \$146  = window[132] ? \position_done$610  : \$145 ;
+  assign \$147  = window[131] ? \position_done$609  : \$146 ;
+  assign \$148  = window[134] ? \position_done$612  : \$147 ;
+  assign \$149  = window[134] ? \drain_sum$833  : 25'h0000000;
+  assign \$150  = start | \start$500 ;
   assign \$151  = working0 & met;
   assign \$152  = \$151  | transfer_beyond[0];
   assign \$153  = working1 & met;
@@ -1739,58 +1769,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @(posedge aclk)
     product1 <= \$162 ;
   \crossloom.activity0  activity0 (
-    .adder(\adder$429 ),
-    .array(\array$433 ),
+    .adder(\adder$433 ),
+    .array(\array$437 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$425 ),
+    .comparator(\comparator$429 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$441 ),
+    .drain(\drain$445 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$437 ),
+    .rows(\rows$441 ),
     .rst(rst),
     .start(start),
-    .works(\works$399 )
+    .works(\works$403 )
   );
   \crossloom.activity1  activity1 (
-    .adder(\adder$428 ),
-    .array(\array$432 ),
+    .adder(\adder$432 ),
+    .array(\array$436 ),
     .clear(macro1__clear),
     .clk(aclk),
-    .comparator(\comparator$424 ),
+    .comparator(\comparator$428 ),
     .convert_side(macro1__convert_side),
-    .converting(\converting$344 ),
+    .converting(\converting$348 ),
     .decided(macro1__decided),
-    .drain(\drain$440 ),
+    .drain(\drain$444 ),
     .hold(macro1__hold),
     .loading(loading),
     .reset(macro1__reset),
-    .rows(\rows$436 ),
+    .rows(\rows$440 ),
     .rst(rst),
     .start(start),
-    .works(\works$398 )
+    .works(\works$402 )
   );
   \crossloom.activity2  activity2 (
-    .adder(\adder$427 ),
-    .array(\array$431 ),
+    .adder(\adder$431 ),
+    .array(\array$435 ),
     .clear(macro2__clear),
     .clk(aclk),
-    .comparator(\comparator$423 ),
+    .comparator(\comparator$427 ),
     .convert_side(macro2__convert_side),
-    .converting(\converting$353 ),
+    .converting(\converting$357 ),
     .decided(macro2__decided),
-    .drain(\drain$439 ),
+    .drain(\drain$443 ),
     .hold(macro2__hold),
     .loading(loading),
     .reset(macro2__reset),
-    .rows(\rows$435 ),
+    .rows(\rows$439 ),
     .rst(rst),
     .start(start),
-    .works(\works$397 )
+    .works(\works$401 )
   );
   \crossloom.activity3  activity3 (
     .adder(adder),
@@ -1799,7 +1829,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro3__convert_side),
-    .converting(\converting$362 ),
+    .converting(\converting$366 ),
     .decided(macro3__decided),
     .drain(drain),
     .hold(macro3__hold),
@@ -1814,7 +1844,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$268 ),
+    .read_data(\read_data$272 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer_beyond(transfer_beyond),
@@ -1858,47 +1888,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$506 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$467 ),
-    .drain_clear(\drain_clear$557 ),
+    .done(\done$471 ),
+    .drain_clear(\drain_clear$567 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4343$0 (\$163 ),
+    .\port$4460$0 (\$163 ),
     .position_done(position_done),
-    .position_freed(\position_freed$551 ),
+    .position_freed(\position_freed$555 ),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$279 ),
-    .write_data(\write_data$280 ),
+    .write_address(\write_address$283 ),
+    .write_data(\write_data$284 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$506 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$468 ),
-    .read_address(\read_address$276 ),
-    .read_data(\read_data$268 ),
-    .read_enable(\read_enable$275 ),
+    .\done$157 (\done$472 ),
+    .read_address(\read_address$280 ),
+    .read_data(\read_data$272 ),
+    .read_enable(\read_enable$279 ),
     .rst(rst),
-    .start(\start$496 ),
-    .write_address(\write_address$282 ),
-    .write_data(\write_data$283 ),
-    .write_enable(\write_enable$281 )
+    .start(\start$500 ),
+    .write_address(\write_address$286 ),
+    .write_data(\write_data$287 ),
+    .write_enable(\write_enable$285 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$522 ),
+    .chunk_begin(\chunk_begin$526 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$524 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$528 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1906,12 +1936,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$526 ),
+    .load_enable(\load_enable$530 ),
     .load_row(load_row),
     .pad(pad),
-    .read_address(\read_address$273 ),
-    .read_data(\read_data$268 ),
-    .read_enable(\read_enable$270 ),
+    .read_address(\read_address$277 ),
+    .read_data(\read_data$272 ),
+    .read_enable(\read_enable$274 ),
     .row_word(row_word),
     .rst(rst),
     .start(start),
@@ -1921,14 +1951,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(active),
-    .busy(\busy$374 ),
+    .busy(\busy$378 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$511 ),
-    .constants_write(\write__en$247 ),
+    .comparator_timeout_clocks(\timeout$515 ),
+    .constants_write(\write__en$251 ),
     .contest(contest),
     .conversions(\$15 [2:0]),
-    .converting(\converting$394 ),
+    .converter0_levels(levels_enable),
+    .converter1_levels(\levels_enable$640 ),
+    .converter2_levels(\levels_enable$713 ),
+    .converter3_levels(\levels_enable$786 ),
+    .converting(\converting$398 ),
     .corrections_write(corrections_write),
     .early_stops(\$18 [2:0]),
     .ended(ended),
@@ -1937,6 +1971,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .host_timeout(host_timeout),
     .irq(irq),
     .layer(layer),
+    .levels_write(levels_write),
     .memory_data(memory_data),
     .memory_index(memory_index),
     .phase_add(phase_add),
@@ -1953,7 +1988,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_error(read_error),
     .read_valid(read_valid),
     .rst(rst),
-    .start(\start$369 ),
+    .start(\start$373 ),
     .waiting(waiting),
     .weights_write(weights_write),
     .windows(windows),
@@ -1964,10 +1999,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$374 ),
+    .busy(\busy$378 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$496 ),
+    .combine(\start$500 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1981,11 +2016,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .layer_cycles(layer_cycles),
     .layer_done(layer_done),
     .read_address(read__addr),
-    .read_data(\read_data$255 ),
+    .read_data(\read_data$259 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$369 ),
-    .stopped(\clear$506 ),
+    .start(\start$373 ),
+    .stopped(\clear$510 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -1999,11 +2034,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$489 ),
+    .bank_free(\bank_free$493 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$506 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2017,6 +2052,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sum(drain_sum),
     .first_product(next_number),
     .lengths(lengths),
+    .level_write(levels_write[0]),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -2032,6 +2069,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro0__decided),
     .macro__drive(macro0__drive),
     .macro__hold(macro0__hold),
+    .macro__level(macro0__level),
     .macro__load_bank(macro0__load_bank),
     .macro__load_clear(macro0__load_clear),
     .macro__load_codes(macro0__load_codes),
@@ -2051,16 +2089,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
     .overrun(overrun),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$598 ),
+    .\port$4108$90 (window[130:90]),
+    .position_done(\position_done$609 ),
     .position_freed(position_freed),
-    .product_started(\product_started$404 ),
+    .product_started(\product_started$408 ),
     .refused(refused),
     .rst(rst),
-    .start(\start$508 ),
+    .start(\start$512 ),
     .stopped(stopped),
-    .timed_out(\timed_out$462 ),
-    .timeout(\timeout$511 ),
+    .timed_out(\timed_out$466 ),
+    .timeout(\timeout$515 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2075,28 +2113,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$122 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$490 ),
-    .chunk_begin(\chunk_begin$610 ),
+    .bank_free(\bank_free$494 ),
+    .chunk_begin(\chunk_begin$621 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$611 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$622 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$386 ),
-    .converting(\converting$344 ),
+    .converted(\converted$390 ),
+    .converting(\converting$348 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$631 ),
+    .drain_clear(\drain_clear$646 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$671 ),
+    .drain_sum(\drain_sum$687 ),
     .first_product(next_number),
-    .lengths(\lengths$609 ),
+    .lengths(\lengths$620 ),
+    .level_write(levels_write[1]),
+    .levels_enable(\levels_enable$640 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$612 ),
+    .load_enable(\load_enable$623 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2108,6 +2148,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro1__decided),
     .macro__drive(macro1__drive),
     .macro__hold(macro1__hold),
+    .macro__level(macro1__level),
     .macro__load_bank(macro1__load_bank),
     .macro__load_clear(macro1__load_clear),
     .macro__load_codes(macro1__load_codes),
@@ -2126,17 +2167,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .overrun(\overrun$325 ),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$599 ),
-    .position_freed(\position_freed$628 ),
-    .product_started(\product_started$403 ),
-    .refused(\refused$326 ),
+    .overrun(\overrun$329 ),
+    .\port$4108$90 (window[130:90]),
+    .position_done(\position_done$610 ),
+    .position_freed(\position_freed$639 ),
+    .product_started(\product_started$407 ),
+    .refused(\refused$330 ),
     .rst(rst),
-    .start(\start$605 ),
-    .stopped(\stopped$391 ),
-    .timed_out(\timed_out$463 ),
-    .timeout(\timeout$511 ),
+    .start(\start$616 ),
+    .stopped(\stopped$395 ),
+    .timed_out(\timed_out$467 ),
+    .timeout(\timeout$515 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2151,28 +2192,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$129 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$491 ),
-    .chunk_begin(\chunk_begin$678 ),
+    .bank_free(\bank_free$495 ),
+    .chunk_begin(\chunk_begin$694 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$679 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$695 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
-    .converted(\converted$387 ),
-    .converting(\converting$353 ),
+    .converted(\converted$391 ),
+    .converting(\converting$357 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$699 ),
+    .drain_clear(\drain_clear$719 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$739 ),
+    .drain_sum(\drain_sum$760 ),
     .first_product(next_number),
-    .lengths(\lengths$677 ),
+    .lengths(\lengths$693 ),
+    .level_write(levels_write[2]),
+    .levels_enable(\levels_enable$713 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$680 ),
+    .load_enable(\load_enable$696 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2184,6 +2227,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro2__decided),
     .macro__drive(macro2__drive),
     .macro__hold(macro2__hold),
+    .macro__level(macro2__level),
     .macro__load_bank(macro2__load_bank),
     .macro__load_clear(macro2__load_clear),
     .macro__load_codes(macro2__load_codes),
@@ -2202,17 +2246,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .overrun(\overrun$327 ),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$600 ),
-    .position_freed(\position_freed$696 ),
-    .product_started(\product_started$402 ),
-    .refused(\refused$328 ),
+    .overrun(\overrun$331 ),
+    .\port$4108$90 (window[130:90]),
+    .position_done(\position_done$611 ),
+    .position_freed(\position_freed$712 ),
+    .product_started(\product_started$406 ),
+    .refused(\refused$332 ),
     .rst(rst),
-    .start(\start$673 ),
-    .stopped(\stopped$392 ),
-    .timed_out(\timed_out$464 ),
-    .timeout(\timeout$511 ),
+    .start(\start$689 ),
+    .stopped(\stopped$396 ),
+    .timed_out(\timed_out$468 ),
+    .timeout(\timeout$515 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2227,28 +2271,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$136 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$492 ),
-    .chunk_begin(\chunk_begin$746 ),
+    .bank_free(\bank_free$496 ),
+    .chunk_begin(\chunk_begin$767 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$747 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$768 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
-    .converted(\converted$388 ),
-    .converting(\converting$362 ),
+    .converted(\converted$392 ),
+    .converting(\converting$366 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$767 ),
+    .drain_clear(\drain_clear$792 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$807 ),
+    .drain_sum(\drain_sum$833 ),
     .first_product(next_number),
-    .lengths(\lengths$745 ),
+    .lengths(\lengths$766 ),
+    .level_write(levels_write[3]),
+    .levels_enable(\levels_enable$786 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$748 ),
+    .load_enable(\load_enable$769 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2260,6 +2306,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro3__decided),
     .macro__drive(macro3__drive),
     .macro__hold(macro3__hold),
+    .macro__level(macro3__level),
     .macro__load_bank(macro3__load_bank),
     .macro__load_clear(macro3__load_clear),
     .macro__load_codes(macro3__load_codes),
@@ -2278,17 +2325,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .overrun(\overrun$329 ),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$601 ),
-    .position_freed(\position_freed$764 ),
+    .overrun(\overrun$333 ),
+    .\port$4108$90 (window[130:90]),
+    .position_done(\position_done$612 ),
+    .position_freed(\position_freed$785 ),
     .product_started(product_started),
-    .refused(\refused$330 ),
+    .refused(\refused$334 ),
     .rst(rst),
-    .start(\start$741 ),
-    .stopped(\stopped$393 ),
-    .timed_out(\timed_out$465 ),
-    .timeout(\timeout$511 ),
+    .start(\start$762 ),
+    .stopped(\stopped$397 ),
+    .timed_out(\timed_out$469 ),
+    .timeout(\timeout$515 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2315,49 +2362,49 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
     .r_data(\$164 ),
-    .read_address(\read_address$293 ),
+    .read_address(\read_address$297 ),
     .read_data(transfer_read_data[31:0]),
-    .read_enable(\read_enable$292 ),
+    .read_enable(\read_enable$296 ),
     .read_ready(transfer_read_ready[0]),
     .rst(rst),
     .start(transfer[0]),
     .timeout(host_timeout[23:0]),
     .waiting(host_wait),
-    .write_address(\write_address$300 ),
-    .write_data(\write_data$301 ),
-    .write_enable(\write_enable$299 ),
+    .write_address(\write_address$304 ),
+    .write_data(\write_data$305 ),
+    .write_enable(\write_enable$303 ),
     .write_ready(transfer_write_ready[0])
   );
   \crossloom.transfer1  transfer1 (
     .abort(transfer_clear[1]),
-    .buffer_wait(\buffer_wait$457 ),
+    .buffer_wait(\buffer_wait$461 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$454 ),
+    .done(\done$458 ),
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$455 ),
+    .late(\late$459 ),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
     .r_data(\$165 ),
-    .read_address(\read_address$313 ),
+    .read_address(\read_address$317 ),
     .read_data(transfer_read_data[63:32]),
-    .read_enable(\read_enable$312 ),
+    .read_enable(\read_enable$316 ),
     .read_ready(transfer_read_ready[1]),
     .rst(rst),
     .start(transfer[1]),
     .timeout(host_timeout[47:24]),
-    .waiting(\host_wait$456 ),
-    .write_address(\write_address$317 ),
-    .write_data(\write_data$318 ),
-    .write_enable(\write_enable$316 ),
+    .waiting(\host_wait$460 ),
+    .write_address(\write_address$321 ),
+    .write_data(\write_data$322 ),
+    .write_enable(\write_enable$320 ),
     .write_ready(transfer_write_ready[1])
   );
-  \crossloom.window$814  \window$814  (
-    .address(\read_address$273 ),
+  \crossloom.window$840  \window$840  (
+    .address(\read_address$277 ),
     .busy(loading),
-    .clear(\clear$506 ),
+    .clear(\clear$510 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -2376,11 +2423,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     read = 17'h00000;
     if (\$2 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$273 ;
+      read[16:1] = \read_address$277 ;
     end
-    if (\read_enable$275 ) begin
+    if (\read_enable$279 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$276 ;
+      read[16:1] = \read_address$280 ;
     end
   end
   always @* begin
@@ -2388,39 +2435,39 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$279 ;
-      write[48:17] = \write_data$280 ;
+      write[16:1] = \write_address$283 ;
+      write[48:17] = \write_data$284 ;
     end
-    if (\write_enable$281 ) begin
+    if (\write_enable$285 ) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$282 ;
-      write[48:17] = \write_data$283 ;
+      write[16:1] = \write_address$286 ;
+      write[48:17] = \write_data$287 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__address = \write_address$300 ;
+    trace_word__address = \write_address$304 ;
     if (\$4 ) begin
       trace_word__address = write[16:1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__data = \write_data$301 ;
+    trace_word__data = \write_data$305 ;
     if (\$4 ) begin
       trace_word__data = write[48:17];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word1__address = \write_address$317 ;
+    trace_word1__address = \write_address$321 ;
     if (\$6 ) begin
       trace_word1__address = write[16:1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word1__data = \write_data$318 ;
+    trace_word1__data = \write_data$322 ;
     if (\$6 ) begin
       trace_word1__data = write[48:17];
     end
@@ -2439,7 +2486,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     \$159  = combining;
     if (\$150 ) begin
-      \$159  = \start$496 ;
+      \$159  = \start$500 ;
     end
     if (rst) begin
       \$159  = 1'h0;
@@ -2459,7 +2506,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (\$155 ) begin
       \$161  = \$156 [29:0];
     end
-    if (\start$369 [0]) begin
+    if (\start$373 [0]) begin
       \$161  = 30'h00000000;
     end
     if (rst) begin
@@ -2472,7 +2519,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (\$157 ) begin
       \$162  = \$158 [29:0];
     end
-    if (\start$369 [1]) begin
+    if (\start$373 [1]) begin
       \$162  = 30'h00000000;
     end
     if (rst) begin
@@ -2499,32 +2546,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$226  = write_valid;
-  assign \write_address$228  = write_address;
-  assign \write_data$230  = write_data;
-  assign \read_valid$232  = read_valid;
-  assign \read_address$234  = read_address;
-  assign \write_error$236  = write_error;
-  assign \read_data$238  = read_data;
-  assign \read_error$240  = read_error;
+  assign \write_valid$230  = write_valid;
+  assign \write_address$232  = write_address;
+  assign \write_data$234  = write_data;
+  assign \read_valid$236  = read_valid;
+  assign \read_address$238  = read_address;
+  assign \write_error$240  = write_error;
+  assign \read_data$242  = read_data;
+  assign \read_error$244  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[9:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$247 ;
-  assign \write__addr$249  = memory_index[10:0];
-  assign \write__data$250  = memory_data;
+  assign constants_write = \write__en$251 ;
+  assign \write__addr$253  = memory_index[10:0];
+  assign \write__data$254  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$254  = read__addr;
-  assign read__data = \read_data$255 ;
+  assign \read_address$258  = read__addr;
+  assign read__data = \read_data$259 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$263  = trace_tenant;
-  assign \window$265  = window;
-  assign \windows$267  = windows;
-  assign \read_data$269  = \read_data$268 ;
-  assign \read_data$274  = \read_data$268 ;
+  assign \tenant$267  = trace_tenant;
+  assign \window$269  = window;
+  assign \windows$271  = windows;
+  assign \read_data$273  = \read_data$272 ;
+  assign \read_data$278  = \read_data$272 ;
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -2533,111 +2580,115 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = \$164 [31:0];
   assign out_last = \$164 [32];
   assign read_ready = transfer_read_ready[0];
-  assign \read_data$296  = transfer_read_data[31:0];
+  assign \read_data$300  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
-  assign \in_valid$305  = s_axis1_tvalid;
-  assign \in_ready$306  = s_axis1_tready;
-  assign \in_data$307  = s_axis1_tdata;
-  assign \out_valid$308  = m_axis1_tvalid;
-  assign \out_ready$309  = m_axis1_tready;
-  assign \out_data$310  = \$165 [31:0];
-  assign \out_last$311  = \$165 [32];
-  assign \read_ready$314  = transfer_read_ready[1];
-  assign \read_data$315  = transfer_read_data[63:32];
-  assign \write_ready$319  = transfer_write_ready[1];
+  assign \in_valid$309  = s_axis1_tvalid;
+  assign \in_ready$310  = s_axis1_tready;
+  assign \in_data$311  = s_axis1_tdata;
+  assign \out_valid$312  = m_axis1_tvalid;
+  assign \out_ready$313  = m_axis1_tready;
+  assign \out_data$314  = \$165 [31:0];
+  assign \out_last$315  = \$165 [32];
+  assign \read_ready$318  = transfer_read_ready[1];
+  assign \read_data$319  = transfer_read_data[63:32];
+  assign \write_ready$323  = transfer_write_ready[1];
   assign convolve = start;
   assign busy = loading;
-  assign \converting$336  = converting;
+  assign \converting$340  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$342  = start;
-  assign \loading$343  = loading;
-  assign \converting$345  = \converting$344 ;
-  assign \decided$346  = macro1__decided;
-  assign \reset$347  = macro1__reset;
-  assign \hold$348  = macro1__hold;
-  assign \clear$349  = macro1__clear;
-  assign \convert_side$350  = macro1__convert_side;
-  assign \start$351  = start;
-  assign \loading$352  = loading;
-  assign \converting$354  = \converting$353 ;
-  assign \decided$355  = macro2__decided;
-  assign \reset$356  = macro2__reset;
-  assign \hold$357  = macro2__hold;
-  assign \clear$358  = macro2__clear;
-  assign \convert_side$359  = macro2__convert_side;
-  assign \start$360  = start;
-  assign \loading$361  = loading;
-  assign \converting$363  = \converting$362 ;
-  assign \decided$364  = macro3__decided;
-  assign \reset$365  = macro3__reset;
-  assign \hold$366  = macro3__hold;
-  assign \clear$367  = macro3__clear;
-  assign \convert_side$368  = macro3__convert_side;
-  assign \start$370  = \start$369 ;
-  assign \abort$372  = abort;
-  assign \windows$373  = windows;
-  assign \busy$375  = \busy$374 ;
-  assign \layer$377  = layer;
-  assign \ended$379  = ended;
-  assign \failed$381  = failed;
-  assign \failed_cause$383  = failed_cause;
+  assign \start$346  = start;
+  assign \loading$347  = loading;
+  assign \converting$349  = \converting$348 ;
+  assign \decided$350  = macro1__decided;
+  assign \reset$351  = macro1__reset;
+  assign \hold$352  = macro1__hold;
+  assign \clear$353  = macro1__clear;
+  assign \convert_side$354  = macro1__convert_side;
+  assign \start$355  = start;
+  assign \loading$356  = loading;
+  assign \converting$358  = \converting$357 ;
+  assign \decided$359  = macro2__decided;
+  assign \reset$360  = macro2__reset;
+  assign \hold$361  = macro2__hold;
+  assign \clear$362  = macro2__clear;
+  assign \convert_side$363  = macro2__convert_side;
+  assign \start$364  = start;
+  assign \loading$365  = loading;
+  assign \converting$367  = \converting$366 ;
+  assign \decided$368  = macro3__decided;
+  assign \reset$369  = macro3__reset;
+  assign \hold$370  = macro3__hold;
+  assign \clear$371  = macro3__clear;
+  assign \convert_side$372  = macro3__convert_side;
+  assign \start$374  = \start$373 ;
+  assign \abort$376  = abort;
+  assign \windows$377  = windows;
+  assign \busy$379  = \busy$378 ;
+  assign \layer$381  = layer;
+  assign \ended$383  = ended;
+  assign \failed$385  = failed;
+  assign \failed_cause$387  = failed_cause;
   assign conversions = \$15 [2:0];
   assign early_stops = \$18 [2:0];
-  assign \abort$408  = transfer_clear[0];
+  assign \abort$412  = transfer_clear[0];
   assign timeout = host_timeout[23:0];
-  assign \descriptor$413  = descriptor;
-  assign \start$414  = transfer[0];
-  assign \abort$450  = transfer_clear[1];
-  assign \timeout$451  = host_timeout[47:24];
-  assign \descriptor$452  = descriptor;
-  assign \start$453  = transfer[1];
-  assign \irq$469  = irq;
-  assign \descriptor$470  = convolution;
-  assign \start$471  = start;
-  assign \start$472  = start;
+  assign \descriptor$417  = descriptor;
+  assign \start$418  = transfer[0];
+  assign \abort$454  = transfer_clear[1];
+  assign \timeout$455  = host_timeout[47:24];
+  assign \descriptor$456  = descriptor;
+  assign \start$457  = transfer[1];
+  assign \irq$473  = irq;
+  assign \descriptor$474  = convolution;
+  assign \start$475  = start;
+  assign \start$476  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \read_address$273 ;
-  assign \address$478  = \read_address$273 ;
-  assign \pad$479  = pad;
-  assign \row_word$481  = row_word;
-  assign \first$483  = first;
-  assign \last$485  = last;
-  assign \last_chunk$487  = last_chunk;
-  assign \descriptor$493  = convolution;
-  assign \start$494  = start;
-  assign \descriptor$495  = descriptor;
-  assign combine = \start$496 ;
+  assign address = \read_address$277 ;
+  assign \address$482  = \read_address$277 ;
+  assign \pad$483  = pad;
+  assign \row_word$485  = row_word;
+  assign \first$487  = first;
+  assign \last$489  = last;
+  assign \last_chunk$491  = last_chunk;
+  assign \descriptor$497  = convolution;
+  assign \start$498  = start;
+  assign \descriptor$499  = descriptor;
+  assign combine = \start$500 ;
   assign sum_valid = trace_sum__valid;
   assign sum_kernel = \$163 [32:27];
   assign sum_position = \$163 [56:33];
   assign sum_value = \$163 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$507  = \clear$506 ;
+  assign \clear$511  = \clear$510 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$511 ;
-  assign \chunk_final$528  = chunk_final;
-  assign \load_bank$530  = load_bank;
-  assign \load_clear$532  = load_clear;
-  assign \load_row$534  = load_row;
-  assign \load_codes$536  = load_codes;
-  assign \write_enable$537  = weights_write[0];
+  assign comparator_timeout = \timeout$515 ;
+  assign \chunk_final$532  = chunk_final;
+  assign \load_bank$534  = load_bank;
+  assign \load_clear$536  = load_clear;
+  assign \load_row$538  = load_row;
+  assign \load_codes$540  = load_codes;
+  assign \write_enable$541  = weights_write[0];
   assign write_row = \$122 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$541  = memory_data[31:0];
+  assign \write_data$545  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign \drain_group$553  = drain_group;
-  assign \drain_lane$555  = drain_lane;
+  assign \levels_enable$557  = { \levels_enable$786 , \levels_enable$713 , \levels_enable$640 , levels_enable };
+  assign level_write = levels_write[0];
+  assign level_index = memory_index[7:0];
+  assign level_data = memory_data[11:0];
+  assign \drain_group$563  = drain_group;
+  assign \drain_lane$565  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2670,193 +2721,206 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__convert = macro0__convert;
   assign macro__convert_side = macro0__convert_side;
   assign macro__trial = macro0__trial;
+  assign macro__level = macro0__level;
   assign macro__reference = macro0__reference;
   assign macro__product = macro0__product;
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$595  = convolution;
+  assign \descriptor$606  = convolution;
   assign first_product = next_number;
-  assign \clear$604  = \clear$506 ;
-  assign \coefficient_base$606  = window[109:90];
-  assign \coefficient_words$607  = window[130:110];
-  assign \timeout$608  = \timeout$511 ;
-  assign \chunk_final$613  = chunk_final;
-  assign \load_bank$614  = load_bank;
-  assign \load_clear$615  = load_clear;
-  assign \load_row$616  = load_row;
-  assign \load_codes$617  = load_codes;
-  assign \write_enable$618  = weights_write[1];
-  assign \write_row$619  = \$129 [7:0];
-  assign \write_group$620  = memory_index[3:0];
-  assign \write_data$621  = memory_data[31:0];
-  assign \coefficient_write$622  = coefficients_write[1];
-  assign \coefficient_index$623  = memory_index[14:0];
-  assign \coefficient_data$624  = memory_data[31:0];
-  assign \correction_write$625  = corrections_write[1];
-  assign \correction_index$626  = memory_index[7:0];
-  assign \correction_data$627  = memory_data[5:0];
-  assign \drain_group$629  = drain_group;
-  assign \drain_lane$630  = drain_lane;
-  assign \trace__valid$632  = trace1__valid;
-  assign \trace__product$633  = trace1__product;
-  assign \trace__conversion$634  = trace1__conversion;
-  assign \trace__index$635  = trace1__index;
-  assign \trace__plane$636  = trace1__plane;
-  assign \trace__code$637  = trace1__code;
-  assign \trace__compensated$638  = trace1__compensated;
-  assign \trace__stopped$639  = trace1__stopped;
-  assign \trace__void$640  = trace1__void;
-  assign \macro__write_enable$641  = macro1__write_enable;
-  assign \macro__write_row$642  = macro1__write_row;
-  assign \macro__write_group$643  = macro1__write_group;
-  assign \macro__write_data$644  = macro1__write_data;
-  assign \macro__load_enable$645  = macro1__load_enable;
-  assign \macro__load_bank$646  = macro1__load_bank;
-  assign \macro__load_clear$647  = macro1__load_clear;
-  assign \macro__load_row$648  = macro1__load_row;
-  assign \macro__load_codes$649  = macro1__load_codes;
-  assign \macro__bank$650  = macro1__bank;
-  assign \macro__row_enable$651  = macro1__row_enable;
-  assign \macro__reset$652  = macro1__reset;
-  assign \macro__drive$653  = macro1__drive;
-  assign \macro__share$654  = macro1__share;
-  assign \macro__hold$655  = macro1__hold;
-  assign \macro__clear$656  = macro1__clear;
-  assign \macro__add$657  = macro1__add;
-  assign \macro__side$658  = macro1__side;
-  assign \macro__select$659  = macro1__select;
-  assign \macro__negate$660  = macro1__negate;
-  assign \macro__convert$661  = macro1__convert;
-  assign \macro__convert_side$662  = macro1__convert_side;
-  assign \macro__trial$663  = macro1__trial;
-  assign \macro__reference$664  = macro1__reference;
-  assign \macro__product$665  = macro1__product;
-  assign \macro__conversion$666  = macro1__conversion;
-  assign \macro__comparator$667  = macro1__comparator;
-  assign \macro__decided$668  = macro1__decided;
-  assign \descriptor$669  = convolution;
-  assign \first_product$670  = next_number;
-  assign \clear$672  = \clear$506 ;
-  assign \coefficient_base$674  = window[109:90];
-  assign \coefficient_words$675  = window[130:110];
-  assign \timeout$676  = \timeout$511 ;
-  assign \chunk_final$681  = chunk_final;
-  assign \load_bank$682  = load_bank;
-  assign \load_clear$683  = load_clear;
-  assign \load_row$684  = load_row;
-  assign \load_codes$685  = load_codes;
-  assign \write_enable$686  = weights_write[2];
-  assign \write_row$687  = \$136 [7:0];
-  assign \write_group$688  = memory_index[3:0];
-  assign \write_data$689  = memory_data[31:0];
-  assign \coefficient_write$690  = coefficients_write[2];
-  assign \coefficient_index$691  = memory_index[14:0];
-  assign \coefficient_data$692  = memory_data[31:0];
-  assign \correction_write$693  = corrections_write[2];
-  assign \correction_index$694  = memory_index[7:0];
-  assign \correction_data$695  = memory_data[5:0];
-  assign \drain_group$697  = drain_group;
-  assign \drain_lane$698  = drain_lane;
-  assign \trace__valid$700  = trace2__valid;
-  assign \trace__product$701  = trace2__product;
-  assign \trace__conversion$702  = trace2__conversion;
-  assign \trace__index$703  = trace2__index;
-  assign \trace__plane$704  = trace2__plane;
-  assign \trace__code$705  = trace2__code;
-  assign \trace__compensated$706  = trace2__compensated;
-  assign \trace__stopped$707  = trace2__stopped;
-  assign \trace__void$708  = trace2__void;
-  assign \macro__write_enable$709  = macro2__write_enable;
-  assign \macro__write_row$710  = macro2__write_row;
-  assign \macro__write_group$711  = macro2__write_group;
-  assign \macro__write_data$712  = macro2__write_data;
-  assign \macro__load_enable$713  = macro2__load_enable;
-  assign \macro__load_bank$714  = macro2__load_bank;
-  assign \macro__load_clear$715  = macro2__load_clear;
-  assign \macro__load_row$716  = macro2__load_row;
-  assign \macro__load_codes$717  = macro2__load_codes;
-  assign \macro__bank$718  = macro2__bank;
-  assign \macro__row_enable$719  = macro2__row_enable;
-  assign \macro__reset$720  = macro2__reset;
-  assign \macro__drive$721  = macro2__drive;
-  assign \macro__share$722  = macro2__share;
-  assign \macro__hold$723  = macro2__hold;
-  assign \macro__clear$724  = macro2__clear;
-  assign \macro__add$725  = macro2__add;
-  assign \macro__side$726  = macro2__side;
-  assign \macro__select$727  = macro2__select;
-  assign \macro__negate$728  = macro2__negate;
-  assign \macro__convert$729  = macro2__convert;
-  assign \macro__convert_side$730  = macro2__convert_side;
-  assign \macro__trial$731  = macro2__trial;
-  assign \macro__reference$732  = macro2__reference;
-  assign \macro__product$733  = macro2__product;
-  assign \macro__conversion$734  = macro2__conversion;
-  assign \macro__comparator$735  = macro2__comparator;
-  assign \macro__decided$736  = macro2__decided;
-  assign \descriptor$737  = convolution;
-  assign \first_product$738  = next_number;
-  assign \clear$740  = \clear$506 ;
-  assign \coefficient_base$742  = window[109:90];
-  assign \coefficient_words$743  = window[130:110];
-  assign \timeout$744  = \timeout$511 ;
-  assign \chunk_final$749  = chunk_final;
-  assign \load_bank$750  = load_bank;
-  assign \load_clear$751  = load_clear;
-  assign \load_row$752  = load_row;
-  assign \load_codes$753  = load_codes;
-  assign \write_enable$754  = weights_write[3];
-  assign \write_row$755  = \$143 [7:0];
-  assign \write_group$756  = memory_index[3:0];
-  assign \write_data$757  = memory_data[31:0];
-  assign \coefficient_write$758  = coefficients_write[3];
-  assign \coefficient_index$759  = memory_index[14:0];
-  assign \coefficient_data$760  = memory_data[31:0];
-  assign \correction_write$761  = corrections_write[3];
-  assign \correction_index$762  = memory_index[7:0];
-  assign \correction_data$763  = memory_data[5:0];
-  assign \drain_group$765  = drain_group;
-  assign \drain_lane$766  = drain_lane;
-  assign \trace__valid$768  = trace3__valid;
-  assign \trace__product$769  = trace3__product;
-  assign \trace__conversion$770  = trace3__conversion;
-  assign \trace__index$771  = trace3__index;
-  assign \trace__plane$772  = trace3__plane;
-  assign \trace__code$773  = trace3__code;
-  assign \trace__compensated$774  = trace3__compensated;
-  assign \trace__stopped$775  = trace3__stopped;
-  assign \trace__void$776  = trace3__void;
-  assign \macro__write_enable$777  = macro3__write_enable;
-  assign \macro__write_row$778  = macro3__write_row;
-  assign \macro__write_group$779  = macro3__write_group;
-  assign \macro__write_data$780  = macro3__write_data;
-  assign \macro__load_enable$781  = macro3__load_enable;
-  assign \macro__load_bank$782  = macro3__load_bank;
-  assign \macro__load_clear$783  = macro3__load_clear;
-  assign \macro__load_row$784  = macro3__load_row;
-  assign \macro__load_codes$785  = macro3__load_codes;
-  assign \macro__bank$786  = macro3__bank;
-  assign \macro__row_enable$787  = macro3__row_enable;
-  assign \macro__reset$788  = macro3__reset;
-  assign \macro__drive$789  = macro3__drive;
-  assign \macro__share$790  = macro3__share;
-  assign \macro__hold$791  = macro3__hold;
-  assign \macro__clear$792  = macro3__clear;
-  assign \macro__add$793  = macro3__add;
-  assign \macro__side$794  = macro3__side;
-  assign \macro__select$795  = macro3__select;
-  assign \macro__negate$796  = macro3__negate;
-  assign \macro__convert$797  = macro3__convert;
-  assign \macro__convert_side$798  = macro3__convert_side;
-  assign \macro__trial$799  = macro3__trial;
-  assign \macro__reference$800  = macro3__reference;
-  assign \macro__product$801  = macro3__product;
-  assign \macro__conversion$802  = macro3__conversion;
-  assign \macro__comparator$803  = macro3__comparator;
-  assign \macro__decided$804  = macro3__decided;
-  assign \descriptor$805  = convolution;
-  assign \first_product$806  = next_number;
+  assign \clear$615  = \clear$510 ;
+  assign \coefficient_base$617  = window[109:90];
+  assign \coefficient_words$618  = window[130:110];
+  assign \timeout$619  = \timeout$515 ;
+  assign \chunk_final$624  = chunk_final;
+  assign \load_bank$625  = load_bank;
+  assign \load_clear$626  = load_clear;
+  assign \load_row$627  = load_row;
+  assign \load_codes$628  = load_codes;
+  assign \write_enable$629  = weights_write[1];
+  assign \write_row$630  = \$129 [7:0];
+  assign \write_group$631  = memory_index[3:0];
+  assign \write_data$632  = memory_data[31:0];
+  assign \coefficient_write$633  = coefficients_write[1];
+  assign \coefficient_index$634  = memory_index[14:0];
+  assign \coefficient_data$635  = memory_data[31:0];
+  assign \correction_write$636  = corrections_write[1];
+  assign \correction_index$637  = memory_index[7:0];
+  assign \correction_data$638  = memory_data[5:0];
+  assign \level_write$641  = levels_write[1];
+  assign \level_index$642  = memory_index[7:0];
+  assign \level_data$643  = memory_data[11:0];
+  assign \drain_group$644  = drain_group;
+  assign \drain_lane$645  = drain_lane;
+  assign \trace__valid$647  = trace1__valid;
+  assign \trace__product$648  = trace1__product;
+  assign \trace__conversion$649  = trace1__conversion;
+  assign \trace__index$650  = trace1__index;
+  assign \trace__plane$651  = trace1__plane;
+  assign \trace__code$652  = trace1__code;
+  assign \trace__compensated$653  = trace1__compensated;
+  assign \trace__stopped$654  = trace1__stopped;
+  assign \trace__void$655  = trace1__void;
+  assign \macro__write_enable$656  = macro1__write_enable;
+  assign \macro__write_row$657  = macro1__write_row;
+  assign \macro__write_group$658  = macro1__write_group;
+  assign \macro__write_data$659  = macro1__write_data;
+  assign \macro__load_enable$660  = macro1__load_enable;
+  assign \macro__load_bank$661  = macro1__load_bank;
+  assign \macro__load_clear$662  = macro1__load_clear;
+  assign \macro__load_row$663  = macro1__load_row;
+  assign \macro__load_codes$664  = macro1__load_codes;
+  assign \macro__bank$665  = macro1__bank;
+  assign \macro__row_enable$666  = macro1__row_enable;
+  assign \macro__reset$667  = macro1__reset;
+  assign \macro__drive$668  = macro1__drive;
+  assign \macro__share$669  = macro1__share;
+  assign \macro__hold$670  = macro1__hold;
+  assign \macro__clear$671  = macro1__clear;
+  assign \macro__add$672  = macro1__add;
+  assign \macro__side$673  = macro1__side;
+  assign \macro__select$674  = macro1__select;
+  assign \macro__negate$675  = macro1__negate;
+  assign \macro__convert$676  = macro1__convert;
+  assign \macro__convert_side$677  = macro1__convert_side;
+  assign \macro__trial$678  = macro1__trial;
+  assign \macro__level$679  = macro1__level;
+  assign \macro__reference$680  = macro1__reference;
+  assign \macro__product$681  = macro1__product;
+  assign \macro__conversion$682  = macro1__conversion;
+  assign \macro__comparator$683  = macro1__comparator;
+  assign \macro__decided$684  = macro1__decided;
+  assign \descriptor$685  = convolution;
+  assign \first_product$686  = next_number;
+  assign \clear$688  = \clear$510 ;
+  assign \coefficient_base$690  = window[109:90];
+  assign \coefficient_words$691  = window[130:110];
+  assign \timeout$692  = \timeout$515 ;
+  assign \chunk_final$697  = chunk_final;
+  assign \load_bank$698  = load_bank;
+  assign \load_clear$699  = load_clear;
+  assign \load_row$700  = load_row;
+  assign \load_codes$701  = load_codes;
+  assign \write_enable$702  = weights_write[2];
+  assign \write_row$703  = \$136 [7:0];
+  assign \write_group$704  = memory_index[3:0];
+  assign \write_data$705  = memory_data[31:0];
+  assign \coefficient_write$706  = coefficients_write[2];
+  assign \coefficient_index$707  = memory_index[14:0];
+  assign \coefficient_data$708  = memory_data[31:0];
+  assign \correction_write$709  = corrections_write[2];
+  assign \correction_index$710  = memory_index[7:0];
+  assign \correction_data$711  = memory_data[5:0];
+  assign \level_write$714  = levels_write[2];
+  assign \level_index$715  = memory_index[7:0];
+  assign \level_data$716  = memory_data[11:0];
+  assign \drain_group$717  = drain_group;
+  assign \drain_lane$718  = drain_lane;
+  assign \trace__valid$720  = trace2__valid;
+  assign \trace__product$721  = trace2__product;
+  assign \trace__conversion$722  = trace2__conversion;
+  assign \trace__index$723  = trace2__index;
+  assign \trace__plane$724  = trace2__plane;
+  assign \trace__code$725  = trace2__code;
+  assign \trace__compensated$726  = trace2__compensated;
+  assign \trace__stopped$727  = trace2__stopped;
+  assign \trace__void$728  = trace2__void;
+  assign \macro__write_enable$729  = macro2__write_enable;
+  assign \macro__write_row$730  = macro2__write_row;
+  assign \macro__write_group$731  = macro2__write_group;
+  assign \macro__write_data$732  = macro2__write_data;
+  assign \macro__load_enable$733  = macro2__load_enable;
+  assign \macro__load_bank$734  = macro2__load_bank;
+  assign \macro__load_clear$735  = macro2__load_clear;
+  assign \macro__load_row$736  = macro2__load_row;
+  assign \macro__load_codes$737  = macro2__load_codes;
+  assign \macro__bank$738  = macro2__bank;
+  assign \macro__row_enable$739  = macro2__row_enable;
+  assign \macro__reset$740  = macro2__reset;
+  assign \macro__drive$741  = macro2__drive;
+  assign \macro__share$742  = macro2__share;
+  assign \macro__hold$743  = macro2__hold;
+  assign \macro__clear$744  = macro2__clear;
+  assign \macro__add$745  = macro2__add;
+  assign \macro__side$746  = macro2__side;
+  assign \macro__select$747  = macro2__select;
+  assign \macro__negate$748  = macro2__negate;
+  assign \macro__convert$749  = macro2__convert;
+  assign \macro__convert_side$750  = macro2__convert_side;
+  assign \macro__trial$751  = macro2__trial;
+  assign \macro__level$752  = macro2__level;
+  assign \macro__reference$753  = macro2__reference;
+  assign \macro__product$754  = macro2__product;
+  assign \macro__conversion$755  = macro2__conversion;
+  assign \macro__comparator$756  = macro2__comparator;
+  assign \macro__decided$757  = macro2__decided;
+  assign \descriptor$758  = convolution;
+  assign \first_product$759  = next_number;
+  assign \clear$761  = \clear$510 ;
+  assign \coefficient_base$763  = window[109:90];
+  assign \coefficient_words$764  = window[130:110];
+  assign \timeout$765  = \timeout$515 ;
+  assign \chunk_final$770  = chunk_final;
+  assign \load_bank$771  = load_bank;
+  assign \load_clear$772  = load_clear;
+  assign \load_row$773  = load_row;
+  assign \load_codes$774  = load_codes;
+  assign \write_enable$775  = weights_write[3];
+  assign \write_row$776  = \$143 [7:0];
+  assign \write_group$777  = memory_index[3:0];
+  assign \write_data$778  = memory_data[31:0];
+  assign \coefficient_write$779  = coefficients_write[3];
+  assign \coefficient_index$780  = memory_index[14:0];
+  assign \coefficient_data$781  = memory_data[31:0];
+  assign \correction_write$782  = corrections_write[3];
+  assign \correction_index$783  = memory_index[7:0];
+  assign \correction_data$784  = memory_data[5:0];
+  assign \level_write$787  = levels_write[3];
+  assign \level_index$788  = memory_index[7:0];
+  assign \level_data$789  = memory_data[11:0];
+  assign \drain_group$790  = drain_group;
+  assign \drain_lane$791  = drain_lane;
+  assign \trace__valid$793  = trace3__valid;
+  assign \trace__product$794  = trace3__product;
+  assign \trace__conversion$795  = trace3__conversion;
+  assign \trace__index$796  = trace3__index;
+  assign \trace__plane$797  = trace3__plane;
+  assign \trace__code$798  = trace3__code;
+  assign \trace__compensated$799  = trace3__compensated;
+  assign \trace__stopped$800  = trace3__stopped;
+  assign \trace__void$801  = trace3__void;
+  assign \macro__write_enable$802  = macro3__write_enable;
+  assign \macro__write_row$803  = macro3__write_row;
+  assign \macro__write_group$804  = macro3__write_group;
+  assign \macro__write_data$805  = macro3__write_data;
+  assign \macro__load_enable$806  = macro3__load_enable;
+  assign \macro__load_bank$807  = macro3__load_bank;
+  assign \macro__load_clear$808  = macro3__load_clear;
+  assign \macro__load_row$809  = macro3__load_row;
+  assign \macro__load_codes$810  = macro3__load_codes;
+  assign \macro__bank$811  = macro3__bank;
+  assign \macro__row_enable$812  = macro3__row_enable;
+  assign \macro__reset$813  = macro3__reset;
+  assign \macro__drive$814  = macro3__drive;
+  assign \macro__share$815  = macro3__share;
+  assign \macro__hold$816  = macro3__hold;
+  assign \macro__clear$817  = macro3__clear;
+  assign \macro__add$818  = macro3__add;
+  assign \macro__side$819  = macro3__side;
+  assign \macro__select$820  = macro3__select;
+  assign \macro__negate$821  = macro3__negate;
+  assign \macro__convert$822  = macro3__convert;
+  assign \macro__convert_side$823  = macro3__convert_side;
+  assign \macro__trial$824  = macro3__trial;
+  assign \macro__level$825  = macro3__level;
+  assign \macro__reference$826  = macro3__reference;
+  assign \macro__product$827  = macro3__product;
+  assign \macro__conversion$828  = macro3__conversion;
+  assign \macro__comparator$829  = macro3__comparator;
+  assign \macro__decided$830  = macro3__decided;
+  assign \descriptor$831  = convolution;
+  assign \first_product$832  = next_number;
   assign m_axis_tdata = \$164 [31:0];
   assign m_axis_tlast = \$164 [32];
   assign m_axis1_tdata = \$165 [31:0];
@@ -2881,15 +2945,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
-  assign \window$265.program_base  = window[11:0];
-  assign \window$265.program_length  = window[23:12];
-  assign \window$265.activation_base  = window[39:24];
-  assign \window$265.activation_words  = window[56:40];
-  assign \window$265.constants_base  = window[72:57];
-  assign \window$265.constant_entries  = window[89:73];
-  assign \window$265.coefficients_base  = window[109:90];
-  assign \window$265.coefficient_words  = window[130:110];
-  assign \window$265.tiles  = window[134:131];
+  assign \window$269.program_base  = window[11:0];
+  assign \window$269.program_length  = window[23:12];
+  assign \window$269.activation_base  = window[39:24];
+  assign \window$269.activation_words  = window[56:40];
+  assign \window$269.constants_base  = window[72:57];
+  assign \window$269.constant_entries  = window[89:73];
+  assign \window$269.coefficients_base  = window[109:90];
+  assign \window$269.coefficient_words  = window[130:110];
+  assign \window$269.tiles  = window[134:131];
   assign \windows.tenant0  = windows[134:0];
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -2910,26 +2974,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \windows$267.tenant0  = windows[134:0];
-  assign \windows$267.tenant0.program_base  = windows[11:0];
-  assign \windows$267.tenant0.program_length  = windows[23:12];
-  assign \windows$267.tenant0.activation_base  = windows[39:24];
-  assign \windows$267.tenant0.activation_words  = windows[56:40];
-  assign \windows$267.tenant0.constants_base  = windows[72:57];
-  assign \windows$267.tenant0.constant_entries  = windows[89:73];
-  assign \windows$267.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$267.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$267.tenant0.tiles  = windows[134:131];
-  assign \windows$267.tenant1  = windows[269:135];
-  assign \windows$267.tenant1.program_base  = windows[146:135];
-  assign \windows$267.tenant1.program_length  = windows[158:147];
-  assign \windows$267.tenant1.activation_base  = windows[174:159];
-  assign \windows$267.tenant1.activation_words  = windows[191:175];
-  assign \windows$267.tenant1.constants_base  = windows[207:192];
-  assign \windows$267.tenant1.constant_entries  = windows[224:208];
-  assign \windows$267.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$267.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$267.tenant1.tiles  = windows[269:266];
+  assign \windows$271.tenant0  = windows[134:0];
+  assign \windows$271.tenant0.program_base  = windows[11:0];
+  assign \windows$271.tenant0.program_length  = windows[23:12];
+  assign \windows$271.tenant0.activation_base  = windows[39:24];
+  assign \windows$271.tenant0.activation_words  = windows[56:40];
+  assign \windows$271.tenant0.constants_base  = windows[72:57];
+  assign \windows$271.tenant0.constant_entries  = windows[89:73];
+  assign \windows$271.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$271.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$271.tenant0.tiles  = windows[134:131];
+  assign \windows$271.tenant1  = windows[269:135];
+  assign \windows$271.tenant1.program_base  = windows[146:135];
+  assign \windows$271.tenant1.program_length  = windows[158:147];
+  assign \windows$271.tenant1.activation_base  = windows[174:159];
+  assign \windows$271.tenant1.activation_words  = windows[191:175];
+  assign \windows$271.tenant1.constants_base  = windows[207:192];
+  assign \windows$271.tenant1.constant_entries  = windows[224:208];
+  assign \windows$271.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$271.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$271.tenant1.tiles  = windows[269:266];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -2951,34 +3015,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_write.tenant1.enable  = transfer_write[49];
   assign \transfer_write.tenant1.address  = transfer_write[65:50];
   assign \transfer_write.tenant1.data  = transfer_write[97:66];
-  assign \windows$373.tenant0  = windows[134:0];
-  assign \windows$373.tenant0.program_base  = windows[11:0];
-  assign \windows$373.tenant0.program_length  = windows[23:12];
-  assign \windows$373.tenant0.activation_base  = windows[39:24];
-  assign \windows$373.tenant0.activation_words  = windows[56:40];
-  assign \windows$373.tenant0.constants_base  = windows[72:57];
-  assign \windows$373.tenant0.constant_entries  = windows[89:73];
-  assign \windows$373.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$373.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$373.tenant0.tiles  = windows[134:131];
-  assign \windows$373.tenant1  = windows[269:135];
-  assign \windows$373.tenant1.program_base  = windows[146:135];
-  assign \windows$373.tenant1.program_length  = windows[158:147];
-  assign \windows$373.tenant1.activation_base  = windows[174:159];
-  assign \windows$373.tenant1.activation_words  = windows[191:175];
-  assign \windows$373.tenant1.constants_base  = windows[207:192];
-  assign \windows$373.tenant1.constant_entries  = windows[224:208];
-  assign \windows$373.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$373.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$373.tenant1.tiles  = windows[269:266];
+  assign \windows$377.tenant0  = windows[134:0];
+  assign \windows$377.tenant0.program_base  = windows[11:0];
+  assign \windows$377.tenant0.program_length  = windows[23:12];
+  assign \windows$377.tenant0.activation_base  = windows[39:24];
+  assign \windows$377.tenant0.activation_words  = windows[56:40];
+  assign \windows$377.tenant0.constants_base  = windows[72:57];
+  assign \windows$377.tenant0.constant_entries  = windows[89:73];
+  assign \windows$377.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$377.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$377.tenant0.tiles  = windows[134:131];
+  assign \windows$377.tenant1  = windows[269:135];
+  assign \windows$377.tenant1.program_base  = windows[146:135];
+  assign \windows$377.tenant1.program_length  = windows[158:147];
+  assign \windows$377.tenant1.activation_base  = windows[174:159];
+  assign \windows$377.tenant1.activation_words  = windows[191:175];
+  assign \windows$377.tenant1.constants_base  = windows[207:192];
+  assign \windows$377.tenant1.constant_entries  = windows[224:208];
+  assign \windows$377.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$377.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$377.tenant1.tiles  = windows[269:266];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
-  assign \layer$377.tenant0  = layer[11:0];
-  assign \layer$377.tenant1  = layer[23:12];
+  assign \layer$381.tenant0  = layer[11:0];
+  assign \layer$381.tenant1  = layer[23:12];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \failed_cause$383.tenant0  = failed_cause[3:0];
-  assign \failed_cause$383.tenant1  = failed_cause[7:4];
+  assign \failed_cause$387.tenant0  = failed_cause[3:0];
+  assign \failed_cause$387.tenant1  = failed_cause[7:4];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
   assign \descriptor[0]  = descriptor[31:0];
@@ -2997,42 +3061,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$413[0]  = descriptor[31:0];
-  assign \descriptor$413[1]  = descriptor[63:32];
-  assign \descriptor$413[2]  = descriptor[95:64];
-  assign \descriptor$413[3]  = descriptor[127:96];
-  assign \descriptor$413[4]  = descriptor[159:128];
-  assign \descriptor$413[5]  = descriptor[191:160];
-  assign \descriptor$413[6]  = descriptor[223:192];
-  assign \descriptor$413[7]  = descriptor[255:224];
-  assign \descriptor$413[8]  = descriptor[287:256];
-  assign \descriptor$413[9]  = descriptor[319:288];
-  assign \descriptor$413[10]  = descriptor[351:320];
-  assign \descriptor$413[11]  = descriptor[383:352];
-  assign \descriptor$413[12]  = descriptor[415:384];
-  assign \descriptor$413[13]  = descriptor[447:416];
-  assign \descriptor$413[14]  = descriptor[479:448];
-  assign \descriptor$413[15]  = descriptor[511:480];
+  assign \descriptor$417[0]  = descriptor[31:0];
+  assign \descriptor$417[1]  = descriptor[63:32];
+  assign \descriptor$417[2]  = descriptor[95:64];
+  assign \descriptor$417[3]  = descriptor[127:96];
+  assign \descriptor$417[4]  = descriptor[159:128];
+  assign \descriptor$417[5]  = descriptor[191:160];
+  assign \descriptor$417[6]  = descriptor[223:192];
+  assign \descriptor$417[7]  = descriptor[255:224];
+  assign \descriptor$417[8]  = descriptor[287:256];
+  assign \descriptor$417[9]  = descriptor[319:288];
+  assign \descriptor$417[10]  = descriptor[351:320];
+  assign \descriptor$417[11]  = descriptor[383:352];
+  assign \descriptor$417[12]  = descriptor[415:384];
+  assign \descriptor$417[13]  = descriptor[447:416];
+  assign \descriptor$417[14]  = descriptor[479:448];
+  assign \descriptor$417[15]  = descriptor[511:480];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
   assign \layer_cycles.tenant0  = layer_cycles[31:0];
   assign \layer_cycles.tenant1  = layer_cycles[63:32];
-  assign \descriptor$452[0]  = descriptor[31:0];
-  assign \descriptor$452[1]  = descriptor[63:32];
-  assign \descriptor$452[2]  = descriptor[95:64];
-  assign \descriptor$452[3]  = descriptor[127:96];
-  assign \descriptor$452[4]  = descriptor[159:128];
-  assign \descriptor$452[5]  = descriptor[191:160];
-  assign \descriptor$452[6]  = descriptor[223:192];
-  assign \descriptor$452[7]  = descriptor[255:224];
-  assign \descriptor$452[8]  = descriptor[287:256];
-  assign \descriptor$452[9]  = descriptor[319:288];
-  assign \descriptor$452[10]  = descriptor[351:320];
-  assign \descriptor$452[11]  = descriptor[383:352];
-  assign \descriptor$452[12]  = descriptor[415:384];
-  assign \descriptor$452[13]  = descriptor[447:416];
-  assign \descriptor$452[14]  = descriptor[479:448];
-  assign \descriptor$452[15]  = descriptor[511:480];
+  assign \descriptor$456[0]  = descriptor[31:0];
+  assign \descriptor$456[1]  = descriptor[63:32];
+  assign \descriptor$456[2]  = descriptor[95:64];
+  assign \descriptor$456[3]  = descriptor[127:96];
+  assign \descriptor$456[4]  = descriptor[159:128];
+  assign \descriptor$456[5]  = descriptor[191:160];
+  assign \descriptor$456[6]  = descriptor[223:192];
+  assign \descriptor$456[7]  = descriptor[255:224];
+  assign \descriptor$456[8]  = descriptor[287:256];
+  assign \descriptor$456[9]  = descriptor[319:288];
+  assign \descriptor$456[10]  = descriptor[351:320];
+  assign \descriptor$456[11]  = descriptor[383:352];
+  assign \descriptor$456[12]  = descriptor[415:384];
+  assign \descriptor$456[13]  = descriptor[447:416];
+  assign \descriptor$456[14]  = descriptor[479:448];
+  assign \descriptor$456[15]  = descriptor[511:480];
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -3049,54 +3113,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$470[0]  = convolution[31:0];
-  assign \descriptor$470[1]  = convolution[63:32];
-  assign \descriptor$470[2]  = convolution[95:64];
-  assign \descriptor$470[3]  = convolution[127:96];
-  assign \descriptor$470[4]  = convolution[159:128];
-  assign \descriptor$470[5]  = convolution[191:160];
-  assign \descriptor$470[6]  = convolution[223:192];
-  assign \descriptor$470[7]  = convolution[255:224];
-  assign \descriptor$470[8]  = convolution[287:256];
-  assign \descriptor$470[9]  = convolution[319:288];
-  assign \descriptor$470[10]  = convolution[351:320];
-  assign \descriptor$470[11]  = convolution[383:352];
-  assign \descriptor$470[12]  = convolution[415:384];
-  assign \descriptor$470[13]  = convolution[447:416];
-  assign \descriptor$470[14]  = convolution[479:448];
-  assign \descriptor$470[15]  = convolution[511:480];
-  assign \descriptor$493[0]  = convolution[31:0];
-  assign \descriptor$493[1]  = convolution[63:32];
-  assign \descriptor$493[2]  = convolution[95:64];
-  assign \descriptor$493[3]  = convolution[127:96];
-  assign \descriptor$493[4]  = convolution[159:128];
-  assign \descriptor$493[5]  = convolution[191:160];
-  assign \descriptor$493[6]  = convolution[223:192];
-  assign \descriptor$493[7]  = convolution[255:224];
-  assign \descriptor$493[8]  = convolution[287:256];
-  assign \descriptor$493[9]  = convolution[319:288];
-  assign \descriptor$493[10]  = convolution[351:320];
-  assign \descriptor$493[11]  = convolution[383:352];
-  assign \descriptor$493[12]  = convolution[415:384];
-  assign \descriptor$493[13]  = convolution[447:416];
-  assign \descriptor$493[14]  = convolution[479:448];
-  assign \descriptor$493[15]  = convolution[511:480];
-  assign \descriptor$495[0]  = descriptor[31:0];
-  assign \descriptor$495[1]  = descriptor[63:32];
-  assign \descriptor$495[2]  = descriptor[95:64];
-  assign \descriptor$495[3]  = descriptor[127:96];
-  assign \descriptor$495[4]  = descriptor[159:128];
-  assign \descriptor$495[5]  = descriptor[191:160];
-  assign \descriptor$495[6]  = descriptor[223:192];
-  assign \descriptor$495[7]  = descriptor[255:224];
-  assign \descriptor$495[8]  = descriptor[287:256];
-  assign \descriptor$495[9]  = descriptor[319:288];
-  assign \descriptor$495[10]  = descriptor[351:320];
-  assign \descriptor$495[11]  = descriptor[383:352];
-  assign \descriptor$495[12]  = descriptor[415:384];
-  assign \descriptor$495[13]  = descriptor[447:416];
-  assign \descriptor$495[14]  = descriptor[479:448];
-  assign \descriptor$495[15]  = descriptor[511:480];
+  assign \descriptor$474[0]  = convolution[31:0];
+  assign \descriptor$474[1]  = convolution[63:32];
+  assign \descriptor$474[2]  = convolution[95:64];
+  assign \descriptor$474[3]  = convolution[127:96];
+  assign \descriptor$474[4]  = convolution[159:128];
+  assign \descriptor$474[5]  = convolution[191:160];
+  assign \descriptor$474[6]  = convolution[223:192];
+  assign \descriptor$474[7]  = convolution[255:224];
+  assign \descriptor$474[8]  = convolution[287:256];
+  assign \descriptor$474[9]  = convolution[319:288];
+  assign \descriptor$474[10]  = convolution[351:320];
+  assign \descriptor$474[11]  = convolution[383:352];
+  assign \descriptor$474[12]  = convolution[415:384];
+  assign \descriptor$474[13]  = convolution[447:416];
+  assign \descriptor$474[14]  = convolution[479:448];
+  assign \descriptor$474[15]  = convolution[511:480];
+  assign \descriptor$497[0]  = convolution[31:0];
+  assign \descriptor$497[1]  = convolution[63:32];
+  assign \descriptor$497[2]  = convolution[95:64];
+  assign \descriptor$497[3]  = convolution[127:96];
+  assign \descriptor$497[4]  = convolution[159:128];
+  assign \descriptor$497[5]  = convolution[191:160];
+  assign \descriptor$497[6]  = convolution[223:192];
+  assign \descriptor$497[7]  = convolution[255:224];
+  assign \descriptor$497[8]  = convolution[287:256];
+  assign \descriptor$497[9]  = convolution[319:288];
+  assign \descriptor$497[10]  = convolution[351:320];
+  assign \descriptor$497[11]  = convolution[383:352];
+  assign \descriptor$497[12]  = convolution[415:384];
+  assign \descriptor$497[13]  = convolution[447:416];
+  assign \descriptor$497[14]  = convolution[479:448];
+  assign \descriptor$497[15]  = convolution[511:480];
+  assign \descriptor$499[0]  = descriptor[31:0];
+  assign \descriptor$499[1]  = descriptor[63:32];
+  assign \descriptor$499[2]  = descriptor[95:64];
+  assign \descriptor$499[3]  = descriptor[127:96];
+  assign \descriptor$499[4]  = descriptor[159:128];
+  assign \descriptor$499[5]  = descriptor[191:160];
+  assign \descriptor$499[6]  = descriptor[223:192];
+  assign \descriptor$499[7]  = descriptor[255:224];
+  assign \descriptor$499[8]  = descriptor[287:256];
+  assign \descriptor$499[9]  = descriptor[319:288];
+  assign \descriptor$499[10]  = descriptor[351:320];
+  assign \descriptor$499[11]  = descriptor[383:352];
+  assign \descriptor$499[12]  = descriptor[415:384];
+  assign \descriptor$499[13]  = descriptor[447:416];
+  assign \descriptor$499[14]  = descriptor[479:448];
+  assign \descriptor$499[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3104,116 +3168,116 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \descriptor$595[0]  = convolution[31:0];
-  assign \descriptor$595[1]  = convolution[63:32];
-  assign \descriptor$595[2]  = convolution[95:64];
-  assign \descriptor$595[3]  = convolution[127:96];
-  assign \descriptor$595[4]  = convolution[159:128];
-  assign \descriptor$595[5]  = convolution[191:160];
-  assign \descriptor$595[6]  = convolution[223:192];
-  assign \descriptor$595[7]  = convolution[255:224];
-  assign \descriptor$595[8]  = convolution[287:256];
-  assign \descriptor$595[9]  = convolution[319:288];
-  assign \descriptor$595[10]  = convolution[351:320];
-  assign \descriptor$595[11]  = convolution[383:352];
-  assign \descriptor$595[12]  = convolution[415:384];
-  assign \descriptor$595[13]  = convolution[447:416];
-  assign \descriptor$595[14]  = convolution[479:448];
-  assign \descriptor$595[15]  = convolution[511:480];
+  assign \descriptor$606[0]  = convolution[31:0];
+  assign \descriptor$606[1]  = convolution[63:32];
+  assign \descriptor$606[2]  = convolution[95:64];
+  assign \descriptor$606[3]  = convolution[127:96];
+  assign \descriptor$606[4]  = convolution[159:128];
+  assign \descriptor$606[5]  = convolution[191:160];
+  assign \descriptor$606[6]  = convolution[223:192];
+  assign \descriptor$606[7]  = convolution[255:224];
+  assign \descriptor$606[8]  = convolution[287:256];
+  assign \descriptor$606[9]  = convolution[319:288];
+  assign \descriptor$606[10]  = convolution[351:320];
+  assign \descriptor$606[11]  = convolution[383:352];
+  assign \descriptor$606[12]  = convolution[415:384];
+  assign \descriptor$606[13]  = convolution[447:416];
+  assign \descriptor$606[14]  = convolution[479:448];
+  assign \descriptor$606[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$609.reset  = \lengths$609 [5:0];
-  assign \lengths$609.drive  = \lengths$609 [11:6];
-  assign \lengths$609.share  = \lengths$609 [17:12];
-  assign \lengths$609.hold  = \lengths$609 [23:18];
-  assign \lengths$609.clear  = \lengths$609 [29:24];
-  assign \lengths$609.add  = \lengths$609 [35:30];
-  assign \lengths$609.gap  = \lengths$609 [41:36];
-  assign \descriptor$669[0]  = convolution[31:0];
-  assign \descriptor$669[1]  = convolution[63:32];
-  assign \descriptor$669[2]  = convolution[95:64];
-  assign \descriptor$669[3]  = convolution[127:96];
-  assign \descriptor$669[4]  = convolution[159:128];
-  assign \descriptor$669[5]  = convolution[191:160];
-  assign \descriptor$669[6]  = convolution[223:192];
-  assign \descriptor$669[7]  = convolution[255:224];
-  assign \descriptor$669[8]  = convolution[287:256];
-  assign \descriptor$669[9]  = convolution[319:288];
-  assign \descriptor$669[10]  = convolution[351:320];
-  assign \descriptor$669[11]  = convolution[383:352];
-  assign \descriptor$669[12]  = convolution[415:384];
-  assign \descriptor$669[13]  = convolution[447:416];
-  assign \descriptor$669[14]  = convolution[479:448];
-  assign \descriptor$669[15]  = convolution[511:480];
-  assign \lengths$677.reset  = \lengths$677 [5:0];
-  assign \lengths$677.drive  = \lengths$677 [11:6];
-  assign \lengths$677.share  = \lengths$677 [17:12];
-  assign \lengths$677.hold  = \lengths$677 [23:18];
-  assign \lengths$677.clear  = \lengths$677 [29:24];
-  assign \lengths$677.add  = \lengths$677 [35:30];
-  assign \lengths$677.gap  = \lengths$677 [41:36];
-  assign \descriptor$737[0]  = convolution[31:0];
-  assign \descriptor$737[1]  = convolution[63:32];
-  assign \descriptor$737[2]  = convolution[95:64];
-  assign \descriptor$737[3]  = convolution[127:96];
-  assign \descriptor$737[4]  = convolution[159:128];
-  assign \descriptor$737[5]  = convolution[191:160];
-  assign \descriptor$737[6]  = convolution[223:192];
-  assign \descriptor$737[7]  = convolution[255:224];
-  assign \descriptor$737[8]  = convolution[287:256];
-  assign \descriptor$737[9]  = convolution[319:288];
-  assign \descriptor$737[10]  = convolution[351:320];
-  assign \descriptor$737[11]  = convolution[383:352];
-  assign \descriptor$737[12]  = convolution[415:384];
-  assign \descriptor$737[13]  = convolution[447:416];
-  assign \descriptor$737[14]  = convolution[479:448];
-  assign \descriptor$737[15]  = convolution[511:480];
-  assign \lengths$745.reset  = \lengths$745 [5:0];
-  assign \lengths$745.drive  = \lengths$745 [11:6];
-  assign \lengths$745.share  = \lengths$745 [17:12];
-  assign \lengths$745.hold  = \lengths$745 [23:18];
-  assign \lengths$745.clear  = \lengths$745 [29:24];
-  assign \lengths$745.add  = \lengths$745 [35:30];
-  assign \lengths$745.gap  = \lengths$745 [41:36];
-  assign \descriptor$805[0]  = convolution[31:0];
-  assign \descriptor$805[1]  = convolution[63:32];
-  assign \descriptor$805[2]  = convolution[95:64];
-  assign \descriptor$805[3]  = convolution[127:96];
-  assign \descriptor$805[4]  = convolution[159:128];
-  assign \descriptor$805[5]  = convolution[191:160];
-  assign \descriptor$805[6]  = convolution[223:192];
-  assign \descriptor$805[7]  = convolution[255:224];
-  assign \descriptor$805[8]  = convolution[287:256];
-  assign \descriptor$805[9]  = convolution[319:288];
-  assign \descriptor$805[10]  = convolution[351:320];
-  assign \descriptor$805[11]  = convolution[383:352];
-  assign \descriptor$805[12]  = convolution[415:384];
-  assign \descriptor$805[13]  = convolution[447:416];
-  assign \descriptor$805[14]  = convolution[479:448];
-  assign \descriptor$805[15]  = convolution[511:480];
-  assign \lengths$745 [41:36] = phase_gap;
-  assign \lengths$745 [35:30] = phase_add;
-  assign \lengths$745 [29:24] = phase_clear;
-  assign \lengths$745 [23:18] = phase_hold;
-  assign \lengths$745 [17:12] = phase_share;
-  assign \lengths$745 [11:6] = phase_drive;
-  assign \lengths$745 [5:0] = phase_reset;
-  assign \lengths$677 [41:36] = phase_gap;
-  assign \lengths$677 [35:30] = phase_add;
-  assign \lengths$677 [29:24] = phase_clear;
-  assign \lengths$677 [23:18] = phase_hold;
-  assign \lengths$677 [17:12] = phase_share;
-  assign \lengths$677 [11:6] = phase_drive;
-  assign \lengths$677 [5:0] = phase_reset;
-  assign \lengths$609 [41:36] = phase_gap;
-  assign \lengths$609 [35:30] = phase_add;
-  assign \lengths$609 [29:24] = phase_clear;
-  assign \lengths$609 [23:18] = phase_hold;
-  assign \lengths$609 [17:12] = phase_share;
-  assign \lengths$609 [11:6] = phase_drive;
-  assign \lengths$609 [5:0] = phase_reset;
+  assign \lengths$620.reset  = \lengths$620 [5:0];
+  assign \lengths$620.drive  = \lengths$620 [11:6];
+  assign \lengths$620.share  = \lengths$620 [17:12];
+  assign \lengths$620.hold  = \lengths$620 [23:18];
+  assign \lengths$620.clear  = \lengths$620 [29:24];
+  assign \lengths$620.add  = \lengths$620 [35:30];
+  assign \lengths$620.gap  = \lengths$620 [41:36];
+  assign \descriptor$685[0]  = convolution[31:0];
+  assign \descriptor$685[1]  = convolution[63:32];
+  assign \descriptor$685[2]  = convolution[95:64];
+  assign \descriptor$685[3]  = convolution[127:96];
+  assign \descriptor$685[4]  = convolution[159:128];
+  assign \descriptor$685[5]  = convolution[191:160];
+  assign \descriptor$685[6]  = convolution[223:192];
+  assign \descriptor$685[7]  = convolution[255:224];
+  assign \descriptor$685[8]  = convolution[287:256];
+  assign \descriptor$685[9]  = convolution[319:288];
+  assign \descriptor$685[10]  = convolution[351:320];
+  assign \descriptor$685[11]  = convolution[383:352];
+  assign \descriptor$685[12]  = convolution[415:384];
+  assign \descriptor$685[13]  = convolution[447:416];
+  assign \descriptor$685[14]  = convolution[479:448];
+  assign \descriptor$685[15]  = convolution[511:480];
+  assign \lengths$693.reset  = \lengths$693 [5:0];
+  assign \lengths$693.drive  = \lengths$693 [11:6];
+  assign \lengths$693.share  = \lengths$693 [17:12];
+  assign \lengths$693.hold  = \lengths$693 [23:18];
+  assign \lengths$693.clear  = \lengths$693 [29:24];
+  assign \lengths$693.add  = \lengths$693 [35:30];
+  assign \lengths$693.gap  = \lengths$693 [41:36];
+  assign \descriptor$758[0]  = convolution[31:0];
+  assign \descriptor$758[1]  = convolution[63:32];
+  assign \descriptor$758[2]  = convolution[95:64];
+  assign \descriptor$758[3]  = convolution[127:96];
+  assign \descriptor$758[4]  = convolution[159:128];
+  assign \descriptor$758[5]  = convolution[191:160];
+  assign \descriptor$758[6]  = convolution[223:192];
+  assign \descriptor$758[7]  = convolution[255:224];
+  assign \descriptor$758[8]  = convolution[287:256];
+  assign \descriptor$758[9]  = convolution[319:288];
+  assign \descriptor$758[10]  = convolution[351:320];
+  assign \descriptor$758[11]  = convolution[383:352];
+  assign \descriptor$758[12]  = convolution[415:384];
+  assign \descriptor$758[13]  = convolution[447:416];
+  assign \descriptor$758[14]  = convolution[479:448];
+  assign \descriptor$758[15]  = convolution[511:480];
+  assign \lengths$766.reset  = \lengths$766 [5:0];
+  assign \lengths$766.drive  = \lengths$766 [11:6];
+  assign \lengths$766.share  = \lengths$766 [17:12];
+  assign \lengths$766.hold  = \lengths$766 [23:18];
+  assign \lengths$766.clear  = \lengths$766 [29:24];
+  assign \lengths$766.add  = \lengths$766 [35:30];
+  assign \lengths$766.gap  = \lengths$766 [41:36];
+  assign \descriptor$831[0]  = convolution[31:0];
+  assign \descriptor$831[1]  = convolution[63:32];
+  assign \descriptor$831[2]  = convolution[95:64];
+  assign \descriptor$831[3]  = convolution[127:96];
+  assign \descriptor$831[4]  = convolution[159:128];
+  assign \descriptor$831[5]  = convolution[191:160];
+  assign \descriptor$831[6]  = convolution[223:192];
+  assign \descriptor$831[7]  = convolution[255:224];
+  assign \descriptor$831[8]  = convolution[287:256];
+  assign \descriptor$831[9]  = convolution[319:288];
+  assign \descriptor$831[10]  = convolution[351:320];
+  assign \descriptor$831[11]  = convolution[383:352];
+  assign \descriptor$831[12]  = convolution[415:384];
+  assign \descriptor$831[13]  = convolution[447:416];
+  assign \descriptor$831[14]  = convolution[479:448];
+  assign \descriptor$831[15]  = convolution[511:480];
+  assign \lengths$766 [41:36] = phase_gap;
+  assign \lengths$766 [35:30] = phase_add;
+  assign \lengths$766 [29:24] = phase_clear;
+  assign \lengths$766 [23:18] = phase_hold;
+  assign \lengths$766 [17:12] = phase_share;
+  assign \lengths$766 [11:6] = phase_drive;
+  assign \lengths$766 [5:0] = phase_reset;
+  assign \lengths$693 [41:36] = phase_gap;
+  assign \lengths$693 [35:30] = phase_add;
+  assign \lengths$693 [29:24] = phase_clear;
+  assign \lengths$693 [23:18] = phase_hold;
+  assign \lengths$693 [17:12] = phase_share;
+  assign \lengths$693 [11:6] = phase_drive;
+  assign \lengths$693 [5:0] = phase_reset;
+  assign \lengths$620 [41:36] = phase_gap;
+  assign \lengths$620 [35:30] = phase_add;
+  assign \lengths$620 [29:24] = phase_clear;
+  assign \lengths$620 [23:18] = phase_hold;
+  assign \lengths$620 [17:12] = phase_share;
+  assign \lengths$620 [11:6] = phase_drive;
+  assign \lengths$620 [5:0] = phase_reset;
   assign drain_sums[99:75] = \$149 ;
   assign drain_sums[74:50] = \$142 ;
   assign drain_sums[49:25] = \$135 ;
@@ -3236,20 +3300,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign waiting[10:0] = { turn[0], fetching[0], \$74 , \$73 , \$72 , \$68 , \$67 , \$60 , \$53 , \$46 , \$39  };
   assign active[1] = working1;
   assign active[0] = working0;
-  assign host_late[1] = \late$455 ;
+  assign host_late[1] = \late$459 ;
   assign host_late[0] = late;
-  assign transfer_done[1] = \done$454 ;
+  assign transfer_done[1] = \done$458 ;
   assign transfer_done[0] = done;
-  assign transfer_write[97:66] = \write_data$318 ;
-  assign transfer_write[65:50] = \write_address$317 ;
-  assign transfer_write[49] = \write_enable$316 ;
-  assign transfer_write[48:17] = \write_data$301 ;
-  assign transfer_write[16:1] = \write_address$300 ;
-  assign transfer_write[0] = \write_enable$299 ;
-  assign transfer_read[33:18] = \read_address$313 ;
-  assign transfer_read[17] = \read_enable$312 ;
-  assign transfer_read[16:1] = \read_address$293 ;
-  assign transfer_read[0] = \read_enable$292 ;
+  assign transfer_write[97:66] = \write_data$322 ;
+  assign transfer_write[65:50] = \write_address$321 ;
+  assign transfer_write[49] = \write_enable$320 ;
+  assign transfer_write[48:17] = \write_data$305 ;
+  assign transfer_write[16:1] = \write_address$304 ;
+  assign transfer_write[0] = \write_enable$303 ;
+  assign transfer_read[33:18] = \read_address$317 ;
+  assign transfer_read[17] = \read_enable$316 ;
+  assign transfer_read[16:1] = \read_address$297 ;
+  assign transfer_read[0] = \read_enable$296 ;
   assign \$5  = trace_tenant;
   assign \$75  = trace_tenant;
   assign \$121  = trace_tenant;
@@ -4991,7 +5055,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4343$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4460$0 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
   wire [12:0] \$10 ;
@@ -5130,8 +5194,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$4343$0 ;
-  wire [56:0] \port$4343$0 ;
+  output [56:0] \port$4460$0 ;
+  wire [56:0] \port$4460$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5290,7 +5354,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$3157$0 (constant[52:0]),
+    .\port$3226$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
@@ -5707,7 +5771,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$41 [2:0];
   assign constant_address = \$42 [10:0];
-  assign \port$4343$0  = out_tag[56:0];
+  assign \port$4460$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -5763,7 +5827,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$41  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$3226$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire [31:0] \$1 ;
   reg [42:0] \$10 ;
@@ -5836,8 +5900,8 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$3157$0 ;
-  wire [52:0] \port$3157$0 ;
+  input [52:0] \port$3226$0 ;
+  wire [52:0] \port$3226$0 ;
   wire [42:0] product;
   reg [42:0] register = 43'h00000000000;
   reg [42:0] \register$12  = 43'h00000000000;
@@ -6142,7 +6206,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$5  = \port$3157$0 [47:32];
+    \$5  = \port$3226$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -6152,7 +6216,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$6  = \port$3157$0 [31:0];
+    \$6  = \port$3226$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -6162,7 +6226,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$7  = \port$3157$0 [52:48];
+    \$7  = \port$3226$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -6400,9 +6464,9 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$3157$0 [47:32];
-  assign bias = \port$3157$0 [31:0];
-  assign \shift$9  = \port$3157$0 [52:48];
+  assign \multiplier$5  = \port$3226$0 [47:32];
+  assign bias = \port$3226$0 [31:0];
+  assign \shift$9  = \port$3226$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -7542,35 +7606,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2319$0 (\$3 ),
-    .\port$2320$4 (\$4 [4]),
-    .\port$2321$4 (\$5 [4]),
-    .\port$2322$4 (\$6 [4]),
-    .\port$2323$4 (\$7 [4]),
-    .\port$2324$4 (\$8 [4]),
-    .\port$2325$4 (\$9 [4]),
-    .\port$2326$4 (\$10 [4]),
-    .\port$2327$4 (\$11 [4]),
-    .\port$2328$4 (\$12 [4]),
-    .\port$2329$4 (\$13 [4]),
-    .\port$2330$4 (\$14 [4]),
-    .\port$2331$4 (\$15 [4]),
-    .\port$2332$0 (\$16 ),
-    .\port$2333$4 (\$17 [4]),
-    .\port$2334$4 (\$18 [4]),
-    .\port$2335$4 (\$19 [4]),
-    .\port$2336$4 (\$20 [4]),
-    .\port$2337$4 (\$21 [4]),
-    .\port$2338$4 (\$22 [4]),
-    .\port$2339$4 (\$23 [4]),
-    .\port$2340$4 (\$24 [4]),
-    .\port$2341$4 (\$25 [4]),
-    .\port$2342$4 (\$26 [4]),
-    .\port$2343$4 (\$27 [4]),
-    .\port$2344$4 (\$28 [4]),
-    .\port$3963$136 (descriptor[139:136]),
-    .\port$3963$160 (descriptor[171:160]),
-    .\port$3963$96 (descriptor[119:96]),
+    .\port$2388$0 (\$3 ),
+    .\port$2389$4 (\$4 [4]),
+    .\port$2390$4 (\$5 [4]),
+    .\port$2391$4 (\$6 [4]),
+    .\port$2392$4 (\$7 [4]),
+    .\port$2393$4 (\$8 [4]),
+    .\port$2394$4 (\$9 [4]),
+    .\port$2395$4 (\$10 [4]),
+    .\port$2396$4 (\$11 [4]),
+    .\port$2397$4 (\$12 [4]),
+    .\port$2398$4 (\$13 [4]),
+    .\port$2399$4 (\$14 [4]),
+    .\port$2400$4 (\$15 [4]),
+    .\port$2401$0 (\$16 ),
+    .\port$2402$4 (\$17 [4]),
+    .\port$2403$4 (\$18 [4]),
+    .\port$2404$4 (\$19 [4]),
+    .\port$2405$4 (\$20 [4]),
+    .\port$2406$4 (\$21 [4]),
+    .\port$2407$4 (\$22 [4]),
+    .\port$2408$4 (\$23 [4]),
+    .\port$2409$4 (\$24 [4]),
+    .\port$2410$4 (\$25 [4]),
+    .\port$2411$4 (\$26 [4]),
+    .\port$2412$4 (\$27 [4]),
+    .\port$2413$4 (\$28 [4]),
+    .\port$4080$136 (descriptor[139:136]),
+    .\port$4080$160 (descriptor[171:160]),
+    .\port$4080$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7591,7 +7655,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3963$136 (descriptor[147:136]),
+    .\port$4080$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7604,7 +7668,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$3963$320 (descriptor[347:320]),
+    .\port$4080$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8411,7 +8475,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4541$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8526,7 +8590,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8574,8 +8638,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4541$0 ;
+  wire [15:0] \port$4541$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8683,17 +8747,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4541$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4541$0  };
+  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4541$0  };
+  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4541$0  };
+  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4541$0  };
+  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8971,7 +9035,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4541$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9086,7 +9150,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9134,8 +9198,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4541$0 ;
+  wire [15:0] \port$4541$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9243,17 +9307,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4541$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4541$0  };
+  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4541$0  };
+  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4541$0  };
+  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4541$0  };
+  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9531,7 +9595,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4541$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9646,7 +9710,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9694,8 +9758,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4541$0 ;
+  wire [15:0] \port$4541$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9803,17 +9867,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4541$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4541$0  };
+  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4541$0  };
+  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4541$0  };
+  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4541$0  };
+  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10091,7 +10155,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4541$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10206,7 +10270,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10254,8 +10318,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4541$0 ;
+  wire [15:0] \port$4541$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10363,17 +10427,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4541$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4541$0  };
+  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4541$0  };
+  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4541$0  };
+  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4541$0  };
+  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10568,8 +10632,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2319$0 , \port$2320$4 , \port$2321$4 , \port$2322$4 , \port$2323$4 , \port$2324$4 , \port$2325$4 , \port$2326$4 , \port$2327$4 , \port$2328$4 , \port$2329$4 , \port$2330$4 , \port$2331$4 , \port$2332$0 , \port$2333$4 , \port$2334$4 , \port$2335$4 
-, \port$2336$4 , \port$2337$4 , \port$2338$4 , \port$2339$4 , \port$2340$4 , \port$2341$4 , \port$2342$4 , \port$2343$4 , \port$2344$4 , \port$3963$96 , \port$3963$136 , \port$3963$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2388$0 , \port$2389$4 , \port$2390$4 , \port$2391$4 , \port$2392$4 , \port$2393$4 , \port$2394$4 , \port$2395$4 , \port$2396$4 , \port$2397$4 , \port$2398$4 , \port$2399$4 , \port$2400$4 , \port$2401$0 , \port$2402$4 , \port$2403$4 , \port$2404$4 
+, \port$2405$4 , \port$2406$4 , \port$2407$4 , \port$2408$4 , \port$2409$4 , \port$2410$4 , \port$2411$4 , \port$2412$4 , \port$2413$4 , \port$4080$96 , \port$4080$136 , \port$4080$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -10806,64 +10870,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2319$0 ;
-  wire [4:0] \port$2319$0 ;
-  input \port$2320$4 ;
-  wire \port$2320$4 ;
-  input \port$2321$4 ;
-  wire \port$2321$4 ;
-  input \port$2322$4 ;
-  wire \port$2322$4 ;
-  input \port$2323$4 ;
-  wire \port$2323$4 ;
-  input \port$2324$4 ;
-  wire \port$2324$4 ;
-  input \port$2325$4 ;
-  wire \port$2325$4 ;
-  input \port$2326$4 ;
-  wire \port$2326$4 ;
-  input \port$2327$4 ;
-  wire \port$2327$4 ;
-  input \port$2328$4 ;
-  wire \port$2328$4 ;
-  input \port$2329$4 ;
-  wire \port$2329$4 ;
-  input \port$2330$4 ;
-  wire \port$2330$4 ;
-  input \port$2331$4 ;
-  wire \port$2331$4 ;
-  input [4:0] \port$2332$0 ;
-  wire [4:0] \port$2332$0 ;
-  input \port$2333$4 ;
-  wire \port$2333$4 ;
-  input \port$2334$4 ;
-  wire \port$2334$4 ;
-  input \port$2335$4 ;
-  wire \port$2335$4 ;
-  input \port$2336$4 ;
-  wire \port$2336$4 ;
-  input \port$2337$4 ;
-  wire \port$2337$4 ;
-  input \port$2338$4 ;
-  wire \port$2338$4 ;
-  input \port$2339$4 ;
-  wire \port$2339$4 ;
-  input \port$2340$4 ;
-  wire \port$2340$4 ;
-  input \port$2341$4 ;
-  wire \port$2341$4 ;
-  input \port$2342$4 ;
-  wire \port$2342$4 ;
-  input \port$2343$4 ;
-  wire \port$2343$4 ;
-  input \port$2344$4 ;
-  wire \port$2344$4 ;
-  input [3:0] \port$3963$136 ;
-  wire [3:0] \port$3963$136 ;
-  input [11:0] \port$3963$160 ;
-  wire [11:0] \port$3963$160 ;
-  input [23:0] \port$3963$96 ;
-  wire [23:0] \port$3963$96 ;
+  input [4:0] \port$2388$0 ;
+  wire [4:0] \port$2388$0 ;
+  input \port$2389$4 ;
+  wire \port$2389$4 ;
+  input \port$2390$4 ;
+  wire \port$2390$4 ;
+  input \port$2391$4 ;
+  wire \port$2391$4 ;
+  input \port$2392$4 ;
+  wire \port$2392$4 ;
+  input \port$2393$4 ;
+  wire \port$2393$4 ;
+  input \port$2394$4 ;
+  wire \port$2394$4 ;
+  input \port$2395$4 ;
+  wire \port$2395$4 ;
+  input \port$2396$4 ;
+  wire \port$2396$4 ;
+  input \port$2397$4 ;
+  wire \port$2397$4 ;
+  input \port$2398$4 ;
+  wire \port$2398$4 ;
+  input \port$2399$4 ;
+  wire \port$2399$4 ;
+  input \port$2400$4 ;
+  wire \port$2400$4 ;
+  input [4:0] \port$2401$0 ;
+  wire [4:0] \port$2401$0 ;
+  input \port$2402$4 ;
+  wire \port$2402$4 ;
+  input \port$2403$4 ;
+  wire \port$2403$4 ;
+  input \port$2404$4 ;
+  wire \port$2404$4 ;
+  input \port$2405$4 ;
+  wire \port$2405$4 ;
+  input \port$2406$4 ;
+  wire \port$2406$4 ;
+  input \port$2407$4 ;
+  wire \port$2407$4 ;
+  input \port$2408$4 ;
+  wire \port$2408$4 ;
+  input \port$2409$4 ;
+  wire \port$2409$4 ;
+  input \port$2410$4 ;
+  wire \port$2410$4 ;
+  input \port$2411$4 ;
+  wire \port$2411$4 ;
+  input \port$2412$4 ;
+  wire \port$2412$4 ;
+  input \port$2413$4 ;
+  wire \port$2413$4 ;
+  input [3:0] \port$4080$136 ;
+  wire [3:0] \port$4080$136 ;
+  input [11:0] \port$4080$160 ;
+  wire [11:0] \port$4080$160 ;
+  input [23:0] \port$4080$96 ;
+  wire [23:0] \port$4080$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -10921,24 +10985,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$3963$96 [11:0] == 1'h1;
+  assign \$25  = \port$4080$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$3963$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$3963$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$4080$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$4080$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$3963$96 [23:12] == 1'h1;
+  assign \$35  = \port$4080$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$3963$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$3963$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$4080$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$4080$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$3963$160 ;
+  assign \$43  = address_column_start + \port$4080$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -11009,8 +11073,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$3963$136 ;
-  assign \$129  = pixel_x_x_start + \port$3963$136 ;
+  assign \$128  = pixel_x_x_start + \port$4080$136 ;
+  assign \$129  = pixel_x_x_start + \port$4080$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -11031,8 +11095,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$3963$136 ;
-  assign \$156  = pixel_y_y_start + \port$3963$136 ;
+  assign \$155  = pixel_y_y_start + \port$4080$136 ;
+  assign \$156  = pixel_y_y_start + \port$4080$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -11173,7 +11237,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$3963$96 [11:0];
+      \$163  = \port$4080$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -11203,7 +11267,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$3963$96 [23:12];
+      \$165  = \port$4080$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -11431,7 +11495,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+      \$176  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -11446,7 +11510,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+        \$176  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
       end
     end
     if (clear) begin
@@ -11460,13 +11524,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+      \$177  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+        \$177  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
       end
     end
     if (clear) begin
@@ -11480,7 +11544,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
+      \$178  = { \port$2413$4 , \port$2412$4 , \port$2411$4 , \port$2410$4 , \port$2409$4 , \port$2408$4 , \port$2407$4 , \port$2406$4 , \port$2405$4 , \port$2404$4 , \port$2403$4 , \port$2402$4 , \port$2401$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -11506,7 +11570,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
+      \$179  = { \port$2413$4 , \port$2412$4 , \port$2411$4 , \port$2410$4 , \port$2409$4 , \port$2408$4 , \port$2407$4 , \port$2406$4 , \port$2405$4 , \port$2404$4 , \port$2403$4 , \port$2402$4 , \port$2401$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -11519,18 +11583,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$3963$96 [11:0];
-  assign y_count = \port$3963$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3963$160  };
+  assign x_count = \port$4080$96 [11:0];
+  assign y_count = \port$4080$96 [23:12];
+  assign address_column_step = { 4'h0, \port$4080$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+  assign pixel_x_origin = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3963$136  };
-  assign pixel_y_origin = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$4080$136  };
+  assign pixel_y_origin = { \port$2413$4 , \port$2412$4 , \port$2411$4 , \port$2410$4 , \port$2409$4 , \port$2408$4 , \port$2407$4 , \port$2406$4 , \port$2405$4 , \port$2404$4 , \port$2403$4 , \port$2402$4 , \port$2401$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3963$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$4080$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -11559,7 +11623,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -11622,8 +11686,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3963$136 ;
-  wire [11:0] \port$3963$136 ;
+  input [11:0] \port$4080$136 ;
+  wire [11:0] \port$4080$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11755,7 +11819,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3963$136 [3:0];
+      \$33  = \port$4080$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -11770,7 +11834,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3963$136 [7:4];
+      \$34  = \port$4080$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -11785,7 +11849,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3963$136 [11:8];
+      \$35  = \port$4080$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -11901,9 +11965,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3963$136 [3:0];
-  assign pad_left = \port$3963$136 [7:4];
-  assign pad_top = \port$3963$136 [11:8];
+  assign stride = \port$4080$136 [3:0];
+  assign pad_left = \port$4080$136 [7:4];
+  assign pad_top = \port$4080$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -11913,7 +11977,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$4080$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -11974,8 +12038,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3963$320 ;
-  wire [27:0] \port$3963$320 ;
+  input [27:0] \port$4080$320 ;
+  wire [27:0] \port$4080$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11992,14 +12056,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$3963$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$4080$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$3963$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$4080$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$3963$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$4080$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -12090,7 +12154,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$3963$320 [27:16];
+      \$32  = \port$4080$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -12105,7 +12169,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3963$320 [15:12];
+      \$33  = \port$4080$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12251,11 +12315,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$3963$320 [27:16];
-  assign stride = \port$3963$320 [15:12];
+  assign \width$7  = \port$4080$320 [27:16];
+  assign stride = \port$4080$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3963$320 [11:0];
+  assign pixel = \port$4080$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -12531,15 +12595,15 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, write_valid, read_valid, phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap, active, waiting, write_address, write_data, read_address, windows
-, host_timeout, comparator_timeout_clocks, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, ended, failed, failed_cause, clk
-);
+, host_timeout, comparator_timeout_clocks, converter0_levels, converter1_levels, converter2_levels, converter3_levels, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer
+, busy, ended, failed, failed_cause, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
   reg \$1000 ;
   reg \$1001 ;
-  reg [31:0] \$1002 ;
+  reg [3:0] \$1002 ;
   reg \$1003 ;
   reg \$1004 ;
   reg \$1005 ;
@@ -12549,56 +12613,56 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$1009 ;
   wire \$101 ;
   reg \$1010 ;
-  reg [31:0] \$1011 ;
+  reg \$1011 ;
   reg \$1012 ;
-  reg \$1013 ;
+  reg [31:0] \$1013 ;
   reg \$1014 ;
   reg \$1015 ;
-  reg \$1016 ;
+  reg [3:0] \$1016 ;
   reg \$1017 ;
   reg \$1018 ;
   reg \$1019 ;
   wire \$102 ;
-  reg [31:0] \$1020 ;
+  reg \$1020 ;
   reg \$1021 ;
   reg \$1022 ;
   reg \$1023 ;
   reg \$1024 ;
-  reg \$1025 ;
+  reg [3:0] \$1025 ;
   reg \$1026 ;
   reg \$1027 ;
   reg \$1028 ;
-  reg [31:0] \$1029 ;
+  reg \$1029 ;
   wire \$103 ;
   reg \$1030 ;
   reg \$1031 ;
   reg \$1032 ;
   reg \$1033 ;
-  reg \$1034 ;
+  reg [3:0] \$1034 ;
   reg \$1035 ;
   reg \$1036 ;
   reg \$1037 ;
-  reg [31:0] \$1038 ;
+  reg \$1038 ;
   reg \$1039 ;
   wire \$104 ;
   reg \$1040 ;
   reg \$1041 ;
   reg \$1042 ;
-  reg \$1043 ;
+  reg [3:0] \$1043 ;
   reg \$1044 ;
   reg \$1045 ;
   reg \$1046 ;
-  reg [31:0] \$1047 ;
+  reg \$1047 ;
   reg \$1048 ;
   reg \$1049 ;
   wire \$105 ;
-  reg \$1050 ;
-  reg \$1051 ;
-  reg \$1052 ;
+  reg [19:0] \$1050 ;
+  reg [63:0] \$1051 ;
+  reg [1:0] \$1052 ;
   reg \$1053 ;
   reg \$1054 ;
   reg \$1055 ;
-  reg [31:0] \$1056 ;
+  reg \$1056 ;
   reg \$1057 ;
   reg \$1058 ;
   reg \$1059 ;
@@ -12607,100 +12671,175 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$1061 ;
   reg \$1062 ;
   reg [31:0] \$1063 ;
-  reg [1:0] \$1064 ;
+  reg \$1064 ;
   reg \$1065 ;
   reg \$1066 ;
-  reg [31:0] \$1067 ;
-  reg [1:0] \$1068 ;
-  reg [1:0] \$1069 ;
+  reg \$1067 ;
+  reg \$1068 ;
+  reg \$1069 ;
   wire \$107 ;
   reg \$1070 ;
-  reg [31:0] \$1071 ;
-  reg [2:0] \$1072 ;
-  reg [31:0] \$1073 ;
-  reg [2:0] \$1074 ;
-  reg [31:0] \$1075 ;
+  reg \$1071 ;
+  reg [31:0] \$1072 ;
+  reg \$1073 ;
+  reg \$1074 ;
+  reg \$1075 ;
   reg \$1076 ;
-  reg [31:0] \$1077 ;
+  reg \$1077 ;
   reg \$1078 ;
-  reg [31:0] \$1079 ;
+  reg \$1079 ;
   wire \$108 ;
   reg \$1080 ;
   reg [31:0] \$1081 ;
   reg \$1082 ;
-  reg [31:0] \$1083 ;
+  reg \$1083 ;
   reg \$1084 ;
-  reg [31:0] \$1085 ;
+  reg \$1085 ;
   reg \$1086 ;
-  reg [31:0] \$1087 ;
+  reg \$1087 ;
   reg \$1088 ;
-  reg [31:0] \$1089 ;
+  reg \$1089 ;
   wire \$109 ;
-  reg \$1090 ;
-  reg [31:0] \$1091 ;
+  reg [31:0] \$1090 ;
+  reg \$1091 ;
   reg \$1092 ;
-  reg [31:0] \$1093 ;
+  reg \$1093 ;
   reg \$1094 ;
-  reg [31:0] \$1095 ;
+  reg \$1095 ;
   reg \$1096 ;
-  reg [31:0] \$1097 ;
+  reg \$1097 ;
   reg \$1098 ;
   reg [31:0] \$1099 ;
   wire \$11 ;
   wire \$110 ;
   reg \$1100 ;
-  reg [31:0] \$1101 ;
+  reg \$1101 ;
   reg \$1102 ;
-  reg [31:0] \$1103 ;
-  reg [3:0] \$1104 ;
+  reg \$1103 ;
+  reg \$1104 ;
   reg \$1105 ;
-  reg [31:0] \$1106 ;
-  reg [2:0] \$1107 ;
+  reg \$1106 ;
+  reg \$1107 ;
   reg [31:0] \$1108 ;
-  reg [2:0] \$1109 ;
+  reg \$1109 ;
   wire \$111 ;
-  reg [31:0] \$1110 ;
+  reg \$1110 ;
   reg \$1111 ;
-  reg [31:0] \$1112 ;
+  reg \$1112 ;
   reg \$1113 ;
-  reg [31:0] \$1114 ;
+  reg \$1114 ;
   reg \$1115 ;
-  reg [31:0] \$1116 ;
-  reg \$1117 ;
-  reg [31:0] \$1118 ;
+  reg \$1116 ;
+  reg [31:0] \$1117 ;
+  reg \$1118 ;
   reg \$1119 ;
   wire \$112 ;
-  reg [31:0] \$1120 ;
+  reg \$1120 ;
   reg \$1121 ;
-  reg [31:0] \$1122 ;
+  reg \$1122 ;
   reg \$1123 ;
-  reg [31:0] \$1124 ;
+  reg \$1124 ;
   reg \$1125 ;
   reg [31:0] \$1126 ;
   reg \$1127 ;
-  reg [31:0] \$1128 ;
+  reg \$1128 ;
   reg \$1129 ;
   wire \$113 ;
-  reg [31:0] \$1130 ;
+  reg \$1130 ;
   reg \$1131 ;
-  reg [31:0] \$1132 ;
+  reg \$1132 ;
   reg \$1133 ;
-  reg [31:0] \$1134 ;
-  reg \$1135 ;
-  reg [31:0] \$1136 ;
+  reg \$1134 ;
+  reg [31:0] \$1135 ;
+  reg \$1136 ;
   reg \$1137 ;
   reg [31:0] \$1138 ;
-  reg [3:0] \$1139 ;
+  reg [1:0] \$1139 ;
   wire \$114 ;
   reg \$1140 ;
+  reg \$1141 ;
+  reg [31:0] \$1142 ;
+  reg [1:0] \$1143 ;
+  reg [1:0] \$1144 ;
+  reg \$1145 ;
+  reg [31:0] \$1146 ;
+  reg [2:0] \$1147 ;
+  reg [31:0] \$1148 ;
+  reg [2:0] \$1149 ;
   wire \$115 ;
+  reg [31:0] \$1150 ;
+  reg \$1151 ;
+  reg [31:0] \$1152 ;
+  reg \$1153 ;
+  reg [31:0] \$1154 ;
+  reg \$1155 ;
+  reg [31:0] \$1156 ;
+  reg \$1157 ;
+  reg [31:0] \$1158 ;
+  reg \$1159 ;
   wire \$116 ;
+  reg [31:0] \$1160 ;
+  reg \$1161 ;
+  reg [31:0] \$1162 ;
+  reg \$1163 ;
+  reg [31:0] \$1164 ;
+  reg \$1165 ;
+  reg [31:0] \$1166 ;
+  reg \$1167 ;
+  reg [31:0] \$1168 ;
+  reg \$1169 ;
   wire \$117 ;
+  reg [31:0] \$1170 ;
+  reg \$1171 ;
+  reg [31:0] \$1172 ;
+  reg \$1173 ;
+  reg [31:0] \$1174 ;
+  reg \$1175 ;
+  reg [31:0] \$1176 ;
+  reg \$1177 ;
+  reg [31:0] \$1178 ;
+  reg [3:0] \$1179 ;
   wire \$118 ;
+  reg \$1180 ;
+  reg [31:0] \$1181 ;
+  reg [2:0] \$1182 ;
+  reg [31:0] \$1183 ;
+  reg [2:0] \$1184 ;
+  reg [31:0] \$1185 ;
+  reg \$1186 ;
+  reg [31:0] \$1187 ;
+  reg \$1188 ;
+  reg [31:0] \$1189 ;
   wire \$119 ;
+  reg \$1190 ;
+  reg [31:0] \$1191 ;
+  reg \$1192 ;
+  reg [31:0] \$1193 ;
+  reg \$1194 ;
+  reg [31:0] \$1195 ;
+  reg \$1196 ;
+  reg [31:0] \$1197 ;
+  reg \$1198 ;
+  reg [31:0] \$1199 ;
   wire \$12 ;
   wire \$120 ;
+  reg \$1200 ;
+  reg [31:0] \$1201 ;
+  reg \$1202 ;
+  reg [31:0] \$1203 ;
+  reg \$1204 ;
+  reg [31:0] \$1205 ;
+  reg \$1206 ;
+  reg [31:0] \$1207 ;
+  reg \$1208 ;
+  reg [31:0] \$1209 ;
   wire \$121 ;
+  reg \$1210 ;
+  reg [31:0] \$1211 ;
+  reg \$1212 ;
+  reg [31:0] \$1213 ;
+  reg [3:0] \$1214 ;
+  reg \$1215 ;
   wire \$122 ;
   wire \$123 ;
   wire \$124 ;
@@ -12756,10 +12895,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$17 ;
   wire \$170 ;
   wire \$171 ;
-  wire [3:0] \$172 ;
-  wire [3:0] \$173 ;
-  wire [3:0] \$174 ;
-  wire [3:0] \$175 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
   wire \$176 ;
   wire \$177 ;
   wire \$178 ;
@@ -12769,10 +12908,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$181 ;
   wire \$182 ;
   wire \$183 ;
-  wire \$184 ;
-  wire \$185 ;
-  wire \$186 ;
-  wire \$187 ;
+  wire [3:0] \$184 ;
+  wire [3:0] \$185 ;
+  wire [3:0] \$186 ;
+  wire [3:0] \$187 ;
   wire \$188 ;
   wire \$189 ;
   wire \$19 ;
@@ -12891,8 +13030,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$291 ;
   wire \$292 ;
   wire \$293 ;
-  wire [9:0] \$294 ;
-  wire [19:0] \$295 ;
+  wire \$294 ;
+  wire \$295 ;
   wire \$296 ;
   wire \$297 ;
   wire \$298 ;
@@ -12906,8 +13045,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$304 ;
   wire \$305 ;
   wire \$306 ;
-  wire [10:0] \$307 ;
-  wire [19:0] \$308 ;
+  wire \$307 ;
+  wire \$308 ;
   wire \$309 ;
   wire \$31 ;
   wire \$310 ;
@@ -12925,8 +13064,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$321 ;
   wire \$322 ;
   wire \$323 ;
-  wire [14:0] \$324 ;
-  wire [19:0] \$325 ;
+  wire \$324 ;
+  wire \$325 ;
   wire \$326 ;
   wire \$327 ;
   wire \$328 ;
@@ -12936,12 +13075,12 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$331 ;
   wire \$332 ;
   wire \$333 ;
-  wire \$334 ;
-  wire \$335 ;
+  wire [9:0] \$334 ;
+  wire [19:0] \$335 ;
   wire \$336 ;
   wire \$337 ;
-  wire [11:0] \$338 ;
-  wire [19:0] \$339 ;
+  wire \$338 ;
+  wire \$339 ;
   wire \$34 ;
   wire \$340 ;
   wire \$341 ;
@@ -12950,9 +13089,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$344 ;
   wire \$345 ;
   wire \$346 ;
-  wire \$347 ;
-  wire [7:0] \$348 ;
-  wire [19:0] \$349 ;
+  wire [10:0] \$347 ;
+  wire [19:0] \$348 ;
+  wire \$349 ;
   wire \$35 ;
   wire \$350 ;
   wire \$351 ;
@@ -12969,8 +13108,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$361 ;
   wire \$362 ;
   wire \$363 ;
-  wire \$364 ;
-  wire \$365 ;
+  wire [14:0] \$364 ;
+  wire [19:0] \$365 ;
   wire \$366 ;
   wire \$367 ;
   wire \$368 ;
@@ -12984,19 +13123,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$375 ;
   wire \$376 ;
   wire \$377 ;
-  wire \$378 ;
-  wire \$379 ;
+  wire [11:0] \$378 ;
+  wire [19:0] \$379 ;
   wire \$38 ;
   wire \$380 ;
   wire \$381 ;
-  wire [31:0] \$382 ;
-  wire [63:0] \$383 ;
+  wire \$382 ;
+  wire \$383 ;
   wire \$384 ;
   wire \$385 ;
   wire \$386 ;
   wire \$387 ;
-  wire \$388 ;
-  wire \$389 ;
+  wire [7:0] \$388 ;
+  wire [19:0] \$389 ;
   wire \$39 ;
   wire \$390 ;
   wire \$391 ;
@@ -13034,8 +13173,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$42 ;
   wire \$420 ;
   wire \$421 ;
-  wire \$422 ;
-  wire \$423 ;
+  wire [31:0] \$422 ;
+  wire [63:0] \$423 ;
   wire \$424 ;
   wire \$425 ;
   wire \$426 ;
@@ -13062,8 +13201,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$445 ;
   wire \$446 ;
   wire \$447 ;
-  wire [63:0] \$448 ;
-  wire [63:0] \$449 ;
+  wire \$448 ;
+  wire \$449 ;
   wire \$45 ;
   wire \$450 ;
   wire \$451 ;
@@ -13100,14 +13239,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$48 ;
   wire \$480 ;
   wire \$481 ;
-  wire [31:0] \$482 ;
-  wire [63:0] \$483 ;
+  wire \$482 ;
+  wire \$483 ;
   wire \$484 ;
   wire \$485 ;
   wire \$486 ;
   wire \$487 ;
-  wire \$488 ;
-  wire \$489 ;
+  wire [63:0] \$488 ;
+  wire [63:0] \$489 ;
   wire \$49 ;
   wire \$490 ;
   wire \$491 ;
@@ -13138,15 +13277,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$513 ;
   wire \$514 ;
   wire \$515 ;
-  wire [31:0] \$516 ;
-  wire [63:0] \$517 ;
+  wire \$516 ;
+  wire \$517 ;
   wire \$518 ;
   wire \$519 ;
   wire \$52 ;
   wire \$520 ;
   wire \$521 ;
-  wire \$522 ;
-  wire \$523 ;
+  wire [31:0] \$522 ;
+  wire [63:0] \$523 ;
   wire \$524 ;
   wire \$525 ;
   wire \$526 ;
@@ -13176,37 +13315,37 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$548 ;
   wire \$549 ;
   wire \$55 ;
-  wire [31:0] \$550 ;
-  wire [63:0] \$551 ;
+  wire \$550 ;
+  wire \$551 ;
   wire \$552 ;
   wire \$553 ;
   wire \$554 ;
   wire \$555 ;
-  wire \$556 ;
-  wire \$557 ;
+  wire [31:0] \$556 ;
+  wire [63:0] \$557 ;
   wire \$558 ;
   wire \$559 ;
   wire \$56 ;
   wire \$560 ;
   wire \$561 ;
   wire \$562 ;
-  wire [31:0] \$563 ;
-  wire [31:0] \$564 ;
-  wire [31:0] \$565 ;
-  wire [31:0] \$566 ;
-  wire [31:0] \$567 ;
-  wire [31:0] \$568 ;
-  wire [31:0] \$569 ;
+  wire \$563 ;
+  wire \$564 ;
+  wire \$565 ;
+  wire \$566 ;
+  wire \$567 ;
+  wire \$568 ;
+  wire \$569 ;
   wire \$57 ;
-  wire [31:0] \$570 ;
-  wire [31:0] \$571 ;
-  wire [31:0] \$572 ;
-  wire [31:0] \$573 ;
-  wire [31:0] \$574 ;
-  wire [31:0] \$575 ;
-  wire [31:0] \$576 ;
-  wire [31:0] \$577 ;
-  wire [31:0] \$578 ;
+  wire \$570 ;
+  wire \$571 ;
+  wire \$572 ;
+  wire \$573 ;
+  wire \$574 ;
+  wire \$575 ;
+  wire \$576 ;
+  wire \$577 ;
+  wire \$578 ;
   wire \$579 ;
   wire \$58 ;
   wire \$580 ;
@@ -13216,34 +13355,34 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$584 ;
   wire \$585 ;
   wire \$586 ;
-  wire [31:0] \$587 ;
-  wire [31:0] \$588 ;
-  wire [31:0] \$589 ;
+  wire \$587 ;
+  wire \$588 ;
+  wire \$589 ;
   wire \$59 ;
   wire [31:0] \$590 ;
-  wire [31:0] \$591 ;
-  wire [31:0] \$592 ;
-  wire [31:0] \$593 ;
-  wire [31:0] \$594 ;
-  wire [31:0] \$595 ;
-  wire [31:0] \$596 ;
-  wire [31:0] \$597 ;
-  wire [31:0] \$598 ;
-  wire [31:0] \$599 ;
+  wire [63:0] \$591 ;
+  wire \$592 ;
+  wire \$593 ;
+  wire \$594 ;
+  wire \$595 ;
+  wire \$596 ;
+  wire \$597 ;
+  wire \$598 ;
+  wire \$599 ;
   wire \$6 ;
   wire \$60 ;
-  wire [31:0] \$600 ;
-  wire [31:0] \$601 ;
-  wire [31:0] \$602 ;
-  wire \$603 ;
-  wire \$604 ;
-  wire \$605 ;
-  wire \$606 ;
-  wire \$607 ;
-  wire \$608 ;
-  wire \$609 ;
+  wire \$600 ;
+  wire \$601 ;
+  wire \$602 ;
+  wire [31:0] \$603 ;
+  wire [31:0] \$604 ;
+  wire [31:0] \$605 ;
+  wire [31:0] \$606 ;
+  wire [31:0] \$607 ;
+  wire [31:0] \$608 ;
+  wire [31:0] \$609 ;
   wire \$61 ;
-  wire \$610 ;
+  wire [31:0] \$610 ;
   wire [31:0] \$611 ;
   wire [31:0] \$612 ;
   wire [31:0] \$613 ;
@@ -13252,24 +13391,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$616 ;
   wire [31:0] \$617 ;
   wire [31:0] \$618 ;
-  wire [31:0] \$619 ;
+  wire \$619 ;
   wire \$62 ;
-  wire [31:0] \$620 ;
-  wire [31:0] \$621 ;
-  wire [31:0] \$622 ;
-  wire [31:0] \$623 ;
-  wire [31:0] \$624 ;
-  wire [31:0] \$625 ;
-  wire [31:0] \$626 ;
-  wire \$627 ;
-  wire \$628 ;
-  wire \$629 ;
+  wire \$620 ;
+  wire \$621 ;
+  wire \$622 ;
+  wire \$623 ;
+  wire \$624 ;
+  wire \$625 ;
+  wire \$626 ;
+  wire [31:0] \$627 ;
+  wire [31:0] \$628 ;
+  wire [31:0] \$629 ;
   wire \$63 ;
-  wire \$630 ;
-  wire \$631 ;
-  wire \$632 ;
-  wire \$633 ;
-  wire \$634 ;
+  wire [31:0] \$630 ;
+  wire [31:0] \$631 ;
+  wire [31:0] \$632 ;
+  wire [31:0] \$633 ;
+  wire [31:0] \$634 ;
   wire [31:0] \$635 ;
   wire [31:0] \$636 ;
   wire [31:0] \$637 ;
@@ -13279,23 +13418,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$640 ;
   wire [31:0] \$641 ;
   wire [31:0] \$642 ;
-  wire [31:0] \$643 ;
-  wire [31:0] \$644 ;
-  wire [31:0] \$645 ;
-  wire [31:0] \$646 ;
-  wire [31:0] \$647 ;
-  wire [31:0] \$648 ;
-  wire [31:0] \$649 ;
+  wire \$643 ;
+  wire \$644 ;
+  wire \$645 ;
+  wire \$646 ;
+  wire \$647 ;
+  wire \$648 ;
+  wire \$649 ;
   wire \$65 ;
-  wire [31:0] \$650 ;
-  wire \$651 ;
-  wire \$652 ;
-  wire \$653 ;
-  wire \$654 ;
-  wire \$655 ;
-  wire \$656 ;
-  wire \$657 ;
-  wire \$658 ;
+  wire \$650 ;
+  wire [31:0] \$651 ;
+  wire [31:0] \$652 ;
+  wire [31:0] \$653 ;
+  wire [31:0] \$654 ;
+  wire [31:0] \$655 ;
+  wire [31:0] \$656 ;
+  wire [31:0] \$657 ;
+  wire [31:0] \$658 ;
   wire [31:0] \$659 ;
   wire \$66 ;
   wire [31:0] \$660 ;
@@ -13305,24 +13444,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$664 ;
   wire [31:0] \$665 ;
   wire [31:0] \$666 ;
-  wire [31:0] \$667 ;
-  wire [31:0] \$668 ;
-  wire [31:0] \$669 ;
+  wire \$667 ;
+  wire \$668 ;
+  wire \$669 ;
   wire \$67 ;
-  wire [31:0] \$670 ;
-  wire [31:0] \$671 ;
-  wire [31:0] \$672 ;
-  wire [31:0] \$673 ;
-  wire [31:0] \$674 ;
-  wire \$675 ;
-  wire \$676 ;
-  wire \$677 ;
-  wire \$678 ;
-  wire \$679 ;
+  wire \$670 ;
+  wire \$671 ;
+  wire \$672 ;
+  wire \$673 ;
+  wire \$674 ;
+  wire [31:0] \$675 ;
+  wire [31:0] \$676 ;
+  wire [31:0] \$677 ;
+  wire [31:0] \$678 ;
+  wire [31:0] \$679 ;
   wire \$68 ;
-  wire \$680 ;
-  wire \$681 ;
-  wire \$682 ;
+  wire [31:0] \$680 ;
+  wire [31:0] \$681 ;
+  wire [31:0] \$682 ;
   wire [31:0] \$683 ;
   wire [31:0] \$684 ;
   wire [31:0] \$685 ;
@@ -13332,24 +13471,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$689 ;
   wire \$69 ;
   wire [31:0] \$690 ;
-  wire [31:0] \$691 ;
-  wire [31:0] \$692 ;
-  wire [31:0] \$693 ;
-  wire [31:0] \$694 ;
-  wire [31:0] \$695 ;
-  wire [31:0] \$696 ;
-  wire [31:0] \$697 ;
-  wire [31:0] \$698 ;
-  wire \$699 ;
+  wire \$691 ;
+  wire \$692 ;
+  wire \$693 ;
+  wire \$694 ;
+  wire \$695 ;
+  wire \$696 ;
+  wire \$697 ;
+  wire \$698 ;
+  wire [31:0] \$699 ;
   wire \$7 ;
   wire \$70 ;
-  wire \$700 ;
-  wire \$701 ;
-  wire \$702 ;
-  wire \$703 ;
-  wire \$704 ;
-  wire \$705 ;
-  wire \$706 ;
+  wire [31:0] \$700 ;
+  wire [31:0] \$701 ;
+  wire [31:0] \$702 ;
+  wire [31:0] \$703 ;
+  wire [31:0] \$704 ;
+  wire [31:0] \$705 ;
+  wire [31:0] \$706 ;
   wire [31:0] \$707 ;
   wire [31:0] \$708 ;
   wire [31:0] \$709 ;
@@ -13359,24 +13498,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$712 ;
   wire [31:0] \$713 ;
   wire [31:0] \$714 ;
-  wire [31:0] \$715 ;
-  wire [31:0] \$716 ;
-  wire [31:0] \$717 ;
-  wire [31:0] \$718 ;
-  wire [31:0] \$719 ;
+  wire \$715 ;
+  wire \$716 ;
+  wire \$717 ;
+  wire \$718 ;
+  wire \$719 ;
   wire \$72 ;
-  wire [31:0] \$720 ;
-  wire [31:0] \$721 ;
-  wire [31:0] \$722 ;
-  wire \$723 ;
-  wire \$724 ;
-  wire \$725 ;
-  wire \$726 ;
-  wire \$727 ;
-  wire \$728 ;
-  wire \$729 ;
+  wire \$720 ;
+  wire \$721 ;
+  wire \$722 ;
+  wire [31:0] \$723 ;
+  wire [31:0] \$724 ;
+  wire [31:0] \$725 ;
+  wire [31:0] \$726 ;
+  wire [31:0] \$727 ;
+  wire [31:0] \$728 ;
+  wire [31:0] \$729 ;
   wire \$73 ;
-  wire \$730 ;
+  wire [31:0] \$730 ;
   wire [31:0] \$731 ;
   wire [31:0] \$732 ;
   wire [31:0] \$733 ;
@@ -13385,22 +13524,22 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$736 ;
   wire [31:0] \$737 ;
   wire [31:0] \$738 ;
-  wire [31:0] \$739 ;
+  wire \$739 ;
   wire \$74 ;
-  wire [31:0] \$740 ;
-  wire [31:0] \$741 ;
-  wire [31:0] \$742 ;
-  wire [31:0] \$743 ;
-  wire [31:0] \$744 ;
-  wire [31:0] \$745 ;
-  wire [31:0] \$746 ;
-  wire \$747 ;
-  wire \$748 ;
-  wire \$749 ;
+  wire \$740 ;
+  wire \$741 ;
+  wire \$742 ;
+  wire \$743 ;
+  wire \$744 ;
+  wire \$745 ;
+  wire \$746 ;
+  wire [31:0] \$747 ;
+  wire [31:0] \$748 ;
+  wire [31:0] \$749 ;
   wire \$75 ;
-  wire \$750 ;
-  wire \$751 ;
-  wire \$752 ;
+  wire [31:0] \$750 ;
+  wire [31:0] \$751 ;
+  wire [31:0] \$752 ;
   wire [31:0] \$753 ;
   wire [31:0] \$754 ;
   wire [31:0] \$755 ;
@@ -13412,144 +13551,144 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$760 ;
   wire [31:0] \$761 ;
   wire [31:0] \$762 ;
-  wire [31:0] \$763 ;
-  wire [31:0] \$764 ;
+  wire \$763 ;
+  wire \$764 ;
   wire \$765 ;
   wire \$766 ;
   wire \$767 ;
-  wire [31:0] \$768 ;
-  wire [31:0] \$769 ;
+  wire \$768 ;
+  wire \$769 ;
   wire \$77 ;
-  wire [31:0] \$770 ;
+  wire \$770 ;
   wire [31:0] \$771 ;
   wire [31:0] \$772 ;
   wire [31:0] \$773 ;
   wire [31:0] \$774 ;
   wire [31:0] \$775 ;
-  wire \$776 ;
-  wire \$777 ;
-  wire \$778 ;
-  wire \$779 ;
+  wire [31:0] \$776 ;
+  wire [31:0] \$777 ;
+  wire [31:0] \$778 ;
+  wire [31:0] \$779 ;
   wire \$78 ;
-  wire [32:0] \$780 ;
-  wire [2:0] \$781 ;
-  wire [32:0] \$782 ;
-  wire [2:0] \$783 ;
-  wire [32:0] \$784 ;
-  wire \$785 ;
-  wire [32:0] \$786 ;
+  wire [31:0] \$780 ;
+  wire [31:0] \$781 ;
+  wire [31:0] \$782 ;
+  wire [31:0] \$783 ;
+  wire [31:0] \$784 ;
+  wire [31:0] \$785 ;
+  wire [31:0] \$786 ;
   wire \$787 ;
-  wire [32:0] \$788 ;
+  wire \$788 ;
   wire \$789 ;
   wire \$79 ;
-  wire [32:0] \$790 ;
-  wire [32:0] \$791 ;
-  wire [32:0] \$792 ;
-  wire [32:0] \$793 ;
-  wire [32:0] \$794 ;
-  wire [32:0] \$795 ;
-  wire [32:0] \$796 ;
-  wire [32:0] \$797 ;
-  wire [32:0] \$798 ;
-  wire [32:0] \$799 ;
+  wire \$790 ;
+  wire \$791 ;
+  wire \$792 ;
+  wire \$793 ;
+  wire \$794 ;
+  wire [31:0] \$795 ;
+  wire [31:0] \$796 ;
+  wire [31:0] \$797 ;
+  wire [31:0] \$798 ;
+  wire [31:0] \$799 ;
   wire \$8 ;
   wire \$80 ;
-  wire [32:0] \$800 ;
-  wire [32:0] \$801 ;
-  wire \$802 ;
-  wire \$803 ;
-  wire \$804 ;
-  wire \$805 ;
-  wire [32:0] \$806 ;
-  wire [2:0] \$807 ;
-  wire [32:0] \$808 ;
-  wire [2:0] \$809 ;
+  wire [31:0] \$800 ;
+  wire [31:0] \$801 ;
+  wire [31:0] \$802 ;
+  wire [31:0] \$803 ;
+  wire [31:0] \$804 ;
+  wire [31:0] \$805 ;
+  wire [31:0] \$806 ;
+  wire [31:0] \$807 ;
+  wire [31:0] \$808 ;
+  wire [31:0] \$809 ;
   wire \$81 ;
-  wire [32:0] \$810 ;
+  wire [31:0] \$810 ;
   wire \$811 ;
-  wire [32:0] \$812 ;
-  wire \$813 ;
-  wire [32:0] \$814 ;
-  wire \$815 ;
-  wire [32:0] \$816 ;
-  wire [32:0] \$817 ;
-  wire [32:0] \$818 ;
-  wire [32:0] \$819 ;
+  wire \$812 ;
+  wire [31:0] \$813 ;
+  wire [31:0] \$814 ;
+  wire [31:0] \$815 ;
+  wire [31:0] \$816 ;
+  wire \$817 ;
+  wire \$818 ;
+  wire \$819 ;
   wire \$82 ;
-  wire [32:0] \$820 ;
-  wire [32:0] \$821 ;
-  wire [32:0] \$822 ;
-  wire [32:0] \$823 ;
-  wire [32:0] \$824 ;
-  wire [32:0] \$825 ;
-  wire [32:0] \$826 ;
-  wire [32:0] \$827 ;
-  wire \$828 ;
+  wire [31:0] \$820 ;
+  wire [31:0] \$821 ;
+  wire [31:0] \$822 ;
+  wire [31:0] \$823 ;
+  wire [31:0] \$824 ;
+  wire [31:0] \$825 ;
+  wire [31:0] \$826 ;
+  wire [31:0] \$827 ;
+  wire [31:0] \$828 ;
   wire \$829 ;
   wire \$83 ;
   wire \$830 ;
   wire \$831 ;
   wire \$832 ;
-  wire \$833 ;
-  wire \$834 ;
-  reg \$835 ;
-  reg \$836 ;
-  reg \$837 ;
-  reg \$838 ;
-  reg \$839 ;
+  wire [32:0] \$833 ;
+  wire [2:0] \$834 ;
+  wire [32:0] \$835 ;
+  wire [2:0] \$836 ;
+  wire [32:0] \$837 ;
+  wire \$838 ;
+  wire [32:0] \$839 ;
   wire \$84 ;
-  reg \$840 ;
-  reg \$841 ;
-  reg \$842 ;
-  reg \$843 ;
-  reg \$844 ;
-  reg \$845 ;
-  reg \$846 ;
-  reg \$847 ;
-  reg \$848 ;
-  reg \$849 ;
+  wire \$840 ;
+  wire [32:0] \$841 ;
+  wire \$842 ;
+  wire [32:0] \$843 ;
+  wire [32:0] \$844 ;
+  wire [32:0] \$845 ;
+  wire [32:0] \$846 ;
+  wire [32:0] \$847 ;
+  wire [32:0] \$848 ;
+  wire [32:0] \$849 ;
   wire \$85 ;
-  reg \$850 ;
-  reg \$851 ;
-  reg \$852 ;
-  reg [5:0] \$853 ;
-  reg \$854 ;
-  reg [5:0] \$855 ;
-  reg \$856 ;
-  reg [5:0] \$857 ;
-  reg \$858 ;
-  reg [5:0] \$859 ;
+  wire [32:0] \$850 ;
+  wire [32:0] \$851 ;
+  wire [32:0] \$852 ;
+  wire [32:0] \$853 ;
+  wire [32:0] \$854 ;
+  wire \$855 ;
+  wire \$856 ;
+  wire \$857 ;
+  wire \$858 ;
+  wire [32:0] \$859 ;
   wire \$86 ;
-  reg \$860 ;
-  reg [5:0] \$861 ;
-  reg \$862 ;
-  reg [5:0] \$863 ;
-  reg \$864 ;
-  reg [5:0] \$865 ;
-  reg \$866 ;
-  reg [15:0] \$867 ;
-  reg \$868 ;
-  reg [11:0] \$869 ;
+  wire [2:0] \$860 ;
+  wire [32:0] \$861 ;
+  wire [2:0] \$862 ;
+  wire [32:0] \$863 ;
+  wire \$864 ;
+  wire [32:0] \$865 ;
+  wire \$866 ;
+  wire [32:0] \$867 ;
+  wire \$868 ;
+  wire [32:0] \$869 ;
   wire \$87 ;
-  reg [11:0] \$870 ;
-  reg \$871 ;
-  reg [15:0] \$872 ;
-  reg \$873 ;
-  reg [16:0] \$874 ;
-  reg \$875 ;
-  reg [15:0] \$876 ;
-  reg \$877 ;
-  reg [16:0] \$878 ;
-  reg \$879 ;
+  wire [32:0] \$870 ;
+  wire [32:0] \$871 ;
+  wire [32:0] \$872 ;
+  wire [32:0] \$873 ;
+  wire [32:0] \$874 ;
+  wire [32:0] \$875 ;
+  wire [32:0] \$876 ;
+  wire [32:0] \$877 ;
+  wire [32:0] \$878 ;
+  wire [32:0] \$879 ;
   wire \$88 ;
-  reg [19:0] \$880 ;
-  reg \$881 ;
-  reg [20:0] \$882 ;
-  reg \$883 ;
-  reg [3:0] \$884 ;
-  reg \$885 ;
-  reg [23:0] \$886 ;
-  reg \$887 ;
+  wire [32:0] \$880 ;
+  wire \$881 ;
+  wire \$882 ;
+  wire \$883 ;
+  wire \$884 ;
+  wire \$885 ;
+  wire \$886 ;
+  wire \$887 ;
   reg \$888 ;
   reg \$889 ;
   wire \$89 ;
@@ -13571,46 +13710,46 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$903 ;
   reg \$904 ;
   reg \$905 ;
-  reg \$906 ;
+  reg [5:0] \$906 ;
   reg \$907 ;
-  reg \$908 ;
+  reg [5:0] \$908 ;
   reg \$909 ;
   wire \$91 ;
-  reg \$910 ;
+  reg [5:0] \$910 ;
   reg \$911 ;
-  reg [11:0] \$912 ;
-  reg [11:0] \$913 ;
-  reg \$914 ;
-  reg [15:0] \$915 ;
-  reg \$916 ;
-  reg [16:0] \$917 ;
-  reg \$918 ;
-  reg [15:0] \$919 ;
+  reg [5:0] \$912 ;
+  reg \$913 ;
+  reg [5:0] \$914 ;
+  reg \$915 ;
+  reg [5:0] \$916 ;
+  reg \$917 ;
+  reg [5:0] \$918 ;
+  reg \$919 ;
   wire \$92 ;
-  reg \$920 ;
-  reg [16:0] \$921 ;
-  reg \$922 ;
-  reg [19:0] \$923 ;
+  reg [15:0] \$920 ;
+  reg \$921 ;
+  reg [11:0] \$922 ;
+  reg [11:0] \$923 ;
   reg \$924 ;
-  reg [20:0] \$925 ;
+  reg [15:0] \$925 ;
   reg \$926 ;
-  reg [3:0] \$927 ;
+  reg [16:0] \$927 ;
   reg \$928 ;
-  reg [23:0] \$929 ;
+  reg [15:0] \$929 ;
   wire \$93 ;
   reg \$930 ;
-  reg \$931 ;
+  reg [16:0] \$931 ;
   reg \$932 ;
-  reg \$933 ;
+  reg [19:0] \$933 ;
   reg \$934 ;
-  reg \$935 ;
+  reg [20:0] \$935 ;
   reg \$936 ;
-  reg \$937 ;
+  reg [3:0] \$937 ;
   reg \$938 ;
-  reg \$939 ;
+  reg [23:0] \$939 ;
   wire \$94 ;
   reg \$940 ;
-  reg [3:0] \$941 ;
+  reg \$941 ;
   reg \$942 ;
   reg \$943 ;
   reg \$944 ;
@@ -13622,10 +13761,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$95 ;
   reg \$950 ;
   reg \$951 ;
-  reg [31:0] \$952 ;
+  reg \$952 ;
   reg \$953 ;
   reg \$954 ;
-  reg [3:0] \$955 ;
+  reg \$955 ;
   reg \$956 ;
   reg \$957 ;
   reg \$958 ;
@@ -13635,27 +13774,27 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$961 ;
   reg \$962 ;
   reg \$963 ;
-  reg [3:0] \$964 ;
-  reg \$965 ;
-  reg \$966 ;
+  reg \$964 ;
+  reg [11:0] \$965 ;
+  reg [11:0] \$966 ;
   reg \$967 ;
-  reg \$968 ;
+  reg [15:0] \$968 ;
   reg \$969 ;
   wire \$97 ;
-  reg \$970 ;
+  reg [16:0] \$970 ;
   reg \$971 ;
-  reg \$972 ;
-  reg [3:0] \$973 ;
-  reg \$974 ;
+  reg [15:0] \$972 ;
+  reg \$973 ;
+  reg [16:0] \$974 ;
   reg \$975 ;
-  reg \$976 ;
+  reg [19:0] \$976 ;
   reg \$977 ;
-  reg \$978 ;
+  reg [20:0] \$978 ;
   reg \$979 ;
   wire \$98 ;
-  reg [19:0] \$980 ;
-  reg [63:0] \$981 ;
-  reg [1:0] \$982 ;
+  reg [3:0] \$980 ;
+  reg \$981 ;
+  reg [23:0] \$982 ;
   reg \$983 ;
   reg \$984 ;
   reg \$985 ;
@@ -13667,7 +13806,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$990 ;
   reg \$991 ;
   reg \$992 ;
-  reg [31:0] \$993 ;
+  reg \$993 ;
   reg \$994 ;
   reg \$995 ;
   reg \$996 ;
@@ -13685,6 +13824,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg act_corrections1 = 1'h0;
   reg act_corrections2 = 1'h0;
   reg act_corrections3 = 1'h0;
+  reg act_levels0 = 1'h0;
+  reg act_levels1 = 1'h0;
+  reg act_levels2 = 1'h0;
+  reg act_levels3 = 1'h0;
   reg act_program = 1'h0;
   reg act_weights0 = 1'h0;
   reg act_weights1 = 1'h0;
@@ -13736,6 +13879,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [2:0] conversions_counted = 3'h0;
   (* init = 32'd0 *)
   wire [31:0] conversions_value;
+  output converter0_levels;
+  reg converter0_levels = 1'h0;
+  output converter1_levels;
+  reg converter1_levels = 1'h0;
+  output converter2_levels;
+  reg converter2_levels = 1'h0;
+  output converter3_levels;
+  reg converter3_levels = 1'h0;
   input converting;
   wire converting;
   reg converting_counted = 1'h0;
@@ -13766,6 +13917,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire end_corrections1;
   wire end_corrections2;
   wire end_corrections3;
+  wire end_levels0;
+  wire end_levels1;
+  wire end_levels2;
+  wire end_levels3;
   wire end_program;
   wire end_weights0;
   wire end_weights1;
@@ -13791,6 +13946,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg hit_corrections1 = 1'h0;
   reg hit_corrections2 = 1'h0;
   reg hit_corrections3 = 1'h0;
+  reg hit_levels0 = 1'h0;
+  reg hit_levels1 = 1'h0;
+  reg hit_levels2 = 1'h0;
+  reg hit_levels3 = 1'h0;
   reg hit_program = 1'h0;
   reg hit_weights0 = 1'h0;
   reg hit_weights1 = 1'h0;
@@ -13812,6 +13971,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [23:0] layer;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
+  wire [3:0] levels_enable;
+  output [3:0] levels_write;
+  reg [3:0] levels_write = 4'h0;
   output [63:0] memory_data;
   reg [63:0] memory_data = 64'h0000000000000000;
   output [19:0] memory_index;
@@ -13867,6 +14029,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_contests = 1'h0;
   reg read_control = 1'h0;
   reg read_conversions = 1'h0;
+  reg read_converter0 = 1'h0;
+  reg read_converter1 = 1'h0;
+  reg read_converter2 = 1'h0;
+  reg read_converter3 = 1'h0;
   reg read_converting = 1'h0;
   reg read_cycles = 1'h0;
   output [31:0] read_data;
@@ -13886,6 +14052,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] read_group6 = 32'd0;
   reg [31:0] read_group7 = 32'd0;
   reg [31:0] read_group8 = 32'd0;
+  reg [31:0] read_group9 = 32'd0;
   reg read_host = 1'h0;
   reg read_host_timeout = 1'h0;
   reg read_id = 1'h0;
@@ -14046,6 +14213,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_contests = 32'd0;
   wire [31:0] value_control;
   reg [31:0] value_conversions = 32'd0;
+  wire [31:0] value_converter0;
+  wire [31:0] value_converter1;
+  wire [31:0] value_converter2;
+  wire [31:0] value_converter3;
   reg [31:0] value_converting = 32'd0;
   reg [31:0] value_cycles = 32'd0;
   reg [31:0] value_drain = 32'd0;
@@ -14151,6 +14322,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_contests = 1'h0;
   reg write_control = 1'h0;
   reg write_conversions = 1'h0;
+  reg write_converter0 = 1'h0;
+  reg write_converter1 = 1'h0;
+  reg write_converter2 = 1'h0;
+  reg write_converter3 = 1'h0;
   reg write_converting = 1'h0;
   wire write_corrections0;
   wire write_corrections1;
@@ -14169,6 +14344,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_host_timeout = 1'h0;
   reg write_id = 1'h0;
   reg write_interrupt = 1'h0;
+  wire write_levels0;
+  wire write_levels1;
+  wire write_levels2;
+  wire write_levels3;
   reg write_phase_add = 1'h0;
   reg write_phase_clear = 1'h0;
   reg write_phase_drive = 1'h0;
@@ -14260,3670 +14439,3927 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign write_corrections2 = hit_corrections2 & \$15 ;
   assign \$16  = ~ used[3];
   assign write_corrections3 = hit_corrections3 & \$16 ;
-  assign \$17  = ! phase_reset_clocks;
-  assign phase_reset = \$17  ? 6'h01 : phase_reset_clocks;
-  assign \$18  = ! phase_drive_clocks;
-  assign phase_drive = \$18  ? 6'h01 : phase_drive_clocks;
-  assign \$19  = ! phase_share_clocks;
-  assign phase_share = \$19  ? 6'h01 : phase_share_clocks;
-  assign \$20  = ! phase_hold_clocks;
-  assign phase_hold = \$20  ? 6'h01 : phase_hold_clocks;
-  assign \$21  = ! phase_clear_clocks;
-  assign phase_clear = \$21  ? 6'h01 : phase_clear_clocks;
-  assign \$22  = ! phase_add_clocks;
-  assign phase_add = \$22  ? 6'h01 : phase_add_clocks;
-  assign \$23  = ! phase_gap_clocks;
-  assign phase_gap = \$23  ? 6'h01 : phase_gap_clocks;
-  assign \$24  = ! write_address;
-  assign \$25  = write_valid & \$24 ;
-  assign \$26  = write_address == 3'h4;
-  assign \$27  = write_valid & \$26 ;
-  assign \$28  = write_address == 4'h8;
+  assign \$17  = ~ used[0];
+  assign write_levels0 = hit_levels0 & \$17 ;
+  assign \$18  = ~ used[1];
+  assign write_levels1 = hit_levels1 & \$18 ;
+  assign \$19  = ~ used[2];
+  assign write_levels2 = hit_levels2 & \$19 ;
+  assign \$20  = ~ used[3];
+  assign write_levels3 = hit_levels3 & \$20 ;
+  assign \$21  = ! phase_reset_clocks;
+  assign phase_reset = \$21  ? 6'h01 : phase_reset_clocks;
+  assign \$22  = ! phase_drive_clocks;
+  assign phase_drive = \$22  ? 6'h01 : phase_drive_clocks;
+  assign \$23  = ! phase_share_clocks;
+  assign phase_share = \$23  ? 6'h01 : phase_share_clocks;
+  assign \$24  = ! phase_hold_clocks;
+  assign phase_hold = \$24  ? 6'h01 : phase_hold_clocks;
+  assign \$25  = ! phase_clear_clocks;
+  assign phase_clear = \$25  ? 6'h01 : phase_clear_clocks;
+  assign \$26  = ! phase_add_clocks;
+  assign phase_add = \$26  ? 6'h01 : phase_add_clocks;
+  assign \$27  = ! phase_gap_clocks;
+  assign phase_gap = \$27  ? 6'h01 : phase_gap_clocks;
+  assign \$28  = ! write_address;
   assign \$29  = write_valid & \$28 ;
-  assign \$30  = write_address == 4'hc;
+  assign \$30  = write_address == 3'h4;
   assign \$31  = write_valid & \$30 ;
-  assign \$32  = write_address == 5'h10;
+  assign \$32  = write_address == 4'h8;
   assign \$33  = write_valid & \$32 ;
-  assign \$34  = write_address == 5'h14;
+  assign \$34  = write_address == 4'hc;
   assign \$35  = write_valid & \$34 ;
-  assign \$36  = ~ write_data[1];
-  assign \$37  = status_done & \$36 ;
-  assign \$38  = ~ write_data[2];
-  assign \$39  = status_error & \$38 ;
-  assign \$40  = write_address == 5'h18;
-  assign \$41  = write_valid & \$40 ;
-  assign \$42  = write_address == 6'h20;
-  assign \$43  = write_valid & \$42 ;
-  assign \$44  = write_address == 6'h24;
+  assign \$36  = write_address == 5'h10;
+  assign \$37  = write_valid & \$36 ;
+  assign \$38  = write_address == 5'h14;
+  assign \$39  = write_valid & \$38 ;
+  assign \$40  = ~ write_data[1];
+  assign \$41  = status_done & \$40 ;
+  assign \$42  = ~ write_data[2];
+  assign \$43  = status_error & \$42 ;
+  assign \$44  = write_address == 5'h18;
   assign \$45  = write_valid & \$44 ;
-  assign \$46  = write_address == 6'h28;
+  assign \$46  = write_address == 6'h20;
   assign \$47  = write_valid & \$46 ;
-  assign \$48  = write_address == 6'h2c;
+  assign \$48  = write_address == 6'h24;
   assign \$49  = write_valid & \$48 ;
-  assign \$50  = write_address == 6'h30;
+  assign \$50  = write_address == 6'h28;
   assign \$51  = write_valid & \$50 ;
-  assign \$52  = write_address == 6'h34;
+  assign \$52  = write_address == 6'h2c;
   assign \$53  = write_valid & \$52 ;
-  assign \$54  = write_address == 7'h40;
+  assign \$54  = write_address == 6'h30;
   assign \$55  = write_valid & \$54 ;
-  assign \$56  = write_address == 7'h44;
+  assign \$56  = write_address == 6'h34;
   assign \$57  = write_valid & \$56 ;
-  assign \$58  = write_address == 7'h48;
+  assign \$58  = write_address == 7'h40;
   assign \$59  = write_valid & \$58 ;
-  assign \$60  = write_address == 7'h4c;
+  assign \$60  = write_address == 7'h44;
   assign \$61  = write_valid & \$60 ;
-  assign \$62  = write_address == 7'h50;
+  assign \$62  = write_address == 7'h48;
   assign \$63  = write_valid & \$62 ;
-  assign \$64  = write_address == 7'h54;
+  assign \$64  = write_address == 7'h4c;
   assign \$65  = write_valid & \$64 ;
-  assign \$66  = write_address == 7'h58;
+  assign \$66  = write_address == 7'h50;
   assign \$67  = write_valid & \$66 ;
-  assign \$68  = write_address == 7'h60;
+  assign \$68  = write_address == 7'h54;
   assign \$69  = write_valid & \$68 ;
-  assign \$70  = write_address == 7'h70;
+  assign \$70  = write_address == 7'h58;
   assign \$71  = write_valid & \$70 ;
-  assign \$72  = write_address == 7'h74;
+  assign \$72  = write_address == 7'h60;
   assign \$73  = write_valid & \$72 ;
-  assign \$74  = write_address == 7'h78;
+  assign \$74  = write_address == 7'h70;
   assign \$75  = write_valid & \$74 ;
-  assign \$76  = write_address == 7'h7c;
+  assign \$76  = write_address == 7'h74;
   assign \$77  = write_valid & \$76 ;
-  assign \$78  = write_address == 8'h80;
+  assign \$78  = write_address == 7'h78;
   assign \$79  = write_valid & \$78 ;
-  assign \$80  = write_address == 8'h84;
+  assign \$80  = write_address == 7'h7c;
   assign \$81  = write_valid & \$80 ;
-  assign \$82  = write_address == 8'h88;
+  assign \$82  = write_address == 8'h80;
   assign \$83  = write_valid & \$82 ;
-  assign \$84  = write_address == 8'h8c;
+  assign \$84  = write_address == 8'h84;
   assign \$85  = write_valid & \$84 ;
-  assign \$86  = write_address == 8'h90;
+  assign \$86  = write_address == 8'h88;
   assign \$87  = write_valid & \$86 ;
-  assign \$88  = write_address == 8'ha0;
+  assign \$88  = write_address == 8'h8c;
   assign \$89  = write_valid & \$88 ;
-  assign \$90  = write_address == 8'ha4;
+  assign \$90  = write_address == 8'h90;
   assign \$91  = write_valid & \$90 ;
-  assign \$92  = write_address == 8'ha8;
+  assign \$92  = write_address == 8'ha0;
   assign \$93  = write_valid & \$92 ;
-  assign \$94  = write_address == 8'hac;
+  assign \$94  = write_address == 8'ha4;
   assign \$95  = write_valid & \$94 ;
-  assign \$96  = write_address == 8'hb0;
+  assign \$96  = write_address == 8'ha8;
   assign \$97  = write_valid & \$96 ;
-  assign \$98  = write_address == 8'hb4;
+  assign \$98  = write_address == 8'hac;
   assign \$99  = write_valid & \$98 ;
-  assign \$100  = write_address == 8'hb8;
+  assign \$100  = write_address == 8'hb0;
   assign \$101  = write_valid & \$100 ;
-  assign \$102  = write_address == 8'hbc;
+  assign \$102  = write_address == 8'hb4;
   assign \$103  = write_valid & \$102 ;
-  assign \$104  = write_address == 8'hc0;
+  assign \$104  = write_address == 8'hb8;
   assign \$105  = write_valid & \$104 ;
-  assign \$106  = write_address == 8'hc4;
+  assign \$106  = write_address == 8'hbc;
   assign \$107  = write_valid & \$106 ;
-  assign \$108  = write_address == 8'hc8;
+  assign \$108  = write_address == 8'hc0;
   assign \$109  = write_valid & \$108 ;
-  assign \$110  = write_address == 9'h110;
+  assign \$110  = write_address == 8'hc4;
   assign \$111  = write_valid & \$110 ;
-  assign \$112  = write_address == 9'h114;
+  assign \$112  = write_address == 8'hc8;
   assign \$113  = write_valid & \$112 ;
-  assign \$114  = ~ write_data[1];
-  assign \$115  = tenant1_status_done & \$114 ;
-  assign \$116  = ~ write_data[2];
-  assign \$117  = tenant1_status_error & \$116 ;
-  assign \$118  = write_address == 9'h118;
-  assign \$119  = write_valid & \$118 ;
-  assign \$120  = write_address == 9'h120;
-  assign \$121  = write_valid & \$120 ;
-  assign \$122  = write_address == 9'h124;
+  assign \$114  = write_address == 9'h110;
+  assign \$115  = write_valid & \$114 ;
+  assign \$116  = write_address == 9'h114;
+  assign \$117  = write_valid & \$116 ;
+  assign \$118  = ~ write_data[1];
+  assign \$119  = tenant1_status_done & \$118 ;
+  assign \$120  = ~ write_data[2];
+  assign \$121  = tenant1_status_error & \$120 ;
+  assign \$122  = write_address == 9'h118;
   assign \$123  = write_valid & \$122 ;
-  assign \$124  = write_address == 9'h128;
+  assign \$124  = write_address == 9'h120;
   assign \$125  = write_valid & \$124 ;
-  assign \$126  = write_address == 9'h12c;
+  assign \$126  = write_address == 9'h124;
   assign \$127  = write_valid & \$126 ;
-  assign \$128  = write_address == 9'h130;
+  assign \$128  = write_address == 9'h128;
   assign \$129  = write_valid & \$128 ;
-  assign \$130  = write_address == 9'h134;
+  assign \$130  = write_address == 9'h12c;
   assign \$131  = write_valid & \$130 ;
-  assign \$132  = write_address == 9'h170;
+  assign \$132  = write_address == 9'h130;
   assign \$133  = write_valid & \$132 ;
-  assign \$134  = write_address == 9'h174;
+  assign \$134  = write_address == 9'h134;
   assign \$135  = write_valid & \$134 ;
-  assign \$136  = write_address == 9'h178;
+  assign \$136  = write_address == 9'h170;
   assign \$137  = write_valid & \$136 ;
-  assign \$138  = write_address == 9'h17c;
+  assign \$138  = write_address == 9'h174;
   assign \$139  = write_valid & \$138 ;
-  assign \$140  = write_address == 9'h180;
+  assign \$140  = write_address == 9'h178;
   assign \$141  = write_valid & \$140 ;
-  assign \$142  = write_address == 9'h184;
+  assign \$142  = write_address == 9'h17c;
   assign \$143  = write_valid & \$142 ;
-  assign \$144  = write_address == 9'h188;
+  assign \$144  = write_address == 9'h180;
   assign \$145  = write_valid & \$144 ;
-  assign \$146  = write_address == 9'h18c;
+  assign \$146  = write_address == 9'h184;
   assign \$147  = write_valid & \$146 ;
-  assign \$148  = write_address == 9'h190;
+  assign \$148  = write_address == 9'h188;
   assign \$149  = write_valid & \$148 ;
-  assign \$150  = write_address == 9'h1a0;
+  assign \$150  = write_address == 9'h18c;
   assign \$151  = write_valid & \$150 ;
-  assign \$152  = write_address == 9'h1a4;
+  assign \$152  = write_address == 9'h190;
   assign \$153  = write_valid & \$152 ;
-  assign \$154  = write_address == 9'h1a8;
+  assign \$154  = write_address == 9'h1a0;
   assign \$155  = write_valid & \$154 ;
-  assign \$156  = write_address == 9'h1ac;
+  assign \$156  = write_address == 9'h1a4;
   assign \$157  = write_valid & \$156 ;
-  assign \$158  = write_address == 9'h1b0;
+  assign \$158  = write_address == 9'h1a8;
   assign \$159  = write_valid & \$158 ;
-  assign \$160  = write_address == 9'h1b4;
+  assign \$160  = write_address == 9'h1ac;
   assign \$161  = write_valid & \$160 ;
-  assign \$162  = write_address == 9'h1b8;
+  assign \$162  = write_address == 9'h1b0;
   assign \$163  = write_valid & \$162 ;
-  assign \$164  = write_address == 9'h1bc;
+  assign \$164  = write_address == 9'h1b4;
   assign \$165  = write_valid & \$164 ;
-  assign \$166  = write_address == 9'h1c0;
+  assign \$166  = write_address == 9'h1b8;
   assign \$167  = write_valid & \$166 ;
-  assign \$168  = write_address == 9'h1c4;
+  assign \$168  = write_address == 9'h1bc;
   assign \$169  = write_valid & \$168 ;
-  assign \$170  = write_address == 9'h1c8;
+  assign \$170  = write_address == 9'h1c0;
   assign \$171  = write_valid & \$170 ;
-  assign \$172  = tiles_value & { running[0], running[0], running[0], running[0] };
-  assign \$174  = tenant1_tiles_value & { running[1], running[1], running[1], running[1] };
-  assign \$175  = \$173  | \$174 ;
-  assign \$176  = write_address[23:12] == 1'h1;
+  assign \$172  = write_address == 9'h1c4;
+  assign \$173  = write_valid & \$172 ;
+  assign \$174  = write_address == 9'h1c8;
+  assign \$175  = write_valid & \$174 ;
+  assign \$176  = write_address == 11'h400;
   assign \$177  = write_valid & \$176 ;
-  assign \$178  = write_address[11:2] < 11'h400;
-  assign \$179  = \$177  & \$178 ;
-  assign \$182  = program_offset < program_window_length;
-  assign \$183  = running[0] & \$182 ;
-  assign \$184  = tenant1_program_offset < tenant1_program_window_length;
-  assign \$185  = running[1] & \$184 ;
-  assign \$187  = write_address[23:14] == 1'h1;
-  assign \$188  = write_valid & \$187 ;
-  assign \$189  = write_address[13:3] < 12'h800;
-  assign \$190  = \$188  & \$189 ;
-  assign \$191  = write_address[2] < 2'h2;
-  assign \$192  = \$190  & \$191 ;
-  assign \$193  = constants_offset < constant_entries_value;
-  assign \$194  = running[0] & \$193 ;
-  assign \$195  = tenant1_constants_offset < tenant1_constant_entries_value;
-  assign \$196  = running[1] & \$195 ;
-  assign \$197  = act_constants & end_constants;
-  assign \$198  = ~ end_constants;
-  assign \$199  = act_constants & \$198 ;
-  assign \$200  = write_address[23:17] == 1'h1;
-  assign \$201  = write_valid & \$200 ;
-  assign \$202  = write_address[16:2] < 16'h8000;
-  assign \$203  = \$201  & \$202 ;
-  assign \$207  = write_address[23:17] == 2'h2;
-  assign \$208  = write_valid & \$207 ;
-  assign \$209  = write_address[16:2] < 16'h8000;
-  assign \$210  = \$208  & \$209 ;
-  assign \$214  = write_address[23:17] == 2'h3;
-  assign \$215  = write_valid & \$214 ;
-  assign \$216  = write_address[16:2] < 16'h8000;
-  assign \$217  = \$215  & \$216 ;
-  assign \$221  = write_address[23:17] == 3'h4;
-  assign \$222  = write_valid & \$221 ;
-  assign \$223  = write_address[16:2] < 16'h8000;
-  assign \$224  = \$222  & \$223 ;
-  assign \$228  = write_address[23:14] == 6'h28;
-  assign \$229  = write_valid & \$228 ;
-  assign \$230  = write_address[13:2] < 12'h900;
-  assign \$231  = \$229  & \$230 ;
-  assign \$235  = write_address[23:14] == 6'h29;
-  assign \$236  = write_valid & \$235 ;
-  assign \$237  = write_address[13:2] < 12'h900;
-  assign \$238  = \$236  & \$237 ;
-  assign \$242  = write_address[23:14] == 6'h2a;
-  assign \$243  = write_valid & \$242 ;
-  assign \$244  = write_address[13:2] < 12'h900;
-  assign \$245  = \$243  & \$244 ;
-  assign \$249  = write_address[23:14] == 6'h2b;
-  assign \$250  = write_valid & \$249 ;
-  assign \$251  = write_address[13:2] < 12'h900;
-  assign \$252  = \$250  & \$251 ;
-  assign \$256  = write_address[23:10] == 10'h2c0;
-  assign \$257  = write_valid & \$256 ;
-  assign \$258  = write_address[9:2] < 9'h100;
-  assign \$259  = \$257  & \$258 ;
-  assign \$263  = write_address[23:10] == 10'h2c1;
-  assign \$264  = write_valid & \$263 ;
-  assign \$265  = write_address[9:2] < 9'h100;
-  assign \$266  = \$264  & \$265 ;
-  assign \$270  = write_address[23:10] == 10'h2c2;
-  assign \$271  = write_valid & \$270 ;
-  assign \$272  = write_address[9:2] < 9'h100;
-  assign \$273  = \$271  & \$272 ;
-  assign \$277  = write_address[23:10] == 10'h2c3;
-  assign \$278  = write_valid & \$277 ;
-  assign \$279  = write_address[9:2] < 9'h100;
-  assign \$280  = \$278  & \$279 ;
-  assign \$294  = write_address[11:2] & { \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286 , \$285 , \$284  };
-  assign \$307  = write_address[13:3] & { \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296  };
-  assign \$308  = \$295  | { 9'h000, \$307  };
-  assign \$309  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$310  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$311  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$312  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$313  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$314  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$315  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$316  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$317  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$318  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$319  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$320  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$321  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$322  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$323  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$324  = write_address[16:2] & { \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312 , \$311 , \$310 , \$309  };
-  assign \$325  = \$308  | { 5'h00, \$324  };
-  assign \$326  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$327  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$328  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$329  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$330  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$331  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$332  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$333  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$334  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$335  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$336  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$337  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$338  = write_address[13:2] & { \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326  };
-  assign \$339  = \$325  | { 8'h00, \$338  };
-  assign \$340  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$341  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$342  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$343  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$344  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$345  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$346  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$347  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$348  = write_address[9:2] & { \$347 , \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340  };
-  assign \$349  = \$339  | { 12'h000, \$348  };
-  assign \$382  = write_data & { \$381 , \$380 , \$379 , \$378 , \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364 , \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350  };
-  assign \$448  = { write_data, staged } & { \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430 , \$429 , \$428 , \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420 , \$419 , \$418 , \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384  };
-  assign \$449  = \$383  | \$448 ;
-  assign \$450  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$451  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$452  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$453  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$454  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$455  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$456  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$457  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$458  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$459  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$460  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$461  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$462  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$463  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$464  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$465  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$466  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$467  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$468  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$469  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$470  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$471  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$472  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$473  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$474  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$475  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$476  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$477  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$478  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$479  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$480  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$481  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$482  = write_data & { \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465 , \$464 , \$463 , \$462 , \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450  };
-  assign \$483  = \$449  | { 32'h00000000, \$482  };
-  assign \$484  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$485  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$486  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$487  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$488  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$489  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$490  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$491  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$492  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$493  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$494  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$495  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$496  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$497  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$498  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$499  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$500  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$501  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$502  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$503  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$504  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$505  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$506  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$507  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$508  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$509  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$510  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$511  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$512  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$513  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$514  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$515  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$516  = write_data & { \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499 , \$498 , \$497 , \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490 , \$489 , \$488 , \$487 , \$486 , \$485 , \$484  };
-  assign \$517  = \$483  | { 32'h00000000, \$516  };
-  assign \$518  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$519  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$520  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$521  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$522  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$523  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$524  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$525  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$526  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$527  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$528  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$529  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$530  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$531  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$532  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$533  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$534  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$535  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$536  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$537  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$538  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$539  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$540  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$541  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$542  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$543  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$544  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$545  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$546  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$547  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$548  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$549  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$550  = write_data & { \$549 , \$548 , \$547 , \$546 , \$545 , \$544 , \$543 , \$542 , \$541 , \$540 , \$539 , \$538 , \$537 , \$536 , \$535 , \$534 , \$533 , \$532 , \$531 , \$530 , \$529 , \$528 , \$527 , \$526 , \$525 , \$524 , \$523 , \$522 , \$521 , \$520 , \$519 , \$518  };
-  assign \$551  = \$517  | { 32'h00000000, \$550  };
-  assign \$552  = | { write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$553  = ~ \$552 ;
-  assign \$554  = pending[1] & refused;
-  assign \$555  = ! read_address;
-  assign \$556  = read_address == 3'h4;
-  assign \$557  = read_address == 4'h8;
-  assign \$558  = read_address == 4'hc;
-  assign \$559  = read_address == 5'h10;
-  assign \$560  = read_address == 5'h14;
-  assign \$561  = read_address == 5'h18;
-  assign \$562  = read_address == 6'h20;
-  assign \$566  = \$564  | \$565 ;
-  assign \$568  = \$566  | \$567 ;
-  assign \$570  = \$568  | \$569 ;
-  assign \$573  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$574  = \$572  | \$573 ;
-  assign \$575  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$576  = \$574  | \$575 ;
-  assign \$577  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$578  = \$576  | \$577 ;
-  assign \$579  = read_address == 6'h24;
-  assign \$580  = read_address == 6'h28;
-  assign \$581  = read_address == 6'h2c;
-  assign \$582  = read_address == 6'h30;
-  assign \$583  = read_address == 6'h34;
-  assign \$584  = read_address == 7'h40;
-  assign \$585  = read_address == 7'h44;
-  assign \$586  = read_address == 7'h48;
-  assign \$587  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$589  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$590  = \$588  | \$589 ;
-  assign \$591  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$592  = \$590  | \$591 ;
-  assign \$593  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$594  = \$592  | \$593 ;
-  assign \$595  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$596  = \$594  | \$595 ;
-  assign \$597  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$598  = \$596  | \$597 ;
-  assign \$599  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$600  = \$598  | \$599 ;
-  assign \$601  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$602  = \$600  | \$601 ;
-  assign \$603  = read_address == 7'h4c;
-  assign \$604  = read_address == 7'h50;
-  assign \$605  = read_address == 7'h54;
-  assign \$606  = read_address == 7'h58;
-  assign \$607  = read_address == 7'h60;
-  assign \$608  = read_address == 7'h70;
-  assign \$609  = read_address == 7'h74;
-  assign \$610  = read_address == 7'h78;
-  assign \$611  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$613  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$178  = write_address == 11'h420;
+  assign \$179  = write_valid & \$178 ;
+  assign \$180  = write_address == 11'h440;
+  assign \$181  = write_valid & \$180 ;
+  assign \$182  = write_address == 11'h460;
+  assign \$183  = write_valid & \$182 ;
+  assign \$184  = tiles_value & { running[0], running[0], running[0], running[0] };
+  assign \$186  = tenant1_tiles_value & { running[1], running[1], running[1], running[1] };
+  assign \$187  = \$185  | \$186 ;
+  assign \$188  = write_address[23:12] == 1'h1;
+  assign \$189  = write_valid & \$188 ;
+  assign \$190  = write_address[11:2] < 11'h400;
+  assign \$191  = \$189  & \$190 ;
+  assign \$194  = program_offset < program_window_length;
+  assign \$195  = running[0] & \$194 ;
+  assign \$196  = tenant1_program_offset < tenant1_program_window_length;
+  assign \$197  = running[1] & \$196 ;
+  assign \$199  = write_address[23:14] == 1'h1;
+  assign \$200  = write_valid & \$199 ;
+  assign \$201  = write_address[13:3] < 12'h800;
+  assign \$202  = \$200  & \$201 ;
+  assign \$203  = write_address[2] < 2'h2;
+  assign \$204  = \$202  & \$203 ;
+  assign \$205  = constants_offset < constant_entries_value;
+  assign \$206  = running[0] & \$205 ;
+  assign \$207  = tenant1_constants_offset < tenant1_constant_entries_value;
+  assign \$208  = running[1] & \$207 ;
+  assign \$209  = act_constants & end_constants;
+  assign \$210  = ~ end_constants;
+  assign \$211  = act_constants & \$210 ;
+  assign \$212  = write_address[23:17] == 1'h1;
+  assign \$213  = write_valid & \$212 ;
+  assign \$214  = write_address[16:2] < 16'h8000;
+  assign \$215  = \$213  & \$214 ;
+  assign \$219  = write_address[23:17] == 2'h2;
+  assign \$220  = write_valid & \$219 ;
+  assign \$221  = write_address[16:2] < 16'h8000;
+  assign \$222  = \$220  & \$221 ;
+  assign \$226  = write_address[23:17] == 2'h3;
+  assign \$227  = write_valid & \$226 ;
+  assign \$228  = write_address[16:2] < 16'h8000;
+  assign \$229  = \$227  & \$228 ;
+  assign \$233  = write_address[23:17] == 3'h4;
+  assign \$234  = write_valid & \$233 ;
+  assign \$235  = write_address[16:2] < 16'h8000;
+  assign \$236  = \$234  & \$235 ;
+  assign \$240  = write_address[23:14] == 6'h28;
+  assign \$241  = write_valid & \$240 ;
+  assign \$242  = write_address[13:2] < 12'h900;
+  assign \$243  = \$241  & \$242 ;
+  assign \$247  = write_address[23:14] == 6'h29;
+  assign \$248  = write_valid & \$247 ;
+  assign \$249  = write_address[13:2] < 12'h900;
+  assign \$250  = \$248  & \$249 ;
+  assign \$254  = write_address[23:14] == 6'h2a;
+  assign \$255  = write_valid & \$254 ;
+  assign \$256  = write_address[13:2] < 12'h900;
+  assign \$257  = \$255  & \$256 ;
+  assign \$261  = write_address[23:14] == 6'h2b;
+  assign \$262  = write_valid & \$261 ;
+  assign \$263  = write_address[13:2] < 12'h900;
+  assign \$264  = \$262  & \$263 ;
+  assign \$268  = write_address[23:10] == 10'h2c0;
+  assign \$269  = write_valid & \$268 ;
+  assign \$270  = write_address[9:2] < 9'h100;
+  assign \$271  = \$269  & \$270 ;
+  assign \$275  = write_address[23:10] == 10'h2c1;
+  assign \$276  = write_valid & \$275 ;
+  assign \$277  = write_address[9:2] < 9'h100;
+  assign \$278  = \$276  & \$277 ;
+  assign \$282  = write_address[23:10] == 10'h2c2;
+  assign \$283  = write_valid & \$282 ;
+  assign \$284  = write_address[9:2] < 9'h100;
+  assign \$285  = \$283  & \$284 ;
+  assign \$289  = write_address[23:10] == 10'h2c3;
+  assign \$290  = write_valid & \$289 ;
+  assign \$291  = write_address[9:2] < 9'h100;
+  assign \$292  = \$290  & \$291 ;
+  assign \$296  = write_address[23:10] == 10'h2c4;
+  assign \$297  = write_valid & \$296 ;
+  assign \$298  = write_address[9:2] < 9'h100;
+  assign \$299  = \$297  & \$298 ;
+  assign \$303  = write_address[23:10] == 10'h2c5;
+  assign \$304  = write_valid & \$303 ;
+  assign \$305  = write_address[9:2] < 9'h100;
+  assign \$306  = \$304  & \$305 ;
+  assign \$310  = write_address[23:10] == 10'h2c6;
+  assign \$311  = write_valid & \$310 ;
+  assign \$312  = write_address[9:2] < 9'h100;
+  assign \$313  = \$311  & \$312 ;
+  assign \$317  = write_address[23:10] == 10'h2c7;
+  assign \$318  = write_valid & \$317 ;
+  assign \$319  = write_address[9:2] < 9'h100;
+  assign \$320  = \$318  & \$319 ;
+  assign \$334  = write_address[11:2] & { \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326 , \$325 , \$324  };
+  assign \$347  = write_address[13:3] & { \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336  };
+  assign \$348  = \$335  | { 9'h000, \$347  };
+  assign \$349  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$350  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$351  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$352  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$353  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$354  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$355  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$356  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$357  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$358  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$359  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$360  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$361  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$362  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$363  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$364  = write_address[16:2] & { \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349  };
+  assign \$365  = \$348  | { 5'h00, \$364  };
+  assign \$366  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$367  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$368  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$369  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$370  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$371  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$372  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$373  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$374  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$375  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$376  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$377  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$378  = write_address[13:2] & { \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366  };
+  assign \$379  = \$365  | { 8'h00, \$378  };
+  assign \$380  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$381  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$382  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$383  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$384  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$385  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$386  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$387  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$388  = write_address[9:2] & { \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380  };
+  assign \$389  = \$379  | { 12'h000, \$388  };
+  assign \$422  = write_data & { \$421 , \$420 , \$419 , \$418 , \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390  };
+  assign \$488  = { write_data, staged } & { \$487 , \$486 , \$485 , \$484 , \$483 , \$482 , \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465 , \$464 , \$463 , \$462 , \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430 , \$429 , \$428 , \$427 , \$426 , \$425 , \$424  };
+  assign \$489  = \$423  | \$488 ;
+  assign \$490  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$491  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$492  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$493  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$494  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$495  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$496  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$497  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$498  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$499  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$500  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$501  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$502  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$503  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$504  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$505  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$506  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$507  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$508  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$509  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$510  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$511  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$512  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$513  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$514  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$515  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$516  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$517  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$518  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$519  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$520  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$521  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$522  = write_data & { \$521 , \$520 , \$519 , \$518 , \$517 , \$516 , \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499 , \$498 , \$497 , \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490  };
+  assign \$523  = \$489  | { 32'h00000000, \$522  };
+  assign \$524  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$525  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$526  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$527  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$528  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$529  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$530  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$531  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$532  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$533  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$534  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$535  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$536  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$537  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$538  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$539  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$540  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$541  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$542  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$543  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$544  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$545  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$546  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$547  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$548  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$549  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$550  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$551  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$552  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$553  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$554  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$555  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$556  = write_data & { \$555 , \$554 , \$553 , \$552 , \$551 , \$550 , \$549 , \$548 , \$547 , \$546 , \$545 , \$544 , \$543 , \$542 , \$541 , \$540 , \$539 , \$538 , \$537 , \$536 , \$535 , \$534 , \$533 , \$532 , \$531 , \$530 , \$529 , \$528 , \$527 , \$526 , \$525 , \$524  };
+  assign \$557  = \$523  | { 32'h00000000, \$556  };
+  assign \$558  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$559  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$560  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$561  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$562  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$563  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$564  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$565  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$566  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$567  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$568  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$569  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$570  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$571  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$572  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$573  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$574  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$575  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$576  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$577  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$578  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$579  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$580  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$581  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$582  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$583  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$584  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$585  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$586  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$587  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$588  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$589  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$590  = write_data & { \$589 , \$588 , \$587 , \$586 , \$585 , \$584 , \$583 , \$582 , \$581 , \$580 , \$579 , \$578 , \$577 , \$576 , \$575 , \$574 , \$573 , \$572 , \$571 , \$570 , \$569 , \$568 , \$567 , \$566 , \$565 , \$564 , \$563 , \$562 , \$561 , \$560 , \$559 , \$558  };
+  assign \$591  = \$557  | { 32'h00000000, \$590  };
+  assign \$592  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_converter3, write_converter2, write_converter1, write_converter0, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$593  = ~ \$592 ;
+  assign \$594  = pending[1] & refused;
+  assign \$595  = ! read_address;
+  assign \$596  = read_address == 3'h4;
+  assign \$597  = read_address == 4'h8;
+  assign \$598  = read_address == 4'hc;
+  assign \$599  = read_address == 5'h10;
+  assign \$600  = read_address == 5'h14;
+  assign \$601  = read_address == 5'h18;
+  assign \$602  = read_address == 6'h20;
+  assign \$606  = \$604  | \$605 ;
+  assign \$608  = \$606  | \$607 ;
+  assign \$610  = \$608  | \$609 ;
+  assign \$613  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$615  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
   assign \$616  = \$614  | \$615 ;
-  assign \$617  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$617  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
   assign \$618  = \$616  | \$617 ;
-  assign \$619  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$620  = \$618  | \$619 ;
-  assign \$621  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$622  = \$620  | \$621 ;
-  assign \$623  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$624  = \$622  | \$623 ;
-  assign \$625  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$626  = \$624  | \$625 ;
-  assign \$627  = read_address == 7'h7c;
-  assign \$628  = read_address == 8'h80;
-  assign \$629  = read_address == 8'h84;
-  assign \$630  = read_address == 8'h88;
-  assign \$631  = read_address == 8'h8c;
-  assign \$632  = read_address == 8'h90;
-  assign \$633  = read_address == 8'ha0;
-  assign \$634  = read_address == 8'ha4;
-  assign \$635  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$637  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$619  = read_address == 6'h24;
+  assign \$620  = read_address == 6'h28;
+  assign \$621  = read_address == 6'h2c;
+  assign \$622  = read_address == 6'h30;
+  assign \$623  = read_address == 6'h34;
+  assign \$624  = read_address == 7'h40;
+  assign \$625  = read_address == 7'h44;
+  assign \$626  = read_address == 7'h48;
+  assign \$627  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$629  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$630  = \$628  | \$629 ;
+  assign \$631  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$632  = \$630  | \$631 ;
+  assign \$633  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$634  = \$632  | \$633 ;
+  assign \$635  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$636  = \$634  | \$635 ;
+  assign \$637  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
   assign \$638  = \$636  | \$637 ;
-  assign \$639  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$639  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
   assign \$640  = \$638  | \$639 ;
-  assign \$641  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$641  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
   assign \$642  = \$640  | \$641 ;
-  assign \$643  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$644  = \$642  | \$643 ;
-  assign \$645  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
-  assign \$646  = \$644  | \$645 ;
-  assign \$647  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$648  = \$646  | \$647 ;
-  assign \$649  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$650  = \$648  | \$649 ;
-  assign \$651  = read_address == 8'ha8;
-  assign \$652  = read_address == 8'hac;
-  assign \$653  = read_address == 8'hb0;
-  assign \$654  = read_address == 8'hb4;
-  assign \$655  = read_address == 8'hb8;
-  assign \$656  = read_address == 8'hbc;
-  assign \$657  = read_address == 8'hc0;
-  assign \$658  = read_address == 8'hc4;
-  assign \$659  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$661  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$643  = read_address == 7'h4c;
+  assign \$644  = read_address == 7'h50;
+  assign \$645  = read_address == 7'h54;
+  assign \$646  = read_address == 7'h58;
+  assign \$647  = read_address == 7'h60;
+  assign \$648  = read_address == 7'h70;
+  assign \$649  = read_address == 7'h74;
+  assign \$650  = read_address == 7'h78;
+  assign \$651  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$653  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$654  = \$652  | \$653 ;
+  assign \$655  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$656  = \$654  | \$655 ;
+  assign \$657  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$658  = \$656  | \$657 ;
+  assign \$659  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$660  = \$658  | \$659 ;
+  assign \$661  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
   assign \$662  = \$660  | \$661 ;
-  assign \$663  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$663  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
   assign \$664  = \$662  | \$663 ;
-  assign \$665  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$665  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
   assign \$666  = \$664  | \$665 ;
-  assign \$667  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$668  = \$666  | \$667 ;
-  assign \$669  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
-  assign \$670  = \$668  | \$669 ;
-  assign \$671  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$672  = \$670  | \$671 ;
-  assign \$673  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$674  = \$672  | \$673 ;
-  assign \$675  = read_address == 8'hc8;
-  assign \$676  = read_address == 9'h110;
-  assign \$677  = read_address == 9'h114;
-  assign \$678  = read_address == 9'h118;
-  assign \$679  = read_address == 9'h120;
-  assign \$680  = read_address == 9'h124;
-  assign \$681  = read_address == 9'h128;
-  assign \$682  = read_address == 9'h12c;
-  assign \$683  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$687  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
+  assign \$667  = read_address == 7'h7c;
+  assign \$668  = read_address == 8'h80;
+  assign \$669  = read_address == 8'h84;
+  assign \$670  = read_address == 8'h88;
+  assign \$671  = read_address == 8'h8c;
+  assign \$672  = read_address == 8'h90;
+  assign \$673  = read_address == 8'ha0;
+  assign \$674  = read_address == 8'ha4;
+  assign \$675  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$677  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$678  = \$676  | \$677 ;
+  assign \$679  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$680  = \$678  | \$679 ;
+  assign \$681  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$682  = \$680  | \$681 ;
+  assign \$683  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$684  = \$682  | \$683 ;
+  assign \$685  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$686  = \$684  | \$685 ;
+  assign \$687  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
   assign \$688  = \$686  | \$687 ;
-  assign \$689  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
+  assign \$689  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
   assign \$690  = \$688  | \$689 ;
-  assign \$691  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
-  assign \$692  = \$690  | \$691 ;
-  assign \$693  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
-  assign \$694  = \$692  | \$693 ;
-  assign \$695  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
-  assign \$696  = \$694  | \$695 ;
-  assign \$697  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
-  assign \$698  = \$696  | \$697 ;
-  assign \$699  = read_address == 9'h130;
-  assign \$700  = read_address == 9'h134;
-  assign \$701  = read_address == 9'h170;
-  assign \$702  = read_address == 9'h174;
-  assign \$703  = read_address == 9'h178;
-  assign \$704  = read_address == 9'h17c;
-  assign \$705  = read_address == 9'h180;
-  assign \$706  = read_address == 9'h184;
-  assign \$707  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
-  assign \$709  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
+  assign \$691  = read_address == 8'ha8;
+  assign \$692  = read_address == 8'hac;
+  assign \$693  = read_address == 8'hb0;
+  assign \$694  = read_address == 8'hb4;
+  assign \$695  = read_address == 8'hb8;
+  assign \$696  = read_address == 8'hbc;
+  assign \$697  = read_address == 8'hc0;
+  assign \$698  = read_address == 8'hc4;
+  assign \$699  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$701  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$702  = \$700  | \$701 ;
+  assign \$703  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$704  = \$702  | \$703 ;
+  assign \$705  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$706  = \$704  | \$705 ;
+  assign \$707  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$708  = \$706  | \$707 ;
+  assign \$709  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
   assign \$710  = \$708  | \$709 ;
-  assign \$711  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
+  assign \$711  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
   assign \$712  = \$710  | \$711 ;
-  assign \$713  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
+  assign \$713  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
   assign \$714  = \$712  | \$713 ;
-  assign \$715  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
-  assign \$716  = \$714  | \$715 ;
-  assign \$717  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
-  assign \$718  = \$716  | \$717 ;
-  assign \$719  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
-  assign \$720  = \$718  | \$719 ;
-  assign \$721  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
-  assign \$722  = \$720  | \$721 ;
-  assign \$723  = read_address == 9'h188;
-  assign \$724  = read_address == 9'h18c;
-  assign \$725  = read_address == 9'h190;
-  assign \$726  = read_address == 9'h1a0;
-  assign \$727  = read_address == 9'h1a4;
-  assign \$728  = read_address == 9'h1a8;
-  assign \$729  = read_address == 9'h1ac;
-  assign \$730  = read_address == 9'h1b0;
-  assign \$731  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
-  assign \$733  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
+  assign \$715  = read_address == 8'hc8;
+  assign \$716  = read_address == 9'h110;
+  assign \$717  = read_address == 9'h114;
+  assign \$718  = read_address == 9'h118;
+  assign \$719  = read_address == 9'h120;
+  assign \$720  = read_address == 9'h124;
+  assign \$721  = read_address == 9'h128;
+  assign \$722  = read_address == 9'h12c;
+  assign \$723  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$727  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
+  assign \$728  = \$726  | \$727 ;
+  assign \$729  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
+  assign \$730  = \$728  | \$729 ;
+  assign \$731  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
+  assign \$732  = \$730  | \$731 ;
+  assign \$733  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
   assign \$734  = \$732  | \$733 ;
-  assign \$735  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
+  assign \$735  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
   assign \$736  = \$734  | \$735 ;
-  assign \$737  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
+  assign \$737  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
   assign \$738  = \$736  | \$737 ;
-  assign \$739  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
-  assign \$740  = \$738  | \$739 ;
-  assign \$741  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
-  assign \$742  = \$740  | \$741 ;
-  assign \$743  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
-  assign \$744  = \$742  | \$743 ;
-  assign \$745  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
-  assign \$746  = \$744  | \$745 ;
-  assign \$747  = read_address == 9'h1b4;
-  assign \$748  = read_address == 9'h1b8;
-  assign \$749  = read_address == 9'h1bc;
-  assign \$750  = read_address == 9'h1c0;
-  assign \$751  = read_address == 9'h1c4;
-  assign \$752  = read_address == 9'h1c8;
-  assign \$753  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
-  assign \$755  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
+  assign \$739  = read_address == 9'h130;
+  assign \$740  = read_address == 9'h134;
+  assign \$741  = read_address == 9'h170;
+  assign \$742  = read_address == 9'h174;
+  assign \$743  = read_address == 9'h178;
+  assign \$744  = read_address == 9'h17c;
+  assign \$745  = read_address == 9'h180;
+  assign \$746  = read_address == 9'h184;
+  assign \$747  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
+  assign \$749  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
+  assign \$750  = \$748  | \$749 ;
+  assign \$751  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
+  assign \$752  = \$750  | \$751 ;
+  assign \$753  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
+  assign \$754  = \$752  | \$753 ;
+  assign \$755  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
   assign \$756  = \$754  | \$755 ;
-  assign \$757  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
+  assign \$757  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
   assign \$758  = \$756  | \$757 ;
-  assign \$759  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
+  assign \$759  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
   assign \$760  = \$758  | \$759 ;
-  assign \$761  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
+  assign \$761  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
   assign \$762  = \$760  | \$761 ;
-  assign \$763  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
-  assign \$764  = \$762  | \$763 ;
-  assign \$765  = | { read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$766  = ~ \$765 ;
-  assign \$767  = read_pending[1] & missed;
-  assign \$768  = read_group0 | read_group1;
-  assign \$769  = \$768  | read_group2;
-  assign \$770  = \$769  | read_group3;
-  assign \$771  = \$770  | read_group4;
-  assign \$772  = \$771  | read_group5;
-  assign \$773  = \$772  | read_group6;
-  assign \$774  = \$773  | read_group7;
-  assign \$775  = \$774  | read_group8;
-  assign \$776  = ~ control_abort;
-  assign \$777  = control_start & \$776 ;
-  assign \$778  = ~ running[0];
-  assign \$779  = \$777  & \$778 ;
-  assign \$780  = value_cycles + cycles_counted;
-  assign \$781  = active[0] ? conversions : 3'h0;
-  assign \$782  = value_conversions + conversions_counted;
-  assign \$783  = active[0] ? early_stops : 3'h0;
-  assign \$784  = value_early_stops + early_stops_counted;
-  assign \$785  = active[0] & converting;
-  assign \$786  = value_converting + converting_counted;
-  assign \$787  = active[0] & product;
-  assign \$788  = value_products + products_counted;
-  assign \$789  = active[0] & contest;
-  assign \$790  = value_contests + contests_counted;
-  assign \$791  = value_comparator + comparator_counted;
-  assign \$792  = value_adder + adder_counted;
-  assign \$793  = value_array + array_counted;
-  assign \$794  = value_rows + rows_counted;
-  assign \$795  = value_drain + drain_counted;
-  assign \$796  = value_elementwise + elementwise_counted;
-  assign \$797  = value_transfer + transfer_counted;
-  assign \$798  = value_host + host_counted;
-  assign \$799  = value_buffer + buffer_counted;
-  assign \$800  = value_fetch + fetch_counted;
-  assign \$801  = value_turn + turn_counted;
-  assign \$802  = ~ tenant1_control_abort;
-  assign \$803  = tenant1_control_start & \$802 ;
-  assign \$804  = ~ running[1];
-  assign \$805  = \$803  & \$804 ;
-  assign \$806  = value_tenant1_cycles + tenant1_cycles_counted;
-  assign \$807  = active[1] ? conversions : 3'h0;
-  assign \$808  = value_tenant1_conversions + tenant1_conversions_counted;
-  assign \$809  = active[1] ? early_stops : 3'h0;
-  assign \$810  = value_tenant1_early_stops + tenant1_early_stops_counted;
-  assign \$811  = active[1] & converting;
-  assign \$812  = value_tenant1_converting + tenant1_converting_counted;
-  assign \$813  = active[1] & product;
-  assign \$814  = value_tenant1_products + tenant1_products_counted;
-  assign \$815  = active[1] & contest;
-  assign \$816  = value_tenant1_contests + tenant1_contests_counted;
-  assign \$817  = value_tenant1_comparator + tenant1_comparator_counted;
-  assign \$818  = value_tenant1_adder + tenant1_adder_counted;
-  assign \$819  = value_tenant1_array + tenant1_array_counted;
-  assign \$820  = value_tenant1_rows + tenant1_rows_counted;
-  assign \$821  = value_tenant1_drain + tenant1_drain_counted;
-  assign \$822  = value_tenant1_elementwise + tenant1_elementwise_counted;
-  assign \$823  = value_tenant1_transfer + tenant1_transfer_counted;
-  assign \$824  = value_tenant1_host + tenant1_host_counted;
-  assign \$825  = value_tenant1_buffer + tenant1_buffer_counted;
-  assign \$826  = value_tenant1_fetch + tenant1_fetch_counted;
-  assign \$827  = value_tenant1_turn + tenant1_turn_counted;
-  assign \$828  = status_done & interrupt_done;
-  assign \$829  = status_error & interrupt_error;
-  assign \$830  = \$828  | \$829 ;
-  assign \$831  = tenant1_status_done & tenant1_interrupt_done;
-  assign \$832  = tenant1_status_error & tenant1_interrupt_error;
-  assign \$833  = \$831  | \$832 ;
-  assign \$834  = | { \$833 , \$830  };
+  assign \$763  = read_address == 9'h188;
+  assign \$764  = read_address == 9'h18c;
+  assign \$765  = read_address == 9'h190;
+  assign \$766  = read_address == 9'h1a0;
+  assign \$767  = read_address == 9'h1a4;
+  assign \$768  = read_address == 9'h1a8;
+  assign \$769  = read_address == 9'h1ac;
+  assign \$770  = read_address == 9'h1b0;
+  assign \$771  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
+  assign \$773  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
+  assign \$774  = \$772  | \$773 ;
+  assign \$775  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
+  assign \$776  = \$774  | \$775 ;
+  assign \$777  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
+  assign \$778  = \$776  | \$777 ;
+  assign \$779  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
+  assign \$780  = \$778  | \$779 ;
+  assign \$781  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
+  assign \$782  = \$780  | \$781 ;
+  assign \$783  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
+  assign \$784  = \$782  | \$783 ;
+  assign \$785  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
+  assign \$786  = \$784  | \$785 ;
+  assign \$787  = read_address == 9'h1b4;
+  assign \$788  = read_address == 9'h1b8;
+  assign \$789  = read_address == 9'h1bc;
+  assign \$790  = read_address == 9'h1c0;
+  assign \$791  = read_address == 9'h1c4;
+  assign \$792  = read_address == 9'h1c8;
+  assign \$793  = read_address == 11'h400;
+  assign \$794  = read_address == 11'h420;
+  assign \$795  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
+  assign \$797  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
+  assign \$798  = \$796  | \$797 ;
+  assign \$799  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
+  assign \$800  = \$798  | \$799 ;
+  assign \$801  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
+  assign \$802  = \$800  | \$801 ;
+  assign \$803  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
+  assign \$804  = \$802  | \$803 ;
+  assign \$805  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
+  assign \$806  = \$804  | \$805 ;
+  assign \$807  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$808  = \$806  | \$807 ;
+  assign \$809  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$810  = \$808  | \$809 ;
+  assign \$811  = read_address == 11'h440;
+  assign \$812  = read_address == 11'h460;
+  assign \$813  = value_converter2 & { read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2 };
+  assign \$815  = value_converter3 & { read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3 };
+  assign \$816  = \$814  | \$815 ;
+  assign \$817  = | { read_converter3, read_converter2, read_converter1, read_converter0, read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$818  = ~ \$817 ;
+  assign \$819  = read_pending[1] & missed;
+  assign \$820  = read_group0 | read_group1;
+  assign \$821  = \$820  | read_group2;
+  assign \$822  = \$821  | read_group3;
+  assign \$823  = \$822  | read_group4;
+  assign \$824  = \$823  | read_group5;
+  assign \$825  = \$824  | read_group6;
+  assign \$826  = \$825  | read_group7;
+  assign \$827  = \$826  | read_group8;
+  assign \$828  = \$827  | read_group9;
+  assign \$829  = ~ control_abort;
+  assign \$830  = control_start & \$829 ;
+  assign \$831  = ~ running[0];
+  assign \$832  = \$830  & \$831 ;
+  assign \$833  = value_cycles + cycles_counted;
+  assign \$834  = active[0] ? conversions : 3'h0;
+  assign \$835  = value_conversions + conversions_counted;
+  assign \$836  = active[0] ? early_stops : 3'h0;
+  assign \$837  = value_early_stops + early_stops_counted;
+  assign \$838  = active[0] & converting;
+  assign \$839  = value_converting + converting_counted;
+  assign \$840  = active[0] & product;
+  assign \$841  = value_products + products_counted;
+  assign \$842  = active[0] & contest;
+  assign \$843  = value_contests + contests_counted;
+  assign \$844  = value_comparator + comparator_counted;
+  assign \$845  = value_adder + adder_counted;
+  assign \$846  = value_array + array_counted;
+  assign \$847  = value_rows + rows_counted;
+  assign \$848  = value_drain + drain_counted;
+  assign \$849  = value_elementwise + elementwise_counted;
+  assign \$850  = value_transfer + transfer_counted;
+  assign \$851  = value_host + host_counted;
+  assign \$852  = value_buffer + buffer_counted;
+  assign \$853  = value_fetch + fetch_counted;
+  assign \$854  = value_turn + turn_counted;
+  assign \$855  = ~ tenant1_control_abort;
+  assign \$856  = tenant1_control_start & \$855 ;
+  assign \$857  = ~ running[1];
+  assign \$858  = \$856  & \$857 ;
+  assign \$859  = value_tenant1_cycles + tenant1_cycles_counted;
+  assign \$860  = active[1] ? conversions : 3'h0;
+  assign \$861  = value_tenant1_conversions + tenant1_conversions_counted;
+  assign \$862  = active[1] ? early_stops : 3'h0;
+  assign \$863  = value_tenant1_early_stops + tenant1_early_stops_counted;
+  assign \$864  = active[1] & converting;
+  assign \$865  = value_tenant1_converting + tenant1_converting_counted;
+  assign \$866  = active[1] & product;
+  assign \$867  = value_tenant1_products + tenant1_products_counted;
+  assign \$868  = active[1] & contest;
+  assign \$869  = value_tenant1_contests + tenant1_contests_counted;
+  assign \$870  = value_tenant1_comparator + tenant1_comparator_counted;
+  assign \$871  = value_tenant1_adder + tenant1_adder_counted;
+  assign \$872  = value_tenant1_array + tenant1_array_counted;
+  assign \$873  = value_tenant1_rows + tenant1_rows_counted;
+  assign \$874  = value_tenant1_drain + tenant1_drain_counted;
+  assign \$875  = value_tenant1_elementwise + tenant1_elementwise_counted;
+  assign \$876  = value_tenant1_transfer + tenant1_transfer_counted;
+  assign \$877  = value_tenant1_host + tenant1_host_counted;
+  assign \$878  = value_tenant1_buffer + tenant1_buffer_counted;
+  assign \$879  = value_tenant1_fetch + tenant1_fetch_counted;
+  assign \$880  = value_tenant1_turn + tenant1_turn_counted;
+  assign \$881  = status_done & interrupt_done;
+  assign \$882  = status_error & interrupt_error;
+  assign \$883  = \$881  | \$882 ;
+  assign \$884  = tenant1_status_done & tenant1_interrupt_done;
+  assign \$885  = tenant1_status_error & tenant1_interrupt_error;
+  assign \$886  = \$884  | \$885 ;
+  assign \$887  = | { \$886 , \$883  };
   always @(posedge clk)
-    write_id <= \$835 ;
+    write_id <= \$888 ;
   always @(posedge clk)
-    write_version <= \$836 ;
+    write_version <= \$889 ;
   always @(posedge clk)
-    write_configuration <= \$837 ;
+    write_configuration <= \$890 ;
   always @(posedge clk)
-    write_tenants <= \$838 ;
+    write_tenants <= \$891 ;
   always @(posedge clk)
-    write_control <= \$839 ;
+    write_control <= \$892 ;
   always @(posedge clk)
-    write_status <= \$840 ;
+    write_status <= \$893 ;
   always @(posedge clk)
-    status_done <= \$841 ;
+    status_done <= \$894 ;
   always @(posedge clk)
-    status_error <= \$842 ;
+    status_error <= \$895 ;
   always @(posedge clk)
-    write_interrupt <= \$843 ;
+    write_interrupt <= \$896 ;
   always @(posedge clk)
-    interrupt_done <= \$844 ;
+    interrupt_done <= \$897 ;
   always @(posedge clk)
-    interrupt_error <= \$845 ;
+    interrupt_error <= \$898 ;
   always @(posedge clk)
-    write_cycles <= \$846 ;
+    write_cycles <= \$899 ;
   always @(posedge clk)
-    write_conversions <= \$847 ;
+    write_conversions <= \$900 ;
   always @(posedge clk)
-    write_early_stops <= \$848 ;
+    write_early_stops <= \$901 ;
   always @(posedge clk)
-    write_converting <= \$849 ;
+    write_converting <= \$902 ;
   always @(posedge clk)
-    write_products <= \$850 ;
+    write_products <= \$903 ;
   always @(posedge clk)
-    write_contests <= \$851 ;
+    write_contests <= \$904 ;
   always @(posedge clk)
-    write_phase_reset <= \$852 ;
+    write_phase_reset <= \$905 ;
   always @(posedge clk)
-    phase_reset_clocks <= \$853 ;
+    phase_reset_clocks <= \$906 ;
   always @(posedge clk)
-    write_phase_drive <= \$854 ;
+    write_phase_drive <= \$907 ;
   always @(posedge clk)
-    phase_drive_clocks <= \$855 ;
+    phase_drive_clocks <= \$908 ;
   always @(posedge clk)
-    write_phase_share <= \$856 ;
+    write_phase_share <= \$909 ;
   always @(posedge clk)
-    phase_share_clocks <= \$857 ;
+    phase_share_clocks <= \$910 ;
   always @(posedge clk)
-    write_phase_hold <= \$858 ;
+    write_phase_hold <= \$911 ;
   always @(posedge clk)
-    phase_hold_clocks <= \$859 ;
+    phase_hold_clocks <= \$912 ;
   always @(posedge clk)
-    write_phase_clear <= \$860 ;
+    write_phase_clear <= \$913 ;
   always @(posedge clk)
-    phase_clear_clocks <= \$861 ;
+    phase_clear_clocks <= \$914 ;
   always @(posedge clk)
-    write_phase_add <= \$862 ;
+    write_phase_add <= \$915 ;
   always @(posedge clk)
-    phase_add_clocks <= \$863 ;
+    phase_add_clocks <= \$916 ;
   always @(posedge clk)
-    write_phase_gap <= \$864 ;
+    write_phase_gap <= \$917 ;
   always @(posedge clk)
-    phase_gap_clocks <= \$865 ;
+    phase_gap_clocks <= \$918 ;
   always @(posedge clk)
-    write_comparator_timeout <= \$866 ;
+    write_comparator_timeout <= \$919 ;
   always @(posedge clk)
-    comparator_timeout_clocks <= \$867 ;
+    comparator_timeout_clocks <= \$920 ;
   always @(posedge clk)
-    write_program_window <= \$868 ;
+    write_program_window <= \$921 ;
   always @(posedge clk)
-    program_window_base <= \$869 ;
+    program_window_base <= \$922 ;
   always @(posedge clk)
-    program_window_length <= \$870 ;
+    program_window_length <= \$923 ;
   always @(posedge clk)
-    write_activation_base <= \$871 ;
+    write_activation_base <= \$924 ;
   always @(posedge clk)
-    activation_base_value <= \$872 ;
+    activation_base_value <= \$925 ;
   always @(posedge clk)
-    write_activation_words <= \$873 ;
+    write_activation_words <= \$926 ;
   always @(posedge clk)
-    activation_words_value <= \$874 ;
+    activation_words_value <= \$927 ;
   always @(posedge clk)
-    write_constants_base <= \$875 ;
+    write_constants_base <= \$928 ;
   always @(posedge clk)
-    constants_base_value <= \$876 ;
+    constants_base_value <= \$929 ;
   always @(posedge clk)
-    write_constant_entries <= \$877 ;
+    write_constant_entries <= \$930 ;
   always @(posedge clk)
-    constant_entries_value <= \$878 ;
+    constant_entries_value <= \$931 ;
   always @(posedge clk)
-    write_coefficients_base <= \$879 ;
+    write_coefficients_base <= \$932 ;
   always @(posedge clk)
-    coefficients_base_value <= \$880 ;
+    coefficients_base_value <= \$933 ;
   always @(posedge clk)
-    write_coefficient_words <= \$881 ;
+    write_coefficient_words <= \$934 ;
   always @(posedge clk)
-    coefficient_words_value <= \$882 ;
+    coefficient_words_value <= \$935 ;
   always @(posedge clk)
-    write_tiles <= \$883 ;
+    write_tiles <= \$936 ;
   always @(posedge clk)
-    tiles_value <= \$884 ;
+    tiles_value <= \$937 ;
   always @(posedge clk)
-    write_host_timeout <= \$885 ;
+    write_host_timeout <= \$938 ;
   always @(posedge clk)
-    host_timeout_value <= \$886 ;
+    host_timeout_value <= \$939 ;
   always @(posedge clk)
-    write_comparator <= \$887 ;
+    write_comparator <= \$940 ;
   always @(posedge clk)
-    write_adder <= \$888 ;
+    write_adder <= \$941 ;
   always @(posedge clk)
-    write_array <= \$889 ;
+    write_array <= \$942 ;
   always @(posedge clk)
-    write_rows <= \$890 ;
+    write_rows <= \$943 ;
   always @(posedge clk)
-    write_drain <= \$891 ;
+    write_drain <= \$944 ;
   always @(posedge clk)
-    write_elementwise <= \$892 ;
+    write_elementwise <= \$945 ;
   always @(posedge clk)
-    write_transfer <= \$893 ;
+    write_transfer <= \$946 ;
   always @(posedge clk)
-    write_host <= \$894 ;
+    write_host <= \$947 ;
   always @(posedge clk)
-    write_buffer <= \$895 ;
+    write_buffer <= \$948 ;
   always @(posedge clk)
-    write_fetch <= \$896 ;
+    write_fetch <= \$949 ;
   always @(posedge clk)
-    write_turn <= \$897 ;
+    write_turn <= \$950 ;
   always @(posedge clk)
-    write_tenant1_control <= \$898 ;
+    write_tenant1_control <= \$951 ;
   always @(posedge clk)
-    write_tenant1_status <= \$899 ;
+    write_tenant1_status <= \$952 ;
   always @(posedge clk)
-    tenant1_status_done <= \$900 ;
+    tenant1_status_done <= \$953 ;
   always @(posedge clk)
-    tenant1_status_error <= \$901 ;
+    tenant1_status_error <= \$954 ;
   always @(posedge clk)
-    write_tenant1_interrupt <= \$902 ;
+    write_tenant1_interrupt <= \$955 ;
   always @(posedge clk)
-    tenant1_interrupt_done <= \$903 ;
+    tenant1_interrupt_done <= \$956 ;
   always @(posedge clk)
-    tenant1_interrupt_error <= \$904 ;
+    tenant1_interrupt_error <= \$957 ;
   always @(posedge clk)
-    write_tenant1_cycles <= \$905 ;
+    write_tenant1_cycles <= \$958 ;
   always @(posedge clk)
-    write_tenant1_conversions <= \$906 ;
+    write_tenant1_conversions <= \$959 ;
   always @(posedge clk)
-    write_tenant1_early_stops <= \$907 ;
+    write_tenant1_early_stops <= \$960 ;
   always @(posedge clk)
-    write_tenant1_converting <= \$908 ;
+    write_tenant1_converting <= \$961 ;
   always @(posedge clk)
-    write_tenant1_products <= \$909 ;
+    write_tenant1_products <= \$962 ;
   always @(posedge clk)
-    write_tenant1_contests <= \$910 ;
+    write_tenant1_contests <= \$963 ;
   always @(posedge clk)
-    write_tenant1_program_window <= \$911 ;
+    write_tenant1_program_window <= \$964 ;
   always @(posedge clk)
-    tenant1_program_window_base <= \$912 ;
+    tenant1_program_window_base <= \$965 ;
   always @(posedge clk)
-    tenant1_program_window_length <= \$913 ;
+    tenant1_program_window_length <= \$966 ;
   always @(posedge clk)
-    write_tenant1_activation_base <= \$914 ;
+    write_tenant1_activation_base <= \$967 ;
   always @(posedge clk)
-    tenant1_activation_base_value <= \$915 ;
+    tenant1_activation_base_value <= \$968 ;
   always @(posedge clk)
-    write_tenant1_activation_words <= \$916 ;
+    write_tenant1_activation_words <= \$969 ;
   always @(posedge clk)
-    tenant1_activation_words_value <= \$917 ;
+    tenant1_activation_words_value <= \$970 ;
   always @(posedge clk)
-    write_tenant1_constants_base <= \$918 ;
+    write_tenant1_constants_base <= \$971 ;
   always @(posedge clk)
-    tenant1_constants_base_value <= \$919 ;
+    tenant1_constants_base_value <= \$972 ;
   always @(posedge clk)
-    write_tenant1_constant_entries <= \$920 ;
+    write_tenant1_constant_entries <= \$973 ;
   always @(posedge clk)
-    tenant1_constant_entries_value <= \$921 ;
+    tenant1_constant_entries_value <= \$974 ;
   always @(posedge clk)
-    write_tenant1_coefficients_base <= \$922 ;
+    write_tenant1_coefficients_base <= \$975 ;
   always @(posedge clk)
-    tenant1_coefficients_base_value <= \$923 ;
+    tenant1_coefficients_base_value <= \$976 ;
   always @(posedge clk)
-    write_tenant1_coefficient_words <= \$924 ;
+    write_tenant1_coefficient_words <= \$977 ;
   always @(posedge clk)
-    tenant1_coefficient_words_value <= \$925 ;
+    tenant1_coefficient_words_value <= \$978 ;
   always @(posedge clk)
-    write_tenant1_tiles <= \$926 ;
+    write_tenant1_tiles <= \$979 ;
   always @(posedge clk)
-    tenant1_tiles_value <= \$927 ;
+    tenant1_tiles_value <= \$980 ;
   always @(posedge clk)
-    write_tenant1_host_timeout <= \$928 ;
+    write_tenant1_host_timeout <= \$981 ;
   always @(posedge clk)
-    tenant1_host_timeout_value <= \$929 ;
+    tenant1_host_timeout_value <= \$982 ;
   always @(posedge clk)
-    write_tenant1_comparator <= \$930 ;
+    write_tenant1_comparator <= \$983 ;
   always @(posedge clk)
-    write_tenant1_adder <= \$931 ;
+    write_tenant1_adder <= \$984 ;
   always @(posedge clk)
-    write_tenant1_array <= \$932 ;
+    write_tenant1_array <= \$985 ;
   always @(posedge clk)
-    write_tenant1_rows <= \$933 ;
+    write_tenant1_rows <= \$986 ;
   always @(posedge clk)
-    write_tenant1_drain <= \$934 ;
+    write_tenant1_drain <= \$987 ;
   always @(posedge clk)
-    write_tenant1_elementwise <= \$935 ;
+    write_tenant1_elementwise <= \$988 ;
   always @(posedge clk)
-    write_tenant1_transfer <= \$936 ;
+    write_tenant1_transfer <= \$989 ;
   always @(posedge clk)
-    write_tenant1_host <= \$937 ;
+    write_tenant1_host <= \$990 ;
   always @(posedge clk)
-    write_tenant1_buffer <= \$938 ;
+    write_tenant1_buffer <= \$991 ;
   always @(posedge clk)
-    write_tenant1_fetch <= \$939 ;
+    write_tenant1_fetch <= \$992 ;
   always @(posedge clk)
-    write_tenant1_turn <= \$940 ;
+    write_tenant1_turn <= \$993 ;
   always @(posedge clk)
-    used <= \$941 ;
+    write_converter0 <= \$994 ;
   always @(posedge clk)
-    hit_program <= \$942 ;
+    converter0_levels <= \$995 ;
   always @(posedge clk)
-    program_used <= \$943 ;
+    write_converter1 <= \$996 ;
   always @(posedge clk)
-    tenant1_program_used <= \$944 ;
+    converter1_levels <= \$997 ;
   always @(posedge clk)
-    act_program <= \$945 ;
+    write_converter2 <= \$998 ;
   always @(posedge clk)
-    program_write <= \$946 ;
+    converter2_levels <= \$999 ;
   always @(posedge clk)
-    hit_constants <= \$947 ;
+    write_converter3 <= \$1000 ;
   always @(posedge clk)
-    constants_used <= \$948 ;
+    converter3_levels <= \$1001 ;
   always @(posedge clk)
-    tenant1_constants_used <= \$949 ;
+    used <= \$1002 ;
   always @(posedge clk)
-    act_constants <= \$950 ;
+    hit_program <= \$1003 ;
   always @(posedge clk)
-    constants_write <= \$951 ;
+    program_used <= \$1004 ;
   always @(posedge clk)
-    staged <= \$952 ;
+    tenant1_program_used <= \$1005 ;
   always @(posedge clk)
-    hit_coefficients0 <= \$953 ;
+    act_program <= \$1006 ;
   always @(posedge clk)
-    act_coefficients0 <= \$954 ;
+    program_write <= \$1007 ;
   always @(posedge clk)
-    coefficients_write <= \$955 ;
+    hit_constants <= \$1008 ;
   always @(posedge clk)
-    hit_coefficients1 <= \$956 ;
+    constants_used <= \$1009 ;
   always @(posedge clk)
-    act_coefficients1 <= \$957 ;
+    tenant1_constants_used <= \$1010 ;
   always @(posedge clk)
-    hit_coefficients2 <= \$958 ;
+    act_constants <= \$1011 ;
   always @(posedge clk)
-    act_coefficients2 <= \$959 ;
+    constants_write <= \$1012 ;
   always @(posedge clk)
-    hit_coefficients3 <= \$960 ;
+    staged <= \$1013 ;
   always @(posedge clk)
-    act_coefficients3 <= \$961 ;
+    hit_coefficients0 <= \$1014 ;
   always @(posedge clk)
-    hit_weights0 <= \$962 ;
+    act_coefficients0 <= \$1015 ;
   always @(posedge clk)
-    act_weights0 <= \$963 ;
+    coefficients_write <= \$1016 ;
   always @(posedge clk)
-    weights_write <= \$964 ;
+    hit_coefficients1 <= \$1017 ;
   always @(posedge clk)
-    hit_weights1 <= \$965 ;
+    act_coefficients1 <= \$1018 ;
   always @(posedge clk)
-    act_weights1 <= \$966 ;
+    hit_coefficients2 <= \$1019 ;
   always @(posedge clk)
-    hit_weights2 <= \$967 ;
+    act_coefficients2 <= \$1020 ;
   always @(posedge clk)
-    act_weights2 <= \$968 ;
+    hit_coefficients3 <= \$1021 ;
   always @(posedge clk)
-    hit_weights3 <= \$969 ;
+    act_coefficients3 <= \$1022 ;
   always @(posedge clk)
-    act_weights3 <= \$970 ;
+    hit_weights0 <= \$1023 ;
   always @(posedge clk)
-    hit_corrections0 <= \$971 ;
+    act_weights0 <= \$1024 ;
   always @(posedge clk)
-    act_corrections0 <= \$972 ;
+    weights_write <= \$1025 ;
   always @(posedge clk)
-    corrections_write <= \$973 ;
+    hit_weights1 <= \$1026 ;
   always @(posedge clk)
-    hit_corrections1 <= \$974 ;
+    act_weights1 <= \$1027 ;
   always @(posedge clk)
-    act_corrections1 <= \$975 ;
+    hit_weights2 <= \$1028 ;
   always @(posedge clk)
-    hit_corrections2 <= \$976 ;
+    act_weights2 <= \$1029 ;
   always @(posedge clk)
-    act_corrections2 <= \$977 ;
+    hit_weights3 <= \$1030 ;
   always @(posedge clk)
-    hit_corrections3 <= \$978 ;
+    act_weights3 <= \$1031 ;
   always @(posedge clk)
-    act_corrections3 <= \$979 ;
+    hit_corrections0 <= \$1032 ;
   always @(posedge clk)
-    memory_index <= \$980 ;
+    act_corrections0 <= \$1033 ;
   always @(posedge clk)
-    memory_data <= \$981 ;
+    corrections_write <= \$1034 ;
   always @(posedge clk)
-    pending <= \$982 ;
+    hit_corrections1 <= \$1035 ;
   always @(posedge clk)
-    refused <= \$983 ;
+    act_corrections1 <= \$1036 ;
   always @(posedge clk)
-    write_error <= \$984 ;
+    hit_corrections2 <= \$1037 ;
   always @(posedge clk)
-    read_id <= \$985 ;
+    act_corrections2 <= \$1038 ;
   always @(posedge clk)
-    read_version <= \$986 ;
+    hit_corrections3 <= \$1039 ;
   always @(posedge clk)
-    read_configuration <= \$987 ;
+    act_corrections3 <= \$1040 ;
   always @(posedge clk)
-    read_tenants <= \$988 ;
+    hit_levels0 <= \$1041 ;
   always @(posedge clk)
-    read_control <= \$989 ;
+    act_levels0 <= \$1042 ;
   always @(posedge clk)
-    read_status <= \$990 ;
+    levels_write <= \$1043 ;
   always @(posedge clk)
-    read_interrupt <= \$991 ;
+    hit_levels1 <= \$1044 ;
   always @(posedge clk)
-    read_cycles <= \$992 ;
+    act_levels1 <= \$1045 ;
   always @(posedge clk)
-    read_group0 <= \$993 ;
+    hit_levels2 <= \$1046 ;
   always @(posedge clk)
-    read_conversions <= \$994 ;
+    act_levels2 <= \$1047 ;
   always @(posedge clk)
-    read_early_stops <= \$995 ;
+    hit_levels3 <= \$1048 ;
   always @(posedge clk)
-    read_converting <= \$996 ;
+    act_levels3 <= \$1049 ;
   always @(posedge clk)
-    read_products <= \$997 ;
+    memory_index <= \$1050 ;
   always @(posedge clk)
-    read_contests <= \$998 ;
+    memory_data <= \$1051 ;
   always @(posedge clk)
-    read_phase_reset <= \$999 ;
+    pending <= \$1052 ;
   always @(posedge clk)
-    read_phase_drive <= \$1000 ;
+    refused <= \$1053 ;
   always @(posedge clk)
-    read_phase_share <= \$1001 ;
+    write_error <= \$1054 ;
   always @(posedge clk)
-    read_group1 <= \$1002 ;
+    read_id <= \$1055 ;
   always @(posedge clk)
-    read_phase_hold <= \$1003 ;
+    read_version <= \$1056 ;
   always @(posedge clk)
-    read_phase_clear <= \$1004 ;
+    read_configuration <= \$1057 ;
   always @(posedge clk)
-    read_phase_add <= \$1005 ;
+    read_tenants <= \$1058 ;
   always @(posedge clk)
-    read_phase_gap <= \$1006 ;
+    read_control <= \$1059 ;
   always @(posedge clk)
-    read_comparator_timeout <= \$1007 ;
+    read_status <= \$1060 ;
   always @(posedge clk)
-    read_program_window <= \$1008 ;
+    read_interrupt <= \$1061 ;
   always @(posedge clk)
-    read_activation_base <= \$1009 ;
+    read_cycles <= \$1062 ;
   always @(posedge clk)
-    read_activation_words <= \$1010 ;
+    read_group0 <= \$1063 ;
   always @(posedge clk)
-    read_group2 <= \$1011 ;
+    read_conversions <= \$1064 ;
   always @(posedge clk)
-    read_constants_base <= \$1012 ;
+    read_early_stops <= \$1065 ;
   always @(posedge clk)
-    read_constant_entries <= \$1013 ;
+    read_converting <= \$1066 ;
   always @(posedge clk)
-    read_coefficients_base <= \$1014 ;
+    read_products <= \$1067 ;
   always @(posedge clk)
-    read_coefficient_words <= \$1015 ;
+    read_contests <= \$1068 ;
   always @(posedge clk)
-    read_tiles <= \$1016 ;
+    read_phase_reset <= \$1069 ;
   always @(posedge clk)
-    read_host_timeout <= \$1017 ;
+    read_phase_drive <= \$1070 ;
   always @(posedge clk)
-    read_comparator <= \$1018 ;
+    read_phase_share <= \$1071 ;
   always @(posedge clk)
-    read_adder <= \$1019 ;
+    read_group1 <= \$1072 ;
   always @(posedge clk)
-    read_group3 <= \$1020 ;
+    read_phase_hold <= \$1073 ;
   always @(posedge clk)
-    read_array <= \$1021 ;
+    read_phase_clear <= \$1074 ;
   always @(posedge clk)
-    read_rows <= \$1022 ;
+    read_phase_add <= \$1075 ;
   always @(posedge clk)
-    read_drain <= \$1023 ;
+    read_phase_gap <= \$1076 ;
   always @(posedge clk)
-    read_elementwise <= \$1024 ;
+    read_comparator_timeout <= \$1077 ;
   always @(posedge clk)
-    read_transfer <= \$1025 ;
+    read_program_window <= \$1078 ;
   always @(posedge clk)
-    read_host <= \$1026 ;
+    read_activation_base <= \$1079 ;
   always @(posedge clk)
-    read_buffer <= \$1027 ;
+    read_activation_words <= \$1080 ;
   always @(posedge clk)
-    read_fetch <= \$1028 ;
+    read_group2 <= \$1081 ;
   always @(posedge clk)
-    read_group4 <= \$1029 ;
+    read_constants_base <= \$1082 ;
   always @(posedge clk)
-    read_turn <= \$1030 ;
+    read_constant_entries <= \$1083 ;
   always @(posedge clk)
-    read_tenant1_control <= \$1031 ;
+    read_coefficients_base <= \$1084 ;
   always @(posedge clk)
-    read_tenant1_status <= \$1032 ;
+    read_coefficient_words <= \$1085 ;
   always @(posedge clk)
-    read_tenant1_interrupt <= \$1033 ;
+    read_tiles <= \$1086 ;
   always @(posedge clk)
-    read_tenant1_cycles <= \$1034 ;
+    read_host_timeout <= \$1087 ;
   always @(posedge clk)
-    read_tenant1_conversions <= \$1035 ;
+    read_comparator <= \$1088 ;
   always @(posedge clk)
-    read_tenant1_early_stops <= \$1036 ;
+    read_adder <= \$1089 ;
   always @(posedge clk)
-    read_tenant1_converting <= \$1037 ;
+    read_group3 <= \$1090 ;
   always @(posedge clk)
-    read_group5 <= \$1038 ;
+    read_array <= \$1091 ;
   always @(posedge clk)
-    read_tenant1_products <= \$1039 ;
+    read_rows <= \$1092 ;
   always @(posedge clk)
-    read_tenant1_contests <= \$1040 ;
+    read_drain <= \$1093 ;
   always @(posedge clk)
-    read_tenant1_program_window <= \$1041 ;
+    read_elementwise <= \$1094 ;
   always @(posedge clk)
-    read_tenant1_activation_base <= \$1042 ;
+    read_transfer <= \$1095 ;
   always @(posedge clk)
-    read_tenant1_activation_words <= \$1043 ;
+    read_host <= \$1096 ;
   always @(posedge clk)
-    read_tenant1_constants_base <= \$1044 ;
+    read_buffer <= \$1097 ;
   always @(posedge clk)
-    read_tenant1_constant_entries <= \$1045 ;
+    read_fetch <= \$1098 ;
   always @(posedge clk)
-    read_tenant1_coefficients_base <= \$1046 ;
+    read_group4 <= \$1099 ;
   always @(posedge clk)
-    read_group6 <= \$1047 ;
+    read_turn <= \$1100 ;
   always @(posedge clk)
-    read_tenant1_coefficient_words <= \$1048 ;
+    read_tenant1_control <= \$1101 ;
   always @(posedge clk)
-    read_tenant1_tiles <= \$1049 ;
+    read_tenant1_status <= \$1102 ;
   always @(posedge clk)
-    read_tenant1_host_timeout <= \$1050 ;
+    read_tenant1_interrupt <= \$1103 ;
   always @(posedge clk)
-    read_tenant1_comparator <= \$1051 ;
+    read_tenant1_cycles <= \$1104 ;
   always @(posedge clk)
-    read_tenant1_adder <= \$1052 ;
+    read_tenant1_conversions <= \$1105 ;
   always @(posedge clk)
-    read_tenant1_array <= \$1053 ;
+    read_tenant1_early_stops <= \$1106 ;
   always @(posedge clk)
-    read_tenant1_rows <= \$1054 ;
+    read_tenant1_converting <= \$1107 ;
   always @(posedge clk)
-    read_tenant1_drain <= \$1055 ;
+    read_group5 <= \$1108 ;
   always @(posedge clk)
-    read_group7 <= \$1056 ;
+    read_tenant1_products <= \$1109 ;
   always @(posedge clk)
-    read_tenant1_elementwise <= \$1057 ;
+    read_tenant1_contests <= \$1110 ;
   always @(posedge clk)
-    read_tenant1_transfer <= \$1058 ;
+    read_tenant1_program_window <= \$1111 ;
   always @(posedge clk)
-    read_tenant1_host <= \$1059 ;
+    read_tenant1_activation_base <= \$1112 ;
   always @(posedge clk)
-    read_tenant1_buffer <= \$1060 ;
+    read_tenant1_activation_words <= \$1113 ;
   always @(posedge clk)
-    read_tenant1_fetch <= \$1061 ;
+    read_tenant1_constants_base <= \$1114 ;
   always @(posedge clk)
-    read_tenant1_turn <= \$1062 ;
+    read_tenant1_constant_entries <= \$1115 ;
   always @(posedge clk)
-    read_group8 <= \$1063 ;
+    read_tenant1_coefficients_base <= \$1116 ;
   always @(posedge clk)
-    read_pending <= \$1064 ;
+    read_group6 <= \$1117 ;
   always @(posedge clk)
-    missed <= \$1065 ;
+    read_tenant1_coefficient_words <= \$1118 ;
   always @(posedge clk)
-    read_error <= \$1066 ;
+    read_tenant1_tiles <= \$1119 ;
   always @(posedge clk)
-    read_data <= \$1067 ;
+    read_tenant1_host_timeout <= \$1120 ;
   always @(posedge clk)
-    start <= \$1068 ;
+    read_tenant1_comparator <= \$1121 ;
   always @(posedge clk)
-    abort <= \$1069 ;
+    read_tenant1_adder <= \$1122 ;
   always @(posedge clk)
-    cycles_counted <= \$1070 ;
+    read_tenant1_array <= \$1123 ;
   always @(posedge clk)
-    value_cycles <= \$1071 ;
+    read_tenant1_rows <= \$1124 ;
   always @(posedge clk)
-    conversions_counted <= \$1072 ;
+    read_tenant1_drain <= \$1125 ;
   always @(posedge clk)
-    value_conversions <= \$1073 ;
+    read_group7 <= \$1126 ;
   always @(posedge clk)
-    early_stops_counted <= \$1074 ;
+    read_tenant1_elementwise <= \$1127 ;
   always @(posedge clk)
-    value_early_stops <= \$1075 ;
+    read_tenant1_transfer <= \$1128 ;
   always @(posedge clk)
-    converting_counted <= \$1076 ;
+    read_tenant1_host <= \$1129 ;
   always @(posedge clk)
-    value_converting <= \$1077 ;
+    read_tenant1_buffer <= \$1130 ;
   always @(posedge clk)
-    products_counted <= \$1078 ;
+    read_tenant1_fetch <= \$1131 ;
   always @(posedge clk)
-    value_products <= \$1079 ;
+    read_tenant1_turn <= \$1132 ;
   always @(posedge clk)
-    contests_counted <= \$1080 ;
+    read_converter0 <= \$1133 ;
   always @(posedge clk)
-    value_contests <= \$1081 ;
+    read_converter1 <= \$1134 ;
   always @(posedge clk)
-    comparator_counted <= \$1082 ;
+    read_group8 <= \$1135 ;
   always @(posedge clk)
-    value_comparator <= \$1083 ;
+    read_converter2 <= \$1136 ;
   always @(posedge clk)
-    adder_counted <= \$1084 ;
+    read_converter3 <= \$1137 ;
   always @(posedge clk)
-    value_adder <= \$1085 ;
+    read_group9 <= \$1138 ;
   always @(posedge clk)
-    array_counted <= \$1086 ;
+    read_pending <= \$1139 ;
   always @(posedge clk)
-    value_array <= \$1087 ;
+    missed <= \$1140 ;
   always @(posedge clk)
-    rows_counted <= \$1088 ;
+    read_error <= \$1141 ;
   always @(posedge clk)
-    value_rows <= \$1089 ;
+    read_data <= \$1142 ;
   always @(posedge clk)
-    drain_counted <= \$1090 ;
+    start <= \$1143 ;
   always @(posedge clk)
-    value_drain <= \$1091 ;
+    abort <= \$1144 ;
   always @(posedge clk)
-    elementwise_counted <= \$1092 ;
+    cycles_counted <= \$1145 ;
   always @(posedge clk)
-    value_elementwise <= \$1093 ;
+    value_cycles <= \$1146 ;
   always @(posedge clk)
-    transfer_counted <= \$1094 ;
+    conversions_counted <= \$1147 ;
   always @(posedge clk)
-    value_transfer <= \$1095 ;
+    value_conversions <= \$1148 ;
   always @(posedge clk)
-    host_counted <= \$1096 ;
+    early_stops_counted <= \$1149 ;
   always @(posedge clk)
-    value_host <= \$1097 ;
+    value_early_stops <= \$1150 ;
   always @(posedge clk)
-    buffer_counted <= \$1098 ;
+    converting_counted <= \$1151 ;
   always @(posedge clk)
-    value_buffer <= \$1099 ;
+    value_converting <= \$1152 ;
   always @(posedge clk)
-    fetch_counted <= \$1100 ;
+    products_counted <= \$1153 ;
   always @(posedge clk)
-    value_fetch <= \$1101 ;
+    value_products <= \$1154 ;
   always @(posedge clk)
-    turn_counted <= \$1102 ;
+    contests_counted <= \$1155 ;
   always @(posedge clk)
-    value_turn <= \$1103 ;
+    value_contests <= \$1156 ;
   always @(posedge clk)
-    status_cause <= \$1104 ;
+    comparator_counted <= \$1157 ;
   always @(posedge clk)
-    tenant1_cycles_counted <= \$1105 ;
+    value_comparator <= \$1158 ;
   always @(posedge clk)
-    value_tenant1_cycles <= \$1106 ;
+    adder_counted <= \$1159 ;
   always @(posedge clk)
-    tenant1_conversions_counted <= \$1107 ;
+    value_adder <= \$1160 ;
   always @(posedge clk)
-    value_tenant1_conversions <= \$1108 ;
+    array_counted <= \$1161 ;
   always @(posedge clk)
-    tenant1_early_stops_counted <= \$1109 ;
+    value_array <= \$1162 ;
   always @(posedge clk)
-    value_tenant1_early_stops <= \$1110 ;
+    rows_counted <= \$1163 ;
   always @(posedge clk)
-    tenant1_converting_counted <= \$1111 ;
+    value_rows <= \$1164 ;
   always @(posedge clk)
-    value_tenant1_converting <= \$1112 ;
+    drain_counted <= \$1165 ;
   always @(posedge clk)
-    tenant1_products_counted <= \$1113 ;
+    value_drain <= \$1166 ;
   always @(posedge clk)
-    value_tenant1_products <= \$1114 ;
+    elementwise_counted <= \$1167 ;
   always @(posedge clk)
-    tenant1_contests_counted <= \$1115 ;
+    value_elementwise <= \$1168 ;
   always @(posedge clk)
-    value_tenant1_contests <= \$1116 ;
+    transfer_counted <= \$1169 ;
   always @(posedge clk)
-    tenant1_comparator_counted <= \$1117 ;
+    value_transfer <= \$1170 ;
   always @(posedge clk)
-    value_tenant1_comparator <= \$1118 ;
+    host_counted <= \$1171 ;
   always @(posedge clk)
-    tenant1_adder_counted <= \$1119 ;
+    value_host <= \$1172 ;
   always @(posedge clk)
-    value_tenant1_adder <= \$1120 ;
+    buffer_counted <= \$1173 ;
   always @(posedge clk)
-    tenant1_array_counted <= \$1121 ;
+    value_buffer <= \$1174 ;
   always @(posedge clk)
-    value_tenant1_array <= \$1122 ;
+    fetch_counted <= \$1175 ;
   always @(posedge clk)
-    tenant1_rows_counted <= \$1123 ;
+    value_fetch <= \$1176 ;
   always @(posedge clk)
-    value_tenant1_rows <= \$1124 ;
+    turn_counted <= \$1177 ;
   always @(posedge clk)
-    tenant1_drain_counted <= \$1125 ;
+    value_turn <= \$1178 ;
   always @(posedge clk)
-    value_tenant1_drain <= \$1126 ;
+    status_cause <= \$1179 ;
   always @(posedge clk)
-    tenant1_elementwise_counted <= \$1127 ;
+    tenant1_cycles_counted <= \$1180 ;
   always @(posedge clk)
-    value_tenant1_elementwise <= \$1128 ;
+    value_tenant1_cycles <= \$1181 ;
   always @(posedge clk)
-    tenant1_transfer_counted <= \$1129 ;
+    tenant1_conversions_counted <= \$1182 ;
   always @(posedge clk)
-    value_tenant1_transfer <= \$1130 ;
+    value_tenant1_conversions <= \$1183 ;
   always @(posedge clk)
-    tenant1_host_counted <= \$1131 ;
+    tenant1_early_stops_counted <= \$1184 ;
   always @(posedge clk)
-    value_tenant1_host <= \$1132 ;
+    value_tenant1_early_stops <= \$1185 ;
   always @(posedge clk)
-    tenant1_buffer_counted <= \$1133 ;
+    tenant1_converting_counted <= \$1186 ;
   always @(posedge clk)
-    value_tenant1_buffer <= \$1134 ;
+    value_tenant1_converting <= \$1187 ;
   always @(posedge clk)
-    tenant1_fetch_counted <= \$1135 ;
+    tenant1_products_counted <= \$1188 ;
   always @(posedge clk)
-    value_tenant1_fetch <= \$1136 ;
+    value_tenant1_products <= \$1189 ;
   always @(posedge clk)
-    tenant1_turn_counted <= \$1137 ;
+    tenant1_contests_counted <= \$1190 ;
   always @(posedge clk)
-    value_tenant1_turn <= \$1138 ;
+    value_tenant1_contests <= \$1191 ;
   always @(posedge clk)
-    tenant1_status_cause <= \$1139 ;
+    tenant1_comparator_counted <= \$1192 ;
   always @(posedge clk)
-    irq <= \$1140 ;
+    value_tenant1_comparator <= \$1193 ;
+  always @(posedge clk)
+    tenant1_adder_counted <= \$1194 ;
+  always @(posedge clk)
+    value_tenant1_adder <= \$1195 ;
+  always @(posedge clk)
+    tenant1_array_counted <= \$1196 ;
+  always @(posedge clk)
+    value_tenant1_array <= \$1197 ;
+  always @(posedge clk)
+    tenant1_rows_counted <= \$1198 ;
+  always @(posedge clk)
+    value_tenant1_rows <= \$1199 ;
+  always @(posedge clk)
+    tenant1_drain_counted <= \$1200 ;
+  always @(posedge clk)
+    value_tenant1_drain <= \$1201 ;
+  always @(posedge clk)
+    tenant1_elementwise_counted <= \$1202 ;
+  always @(posedge clk)
+    value_tenant1_elementwise <= \$1203 ;
+  always @(posedge clk)
+    tenant1_transfer_counted <= \$1204 ;
+  always @(posedge clk)
+    value_tenant1_transfer <= \$1205 ;
+  always @(posedge clk)
+    tenant1_host_counted <= \$1206 ;
+  always @(posedge clk)
+    value_tenant1_host <= \$1207 ;
+  always @(posedge clk)
+    tenant1_buffer_counted <= \$1208 ;
+  always @(posedge clk)
+    value_tenant1_buffer <= \$1209 ;
+  always @(posedge clk)
+    tenant1_fetch_counted <= \$1210 ;
+  always @(posedge clk)
+    value_tenant1_fetch <= \$1211 ;
+  always @(posedge clk)
+    tenant1_turn_counted <= \$1212 ;
+  always @(posedge clk)
+    value_tenant1_turn <= \$1213 ;
+  always @(posedge clk)
+    tenant1_status_cause <= \$1214 ;
+  always @(posedge clk)
+    irq <= \$1215 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$835  = \$25 ;
-    if (rst) begin
-      \$835  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$836  = \$27 ;
-    if (rst) begin
-      \$836  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$837  = \$29 ;
-    if (rst) begin
-      \$837  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$838  = \$31 ;
-    if (rst) begin
-      \$838  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$839  = \$33 ;
-    if (rst) begin
-      \$839  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$840  = \$35 ;
-    if (rst) begin
-      \$840  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$841  = status_done;
-    if (write_status) begin
-      \$841  = \$37 ;
-    end
-    if (start[0]) begin
-      \$841  = 1'h0;
-    end
-    if (ended[0]) begin
-      \$841  = 1'h1;
-    end
-    if (rst) begin
-      \$841  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$842  = status_error;
-    if (write_status) begin
-      \$842  = \$39 ;
-    end
-    if (start[0]) begin
-      \$842  = 1'h0;
-    end
-    if (failed[0]) begin
-      \$842  = 1'h1;
-    end
-    if (rst) begin
-      \$842  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$843  = \$41 ;
-    if (rst) begin
-      \$843  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$844  = interrupt_done;
-    if (write_interrupt) begin
-      \$844  = write_data[0];
-    end
-    if (rst) begin
-      \$844  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$845  = interrupt_error;
-    if (write_interrupt) begin
-      \$845  = write_data[1];
-    end
-    if (rst) begin
-      \$845  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$846  = \$43 ;
-    if (rst) begin
-      \$846  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$847  = \$45 ;
-    if (rst) begin
-      \$847  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$848  = \$47 ;
-    if (rst) begin
-      \$848  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$849  = \$49 ;
-    if (rst) begin
-      \$849  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$850  = \$51 ;
-    if (rst) begin
-      \$850  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$851  = \$53 ;
-    if (rst) begin
-      \$851  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$852  = \$55 ;
-    if (rst) begin
-      \$852  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$853  = phase_reset_clocks;
-    if (write_phase_reset) begin
-      \$853  = write_data[5:0];
-    end
-    if (rst) begin
-      \$853  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$854  = \$57 ;
-    if (rst) begin
-      \$854  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$855  = phase_drive_clocks;
-    if (write_phase_drive) begin
-      \$855  = write_data[5:0];
-    end
-    if (rst) begin
-      \$855  = 6'h04;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$856  = \$59 ;
-    if (rst) begin
-      \$856  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$857  = phase_share_clocks;
-    if (write_phase_share) begin
-      \$857  = write_data[5:0];
-    end
-    if (rst) begin
-      \$857  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$858  = \$61 ;
-    if (rst) begin
-      \$858  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$859  = phase_hold_clocks;
-    if (write_phase_hold) begin
-      \$859  = write_data[5:0];
-    end
-    if (rst) begin
-      \$859  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$860  = \$63 ;
-    if (rst) begin
-      \$860  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$861  = phase_clear_clocks;
-    if (write_phase_clear) begin
-      \$861  = write_data[5:0];
-    end
-    if (rst) begin
-      \$861  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$862  = \$65 ;
-    if (rst) begin
-      \$862  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$863  = phase_add_clocks;
-    if (write_phase_add) begin
-      \$863  = write_data[5:0];
-    end
-    if (rst) begin
-      \$863  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$864  = \$67 ;
-    if (rst) begin
-      \$864  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$865  = phase_gap_clocks;
-    if (write_phase_gap) begin
-      \$865  = write_data[5:0];
-    end
-    if (rst) begin
-      \$865  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$866  = \$69 ;
-    if (rst) begin
-      \$866  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$867  = comparator_timeout_clocks;
-    if (write_comparator_timeout) begin
-      \$867  = write_data[15:0];
-    end
-    if (rst) begin
-      \$867  = 16'h0400;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$868  = \$71 ;
-    if (rst) begin
-      \$868  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$869  = program_window_base;
-    if (write_program_window) begin
-      \$869  = write_data[11:0];
-    end
-    if (rst) begin
-      \$869  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$870  = program_window_length;
-    if (write_program_window) begin
-      \$870  = write_data[27:16];
-    end
-    if (rst) begin
-      \$870  = 12'h040;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$871  = \$73 ;
-    if (rst) begin
-      \$871  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$872  = activation_base_value;
-    if (write_activation_base) begin
-      \$872  = write_data[15:0];
-    end
-    if (rst) begin
-      \$872  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$873  = \$75 ;
-    if (rst) begin
-      \$873  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$874  = activation_words_value;
-    if (write_activation_words) begin
-      \$874  = write_data[16:0];
-    end
-    if (rst) begin
-      \$874  = 17'h04000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$875  = \$77 ;
-    if (rst) begin
-      \$875  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$876  = constants_base_value;
-    if (write_constants_base) begin
-      \$876  = write_data[15:0];
-    end
-    if (rst) begin
-      \$876  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$877  = \$79 ;
-    if (rst) begin
-      \$877  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$878  = constant_entries_value;
-    if (write_constant_entries) begin
-      \$878  = write_data[16:0];
-    end
-    if (rst) begin
-      \$878  = 17'h00800;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$879  = \$81 ;
-    if (rst) begin
-      \$879  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$880  = coefficients_base_value;
-    if (write_coefficients_base) begin
-      \$880  = write_data[19:0];
-    end
-    if (rst) begin
-      \$880  = 20'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$881  = \$83 ;
-    if (rst) begin
-      \$881  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$882  = coefficient_words_value;
-    if (write_coefficient_words) begin
-      \$882  = write_data[20:0];
-    end
-    if (rst) begin
-      \$882  = 21'h008000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$883  = \$85 ;
-    if (rst) begin
-      \$883  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$884  = tiles_value;
-    if (write_tiles) begin
-      \$884  = write_data[3:0];
-    end
-    if (rst) begin
-      \$884  = 4'hf;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$885  = \$87 ;
-    if (rst) begin
-      \$885  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$886  = host_timeout_value;
-    if (write_host_timeout) begin
-      \$886  = write_data[23:0];
-    end
-    if (rst) begin
-      \$886  = 24'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$887  = \$89 ;
-    if (rst) begin
-      \$887  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$888  = \$91 ;
+    \$888  = \$29 ;
     if (rst) begin
       \$888  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$889  = \$93 ;
+    \$889  = \$31 ;
     if (rst) begin
       \$889  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$890  = \$95 ;
+    \$890  = \$33 ;
     if (rst) begin
       \$890  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$891  = \$97 ;
+    \$891  = \$35 ;
     if (rst) begin
       \$891  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$892  = \$99 ;
+    \$892  = \$37 ;
     if (rst) begin
       \$892  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$893  = \$101 ;
+    \$893  = \$39 ;
     if (rst) begin
       \$893  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$894  = \$103 ;
+    \$894  = status_done;
+    if (write_status) begin
+      \$894  = \$41 ;
+    end
+    if (start[0]) begin
+      \$894  = 1'h0;
+    end
+    if (ended[0]) begin
+      \$894  = 1'h1;
+    end
     if (rst) begin
       \$894  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$895  = \$105 ;
+    \$895  = status_error;
+    if (write_status) begin
+      \$895  = \$43 ;
+    end
+    if (start[0]) begin
+      \$895  = 1'h0;
+    end
+    if (failed[0]) begin
+      \$895  = 1'h1;
+    end
     if (rst) begin
       \$895  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$896  = \$107 ;
+    \$896  = \$45 ;
     if (rst) begin
       \$896  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$897  = \$109 ;
+    \$897  = interrupt_done;
+    if (write_interrupt) begin
+      \$897  = write_data[0];
+    end
     if (rst) begin
       \$897  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$898  = \$111 ;
+    \$898  = interrupt_error;
+    if (write_interrupt) begin
+      \$898  = write_data[1];
+    end
     if (rst) begin
       \$898  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$899  = \$113 ;
+    \$899  = \$47 ;
     if (rst) begin
       \$899  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$900  = tenant1_status_done;
-    if (write_tenant1_status) begin
-      \$900  = \$115 ;
-    end
-    if (start[1]) begin
-      \$900  = 1'h0;
-    end
-    if (ended[1]) begin
-      \$900  = 1'h1;
-    end
+    \$900  = \$49 ;
     if (rst) begin
       \$900  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$901  = tenant1_status_error;
-    if (write_tenant1_status) begin
-      \$901  = \$117 ;
-    end
-    if (start[1]) begin
-      \$901  = 1'h0;
-    end
-    if (failed[1]) begin
-      \$901  = 1'h1;
-    end
+    \$901  = \$51 ;
     if (rst) begin
       \$901  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$902  = \$119 ;
+    \$902  = \$53 ;
     if (rst) begin
       \$902  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$903  = tenant1_interrupt_done;
-    if (write_tenant1_interrupt) begin
-      \$903  = write_data[0];
-    end
+    \$903  = \$55 ;
     if (rst) begin
       \$903  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$904  = tenant1_interrupt_error;
-    if (write_tenant1_interrupt) begin
-      \$904  = write_data[1];
-    end
+    \$904  = \$57 ;
     if (rst) begin
       \$904  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$905  = \$121 ;
+    \$905  = \$59 ;
     if (rst) begin
       \$905  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$906  = \$123 ;
+    \$906  = phase_reset_clocks;
+    if (write_phase_reset) begin
+      \$906  = write_data[5:0];
+    end
     if (rst) begin
-      \$906  = 1'h0;
+      \$906  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$907  = \$125 ;
+    \$907  = \$61 ;
     if (rst) begin
       \$907  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$908  = \$127 ;
+    \$908  = phase_drive_clocks;
+    if (write_phase_drive) begin
+      \$908  = write_data[5:0];
+    end
     if (rst) begin
-      \$908  = 1'h0;
+      \$908  = 6'h04;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$909  = \$129 ;
+    \$909  = \$63 ;
     if (rst) begin
       \$909  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$910  = \$131 ;
+    \$910  = phase_share_clocks;
+    if (write_phase_share) begin
+      \$910  = write_data[5:0];
+    end
     if (rst) begin
-      \$910  = 1'h0;
+      \$910  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$911  = \$133 ;
+    \$911  = \$65 ;
     if (rst) begin
       \$911  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$912  = tenant1_program_window_base;
-    if (write_tenant1_program_window) begin
-      \$912  = write_data[11:0];
+    \$912  = phase_hold_clocks;
+    if (write_phase_hold) begin
+      \$912  = write_data[5:0];
     end
     if (rst) begin
-      \$912  = 12'h000;
+      \$912  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$913  = tenant1_program_window_length;
-    if (write_tenant1_program_window) begin
-      \$913  = write_data[27:16];
-    end
+    \$913  = \$67 ;
     if (rst) begin
-      \$913  = 12'h000;
+      \$913  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$914  = \$135 ;
+    \$914  = phase_clear_clocks;
+    if (write_phase_clear) begin
+      \$914  = write_data[5:0];
+    end
     if (rst) begin
-      \$914  = 1'h0;
+      \$914  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$915  = tenant1_activation_base_value;
-    if (write_tenant1_activation_base) begin
-      \$915  = write_data[15:0];
-    end
+    \$915  = \$69 ;
     if (rst) begin
-      \$915  = 16'h0000;
+      \$915  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$916  = \$137 ;
+    \$916  = phase_add_clocks;
+    if (write_phase_add) begin
+      \$916  = write_data[5:0];
+    end
     if (rst) begin
-      \$916  = 1'h0;
+      \$916  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$917  = tenant1_activation_words_value;
-    if (write_tenant1_activation_words) begin
-      \$917  = write_data[16:0];
-    end
+    \$917  = \$71 ;
     if (rst) begin
-      \$917  = 17'h00000;
+      \$917  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$918  = \$139 ;
+    \$918  = phase_gap_clocks;
+    if (write_phase_gap) begin
+      \$918  = write_data[5:0];
+    end
     if (rst) begin
-      \$918  = 1'h0;
+      \$918  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$919  = tenant1_constants_base_value;
-    if (write_tenant1_constants_base) begin
-      \$919  = write_data[15:0];
-    end
+    \$919  = \$73 ;
     if (rst) begin
-      \$919  = 16'h0000;
+      \$919  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$920  = \$141 ;
+    \$920  = comparator_timeout_clocks;
+    if (write_comparator_timeout) begin
+      \$920  = write_data[15:0];
+    end
     if (rst) begin
-      \$920  = 1'h0;
+      \$920  = 16'h0400;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$921  = tenant1_constant_entries_value;
-    if (write_tenant1_constant_entries) begin
-      \$921  = write_data[16:0];
-    end
+    \$921  = \$75 ;
     if (rst) begin
-      \$921  = 17'h00000;
+      \$921  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$922  = \$143 ;
+    \$922  = program_window_base;
+    if (write_program_window) begin
+      \$922  = write_data[11:0];
+    end
     if (rst) begin
-      \$922  = 1'h0;
+      \$922  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$923  = tenant1_coefficients_base_value;
-    if (write_tenant1_coefficients_base) begin
-      \$923  = write_data[19:0];
+    \$923  = program_window_length;
+    if (write_program_window) begin
+      \$923  = write_data[27:16];
     end
     if (rst) begin
-      \$923  = 20'h00000;
+      \$923  = 12'h040;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$924  = \$145 ;
+    \$924  = \$77 ;
     if (rst) begin
       \$924  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$925  = tenant1_coefficient_words_value;
-    if (write_tenant1_coefficient_words) begin
-      \$925  = write_data[20:0];
+    \$925  = activation_base_value;
+    if (write_activation_base) begin
+      \$925  = write_data[15:0];
     end
     if (rst) begin
-      \$925  = 21'h000000;
+      \$925  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$926  = \$147 ;
+    \$926  = \$79 ;
     if (rst) begin
       \$926  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$927  = tenant1_tiles_value;
-    if (write_tenant1_tiles) begin
-      \$927  = write_data[3:0];
+    \$927  = activation_words_value;
+    if (write_activation_words) begin
+      \$927  = write_data[16:0];
     end
     if (rst) begin
-      \$927  = 4'h0;
+      \$927  = 17'h04000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$928  = \$149 ;
+    \$928  = \$81 ;
     if (rst) begin
       \$928  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$929  = tenant1_host_timeout_value;
-    if (write_tenant1_host_timeout) begin
-      \$929  = write_data[23:0];
+    \$929  = constants_base_value;
+    if (write_constants_base) begin
+      \$929  = write_data[15:0];
     end
     if (rst) begin
-      \$929  = 24'h000000;
+      \$929  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$930  = \$151 ;
+    \$930  = \$83 ;
     if (rst) begin
       \$930  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$931  = \$153 ;
+    \$931  = constant_entries_value;
+    if (write_constant_entries) begin
+      \$931  = write_data[16:0];
+    end
     if (rst) begin
-      \$931  = 1'h0;
+      \$931  = 17'h00800;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$932  = \$155 ;
+    \$932  = \$85 ;
     if (rst) begin
       \$932  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$933  = \$157 ;
+    \$933  = coefficients_base_value;
+    if (write_coefficients_base) begin
+      \$933  = write_data[19:0];
+    end
     if (rst) begin
-      \$933  = 1'h0;
+      \$933  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$934  = \$159 ;
+    \$934  = \$87 ;
     if (rst) begin
       \$934  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$935  = \$161 ;
+    \$935  = coefficient_words_value;
+    if (write_coefficient_words) begin
+      \$935  = write_data[20:0];
+    end
     if (rst) begin
-      \$935  = 1'h0;
+      \$935  = 21'h008000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$936  = \$163 ;
+    \$936  = \$89 ;
     if (rst) begin
       \$936  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$937  = \$165 ;
+    \$937  = tiles_value;
+    if (write_tiles) begin
+      \$937  = write_data[3:0];
+    end
     if (rst) begin
-      \$937  = 1'h0;
+      \$937  = 4'hf;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$938  = \$167 ;
+    \$938  = \$91 ;
     if (rst) begin
       \$938  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$939  = \$169 ;
+    \$939  = host_timeout_value;
+    if (write_host_timeout) begin
+      \$939  = write_data[23:0];
+    end
     if (rst) begin
-      \$939  = 1'h0;
+      \$939  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$940  = \$171 ;
+    \$940  = \$93 ;
     if (rst) begin
       \$940  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$941  = \$175 ;
+    \$941  = \$95 ;
     if (rst) begin
-      \$941  = 4'h0;
+      \$941  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$942  = \$181 ;
+    \$942  = \$97 ;
     if (rst) begin
       \$942  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$943  = \$183 ;
+    \$943  = \$99 ;
     if (rst) begin
       \$943  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$944  = \$185 ;
+    \$944  = \$101 ;
     if (rst) begin
       \$944  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$945  = write_program;
+    \$945  = \$103 ;
     if (rst) begin
       \$945  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$946  = \$186 ;
+    \$946  = \$105 ;
     if (rst) begin
       \$946  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$947  = \$192 ;
+    \$947  = \$107 ;
     if (rst) begin
       \$947  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$948  = \$194 ;
+    \$948  = \$109 ;
     if (rst) begin
       \$948  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$949  = \$196 ;
+    \$949  = \$111 ;
     if (rst) begin
       \$949  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$950  = write_constants;
+    \$950  = \$113 ;
     if (rst) begin
       \$950  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$951  = \$197 ;
+    \$951  = \$115 ;
     if (rst) begin
       \$951  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$952  = staged;
-    if (\$199 ) begin
-      casez (write_address[2])
-        1'h0:
-            \$952  = write_data;
-      endcase
-    end
+    \$952  = \$117 ;
     if (rst) begin
-      \$952  = 32'd0;
+      \$952  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$953  = \$205 ;
+    \$953  = tenant1_status_done;
+    if (write_tenant1_status) begin
+      \$953  = \$119 ;
+    end
+    if (start[1]) begin
+      \$953  = 1'h0;
+    end
+    if (ended[1]) begin
+      \$953  = 1'h1;
+    end
     if (rst) begin
       \$953  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$954  = write_coefficients0;
+    \$954  = tenant1_status_error;
+    if (write_tenant1_status) begin
+      \$954  = \$121 ;
+    end
+    if (start[1]) begin
+      \$954  = 1'h0;
+    end
+    if (failed[1]) begin
+      \$954  = 1'h1;
+    end
     if (rst) begin
       \$954  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$955 [0] = \$206 ;
-    \$955 [1] = \$213 ;
-    \$955 [2] = \$220 ;
-    \$955 [3] = \$227 ;
+    \$955  = \$123 ;
     if (rst) begin
-      \$955  = 4'h0;
+      \$955  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$956  = \$212 ;
+    \$956  = tenant1_interrupt_done;
+    if (write_tenant1_interrupt) begin
+      \$956  = write_data[0];
+    end
     if (rst) begin
       \$956  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$957  = write_coefficients1;
+    \$957  = tenant1_interrupt_error;
+    if (write_tenant1_interrupt) begin
+      \$957  = write_data[1];
+    end
     if (rst) begin
       \$957  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$958  = \$219 ;
+    \$958  = \$125 ;
     if (rst) begin
       \$958  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$959  = write_coefficients2;
+    \$959  = \$127 ;
     if (rst) begin
       \$959  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$960  = \$226 ;
+    \$960  = \$129 ;
     if (rst) begin
       \$960  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$961  = write_coefficients3;
+    \$961  = \$131 ;
     if (rst) begin
       \$961  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$962  = \$233 ;
+    \$962  = \$133 ;
     if (rst) begin
       \$962  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$963  = write_weights0;
+    \$963  = \$135 ;
     if (rst) begin
       \$963  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$964 [0] = \$234 ;
-    \$964 [1] = \$241 ;
-    \$964 [2] = \$248 ;
-    \$964 [3] = \$255 ;
+    \$964  = \$137 ;
     if (rst) begin
-      \$964  = 4'h0;
+      \$964  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$965  = \$240 ;
+    \$965  = tenant1_program_window_base;
+    if (write_tenant1_program_window) begin
+      \$965  = write_data[11:0];
+    end
     if (rst) begin
-      \$965  = 1'h0;
+      \$965  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$966  = write_weights1;
+    \$966  = tenant1_program_window_length;
+    if (write_tenant1_program_window) begin
+      \$966  = write_data[27:16];
+    end
     if (rst) begin
-      \$966  = 1'h0;
+      \$966  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$967  = \$247 ;
+    \$967  = \$139 ;
     if (rst) begin
       \$967  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$968  = write_weights2;
+    \$968  = tenant1_activation_base_value;
+    if (write_tenant1_activation_base) begin
+      \$968  = write_data[15:0];
+    end
     if (rst) begin
-      \$968  = 1'h0;
+      \$968  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$969  = \$254 ;
+    \$969  = \$141 ;
     if (rst) begin
       \$969  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$970  = write_weights3;
+    \$970  = tenant1_activation_words_value;
+    if (write_tenant1_activation_words) begin
+      \$970  = write_data[16:0];
+    end
     if (rst) begin
-      \$970  = 1'h0;
+      \$970  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$971  = \$261 ;
+    \$971  = \$143 ;
     if (rst) begin
       \$971  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$972  = write_corrections0;
+    \$972  = tenant1_constants_base_value;
+    if (write_tenant1_constants_base) begin
+      \$972  = write_data[15:0];
+    end
     if (rst) begin
-      \$972  = 1'h0;
+      \$972  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$973 [0] = \$262 ;
-    \$973 [1] = \$269 ;
-    \$973 [2] = \$276 ;
-    \$973 [3] = \$283 ;
+    \$973  = \$145 ;
     if (rst) begin
-      \$973  = 4'h0;
+      \$973  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$974  = \$268 ;
+    \$974  = tenant1_constant_entries_value;
+    if (write_tenant1_constant_entries) begin
+      \$974  = write_data[16:0];
+    end
     if (rst) begin
-      \$974  = 1'h0;
+      \$974  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$975  = write_corrections1;
+    \$975  = \$147 ;
     if (rst) begin
       \$975  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$976  = \$275 ;
+    \$976  = tenant1_coefficients_base_value;
+    if (write_tenant1_coefficients_base) begin
+      \$976  = write_data[19:0];
+    end
     if (rst) begin
-      \$976  = 1'h0;
+      \$976  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$977  = write_corrections2;
+    \$977  = \$149 ;
     if (rst) begin
       \$977  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$978  = \$282 ;
+    \$978  = tenant1_coefficient_words_value;
+    if (write_tenant1_coefficient_words) begin
+      \$978  = write_data[20:0];
+    end
     if (rst) begin
-      \$978  = 1'h0;
+      \$978  = 21'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$979  = write_corrections3;
+    \$979  = \$151 ;
     if (rst) begin
       \$979  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$980  = \$349 ;
+    \$980  = tenant1_tiles_value;
+    if (write_tenant1_tiles) begin
+      \$980  = write_data[3:0];
+    end
     if (rst) begin
-      \$980  = 20'h00000;
+      \$980  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$981  = \$551 ;
+    \$981  = \$153 ;
     if (rst) begin
-      \$981  = 64'h0000000000000000;
+      \$981  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$982  = { pending[0], write_valid };
+    \$982  = tenant1_host_timeout_value;
+    if (write_tenant1_host_timeout) begin
+      \$982  = write_data[23:0];
+    end
     if (rst) begin
-      \$982  = 2'h0;
+      \$982  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$983  = \$553 ;
+    \$983  = \$155 ;
     if (rst) begin
       \$983  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$984  = \$554 ;
+    \$984  = \$157 ;
     if (rst) begin
       \$984  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$985  = \$555 ;
+    \$985  = \$159 ;
     if (rst) begin
       \$985  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$986  = \$556 ;
+    \$986  = \$161 ;
     if (rst) begin
       \$986  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$987  = \$557 ;
+    \$987  = \$163 ;
     if (rst) begin
       \$987  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$988  = \$558 ;
+    \$988  = \$165 ;
     if (rst) begin
       \$988  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$989  = \$559 ;
+    \$989  = \$167 ;
     if (rst) begin
       \$989  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$990  = \$560 ;
+    \$990  = \$169 ;
     if (rst) begin
       \$990  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$991  = \$561 ;
+    \$991  = \$171 ;
     if (rst) begin
       \$991  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$992  = \$562 ;
+    \$992  = \$173 ;
     if (rst) begin
       \$992  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$993  = \$578 ;
+    \$993  = \$175 ;
     if (rst) begin
-      \$993  = 32'd0;
+      \$993  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$994  = \$579 ;
+    \$994  = \$177 ;
     if (rst) begin
       \$994  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$995  = \$580 ;
+    \$995  = converter0_levels;
+    if (write_converter0) begin
+      \$995  = write_data[0];
+    end
     if (rst) begin
       \$995  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$996  = \$581 ;
+    \$996  = \$179 ;
     if (rst) begin
       \$996  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$997  = \$582 ;
+    \$997  = converter1_levels;
+    if (write_converter1) begin
+      \$997  = write_data[0];
+    end
     if (rst) begin
       \$997  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$998  = \$583 ;
+    \$998  = \$181 ;
     if (rst) begin
       \$998  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$999  = \$584 ;
+    \$999  = converter2_levels;
+    if (write_converter2) begin
+      \$999  = write_data[0];
+    end
     if (rst) begin
       \$999  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1000  = \$585 ;
+    \$1000  = \$183 ;
     if (rst) begin
       \$1000  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1001  = \$586 ;
+    \$1001  = converter3_levels;
+    if (write_converter3) begin
+      \$1001  = write_data[0];
+    end
     if (rst) begin
       \$1001  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1002  = \$602 ;
+    \$1002  = \$187 ;
     if (rst) begin
-      \$1002  = 32'd0;
+      \$1002  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1003  = \$603 ;
+    \$1003  = \$193 ;
     if (rst) begin
       \$1003  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1004  = \$604 ;
+    \$1004  = \$195 ;
     if (rst) begin
       \$1004  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1005  = \$605 ;
+    \$1005  = \$197 ;
     if (rst) begin
       \$1005  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1006  = \$606 ;
+    \$1006  = write_program;
     if (rst) begin
       \$1006  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1007  = \$607 ;
+    \$1007  = \$198 ;
     if (rst) begin
       \$1007  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1008  = \$608 ;
+    \$1008  = \$204 ;
     if (rst) begin
       \$1008  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1009  = \$609 ;
+    \$1009  = \$206 ;
     if (rst) begin
       \$1009  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1010  = \$610 ;
+    \$1010  = \$208 ;
     if (rst) begin
       \$1010  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1011  = \$626 ;
+    \$1011  = write_constants;
     if (rst) begin
-      \$1011  = 32'd0;
+      \$1011  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1012  = \$627 ;
+    \$1012  = \$209 ;
     if (rst) begin
       \$1012  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1013  = \$628 ;
+    \$1013  = staged;
+    if (\$211 ) begin
+      casez (write_address[2])
+        1'h0:
+            \$1013  = write_data;
+      endcase
+    end
     if (rst) begin
-      \$1013  = 1'h0;
+      \$1013  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1014  = \$629 ;
+    \$1014  = \$217 ;
     if (rst) begin
       \$1014  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1015  = \$630 ;
+    \$1015  = write_coefficients0;
     if (rst) begin
       \$1015  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1016  = \$631 ;
+    \$1016 [0] = \$218 ;
+    \$1016 [1] = \$225 ;
+    \$1016 [2] = \$232 ;
+    \$1016 [3] = \$239 ;
     if (rst) begin
-      \$1016  = 1'h0;
+      \$1016  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1017  = \$632 ;
+    \$1017  = \$224 ;
     if (rst) begin
       \$1017  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1018  = \$633 ;
+    \$1018  = write_coefficients1;
     if (rst) begin
       \$1018  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1019  = \$634 ;
+    \$1019  = \$231 ;
     if (rst) begin
       \$1019  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1020  = \$650 ;
+    \$1020  = write_coefficients2;
     if (rst) begin
-      \$1020  = 32'd0;
+      \$1020  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1021  = \$651 ;
+    \$1021  = \$238 ;
     if (rst) begin
       \$1021  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1022  = \$652 ;
+    \$1022  = write_coefficients3;
     if (rst) begin
       \$1022  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1023  = \$653 ;
+    \$1023  = \$245 ;
     if (rst) begin
       \$1023  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1024  = \$654 ;
+    \$1024  = write_weights0;
     if (rst) begin
       \$1024  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1025  = \$655 ;
+    \$1025 [0] = \$246 ;
+    \$1025 [1] = \$253 ;
+    \$1025 [2] = \$260 ;
+    \$1025 [3] = \$267 ;
     if (rst) begin
-      \$1025  = 1'h0;
+      \$1025  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1026  = \$656 ;
+    \$1026  = \$252 ;
     if (rst) begin
       \$1026  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1027  = \$657 ;
+    \$1027  = write_weights1;
     if (rst) begin
       \$1027  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1028  = \$658 ;
+    \$1028  = \$259 ;
     if (rst) begin
       \$1028  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1029  = \$674 ;
+    \$1029  = write_weights2;
     if (rst) begin
-      \$1029  = 32'd0;
+      \$1029  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1030  = \$675 ;
+    \$1030  = \$266 ;
     if (rst) begin
       \$1030  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1031  = \$676 ;
+    \$1031  = write_weights3;
     if (rst) begin
       \$1031  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1032  = \$677 ;
+    \$1032  = \$273 ;
     if (rst) begin
       \$1032  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1033  = \$678 ;
+    \$1033  = write_corrections0;
     if (rst) begin
       \$1033  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1034  = \$679 ;
+    \$1034 [0] = \$274 ;
+    \$1034 [1] = \$281 ;
+    \$1034 [2] = \$288 ;
+    \$1034 [3] = \$295 ;
     if (rst) begin
-      \$1034  = 1'h0;
+      \$1034  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1035  = \$680 ;
+    \$1035  = \$280 ;
     if (rst) begin
       \$1035  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1036  = \$681 ;
+    \$1036  = write_corrections1;
     if (rst) begin
       \$1036  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1037  = \$682 ;
+    \$1037  = \$287 ;
     if (rst) begin
       \$1037  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1038  = \$698 ;
+    \$1038  = write_corrections2;
     if (rst) begin
-      \$1038  = 32'd0;
+      \$1038  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1039  = \$699 ;
+    \$1039  = \$294 ;
     if (rst) begin
       \$1039  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1040  = \$700 ;
+    \$1040  = write_corrections3;
     if (rst) begin
       \$1040  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1041  = \$701 ;
+    \$1041  = \$301 ;
     if (rst) begin
       \$1041  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1042  = \$702 ;
+    \$1042  = write_levels0;
     if (rst) begin
       \$1042  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1043  = \$703 ;
+    \$1043 [0] = \$302 ;
+    \$1043 [1] = \$309 ;
+    \$1043 [2] = \$316 ;
+    \$1043 [3] = \$323 ;
     if (rst) begin
-      \$1043  = 1'h0;
+      \$1043  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1044  = \$704 ;
+    \$1044  = \$308 ;
     if (rst) begin
       \$1044  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1045  = \$705 ;
+    \$1045  = write_levels1;
     if (rst) begin
       \$1045  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1046  = \$706 ;
+    \$1046  = \$315 ;
     if (rst) begin
       \$1046  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1047  = \$722 ;
+    \$1047  = write_levels2;
     if (rst) begin
-      \$1047  = 32'd0;
+      \$1047  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1048  = \$723 ;
+    \$1048  = \$322 ;
     if (rst) begin
       \$1048  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1049  = \$724 ;
+    \$1049  = write_levels3;
     if (rst) begin
       \$1049  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1050  = \$725 ;
+    \$1050  = \$389 ;
     if (rst) begin
-      \$1050  = 1'h0;
+      \$1050  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1051  = \$726 ;
+    \$1051  = \$591 ;
     if (rst) begin
-      \$1051  = 1'h0;
+      \$1051  = 64'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1052  = \$727 ;
+    \$1052  = { pending[0], write_valid };
     if (rst) begin
-      \$1052  = 1'h0;
+      \$1052  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1053  = \$728 ;
+    \$1053  = \$593 ;
     if (rst) begin
       \$1053  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1054  = \$729 ;
+    \$1054  = \$594 ;
     if (rst) begin
       \$1054  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1055  = \$730 ;
+    \$1055  = \$595 ;
     if (rst) begin
       \$1055  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1056  = \$746 ;
+    \$1056  = \$596 ;
     if (rst) begin
-      \$1056  = 32'd0;
+      \$1056  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1057  = \$747 ;
+    \$1057  = \$597 ;
     if (rst) begin
       \$1057  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1058  = \$748 ;
+    \$1058  = \$598 ;
     if (rst) begin
       \$1058  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1059  = \$749 ;
+    \$1059  = \$599 ;
     if (rst) begin
       \$1059  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1060  = \$750 ;
+    \$1060  = \$600 ;
     if (rst) begin
       \$1060  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1061  = \$751 ;
+    \$1061  = \$601 ;
     if (rst) begin
       \$1061  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1062  = \$752 ;
+    \$1062  = \$602 ;
     if (rst) begin
       \$1062  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1063  = \$764 ;
+    \$1063  = \$618 ;
     if (rst) begin
       \$1063  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1064  = { read_pending[0], read_valid };
+    \$1064  = \$619 ;
     if (rst) begin
-      \$1064  = 2'h0;
+      \$1064  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1065  = \$766 ;
+    \$1065  = \$620 ;
     if (rst) begin
       \$1065  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1066  = \$767 ;
+    \$1066  = \$621 ;
     if (rst) begin
       \$1066  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1067  = \$775 ;
+    \$1067  = \$622 ;
     if (rst) begin
-      \$1067  = 32'd0;
+      \$1067  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1068 [0] = \$779 ;
-    \$1068 [1] = \$805 ;
+    \$1068  = \$623 ;
     if (rst) begin
-      \$1068  = 2'h0;
+      \$1068  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1069 [0] = control_abort;
-    \$1069 [1] = tenant1_control_abort;
+    \$1069  = \$624 ;
     if (rst) begin
-      \$1069  = 2'h0;
+      \$1069  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1070  = busy[0];
+    \$1070  = \$625 ;
     if (rst) begin
       \$1070  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1071  = \$780 [31:0];
-    if (start[0]) begin
-      \$1071  = 32'd0;
-    end
+    \$1071  = \$626 ;
     if (rst) begin
-      \$1071  = 32'd0;
+      \$1071  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1072  = \$781 ;
+    \$1072  = \$642 ;
     if (rst) begin
-      \$1072  = 3'h0;
+      \$1072  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1073  = \$782 [31:0];
-    if (start[0]) begin
-      \$1073  = 32'd0;
-    end
+    \$1073  = \$643 ;
     if (rst) begin
-      \$1073  = 32'd0;
+      \$1073  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1074  = \$783 ;
+    \$1074  = \$644 ;
     if (rst) begin
-      \$1074  = 3'h0;
+      \$1074  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1075  = \$784 [31:0];
-    if (start[0]) begin
-      \$1075  = 32'd0;
-    end
+    \$1075  = \$645 ;
     if (rst) begin
-      \$1075  = 32'd0;
+      \$1075  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1076  = \$785 ;
+    \$1076  = \$646 ;
     if (rst) begin
       \$1076  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1077  = \$786 [31:0];
-    if (start[0]) begin
-      \$1077  = 32'd0;
-    end
+    \$1077  = \$647 ;
     if (rst) begin
-      \$1077  = 32'd0;
+      \$1077  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1078  = \$787 ;
+    \$1078  = \$648 ;
     if (rst) begin
       \$1078  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1079  = \$788 [31:0];
-    if (start[0]) begin
-      \$1079  = 32'd0;
-    end
+    \$1079  = \$649 ;
     if (rst) begin
-      \$1079  = 32'd0;
+      \$1079  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1080  = \$789 ;
+    \$1080  = \$650 ;
     if (rst) begin
       \$1080  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1081  = \$790 [31:0];
-    if (start[0]) begin
-      \$1081  = 32'd0;
-    end
+    \$1081  = \$666 ;
     if (rst) begin
       \$1081  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1082  = waiting[0];
+    \$1082  = \$667 ;
     if (rst) begin
       \$1082  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1083  = \$791 [31:0];
-    if (start[0]) begin
-      \$1083  = 32'd0;
-    end
+    \$1083  = \$668 ;
     if (rst) begin
-      \$1083  = 32'd0;
+      \$1083  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1084  = waiting[1];
+    \$1084  = \$669 ;
     if (rst) begin
       \$1084  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1085  = \$792 [31:0];
-    if (start[0]) begin
-      \$1085  = 32'd0;
-    end
+    \$1085  = \$670 ;
     if (rst) begin
-      \$1085  = 32'd0;
+      \$1085  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1086  = waiting[2];
+    \$1086  = \$671 ;
     if (rst) begin
       \$1086  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1087  = \$793 [31:0];
-    if (start[0]) begin
-      \$1087  = 32'd0;
-    end
+    \$1087  = \$672 ;
     if (rst) begin
-      \$1087  = 32'd0;
+      \$1087  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1088  = waiting[3];
+    \$1088  = \$673 ;
     if (rst) begin
       \$1088  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1089  = \$794 [31:0];
-    if (start[0]) begin
-      \$1089  = 32'd0;
-    end
+    \$1089  = \$674 ;
     if (rst) begin
-      \$1089  = 32'd0;
+      \$1089  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1090  = waiting[4];
+    \$1090  = \$690 ;
     if (rst) begin
-      \$1090  = 1'h0;
+      \$1090  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1091  = \$795 [31:0];
-    if (start[0]) begin
-      \$1091  = 32'd0;
-    end
+    \$1091  = \$691 ;
     if (rst) begin
-      \$1091  = 32'd0;
+      \$1091  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1092  = waiting[5];
+    \$1092  = \$692 ;
     if (rst) begin
       \$1092  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1093  = \$796 [31:0];
-    if (start[0]) begin
-      \$1093  = 32'd0;
-    end
+    \$1093  = \$693 ;
     if (rst) begin
-      \$1093  = 32'd0;
+      \$1093  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1094  = waiting[6];
+    \$1094  = \$694 ;
     if (rst) begin
       \$1094  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1095  = \$797 [31:0];
-    if (start[0]) begin
-      \$1095  = 32'd0;
-    end
+    \$1095  = \$695 ;
     if (rst) begin
-      \$1095  = 32'd0;
+      \$1095  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1096  = waiting[7];
+    \$1096  = \$696 ;
     if (rst) begin
       \$1096  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1097  = \$798 [31:0];
-    if (start[0]) begin
-      \$1097  = 32'd0;
-    end
+    \$1097  = \$697 ;
     if (rst) begin
-      \$1097  = 32'd0;
+      \$1097  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1098  = waiting[8];
+    \$1098  = \$698 ;
     if (rst) begin
       \$1098  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1099  = \$799 [31:0];
-    if (start[0]) begin
-      \$1099  = 32'd0;
-    end
+    \$1099  = \$714 ;
     if (rst) begin
       \$1099  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1100  = waiting[9];
+    \$1100  = \$715 ;
     if (rst) begin
       \$1100  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1101  = \$800 [31:0];
-    if (start[0]) begin
-      \$1101  = 32'd0;
-    end
+    \$1101  = \$716 ;
     if (rst) begin
-      \$1101  = 32'd0;
+      \$1101  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1102  = waiting[10];
+    \$1102  = \$717 ;
     if (rst) begin
       \$1102  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1103  = \$801 [31:0];
-    if (start[0]) begin
-      \$1103  = 32'd0;
-    end
+    \$1103  = \$718 ;
     if (rst) begin
-      \$1103  = 32'd0;
+      \$1103  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1104  = status_cause;
-    if (start[0]) begin
-      \$1104  = 4'h0;
-    end
-    if (failed[0]) begin
-      \$1104  = failed_cause[3:0];
-    end
+    \$1104  = \$719 ;
     if (rst) begin
-      \$1104  = 4'h0;
+      \$1104  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1105  = busy[1];
+    \$1105  = \$720 ;
     if (rst) begin
       \$1105  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1106  = \$806 [31:0];
-    if (start[1]) begin
-      \$1106  = 32'd0;
-    end
+    \$1106  = \$721 ;
     if (rst) begin
-      \$1106  = 32'd0;
+      \$1106  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1107  = \$807 ;
+    \$1107  = \$722 ;
     if (rst) begin
-      \$1107  = 3'h0;
+      \$1107  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1108  = \$808 [31:0];
-    if (start[1]) begin
-      \$1108  = 32'd0;
-    end
+    \$1108  = \$738 ;
     if (rst) begin
       \$1108  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1109  = \$809 ;
+    \$1109  = \$739 ;
     if (rst) begin
-      \$1109  = 3'h0;
+      \$1109  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1110  = \$810 [31:0];
-    if (start[1]) begin
-      \$1110  = 32'd0;
-    end
+    \$1110  = \$740 ;
     if (rst) begin
-      \$1110  = 32'd0;
+      \$1110  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1111  = \$811 ;
+    \$1111  = \$741 ;
     if (rst) begin
       \$1111  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1112  = \$812 [31:0];
-    if (start[1]) begin
-      \$1112  = 32'd0;
-    end
+    \$1112  = \$742 ;
     if (rst) begin
-      \$1112  = 32'd0;
+      \$1112  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1113  = \$813 ;
+    \$1113  = \$743 ;
     if (rst) begin
       \$1113  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1114  = \$814 [31:0];
-    if (start[1]) begin
-      \$1114  = 32'd0;
-    end
+    \$1114  = \$744 ;
     if (rst) begin
-      \$1114  = 32'd0;
+      \$1114  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1115  = \$815 ;
+    \$1115  = \$745 ;
     if (rst) begin
       \$1115  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1116  = \$816 [31:0];
-    if (start[1]) begin
-      \$1116  = 32'd0;
-    end
+    \$1116  = \$746 ;
     if (rst) begin
-      \$1116  = 32'd0;
+      \$1116  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1117  = waiting[11];
+    \$1117  = \$762 ;
     if (rst) begin
-      \$1117  = 1'h0;
+      \$1117  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1118  = \$817 [31:0];
-    if (start[1]) begin
-      \$1118  = 32'd0;
-    end
+    \$1118  = \$763 ;
     if (rst) begin
-      \$1118  = 32'd0;
+      \$1118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1119  = waiting[12];
+    \$1119  = \$764 ;
     if (rst) begin
       \$1119  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1120  = \$818 [31:0];
-    if (start[1]) begin
-      \$1120  = 32'd0;
-    end
+    \$1120  = \$765 ;
     if (rst) begin
-      \$1120  = 32'd0;
+      \$1120  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1121  = waiting[13];
+    \$1121  = \$766 ;
     if (rst) begin
       \$1121  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1122  = \$819 [31:0];
-    if (start[1]) begin
-      \$1122  = 32'd0;
-    end
+    \$1122  = \$767 ;
     if (rst) begin
-      \$1122  = 32'd0;
+      \$1122  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1123  = waiting[14];
+    \$1123  = \$768 ;
     if (rst) begin
       \$1123  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1124  = \$820 [31:0];
-    if (start[1]) begin
-      \$1124  = 32'd0;
-    end
+    \$1124  = \$769 ;
     if (rst) begin
-      \$1124  = 32'd0;
+      \$1124  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1125  = waiting[15];
+    \$1125  = \$770 ;
     if (rst) begin
       \$1125  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1126  = \$821 [31:0];
-    if (start[1]) begin
-      \$1126  = 32'd0;
-    end
+    \$1126  = \$786 ;
     if (rst) begin
       \$1126  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1127  = waiting[16];
+    \$1127  = \$787 ;
     if (rst) begin
       \$1127  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1128  = \$822 [31:0];
-    if (start[1]) begin
-      \$1128  = 32'd0;
-    end
+    \$1128  = \$788 ;
     if (rst) begin
-      \$1128  = 32'd0;
+      \$1128  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1129  = waiting[17];
+    \$1129  = \$789 ;
     if (rst) begin
       \$1129  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1130  = \$823 [31:0];
-    if (start[1]) begin
-      \$1130  = 32'd0;
-    end
+    \$1130  = \$790 ;
     if (rst) begin
-      \$1130  = 32'd0;
+      \$1130  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1131  = waiting[18];
+    \$1131  = \$791 ;
     if (rst) begin
       \$1131  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1132  = \$824 [31:0];
-    if (start[1]) begin
-      \$1132  = 32'd0;
-    end
+    \$1132  = \$792 ;
     if (rst) begin
-      \$1132  = 32'd0;
+      \$1132  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1133  = waiting[19];
+    \$1133  = \$793 ;
     if (rst) begin
       \$1133  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1134  = \$825 [31:0];
-    if (start[1]) begin
-      \$1134  = 32'd0;
-    end
+    \$1134  = \$794 ;
     if (rst) begin
-      \$1134  = 32'd0;
+      \$1134  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1135  = waiting[20];
+    \$1135  = \$810 ;
     if (rst) begin
-      \$1135  = 1'h0;
+      \$1135  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1136  = \$826 [31:0];
-    if (start[1]) begin
-      \$1136  = 32'd0;
-    end
+    \$1136  = \$811 ;
     if (rst) begin
-      \$1136  = 32'd0;
+      \$1136  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1137  = waiting[21];
+    \$1137  = \$812 ;
     if (rst) begin
       \$1137  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1138  = \$827 [31:0];
-    if (start[1]) begin
-      \$1138  = 32'd0;
-    end
+    \$1138  = \$816 ;
     if (rst) begin
       \$1138  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1139  = tenant1_status_cause;
-    if (start[1]) begin
-      \$1139  = 4'h0;
-    end
-    if (failed[1]) begin
-      \$1139  = failed_cause[7:4];
-    end
+    \$1139  = { read_pending[0], read_valid };
     if (rst) begin
-      \$1139  = 4'h0;
+      \$1139  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1140  = \$834 ;
+    \$1140  = \$818 ;
     if (rst) begin
       \$1140  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1141  = \$819 ;
+    if (rst) begin
+      \$1141  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1142  = \$828 ;
+    if (rst) begin
+      \$1142  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1143 [0] = \$832 ;
+    \$1143 [1] = \$858 ;
+    if (rst) begin
+      \$1143  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1144 [0] = control_abort;
+    \$1144 [1] = tenant1_control_abort;
+    if (rst) begin
+      \$1144  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1145  = busy[0];
+    if (rst) begin
+      \$1145  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1146  = \$833 [31:0];
+    if (start[0]) begin
+      \$1146  = 32'd0;
+    end
+    if (rst) begin
+      \$1146  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1147  = \$834 ;
+    if (rst) begin
+      \$1147  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1148  = \$835 [31:0];
+    if (start[0]) begin
+      \$1148  = 32'd0;
+    end
+    if (rst) begin
+      \$1148  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1149  = \$836 ;
+    if (rst) begin
+      \$1149  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1150  = \$837 [31:0];
+    if (start[0]) begin
+      \$1150  = 32'd0;
+    end
+    if (rst) begin
+      \$1150  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1151  = \$838 ;
+    if (rst) begin
+      \$1151  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1152  = \$839 [31:0];
+    if (start[0]) begin
+      \$1152  = 32'd0;
+    end
+    if (rst) begin
+      \$1152  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1153  = \$840 ;
+    if (rst) begin
+      \$1153  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1154  = \$841 [31:0];
+    if (start[0]) begin
+      \$1154  = 32'd0;
+    end
+    if (rst) begin
+      \$1154  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1155  = \$842 ;
+    if (rst) begin
+      \$1155  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1156  = \$843 [31:0];
+    if (start[0]) begin
+      \$1156  = 32'd0;
+    end
+    if (rst) begin
+      \$1156  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1157  = waiting[0];
+    if (rst) begin
+      \$1157  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1158  = \$844 [31:0];
+    if (start[0]) begin
+      \$1158  = 32'd0;
+    end
+    if (rst) begin
+      \$1158  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1159  = waiting[1];
+    if (rst) begin
+      \$1159  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1160  = \$845 [31:0];
+    if (start[0]) begin
+      \$1160  = 32'd0;
+    end
+    if (rst) begin
+      \$1160  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1161  = waiting[2];
+    if (rst) begin
+      \$1161  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1162  = \$846 [31:0];
+    if (start[0]) begin
+      \$1162  = 32'd0;
+    end
+    if (rst) begin
+      \$1162  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1163  = waiting[3];
+    if (rst) begin
+      \$1163  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1164  = \$847 [31:0];
+    if (start[0]) begin
+      \$1164  = 32'd0;
+    end
+    if (rst) begin
+      \$1164  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1165  = waiting[4];
+    if (rst) begin
+      \$1165  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1166  = \$848 [31:0];
+    if (start[0]) begin
+      \$1166  = 32'd0;
+    end
+    if (rst) begin
+      \$1166  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1167  = waiting[5];
+    if (rst) begin
+      \$1167  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1168  = \$849 [31:0];
+    if (start[0]) begin
+      \$1168  = 32'd0;
+    end
+    if (rst) begin
+      \$1168  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1169  = waiting[6];
+    if (rst) begin
+      \$1169  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1170  = \$850 [31:0];
+    if (start[0]) begin
+      \$1170  = 32'd0;
+    end
+    if (rst) begin
+      \$1170  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1171  = waiting[7];
+    if (rst) begin
+      \$1171  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1172  = \$851 [31:0];
+    if (start[0]) begin
+      \$1172  = 32'd0;
+    end
+    if (rst) begin
+      \$1172  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1173  = waiting[8];
+    if (rst) begin
+      \$1173  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1174  = \$852 [31:0];
+    if (start[0]) begin
+      \$1174  = 32'd0;
+    end
+    if (rst) begin
+      \$1174  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1175  = waiting[9];
+    if (rst) begin
+      \$1175  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1176  = \$853 [31:0];
+    if (start[0]) begin
+      \$1176  = 32'd0;
+    end
+    if (rst) begin
+      \$1176  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1177  = waiting[10];
+    if (rst) begin
+      \$1177  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1178  = \$854 [31:0];
+    if (start[0]) begin
+      \$1178  = 32'd0;
+    end
+    if (rst) begin
+      \$1178  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1179  = status_cause;
+    if (start[0]) begin
+      \$1179  = 4'h0;
+    end
+    if (failed[0]) begin
+      \$1179  = failed_cause[3:0];
+    end
+    if (rst) begin
+      \$1179  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1180  = busy[1];
+    if (rst) begin
+      \$1180  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1181  = \$859 [31:0];
+    if (start[1]) begin
+      \$1181  = 32'd0;
+    end
+    if (rst) begin
+      \$1181  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1182  = \$860 ;
+    if (rst) begin
+      \$1182  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1183  = \$861 [31:0];
+    if (start[1]) begin
+      \$1183  = 32'd0;
+    end
+    if (rst) begin
+      \$1183  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1184  = \$862 ;
+    if (rst) begin
+      \$1184  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1185  = \$863 [31:0];
+    if (start[1]) begin
+      \$1185  = 32'd0;
+    end
+    if (rst) begin
+      \$1185  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1186  = \$864 ;
+    if (rst) begin
+      \$1186  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1187  = \$865 [31:0];
+    if (start[1]) begin
+      \$1187  = 32'd0;
+    end
+    if (rst) begin
+      \$1187  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1188  = \$866 ;
+    if (rst) begin
+      \$1188  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1189  = \$867 [31:0];
+    if (start[1]) begin
+      \$1189  = 32'd0;
+    end
+    if (rst) begin
+      \$1189  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1190  = \$868 ;
+    if (rst) begin
+      \$1190  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1191  = \$869 [31:0];
+    if (start[1]) begin
+      \$1191  = 32'd0;
+    end
+    if (rst) begin
+      \$1191  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1192  = waiting[11];
+    if (rst) begin
+      \$1192  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1193  = \$870 [31:0];
+    if (start[1]) begin
+      \$1193  = 32'd0;
+    end
+    if (rst) begin
+      \$1193  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1194  = waiting[12];
+    if (rst) begin
+      \$1194  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1195  = \$871 [31:0];
+    if (start[1]) begin
+      \$1195  = 32'd0;
+    end
+    if (rst) begin
+      \$1195  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1196  = waiting[13];
+    if (rst) begin
+      \$1196  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1197  = \$872 [31:0];
+    if (start[1]) begin
+      \$1197  = 32'd0;
+    end
+    if (rst) begin
+      \$1197  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1198  = waiting[14];
+    if (rst) begin
+      \$1198  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1199  = \$873 [31:0];
+    if (start[1]) begin
+      \$1199  = 32'd0;
+    end
+    if (rst) begin
+      \$1199  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1200  = waiting[15];
+    if (rst) begin
+      \$1200  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1201  = \$874 [31:0];
+    if (start[1]) begin
+      \$1201  = 32'd0;
+    end
+    if (rst) begin
+      \$1201  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1202  = waiting[16];
+    if (rst) begin
+      \$1202  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1203  = \$875 [31:0];
+    if (start[1]) begin
+      \$1203  = 32'd0;
+    end
+    if (rst) begin
+      \$1203  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1204  = waiting[17];
+    if (rst) begin
+      \$1204  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1205  = \$876 [31:0];
+    if (start[1]) begin
+      \$1205  = 32'd0;
+    end
+    if (rst) begin
+      \$1205  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1206  = waiting[18];
+    if (rst) begin
+      \$1206  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1207  = \$877 [31:0];
+    if (start[1]) begin
+      \$1207  = 32'd0;
+    end
+    if (rst) begin
+      \$1207  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1208  = waiting[19];
+    if (rst) begin
+      \$1208  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1209  = \$878 [31:0];
+    if (start[1]) begin
+      \$1209  = 32'd0;
+    end
+    if (rst) begin
+      \$1209  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1210  = waiting[20];
+    if (rst) begin
+      \$1210  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1211  = \$879 [31:0];
+    if (start[1]) begin
+      \$1211  = 32'd0;
+    end
+    if (rst) begin
+      \$1211  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1212  = waiting[21];
+    if (rst) begin
+      \$1212  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1213  = \$880 [31:0];
+    if (start[1]) begin
+      \$1213  = 32'd0;
+    end
+    if (rst) begin
+      \$1213  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1214  = tenant1_status_cause;
+    if (start[1]) begin
+      \$1214  = 4'h0;
+    end
+    if (failed[1]) begin
+      \$1214  = failed_cause[7:4];
+    end
+    if (rst) begin
+      \$1214  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1215  = \$887 ;
+    if (rst) begin
+      \$1215  = 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
@@ -17965,6 +18401,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign tenant1_fetch_value = value_tenant1_fetch;
   assign tenant1_turn_value = value_tenant1_turn;
   assign comparator_timeout = comparator_timeout_clocks;
+  assign levels_enable = { converter3_levels, converter2_levels, converter1_levels, converter0_levels };
   assign value_control = 32'd0;
   assign value_tenant1_control = 32'd0;
   assign \layer.tenant0  = layer[11:0];
@@ -18015,6 +18452,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign windows[39:24] = activation_base_value;
   assign windows[23:12] = program_window_length;
   assign windows[11:0] = program_window_base;
+  assign value_converter3[0] = converter3_levels;
+  assign value_converter3[31:1] = 31'h00000000;
+  assign value_converter2[0] = converter2_levels;
+  assign value_converter2[31:1] = 31'h00000000;
+  assign value_converter1[0] = converter1_levels;
+  assign value_converter1[31:1] = 31'h00000000;
+  assign value_converter0[0] = converter0_levels;
+  assign value_converter0[31:1] = 31'h00000000;
   assign value_tenant1_host_timeout[23:0] = tenant1_host_timeout_value;
   assign value_tenant1_host_timeout[31:24] = 8'h00;
   assign value_tenant1_tiles[3:0] = tenant1_tiles_value;
@@ -18101,141 +18546,117 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign end_corrections1 = 1'h1;
   assign end_corrections2 = 1'h1;
   assign end_corrections3 = 1'h1;
-  assign \$173  = \$172 ;
-  assign \$180  = 1'h1;
-  assign \$181  = \$179 ;
-  assign \$186  = act_program;
-  assign \$204  = 1'h1;
-  assign \$205  = \$203 ;
-  assign \$206  = act_coefficients0;
-  assign \$211  = 1'h1;
-  assign \$212  = \$210 ;
-  assign \$213  = act_coefficients1;
-  assign \$218  = 1'h1;
-  assign \$219  = \$217 ;
-  assign \$220  = act_coefficients2;
-  assign \$225  = 1'h1;
-  assign \$226  = \$224 ;
-  assign \$227  = act_coefficients3;
-  assign \$232  = 1'h1;
-  assign \$233  = \$231 ;
-  assign \$234  = act_weights0;
-  assign \$239  = 1'h1;
-  assign \$240  = \$238 ;
-  assign \$241  = act_weights1;
-  assign \$246  = 1'h1;
-  assign \$247  = \$245 ;
-  assign \$248  = act_weights2;
-  assign \$253  = 1'h1;
-  assign \$254  = \$252 ;
-  assign \$255  = act_weights3;
-  assign \$260  = 1'h1;
-  assign \$261  = \$259 ;
-  assign \$262  = act_corrections0;
-  assign \$267  = 1'h1;
-  assign \$268  = \$266 ;
-  assign \$269  = act_corrections1;
-  assign \$274  = 1'h1;
-  assign \$275  = \$273 ;
-  assign \$276  = act_corrections2;
-  assign \$281  = 1'h1;
-  assign \$282  = \$280 ;
-  assign \$283  = act_corrections3;
-  assign \$284  = act_program;
-  assign \$285  = act_program;
-  assign \$286  = act_program;
-  assign \$287  = act_program;
-  assign \$288  = act_program;
-  assign \$289  = act_program;
-  assign \$290  = act_program;
-  assign \$291  = act_program;
-  assign \$292  = act_program;
-  assign \$293  = act_program;
-  assign \$295  = { 10'h000, \$294  };
-  assign \$296  = act_constants;
-  assign \$297  = act_constants;
-  assign \$298  = act_constants;
-  assign \$299  = act_constants;
-  assign \$300  = act_constants;
-  assign \$301  = act_constants;
-  assign \$302  = act_constants;
-  assign \$303  = act_constants;
-  assign \$304  = act_constants;
-  assign \$305  = act_constants;
-  assign \$306  = act_constants;
-  assign \$350  = act_program;
-  assign \$351  = act_program;
-  assign \$352  = act_program;
-  assign \$353  = act_program;
-  assign \$354  = act_program;
-  assign \$355  = act_program;
-  assign \$356  = act_program;
-  assign \$357  = act_program;
-  assign \$358  = act_program;
-  assign \$359  = act_program;
-  assign \$360  = act_program;
-  assign \$361  = act_program;
-  assign \$362  = act_program;
-  assign \$363  = act_program;
-  assign \$364  = act_program;
-  assign \$365  = act_program;
-  assign \$366  = act_program;
-  assign \$367  = act_program;
-  assign \$368  = act_program;
-  assign \$369  = act_program;
-  assign \$370  = act_program;
-  assign \$371  = act_program;
-  assign \$372  = act_program;
-  assign \$373  = act_program;
-  assign \$374  = act_program;
-  assign \$375  = act_program;
-  assign \$376  = act_program;
-  assign \$377  = act_program;
-  assign \$378  = act_program;
-  assign \$379  = act_program;
-  assign \$380  = act_program;
-  assign \$381  = act_program;
-  assign \$383  = { 32'h00000000, \$382  };
-  assign \$384  = act_constants;
-  assign \$385  = act_constants;
-  assign \$386  = act_constants;
-  assign \$387  = act_constants;
-  assign \$388  = act_constants;
-  assign \$389  = act_constants;
-  assign \$390  = act_constants;
-  assign \$391  = act_constants;
-  assign \$392  = act_constants;
-  assign \$393  = act_constants;
-  assign \$394  = act_constants;
-  assign \$395  = act_constants;
-  assign \$396  = act_constants;
-  assign \$397  = act_constants;
-  assign \$398  = act_constants;
-  assign \$399  = act_constants;
-  assign \$400  = act_constants;
-  assign \$401  = act_constants;
-  assign \$402  = act_constants;
-  assign \$403  = act_constants;
-  assign \$404  = act_constants;
-  assign \$405  = act_constants;
-  assign \$406  = act_constants;
-  assign \$407  = act_constants;
-  assign \$408  = act_constants;
-  assign \$409  = act_constants;
-  assign \$410  = act_constants;
-  assign \$411  = act_constants;
-  assign \$412  = act_constants;
-  assign \$413  = act_constants;
-  assign \$414  = act_constants;
-  assign \$415  = act_constants;
-  assign \$416  = act_constants;
-  assign \$417  = act_constants;
-  assign \$418  = act_constants;
-  assign \$419  = act_constants;
-  assign \$420  = act_constants;
-  assign \$421  = act_constants;
-  assign \$422  = act_constants;
-  assign \$423  = act_constants;
+  assign end_levels0 = 1'h1;
+  assign end_levels1 = 1'h1;
+  assign end_levels2 = 1'h1;
+  assign end_levels3 = 1'h1;
+  assign \$185  = \$184 ;
+  assign \$192  = 1'h1;
+  assign \$193  = \$191 ;
+  assign \$198  = act_program;
+  assign \$216  = 1'h1;
+  assign \$217  = \$215 ;
+  assign \$218  = act_coefficients0;
+  assign \$223  = 1'h1;
+  assign \$224  = \$222 ;
+  assign \$225  = act_coefficients1;
+  assign \$230  = 1'h1;
+  assign \$231  = \$229 ;
+  assign \$232  = act_coefficients2;
+  assign \$237  = 1'h1;
+  assign \$238  = \$236 ;
+  assign \$239  = act_coefficients3;
+  assign \$244  = 1'h1;
+  assign \$245  = \$243 ;
+  assign \$246  = act_weights0;
+  assign \$251  = 1'h1;
+  assign \$252  = \$250 ;
+  assign \$253  = act_weights1;
+  assign \$258  = 1'h1;
+  assign \$259  = \$257 ;
+  assign \$260  = act_weights2;
+  assign \$265  = 1'h1;
+  assign \$266  = \$264 ;
+  assign \$267  = act_weights3;
+  assign \$272  = 1'h1;
+  assign \$273  = \$271 ;
+  assign \$274  = act_corrections0;
+  assign \$279  = 1'h1;
+  assign \$280  = \$278 ;
+  assign \$281  = act_corrections1;
+  assign \$286  = 1'h1;
+  assign \$287  = \$285 ;
+  assign \$288  = act_corrections2;
+  assign \$293  = 1'h1;
+  assign \$294  = \$292 ;
+  assign \$295  = act_corrections3;
+  assign \$300  = 1'h1;
+  assign \$301  = \$299 ;
+  assign \$302  = act_levels0;
+  assign \$307  = 1'h1;
+  assign \$308  = \$306 ;
+  assign \$309  = act_levels1;
+  assign \$314  = 1'h1;
+  assign \$315  = \$313 ;
+  assign \$316  = act_levels2;
+  assign \$321  = 1'h1;
+  assign \$322  = \$320 ;
+  assign \$323  = act_levels3;
+  assign \$324  = act_program;
+  assign \$325  = act_program;
+  assign \$326  = act_program;
+  assign \$327  = act_program;
+  assign \$328  = act_program;
+  assign \$329  = act_program;
+  assign \$330  = act_program;
+  assign \$331  = act_program;
+  assign \$332  = act_program;
+  assign \$333  = act_program;
+  assign \$335  = { 10'h000, \$334  };
+  assign \$336  = act_constants;
+  assign \$337  = act_constants;
+  assign \$338  = act_constants;
+  assign \$339  = act_constants;
+  assign \$340  = act_constants;
+  assign \$341  = act_constants;
+  assign \$342  = act_constants;
+  assign \$343  = act_constants;
+  assign \$344  = act_constants;
+  assign \$345  = act_constants;
+  assign \$346  = act_constants;
+  assign \$390  = act_program;
+  assign \$391  = act_program;
+  assign \$392  = act_program;
+  assign \$393  = act_program;
+  assign \$394  = act_program;
+  assign \$395  = act_program;
+  assign \$396  = act_program;
+  assign \$397  = act_program;
+  assign \$398  = act_program;
+  assign \$399  = act_program;
+  assign \$400  = act_program;
+  assign \$401  = act_program;
+  assign \$402  = act_program;
+  assign \$403  = act_program;
+  assign \$404  = act_program;
+  assign \$405  = act_program;
+  assign \$406  = act_program;
+  assign \$407  = act_program;
+  assign \$408  = act_program;
+  assign \$409  = act_program;
+  assign \$410  = act_program;
+  assign \$411  = act_program;
+  assign \$412  = act_program;
+  assign \$413  = act_program;
+  assign \$414  = act_program;
+  assign \$415  = act_program;
+  assign \$416  = act_program;
+  assign \$417  = act_program;
+  assign \$418  = act_program;
+  assign \$419  = act_program;
+  assign \$420  = act_program;
+  assign \$421  = act_program;
+  assign \$423  = { 32'h00000000, \$422  };
   assign \$424  = act_constants;
   assign \$425  = act_constants;
   assign \$426  = act_constants;
@@ -18260,27 +18681,68 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$445  = act_constants;
   assign \$446  = act_constants;
   assign \$447  = act_constants;
-  assign { \$563 [31], \$563 [29], \$563 [26:23], \$563 [21:20], \$563 [17:15], \$563 [13:12], \$563 [7], \$563 [5:4], \$563 [1] } = 17'h00000;
-  assign { \$563 [30], \$563 [28:27], \$563 [22], \$563 [19:18], \$563 [14], \$563 [11:8], \$563 [6], \$563 [3:2], \$563 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$564  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$565 [31:18], \$565 [16:0] } = 31'h00000000;
-  assign \$565 [17] = read_version;
-  assign { \$567 [28], \$567 [26], \$567 [22], \$567 [19], \$567 [17:15], \$567 [7], \$567 [3], \$567 [0] } = 10'h000;
-  assign { \$567 [31:29], \$567 [27], \$567 [25:23], \$567 [21:20], \$567 [18], \$567 [14:8], \$567 [6:4], \$567 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign { \$569 [31:2], \$569 [0] } = 31'h00000000;
-  assign \$569 [1] = read_tenants;
-  assign \$571  = 32'd0;
-  assign \$572  = \$570 ;
-  assign \$588  = \$587 ;
-  assign \$612  = \$611 ;
-  assign \$636  = \$635 ;
-  assign \$660  = \$659 ;
-  assign \$684  = \$683 ;
-  assign \$685  = 32'd0;
-  assign \$686  = \$683 ;
-  assign \$708  = \$707 ;
-  assign \$732  = \$731 ;
-  assign \$754  = \$753 ;
+  assign \$448  = act_constants;
+  assign \$449  = act_constants;
+  assign \$450  = act_constants;
+  assign \$451  = act_constants;
+  assign \$452  = act_constants;
+  assign \$453  = act_constants;
+  assign \$454  = act_constants;
+  assign \$455  = act_constants;
+  assign \$456  = act_constants;
+  assign \$457  = act_constants;
+  assign \$458  = act_constants;
+  assign \$459  = act_constants;
+  assign \$460  = act_constants;
+  assign \$461  = act_constants;
+  assign \$462  = act_constants;
+  assign \$463  = act_constants;
+  assign \$464  = act_constants;
+  assign \$465  = act_constants;
+  assign \$466  = act_constants;
+  assign \$467  = act_constants;
+  assign \$468  = act_constants;
+  assign \$469  = act_constants;
+  assign \$470  = act_constants;
+  assign \$471  = act_constants;
+  assign \$472  = act_constants;
+  assign \$473  = act_constants;
+  assign \$474  = act_constants;
+  assign \$475  = act_constants;
+  assign \$476  = act_constants;
+  assign \$477  = act_constants;
+  assign \$478  = act_constants;
+  assign \$479  = act_constants;
+  assign \$480  = act_constants;
+  assign \$481  = act_constants;
+  assign \$482  = act_constants;
+  assign \$483  = act_constants;
+  assign \$484  = act_constants;
+  assign \$485  = act_constants;
+  assign \$486  = act_constants;
+  assign \$487  = act_constants;
+  assign { \$603 [31], \$603 [29], \$603 [26:23], \$603 [21:20], \$603 [17:15], \$603 [13:12], \$603 [7], \$603 [5:4], \$603 [1] } = 17'h00000;
+  assign { \$603 [30], \$603 [28:27], \$603 [22], \$603 [19:18], \$603 [14], \$603 [11:8], \$603 [6], \$603 [3:2], \$603 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$604  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$605 [31:18], \$605 [16:0] } = 31'h00000000;
+  assign \$605 [17] = read_version;
+  assign { \$607 [28], \$607 [26], \$607 [22], \$607 [19], \$607 [17:15], \$607 [7], \$607 [3], \$607 [0] } = 10'h000;
+  assign { \$607 [31:29], \$607 [27], \$607 [25:23], \$607 [21:20], \$607 [18], \$607 [14:8], \$607 [6:4], \$607 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign { \$609 [31:2], \$609 [0] } = 31'h00000000;
+  assign \$609 [1] = read_tenants;
+  assign \$611  = 32'd0;
+  assign \$612  = \$610 ;
+  assign \$628  = \$627 ;
+  assign \$652  = \$651 ;
+  assign \$676  = \$675 ;
+  assign \$700  = \$699 ;
+  assign \$724  = \$723 ;
+  assign \$725  = 32'd0;
+  assign \$726  = \$723 ;
+  assign \$748  = \$747 ;
+  assign \$772  = \$771 ;
+  assign \$796  = \$795 ;
+  assign \$814  = \$813 ;
 endmodule
 
 module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, host_late, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, tenant, window, turn, layer_done
@@ -20083,9 +20545,9 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
 endmodule
 
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
+, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
+, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -20150,6 +20612,12 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
+  input levels_enable;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20180,6 +20648,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -20218,8 +20688,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4108$90 ;
+  wire [40:0] \port$4108$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20270,10 +20740,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4108$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4108$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20287,6 +20757,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_sum(drain_sum),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -20302,6 +20776,7 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -20344,12 +20819,14 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4108$90 [19:0];
+  assign coefficient_words = \port$4108$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -20376,9 +20853,9 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
 endmodule
 
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
+, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
+, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -20443,6 +20920,12 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
+  input levels_enable;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20473,6 +20956,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -20511,8 +20996,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4108$90 ;
+  wire [40:0] \port$4108$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20563,10 +21048,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4108$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4108$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20580,6 +21065,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_sum(drain_sum),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -20595,6 +21084,7 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -20637,12 +21127,14 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4108$90 [19:0];
+  assign coefficient_words = \port$4108$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -20669,9 +21161,9 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
 endmodule
 
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
+, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
+, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -20736,6 +21228,12 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
+  input levels_enable;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20766,6 +21264,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -20804,8 +21304,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4108$90 ;
+  wire [40:0] \port$4108$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20856,10 +21356,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4108$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4108$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20873,6 +21373,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_sum(drain_sum),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -20888,6 +21392,7 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -20930,12 +21435,14 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4108$90 [19:0];
+  assign coefficient_words = \port$4108$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -20962,9 +21469,9 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
 endmodule
 
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
+, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
+, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -21029,6 +21536,12 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
+  input levels_enable;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -21059,6 +21572,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -21097,8 +21612,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4108$90 ;
+  wire [40:0] \port$4108$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21149,10 +21664,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4108$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4108$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21166,6 +21681,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_sum(drain_sum),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -21181,6 +21700,7 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -21223,12 +21743,14 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4108$90 [19:0];
+  assign coefficient_words = \port$4108$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -21475,8 +21997,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4060$0 (read_data),
-    .\port$4883$0 (arriving_last),
+    .\port$4177$0 (read_data),
+    .\port$5000$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -21712,7 +22234,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0 , w_en, \port$4883$0 , clk);
+module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$0 , w_en, \port$5000$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -21742,10 +22264,10 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4060$0 ;
-  wire [31:0] \port$4060$0 ;
-  input \port$4883$0 ;
-  wire \port$4883$0 ;
+  input [31:0] \port$4177$0 ;
+  wire [31:0] \port$4177$0 ;
+  input \port$5000$0 ;
+  wire \port$5000$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -21777,7 +22299,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4883$0 , \port$4060$0  };
+      storage[w_port__addr] <= { \port$5000$0 , \port$4177$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -21852,8 +22374,8 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4883$0 , \port$4060$0  };
-  assign w_data = { \port$4883$0 , \port$4060$0  };
+  assign w_port__data = { \port$5000$0 , \port$4177$0  };
+  assign w_data = { \port$5000$0 , \port$4177$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -22079,8 +22601,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4060$32 (read_data),
-    .\port$4922$0 (arriving_last),
+    .\port$4177$32 (read_data),
+    .\port$5039$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -22316,7 +22838,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$32 , w_en, \port$4922$0 , clk);
+module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$32 , w_en, \port$5039$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$37  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -22346,10 +22868,10 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$3
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4060$32 ;
-  wire [31:0] \port$4060$32 ;
-  input \port$4922$0 ;
-  wire \port$4922$0 ;
+  input [31:0] \port$4177$32 ;
+  wire [31:0] \port$4177$32 ;
+  input \port$5039$0 ;
+  wire \port$5039$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -22381,7 +22903,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$3
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4922$0 , \port$4060$32  };
+      storage[w_port__addr] <= { \port$5039$0 , \port$4177$32  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -22456,13 +22978,13 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$3
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4922$0 , \port$4060$32  };
-  assign w_data = { \port$4922$0 , \port$4060$32  };
+  assign w_port__data = { \port$5039$0 , \port$4177$32  };
+  assign w_data = { \port$5039$0 , \port$4177$32  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$840 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$38  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -22731,7 +23253,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$814.nest  nest (
+  \crossloom.window$840.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -22745,43 +23267,43 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1813$0 (\$2 ),
-    .\port$1814$4 (\$3 [4]),
-    .\port$1815$4 (\$4 [4]),
-    .\port$1816$4 (\$5 [4]),
-    .\port$1817$4 (\$6 [4]),
-    .\port$1818$4 (\$7 [4]),
-    .\port$1819$4 (\$8 [4]),
-    .\port$1820$4 (\$9 [4]),
-    .\port$1821$4 (\$10 [4]),
-    .\port$1822$4 (\$11 [4]),
-    .\port$1823$4 (\$12 [4]),
-    .\port$1824$4 (\$13 [4]),
-    .\port$1825$4 (\$14 [4]),
-    .\port$1826$0 (\$15 ),
-    .\port$1827$4 (\$16 [4]),
-    .\port$1828$4 (\$17 [4]),
-    .\port$1829$4 (\$18 [4]),
-    .\port$1830$4 (\$19 [4]),
-    .\port$1831$4 (\$20 [4]),
-    .\port$1832$4 (\$21 [4]),
-    .\port$1833$4 (\$22 [4]),
-    .\port$1834$4 (\$23 [4]),
-    .\port$1835$4 (\$24 [4]),
-    .\port$1836$4 (\$25 [4]),
-    .\port$1837$4 (\$26 [4]),
-    .\port$1838$4 (\$27 [4]),
-    .\port$3258$128 (descriptor[139:128]),
-    .\port$3258$160 (descriptor[171:160]),
-    .\port$3258$192 (descriptor[215:192]),
-    .\port$3258$96 (descriptor[119:96]),
+    .\port$1882$0 (\$2 ),
+    .\port$1883$4 (\$3 [4]),
+    .\port$1884$4 (\$4 [4]),
+    .\port$1885$4 (\$5 [4]),
+    .\port$1886$4 (\$6 [4]),
+    .\port$1887$4 (\$7 [4]),
+    .\port$1888$4 (\$8 [4]),
+    .\port$1889$4 (\$9 [4]),
+    .\port$1890$4 (\$10 [4]),
+    .\port$1891$4 (\$11 [4]),
+    .\port$1892$4 (\$12 [4]),
+    .\port$1893$4 (\$13 [4]),
+    .\port$1894$4 (\$14 [4]),
+    .\port$1895$0 (\$15 ),
+    .\port$1896$4 (\$16 [4]),
+    .\port$1897$4 (\$17 [4]),
+    .\port$1898$4 (\$18 [4]),
+    .\port$1899$4 (\$19 [4]),
+    .\port$1900$4 (\$20 [4]),
+    .\port$1901$4 (\$21 [4]),
+    .\port$1902$4 (\$22 [4]),
+    .\port$1903$4 (\$23 [4]),
+    .\port$1904$4 (\$24 [4]),
+    .\port$1905$4 (\$25 [4]),
+    .\port$1906$4 (\$26 [4]),
+    .\port$1907$4 (\$27 [4]),
+    .\port$3327$128 (descriptor[139:128]),
+    .\port$3327$160 (descriptor[171:160]),
+    .\port$3327$192 (descriptor[215:192]),
+    .\port$3327$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$814.pitches  pitches (
+  \crossloom.window$840.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -22789,7 +23311,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3258$136 (descriptor[147:136]),
+    .\port$3327$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -23080,8 +23602,8 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815$4 , \port$1816$4 , \port$1817$4 , \port$1818$4 , \port$1819$4 , \port$1820$4 , \port$1821$4 , \port$1822$4 , \port$1823$4 , \port$1824$4 , \port$1825$4 , \port$1826$0 , \port$1827$4 , \port$1828$4 , \port$1829$4 , \port$1830$4 , \port$1831$4 , \port$1832$4 
-, \port$1833$4 , \port$1834$4 , \port$1835$4 , \port$1836$4 , \port$1837$4 , \port$1838$4 , advance, \port$3258$96 , \port$3258$128 , \port$3258$160 , \port$3258$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884$4 , \port$1885$4 , \port$1886$4 , \port$1887$4 , \port$1888$4 , \port$1889$4 , \port$1890$4 , \port$1891$4 , \port$1892$4 , \port$1893$4 , \port$1894$4 , \port$1895$0 , \port$1896$4 , \port$1897$4 , \port$1898$4 , \port$1899$4 , \port$1900$4 , \port$1901$4 
+, \port$1902$4 , \port$1903$4 , \port$1904$4 , \port$1905$4 , \port$1906$4 , \port$1907$4 , advance, \port$3327$96 , \port$3327$128 , \port$3327$160 , \port$3327$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$39  = 0;
   wire \$1 ;
@@ -23311,66 +23833,66 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1813$0 ;
-  wire [4:0] \port$1813$0 ;
-  input \port$1814$4 ;
-  wire \port$1814$4 ;
-  input \port$1815$4 ;
-  wire \port$1815$4 ;
-  input \port$1816$4 ;
-  wire \port$1816$4 ;
-  input \port$1817$4 ;
-  wire \port$1817$4 ;
-  input \port$1818$4 ;
-  wire \port$1818$4 ;
-  input \port$1819$4 ;
-  wire \port$1819$4 ;
-  input \port$1820$4 ;
-  wire \port$1820$4 ;
-  input \port$1821$4 ;
-  wire \port$1821$4 ;
-  input \port$1822$4 ;
-  wire \port$1822$4 ;
-  input \port$1823$4 ;
-  wire \port$1823$4 ;
-  input \port$1824$4 ;
-  wire \port$1824$4 ;
-  input \port$1825$4 ;
-  wire \port$1825$4 ;
-  input [4:0] \port$1826$0 ;
-  wire [4:0] \port$1826$0 ;
-  input \port$1827$4 ;
-  wire \port$1827$4 ;
-  input \port$1828$4 ;
-  wire \port$1828$4 ;
-  input \port$1829$4 ;
-  wire \port$1829$4 ;
-  input \port$1830$4 ;
-  wire \port$1830$4 ;
-  input \port$1831$4 ;
-  wire \port$1831$4 ;
-  input \port$1832$4 ;
-  wire \port$1832$4 ;
-  input \port$1833$4 ;
-  wire \port$1833$4 ;
-  input \port$1834$4 ;
-  wire \port$1834$4 ;
-  input \port$1835$4 ;
-  wire \port$1835$4 ;
-  input \port$1836$4 ;
-  wire \port$1836$4 ;
-  input \port$1837$4 ;
-  wire \port$1837$4 ;
-  input \port$1838$4 ;
-  wire \port$1838$4 ;
-  input [11:0] \port$3258$128 ;
-  wire [11:0] \port$3258$128 ;
-  input [11:0] \port$3258$160 ;
-  wire [11:0] \port$3258$160 ;
-  input [23:0] \port$3258$192 ;
-  wire [23:0] \port$3258$192 ;
-  input [23:0] \port$3258$96 ;
-  wire [23:0] \port$3258$96 ;
+  input [4:0] \port$1882$0 ;
+  wire [4:0] \port$1882$0 ;
+  input \port$1883$4 ;
+  wire \port$1883$4 ;
+  input \port$1884$4 ;
+  wire \port$1884$4 ;
+  input \port$1885$4 ;
+  wire \port$1885$4 ;
+  input \port$1886$4 ;
+  wire \port$1886$4 ;
+  input \port$1887$4 ;
+  wire \port$1887$4 ;
+  input \port$1888$4 ;
+  wire \port$1888$4 ;
+  input \port$1889$4 ;
+  wire \port$1889$4 ;
+  input \port$1890$4 ;
+  wire \port$1890$4 ;
+  input \port$1891$4 ;
+  wire \port$1891$4 ;
+  input \port$1892$4 ;
+  wire \port$1892$4 ;
+  input \port$1893$4 ;
+  wire \port$1893$4 ;
+  input \port$1894$4 ;
+  wire \port$1894$4 ;
+  input [4:0] \port$1895$0 ;
+  wire [4:0] \port$1895$0 ;
+  input \port$1896$4 ;
+  wire \port$1896$4 ;
+  input \port$1897$4 ;
+  wire \port$1897$4 ;
+  input \port$1898$4 ;
+  wire \port$1898$4 ;
+  input \port$1899$4 ;
+  wire \port$1899$4 ;
+  input \port$1900$4 ;
+  wire \port$1900$4 ;
+  input \port$1901$4 ;
+  wire \port$1901$4 ;
+  input \port$1902$4 ;
+  wire \port$1902$4 ;
+  input \port$1903$4 ;
+  wire \port$1903$4 ;
+  input \port$1904$4 ;
+  wire \port$1904$4 ;
+  input \port$1905$4 ;
+  wire \port$1905$4 ;
+  input \port$1906$4 ;
+  wire \port$1906$4 ;
+  input \port$1907$4 ;
+  wire \port$1907$4 ;
+  input [11:0] \port$3327$128 ;
+  wire [11:0] \port$3327$128 ;
+  input [11:0] \port$3327$160 ;
+  wire [11:0] \port$3327$160 ;
+  input [23:0] \port$3327$192 ;
+  wire [23:0] \port$3327$192 ;
+  input [23:0] \port$3327$96 ;
+  wire [23:0] \port$3327$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -23389,44 +23911,44 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3258$192 [11:0] == 1'h1;
+  assign \$1  = \port$3327$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3258$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3258$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3327$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3327$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$3258$128 [3:0] == 1'h1;
+  assign \$8  = \port$3327$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3258$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3258$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3327$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3327$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3258$128 [7:4] == 1'h1;
+  assign \$16  = \port$3327$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3258$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3258$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3327$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3327$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3258$192 [23:12] == 1'h1;
+  assign \$25  = \port$3327$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3258$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3258$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3327$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3327$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3258$96 [11:0] == 1'h1;
+  assign \$35  = \port$3327$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3258$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3258$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3327$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3327$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -23434,18 +23956,18 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3258$96 [23:12] == 1'h1;
+  assign \$46  = \port$3327$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3258$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3258$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3327$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3327$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3258$160 ;
-  assign \$59  = address_column_start + \port$3258$160 ;
+  assign \$58  = address_column_start + \port$3327$160 ;
+  assign \$59  = address_column_start + \port$3327$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -23456,10 +23978,10 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3258$192 [11:0];
-  assign \$73  = address_block_start + \port$3258$192 [11:0];
-  assign \$74  = address_block_start + \port$3258$192 [11:0];
-  assign \$75  = address_block_start + \port$3258$192 [11:0];
+  assign \$72  = address_block_start + \port$3327$192 [11:0];
+  assign \$73  = address_block_start + \port$3327$192 [11:0];
+  assign \$74  = address_block_start + \port$3327$192 [11:0];
+  assign \$75  = address_block_start + \port$3327$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -23497,8 +24019,8 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3258$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3258$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3327$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3327$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -23524,8 +24046,8 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3258$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3258$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$3327$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3327$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -23574,7 +24096,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$3258$192 [11:0];
+      \$153  = \port$3327$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -23604,7 +24126,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$3258$128 [3:0];
+      \$155  = \port$3327$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -23634,7 +24156,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$3258$128 [7:4];
+      \$157  = \port$3327$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -23664,7 +24186,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$3258$192 [23:12];
+      \$159  = \port$3327$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -23694,7 +24216,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$3258$96 [11:0];
+      \$161  = \port$3327$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -23724,7 +24246,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$3258$96 [23:12];
+      \$163  = \port$3327$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -23901,7 +24423,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+      \$171  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -23916,7 +24438,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+        \$171  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
       end
     end
     if (clear) begin
@@ -23930,13 +24452,13 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+      \$172  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+        \$172  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
       end
     end
     if (clear) begin
@@ -23950,7 +24472,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
+      \$173  = { \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$4 , \port$1896$4 , \port$1895$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -23976,7 +24498,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
+      \$174  = { \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$4 , \port$1896$4 , \port$1895$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -23989,21 +24511,21 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$3258$192 [11:0];
-  assign column_count = \port$3258$128 [3:0];
-  assign row_count = \port$3258$128 [7:4];
-  assign block_count = \port$3258$192 [23:12];
-  assign x_count = \port$3258$96 [11:0];
-  assign y_count = \port$3258$96 [23:12];
+  assign word_count = \port$3327$192 [11:0];
+  assign column_count = \port$3327$128 [3:0];
+  assign row_count = \port$3327$128 [7:4];
+  assign block_count = \port$3327$192 [23:12];
+  assign x_count = \port$3327$96 [11:0];
+  assign y_count = \port$3327$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3258$160  };
-  assign address_block_step = { 4'h0, \port$3258$192 [11:0] };
-  assign pixel_x_origin = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+  assign address_column_step = { 4'h0, \port$3327$160  };
+  assign address_block_step = { 4'h0, \port$3327$192 [11:0] };
+  assign pixel_x_origin = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3258$128 [11:8] };
-  assign pixel_y_origin = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3327$128 [11:8] };
+  assign pixel_y_origin = { \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$4 , \port$1896$4 , \port$1895$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3258$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3327$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -24025,7 +24547,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$840.pitches (rst, start, base, \width$7 , \port$3327$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$40  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -24088,8 +24610,8 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3258$136 ;
-  wire [11:0] \port$3258$136 ;
+  input [11:0] \port$3327$136 ;
+  wire [11:0] \port$3327$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -24221,7 +24743,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3258$136 [3:0];
+      \$33  = \port$3327$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -24236,7 +24758,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3258$136 [7:4];
+      \$34  = \port$3327$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -24251,7 +24773,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3258$136 [11:8];
+      \$35  = \port$3327$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -24367,9 +24889,9 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3258$136 [3:0];
-  assign pad_left = \port$3258$136 [7:4];
-  assign pad_top = \port$3258$136 [11:8];
+  assign stride = \port$3327$136 [3:0];
+  assign pad_left = \port$3327$136 [7:4];
+  assign pad_top = \port$3327$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -24381,9 +24903,10 @@ endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
 module crossloom_tile(start, first_product, descriptor, coefficient_base, coefficient_words, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index
-, coefficient_data, correction_write, correction_index, correction_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank
-, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear);
+, coefficient_data, correction_write, correction_index, correction_data, levels_enable, level_write, level_index, level_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row
+, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial
+, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear
+);
   reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire [20:0] \$1 ;
   wire [12:0] \$10 ;
@@ -24408,60 +24931,60 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$signature__en ;
   wire add;
   wire [2:0] averaging;
-  wire [2:0] \averaging$137 ;
+  wire [2:0] \averaging$146 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$104 ;
+  wire \bank_free$109 ;
   wire bank_released;
-  wire \bank_released$106 ;
+  wire \bank_released$111 ;
   wire [14:0] base;
-  wire [14:0] \base$148 ;
+  wire [14:0] \base$157 ;
   wire busy;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$101 ;
+  wire \chunk_begin$106 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$103 ;
+  wire \chunk_final$108 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$102 ;
+  wire \chunk_loaded$107 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$170 ;
+  wire \clear$179 ;
   input clk;
   wire clk;
   wire [70:0] code;
-  wire [70:0] \code$141 ;
-  wire [7:0] \code$141.code ;
-  wire \code$141.stopped ;
-  wire [61:0] \code$141.tag ;
-  wire [15:0] \code$141.tag.conversion ;
-  wire \code$141.tag.final ;
-  wire [5:0] \code$141.tag.index ;
-  wire \code$141.tag.last ;
-  wire \code$141.tag.partial ;
-  wire [1:0] \code$141.tag.plane ;
-  wire [31:0] \code$141.tag.product ;
-  wire \code$141.tag.release ;
-  wire \code$141.tag.stop ;
-  wire \code$141.tag.void ;
-  wire [70:0] \code$151 ;
-  wire [7:0] \code$151.code ;
-  wire \code$151.stopped ;
-  wire [61:0] \code$151.tag ;
-  wire [15:0] \code$151.tag.conversion ;
-  wire \code$151.tag.final ;
-  wire [5:0] \code$151.tag.index ;
-  wire \code$151.tag.last ;
-  wire \code$151.tag.partial ;
-  wire [1:0] \code$151.tag.plane ;
-  wire [31:0] \code$151.tag.product ;
-  wire \code$151.tag.release ;
-  wire \code$151.tag.stop ;
-  wire \code$151.tag.void ;
+  wire [70:0] \code$150 ;
+  wire [7:0] \code$150.code ;
+  wire \code$150.stopped ;
+  wire [61:0] \code$150.tag ;
+  wire [15:0] \code$150.tag.conversion ;
+  wire \code$150.tag.final ;
+  wire [5:0] \code$150.tag.index ;
+  wire \code$150.tag.last ;
+  wire \code$150.tag.partial ;
+  wire [1:0] \code$150.tag.plane ;
+  wire [31:0] \code$150.tag.product ;
+  wire \code$150.tag.release ;
+  wire \code$150.tag.stop ;
+  wire \code$150.tag.void ;
+  wire [70:0] \code$160 ;
+  wire [7:0] \code$160.code ;
+  wire \code$160.stopped ;
+  wire [61:0] \code$160.tag ;
+  wire [15:0] \code$160.tag.conversion ;
+  wire \code$160.tag.final ;
+  wire [5:0] \code$160.tag.index ;
+  wire \code$160.tag.last ;
+  wire \code$160.tag.partial ;
+  wire [1:0] \code$160.tag.plane ;
+  wire [31:0] \code$160.tag.product ;
+  wire \code$160.tag.release ;
+  wire \code$160.tag.stop ;
+  wire \code$160.tag.void ;
   wire [7:0] \code.code ;
   wire \code.stopped ;
   wire [61:0] \code.tag ;
@@ -24476,11 +24999,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \code.tag.stop ;
   wire \code.tag.void ;
   wire code_ready;
-  wire \code_ready$143 ;
-  wire \code_ready$154 ;
+  wire \code_ready$152 ;
+  wire \code_ready$163 ;
   wire code_valid;
-  wire \code_valid$139 ;
-  wire \code_valid$149 ;
+  wire \code_valid$148 ;
+  wire \code_valid$158 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [31:0] coefficient_data;
@@ -24498,18 +25021,18 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$144 ;
+  wire \converted$153 ;
   output converting;
   wire converting;
   input [5:0] correction_data;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$157 ;
+  wire [5:0] \correction_data$166 ;
   input [7:0] correction_index;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$156 ;
+  wire [7:0] \correction_index$165 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$155 ;
+  wire \correction_write$164 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -24532,32 +25055,32 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg [20:0] distance = 21'h000000;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$162 ;
+  wire \drain_clear$171 ;
   input [2:0] drain_group;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$160 ;
+  wire [2:0] \drain_group$169 ;
   input [2:0] drain_lane;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$161 ;
+  wire [2:0] \drain_lane$170 ;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$163 ;
+  wire [24:0] \drain_sum$172 ;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$98 ;
+  wire [31:0] \first_product$103 ;
   wire [7:0] group_granules;
   wire [3:0] groups;
   wire hold;
   wire [138:0] job;
-  wire [138:0] \job$124 ;
-  wire [5:0] \job$124.index ;
-  wire \job$124.last ;
-  wire [63:0] \job$124.negate ;
-  wire [1:0] \job$124.plane ;
-  wire [63:0] \job$124.select ;
-  wire \job$124.stop ;
-  wire \job$124.void ;
+  wire [138:0] \job$129 ;
+  wire [5:0] \job$129.index ;
+  wire \job$129.last ;
+  wire [63:0] \job$129.negate ;
+  wire [1:0] \job$129.plane ;
+  wire [63:0] \job$129.select ;
+  wire \job$129.stop ;
+  wire \job$129.void ;
   wire [5:0] \job.index ;
   wire \job.last ;
   wire [63:0] \job.negate ;
@@ -24566,19 +25089,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$125 ;
+  wire \job_ready$130 ;
   wire job_valid;
-  wire \job_valid$123 ;
+  wire \job_valid$128 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$114 ;
-  wire [5:0] \lengths$114.add ;
-  wire [5:0] \lengths$114.clear ;
-  wire [5:0] \lengths$114.drive ;
-  wire [5:0] \lengths$114.gap ;
-  wire [5:0] \lengths$114.hold ;
-  wire [5:0] \lengths$114.reset ;
-  wire [5:0] \lengths$114.share ;
+  wire [41:0] \lengths$119 ;
+  wire [5:0] \lengths$119.add ;
+  wire [5:0] \lengths$119.clear ;
+  wire [5:0] \lengths$119.drive ;
+  wire [5:0] \lengths$119.gap ;
+  wire [5:0] \lengths$119.hold ;
+  wire [5:0] \lengths$119.reset ;
+  wire [5:0] \lengths$119.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -24586,6 +25109,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level;
+  input [11:0] level_data;
+  wire [11:0] level_data;
+  wire [11:0] \level_data$136 ;
+  input [7:0] level_index;
+  wire [7:0] level_index;
+  wire [7:0] \level_index$135 ;
+  input level_write;
+  wire level_write;
+  wire \level_write$134 ;
+  input levels_enable;
+  wire levels_enable;
+  wire \levels_enable$133 ;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -24616,6 +25152,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -24672,20 +25210,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$136 ;
+  wire \overrun$145 ;
   output position_done;
   wire position_done;
-  wire \position_done$158 ;
+  wire \position_done$167 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$159 ;
+  wire \position_freed$168 ;
   wire [43:0] product;
-  wire [43:0] \product$119 ;
-  wire \product$119.bank ;
-  wire \product$119.final ;
-  wire [31:0] \product$119.number ;
-  wire \product$119.release ;
-  wire [8:0] \product$119.row_enable ;
+  wire [43:0] \product$124 ;
+  wire \product$124.bank ;
+  wire \product$124.final ;
+  wire [31:0] \product$124.number ;
+  wire \product$124.release ;
+  wire [8:0] \product$124.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -24693,56 +25231,56 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$121 ;
+  wire \product_ready$126 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$117 ;
+  wire \product_valid$122 ;
   wire [14:0] read_address;
-  wire [14:0] \read_address$90 ;
+  wire [14:0] \read_address$95 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$93 ;
+  wire [31:0] \read_data$98 ;
   wire read_enable;
-  wire \read_enable$88 ;
+  wire \read_enable$93 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [8:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$112 ;
+  wire [7:0] \row_groups$117 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$133 ;
+  wire \sample_ready$142 ;
   wire sample_valid;
-  wire \sample_valid$129 ;
+  wire \sample_valid$138 ;
   wire [63:0] select;
   wire share;
   wire side;
   input start;
   wire start;
-  wire \start$108 ;
-  wire \start$145 ;
-  wire \start$97 ;
+  wire \start$102 ;
+  wire \start$113 ;
+  wire \start$154 ;
   wire started;
   output stopped;
   wire stopped;
   wire stream;
-  wire \stream$109 ;
-  wire \stream$146 ;
+  wire \stream$114 ;
+  wire \stream$155 ;
   wire [61:0] tag;
-  wire [61:0] \tag$131 ;
-  wire [15:0] \tag$131.conversion ;
-  wire \tag$131.final ;
-  wire [5:0] \tag$131.index ;
-  wire \tag$131.last ;
-  wire \tag$131.partial ;
-  wire [1:0] \tag$131.plane ;
-  wire [31:0] \tag$131.product ;
-  wire \tag$131.release ;
-  wire \tag$131.stop ;
-  wire \tag$131.void ;
+  wire [61:0] \tag$140 ;
+  wire [15:0] \tag$140.conversion ;
+  wire \tag$140.final ;
+  wire [5:0] \tag$140.index ;
+  wire \tag$140.last ;
+  wire \tag$140.partial ;
+  wire [1:0] \tag$140.plane ;
+  wire [31:0] \tag$140.product ;
+  wire \tag$140.release ;
+  wire \tag$140.stop ;
+  wire \tag$140.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -24755,37 +25293,37 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$135 ;
+  wire \timed_out$144 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$127 ;
+  wire [15:0] \timeout$132 ;
   output [7:0] trace__code;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$187 ;
+  wire [7:0] \trace__code$197 ;
   output [8:0] trace__compensated;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$188 ;
+  wire [8:0] \trace__compensated$198 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$184 ;
+  wire [15:0] \trace__conversion$194 ;
   output [5:0] trace__index;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$185 ;
+  wire [5:0] \trace__index$195 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$186 ;
+  wire [1:0] \trace__plane$196 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$183 ;
+  wire [31:0] \trace__product$193 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$189 ;
+  wire \trace__stopped$199 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$182 ;
+  wire \trace__valid$192 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$190 ;
+  wire \trace__void$200 ;
   wire [7:0] trial;
   wire [14:0] write__addr;
   wire [31:0] write__data;
@@ -24822,16 +25360,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$4  = job_ready & job[136];
   assign \$5  = | descriptor[14:12];
   assign \$6  = \$4  & \$5 ;
-  assign \$signature__en  = descriptor[5] ? \read_enable$88  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$90  : read_address;
-  assign job_ready = \job_ready$125  & job_valid;
-  assign overrun = \overrun$136  | outside;
+  assign \$signature__en  = descriptor[5] ? \read_enable$93  : read_enable;
+  assign \$signature__addr  = descriptor[5] ? \read_address$95  : read_address;
+  assign job_ready = \job_ready$130  & job_valid;
+  assign overrun = \overrun$145  | outside;
   assign \$7  = code_valid & code_ready;
   assign \$8  = ~ code[18];
   assign converted = \$7  & \$8 ;
   assign stopped = converted & code[8];
   assign \$9  = descriptor[283:272] + 3'h7;
-  assign mean_ready = \code_ready$154  & \code_valid$149 ;
+  assign mean_ready = \code_ready$163  & \code_valid$158 ;
   always @(posedge clk)
     \$signal  <= \$11 ;
   always @(posedge clk)
@@ -24844,9 +25382,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .base(descriptor[334:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$151 ),
-    .code_ready(\code_ready$154 ),
-    .code_valid(\code_valid$149 ),
+    .code(\code$160 ),
+    .code_ready(\code_ready$163 ),
+    .code_valid(\code_valid$158 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -24856,13 +25394,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
     .groups(\$10 [3:0]),
-    .\port$923$0 (\$16 ),
-    .\port$923$23 (\$17 ),
+    .\port$961$0 (\$16 ),
+    .\port$961$23 (\$17 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$90 ),
+    .read_address(\read_address$95 ),
     .read_data(read_data),
-    .read_enable(\read_enable$88 ),
+    .read_enable(\read_enable$93 ),
     .rst(rst),
     .start(start),
     .stream(descriptor[5]),
@@ -24876,9 +25414,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$151 ),
+    .mean(\code$160 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$149 ),
+    .mean_valid(\code_valid$158 ),
     .rst(rst)
   );
   \crossloom_tile.controller  controller (
@@ -24892,11 +25430,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$125 ),
+    .job_ready(\job_ready$130 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$818$0 (\$15 ),
+    .\port$846$0 (\$15 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -24919,14 +25457,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .comparator(macro__comparator),
     .convert(macro__convert),
     .decided(macro__decided),
+    .enable(levels_enable),
+    .level(macro__level),
     .resolution(descriptor[11:8]),
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$22 (tag),
+    .\tag$36 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
-    .trial(macro__trial)
+    .trial(macro__trial),
+    .write(level_write),
+    .write_data(level_data),
+    .write_index(level_index)
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -24954,7 +25497,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$136 ),
+    .overrun(\overrun$145 ),
     .read_address(read_address),
     .read_data(read_data),
     .read_enable(read_enable),
@@ -24993,67 +25536,71 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   end
   assign stream = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$93  = read_data;
+  assign \read_data$98  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$97  = start;
-  assign \first_product$98  = first_product;
+  assign \start$102  = start;
+  assign \first_product$103  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$101  = chunk_begin;
-  assign \chunk_loaded$102  = chunk_loaded;
-  assign \chunk_final$103  = chunk_final;
-  assign \bank_free$104  = bank_free;
-  assign \bank_released$106  = bank_released;
+  assign \chunk_begin$106  = chunk_begin;
+  assign \chunk_loaded$107  = chunk_loaded;
+  assign \chunk_final$108  = chunk_final;
+  assign \bank_free$109  = bank_free;
+  assign \bank_released$111  = bank_released;
   assign started = product_started;
-  assign \start$108  = start;
-  assign \stream$109  = descriptor[5];
+  assign \start$113  = start;
+  assign \stream$114  = descriptor[5];
   assign base = descriptor[334:320];
   assign columns = descriptor[315:304];
-  assign \row_groups$112  = descriptor[263:256];
+  assign \row_groups$117  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$114  = lengths;
+  assign \lengths$119  = lengths;
   assign averaging = descriptor[14:12];
-  assign \product_valid$117  = product_valid;
-  assign \product$119  = product;
-  assign \product_ready$121  = product_ready;
-  assign \job_valid$123  = job_valid;
-  assign \job$124  = job;
+  assign \product_valid$122  = product_valid;
+  assign \product$124  = product;
+  assign \product_ready$126  = product_ready;
+  assign \job_valid$128  = job_valid;
+  assign \job$129  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$127  = timeout;
-  assign \sample_valid$129  = sample_valid;
-  assign \tag$131  = tag;
-  assign \sample_ready$133  = sample_ready;
+  assign \timeout$132  = timeout;
+  assign \levels_enable$133  = levels_enable;
+  assign \level_write$134  = level_write;
+  assign \level_index$135  = level_index;
+  assign \level_data$136  = level_data;
+  assign \sample_valid$138  = sample_valid;
+  assign \tag$140  = tag;
+  assign \sample_ready$142  = sample_ready;
   assign busy = converting;
-  assign \timed_out$135  = timed_out;
-  assign \averaging$137  = descriptor[14:12];
-  assign \code_valid$139  = code_valid;
-  assign \code$141  = code;
-  assign \code_ready$143  = code_ready;
-  assign \converted$144  = converted;
-  assign \start$145  = start;
-  assign \stream$146  = descriptor[5];
+  assign \timed_out$144  = timed_out;
+  assign \averaging$146  = descriptor[14:12];
+  assign \code_valid$148  = code_valid;
+  assign \code$150  = code;
+  assign \code_ready$152  = code_ready;
+  assign \converted$153  = converted;
+  assign \start$154  = start;
+  assign \stream$155  = descriptor[5];
   assign groups = \$10 [3:0];
-  assign \base$148  = descriptor[334:320];
-  assign mean_valid = \code_valid$149 ;
-  assign mean = \code$151 ;
-  assign \correction_write$155  = correction_write;
-  assign \correction_index$156  = correction_index;
-  assign \correction_data$157  = correction_data;
-  assign \position_done$158  = position_done;
-  assign \position_freed$159  = position_freed;
-  assign \drain_group$160  = drain_group;
-  assign \drain_lane$161  = drain_lane;
-  assign \drain_clear$162  = drain_clear;
-  assign \drain_sum$163  = drain_sum;
+  assign \base$157  = descriptor[334:320];
+  assign mean_valid = \code_valid$158 ;
+  assign mean = \code$160 ;
+  assign \correction_write$164  = correction_write;
+  assign \correction_index$165  = correction_index;
+  assign \correction_data$166  = correction_data;
+  assign \position_done$167  = position_done;
+  assign \position_freed$168  = position_freed;
+  assign \drain_group$169  = drain_group;
+  assign \drain_lane$170  = drain_lane;
+  assign \drain_clear$171  = drain_clear;
+  assign \drain_sum$172  = drain_sum;
   assign bank = \$15 [0];
   assign row_enable = \$15 [9:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$170  = macro__clear;
+  assign \clear$179  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
@@ -25063,17 +25610,18 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign product_number = \$15 [41:10];
   assign convert = macro__convert;
   assign trial = macro__trial;
+  assign level = macro__level;
   assign comparator = macro__comparator;
   assign decided = macro__decided;
-  assign \trace__valid$182  = trace__valid;
-  assign \trace__product$183  = \$17 [31:0];
-  assign \trace__conversion$184  = \$17 [47:32];
-  assign \trace__index$185  = \$16 [14:9];
-  assign \trace__plane$186  = \$16 [16:15];
-  assign \trace__code$187  = \$16 [7:0];
-  assign \trace__compensated$188  = trace__compensated;
-  assign \trace__stopped$189  = \$16 [8];
-  assign \trace__void$190  = trace__void;
+  assign \trace__valid$192  = trace__valid;
+  assign \trace__product$193  = \$17 [31:0];
+  assign \trace__conversion$194  = \$17 [47:32];
+  assign \trace__index$195  = \$16 [14:9];
+  assign \trace__plane$196  = \$16 [16:15];
+  assign \trace__code$197  = \$16 [7:0];
+  assign \trace__compensated$198  = trace__compensated;
+  assign \trace__stopped$199  = \$16 [8];
+  assign \trace__void$200  = trace__void;
   assign macro__write_enable = write_enable;
   assign macro__write_row = write_row;
   assign macro__write_group = write_group;
@@ -25124,30 +25672,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \lengths$114.reset  = lengths[5:0];
-  assign \lengths$114.drive  = lengths[11:6];
-  assign \lengths$114.share  = lengths[17:12];
-  assign \lengths$114.hold  = lengths[23:18];
-  assign \lengths$114.clear  = lengths[29:24];
-  assign \lengths$114.add  = lengths[35:30];
-  assign \lengths$114.gap  = lengths[41:36];
+  assign \lengths$119.reset  = lengths[5:0];
+  assign \lengths$119.drive  = lengths[11:6];
+  assign \lengths$119.share  = lengths[17:12];
+  assign \lengths$119.hold  = lengths[23:18];
+  assign \lengths$119.clear  = lengths[29:24];
+  assign \lengths$119.add  = lengths[35:30];
+  assign \lengths$119.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \product$119.bank  = product[0];
-  assign \product$119.row_enable  = product[9:1];
-  assign \product$119.number  = product[41:10];
-  assign \product$119.release  = product[42];
-  assign \product$119.final  = product[43];
-  assign \job$124.select  = job[63:0];
-  assign \job$124.negate  = job[127:64];
-  assign \job$124.index  = job[133:128];
-  assign \job$124.plane  = job[135:134];
-  assign \job$124.stop  = job[136];
-  assign \job$124.void  = job[137];
-  assign \job$124.last  = job[138];
+  assign \product$124.bank  = product[0];
+  assign \product$124.row_enable  = product[9:1];
+  assign \product$124.number  = product[41:10];
+  assign \product$124.release  = product[42];
+  assign \product$124.final  = product[43];
+  assign \job$129.select  = job[63:0];
+  assign \job$129.negate  = job[127:64];
+  assign \job$129.index  = job[133:128];
+  assign \job$129.plane  = job[135:134];
+  assign \job$129.stop  = job[136];
+  assign \job$129.void  = job[137];
+  assign \job$129.last  = job[138];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -25158,16 +25706,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$131.index  = tag[5:0];
-  assign \tag$131.plane  = tag[7:6];
-  assign \tag$131.stop  = tag[8];
-  assign \tag$131.void  = tag[9];
-  assign \tag$131.last  = tag[10];
-  assign \tag$131.release  = tag[11];
-  assign \tag$131.final  = tag[12];
-  assign \tag$131.partial  = tag[13];
-  assign \tag$131.product  = tag[45:14];
-  assign \tag$131.conversion  = tag[61:46];
+  assign \tag$140.index  = tag[5:0];
+  assign \tag$140.plane  = tag[7:6];
+  assign \tag$140.stop  = tag[8];
+  assign \tag$140.void  = tag[9];
+  assign \tag$140.last  = tag[10];
+  assign \tag$140.release  = tag[11];
+  assign \tag$140.final  = tag[12];
+  assign \tag$140.partial  = tag[13];
+  assign \tag$140.product  = tag[45:14];
+  assign \tag$140.conversion  = tag[61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -25181,50 +25729,50 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \code$141.code  = code[7:0];
-  assign \code$141.stopped  = code[8];
-  assign \code$141.tag  = code[70:9];
-  assign \code$141.tag.index  = code[14:9];
-  assign \code$141.tag.plane  = code[16:15];
-  assign \code$141.tag.stop  = code[17];
-  assign \code$141.tag.void  = code[18];
-  assign \code$141.tag.last  = code[19];
-  assign \code$141.tag.release  = code[20];
-  assign \code$141.tag.final  = code[21];
-  assign \code$141.tag.partial  = code[22];
-  assign \code$141.tag.product  = code[54:23];
-  assign \code$141.tag.conversion  = code[70:55];
-  assign \code$151.code  = \code$151 [7:0];
-  assign \code$151.stopped  = \code$151 [8];
-  assign \code$151.tag  = \code$151 [70:9];
-  assign \code$151.tag.index  = \code$151 [14:9];
-  assign \code$151.tag.plane  = \code$151 [16:15];
-  assign \code$151.tag.stop  = \code$151 [17];
-  assign \code$151.tag.void  = \code$151 [18];
-  assign \code$151.tag.last  = \code$151 [19];
-  assign \code$151.tag.release  = \code$151 [20];
-  assign \code$151.tag.final  = \code$151 [21];
-  assign \code$151.tag.partial  = \code$151 [22];
-  assign \code$151.tag.product  = \code$151 [54:23];
-  assign \code$151.tag.conversion  = \code$151 [70:55];
-  assign \mean.code  = \code$151 [7:0];
-  assign \mean.stopped  = \code$151 [8];
-  assign \mean.tag  = \code$151 [70:9];
-  assign \mean.tag.index  = \code$151 [14:9];
-  assign \mean.tag.plane  = \code$151 [16:15];
-  assign \mean.tag.stop  = \code$151 [17];
-  assign \mean.tag.void  = \code$151 [18];
-  assign \mean.tag.last  = \code$151 [19];
-  assign \mean.tag.release  = \code$151 [20];
-  assign \mean.tag.final  = \code$151 [21];
-  assign \mean.tag.partial  = \code$151 [22];
-  assign \mean.tag.product  = \code$151 [54:23];
-  assign \mean.tag.conversion  = \code$151 [70:55];
+  assign \code$150.code  = code[7:0];
+  assign \code$150.stopped  = code[8];
+  assign \code$150.tag  = code[70:9];
+  assign \code$150.tag.index  = code[14:9];
+  assign \code$150.tag.plane  = code[16:15];
+  assign \code$150.tag.stop  = code[17];
+  assign \code$150.tag.void  = code[18];
+  assign \code$150.tag.last  = code[19];
+  assign \code$150.tag.release  = code[20];
+  assign \code$150.tag.final  = code[21];
+  assign \code$150.tag.partial  = code[22];
+  assign \code$150.tag.product  = code[54:23];
+  assign \code$150.tag.conversion  = code[70:55];
+  assign \code$160.code  = \code$160 [7:0];
+  assign \code$160.stopped  = \code$160 [8];
+  assign \code$160.tag  = \code$160 [70:9];
+  assign \code$160.tag.index  = \code$160 [14:9];
+  assign \code$160.tag.plane  = \code$160 [16:15];
+  assign \code$160.tag.stop  = \code$160 [17];
+  assign \code$160.tag.void  = \code$160 [18];
+  assign \code$160.tag.last  = \code$160 [19];
+  assign \code$160.tag.release  = \code$160 [20];
+  assign \code$160.tag.final  = \code$160 [21];
+  assign \code$160.tag.partial  = \code$160 [22];
+  assign \code$160.tag.product  = \code$160 [54:23];
+  assign \code$160.tag.conversion  = \code$160 [70:55];
+  assign \mean.code  = \code$160 [7:0];
+  assign \mean.stopped  = \code$160 [8];
+  assign \mean.tag  = \code$160 [70:9];
+  assign \mean.tag.index  = \code$160 [14:9];
+  assign \mean.tag.plane  = \code$160 [16:15];
+  assign \mean.tag.stop  = \code$160 [17];
+  assign \mean.tag.void  = \code$160 [18];
+  assign \mean.tag.last  = \code$160 [19];
+  assign \mean.tag.release  = \code$160 [20];
+  assign \mean.tag.final  = \code$160 [21];
+  assign \mean.tag.partial  = \code$160 [22];
+  assign \mean.tag.product  = \code$160 [54:23];
+  assign \mean.tag.conversion  = \code$160 [70:55];
   assign \$10  = { 3'h0, \$9 [12:3] };
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$923$0 , trace__void, \port$923$23 , read_address, drain_sum, clear);
+, \port$961$0 , trace__void, \port$961$23 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire [2:0] \$10 ;
@@ -25543,10 +26091,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] \multiplier$60  = 4'h0;
   (* init = 9'h000 *)
   wire [8:0] operand;
-  output [16:0] \port$923$0 ;
-  wire [16:0] \port$923$0 ;
-  output [47:0] \port$923$23 ;
-  wire [47:0] \port$923$23 ;
+  output [16:0] \port$961$0 ;
+  wire [16:0] \port$961$0 ;
+  output [47:0] \port$961$23 ;
+  wire [47:0] \port$961$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -26718,9 +27266,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign read_word = \register$69 [2:0];
   assign \$signature__en  = 1'h1;
   assign \$signature__en$94  = 1'h1;
-  assign \port$923$0  = held[16:0];
+  assign \port$961$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$923$23  = held[70:23];
+  assign \port$961$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -27682,7 +28230,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[70:55];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$818$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$846$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire [6:0] \$1 ;
@@ -27854,8 +28402,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$818$0 ;
-  wire [41:0] \port$818$0 ;
+  output [41:0] \port$846$0 ;
+  wire [41:0] \port$846$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -28748,7 +29296,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$818$0  = current[41:0];
+  assign \port$846$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -28790,52 +29338,76 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[138];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk, rst, code_ready, sample_valid, \tag$22 , sample_ready, busy, timed_out, code_valid, convert, trial, code, clear);
+module \crossloom_tile.converter (resolution, timeout, enable, write, write_index, write_data, comparator, decided, clk, rst, code_ready, sample_valid, \tag$36 , sample_ready, busy, timed_out, code_valid, convert, trial, level, code
+, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire \$1 ;
-  wire [16:0] \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire \$13 ;
+  wire [9:0] \$10 ;
+  wire [7:0] \$11 ;
+  wire [9:0] \$12 ;
+  wire [9:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
-  wire [4:0] \$17 ;
-  wire [15:0] \$18 ;
+  wire [4:0] \$16 ;
+  wire [15:0] \$17 ;
+  wire \$18 ;
   wire \$19 ;
-  wire [8:0] \$2 ;
-  wire [7:0] \$20 ;
+  wire \$2 ;
+  wire [16:0] \$20 ;
   wire \$21 ;
-  wire [7:0] \$22 ;
+  wire \$22 ;
   wire \$23 ;
-  wire [4:0] \$24 ;
-  wire [15:0] \$25 ;
-  wire [7:0] \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [4:0] \$29 ;
-  wire [7:0] \$3 ;
-  wire [15:0] \$30 ;
-  wire \$31 ;
-  wire [4:0] \$32 ;
-  wire [15:0] \$33 ;
-  reg \$34 ;
-  reg [1:0] \$35 ;
-  reg [61:0] \$36 ;
-  reg [15:0] \$37 ;
-  reg \$38 ;
-  reg [7:0] \$39 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire [7:0] \$27 ;
+  wire [7:0] \$28 ;
+  wire [8:0] \$29 ;
+  wire [8:0] \$3 ;
+  wire \$30 ;
+  wire [7:0] \$31 ;
+  wire \$32 ;
+  wire [7:0] \$33 ;
+  wire \$34 ;
+  wire [7:0] \$35 ;
+  wire [7:0] \$36 ;
+  wire [8:0] \$37 ;
+  wire [7:0] \$38 ;
+  wire [7:0] \$39 ;
   wire [7:0] \$4 ;
-  reg \$40 ;
-  reg [7:0] \$41 ;
-  reg [70:0] \$42 ;
+  wire [11:0] \$40 ;
+  wire [16:0] \$41 ;
+  wire \$42 ;
+  wire [7:0] \$43 ;
+  wire [7:0] \$44 ;
+  wire [8:0] \$45 ;
+  wire \$46 ;
+  wire [7:0] \$47 ;
+  wire [7:0] \$48 ;
+  wire [8:0] \$49 ;
   wire [9:0] \$5 ;
-  wire \$6 ;
-  wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  reg \$50 ;
+  reg [1:0] \$51 ;
+  reg [61:0] \$52 ;
+  reg [15:0] \$53 ;
+  reg \$54 ;
+  reg [7:0] \$55 ;
+  reg \$56 ;
+  reg [11:0] \$57 ;
+  reg [7:0] \$58 ;
+  reg [7:0] \$59 ;
+  wire [7:0] \$6 ;
+  reg [7:0] \$60 ;
+  reg [70:0] \$61 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [7:0] \$9 ;
+  wire [7:0] \$like ;
+  (* init = 8'h00 *)
   wire [7:0] \$signal ;
-  wire \$signal$9 ;
+  (* init = 8'h00 *)
+  wire [7:0] \$signal$6 ;
+  wire [7:0] base;
   output busy;
   reg busy;
   input clear;
@@ -28868,9 +29440,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   reg convert = 1'h0;
   input decided;
   wire decided;
-  wire down;
-  wire [7:0] following;
+  input enable;
+  wire enable;
+  wire [11:0] first_level;
+  wire [7:0] first_step;
   wire free;
+  output [11:0] level;
+  reg [11:0] level = 12'h000;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  wire level_write;
+  wire levels_enable;
+  reg [7:0] lower = 8'h00;
+  wire [11:0] lower_level;
+  wire [7:0] next_lower;
   input [3:0] resolution;
   wire [3:0] resolution;
   input rst;
@@ -28881,19 +29464,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire sample_valid;
   reg sign = 1'h0;
   reg [7:0] step = 8'h00;
+  wire stopped;
   reg [61:0] tag = 62'h0000000000000000;
-  input [61:0] \tag$22 ;
-  wire [61:0] \tag$22 ;
-  wire [15:0] \tag$22.conversion ;
-  wire \tag$22.final ;
-  wire [5:0] \tag$22.index ;
-  wire \tag$22.last ;
-  wire \tag$22.partial ;
-  wire [1:0] \tag$22.plane ;
-  wire [31:0] \tag$22.product ;
-  wire \tag$22.release ;
-  wire \tag$22.stop ;
-  wire \tag$22.void ;
+  input [61:0] \tag$36 ;
+  wire [61:0] \tag$36 ;
+  wire [15:0] \tag$36.conversion ;
+  wire \tag$36.final ;
+  wire [5:0] \tag$36.index ;
+  wire \tag$36.last ;
+  wire \tag$36.partial ;
+  wire [1:0] \tag$36.plane ;
+  wire [31:0] \tag$36.product ;
+  wire \tag$36.release ;
+  wire \tag$36.stop ;
+  wire \tag$36.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -28910,59 +29494,91 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire [15:0] timeout;
   output [7:0] trial;
   reg [7:0] trial = 8'h00;
+  reg [7:0] upper = 8'h00;
+  wire [11:0] upper_level;
   reg [15:0] waited = 16'h0000;
+  input write;
+  wire write;
+  input [11:0] write_data;
+  wire [11:0] write_data;
+  input [7:0] write_index;
+  wire [7:0] write_index;
+  assign \$37  = - \$36 ;
+  assign \$38  = stopped ? 8'hff : \$3 [7:0];
+  assign \$39  = comparator ? upper : lower;
+  assign \$40  = comparator ? upper_level : lower_level;
+  assign \$41  = waited + 1'h1;
+  assign \$42  = ~ sample_valid;
+  assign \$45  = - \$44 ;
+  assign \$46  = ~ sample_valid;
+  assign \$49  = - \$48 ;
+  always @(posedge clk)
+    code_valid <= \$50 ;
+  always @(posedge clk)
+    conversion_state <= \$51 ;
+  always @(posedge clk)
+    tag <= \$52 ;
+  always @(posedge clk)
+    waited <= \$53 ;
+  always @(posedge clk)
+    convert <= \$54 ;
+  always @(posedge clk)
+    trial <= \$55 ;
+  always @(posedge clk)
+    sign <= \$56 ;
+  always @(posedge clk)
+    level <= \$57 ;
+  always @(posedge clk)
+    step <= \$58 ;
+  always @(posedge clk)
+    upper <= \$59 ;
+  always @(posedge clk)
+    lower <= \$60 ;
+  always @(posedge clk)
+    code <= \$61 ;
   assign \$1  = ~ code_valid;
   assign free = \$1  | code_ready;
-  assign down = ~ comparator;
-  assign \$2  = $signed(trial) - $signed({ 1'h0, down });
-  assign \$4  = \$3  ^ { down, down, down, down, down, down, down, down };
-  assign \$5  = { trial, down } + { \$4 , down };
-  assign \$6  = ~ comparator;
-  assign \$7  = sign & \$6 ;
-  assign \$signal$9  = \$7  & tag[8];
-  assign \$8  = | timeout;
-  assign \$9  = step[0] | \$signal$9 ;
-  assign \$10  = timeout - 1'h1;
-  assign \$11  = waited == \$10 ;
-  assign \$12  = ! conversion_state;
-  assign \$13  = conversion_state == 1'h1;
-  assign \$14  = conversion_state == 2'h2;
-  assign \$15  = conversion_state == 2'h3;
-  assign \$16  = ~ sample_valid;
-  assign \$17  = resolution - 1'h1;
-  assign \$18  = 1'h1 << \$17 [3:0];
-  assign \$19  = | timeout;
-  assign \$21  = step[0] | \$signal$9 ;
-  assign \$22  = \$signal$9  ? 8'hff : \$2 [7:0];
-  assign \$23  = ~ sample_valid;
-  assign \$24  = resolution - 1'h1;
-  assign \$25  = 1'h1 << \$24 [3:0];
-  assign \$26  = \$signal$9  ? 8'hff : \$2 [7:0];
-  assign \$27  = waited + 1'h1;
-  assign \$28  = ~ sample_valid;
-  assign \$29  = resolution - 1'h1;
-  assign \$30  = 1'h1 << \$29 [3:0];
-  assign \$31  = ~ sample_valid;
-  assign \$32  = resolution - 1'h1;
-  assign \$33  = 1'h1 << \$32 [3:0];
-  always @(posedge clk)
-    code_valid <= \$34 ;
-  always @(posedge clk)
-    conversion_state <= \$35 ;
-  always @(posedge clk)
-    tag <= \$36 ;
-  always @(posedge clk)
-    waited <= \$37 ;
-  always @(posedge clk)
-    convert <= \$38 ;
-  always @(posedge clk)
-    trial <= \$39 ;
-  always @(posedge clk)
-    sign <= \$40 ;
-  always @(posedge clk)
-    step <= \$41 ;
-  always @(posedge clk)
-    code <= \$42 ;
+  assign \$2  = ~ comparator;
+  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
+  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
+  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
+  assign \$8  = comparator ? \$5  : \$7 ;
+  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
+  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
+  assign \$13  = comparator ? \$10  : \$12 ;
+  assign \$14  = ~ comparator;
+  assign \$15  = sign & \$14 ;
+  assign stopped = \$15  & tag[8];
+  assign \$16  = resolution - 1'h1;
+  assign \$17  = 1'h1 << \$16 [3:0];
+  assign \$18  = | timeout;
+  assign \$19  = step[0] | stopped;
+  assign \$20  = timeout - 1'h1;
+  assign \$21  = waited == \$20 ;
+  assign \$22  = ! conversion_state;
+  assign \$23  = conversion_state == 1'h1;
+  assign \$24  = conversion_state == 2'h2;
+  assign \$25  = conversion_state == 2'h3;
+  assign \$26  = ~ sample_valid;
+  assign \$29  = - \$28 ;
+  assign \$30  = | timeout;
+  assign \$32  = step[0] | stopped;
+  assign \$33  = stopped ? 8'hff : \$3 [7:0];
+  assign \$34  = ~ sample_valid;
+  \crossloom_tile.converter.levels  levels (
+    .clear(clear),
+    .clk(clk),
+    .enable(enable),
+    .first_level(first_level),
+    .lower_level(lower_level),
+    .read__addr(upper),
+    .\read__addr$11 (lower),
+    .rst(rst),
+    .upper_level(upper_level),
+    .write__addr(write_index),
+    .write__data(write_data),
+    .write__en(write)
+  );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     sample_ready = 1'h0;
@@ -28972,7 +29588,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           sample_ready = 1'h1;
       2'h2:
           if (decided) begin
-            if (\$9 ) begin
+            if (\$19 ) begin
               if (free) begin
                 sample_ready = 1'h1;
               end
@@ -29006,16 +29622,16 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           /* empty */;
       2'h2:
           if (decided) begin
-          end else if (\$8 ) begin
-            timed_out = \$11 ;
+          end else if (\$18 ) begin
+            timed_out = \$21 ;
           end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$34  = code_valid;
+    \$50  = code_valid;
     if (code_ready) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29023,362 +29639,229 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$34  = 1'h1;
+                \$50  = 1'h1;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
       2'h1:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
     endcase
     if (clear) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     if (rst) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$35  = conversion_state;
+    \$51  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
-            \$35  = 2'h0;
+          if (\$26 ) begin
+            \$51  = 2'h0;
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
-              \$35  = 2'h1;
+            if (\tag$36 [9]) begin
+              \$51  = 2'h1;
             end else begin
-              \$35  = 2'h2;
+              \$51  = 2'h2;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                  \$35  = 2'h0;
+                if (\$34 ) begin
+                  \$51  = 2'h0;
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
-                    \$35  = 2'h1;
+                  if (\tag$36 [9]) begin
+                    \$51  = 2'h1;
                   end else begin
-                    \$35  = 2'h2;
+                    \$51  = 2'h2;
                   end
                 end
               end else begin
-                \$35  = 2'h3;
+                \$51  = 2'h3;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
-              \$35  = 2'h0;
+            if (\$42 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [9]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
-              \$35  = 2'h0;
+            if (\$46 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [9]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
     endcase
     if (clear) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
     if (rst) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$36  = tag;
+    \$52  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$36  = \tag$22 ;
+            \$52  = \tag$36 ;
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$36  = \tag$22 ;
+                  \$52  = \tag$36 ;
                 end
               end else begin
-                \$36 [8] = \$signal$9 ;
+                \$52 [8] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
     endcase
     if (clear) begin
-      \$36  = 62'h0000000000000000;
+      \$52  = 62'h0000000000000000;
     end
     if (rst) begin
-      \$36  = 62'h0000000000000000;
+      \$52  = 62'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$37  = waited;
+    \$53  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$37  = 16'h0000;
+            \$53  = 16'h0000;
           end
       2'h2:
           if (decided) begin
-            \$37  = 16'h0000;
-            if (\$21 ) begin
+            \$53  = 16'h0000;
+            if (\$32 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$37  = 16'h0000;
+                  \$53  = 16'h0000;
                 end
               end
             end
-          end else if (\$19 ) begin
-            \$37  = \$27 [15:0];
+          end else if (\$30 ) begin
+            \$53  = \$41 [15:0];
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
     endcase
     if (clear) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
     if (rst) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$38  = convert;
+    \$54  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
+            if (\tag$36 [9]) begin
             end else begin
-              \$38  = 1'h1;
+              \$54  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
-              \$38  = 1'h0;
+            if (\$32 ) begin
+              \$54  = 1'h0;
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
+                  if (\tag$36 [9]) begin
                   end else begin
-                    \$38  = 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$38  = 1'h0;
-    end
-    if (rst) begin
-      \$38  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$39  = trial;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
-            end else begin
-              \$39  = 8'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$21 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
-                  end else begin
-                    \$39  = 8'h00;
-                  end
-                end
-              end else begin
-                \$39  = \$26 ;
-              end
-            end else begin
-              \$39  = \$5 [8:1];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$39  = 8'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$39  = 8'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$39  = 8'h00;
-    end
-    if (rst) begin
-      \$39  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$40  = sign;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
-            end else begin
-              \$40  = 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            \$40  = 1'h0;
-            if (\$21 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
-                  end else begin
-                    \$40  = 1'h1;
+                    \$54  = 1'h1;
                   end
                 end
               end
@@ -29387,62 +29870,131 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
     if (rst) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$41  = step;
+    \$55  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
+            if (\tag$36 [9]) begin
             end else begin
-              \$41  = \$18 [7:0];
+              \$55  = 8'h00;
             end
           end
       2'h2:
           if (decided) begin
-            \$41  = \$20 ;
-            if (\$21 ) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
+                  if (\tag$36 [9]) begin
                   end else begin
-                    \$41  = \$25 [7:0];
+                    \$55  = 8'h00;
+                  end
+                end
+              end else begin
+                \$55  = \$38 ;
+              end
+            end else begin
+              \$55  = \$39 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$55  = 8'h00;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$55  = 8'h00;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$55  = 8'h00;
+    end
+    if (rst) begin
+      \$55  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$56  = sign;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$56  = 1'h1;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$56  = 1'h0;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$56  = 1'h1;
                   end
                 end
               end
@@ -29451,74 +30003,344 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$41  = \$30 [7:0];
+                \$56  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$41  = \$33 [7:0];
+                \$56  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$41  = 8'h00;
+      \$56  = 1'h0;
     end
     if (rst) begin
-      \$41  = 8'h00;
+      \$56  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$42  = code;
+    \$57  = level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$57  = first_level;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$57  = first_level;
+                  end
+                end
+              end
+            end else begin
+              \$57  = \$40 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$57  = 12'h000;
+    end
+    if (rst) begin
+      \$57  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$58  = step;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$58  = \$17 [7:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$58  = \$31 ;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$58  = \$17 [7:0];
+                  end
+                end
+              end
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$58  = \$17 [7:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$58  = \$17 [7:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$58  = 8'h00;
+    end
+    if (rst) begin
+      \$58  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$59  = upper;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$59  = \$27 ;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$59  = \$35 ;
+                  end
+                end
+              end
+            end else begin
+              \$59  = \$8 [7:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$59  = \$43 ;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$59  = \$47 ;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$59  = 8'h00;
+    end
+    if (rst) begin
+      \$59  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$60  = lower;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$60  = \$29 [7:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$60  = \$37 [7:0];
+                  end
+                end
+              end
+            end else begin
+              \$60  = \$13 [7:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$60  = \$45 [7:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$60  = \$49 [7:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$60  = 8'h00;
+    end
+    if (rst) begin
+      \$60  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    \$61  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$42 [70:9] = tag;
-                \$42 [7:0] = \$22 ;
-                \$42 [8] = \$signal$9 ;
+                \$61 [70:9] = tag;
+                \$61 [7:0] = \$33 ;
+                \$61 [8] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$42 [70:9] = tag;
-            \$42 [7:0] = trial;
-            \$42 [8] = tag[8];
+            \$61 [70:9] = tag;
+            \$61 [7:0] = trial;
+            \$61 [8] = tag[8];
           end
       2'h1:
           if (free) begin
-            \$42 [70:9] = tag;
-            \$42 [7:0] = 8'h00;
-            \$42 [8] = 1'h0;
+            \$61 [70:9] = tag;
+            \$61 [7:0] = 8'h00;
+            \$61 [8] = 1'h0;
           end
     endcase
     if (clear) begin
-      \$42  = 71'h000000000000000000;
+      \$61  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$42  = 71'h000000000000000000;
+      \$61  = 71'h000000000000000000;
     end
   end
-  assign \$signal  = \$2 [7:0];
-  assign following = \$5 [8:1];
+  assign \$signal  = upper;
+  assign \$signal$6  = lower;
+  assign levels_enable = enable;
+  assign level_write = write;
+  assign level_index = write_index;
+  assign level_data = write_data;
+  assign base = \$3 [7:0];
+  assign \$like  = \$8 [7:0];
+  assign next_lower = \$13 [7:0];
+  assign first_step = \$17 [7:0];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -29529,16 +30351,16 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$22.index  = \tag$22 [5:0];
-  assign \tag$22.plane  = \tag$22 [7:6];
-  assign \tag$22.stop  = \tag$22 [8];
-  assign \tag$22.void  = \tag$22 [9];
-  assign \tag$22.last  = \tag$22 [10];
-  assign \tag$22.release  = \tag$22 [11];
-  assign \tag$22.final  = \tag$22 [12];
-  assign \tag$22.partial  = \tag$22 [13];
-  assign \tag$22.product  = \tag$22 [45:14];
-  assign \tag$22.conversion  = \tag$22 [61:46];
+  assign \tag$36.index  = \tag$36 [5:0];
+  assign \tag$36.plane  = \tag$36 [7:6];
+  assign \tag$36.stop  = \tag$36 [8];
+  assign \tag$36.void  = \tag$36 [9];
+  assign \tag$36.last  = \tag$36 [10];
+  assign \tag$36.release  = \tag$36 [11];
+  assign \tag$36.final  = \tag$36 [12];
+  assign \tag$36.partial  = \tag$36 [13];
+  assign \tag$36.product  = \tag$36 [45:14];
+  assign \tag$36.conversion  = \tag$36 [61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -29552,12 +30374,100 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \$3  = { 1'h0, step[7:1] };
-  assign \$20  = { 1'h0, step[7:1] };
+  assign \$4  = { 2'h0, step[7:2] };
+  assign \$6  = { 2'h0, step[7:2] };
+  assign \$9  = { 2'h0, step[7:2] };
+  assign \$11  = { 2'h0, step[7:2] };
+  assign \$27  = { 1'h0, \$17 [7:1] };
+  assign \$28  = { 1'h0, \$17 [7:1] };
+  assign \$31  = { 1'h0, step[7:1] };
+  assign \$35  = { 1'h0, \$17 [7:1] };
+  assign \$36  = { 1'h0, \$17 [7:1] };
+  assign \$43  = { 1'h0, \$17 [7:1] };
+  assign \$44  = { 1'h0, \$17 [7:1] };
+  assign \$47  = { 1'h0, \$17 [7:1] };
+  assign \$48  = { 1'h0, \$17 [7:1] };
+endmodule
+
+module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__data, clk, rst, upper_level, lower_level, first_level, read__addr, \read__addr$11 , clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  reg [11:0] \$3 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  output [11:0] first_level;
+  wire [11:0] first_level;
+  wire [7:0] lower;
+  output [11:0] lower_level;
+  wire [11:0] lower_level;
+  input [7:0] read__addr;
+  wire [7:0] read__addr;
+  input [7:0] \read__addr$11 ;
+  wire [7:0] \read__addr$11 ;
+  wire [11:0] read__data;
+  wire [11:0] \read__data$14 ;
+  input rst;
+  wire rst;
+  wire [7:0] upper;
+  output [11:0] upper_level;
+  wire [11:0] upper_level;
+  wire write;
+  input [7:0] write__addr;
+  wire [7:0] write__addr;
+  input [11:0] write__data;
+  wire [11:0] write__data;
+  input write__en;
+  wire write__en;
+  wire [11:0] write_data;
+  wire [7:0] write_index;
+  reg [11:0] zero = 12'h000;
+  reg [11:0] memory [255:0];
+`ifndef SYNTHESIS
+  initial begin : zero_memory
+    integer i;
+    for (i = 0; i < 256; i = i + 1) memory[i] = 12'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (write__en)
+      memory[write__addr] <= write__data;
+  end
+  assign \read__data$14  = memory[\read__addr$11 ];
+  assign read__data = memory[read__addr];
+  always @(posedge clk)
+    zero <= \$3 ;
+  assign upper_level = enable ? read__data : { read__addr, 4'h0 };
+  assign lower_level = enable ? \read__data$14  : { \read__addr$11 , 4'h0 };
+  assign first_level = enable ? zero : 12'h000;
+  assign \$1  = ! write__addr;
+  assign \$2  = write__en & \$1 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$3  = zero;
+    if (\$2 ) begin
+      \$3  = write__data;
+    end
+    if (clear) begin
+      \$3  = 12'h000;
+    end
+    if (rst) begin
+      \$3  = 12'h000;
+    end
+  end
+  assign write = write__en;
+  assign write_index = write__addr;
+  assign write_data = write__data;
+  assign upper = read__addr;
+  assign lower = \read__addr$11 ;
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
   wire [15:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -29665,7 +30575,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -29678,7 +30588,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -29691,7 +30601,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -29710,7 +30620,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -29726,7 +30636,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -29742,7 +30652,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -29761,7 +30671,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [8:0];
@@ -29780,7 +30690,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -29814,7 +30724,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
 endmodule
 
 module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire \$1 ;
   wire \$10 ;
   reg [14:0] \$100 ;
@@ -30113,7 +31023,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   always @(posedge clk)
     next_base <= \$108 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30134,7 +31044,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30159,7 +31069,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$91  = job_valid;
     if (job_ready) begin
       \$91  = 1'h0;
@@ -30196,7 +31106,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$92  = present;
     if (read_enable) begin
       \$92  = 1'h1;
@@ -30212,7 +31122,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$93  = address;
     if (read_enable) begin
       \$93  = read_address;
@@ -30228,7 +31138,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$94  = next_address;
     if (\$17 ) begin
       \$94  = \$20 ;
@@ -30244,7 +31154,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$95  = \$like ;
     if (\$21 ) begin
       \$95  = \$23 ;
@@ -30260,7 +31170,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$96  = \$signal$12 ;
     if (\$21 ) begin
       \$96  = \$26 ;
@@ -30276,7 +31186,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$97  = chunks_left;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -30294,7 +31204,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$98  = last_chunk;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -30312,7 +31222,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$99  = loop;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -30330,7 +31240,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$100  = next_loop;
     if (\$21 ) begin
       if (\$signal$12 ) begin
@@ -30348,7 +31258,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$101  = \$38 ;
     if (clear) begin
       \$101  = 1'h0;
@@ -30358,7 +31268,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$102  = job;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30427,7 +31337,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$103  = entry_last;
     casez (state)
       2'h0:
@@ -30445,7 +31355,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$104  = pending;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30472,7 +31382,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$105  = word;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30499,7 +31409,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$106  = state;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30539,7 +31449,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$107  = primed;
     if (start) begin
       \$107  = \$84 ;
@@ -30552,7 +31462,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$108  = next_base;
     if (start) begin
       \$108  = \$87 [14:0];

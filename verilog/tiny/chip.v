@@ -2,10 +2,10 @@
 
 module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata, s_axi_wstrb, s_axi_wvalid, s_axi_bready, s_axi_araddr, s_axi_arprot, s_axi_arvalid, s_axi_rready, s_axis_tvalid, s_axis_tdata, s_axis_tlast, m_axis_tready, macro0__comparator, macro0__decided, macro1__comparator, macro1__decided, irq
 , s_axi_awready, s_axi_wready, s_axi_bresp, s_axi_bvalid, s_axi_arready, s_axi_rdata, s_axi_rresp, s_axi_rvalid, s_axis_tready, m_axis_tvalid, m_axis_tdata, m_axis_tlast, macro0__write_enable, macro0__write_row, macro0__write_group, macro0__write_data, macro0__load_enable, macro0__load_bank, macro0__load_clear, macro0__load_row, macro0__load_codes
-, macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group, macro1__write_data
-, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__reference, macro1__product
-, macro1__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void, trace_sum__valid, trace_sum__kernel
-, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__done, trace_layer__index, trace_layer__cycles, aclk);
+, macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__level, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group
+, macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__level
+, macro1__reference, macro1__product, macro1__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void
+, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__done, trace_layer__index, trace_layer__cycles, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -81,21 +81,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$8 ;
   wire \$9 ;
   wire abort;
-  wire \abort$247 ;
-  wire \abort$275 ;
+  wire \abort$249 ;
+  wire \abort$277 ;
   input aclk;
   wire aclk;
   wire active;
   wire adder;
-  wire \adder$292 ;
+  wire \adder$294 ;
   wire [15:0] address;
-  wire [15:0] \address$324 ;
+  wire [15:0] \address$326 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$294 ;
+  wire \array$296 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -103,47 +103,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$335 ;
-  wire \bank_free$336 ;
+  wire \bank_free$337 ;
+  wire \bank_free$338 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
   wire busy;
-  wire \busy$249 ;
-  wire \busy$250 ;
+  wire \busy$251 ;
+  wire \busy$252 ;
   wire bvalid;
   wire chunk_begin;
-  wire \chunk_begin$365 ;
-  wire \chunk_begin$451 ;
+  wire \chunk_begin$367 ;
+  wire \chunk_begin$460 ;
   wire chunk_final;
-  wire \chunk_final$371 ;
-  wire \chunk_final$454 ;
+  wire \chunk_final$373 ;
+  wire \chunk_final$463 ;
   wire chunk_loaded;
-  wire \chunk_loaded$367 ;
-  wire \chunk_loaded$452 ;
+  wire \chunk_loaded$369 ;
+  wire \chunk_loaded$461 ;
   wire clear;
-  wire \clear$242 ;
-  wire \clear$349 ;
-  wire \clear$350 ;
-  wire \clear$445 ;
+  wire \clear$244 ;
+  wire \clear$351 ;
+  wire \clear$352 ;
+  wire \clear$454 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$447 ;
+  wire [19:0] \coefficient_base$456 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$465 ;
+  wire [7:0] \coefficient_data$474 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$464 ;
+  wire [8:0] \coefficient_index$473 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$448 ;
+  wire [20:0] \coefficient_words$457 ;
   wire coefficient_write;
-  wire \coefficient_write$463 ;
+  wire \coefficient_write$472 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
   wire comparator;
-  wire \comparator$290 ;
+  wire \comparator$292 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
@@ -155,14 +155,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [1:0] conversions;
   wire convert_side;
-  wire \convert_side$243 ;
+  wire \convert_side$245 ;
   wire converted;
-  wire \converted$261 ;
+  wire \converted$263 ;
   wire converting;
-  wire \converting$229 ;
-  wire \converting$237 ;
-  wire \converting$238 ;
-  wire \converting$265 ;
+  wire \converting$231 ;
+  wire \converting$239 ;
+  wire \converting$240 ;
+  wire \converting$267 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -182,66 +182,49 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$468 ;
+  wire [3:0] \correction_data$477 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$467 ;
+  wire [5:0] \correction_index$476 ;
   wire correction_write;
-  wire \correction_write$466 ;
+  wire \correction_write$475 ;
   wire [1:0] corrections_write;
   wire decided;
-  wire \decided$239 ;
+  wire \decided$241 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$280 ;
-  wire [31:0] \descriptor$280[0] ;
-  wire [31:0] \descriptor$280[10] ;
-  wire [31:0] \descriptor$280[11] ;
-  wire [31:0] \descriptor$280[12] ;
-  wire [31:0] \descriptor$280[13] ;
-  wire [31:0] \descriptor$280[14] ;
-  wire [31:0] \descriptor$280[15] ;
-  wire [31:0] \descriptor$280[1] ;
-  wire [31:0] \descriptor$280[2] ;
-  wire [31:0] \descriptor$280[3] ;
-  wire [31:0] \descriptor$280[4] ;
-  wire [31:0] \descriptor$280[5] ;
-  wire [31:0] \descriptor$280[6] ;
-  wire [31:0] \descriptor$280[7] ;
-  wire [31:0] \descriptor$280[8] ;
-  wire [31:0] \descriptor$280[9] ;
-  wire [511:0] \descriptor$316 ;
-  wire [31:0] \descriptor$316[0] ;
-  wire [31:0] \descriptor$316[10] ;
-  wire [31:0] \descriptor$316[11] ;
-  wire [31:0] \descriptor$316[12] ;
-  wire [31:0] \descriptor$316[13] ;
-  wire [31:0] \descriptor$316[14] ;
-  wire [31:0] \descriptor$316[15] ;
-  wire [31:0] \descriptor$316[1] ;
-  wire [31:0] \descriptor$316[2] ;
-  wire [31:0] \descriptor$316[3] ;
-  wire [31:0] \descriptor$316[4] ;
-  wire [31:0] \descriptor$316[5] ;
-  wire [31:0] \descriptor$316[6] ;
-  wire [31:0] \descriptor$316[7] ;
-  wire [31:0] \descriptor$316[8] ;
-  wire [31:0] \descriptor$316[9] ;
-  wire [511:0] \descriptor$337 ;
-  wire [31:0] \descriptor$337[0] ;
-  wire [31:0] \descriptor$337[10] ;
-  wire [31:0] \descriptor$337[11] ;
-  wire [31:0] \descriptor$337[12] ;
-  wire [31:0] \descriptor$337[13] ;
-  wire [31:0] \descriptor$337[14] ;
-  wire [31:0] \descriptor$337[15] ;
-  wire [31:0] \descriptor$337[1] ;
-  wire [31:0] \descriptor$337[2] ;
-  wire [31:0] \descriptor$337[3] ;
-  wire [31:0] \descriptor$337[4] ;
-  wire [31:0] \descriptor$337[5] ;
-  wire [31:0] \descriptor$337[6] ;
-  wire [31:0] \descriptor$337[7] ;
-  wire [31:0] \descriptor$337[8] ;
-  wire [31:0] \descriptor$337[9] ;
+  wire [511:0] \descriptor$282 ;
+  wire [31:0] \descriptor$282[0] ;
+  wire [31:0] \descriptor$282[10] ;
+  wire [31:0] \descriptor$282[11] ;
+  wire [31:0] \descriptor$282[12] ;
+  wire [31:0] \descriptor$282[13] ;
+  wire [31:0] \descriptor$282[14] ;
+  wire [31:0] \descriptor$282[15] ;
+  wire [31:0] \descriptor$282[1] ;
+  wire [31:0] \descriptor$282[2] ;
+  wire [31:0] \descriptor$282[3] ;
+  wire [31:0] \descriptor$282[4] ;
+  wire [31:0] \descriptor$282[5] ;
+  wire [31:0] \descriptor$282[6] ;
+  wire [31:0] \descriptor$282[7] ;
+  wire [31:0] \descriptor$282[8] ;
+  wire [31:0] \descriptor$282[9] ;
+  wire [511:0] \descriptor$318 ;
+  wire [31:0] \descriptor$318[0] ;
+  wire [31:0] \descriptor$318[10] ;
+  wire [31:0] \descriptor$318[11] ;
+  wire [31:0] \descriptor$318[12] ;
+  wire [31:0] \descriptor$318[13] ;
+  wire [31:0] \descriptor$318[14] ;
+  wire [31:0] \descriptor$318[15] ;
+  wire [31:0] \descriptor$318[1] ;
+  wire [31:0] \descriptor$318[2] ;
+  wire [31:0] \descriptor$318[3] ;
+  wire [31:0] \descriptor$318[4] ;
+  wire [31:0] \descriptor$318[5] ;
+  wire [31:0] \descriptor$318[6] ;
+  wire [31:0] \descriptor$318[7] ;
+  wire [31:0] \descriptor$318[8] ;
+  wire [31:0] \descriptor$318[9] ;
   wire [511:0] \descriptor$339 ;
   wire [31:0] \descriptor$339[0] ;
   wire [31:0] \descriptor$339[10] ;
@@ -259,40 +242,57 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor$339[7] ;
   wire [31:0] \descriptor$339[8] ;
   wire [31:0] \descriptor$339[9] ;
-  wire [511:0] \descriptor$438 ;
-  wire [31:0] \descriptor$438[0] ;
-  wire [31:0] \descriptor$438[10] ;
-  wire [31:0] \descriptor$438[11] ;
-  wire [31:0] \descriptor$438[12] ;
-  wire [31:0] \descriptor$438[13] ;
-  wire [31:0] \descriptor$438[14] ;
-  wire [31:0] \descriptor$438[15] ;
-  wire [31:0] \descriptor$438[1] ;
-  wire [31:0] \descriptor$438[2] ;
-  wire [31:0] \descriptor$438[3] ;
-  wire [31:0] \descriptor$438[4] ;
-  wire [31:0] \descriptor$438[5] ;
-  wire [31:0] \descriptor$438[6] ;
-  wire [31:0] \descriptor$438[7] ;
-  wire [31:0] \descriptor$438[8] ;
-  wire [31:0] \descriptor$438[9] ;
-  wire [511:0] \descriptor$510 ;
-  wire [31:0] \descriptor$510[0] ;
-  wire [31:0] \descriptor$510[10] ;
-  wire [31:0] \descriptor$510[11] ;
-  wire [31:0] \descriptor$510[12] ;
-  wire [31:0] \descriptor$510[13] ;
-  wire [31:0] \descriptor$510[14] ;
-  wire [31:0] \descriptor$510[15] ;
-  wire [31:0] \descriptor$510[1] ;
-  wire [31:0] \descriptor$510[2] ;
-  wire [31:0] \descriptor$510[3] ;
-  wire [31:0] \descriptor$510[4] ;
-  wire [31:0] \descriptor$510[5] ;
-  wire [31:0] \descriptor$510[6] ;
-  wire [31:0] \descriptor$510[7] ;
-  wire [31:0] \descriptor$510[8] ;
-  wire [31:0] \descriptor$510[9] ;
+  wire [511:0] \descriptor$341 ;
+  wire [31:0] \descriptor$341[0] ;
+  wire [31:0] \descriptor$341[10] ;
+  wire [31:0] \descriptor$341[11] ;
+  wire [31:0] \descriptor$341[12] ;
+  wire [31:0] \descriptor$341[13] ;
+  wire [31:0] \descriptor$341[14] ;
+  wire [31:0] \descriptor$341[15] ;
+  wire [31:0] \descriptor$341[1] ;
+  wire [31:0] \descriptor$341[2] ;
+  wire [31:0] \descriptor$341[3] ;
+  wire [31:0] \descriptor$341[4] ;
+  wire [31:0] \descriptor$341[5] ;
+  wire [31:0] \descriptor$341[6] ;
+  wire [31:0] \descriptor$341[7] ;
+  wire [31:0] \descriptor$341[8] ;
+  wire [31:0] \descriptor$341[9] ;
+  wire [511:0] \descriptor$447 ;
+  wire [31:0] \descriptor$447[0] ;
+  wire [31:0] \descriptor$447[10] ;
+  wire [31:0] \descriptor$447[11] ;
+  wire [31:0] \descriptor$447[12] ;
+  wire [31:0] \descriptor$447[13] ;
+  wire [31:0] \descriptor$447[14] ;
+  wire [31:0] \descriptor$447[15] ;
+  wire [31:0] \descriptor$447[1] ;
+  wire [31:0] \descriptor$447[2] ;
+  wire [31:0] \descriptor$447[3] ;
+  wire [31:0] \descriptor$447[4] ;
+  wire [31:0] \descriptor$447[5] ;
+  wire [31:0] \descriptor$447[6] ;
+  wire [31:0] \descriptor$447[7] ;
+  wire [31:0] \descriptor$447[8] ;
+  wire [31:0] \descriptor$447[9] ;
+  wire [511:0] \descriptor$524 ;
+  wire [31:0] \descriptor$524[0] ;
+  wire [31:0] \descriptor$524[10] ;
+  wire [31:0] \descriptor$524[11] ;
+  wire [31:0] \descriptor$524[12] ;
+  wire [31:0] \descriptor$524[13] ;
+  wire [31:0] \descriptor$524[14] ;
+  wire [31:0] \descriptor$524[15] ;
+  wire [31:0] \descriptor$524[1] ;
+  wire [31:0] \descriptor$524[2] ;
+  wire [31:0] \descriptor$524[3] ;
+  wire [31:0] \descriptor$524[4] ;
+  wire [31:0] \descriptor$524[5] ;
+  wire [31:0] \descriptor$524[6] ;
+  wire [31:0] \descriptor$524[7] ;
+  wire [31:0] \descriptor$524[8] ;
+  wire [31:0] \descriptor$524[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -310,40 +310,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$313 ;
-  wire \done$314 ;
+  wire \done$315 ;
+  wire \done$316 ;
   wire drain;
-  wire \drain$298 ;
+  wire \drain$300 ;
   wire drain_clear;
-  wire \drain_clear$400 ;
-  wire \drain_clear$472 ;
+  wire \drain_clear$408 ;
+  wire \drain_clear$485 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$396 ;
-  wire [1:0] \drain_group$470 ;
+  wire [1:0] \drain_group$404 ;
+  wire [1:0] \drain_group$483 ;
   wire drain_lane;
-  wire \drain_lane$398 ;
-  wire \drain_lane$471 ;
+  wire \drain_lane$406 ;
+  wire \drain_lane$484 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$512 ;
+  wire [17:0] \drain_sum$526 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$254 ;
+  wire \ended$256 ;
   wire failed;
-  wire \failed$256 ;
+  wire \failed$258 ;
   wire [3:0] failed_cause;
-  wire [3:0] \failed_cause$258 ;
-  wire [3:0] \failed_cause$258.tenant0 ;
+  wire [3:0] \failed_cause$260 ;
+  wire [3:0] \failed_cause$260.tenant0 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$329 ;
+  wire \first$331 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$511 ;
+  wire [31:0] \first_product$525 ;
   wire hold;
-  wire \hold$241 ;
+  wire \hold$243 ;
   wire host_late;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
@@ -354,28 +354,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$315 ;
+  wire \irq$317 ;
   wire last;
-  wire \last$331 ;
+  wire \last$333 ;
   wire last_chunk;
-  wire \last_chunk$333 ;
+  wire \last_chunk$335 ;
   wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$252 ;
-  wire [11:0] \layer$252.tenant0 ;
+  wire [11:0] \layer$254 ;
+  wire [11:0] \layer$254.tenant0 ;
   wire [11:0] \layer.tenant0 ;
   wire [31:0] layer_cycles;
   wire [31:0] \layer_cycles.tenant0 ;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$450 ;
-  wire [5:0] \lengths$450.add ;
-  wire [5:0] \lengths$450.clear ;
-  wire [5:0] \lengths$450.drive ;
-  wire [5:0] \lengths$450.gap ;
-  wire [5:0] \lengths$450.hold ;
-  wire [5:0] \lengths$450.reset ;
-  wire [5:0] \lengths$450.share ;
+  wire [41:0] \lengths$459 ;
+  wire [5:0] \lengths$459.add ;
+  wire [5:0] \lengths$459.clear ;
+  wire [5:0] \lengths$459.drive ;
+  wire [5:0] \lengths$459.gap ;
+  wire [5:0] \lengths$459.hold ;
+  wire [5:0] \lengths$459.reset ;
+  wire [5:0] \lengths$459.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -383,23 +383,33 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level_data;
+  wire [9:0] \level_data$482 ;
+  wire [5:0] level_index;
+  wire [5:0] \level_index$481 ;
+  wire level_write;
+  wire \level_write$480 ;
+  wire levels_enable;
+  wire [1:0] \levels_enable$398 ;
+  wire \levels_enable$479 ;
+  wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$373 ;
-  wire \load_bank$455 ;
+  wire \load_bank$375 ;
+  wire \load_bank$464 ;
   wire load_clear;
-  wire \load_clear$375 ;
-  wire \load_clear$456 ;
+  wire \load_clear$377 ;
+  wire \load_clear$465 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$379 ;
-  wire [31:0] \load_codes$458 ;
+  wire [31:0] \load_codes$381 ;
+  wire [31:0] \load_codes$467 ;
   wire load_enable;
-  wire \load_enable$369 ;
-  wire \load_enable$453 ;
+  wire \load_enable$371 ;
+  wire \load_enable$462 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$377 ;
-  wire [1:0] \load_row$457 ;
+  wire [1:0] \load_row$379 ;
+  wire [1:0] \load_row$466 ;
   wire loading;
-  wire \loading$236 ;
+  wire \loading$238 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -428,6 +438,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro0__drive;
   output macro0__hold;
   wire macro0__hold;
+  output [9:0] macro0__level;
+  wire [9:0] macro0__level;
   output macro0__load_bank;
   wire macro0__load_bank;
   output macro0__load_clear;
@@ -484,6 +496,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro1__drive;
   output macro1__hold;
   wire macro1__hold;
+  output [9:0] macro1__level;
+  wire [9:0] macro1__level;
   output macro1__load_bank;
   wire macro1__load_bank;
   output macro1__load_clear;
@@ -521,61 +535,63 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$498 ;
+  wire \macro__add$511 ;
   wire macro__bank;
-  wire \macro__bank$491 ;
+  wire \macro__bank$504 ;
   wire macro__clear;
-  wire \macro__clear$497 ;
+  wire \macro__clear$510 ;
   wire macro__comparator;
-  wire \macro__comparator$508 ;
+  wire \macro__comparator$522 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$507 ;
+  wire [15:0] \macro__conversion$521 ;
   wire macro__convert;
-  wire \macro__convert$502 ;
+  wire \macro__convert$515 ;
   wire macro__convert_side;
-  wire \macro__convert_side$503 ;
+  wire \macro__convert_side$516 ;
   wire macro__decided;
-  wire \macro__decided$509 ;
+  wire \macro__decided$523 ;
   wire macro__drive;
-  wire \macro__drive$494 ;
+  wire \macro__drive$507 ;
   wire macro__hold;
-  wire \macro__hold$496 ;
+  wire \macro__hold$509 ;
+  wire [9:0] macro__level;
+  wire [9:0] \macro__level$518 ;
   wire macro__load_bank;
-  wire \macro__load_bank$487 ;
+  wire \macro__load_bank$500 ;
   wire macro__load_clear;
-  wire \macro__load_clear$488 ;
+  wire \macro__load_clear$501 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$490 ;
+  wire [31:0] \macro__load_codes$503 ;
   wire macro__load_enable;
-  wire \macro__load_enable$486 ;
+  wire \macro__load_enable$499 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$489 ;
+  wire [1:0] \macro__load_row$502 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$501 ;
+  wire [7:0] \macro__negate$514 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$506 ;
+  wire [31:0] \macro__product$520 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$505 ;
+  wire [18:0] \macro__reference$519 ;
   wire macro__reset;
-  wire \macro__reset$493 ;
+  wire \macro__reset$506 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$492 ;
+  wire [1:0] \macro__row_enable$505 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$500 ;
+  wire [7:0] \macro__select$513 ;
   wire macro__share;
-  wire \macro__share$495 ;
+  wire \macro__share$508 ;
   wire macro__side;
-  wire \macro__side$499 ;
+  wire \macro__side$512 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$504 ;
+  wire [5:0] \macro__trial$517 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$485 ;
+  wire [31:0] \macro__write_data$498 ;
   wire macro__write_enable;
-  wire \macro__write_enable$482 ;
+  wire \macro__write_enable$495 ;
   wire macro__write_group;
-  wire \macro__write_group$484 ;
+  wire \macro__write_group$497 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$483 ;
+  wire [3:0] \macro__write_row$496 ;
   wire [63:0] memory_data;
   wire [19:0] memory_index;
   wire met;
@@ -586,9 +602,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$222 ;
+  wire \overrun$224 ;
   wire pad;
-  wire \pad$325 ;
+  wire \pad$327 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -597,15 +613,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$441 ;
-  wire \position_done$442 ;
+  wire \position_done$450 ;
+  wire \position_done$451 ;
   wire position_freed;
-  wire \position_freed$394 ;
-  wire \position_freed$469 ;
+  wire \position_freed$396 ;
+  wire \position_freed$478 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
-  wire \product_started$271 ;
+  wire \product_started$273 ;
   wire program_write;
   wire [31:0] rdata;
   reg [16:0] read;
@@ -615,36 +631,36 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$146 ;
-  wire [7:0] \read_address$166 ;
-  wire [15:0] \read_address$185 ;
-  wire [15:0] \read_address$188 ;
-  wire [15:0] \read_address$205 ;
+  wire [23:0] \read_address$148 ;
+  wire [7:0] \read_address$168 ;
+  wire [15:0] \read_address$187 ;
+  wire [15:0] \read_address$190 ;
+  wire [15:0] \read_address$207 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$150 ;
-  wire [31:0] \read_data$167 ;
-  wire [31:0] \read_data$180 ;
-  wire [31:0] \read_data$181 ;
-  wire [31:0] \read_data$186 ;
-  wire [31:0] \read_data$208 ;
+  wire [31:0] \read_data$152 ;
+  wire [31:0] \read_data$169 ;
+  wire [31:0] \read_data$182 ;
+  wire [31:0] \read_data$183 ;
+  wire [31:0] \read_data$188 ;
+  wire [31:0] \read_data$210 ;
   wire read_enable;
-  wire \read_enable$182 ;
-  wire \read_enable$187 ;
-  wire \read_enable$204 ;
+  wire \read_enable$184 ;
+  wire \read_enable$189 ;
+  wire \read_enable$206 ;
   wire read_error;
-  wire \read_error$152 ;
+  wire \read_error$154 ;
   wire read_ready;
   wire read_valid;
-  wire \read_valid$144 ;
+  wire \read_valid$146 ;
   wire ready;
   wire refused;
-  wire \refused$223 ;
+  wire \refused$225 ;
   wire reset;
-  wire \reset$240 ;
+  wire \reset$242 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$327 ;
+  wire [1:0] \row_word$329 ;
   wire rows;
-  wire \rows$296 ;
+  wire \rows$298 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -696,31 +712,31 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire start;
-  wire \start$235 ;
-  wire \start$244 ;
-  wire \start$245 ;
-  wire \start$281 ;
-  wire \start$317 ;
-  wire \start$318 ;
-  wire \start$338 ;
+  wire \start$237 ;
+  wire \start$246 ;
+  wire \start$247 ;
+  wire \start$283 ;
+  wire \start$319 ;
+  wire \start$320 ;
   wire \start$340 ;
-  wire \start$351 ;
-  wire \start$446 ;
+  wire \start$342 ;
+  wire \start$353 ;
+  wire \start$455 ;
   wire stopped;
-  wire \stopped$264 ;
+  wire \stopped$266 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [18:0] sum_value;
   wire tenant;
-  wire \tenant$175 ;
+  wire \tenant$177 ;
   wire timed_out;
-  wire \timed_out$310 ;
-  wire \timed_out$311 ;
+  wire \timed_out$312 ;
+  wire \timed_out$313 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$354 ;
-  wire [15:0] \timeout$449 ;
+  wire [15:0] \timeout$356 ;
+  wire [15:0] \timeout$458 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -758,23 +774,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$478 ;
+  wire [5:0] \trace__code$491 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$479 ;
+  wire [6:0] \trace__compensated$492 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$475 ;
+  wire [15:0] \trace__conversion$488 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$476 ;
+  wire [2:0] \trace__index$489 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$477 ;
+  wire [1:0] \trace__plane$490 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$474 ;
+  wire [31:0] \trace__product$487 ;
   wire trace__stopped;
-  wire \trace__stopped$480 ;
+  wire \trace__stopped$493 ;
   wire trace__valid;
-  wire \trace__valid$473 ;
+  wire \trace__valid$486 ;
   wire trace__void;
-  wire \trace__void$481 ;
+  wire \trace__void$494 ;
   output [31:0] trace_layer__cycles;
   wire [31:0] trace_layer__cycles;
   output trace_layer__done;
@@ -825,16 +841,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [1:0] weights_write;
   wire [132:0] window;
-  wire [132:0] \window$177 ;
-  wire [15:0] \window$177.activation_base ;
-  wire [16:0] \window$177.activation_words ;
-  wire [20:0] \window$177.coefficient_words ;
-  wire [19:0] \window$177.coefficients_base ;
-  wire [16:0] \window$177.constant_entries ;
-  wire [15:0] \window$177.constants_base ;
-  wire [11:0] \window$177.program_base ;
-  wire [11:0] \window$177.program_length ;
-  wire [1:0] \window$177.tiles ;
+  wire [132:0] \window$179 ;
+  wire [15:0] \window$179.activation_base ;
+  wire [16:0] \window$179.activation_words ;
+  wire [20:0] \window$179.coefficient_words ;
+  wire [19:0] \window$179.coefficients_base ;
+  wire [16:0] \window$179.constant_entries ;
+  wire [15:0] \window$179.constants_base ;
+  wire [11:0] \window$179.program_base ;
+  wire [11:0] \window$179.program_length ;
+  wire [1:0] \window$179.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -845,28 +861,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [1:0] \window.tiles ;
   wire [132:0] windows;
-  wire [132:0] \windows$179 ;
-  wire [132:0] \windows$179.tenant0 ;
-  wire [15:0] \windows$179.tenant0.activation_base ;
-  wire [16:0] \windows$179.tenant0.activation_words ;
-  wire [20:0] \windows$179.tenant0.coefficient_words ;
-  wire [19:0] \windows$179.tenant0.coefficients_base ;
-  wire [16:0] \windows$179.tenant0.constant_entries ;
-  wire [15:0] \windows$179.tenant0.constants_base ;
-  wire [11:0] \windows$179.tenant0.program_base ;
-  wire [11:0] \windows$179.tenant0.program_length ;
-  wire [1:0] \windows$179.tenant0.tiles ;
-  wire [132:0] \windows$248 ;
-  wire [132:0] \windows$248.tenant0 ;
-  wire [15:0] \windows$248.tenant0.activation_base ;
-  wire [16:0] \windows$248.tenant0.activation_words ;
-  wire [20:0] \windows$248.tenant0.coefficient_words ;
-  wire [19:0] \windows$248.tenant0.coefficients_base ;
-  wire [16:0] \windows$248.tenant0.constant_entries ;
-  wire [15:0] \windows$248.tenant0.constants_base ;
-  wire [11:0] \windows$248.tenant0.program_base ;
-  wire [11:0] \windows$248.tenant0.program_length ;
-  wire [1:0] \windows$248.tenant0.tiles ;
+  wire [132:0] \windows$181 ;
+  wire [132:0] \windows$181.tenant0 ;
+  wire [15:0] \windows$181.tenant0.activation_base ;
+  wire [16:0] \windows$181.tenant0.activation_words ;
+  wire [20:0] \windows$181.tenant0.coefficient_words ;
+  wire [19:0] \windows$181.tenant0.coefficients_base ;
+  wire [16:0] \windows$181.tenant0.constant_entries ;
+  wire [15:0] \windows$181.tenant0.constants_base ;
+  wire [11:0] \windows$181.tenant0.program_base ;
+  wire [11:0] \windows$181.tenant0.program_length ;
+  wire [1:0] \windows$181.tenant0.tiles ;
+  wire [132:0] \windows$250 ;
+  wire [132:0] \windows$250.tenant0 ;
+  wire [15:0] \windows$250.tenant0.activation_base ;
+  wire [16:0] \windows$250.tenant0.activation_words ;
+  wire [20:0] \windows$250.tenant0.coefficient_words ;
+  wire [19:0] \windows$250.tenant0.coefficients_base ;
+  wire [16:0] \windows$250.tenant0.constant_entries ;
+  wire [15:0] \windows$250.tenant0.constants_base ;
+  wire [11:0] \windows$250.tenant0.program_base ;
+  wire [11:0] \windows$250.tenant0.program_length ;
+  wire [1:0] \windows$250.tenant0.tiles ;
   wire [132:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -882,61 +898,61 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working;
   wire working0;
   wire works;
-  wire \works$268 ;
+  wire \works$270 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [7:0] write__addr;
-  wire [5:0] \write__addr$161 ;
+  wire [5:0] \write__addr$163 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$162 ;
+  wire [63:0] \write__data$164 ;
   wire write__en;
-  wire \write__en$159 ;
+  wire \write__en$161 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$140 ;
-  wire [15:0] \write_address$191 ;
-  wire [15:0] \write_address$194 ;
-  wire [15:0] \write_address$212 ;
+  wire [23:0] \write_address$142 ;
+  wire [15:0] \write_address$193 ;
+  wire [15:0] \write_address$196 ;
+  wire [15:0] \write_address$214 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$142 ;
-  wire [31:0] \write_data$192 ;
-  wire [31:0] \write_data$195 ;
-  wire [31:0] \write_data$213 ;
-  wire [31:0] \write_data$384 ;
-  wire [31:0] \write_data$462 ;
+  wire [31:0] \write_data$144 ;
+  wire [31:0] \write_data$194 ;
+  wire [31:0] \write_data$197 ;
+  wire [31:0] \write_data$215 ;
+  wire [31:0] \write_data$386 ;
+  wire [31:0] \write_data$471 ;
   wire write_enable;
-  wire \write_enable$193 ;
-  wire \write_enable$211 ;
-  wire \write_enable$380 ;
-  wire \write_enable$459 ;
+  wire \write_enable$195 ;
+  wire \write_enable$213 ;
+  wire \write_enable$382 ;
+  wire \write_enable$468 ;
   wire write_error;
-  wire \write_error$148 ;
+  wire \write_error$150 ;
   wire write_group;
-  wire \write_group$461 ;
+  wire \write_group$470 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$460 ;
+  wire [3:0] \write_row$469 ;
   wire write_valid;
-  wire \write_valid$138 ;
+  wire \write_valid$140 ;
   wire written;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$527  [63:0];
+  reg [63:0] \constants$541  [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$527
+  initial begin : zero_constants$541
     integer i;
-    for (i = 0; i < 64; i = i + 1) \constants$527 [i] = 64'h0000000000000000;
+    for (i = 0; i < 64; i = i + 1) \constants$541 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$159 )
-      \constants$527 [memory_index[5:0]] <= memory_data;
+    if (\write__en$161 )
+      \constants$541 [memory_index[5:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$527 [constant__addr];
+    _0_ <= \constants$541 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [255:0];
@@ -956,30 +972,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$167  = _1_;
+  assign \read_data$169  = _1_;
   assign \$19  = ~ combining;
   assign \$20  = window[132] ? comparator : 1'h0;
-  assign \$21  = window[131] ? \comparator$290  : \$20 ;
+  assign \$21  = window[131] ? \comparator$292  : \$20 ;
   assign \$22  = \$19  & \$21 ;
   assign \$23  = working0 & \$22 ;
   assign \$24  = ~ combining;
   assign \$25  = window[132] ? adder : 1'h0;
-  assign \$26  = window[131] ? \adder$292  : \$25 ;
+  assign \$26  = window[131] ? \adder$294  : \$25 ;
   assign \$27  = \$24  & \$26 ;
   assign \$28  = working0 & \$27 ;
   assign \$29  = ~ combining;
   assign \$30  = window[132] ? array : 1'h0;
-  assign \$31  = window[131] ? \array$294  : \$30 ;
+  assign \$31  = window[131] ? \array$296  : \$30 ;
   assign \$32  = \$29  & \$31 ;
   assign \$33  = working0 & \$32 ;
   assign \$34  = ~ combining;
   assign \$35  = window[132] ? rows : 1'h0;
-  assign \$36  = window[131] ? \rows$296  : \$35 ;
+  assign \$36  = window[131] ? \rows$298  : \$35 ;
   assign \$37  = \$34  & \$36 ;
   assign \$38  = working0 & \$37 ;
   assign \$39  = ~ combining;
   assign \$40  = window[132] ? drain : 1'h0;
-  assign \$41  = window[131] ? \drain$298  : \$40 ;
+  assign \$41  = window[131] ? \drain$300  : \$40 ;
   assign \$42  = \$39  & \$41 ;
   assign \$43  = working0 & \$42 ;
   assign \$44  = working0 & combining;
@@ -989,33 +1005,33 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$48  = \$46  & \$47 ;
   assign \$49  = transferring & host_wait;
   assign \$50  = transferring & buffer_wait;
-  assign timed_out = | { \timed_out$311 , \timed_out$310  };
-  assign unit_done = \done$313  | \done$314 ;
+  assign timed_out = | { \timed_out$313 , \timed_out$312  };
+  assign unit_done = \done$315  | \done$316 ;
   assign \$51  = ~ window[132:131];
-  assign \$52  = { \bank_free$336 , \bank_free$335  } | \$51 ;
+  assign \$52  = { \bank_free$338 , \bank_free$337  } | \$51 ;
   assign bank_free = & \$52 ;
   assign \$53  = ! trace_tenant;
-  assign \start$351  = start & window[131];
-  assign chunk_begin = \chunk_begin$365  & window[131];
-  assign chunk_loaded = \chunk_loaded$367  & window[131];
-  assign load_enable = \load_enable$369  & window[131];
-  assign position_freed = \position_freed$394  & window[131];
-  assign drain_clear = \drain_clear$400  & window[131];
-  assign \$55  = window[132] ? \position_done$442  : 1'h0;
-  assign \$56  = window[131] ? \position_done$441  : \$55 ;
-  assign \$57  = window[131] ? \position_done$441  : \$56 ;
+  assign \start$353  = start & window[131];
+  assign chunk_begin = \chunk_begin$367  & window[131];
+  assign chunk_loaded = \chunk_loaded$369  & window[131];
+  assign load_enable = \load_enable$371  & window[131];
+  assign position_freed = \position_freed$396  & window[131];
+  assign drain_clear = \drain_clear$408  & window[131];
+  assign \$55  = window[132] ? \position_done$451  : 1'h0;
+  assign \$56  = window[131] ? \position_done$450  : \$55 ;
+  assign \$57  = window[131] ? \position_done$450  : \$56 ;
   assign \$58  = window[131] ? drain_sum : 18'h00000;
-  assign \start$446  = start & window[132];
-  assign \chunk_begin$451  = \chunk_begin$365  & window[132];
-  assign \chunk_loaded$452  = \chunk_loaded$367  & window[132];
-  assign \load_enable$453  = \load_enable$369  & window[132];
-  assign \position_freed$469  = \position_freed$394  & window[132];
-  assign \drain_clear$472  = \drain_clear$400  & window[132];
-  assign \$60  = window[132] ? \position_done$442  : 1'h0;
-  assign \$61  = window[131] ? \position_done$441  : \$60 ;
-  assign \$62  = window[132] ? \position_done$442  : \$61 ;
-  assign \$63  = window[132] ? \drain_sum$512  : 18'h00000;
-  assign \$64  = start | \start$340 ;
+  assign \start$455  = start & window[132];
+  assign \chunk_begin$460  = \chunk_begin$367  & window[132];
+  assign \chunk_loaded$461  = \chunk_loaded$369  & window[132];
+  assign \load_enable$462  = \load_enable$371  & window[132];
+  assign \position_freed$478  = \position_freed$396  & window[132];
+  assign \drain_clear$485  = \drain_clear$408  & window[132];
+  assign \$60  = window[132] ? \position_done$451  : 1'h0;
+  assign \$61  = window[131] ? \position_done$450  : \$60 ;
+  assign \$62  = window[132] ? \position_done$451  : \$61 ;
+  assign \$63  = window[132] ? \drain_sum$526  : 18'h00000;
+  assign \$64  = start | \start$342 ;
   assign \$65  = working0 & met;
   assign \$66  = \$65  | transfer_beyond;
   assign \$67  = product & working0;
@@ -1028,47 +1044,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     product0 <= \$71 ;
   assign rst = ~ aresetn;
   assign \$1  = ~ pad;
-  assign \$2  = \read_enable$182  & \$1 ;
+  assign \$2  = \read_enable$184  & \$1 ;
   assign \$3  = ! trace_tenant;
   assign \$4  = write[0] & \$3 ;
   assign \$5  = beyond | mismatch;
   assign \$6  = overrun | refused;
-  assign \$7  = \overrun$222  | \refused$223 ;
+  assign \$7  = \overrun$224  | \refused$225 ;
   assign \$8  = | { \$7 , \$6  };
   assign met = \$5  | \$8 ;
-  assign conversions = converted + \converted$261 ;
-  assign early_stops = stopped + \stopped$264 ;
+  assign conversions = converted + \converted$263 ;
+  assign early_stops = stopped + \stopped$266 ;
   assign \$9  = ~ combining;
   assign \$10  = window[132] ? works : 1'h0;
-  assign \$11  = window[131] ? \works$268  : \$10 ;
-  assign \converting$265  = \$9  & \$11 ;
+  assign \$11  = window[131] ? \works$270  : \$10 ;
+  assign \converting$267  = \$9  & \$11 ;
   assign \$12  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$271  : \$12 ;
-  assign \$13  = { \converting$237 , converting } & window[132:131];
+  assign product = window[131] ? \product_started$273  : \$12 ;
+  assign \$13  = { \converting$239 , converting } & window[132:131];
   assign \$14  = | \$13 ;
-  assign \$15  = ~ { \converting$237 , converting };
+  assign \$15  = ~ { \converting$239 , converting };
   assign \$16  = \$15  & window[132:131];
   assign \$17  = | \$16 ;
   assign contest = \$14  & \$17 ;
   assign \$18  = ! trace_tenant;
   assign working0 = working & \$18 ;
   \crossloom.activity0  activity0 (
-    .adder(\adder$292 ),
-    .array(\array$294 ),
+    .adder(\adder$294 ),
+    .array(\array$296 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$290 ),
+    .comparator(\comparator$292 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$298 ),
+    .drain(\drain$300 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$296 ),
+    .rows(\rows$298 ),
     .rst(rst),
     .start(start),
-    .works(\works$268 )
+    .works(\works$270 )
   );
   \crossloom.activity1  activity1 (
     .adder(adder),
@@ -1077,7 +1093,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro1__convert_side),
-    .converting(\converting$237 ),
+    .converting(\converting$239 ),
     .decided(macro1__decided),
     .drain(drain),
     .hold(macro1__hold),
@@ -1092,12 +1108,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$180 ),
+    .read_data(\read_data$182 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
-    .transfer_read_data(\read_data$208 ),
+    .transfer_read_data(\read_data$210 ),
     .transfer_read_ready(read_ready),
     .transfer_write(transfer_write),
     .transfer_write_ready(write_ready),
@@ -1136,47 +1152,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$349 ),
+    .clear(\clear$351 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$313 ),
-    .drain_clear(\drain_clear$400 ),
+    .done(\done$315 ),
+    .drain_clear(\drain_clear$408 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$3284$0 (\$72 ),
+    .\port$3342$0 (\$72 ),
     .position_done(position_done),
-    .position_freed(\position_freed$394 ),
+    .position_freed(\position_freed$396 ),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$191 ),
-    .write_data(\write_data$192 ),
+    .write_address(\write_address$193 ),
+    .write_data(\write_data$194 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$349 ),
+    .clear(\clear$351 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$314 ),
-    .read_address(\read_address$188 ),
-    .read_data(\read_data$180 ),
-    .read_enable(\read_enable$187 ),
+    .\done$157 (\done$316 ),
+    .read_address(\read_address$190 ),
+    .read_data(\read_data$182 ),
+    .read_enable(\read_enable$189 ),
     .rst(rst),
-    .start(\start$340 ),
-    .write_address(\write_address$194 ),
-    .write_data(\write_data$195 ),
-    .write_enable(\write_enable$193 )
+    .start(\start$342 ),
+    .write_address(\write_address$196 ),
+    .write_data(\write_data$197 ),
+    .write_enable(\write_enable$195 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$365 ),
+    .chunk_begin(\chunk_begin$367 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$367 ),
-    .clear(\clear$349 ),
+    .chunk_loaded(\chunk_loaded$369 ),
+    .clear(\clear$351 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1184,12 +1200,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$369 ),
+    .load_enable(\load_enable$371 ),
     .load_row(load_row),
     .pad(pad),
-    .read_address(\read_address$185 ),
-    .read_data(\read_data$180 ),
-    .read_enable(\read_enable$182 ),
+    .read_address(\read_address$187 ),
+    .read_data(\read_data$182 ),
+    .read_enable(\read_enable$184 ),
     .row_word(row_word),
     .rst(rst),
     .start(start),
@@ -1199,14 +1215,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(working0),
-    .busy(\busy$249 ),
+    .busy(\busy$251 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$354 ),
-    .constants_write(\write__en$159 ),
+    .comparator_timeout_clocks(\timeout$356 ),
+    .constants_write(\write__en$161 ),
     .contest(contest),
     .conversions(conversions),
-    .converting(\converting$265 ),
+    .converter0_levels(levels_enable),
+    .converter1_levels(\levels_enable$479 ),
+    .converting(\converting$267 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
@@ -1215,6 +1233,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .host_timeout_value(timeout),
     .irq(irq),
     .layer(trace_layer__index),
+    .levels_write(levels_write),
     .memory_data(memory_data),
     .memory_index(memory_index),
     .phase_add(phase_add),
@@ -1224,7 +1243,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$2960$0 (fetching),
+    .\port$3018$0 (fetching),
     .\port$41$0 (\$23 ),
     .\port$46$0 (\$28 ),
     .\port$51$0 (\$33 ),
@@ -1234,7 +1253,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .\port$66$0 (\$48 ),
     .\port$67$0 (\$49 ),
     .\port$68$0 (\$50 ),
-    .\port$900$0 (turn),
+    .\port$934$0 (turn),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1242,7 +1261,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_error(read_error),
     .read_valid(read_valid),
     .rst(rst),
-    .start(\start$244 ),
+    .start(\start$246 ),
     .weights_write(weights_write),
     .windows(windows),
     .write_address(write_address),
@@ -1252,10 +1271,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$249 ),
+    .busy(\busy$251 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$340 ),
+    .combine(\start$342 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1269,15 +1288,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .layer_cycles(trace_layer__cycles),
     .layer_done(trace_layer__done),
     .read_address(read__addr),
-    .read_data(\read_data$167 ),
+    .read_data(\read_data$169 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$244 ),
-    .stopped(\clear$349 ),
+    .start(\start$246 ),
+    .stopped(\clear$351 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
-    .transfer(\start$281 ),
-    .transfer_clear(\abort$275 ),
+    .transfer(\start$283 ),
+    .transfer_clear(\abort$277 ),
     .transfer_done(transfer_done),
     .transferring(transferring),
     .turn(turn),
@@ -1287,11 +1306,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$335 ),
+    .bank_free(\bank_free$337 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$349 ),
+    .clear(\clear$351 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1305,6 +1324,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sum(drain_sum),
     .first_product(next_number),
     .lengths(lengths),
+    .level_write(levels_write[0]),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -1320,6 +1341,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro0__decided),
     .macro__drive(macro0__drive),
     .macro__hold(macro0__hold),
+    .macro__level(macro0__level),
     .macro__load_bank(macro0__load_bank),
     .macro__load_clear(macro0__load_clear),
     .macro__load_codes(macro0__load_codes),
@@ -1339,16 +1361,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
     .overrun(overrun),
-    .\port$2952$90 (window[130:90]),
-    .position_done(\position_done$441 ),
+    .\port$3010$90 (window[130:90]),
+    .position_done(\position_done$450 ),
     .position_freed(position_freed),
-    .product_started(\product_started$271 ),
+    .product_started(\product_started$273 ),
     .refused(refused),
     .rst(rst),
-    .start(\start$351 ),
+    .start(\start$353 ),
     .stopped(stopped),
-    .timed_out(\timed_out$310 ),
-    .timeout(\timeout$354 ),
+    .timed_out(\timed_out$312 ),
+    .timeout(\timeout$356 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1363,28 +1385,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$54 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$336 ),
-    .chunk_begin(\chunk_begin$451 ),
+    .bank_free(\bank_free$338 ),
+    .chunk_begin(\chunk_begin$460 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$452 ),
-    .clear(\clear$349 ),
+    .chunk_loaded(\chunk_loaded$461 ),
+    .clear(\clear$351 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$261 ),
-    .converting(\converting$237 ),
+    .converted(\converted$263 ),
+    .converting(\converting$239 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$472 ),
+    .drain_clear(\drain_clear$485 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$512 ),
+    .drain_sum(\drain_sum$526 ),
     .first_product(next_number),
-    .lengths(\lengths$450 ),
+    .lengths(\lengths$459 ),
+    .level_write(levels_write[1]),
+    .levels_enable(\levels_enable$479 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$453 ),
+    .load_enable(\load_enable$462 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1396,6 +1420,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro1__decided),
     .macro__drive(macro1__drive),
     .macro__hold(macro1__hold),
+    .macro__level(macro1__level),
     .macro__load_bank(macro1__load_bank),
     .macro__load_clear(macro1__load_clear),
     .macro__load_codes(macro1__load_codes),
@@ -1414,17 +1439,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .overrun(\overrun$222 ),
-    .\port$2952$90 (window[130:90]),
-    .position_done(\position_done$442 ),
-    .position_freed(\position_freed$469 ),
+    .overrun(\overrun$224 ),
+    .\port$3010$90 (window[130:90]),
+    .position_done(\position_done$451 ),
+    .position_freed(\position_freed$478 ),
     .product_started(product_started),
-    .refused(\refused$223 ),
+    .refused(\refused$225 ),
     .rst(rst),
-    .start(\start$446 ),
-    .stopped(\stopped$264 ),
-    .timed_out(\timed_out$311 ),
-    .timeout(\timeout$354 ),
+    .start(\start$455 ),
+    .stopped(\stopped$266 ),
+    .timed_out(\timed_out$313 ),
+    .timeout(\timeout$356 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1439,7 +1464,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$59 [3:0])
   );
   \crossloom.transfer0  transfer0 (
-    .abort(\abort$275 ),
+    .abort(\abort$277 ),
     .buffer_wait(buffer_wait),
     .clk(aclk),
     .descriptor(descriptor),
@@ -1451,23 +1476,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
     .r_data(\$73 ),
-    .read_address(\read_address$205 ),
-    .read_data(\read_data$208 ),
-    .read_enable(\read_enable$204 ),
+    .read_address(\read_address$207 ),
+    .read_data(\read_data$210 ),
+    .read_enable(\read_enable$206 ),
     .read_ready(read_ready),
     .rst(rst),
-    .start(\start$281 ),
+    .start(\start$283 ),
     .timeout(timeout),
     .waiting(host_wait),
-    .write_address(\write_address$212 ),
-    .write_data(\write_data$213 ),
-    .write_enable(\write_enable$211 ),
+    .write_address(\write_address$214 ),
+    .write_data(\write_data$215 ),
+    .write_enable(\write_enable$213 ),
     .write_ready(write_ready)
   );
-  \crossloom.window$519  \window$519  (
-    .address(\read_address$185 ),
+  \crossloom.window$533  \window$533  (
+    .address(\read_address$187 ),
     .busy(loading),
-    .clear(\clear$349 ),
+    .clear(\clear$351 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -1486,11 +1511,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     read = 17'h00000;
     if (\$2 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$185 ;
+      read[16:1] = \read_address$187 ;
     end
-    if (\read_enable$187 ) begin
+    if (\read_enable$189 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$188 ;
+      read[16:1] = \read_address$190 ;
     end
   end
   always @* begin
@@ -1498,25 +1523,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$191 ;
-      write[48:17] = \write_data$192 ;
+      write[16:1] = \write_address$193 ;
+      write[48:17] = \write_data$194 ;
     end
-    if (\write_enable$193 ) begin
+    if (\write_enable$195 ) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$194 ;
-      write[48:17] = \write_data$195 ;
+      write[16:1] = \write_address$196 ;
+      write[48:17] = \write_data$197 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__address = \write_address$212 ;
+    trace_word__address = \write_address$214 ;
     if (\$4 ) begin
       trace_word__address = write[16:1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__data = \write_data$213 ;
+    trace_word__data = \write_data$215 ;
     if (\$4 ) begin
       trace_word__data = write[48:17];
     end
@@ -1532,7 +1557,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     \$69  = combining;
     if (\$64 ) begin
-      \$69  = \start$340 ;
+      \$69  = \start$342 ;
     end
     if (rst) begin
       \$69  = 1'h0;
@@ -1551,7 +1576,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (\$67 ) begin
       \$71  = \$68 [29:0];
     end
-    if (\start$244 ) begin
+    if (\start$246 ) begin
       \$71  = 30'h00000000;
     end
     if (rst) begin
@@ -1578,32 +1603,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$138  = write_valid;
-  assign \write_address$140  = write_address;
-  assign \write_data$142  = write_data;
-  assign \read_valid$144  = read_valid;
-  assign \read_address$146  = read_address;
-  assign \write_error$148  = write_error;
-  assign \read_data$150  = read_data;
-  assign \read_error$152  = read_error;
+  assign \write_valid$140  = write_valid;
+  assign \write_address$142  = write_address;
+  assign \write_data$144  = write_data;
+  assign \read_valid$146  = read_valid;
+  assign \read_address$148  = read_address;
+  assign \write_error$150  = write_error;
+  assign \read_data$152  = read_data;
+  assign \read_error$154  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[7:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$159 ;
-  assign \write__addr$161  = memory_index[5:0];
-  assign \write__data$162  = memory_data;
+  assign constants_write = \write__en$161 ;
+  assign \write__addr$163  = memory_index[5:0];
+  assign \write__data$164  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$166  = read__addr;
-  assign read__data = \read_data$167 ;
+  assign \read_address$168  = read__addr;
+  assign read__data = \read_data$169 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$175  = trace_tenant;
-  assign \window$177  = window;
-  assign \windows$179  = windows;
-  assign \read_data$181  = \read_data$180 ;
-  assign \read_data$186  = \read_data$180 ;
+  assign \tenant$177  = trace_tenant;
+  assign \window$179  = window;
+  assign \windows$181  = windows;
+  assign \read_data$183  = \read_data$182 ;
+  assign \read_data$188  = \read_data$182 ;
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -1612,87 +1637,91 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = \$73 [31:0];
   assign out_last = \$73 [32];
   assign transfer_read_ready = read_ready;
-  assign transfer_read_data = \read_data$208 ;
+  assign transfer_read_data = \read_data$210 ;
   assign transfer_write_ready = write_ready;
   assign written = trace_word__valid;
   assign convolve = start;
   assign busy = loading;
-  assign \converting$229  = converting;
+  assign \converting$231  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$235  = start;
-  assign \loading$236  = loading;
-  assign \converting$238  = \converting$237 ;
-  assign \decided$239  = macro1__decided;
-  assign \reset$240  = macro1__reset;
-  assign \hold$241  = macro1__hold;
-  assign \clear$242  = macro1__clear;
-  assign \convert_side$243  = macro1__convert_side;
-  assign \start$245  = \start$244 ;
-  assign \abort$247  = abort;
-  assign \windows$248  = windows;
-  assign \busy$250  = \busy$249 ;
+  assign \start$237  = start;
+  assign \loading$238  = loading;
+  assign \converting$240  = \converting$239 ;
+  assign \decided$241  = macro1__decided;
+  assign \reset$242  = macro1__reset;
+  assign \hold$243  = macro1__hold;
+  assign \clear$244  = macro1__clear;
+  assign \convert_side$245  = macro1__convert_side;
+  assign \start$247  = \start$246 ;
+  assign \abort$249  = abort;
+  assign \windows$250  = windows;
+  assign \busy$252  = \busy$251 ;
   assign layer = trace_layer__index;
-  assign \layer$252  = trace_layer__index;
-  assign \ended$254  = ended;
-  assign \failed$256  = failed;
-  assign \failed_cause$258  = failed_cause;
-  assign transfer_clear = \abort$275 ;
+  assign \layer$254  = trace_layer__index;
+  assign \ended$256  = ended;
+  assign \failed$258  = failed;
+  assign \failed_cause$260  = failed_cause;
+  assign transfer_clear = \abort$277 ;
   assign host_timeout = timeout;
-  assign \descriptor$280  = descriptor;
-  assign transfer = \start$281 ;
+  assign \descriptor$282  = descriptor;
+  assign transfer = \start$283 ;
   assign done = transfer_done;
   assign late = host_late;
   assign active = working0;
   assign waiting = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
   assign layer_done = trace_layer__done;
   assign layer_cycles = trace_layer__cycles;
-  assign \irq$315  = irq;
-  assign \descriptor$316  = convolution;
-  assign \start$317  = start;
-  assign \start$318  = start;
+  assign \irq$317  = irq;
+  assign \descriptor$318  = convolution;
+  assign \start$319  = start;
+  assign \start$320  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \read_address$185 ;
-  assign \address$324  = \read_address$185 ;
-  assign \pad$325  = pad;
-  assign \row_word$327  = row_word;
-  assign \first$329  = first;
-  assign \last$331  = last;
-  assign \last_chunk$333  = last_chunk;
-  assign \descriptor$337  = convolution;
-  assign \start$338  = start;
-  assign \descriptor$339  = descriptor;
-  assign combine = \start$340 ;
+  assign address = \read_address$187 ;
+  assign \address$326  = \read_address$187 ;
+  assign \pad$327  = pad;
+  assign \row_word$329  = row_word;
+  assign \first$331  = first;
+  assign \last$333  = last;
+  assign \last_chunk$335  = last_chunk;
+  assign \descriptor$339  = convolution;
+  assign \start$340  = start;
+  assign \descriptor$341  = descriptor;
+  assign combine = \start$342 ;
   assign sum_valid = trace_sum__valid;
   assign sum_kernel = \$72 [21:19];
   assign sum_position = \$72 [45:22];
   assign sum_value = \$72 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$350  = \clear$349 ;
+  assign \clear$352  = \clear$351 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$354 ;
-  assign \chunk_final$371  = chunk_final;
-  assign \load_bank$373  = load_bank;
-  assign \load_clear$375  = load_clear;
-  assign \load_row$377  = load_row;
-  assign \load_codes$379  = load_codes;
-  assign \write_enable$380  = weights_write[0];
+  assign comparator_timeout = \timeout$356 ;
+  assign \chunk_final$373  = chunk_final;
+  assign \load_bank$375  = load_bank;
+  assign \load_clear$377  = load_clear;
+  assign \load_row$379  = load_row;
+  assign \load_codes$381  = load_codes;
+  assign \write_enable$382  = weights_write[0];
   assign write_row = \$54 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$384  = memory_data[31:0];
+  assign \write_data$386  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign \drain_group$396  = drain_group;
-  assign \drain_lane$398  = drain_lane;
+  assign \levels_enable$398  = { \levels_enable$479 , levels_enable };
+  assign level_write = levels_write[0];
+  assign level_index = memory_index[5:0];
+  assign level_data = memory_data[9:0];
+  assign \drain_group$404  = drain_group;
+  assign \drain_lane$406  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1725,73 +1754,78 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__convert = macro0__convert;
   assign macro__convert_side = macro0__convert_side;
   assign macro__trial = macro0__trial;
+  assign macro__level = macro0__level;
   assign macro__reference = macro0__reference;
   assign macro__product = macro0__product;
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$438  = convolution;
+  assign \descriptor$447  = convolution;
   assign first_product = next_number;
-  assign \clear$445  = \clear$349 ;
-  assign \coefficient_base$447  = window[109:90];
-  assign \coefficient_words$448  = window[130:110];
-  assign \timeout$449  = \timeout$354 ;
-  assign \chunk_final$454  = chunk_final;
-  assign \load_bank$455  = load_bank;
-  assign \load_clear$456  = load_clear;
-  assign \load_row$457  = load_row;
-  assign \load_codes$458  = load_codes;
-  assign \write_enable$459  = weights_write[1];
-  assign \write_row$460  = \$59 [3:0];
-  assign \write_group$461  = memory_index[0];
-  assign \write_data$462  = memory_data[31:0];
-  assign \coefficient_write$463  = coefficients_write[1];
-  assign \coefficient_index$464  = memory_index[8:0];
-  assign \coefficient_data$465  = memory_data[7:0];
-  assign \correction_write$466  = corrections_write[1];
-  assign \correction_index$467  = memory_index[5:0];
-  assign \correction_data$468  = memory_data[3:0];
-  assign \drain_group$470  = drain_group;
-  assign \drain_lane$471  = drain_lane;
-  assign \trace__valid$473  = trace1__valid;
-  assign \trace__product$474  = trace1__product;
-  assign \trace__conversion$475  = trace1__conversion;
-  assign \trace__index$476  = trace1__index;
-  assign \trace__plane$477  = trace1__plane;
-  assign \trace__code$478  = trace1__code;
-  assign \trace__compensated$479  = trace1__compensated;
-  assign \trace__stopped$480  = trace1__stopped;
-  assign \trace__void$481  = trace1__void;
-  assign \macro__write_enable$482  = macro1__write_enable;
-  assign \macro__write_row$483  = macro1__write_row;
-  assign \macro__write_group$484  = macro1__write_group;
-  assign \macro__write_data$485  = macro1__write_data;
-  assign \macro__load_enable$486  = macro1__load_enable;
-  assign \macro__load_bank$487  = macro1__load_bank;
-  assign \macro__load_clear$488  = macro1__load_clear;
-  assign \macro__load_row$489  = macro1__load_row;
-  assign \macro__load_codes$490  = macro1__load_codes;
-  assign \macro__bank$491  = macro1__bank;
-  assign \macro__row_enable$492  = macro1__row_enable;
-  assign \macro__reset$493  = macro1__reset;
-  assign \macro__drive$494  = macro1__drive;
-  assign \macro__share$495  = macro1__share;
-  assign \macro__hold$496  = macro1__hold;
-  assign \macro__clear$497  = macro1__clear;
-  assign \macro__add$498  = macro1__add;
-  assign \macro__side$499  = macro1__side;
-  assign \macro__select$500  = macro1__select;
-  assign \macro__negate$501  = macro1__negate;
-  assign \macro__convert$502  = macro1__convert;
-  assign \macro__convert_side$503  = macro1__convert_side;
-  assign \macro__trial$504  = macro1__trial;
-  assign \macro__reference$505  = macro1__reference;
-  assign \macro__product$506  = macro1__product;
-  assign \macro__conversion$507  = macro1__conversion;
-  assign \macro__comparator$508  = macro1__comparator;
-  assign \macro__decided$509  = macro1__decided;
-  assign \descriptor$510  = convolution;
-  assign \first_product$511  = next_number;
+  assign \clear$454  = \clear$351 ;
+  assign \coefficient_base$456  = window[109:90];
+  assign \coefficient_words$457  = window[130:110];
+  assign \timeout$458  = \timeout$356 ;
+  assign \chunk_final$463  = chunk_final;
+  assign \load_bank$464  = load_bank;
+  assign \load_clear$465  = load_clear;
+  assign \load_row$466  = load_row;
+  assign \load_codes$467  = load_codes;
+  assign \write_enable$468  = weights_write[1];
+  assign \write_row$469  = \$59 [3:0];
+  assign \write_group$470  = memory_index[0];
+  assign \write_data$471  = memory_data[31:0];
+  assign \coefficient_write$472  = coefficients_write[1];
+  assign \coefficient_index$473  = memory_index[8:0];
+  assign \coefficient_data$474  = memory_data[7:0];
+  assign \correction_write$475  = corrections_write[1];
+  assign \correction_index$476  = memory_index[5:0];
+  assign \correction_data$477  = memory_data[3:0];
+  assign \level_write$480  = levels_write[1];
+  assign \level_index$481  = memory_index[5:0];
+  assign \level_data$482  = memory_data[9:0];
+  assign \drain_group$483  = drain_group;
+  assign \drain_lane$484  = drain_lane;
+  assign \trace__valid$486  = trace1__valid;
+  assign \trace__product$487  = trace1__product;
+  assign \trace__conversion$488  = trace1__conversion;
+  assign \trace__index$489  = trace1__index;
+  assign \trace__plane$490  = trace1__plane;
+  assign \trace__code$491  = trace1__code;
+  assign \trace__compensated$492  = trace1__compensated;
+  assign \trace__stopped$493  = trace1__stopped;
+  assign \trace__void$494  = trace1__void;
+  assign \macro__write_enable$495  = macro1__write_enable;
+  assign \macro__write_row$496  = macro1__write_row;
+  assign \macro__write_group$497  = macro1__write_group;
+  assign \macro__write_data$498  = macro1__write_data;
+  assign \macro__load_enable$499  = macro1__load_enable;
+  assign \macro__load_bank$500  = macro1__load_bank;
+  assign \macro__load_clear$501  = macro1__load_clear;
+  assign \macro__load_row$502  = macro1__load_row;
+  assign \macro__load_codes$503  = macro1__load_codes;
+  assign \macro__bank$504  = macro1__bank;
+  assign \macro__row_enable$505  = macro1__row_enable;
+  assign \macro__reset$506  = macro1__reset;
+  assign \macro__drive$507  = macro1__drive;
+  assign \macro__share$508  = macro1__share;
+  assign \macro__hold$509  = macro1__hold;
+  assign \macro__clear$510  = macro1__clear;
+  assign \macro__add$511  = macro1__add;
+  assign \macro__side$512  = macro1__side;
+  assign \macro__select$513  = macro1__select;
+  assign \macro__negate$514  = macro1__negate;
+  assign \macro__convert$515  = macro1__convert;
+  assign \macro__convert_side$516  = macro1__convert_side;
+  assign \macro__trial$517  = macro1__trial;
+  assign \macro__level$518  = macro1__level;
+  assign \macro__reference$519  = macro1__reference;
+  assign \macro__product$520  = macro1__product;
+  assign \macro__conversion$521  = macro1__conversion;
+  assign \macro__comparator$522  = macro1__comparator;
+  assign \macro__decided$523  = macro1__decided;
+  assign \descriptor$524  = convolution;
+  assign \first_product$525  = next_number;
   assign m_axis_tdata = \$73 [31:0];
   assign m_axis_tlast = \$73 [32];
   assign trace_sum__kernel = \$72 [21:19];
@@ -1806,15 +1840,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
-  assign \window$177.program_base  = window[11:0];
-  assign \window$177.program_length  = window[23:12];
-  assign \window$177.activation_base  = window[39:24];
-  assign \window$177.activation_words  = window[56:40];
-  assign \window$177.constants_base  = window[72:57];
-  assign \window$177.constant_entries  = window[89:73];
-  assign \window$177.coefficients_base  = window[109:90];
-  assign \window$177.coefficient_words  = window[130:110];
-  assign \window$177.tiles  = window[132:131];
+  assign \window$179.program_base  = window[11:0];
+  assign \window$179.program_length  = window[23:12];
+  assign \window$179.activation_base  = window[39:24];
+  assign \window$179.activation_words  = window[56:40];
+  assign \window$179.constants_base  = window[72:57];
+  assign \window$179.constant_entries  = window[89:73];
+  assign \window$179.coefficients_base  = window[109:90];
+  assign \window$179.coefficient_words  = window[130:110];
+  assign \window$179.tiles  = window[132:131];
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -1825,16 +1859,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \windows$179.tenant0  = windows;
-  assign \windows$179.tenant0.program_base  = windows[11:0];
-  assign \windows$179.tenant0.program_length  = windows[23:12];
-  assign \windows$179.tenant0.activation_base  = windows[39:24];
-  assign \windows$179.tenant0.activation_words  = windows[56:40];
-  assign \windows$179.tenant0.constants_base  = windows[72:57];
-  assign \windows$179.tenant0.constant_entries  = windows[89:73];
-  assign \windows$179.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$179.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$179.tenant0.tiles  = windows[132:131];
+  assign \windows$181.tenant0  = windows;
+  assign \windows$181.tenant0.program_base  = windows[11:0];
+  assign \windows$181.tenant0.program_length  = windows[23:12];
+  assign \windows$181.tenant0.activation_base  = windows[39:24];
+  assign \windows$181.tenant0.activation_words  = windows[56:40];
+  assign \windows$181.tenant0.constants_base  = windows[72:57];
+  assign \windows$181.tenant0.constant_entries  = windows[89:73];
+  assign \windows$181.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$181.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$181.tenant0.tiles  = windows[132:131];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -1843,25 +1877,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_read.tenant0  = transfer_read;
   assign \transfer_read.tenant0.enable  = transfer_read[0];
   assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read_data.tenant0  = \read_data$208 ;
+  assign \transfer_read_data.tenant0  = \read_data$210 ;
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
   assign \transfer_write.tenant0.data  = transfer_write[48:17];
-  assign \windows$248.tenant0  = windows;
-  assign \windows$248.tenant0.program_base  = windows[11:0];
-  assign \windows$248.tenant0.program_length  = windows[23:12];
-  assign \windows$248.tenant0.activation_base  = windows[39:24];
-  assign \windows$248.tenant0.activation_words  = windows[56:40];
-  assign \windows$248.tenant0.constants_base  = windows[72:57];
-  assign \windows$248.tenant0.constant_entries  = windows[89:73];
-  assign \windows$248.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$248.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$248.tenant0.tiles  = windows[132:131];
+  assign \windows$250.tenant0  = windows;
+  assign \windows$250.tenant0.program_base  = windows[11:0];
+  assign \windows$250.tenant0.program_length  = windows[23:12];
+  assign \windows$250.tenant0.activation_base  = windows[39:24];
+  assign \windows$250.tenant0.activation_words  = windows[56:40];
+  assign \windows$250.tenant0.constants_base  = windows[72:57];
+  assign \windows$250.tenant0.constant_entries  = windows[89:73];
+  assign \windows$250.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$250.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$250.tenant0.tiles  = windows[132:131];
   assign \layer.tenant0  = trace_layer__index;
-  assign \layer$252.tenant0  = trace_layer__index;
+  assign \layer$254.tenant0  = trace_layer__index;
   assign \failed_cause.tenant0  = failed_cause;
-  assign \failed_cause$258.tenant0  = failed_cause;
+  assign \failed_cause$260.tenant0  = failed_cause;
   assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -1879,22 +1913,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$280[0]  = descriptor[31:0];
-  assign \descriptor$280[1]  = descriptor[63:32];
-  assign \descriptor$280[2]  = descriptor[95:64];
-  assign \descriptor$280[3]  = descriptor[127:96];
-  assign \descriptor$280[4]  = descriptor[159:128];
-  assign \descriptor$280[5]  = descriptor[191:160];
-  assign \descriptor$280[6]  = descriptor[223:192];
-  assign \descriptor$280[7]  = descriptor[255:224];
-  assign \descriptor$280[8]  = descriptor[287:256];
-  assign \descriptor$280[9]  = descriptor[319:288];
-  assign \descriptor$280[10]  = descriptor[351:320];
-  assign \descriptor$280[11]  = descriptor[383:352];
-  assign \descriptor$280[12]  = descriptor[415:384];
-  assign \descriptor$280[13]  = descriptor[447:416];
-  assign \descriptor$280[14]  = descriptor[479:448];
-  assign \descriptor$280[15]  = descriptor[511:480];
+  assign \descriptor$282[0]  = descriptor[31:0];
+  assign \descriptor$282[1]  = descriptor[63:32];
+  assign \descriptor$282[2]  = descriptor[95:64];
+  assign \descriptor$282[3]  = descriptor[127:96];
+  assign \descriptor$282[4]  = descriptor[159:128];
+  assign \descriptor$282[5]  = descriptor[191:160];
+  assign \descriptor$282[6]  = descriptor[223:192];
+  assign \descriptor$282[7]  = descriptor[255:224];
+  assign \descriptor$282[8]  = descriptor[287:256];
+  assign \descriptor$282[9]  = descriptor[319:288];
+  assign \descriptor$282[10]  = descriptor[351:320];
+  assign \descriptor$282[11]  = descriptor[383:352];
+  assign \descriptor$282[12]  = descriptor[415:384];
+  assign \descriptor$282[13]  = descriptor[447:416];
+  assign \descriptor$282[14]  = descriptor[479:448];
+  assign \descriptor$282[15]  = descriptor[511:480];
   assign \waiting.tenant0  = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
   assign \layer_cycles.tenant0  = trace_layer__cycles;
   assign \convolution[0]  = convolution[31:0];
@@ -1913,54 +1947,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$316[0]  = convolution[31:0];
-  assign \descriptor$316[1]  = convolution[63:32];
-  assign \descriptor$316[2]  = convolution[95:64];
-  assign \descriptor$316[3]  = convolution[127:96];
-  assign \descriptor$316[4]  = convolution[159:128];
-  assign \descriptor$316[5]  = convolution[191:160];
-  assign \descriptor$316[6]  = convolution[223:192];
-  assign \descriptor$316[7]  = convolution[255:224];
-  assign \descriptor$316[8]  = convolution[287:256];
-  assign \descriptor$316[9]  = convolution[319:288];
-  assign \descriptor$316[10]  = convolution[351:320];
-  assign \descriptor$316[11]  = convolution[383:352];
-  assign \descriptor$316[12]  = convolution[415:384];
-  assign \descriptor$316[13]  = convolution[447:416];
-  assign \descriptor$316[14]  = convolution[479:448];
-  assign \descriptor$316[15]  = convolution[511:480];
-  assign \descriptor$337[0]  = convolution[31:0];
-  assign \descriptor$337[1]  = convolution[63:32];
-  assign \descriptor$337[2]  = convolution[95:64];
-  assign \descriptor$337[3]  = convolution[127:96];
-  assign \descriptor$337[4]  = convolution[159:128];
-  assign \descriptor$337[5]  = convolution[191:160];
-  assign \descriptor$337[6]  = convolution[223:192];
-  assign \descriptor$337[7]  = convolution[255:224];
-  assign \descriptor$337[8]  = convolution[287:256];
-  assign \descriptor$337[9]  = convolution[319:288];
-  assign \descriptor$337[10]  = convolution[351:320];
-  assign \descriptor$337[11]  = convolution[383:352];
-  assign \descriptor$337[12]  = convolution[415:384];
-  assign \descriptor$337[13]  = convolution[447:416];
-  assign \descriptor$337[14]  = convolution[479:448];
-  assign \descriptor$337[15]  = convolution[511:480];
-  assign \descriptor$339[0]  = descriptor[31:0];
-  assign \descriptor$339[1]  = descriptor[63:32];
-  assign \descriptor$339[2]  = descriptor[95:64];
-  assign \descriptor$339[3]  = descriptor[127:96];
-  assign \descriptor$339[4]  = descriptor[159:128];
-  assign \descriptor$339[5]  = descriptor[191:160];
-  assign \descriptor$339[6]  = descriptor[223:192];
-  assign \descriptor$339[7]  = descriptor[255:224];
-  assign \descriptor$339[8]  = descriptor[287:256];
-  assign \descriptor$339[9]  = descriptor[319:288];
-  assign \descriptor$339[10]  = descriptor[351:320];
-  assign \descriptor$339[11]  = descriptor[383:352];
-  assign \descriptor$339[12]  = descriptor[415:384];
-  assign \descriptor$339[13]  = descriptor[447:416];
-  assign \descriptor$339[14]  = descriptor[479:448];
-  assign \descriptor$339[15]  = descriptor[511:480];
+  assign \descriptor$318[0]  = convolution[31:0];
+  assign \descriptor$318[1]  = convolution[63:32];
+  assign \descriptor$318[2]  = convolution[95:64];
+  assign \descriptor$318[3]  = convolution[127:96];
+  assign \descriptor$318[4]  = convolution[159:128];
+  assign \descriptor$318[5]  = convolution[191:160];
+  assign \descriptor$318[6]  = convolution[223:192];
+  assign \descriptor$318[7]  = convolution[255:224];
+  assign \descriptor$318[8]  = convolution[287:256];
+  assign \descriptor$318[9]  = convolution[319:288];
+  assign \descriptor$318[10]  = convolution[351:320];
+  assign \descriptor$318[11]  = convolution[383:352];
+  assign \descriptor$318[12]  = convolution[415:384];
+  assign \descriptor$318[13]  = convolution[447:416];
+  assign \descriptor$318[14]  = convolution[479:448];
+  assign \descriptor$318[15]  = convolution[511:480];
+  assign \descriptor$339[0]  = convolution[31:0];
+  assign \descriptor$339[1]  = convolution[63:32];
+  assign \descriptor$339[2]  = convolution[95:64];
+  assign \descriptor$339[3]  = convolution[127:96];
+  assign \descriptor$339[4]  = convolution[159:128];
+  assign \descriptor$339[5]  = convolution[191:160];
+  assign \descriptor$339[6]  = convolution[223:192];
+  assign \descriptor$339[7]  = convolution[255:224];
+  assign \descriptor$339[8]  = convolution[287:256];
+  assign \descriptor$339[9]  = convolution[319:288];
+  assign \descriptor$339[10]  = convolution[351:320];
+  assign \descriptor$339[11]  = convolution[383:352];
+  assign \descriptor$339[12]  = convolution[415:384];
+  assign \descriptor$339[13]  = convolution[447:416];
+  assign \descriptor$339[14]  = convolution[479:448];
+  assign \descriptor$339[15]  = convolution[511:480];
+  assign \descriptor$341[0]  = descriptor[31:0];
+  assign \descriptor$341[1]  = descriptor[63:32];
+  assign \descriptor$341[2]  = descriptor[95:64];
+  assign \descriptor$341[3]  = descriptor[127:96];
+  assign \descriptor$341[4]  = descriptor[159:128];
+  assign \descriptor$341[5]  = descriptor[191:160];
+  assign \descriptor$341[6]  = descriptor[223:192];
+  assign \descriptor$341[7]  = descriptor[255:224];
+  assign \descriptor$341[8]  = descriptor[287:256];
+  assign \descriptor$341[9]  = descriptor[319:288];
+  assign \descriptor$341[10]  = descriptor[351:320];
+  assign \descriptor$341[11]  = descriptor[383:352];
+  assign \descriptor$341[12]  = descriptor[415:384];
+  assign \descriptor$341[13]  = descriptor[447:416];
+  assign \descriptor$341[14]  = descriptor[479:448];
+  assign \descriptor$341[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -1968,54 +2002,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \descriptor$438[0]  = convolution[31:0];
-  assign \descriptor$438[1]  = convolution[63:32];
-  assign \descriptor$438[2]  = convolution[95:64];
-  assign \descriptor$438[3]  = convolution[127:96];
-  assign \descriptor$438[4]  = convolution[159:128];
-  assign \descriptor$438[5]  = convolution[191:160];
-  assign \descriptor$438[6]  = convolution[223:192];
-  assign \descriptor$438[7]  = convolution[255:224];
-  assign \descriptor$438[8]  = convolution[287:256];
-  assign \descriptor$438[9]  = convolution[319:288];
-  assign \descriptor$438[10]  = convolution[351:320];
-  assign \descriptor$438[11]  = convolution[383:352];
-  assign \descriptor$438[12]  = convolution[415:384];
-  assign \descriptor$438[13]  = convolution[447:416];
-  assign \descriptor$438[14]  = convolution[479:448];
-  assign \descriptor$438[15]  = convolution[511:480];
+  assign \descriptor$447[0]  = convolution[31:0];
+  assign \descriptor$447[1]  = convolution[63:32];
+  assign \descriptor$447[2]  = convolution[95:64];
+  assign \descriptor$447[3]  = convolution[127:96];
+  assign \descriptor$447[4]  = convolution[159:128];
+  assign \descriptor$447[5]  = convolution[191:160];
+  assign \descriptor$447[6]  = convolution[223:192];
+  assign \descriptor$447[7]  = convolution[255:224];
+  assign \descriptor$447[8]  = convolution[287:256];
+  assign \descriptor$447[9]  = convolution[319:288];
+  assign \descriptor$447[10]  = convolution[351:320];
+  assign \descriptor$447[11]  = convolution[383:352];
+  assign \descriptor$447[12]  = convolution[415:384];
+  assign \descriptor$447[13]  = convolution[447:416];
+  assign \descriptor$447[14]  = convolution[479:448];
+  assign \descriptor$447[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$450.reset  = \lengths$450 [5:0];
-  assign \lengths$450.drive  = \lengths$450 [11:6];
-  assign \lengths$450.share  = \lengths$450 [17:12];
-  assign \lengths$450.hold  = \lengths$450 [23:18];
-  assign \lengths$450.clear  = \lengths$450 [29:24];
-  assign \lengths$450.add  = \lengths$450 [35:30];
-  assign \lengths$450.gap  = \lengths$450 [41:36];
-  assign \descriptor$510[0]  = convolution[31:0];
-  assign \descriptor$510[1]  = convolution[63:32];
-  assign \descriptor$510[2]  = convolution[95:64];
-  assign \descriptor$510[3]  = convolution[127:96];
-  assign \descriptor$510[4]  = convolution[159:128];
-  assign \descriptor$510[5]  = convolution[191:160];
-  assign \descriptor$510[6]  = convolution[223:192];
-  assign \descriptor$510[7]  = convolution[255:224];
-  assign \descriptor$510[8]  = convolution[287:256];
-  assign \descriptor$510[9]  = convolution[319:288];
-  assign \descriptor$510[10]  = convolution[351:320];
-  assign \descriptor$510[11]  = convolution[383:352];
-  assign \descriptor$510[12]  = convolution[415:384];
-  assign \descriptor$510[13]  = convolution[447:416];
-  assign \descriptor$510[14]  = convolution[479:448];
-  assign \descriptor$510[15]  = convolution[511:480];
-  assign \lengths$450 [41:36] = phase_gap;
-  assign \lengths$450 [35:30] = phase_add;
-  assign \lengths$450 [29:24] = phase_clear;
-  assign \lengths$450 [23:18] = phase_hold;
-  assign \lengths$450 [17:12] = phase_share;
-  assign \lengths$450 [11:6] = phase_drive;
-  assign \lengths$450 [5:0] = phase_reset;
+  assign \lengths$459.reset  = \lengths$459 [5:0];
+  assign \lengths$459.drive  = \lengths$459 [11:6];
+  assign \lengths$459.share  = \lengths$459 [17:12];
+  assign \lengths$459.hold  = \lengths$459 [23:18];
+  assign \lengths$459.clear  = \lengths$459 [29:24];
+  assign \lengths$459.add  = \lengths$459 [35:30];
+  assign \lengths$459.gap  = \lengths$459 [41:36];
+  assign \descriptor$524[0]  = convolution[31:0];
+  assign \descriptor$524[1]  = convolution[63:32];
+  assign \descriptor$524[2]  = convolution[95:64];
+  assign \descriptor$524[3]  = convolution[127:96];
+  assign \descriptor$524[4]  = convolution[159:128];
+  assign \descriptor$524[5]  = convolution[191:160];
+  assign \descriptor$524[6]  = convolution[223:192];
+  assign \descriptor$524[7]  = convolution[255:224];
+  assign \descriptor$524[8]  = convolution[287:256];
+  assign \descriptor$524[9]  = convolution[319:288];
+  assign \descriptor$524[10]  = convolution[351:320];
+  assign \descriptor$524[11]  = convolution[383:352];
+  assign \descriptor$524[12]  = convolution[415:384];
+  assign \descriptor$524[13]  = convolution[447:416];
+  assign \descriptor$524[14]  = convolution[479:448];
+  assign \descriptor$524[15]  = convolution[511:480];
+  assign \lengths$459 [41:36] = phase_gap;
+  assign \lengths$459 [35:30] = phase_add;
+  assign \lengths$459 [29:24] = phase_clear;
+  assign \lengths$459 [23:18] = phase_hold;
+  assign \lengths$459 [17:12] = phase_share;
+  assign \lengths$459 [11:6] = phase_drive;
+  assign \lengths$459 [5:0] = phase_reset;
   assign drain_sums[35:18] = \$63 ;
   assign drain_sums[17:0] = \$58 ;
   assign position_done[1] = \$62 ;
@@ -2030,11 +2064,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign transfer_write[48:17] = \write_data$213 ;
-  assign transfer_write[16:1] = \write_address$212 ;
-  assign transfer_write[0] = \write_enable$211 ;
-  assign transfer_read[16:1] = \read_address$205 ;
-  assign transfer_read[0] = \read_enable$204 ;
+  assign transfer_write[48:17] = \write_data$215 ;
+  assign transfer_write[16:1] = \write_address$214 ;
+  assign transfer_write[0] = \write_enable$213 ;
+  assign transfer_read[16:1] = \read_address$207 ;
+  assign transfer_read[0] = \read_enable$206 ;
   assign \$54  = { 1'h0, memory_index[19:1] };
   assign \$59  = { 1'h0, memory_index[19:1] };
 endmodule
@@ -3037,7 +3071,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3284$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3342$0 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
   wire \$10 ;
@@ -3162,8 +3196,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$3284$0 ;
-  wire [45:0] \port$3284$0 ;
+  output [45:0] \port$3342$0 ;
+  wire [45:0] \port$3342$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3309,7 +3343,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$2436$0 (constant[52:0]),
+    .\port$2470$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
@@ -3700,7 +3734,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$33 [1:0];
   assign constant_address = \$34 [5:0];
-  assign \port$3284$0  = out_tag[45:0];
+  assign \port$3342$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -3755,7 +3789,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$33  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$2470$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [31:0] \$1 ;
   reg [34:0] \$10 ;
@@ -3828,8 +3862,8 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$2436$0 ;
-  wire [52:0] \port$2436$0 ;
+  input [52:0] \port$2470$0 ;
+  wire [52:0] \port$2470$0 ;
   wire [34:0] product;
   reg [34:0] register = 35'h000000000;
   reg [34:0] \register$12  = 35'h000000000;
@@ -4134,7 +4168,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$5  = \port$2436$0 [47:32];
+    \$5  = \port$2470$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -4144,7 +4178,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$6  = \port$2436$0 [31:0];
+    \$6  = \port$2470$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -4154,7 +4188,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$7  = \port$2436$0 [52:48];
+    \$7  = \port$2470$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -4392,9 +4426,9 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$2436$0 [47:32];
-  assign bias = \port$2436$0 [31:0];
-  assign \shift$9  = \port$2436$0 [52:48];
+  assign \multiplier$5  = \port$2470$0 [47:32];
+  assign bias = \port$2470$0 [31:0];
+  assign \shift$9  = \port$2470$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -5534,35 +5568,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1700$0 (\$3 ),
-    .\port$1701$4 (\$4 [4]),
-    .\port$1702$4 (\$5 [4]),
-    .\port$1703$4 (\$6 [4]),
-    .\port$1704$4 (\$7 [4]),
-    .\port$1705$4 (\$8 [4]),
-    .\port$1706$4 (\$9 [4]),
-    .\port$1707$4 (\$10 [4]),
-    .\port$1708$4 (\$11 [4]),
-    .\port$1709$4 (\$12 [4]),
-    .\port$1710$4 (\$13 [4]),
-    .\port$1711$4 (\$14 [4]),
-    .\port$1712$4 (\$15 [4]),
-    .\port$1713$0 (\$16 ),
-    .\port$1714$4 (\$17 [4]),
-    .\port$1715$4 (\$18 [4]),
-    .\port$1716$4 (\$19 [4]),
-    .\port$1717$4 (\$20 [4]),
-    .\port$1718$4 (\$21 [4]),
-    .\port$1719$4 (\$22 [4]),
-    .\port$1720$4 (\$23 [4]),
-    .\port$1721$4 (\$24 [4]),
-    .\port$1722$4 (\$25 [4]),
-    .\port$1723$4 (\$26 [4]),
-    .\port$1724$4 (\$27 [4]),
-    .\port$1725$4 (\$28 [4]),
-    .\port$2928$136 (descriptor[139:136]),
-    .\port$2928$160 (descriptor[171:160]),
-    .\port$2928$96 (descriptor[119:96]),
+    .\port$1734$0 (\$3 ),
+    .\port$1735$4 (\$4 [4]),
+    .\port$1736$4 (\$5 [4]),
+    .\port$1737$4 (\$6 [4]),
+    .\port$1738$4 (\$7 [4]),
+    .\port$1739$4 (\$8 [4]),
+    .\port$1740$4 (\$9 [4]),
+    .\port$1741$4 (\$10 [4]),
+    .\port$1742$4 (\$11 [4]),
+    .\port$1743$4 (\$12 [4]),
+    .\port$1744$4 (\$13 [4]),
+    .\port$1745$4 (\$14 [4]),
+    .\port$1746$4 (\$15 [4]),
+    .\port$1747$0 (\$16 ),
+    .\port$1748$4 (\$17 [4]),
+    .\port$1749$4 (\$18 [4]),
+    .\port$1750$4 (\$19 [4]),
+    .\port$1751$4 (\$20 [4]),
+    .\port$1752$4 (\$21 [4]),
+    .\port$1753$4 (\$22 [4]),
+    .\port$1754$4 (\$23 [4]),
+    .\port$1755$4 (\$24 [4]),
+    .\port$1756$4 (\$25 [4]),
+    .\port$1757$4 (\$26 [4]),
+    .\port$1758$4 (\$27 [4]),
+    .\port$1759$4 (\$28 [4]),
+    .\port$2986$136 (descriptor[139:136]),
+    .\port$2986$160 (descriptor[171:160]),
+    .\port$2986$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5583,7 +5617,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2928$136 (descriptor[147:136]),
+    .\port$2986$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5596,7 +5630,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$2928$320 (descriptor[347:320]),
+    .\port$2986$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6403,7 +6437,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3423$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6518,7 +6552,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3423$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -6566,8 +6600,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3423$0 ;
+  wire [15:0] \port$3423$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6675,17 +6709,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3423$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3423$0  };
+  assign \$3  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3423$0  };
+  assign \$8  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3423$0  };
+  assign \$13  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3423$0  };
+  assign \$18  = { 1'h0, \port$3423$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -6963,7 +6997,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3423$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7078,7 +7112,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3423$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7126,8 +7160,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3423$0 ;
+  wire [15:0] \port$3423$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7235,17 +7269,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3423$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3423$0  };
+  assign \$3  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3423$0  };
+  assign \$8  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3423$0  };
+  assign \$13  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3423$0  };
+  assign \$18  = { 1'h0, \port$3423$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -7523,7 +7557,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3423$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7638,7 +7672,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3423$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7686,8 +7720,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3423$0 ;
+  wire [15:0] \port$3423$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7795,17 +7829,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3423$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3423$0  };
+  assign \$3  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3423$0  };
+  assign \$8  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3423$0  };
+  assign \$13  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3423$0  };
+  assign \$18  = { 1'h0, \port$3423$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8083,7 +8117,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3423$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8198,7 +8232,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3423$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8246,8 +8280,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3423$0 ;
+  wire [15:0] \port$3423$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8355,17 +8389,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3423$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3423$0  };
+  assign \$3  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3423$0  };
+  assign \$8  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3423$0  };
+  assign \$13  = { 1'h0, \port$3423$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3423$0  };
+  assign \$18  = { 1'h0, \port$3423$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8560,8 +8594,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1700$0 , \port$1701$4 , \port$1702$4 , \port$1703$4 , \port$1704$4 , \port$1705$4 , \port$1706$4 , \port$1707$4 , \port$1708$4 , \port$1709$4 , \port$1710$4 , \port$1711$4 , \port$1712$4 , \port$1713$0 , \port$1714$4 , \port$1715$4 , \port$1716$4 
-, \port$1717$4 , \port$1718$4 , \port$1719$4 , \port$1720$4 , \port$1721$4 , \port$1722$4 , \port$1723$4 , \port$1724$4 , \port$1725$4 , \port$2928$96 , \port$2928$136 , \port$2928$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1734$0 , \port$1735$4 , \port$1736$4 , \port$1737$4 , \port$1738$4 , \port$1739$4 , \port$1740$4 , \port$1741$4 , \port$1742$4 , \port$1743$4 , \port$1744$4 , \port$1745$4 , \port$1746$4 , \port$1747$0 , \port$1748$4 , \port$1749$4 , \port$1750$4 
+, \port$1751$4 , \port$1752$4 , \port$1753$4 , \port$1754$4 , \port$1755$4 , \port$1756$4 , \port$1757$4 , \port$1758$4 , \port$1759$4 , \port$2986$96 , \port$2986$136 , \port$2986$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
@@ -8798,64 +8832,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1700$0 ;
-  wire [4:0] \port$1700$0 ;
-  input \port$1701$4 ;
-  wire \port$1701$4 ;
-  input \port$1702$4 ;
-  wire \port$1702$4 ;
-  input \port$1703$4 ;
-  wire \port$1703$4 ;
-  input \port$1704$4 ;
-  wire \port$1704$4 ;
-  input \port$1705$4 ;
-  wire \port$1705$4 ;
-  input \port$1706$4 ;
-  wire \port$1706$4 ;
-  input \port$1707$4 ;
-  wire \port$1707$4 ;
-  input \port$1708$4 ;
-  wire \port$1708$4 ;
-  input \port$1709$4 ;
-  wire \port$1709$4 ;
-  input \port$1710$4 ;
-  wire \port$1710$4 ;
-  input \port$1711$4 ;
-  wire \port$1711$4 ;
-  input \port$1712$4 ;
-  wire \port$1712$4 ;
-  input [4:0] \port$1713$0 ;
-  wire [4:0] \port$1713$0 ;
-  input \port$1714$4 ;
-  wire \port$1714$4 ;
-  input \port$1715$4 ;
-  wire \port$1715$4 ;
-  input \port$1716$4 ;
-  wire \port$1716$4 ;
-  input \port$1717$4 ;
-  wire \port$1717$4 ;
-  input \port$1718$4 ;
-  wire \port$1718$4 ;
-  input \port$1719$4 ;
-  wire \port$1719$4 ;
-  input \port$1720$4 ;
-  wire \port$1720$4 ;
-  input \port$1721$4 ;
-  wire \port$1721$4 ;
-  input \port$1722$4 ;
-  wire \port$1722$4 ;
-  input \port$1723$4 ;
-  wire \port$1723$4 ;
-  input \port$1724$4 ;
-  wire \port$1724$4 ;
-  input \port$1725$4 ;
-  wire \port$1725$4 ;
-  input [3:0] \port$2928$136 ;
-  wire [3:0] \port$2928$136 ;
-  input [11:0] \port$2928$160 ;
-  wire [11:0] \port$2928$160 ;
-  input [23:0] \port$2928$96 ;
-  wire [23:0] \port$2928$96 ;
+  input [4:0] \port$1734$0 ;
+  wire [4:0] \port$1734$0 ;
+  input \port$1735$4 ;
+  wire \port$1735$4 ;
+  input \port$1736$4 ;
+  wire \port$1736$4 ;
+  input \port$1737$4 ;
+  wire \port$1737$4 ;
+  input \port$1738$4 ;
+  wire \port$1738$4 ;
+  input \port$1739$4 ;
+  wire \port$1739$4 ;
+  input \port$1740$4 ;
+  wire \port$1740$4 ;
+  input \port$1741$4 ;
+  wire \port$1741$4 ;
+  input \port$1742$4 ;
+  wire \port$1742$4 ;
+  input \port$1743$4 ;
+  wire \port$1743$4 ;
+  input \port$1744$4 ;
+  wire \port$1744$4 ;
+  input \port$1745$4 ;
+  wire \port$1745$4 ;
+  input \port$1746$4 ;
+  wire \port$1746$4 ;
+  input [4:0] \port$1747$0 ;
+  wire [4:0] \port$1747$0 ;
+  input \port$1748$4 ;
+  wire \port$1748$4 ;
+  input \port$1749$4 ;
+  wire \port$1749$4 ;
+  input \port$1750$4 ;
+  wire \port$1750$4 ;
+  input \port$1751$4 ;
+  wire \port$1751$4 ;
+  input \port$1752$4 ;
+  wire \port$1752$4 ;
+  input \port$1753$4 ;
+  wire \port$1753$4 ;
+  input \port$1754$4 ;
+  wire \port$1754$4 ;
+  input \port$1755$4 ;
+  wire \port$1755$4 ;
+  input \port$1756$4 ;
+  wire \port$1756$4 ;
+  input \port$1757$4 ;
+  wire \port$1757$4 ;
+  input \port$1758$4 ;
+  wire \port$1758$4 ;
+  input \port$1759$4 ;
+  wire \port$1759$4 ;
+  input [3:0] \port$2986$136 ;
+  wire [3:0] \port$2986$136 ;
+  input [11:0] \port$2986$160 ;
+  wire [11:0] \port$2986$160 ;
+  input [23:0] \port$2986$96 ;
+  wire [23:0] \port$2986$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -8913,24 +8947,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$2928$96 [11:0] == 1'h1;
+  assign \$25  = \port$2986$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$2928$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$2928$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$2986$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$2986$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$2928$96 [23:12] == 1'h1;
+  assign \$35  = \port$2986$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$2928$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$2928$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$2986$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$2986$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$2928$160 ;
+  assign \$43  = address_column_start + \port$2986$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -9001,8 +9035,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$2928$136 ;
-  assign \$129  = pixel_x_x_start + \port$2928$136 ;
+  assign \$128  = pixel_x_x_start + \port$2986$136 ;
+  assign \$129  = pixel_x_x_start + \port$2986$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -9023,8 +9057,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$2928$136 ;
-  assign \$156  = pixel_y_y_start + \port$2928$136 ;
+  assign \$155  = pixel_y_y_start + \port$2986$136 ;
+  assign \$156  = pixel_y_y_start + \port$2986$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -9165,7 +9199,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$2928$96 [11:0];
+      \$163  = \port$2986$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -9195,7 +9229,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$2928$96 [23:12];
+      \$165  = \port$2986$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -9423,7 +9457,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+      \$176  = { \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -9438,7 +9472,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+        \$176  = { \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$0  };
       end
     end
     if (clear) begin
@@ -9452,13 +9486,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+      \$177  = { \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+        \$177  = { \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$0  };
       end
     end
     if (clear) begin
@@ -9472,7 +9506,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
+      \$178  = { \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$4 , \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -9498,7 +9532,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
+      \$179  = { \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$4 , \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -9511,18 +9545,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$2928$96 [11:0];
-  assign y_count = \port$2928$96 [23:12];
-  assign address_column_step = { 4'h0, \port$2928$160  };
+  assign x_count = \port$2986$96 [11:0];
+  assign y_count = \port$2986$96 [23:12];
+  assign address_column_step = { 4'h0, \port$2986$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+  assign pixel_x_origin = { \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2928$136  };
-  assign pixel_y_origin = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2986$136  };
+  assign pixel_y_origin = { \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$4 , \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2928$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$2986$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -9551,7 +9585,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2986$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9614,8 +9648,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2928$136 ;
-  wire [11:0] \port$2928$136 ;
+  input [11:0] \port$2986$136 ;
+  wire [11:0] \port$2986$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9747,7 +9781,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2928$136 [3:0];
+      \$33  = \port$2986$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -9762,7 +9796,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2928$136 [7:4];
+      \$34  = \port$2986$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -9777,7 +9811,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2928$136 [11:8];
+      \$35  = \port$2986$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -9893,9 +9927,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2928$136 [3:0];
-  assign pad_left = \port$2928$136 [7:4];
-  assign pad_top = \port$2928$136 [11:8];
+  assign stride = \port$2986$136 [3:0];
+  assign pad_left = \port$2986$136 [7:4];
+  assign pad_top = \port$2986$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -9905,7 +9939,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$2986$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9966,8 +10000,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$2928$320 ;
-  wire [27:0] \port$2928$320 ;
+  input [27:0] \port$2986$320 ;
+  wire [27:0] \port$2986$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9984,14 +10018,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$2928$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$2986$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$2928$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$2986$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$2928$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$2986$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -10082,7 +10116,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$2928$320 [27:16];
+      \$32  = \port$2986$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -10097,7 +10131,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2928$320 [15:12];
+      \$33  = \port$2986$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -10243,11 +10277,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$2928$320 [27:16];
-  assign stride = \port$2928$320 [15:12];
+  assign \width$7  = \port$2986$320 [27:16];
+  assign stride = \port$2986$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$2928$320 [11:0];
+  assign pixel = \port$2986$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10523,8 +10557,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$61$0 , \port$62$0 , \port$66$0 , \port$67$0 , \port$68$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$900$0 , ended, write_address, write_data, read_address, windows, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error
-, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$2960$0 , clk);
+, phase_hold, phase_clear, phase_add, phase_gap, \port$934$0 , ended, write_address, write_data, read_address, windows, comparator_timeout_clocks, host_timeout_value, converter0_levels, converter1_levels, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write, memory_index
+, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$3018$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -10532,15 +10566,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$101 ;
   wire \$102 ;
   wire \$103 ;
-  wire [1:0] \$104 ;
-  wire [1:0] \$105 ;
+  wire \$104 ;
+  wire \$105 ;
   wire \$106 ;
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
   wire \$11 ;
-  wire \$110 ;
-  wire \$111 ;
+  wire [1:0] \$110 ;
+  wire [1:0] \$111 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
@@ -10611,8 +10645,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$173 ;
   wire \$174 ;
   wire \$175 ;
-  wire [7:0] \$176 ;
-  wire [19:0] \$177 ;
+  wire \$176 ;
+  wire \$177 ;
   wire \$178 ;
   wire \$179 ;
   wire \$18 ;
@@ -10620,8 +10654,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$181 ;
   wire \$182 ;
   wire \$183 ;
-  wire [5:0] \$184 ;
-  wire [19:0] \$185 ;
+  wire \$184 ;
+  wire \$185 ;
   wire \$186 ;
   wire \$187 ;
   wire \$188 ;
@@ -10632,39 +10666,39 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$192 ;
   wire \$193 ;
   wire \$194 ;
-  wire [8:0] \$195 ;
-  wire [19:0] \$196 ;
-  wire \$197 ;
+  wire \$195 ;
+  wire [7:0] \$196 ;
+  wire [19:0] \$197 ;
   wire \$198 ;
   wire \$199 ;
   wire \$2 ;
   wire \$20 ;
   wire \$200 ;
   wire \$201 ;
-  wire [4:0] \$202 ;
-  wire [19:0] \$203 ;
-  wire \$204 ;
-  wire \$205 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire [5:0] \$204 ;
+  wire [19:0] \$205 ;
   wire \$206 ;
   wire \$207 ;
   wire \$208 ;
   wire \$209 ;
   wire \$21 ;
-  wire [5:0] \$210 ;
-  wire [19:0] \$211 ;
+  wire \$210 ;
+  wire \$211 ;
   wire \$212 ;
   wire \$213 ;
   wire \$214 ;
-  wire \$215 ;
-  wire \$216 ;
+  wire [8:0] \$215 ;
+  wire [19:0] \$216 ;
   wire \$217 ;
   wire \$218 ;
   wire \$219 ;
   wire \$22 ;
   wire \$220 ;
   wire \$221 ;
-  wire \$222 ;
-  wire \$223 ;
+  wire [4:0] \$222 ;
+  wire [19:0] \$223 ;
   wire \$224 ;
   wire \$225 ;
   wire \$226 ;
@@ -10672,8 +10706,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$228 ;
   wire \$229 ;
   wire \$23 ;
-  wire \$230 ;
-  wire \$231 ;
+  wire [5:0] \$230 ;
+  wire [19:0] \$231 ;
   wire \$232 ;
   wire \$233 ;
   wire \$234 ;
@@ -10687,8 +10721,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$241 ;
   wire \$242 ;
   wire \$243 ;
-  wire [31:0] \$244 ;
-  wire [63:0] \$245 ;
+  wire \$244 ;
+  wire \$245 ;
   wire \$246 ;
   wire \$247 ;
   wire \$248 ;
@@ -10709,8 +10743,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$261 ;
   wire \$262 ;
   wire \$263 ;
-  wire \$264 ;
-  wire \$265 ;
+  wire [31:0] \$264 ;
+  wire [63:0] \$265 ;
   wire \$266 ;
   wire \$267 ;
   wire \$268 ;
@@ -10761,8 +10795,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$308 ;
   wire \$309 ;
   wire \$31 ;
-  wire [63:0] \$310 ;
-  wire [63:0] \$311 ;
+  wire \$310 ;
+  wire \$311 ;
   wire \$312 ;
   wire \$313 ;
   wire \$314 ;
@@ -10783,8 +10817,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$328 ;
   wire \$329 ;
   wire \$33 ;
-  wire \$330 ;
-  wire \$331 ;
+  wire [63:0] \$330 ;
+  wire [63:0] \$331 ;
   wire \$332 ;
   wire \$333 ;
   wire \$334 ;
@@ -10798,8 +10832,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$341 ;
   wire \$342 ;
   wire \$343 ;
-  wire [31:0] \$344 ;
-  wire [63:0] \$345 ;
+  wire \$344 ;
+  wire \$345 ;
   wire \$346 ;
   wire \$347 ;
   wire \$348 ;
@@ -10820,8 +10854,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$361 ;
   wire \$362 ;
   wire \$363 ;
-  wire \$364 ;
-  wire \$365 ;
+  wire [31:0] \$364 ;
+  wire [63:0] \$365 ;
   wire \$366 ;
   wire \$367 ;
   wire \$368 ;
@@ -10835,8 +10869,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$375 ;
   wire \$376 ;
   wire \$377 ;
-  wire [31:0] \$378 ;
-  wire [63:0] \$379 ;
+  wire \$378 ;
+  wire \$379 ;
   wire \$38 ;
   wire \$380 ;
   wire \$381 ;
@@ -10857,8 +10891,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$395 ;
   wire \$396 ;
   wire \$397 ;
-  wire \$398 ;
-  wire \$399 ;
+  wire [31:0] \$398 ;
+  wire [63:0] \$399 ;
   wire \$4 ;
   wire \$40 ;
   wire \$400 ;
@@ -10874,8 +10908,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$41 ;
   wire \$410 ;
   wire \$411 ;
-  wire [31:0] \$412 ;
-  wire [63:0] \$413 ;
+  wire \$412 ;
+  wire \$413 ;
   wire \$414 ;
   wire \$415 ;
   wire \$416 ;
@@ -10888,32 +10922,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$422 ;
   wire \$423 ;
   wire \$424 ;
-  wire [31:0] \$425 ;
-  wire [31:0] \$426 ;
-  wire [31:0] \$427 ;
-  wire [31:0] \$428 ;
-  wire [31:0] \$429 ;
+  wire \$425 ;
+  wire \$426 ;
+  wire \$427 ;
+  wire \$428 ;
+  wire \$429 ;
   wire \$43 ;
-  wire [31:0] \$430 ;
-  wire [31:0] \$431 ;
+  wire \$430 ;
+  wire \$431 ;
   wire [31:0] \$432 ;
-  wire [31:0] \$433 ;
-  wire [31:0] \$434 ;
-  wire [31:0] \$435 ;
-  wire [31:0] \$436 ;
-  wire [31:0] \$437 ;
-  wire [31:0] \$438 ;
-  wire [31:0] \$439 ;
+  wire [63:0] \$433 ;
+  wire \$434 ;
+  wire \$435 ;
+  wire \$436 ;
+  wire \$437 ;
+  wire \$438 ;
+  wire \$439 ;
   wire \$44 ;
-  wire [31:0] \$440 ;
+  wire \$440 ;
   wire \$441 ;
   wire \$442 ;
   wire \$443 ;
   wire \$444 ;
-  wire \$445 ;
-  wire \$446 ;
-  wire \$447 ;
-  wire \$448 ;
+  wire [31:0] \$445 ;
+  wire [31:0] \$446 ;
+  wire [31:0] \$447 ;
+  wire [31:0] \$448 ;
   wire [31:0] \$449 ;
   wire \$45 ;
   wire [31:0] \$450 ;
@@ -10928,19 +10962,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$459 ;
   wire \$46 ;
   wire [31:0] \$460 ;
-  wire [31:0] \$461 ;
-  wire [31:0] \$462 ;
-  wire [31:0] \$463 ;
-  wire [31:0] \$464 ;
+  wire \$461 ;
+  wire \$462 ;
+  wire \$463 ;
+  wire \$464 ;
   wire \$465 ;
   wire \$466 ;
   wire \$467 ;
   wire \$468 ;
-  wire \$469 ;
+  wire [31:0] \$469 ;
   wire \$47 ;
-  wire \$470 ;
-  wire \$471 ;
-  wire \$472 ;
+  wire [31:0] \$470 ;
+  wire [31:0] \$471 ;
+  wire [31:0] \$472 ;
   wire [31:0] \$473 ;
   wire [31:0] \$474 ;
   wire [31:0] \$475 ;
@@ -10954,19 +10988,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$482 ;
   wire [31:0] \$483 ;
   wire [31:0] \$484 ;
-  wire [31:0] \$485 ;
-  wire [31:0] \$486 ;
-  wire [31:0] \$487 ;
-  wire [31:0] \$488 ;
+  wire \$485 ;
+  wire \$486 ;
+  wire \$487 ;
+  wire \$488 ;
   wire \$489 ;
   wire \$49 ;
   wire \$490 ;
   wire \$491 ;
   wire \$492 ;
-  wire \$493 ;
-  wire \$494 ;
-  wire \$495 ;
-  wire \$496 ;
+  wire [31:0] \$493 ;
+  wire [31:0] \$494 ;
+  wire [31:0] \$495 ;
+  wire [31:0] \$496 ;
   wire [31:0] \$497 ;
   wire [31:0] \$498 ;
   wire [31:0] \$499 ;
@@ -10981,20 +11015,20 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$506 ;
   wire [31:0] \$507 ;
   wire [31:0] \$508 ;
-  wire [31:0] \$509 ;
+  wire \$509 ;
   wire \$51 ;
-  wire [31:0] \$510 ;
-  wire [31:0] \$511 ;
-  wire [31:0] \$512 ;
+  wire \$510 ;
+  wire \$511 ;
+  wire \$512 ;
   wire \$513 ;
   wire \$514 ;
   wire \$515 ;
   wire \$516 ;
-  wire \$517 ;
-  wire \$518 ;
-  wire \$519 ;
+  wire [31:0] \$517 ;
+  wire [31:0] \$518 ;
+  wire [31:0] \$519 ;
   wire \$52 ;
-  wire \$520 ;
+  wire [31:0] \$520 ;
   wire [31:0] \$521 ;
   wire [31:0] \$522 ;
   wire [31:0] \$523 ;
@@ -11008,160 +11042,160 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$530 ;
   wire [31:0] \$531 ;
   wire [31:0] \$532 ;
-  wire [31:0] \$533 ;
-  wire [31:0] \$534 ;
-  wire [31:0] \$535 ;
-  wire [31:0] \$536 ;
+  wire \$533 ;
+  wire \$534 ;
+  wire \$535 ;
+  wire \$536 ;
   wire \$537 ;
-  wire [31:0] \$538 ;
-  wire [31:0] \$539 ;
+  wire \$538 ;
+  wire \$539 ;
   wire \$54 ;
   wire \$540 ;
-  wire \$541 ;
-  wire \$542 ;
+  wire [31:0] \$541 ;
+  wire [31:0] \$542 ;
   wire [31:0] \$543 ;
   wire [31:0] \$544 ;
   wire [31:0] \$545 ;
   wire [31:0] \$546 ;
   wire [31:0] \$547 ;
-  wire \$548 ;
-  wire \$549 ;
+  wire [31:0] \$548 ;
+  wire [31:0] \$549 ;
   wire \$55 ;
-  wire \$550 ;
-  wire \$551 ;
-  wire [32:0] \$552 ;
-  wire [1:0] \$553 ;
-  wire [32:0] \$554 ;
-  wire [1:0] \$555 ;
-  wire [32:0] \$556 ;
+  wire [31:0] \$550 ;
+  wire [31:0] \$551 ;
+  wire [31:0] \$552 ;
+  wire [31:0] \$553 ;
+  wire [31:0] \$554 ;
+  wire [31:0] \$555 ;
+  wire [31:0] \$556 ;
   wire \$557 ;
-  wire [32:0] \$558 ;
+  wire \$558 ;
   wire \$559 ;
   wire \$56 ;
-  wire [32:0] \$560 ;
-  wire \$561 ;
-  wire [32:0] \$562 ;
-  wire [32:0] \$563 ;
-  wire [32:0] \$564 ;
-  wire [32:0] \$565 ;
-  wire [32:0] \$566 ;
-  wire [32:0] \$567 ;
-  wire [32:0] \$568 ;
-  wire [32:0] \$569 ;
+  wire [31:0] \$560 ;
+  wire [31:0] \$561 ;
+  wire [31:0] \$562 ;
+  wire [31:0] \$563 ;
+  wire [31:0] \$564 ;
+  wire [31:0] \$565 ;
+  wire \$566 ;
+  wire \$567 ;
+  wire \$568 ;
+  wire [31:0] \$569 ;
   wire \$57 ;
-  wire [32:0] \$570 ;
-  wire [32:0] \$571 ;
-  wire [32:0] \$572 ;
-  wire [32:0] \$573 ;
+  wire [31:0] \$570 ;
+  wire [31:0] \$571 ;
+  wire [31:0] \$572 ;
+  wire [31:0] \$573 ;
   wire \$574 ;
   wire \$575 ;
   wire \$576 ;
   wire \$577 ;
-  reg \$578 ;
-  reg \$579 ;
+  wire [32:0] \$578 ;
+  wire [1:0] \$579 ;
   wire \$58 ;
-  reg \$580 ;
-  reg \$581 ;
-  reg \$582 ;
-  reg \$583 ;
-  reg \$584 ;
-  reg \$585 ;
-  reg \$586 ;
-  reg \$587 ;
-  reg \$588 ;
-  reg \$589 ;
+  wire [32:0] \$580 ;
+  wire [1:0] \$581 ;
+  wire [32:0] \$582 ;
+  wire \$583 ;
+  wire [32:0] \$584 ;
+  wire \$585 ;
+  wire [32:0] \$586 ;
+  wire \$587 ;
+  wire [32:0] \$588 ;
+  wire [32:0] \$589 ;
   wire \$59 ;
-  reg \$590 ;
-  reg \$591 ;
-  reg \$592 ;
-  reg \$593 ;
-  reg \$594 ;
-  reg \$595 ;
-  reg [5:0] \$596 ;
-  reg \$597 ;
-  reg [5:0] \$598 ;
-  reg \$599 ;
+  wire [32:0] \$590 ;
+  wire [32:0] \$591 ;
+  wire [32:0] \$592 ;
+  wire [32:0] \$593 ;
+  wire [32:0] \$594 ;
+  wire [32:0] \$595 ;
+  wire [32:0] \$596 ;
+  wire [32:0] \$597 ;
+  wire [32:0] \$598 ;
+  wire [32:0] \$599 ;
   wire \$6 ;
   wire \$60 ;
-  reg [5:0] \$600 ;
-  reg \$601 ;
-  reg [5:0] \$602 ;
-  reg \$603 ;
-  reg [5:0] \$604 ;
+  wire \$600 ;
+  wire \$601 ;
+  wire \$602 ;
+  wire \$603 ;
+  reg \$604 ;
   reg \$605 ;
-  reg [5:0] \$606 ;
+  reg \$606 ;
   reg \$607 ;
-  reg [5:0] \$608 ;
+  reg \$608 ;
   reg \$609 ;
   wire \$61 ;
-  reg [15:0] \$610 ;
+  reg \$610 ;
   reg \$611 ;
-  reg [11:0] \$612 ;
-  reg [11:0] \$613 ;
+  reg \$612 ;
+  reg \$613 ;
   reg \$614 ;
-  reg [15:0] \$615 ;
+  reg \$615 ;
   reg \$616 ;
-  reg [16:0] \$617 ;
+  reg \$617 ;
   reg \$618 ;
-  reg [15:0] \$619 ;
+  reg \$619 ;
   wire \$62 ;
   reg \$620 ;
-  reg [16:0] \$621 ;
-  reg \$622 ;
-  reg [19:0] \$623 ;
-  reg \$624 ;
-  reg [20:0] \$625 ;
-  reg \$626 ;
-  reg [1:0] \$627 ;
-  reg \$628 ;
-  reg [23:0] \$629 ;
+  reg \$621 ;
+  reg [5:0] \$622 ;
+  reg \$623 ;
+  reg [5:0] \$624 ;
+  reg \$625 ;
+  reg [5:0] \$626 ;
+  reg \$627 ;
+  reg [5:0] \$628 ;
+  reg \$629 ;
   wire \$63 ;
-  reg \$630 ;
+  reg [5:0] \$630 ;
   reg \$631 ;
-  reg \$632 ;
+  reg [5:0] \$632 ;
   reg \$633 ;
-  reg \$634 ;
+  reg [5:0] \$634 ;
   reg \$635 ;
-  reg \$636 ;
+  reg [15:0] \$636 ;
   reg \$637 ;
-  reg \$638 ;
-  reg \$639 ;
+  reg [11:0] \$638 ;
+  reg [11:0] \$639 ;
   wire \$64 ;
   reg \$640 ;
-  reg [1:0] \$641 ;
+  reg [15:0] \$641 ;
   reg \$642 ;
-  reg \$643 ;
+  reg [16:0] \$643 ;
   reg \$644 ;
-  reg \$645 ;
+  reg [15:0] \$645 ;
   reg \$646 ;
-  reg \$647 ;
+  reg [16:0] \$647 ;
   reg \$648 ;
-  reg \$649 ;
+  reg [19:0] \$649 ;
   wire \$65 ;
-  reg [31:0] \$650 ;
-  reg \$651 ;
+  reg \$650 ;
+  reg [20:0] \$651 ;
   reg \$652 ;
   reg [1:0] \$653 ;
   reg \$654 ;
-  reg \$655 ;
+  reg [23:0] \$655 ;
   reg \$656 ;
   reg \$657 ;
-  reg [1:0] \$658 ;
+  reg \$658 ;
   reg \$659 ;
   wire \$66 ;
   reg \$660 ;
   reg \$661 ;
   reg \$662 ;
-  reg [1:0] \$663 ;
+  reg \$663 ;
   reg \$664 ;
   reg \$665 ;
-  reg [19:0] \$666 ;
-  reg [63:0] \$667 ;
-  reg [1:0] \$668 ;
+  reg \$666 ;
+  reg \$667 ;
+  reg \$668 ;
   reg \$669 ;
   wire \$67 ;
   reg \$670 ;
-  reg \$671 ;
+  reg [1:0] \$671 ;
   reg \$672 ;
   reg \$673 ;
   reg \$674 ;
@@ -11169,38 +11203,38 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$676 ;
   reg \$677 ;
   reg \$678 ;
-  reg [31:0] \$679 ;
+  reg \$679 ;
   wire \$68 ;
-  reg \$680 ;
+  reg [31:0] \$680 ;
   reg \$681 ;
   reg \$682 ;
-  reg \$683 ;
+  reg [1:0] \$683 ;
   reg \$684 ;
   reg \$685 ;
   reg \$686 ;
   reg \$687 ;
-  reg [31:0] \$688 ;
+  reg [1:0] \$688 ;
   reg \$689 ;
   wire \$69 ;
   reg \$690 ;
   reg \$691 ;
   reg \$692 ;
-  reg \$693 ;
+  reg [1:0] \$693 ;
   reg \$694 ;
   reg \$695 ;
   reg \$696 ;
-  reg [31:0] \$697 ;
-  reg \$698 ;
+  reg \$697 ;
+  reg [1:0] \$698 ;
   reg \$699 ;
   wire \$7 ;
   wire \$70 ;
   reg \$700 ;
-  reg \$701 ;
-  reg \$702 ;
-  reg \$703 ;
+  reg [19:0] \$701 ;
+  reg [63:0] \$702 ;
+  reg [1:0] \$703 ;
   reg \$704 ;
   reg \$705 ;
-  reg [31:0] \$706 ;
+  reg \$706 ;
   reg \$707 ;
   reg \$708 ;
   reg \$709 ;
@@ -11209,60 +11243,97 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$711 ;
   reg \$712 ;
   reg \$713 ;
-  reg \$714 ;
-  reg [31:0] \$715 ;
+  reg [31:0] \$714 ;
+  reg \$715 ;
   reg \$716 ;
-  reg [31:0] \$717 ;
-  reg [1:0] \$718 ;
+  reg \$717 ;
+  reg \$718 ;
   reg \$719 ;
   wire \$72 ;
   reg \$720 ;
-  reg [31:0] \$721 ;
+  reg \$721 ;
   reg \$722 ;
-  reg \$723 ;
+  reg [31:0] \$723 ;
   reg \$724 ;
-  reg [31:0] \$725 ;
-  reg [1:0] \$726 ;
-  reg [31:0] \$727 ;
-  reg [1:0] \$728 ;
-  reg [31:0] \$729 ;
+  reg \$725 ;
+  reg \$726 ;
+  reg \$727 ;
+  reg \$728 ;
+  reg \$729 ;
   wire \$73 ;
   reg \$730 ;
-  reg [31:0] \$731 ;
-  reg \$732 ;
-  reg [31:0] \$733 ;
+  reg \$731 ;
+  reg [31:0] \$732 ;
+  reg \$733 ;
   reg \$734 ;
-  reg [31:0] \$735 ;
+  reg \$735 ;
   reg \$736 ;
-  reg [31:0] \$737 ;
+  reg \$737 ;
   reg \$738 ;
-  reg [31:0] \$739 ;
+  reg \$739 ;
   wire \$74 ;
   reg \$740 ;
   reg [31:0] \$741 ;
   reg \$742 ;
-  reg [31:0] \$743 ;
+  reg \$743 ;
   reg \$744 ;
-  reg [31:0] \$745 ;
+  reg \$745 ;
   reg \$746 ;
-  reg [31:0] \$747 ;
+  reg \$747 ;
   reg \$748 ;
-  reg [31:0] \$749 ;
+  reg \$749 ;
   wire \$75 ;
-  reg \$750 ;
-  reg [31:0] \$751 ;
+  reg [31:0] \$750 ;
+  reg \$751 ;
   reg \$752 ;
-  reg [31:0] \$753 ;
-  reg \$754 ;
-  reg [31:0] \$755 ;
+  reg \$753 ;
+  reg [31:0] \$754 ;
+  reg [1:0] \$755 ;
   reg \$756 ;
-  reg [31:0] \$757 ;
-  reg [3:0] \$758 ;
+  reg \$757 ;
+  reg [31:0] \$758 ;
   reg \$759 ;
   wire \$76 ;
+  reg \$760 ;
+  reg \$761 ;
+  reg [31:0] \$762 ;
+  reg [1:0] \$763 ;
+  reg [31:0] \$764 ;
+  reg [1:0] \$765 ;
+  reg [31:0] \$766 ;
+  reg \$767 ;
+  reg [31:0] \$768 ;
+  reg \$769 ;
   wire \$77 ;
+  reg [31:0] \$770 ;
+  reg \$771 ;
+  reg [31:0] \$772 ;
+  reg \$773 ;
+  reg [31:0] \$774 ;
+  reg \$775 ;
+  reg [31:0] \$776 ;
+  reg \$777 ;
+  reg [31:0] \$778 ;
+  reg \$779 ;
   wire \$78 ;
+  reg [31:0] \$780 ;
+  reg \$781 ;
+  reg [31:0] \$782 ;
+  reg \$783 ;
+  reg [31:0] \$784 ;
+  reg \$785 ;
+  reg [31:0] \$786 ;
+  reg \$787 ;
+  reg [31:0] \$788 ;
+  reg \$789 ;
   wire \$79 ;
+  reg [31:0] \$790 ;
+  reg \$791 ;
+  reg [31:0] \$792 ;
+  reg \$793 ;
+  reg [31:0] \$794 ;
+  reg [3:0] \$795 ;
+  reg \$796 ;
   wire \$8 ;
   wire \$80 ;
   wire \$81 ;
@@ -11292,6 +11363,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg act_constants = 1'h0;
   reg act_corrections0 = 1'h0;
   reg act_corrections1 = 1'h0;
+  reg act_levels0 = 1'h0;
+  reg act_levels1 = 1'h0;
   reg act_program = 1'h0;
   reg act_weights0 = 1'h0;
   reg act_weights1 = 1'h0;
@@ -11341,6 +11414,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [1:0] conversions_counted = 2'h0;
   (* init = 32'd0 *)
   wire [31:0] conversions_value;
+  output converter0_levels;
+  reg converter0_levels = 1'h0;
+  output converter1_levels;
+  reg converter1_levels = 1'h0;
   input converting;
   wire converting;
   reg converting_counted = 1'h0;
@@ -11367,6 +11444,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire end_constants;
   wire end_corrections0;
   wire end_corrections1;
+  wire end_levels0;
+  wire end_levels1;
   wire end_program;
   wire end_weights0;
   wire end_weights1;
@@ -11385,6 +11464,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg hit_constants = 1'h0;
   reg hit_corrections0 = 1'h0;
   reg hit_corrections1 = 1'h0;
+  reg hit_levels0 = 1'h0;
+  reg hit_levels1 = 1'h0;
   reg hit_program = 1'h0;
   reg hit_weights0 = 1'h0;
   reg hit_weights1 = 1'h0;
@@ -11403,6 +11484,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   input [11:0] layer;
   wire [11:0] layer;
   wire [11:0] \layer.tenant0 ;
+  wire [1:0] levels_enable;
+  output [1:0] levels_write;
+  reg [1:0] levels_write = 2'h0;
   output [63:0] memory_data;
   reg [63:0] memory_data = 64'h0000000000000000;
   output [19:0] memory_index;
@@ -11430,8 +11514,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$2960$0 ;
-  wire \port$2960$0 ;
+  input \port$3018$0 ;
+  wire \port$3018$0 ;
   input \port$41$0 ;
   wire \port$41$0 ;
   input \port$46$0 ;
@@ -11450,8 +11534,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$67$0 ;
   input \port$68$0 ;
   wire \port$68$0 ;
-  input \port$900$0 ;
-  wire \port$900$0 ;
+  input \port$934$0 ;
+  wire \port$934$0 ;
   input product;
   wire product;
   reg products_counted = 1'h0;
@@ -11480,6 +11564,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_contests = 1'h0;
   reg read_control = 1'h0;
   reg read_conversions = 1'h0;
+  reg read_converter0 = 1'h0;
+  reg read_converter1 = 1'h0;
   reg read_converting = 1'h0;
   reg read_cycles = 1'h0;
   output [31:0] read_data;
@@ -11555,6 +11641,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_contests = 32'd0;
   wire [31:0] value_control;
   reg [31:0] value_conversions = 32'd0;
+  wire [31:0] value_converter0;
+  wire [31:0] value_converter1;
   reg [31:0] value_converting = 32'd0;
   reg [31:0] value_cycles = 32'd0;
   reg [31:0] value_drain = 32'd0;
@@ -11617,6 +11705,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_contests = 1'h0;
   reg write_control = 1'h0;
   reg write_conversions = 1'h0;
+  reg write_converter0 = 1'h0;
+  reg write_converter1 = 1'h0;
   reg write_converting = 1'h0;
   wire write_corrections0;
   wire write_corrections1;
@@ -11633,6 +11723,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_host_timeout = 1'h0;
   reg write_id = 1'h0;
   reg write_interrupt = 1'h0;
+  wire write_levels0;
+  wire write_levels1;
   reg write_phase_add = 1'h0;
   reg write_phase_clear = 1'h0;
   reg write_phase_drive = 1'h0;
@@ -11654,29 +11746,46 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_version = 1'h0;
   wire write_weights0;
   wire write_weights1;
-  assign \$244  = write_data & { \$243 , \$242 , \$241 , \$240 , \$239 , \$238 , \$237 , \$236 , \$235 , \$234 , \$233 , \$232 , \$231 , \$230 , \$229 , \$228 , \$227 , \$226 , \$225 , \$224 , \$223 , \$222 , \$221 , \$220 , \$219 , \$218 , \$217 , \$216 , \$215 , \$214 , \$213 , \$212  };
-  assign \$310  = { write_data, staged } & { \$309 , \$308 , \$307 , \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296 , \$295 , \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286 , \$285 , \$284 , \$283 , \$282 , \$281 , \$280 , \$279 , \$278 , \$277 , \$276 , \$275 , \$274 , \$273 , \$272 , \$271 , \$270 , \$269 , \$268 , \$267 , \$266 , \$265 , \$264 , \$263 , \$262 , \$261 , \$260 , \$259 , \$258 , \$257 , \$256 , \$255 , \$254 , \$253 , \$252 , \$251 , \$250 , \$249 , \$248 , \$247 , \$246  };
-  assign \$311  = \$245  | \$310 ;
-  assign \$312  = | { act_coefficients1, act_coefficients0 };
-  assign \$313  = | { act_coefficients1, act_coefficients0 };
-  assign \$314  = | { act_coefficients1, act_coefficients0 };
-  assign \$315  = | { act_coefficients1, act_coefficients0 };
-  assign \$316  = | { act_coefficients1, act_coefficients0 };
-  assign \$317  = | { act_coefficients1, act_coefficients0 };
-  assign \$318  = | { act_coefficients1, act_coefficients0 };
-  assign \$319  = | { act_coefficients1, act_coefficients0 };
-  assign \$320  = | { act_coefficients1, act_coefficients0 };
-  assign \$321  = | { act_coefficients1, act_coefficients0 };
-  assign \$322  = | { act_coefficients1, act_coefficients0 };
-  assign \$323  = | { act_coefficients1, act_coefficients0 };
-  assign \$324  = | { act_coefficients1, act_coefficients0 };
-  assign \$325  = | { act_coefficients1, act_coefficients0 };
-  assign \$326  = | { act_coefficients1, act_coefficients0 };
-  assign \$327  = | { act_coefficients1, act_coefficients0 };
-  assign \$328  = | { act_coefficients1, act_coefficients0 };
-  assign \$329  = | { act_coefficients1, act_coefficients0 };
-  assign \$330  = | { act_coefficients1, act_coefficients0 };
-  assign \$331  = | { act_coefficients1, act_coefficients0 };
+  assign \$174  = write_address[23:8] == 6'h2b;
+  assign \$175  = write_valid & \$174 ;
+  assign \$176  = write_address[7:2] < 7'h40;
+  assign \$177  = \$175  & \$176 ;
+  assign \$181  = write_address[23:8] == 6'h2c;
+  assign \$182  = write_valid & \$181 ;
+  assign \$183  = write_address[7:2] < 7'h40;
+  assign \$184  = \$182  & \$183 ;
+  assign \$196  = write_address[9:2] & { \$195 , \$194 , \$193 , \$192 , \$191 , \$190 , \$189 , \$188  };
+  assign \$204  = write_address[8:3] & { \$203 , \$202 , \$201 , \$200 , \$199 , \$198  };
+  assign \$205  = \$197  | { 14'h0000, \$204  };
+  assign \$206  = | { act_coefficients1, act_coefficients0 };
+  assign \$207  = | { act_coefficients1, act_coefficients0 };
+  assign \$208  = | { act_coefficients1, act_coefficients0 };
+  assign \$209  = | { act_coefficients1, act_coefficients0 };
+  assign \$210  = | { act_coefficients1, act_coefficients0 };
+  assign \$211  = | { act_coefficients1, act_coefficients0 };
+  assign \$212  = | { act_coefficients1, act_coefficients0 };
+  assign \$213  = | { act_coefficients1, act_coefficients0 };
+  assign \$214  = | { act_coefficients1, act_coefficients0 };
+  assign \$215  = write_address[10:2] & { \$214 , \$213 , \$212 , \$211 , \$210 , \$209 , \$208 , \$207 , \$206  };
+  assign \$216  = \$205  | { 11'h000, \$215  };
+  assign \$217  = | { act_weights1, act_weights0 };
+  assign \$218  = | { act_weights1, act_weights0 };
+  assign \$219  = | { act_weights1, act_weights0 };
+  assign \$220  = | { act_weights1, act_weights0 };
+  assign \$221  = | { act_weights1, act_weights0 };
+  assign \$222  = write_address[6:2] & { \$221 , \$220 , \$219 , \$218 , \$217  };
+  assign \$223  = \$216  | { 15'h0000, \$222  };
+  assign \$224  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$225  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$226  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$227  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$228  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$229  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$230  = write_address[7:2] & { \$229 , \$228 , \$227 , \$226 , \$225 , \$224  };
+  assign \$231  = \$223  | { 14'h0000, \$230  };
+  assign \$264  = write_data & { \$263 , \$262 , \$261 , \$260 , \$259 , \$258 , \$257 , \$256 , \$255 , \$254 , \$253 , \$252 , \$251 , \$250 , \$249 , \$248 , \$247 , \$246 , \$245 , \$244 , \$243 , \$242 , \$241 , \$240 , \$239 , \$238 , \$237 , \$236 , \$235 , \$234 , \$233 , \$232  };
+  assign \$330  = { write_data, staged } & { \$329 , \$328 , \$327 , \$326 , \$325 , \$324 , \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312 , \$311 , \$310 , \$309 , \$308 , \$307 , \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296 , \$295 , \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286 , \$285 , \$284 , \$283 , \$282 , \$281 , \$280 , \$279 , \$278 , \$277 , \$276 , \$275 , \$274 , \$273 , \$272 , \$271 , \$270 , \$269 , \$268 , \$267 , \$266  };
+  assign \$331  = \$265  | \$330 ;
   assign \$332  = | { act_coefficients1, act_coefficients0 };
   assign \$333  = | { act_coefficients1, act_coefficients0 };
   assign \$334  = | { act_coefficients1, act_coefficients0 };
@@ -11689,28 +11798,28 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$341  = | { act_coefficients1, act_coefficients0 };
   assign \$342  = | { act_coefficients1, act_coefficients0 };
   assign \$343  = | { act_coefficients1, act_coefficients0 };
-  assign \$344  = write_data & { \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326 , \$325 , \$324 , \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312  };
-  assign \$345  = \$311  | { 32'h00000000, \$344  };
-  assign \$346  = | { act_weights1, act_weights0 };
-  assign \$347  = | { act_weights1, act_weights0 };
-  assign \$348  = | { act_weights1, act_weights0 };
-  assign \$349  = | { act_weights1, act_weights0 };
-  assign \$350  = | { act_weights1, act_weights0 };
-  assign \$351  = | { act_weights1, act_weights0 };
-  assign \$352  = | { act_weights1, act_weights0 };
-  assign \$353  = | { act_weights1, act_weights0 };
-  assign \$354  = | { act_weights1, act_weights0 };
-  assign \$355  = | { act_weights1, act_weights0 };
-  assign \$356  = | { act_weights1, act_weights0 };
-  assign \$357  = | { act_weights1, act_weights0 };
-  assign \$358  = | { act_weights1, act_weights0 };
-  assign \$359  = | { act_weights1, act_weights0 };
-  assign \$360  = | { act_weights1, act_weights0 };
-  assign \$361  = | { act_weights1, act_weights0 };
-  assign \$362  = | { act_weights1, act_weights0 };
-  assign \$363  = | { act_weights1, act_weights0 };
-  assign \$364  = | { act_weights1, act_weights0 };
-  assign \$365  = | { act_weights1, act_weights0 };
+  assign \$344  = | { act_coefficients1, act_coefficients0 };
+  assign \$345  = | { act_coefficients1, act_coefficients0 };
+  assign \$346  = | { act_coefficients1, act_coefficients0 };
+  assign \$347  = | { act_coefficients1, act_coefficients0 };
+  assign \$348  = | { act_coefficients1, act_coefficients0 };
+  assign \$349  = | { act_coefficients1, act_coefficients0 };
+  assign \$350  = | { act_coefficients1, act_coefficients0 };
+  assign \$351  = | { act_coefficients1, act_coefficients0 };
+  assign \$352  = | { act_coefficients1, act_coefficients0 };
+  assign \$353  = | { act_coefficients1, act_coefficients0 };
+  assign \$354  = | { act_coefficients1, act_coefficients0 };
+  assign \$355  = | { act_coefficients1, act_coefficients0 };
+  assign \$356  = | { act_coefficients1, act_coefficients0 };
+  assign \$357  = | { act_coefficients1, act_coefficients0 };
+  assign \$358  = | { act_coefficients1, act_coefficients0 };
+  assign \$359  = | { act_coefficients1, act_coefficients0 };
+  assign \$360  = | { act_coefficients1, act_coefficients0 };
+  assign \$361  = | { act_coefficients1, act_coefficients0 };
+  assign \$362  = | { act_coefficients1, act_coefficients0 };
+  assign \$363  = | { act_coefficients1, act_coefficients0 };
+  assign \$364  = write_data & { \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349 , \$348 , \$347 , \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332  };
+  assign \$365  = \$331  | { 32'h00000000, \$364  };
   assign \$366  = | { act_weights1, act_weights0 };
   assign \$367  = | { act_weights1, act_weights0 };
   assign \$368  = | { act_weights1, act_weights0 };
@@ -11723,557 +11832,605 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$375  = | { act_weights1, act_weights0 };
   assign \$376  = | { act_weights1, act_weights0 };
   assign \$377  = | { act_weights1, act_weights0 };
-  assign \$378  = write_data & { \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364 , \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349 , \$348 , \$347 , \$346  };
-  assign \$379  = \$345  | { 32'h00000000, \$378  };
-  assign \$380  = | { act_corrections1, act_corrections0 };
-  assign \$381  = | { act_corrections1, act_corrections0 };
-  assign \$382  = | { act_corrections1, act_corrections0 };
-  assign \$383  = | { act_corrections1, act_corrections0 };
-  assign \$384  = | { act_corrections1, act_corrections0 };
-  assign \$385  = | { act_corrections1, act_corrections0 };
-  assign \$386  = | { act_corrections1, act_corrections0 };
-  assign \$387  = | { act_corrections1, act_corrections0 };
-  assign \$388  = | { act_corrections1, act_corrections0 };
-  assign \$389  = | { act_corrections1, act_corrections0 };
-  assign \$390  = | { act_corrections1, act_corrections0 };
-  assign \$391  = | { act_corrections1, act_corrections0 };
-  assign \$392  = | { act_corrections1, act_corrections0 };
-  assign \$393  = | { act_corrections1, act_corrections0 };
-  assign \$394  = | { act_corrections1, act_corrections0 };
-  assign \$395  = | { act_corrections1, act_corrections0 };
-  assign \$396  = | { act_corrections1, act_corrections0 };
-  assign \$397  = | { act_corrections1, act_corrections0 };
-  assign \$398  = | { act_corrections1, act_corrections0 };
-  assign \$399  = | { act_corrections1, act_corrections0 };
-  assign \$400  = | { act_corrections1, act_corrections0 };
-  assign \$401  = | { act_corrections1, act_corrections0 };
-  assign \$402  = | { act_corrections1, act_corrections0 };
-  assign \$403  = | { act_corrections1, act_corrections0 };
-  assign \$404  = | { act_corrections1, act_corrections0 };
-  assign \$405  = | { act_corrections1, act_corrections0 };
-  assign \$406  = | { act_corrections1, act_corrections0 };
-  assign \$407  = | { act_corrections1, act_corrections0 };
-  assign \$408  = | { act_corrections1, act_corrections0 };
-  assign \$409  = | { act_corrections1, act_corrections0 };
-  assign \$410  = | { act_corrections1, act_corrections0 };
-  assign \$411  = | { act_corrections1, act_corrections0 };
-  assign \$412  = write_data & { \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380  };
-  assign \$413  = \$379  | { 32'h00000000, \$412  };
-  assign \$414  = | { write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$415  = ~ \$414 ;
-  assign \$416  = pending[1] & refused;
-  assign \$417  = ! read_address;
-  assign \$418  = read_address == 3'h4;
-  assign \$419  = read_address == 4'h8;
-  assign \$420  = read_address == 4'hc;
-  assign \$421  = read_address == 5'h10;
-  assign \$422  = read_address == 5'h14;
-  assign \$423  = read_address == 5'h18;
-  assign \$424  = read_address == 6'h20;
-  assign \$428  = \$426  | \$427 ;
-  assign \$430  = \$428  | \$429 ;
-  assign \$432  = \$430  | \$431 ;
-  assign \$435  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$436  = \$434  | \$435 ;
-  assign \$437  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$438  = \$436  | \$437 ;
-  assign \$439  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$440  = \$438  | \$439 ;
-  assign \$441  = read_address == 6'h24;
-  assign \$442  = read_address == 6'h28;
-  assign \$443  = read_address == 6'h2c;
-  assign \$444  = read_address == 6'h30;
-  assign \$445  = read_address == 6'h34;
-  assign \$446  = read_address == 7'h40;
-  assign \$447  = read_address == 7'h44;
-  assign \$448  = read_address == 7'h48;
-  assign \$449  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$451  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$378  = | { act_weights1, act_weights0 };
+  assign \$379  = | { act_weights1, act_weights0 };
+  assign \$380  = | { act_weights1, act_weights0 };
+  assign \$381  = | { act_weights1, act_weights0 };
+  assign \$382  = | { act_weights1, act_weights0 };
+  assign \$383  = | { act_weights1, act_weights0 };
+  assign \$384  = | { act_weights1, act_weights0 };
+  assign \$385  = | { act_weights1, act_weights0 };
+  assign \$386  = | { act_weights1, act_weights0 };
+  assign \$387  = | { act_weights1, act_weights0 };
+  assign \$388  = | { act_weights1, act_weights0 };
+  assign \$389  = | { act_weights1, act_weights0 };
+  assign \$390  = | { act_weights1, act_weights0 };
+  assign \$391  = | { act_weights1, act_weights0 };
+  assign \$392  = | { act_weights1, act_weights0 };
+  assign \$393  = | { act_weights1, act_weights0 };
+  assign \$394  = | { act_weights1, act_weights0 };
+  assign \$395  = | { act_weights1, act_weights0 };
+  assign \$396  = | { act_weights1, act_weights0 };
+  assign \$397  = | { act_weights1, act_weights0 };
+  assign \$398  = write_data & { \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380 , \$379 , \$378 , \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366  };
+  assign \$399  = \$365  | { 32'h00000000, \$398  };
+  assign \$400  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$401  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$402  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$403  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$404  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$405  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$406  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$407  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$408  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$409  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$410  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$411  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$412  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$413  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$414  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$415  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$416  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$417  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$418  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$419  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$420  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$421  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$422  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$423  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$424  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$425  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$426  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$427  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$428  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$429  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$430  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$431  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$432  = write_data & { \$431 , \$430 , \$429 , \$428 , \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420 , \$419 , \$418 , \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400  };
+  assign \$433  = \$399  | { 32'h00000000, \$432  };
+  assign \$434  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_converter1, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$435  = ~ \$434 ;
+  assign \$436  = pending[1] & refused;
+  assign \$437  = ! read_address;
+  assign \$438  = read_address == 3'h4;
+  assign \$439  = read_address == 4'h8;
+  assign \$440  = read_address == 4'hc;
+  assign \$441  = read_address == 5'h10;
+  assign \$442  = read_address == 5'h14;
+  assign \$443  = read_address == 5'h18;
+  assign \$444  = read_address == 6'h20;
+  assign \$448  = \$446  | \$447 ;
+  assign \$450  = \$448  | \$449 ;
   assign \$452  = \$450  | \$451 ;
-  assign \$453  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$454  = \$452  | \$453 ;
-  assign \$455  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$455  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
   assign \$456  = \$454  | \$455 ;
-  assign \$457  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$457  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
   assign \$458  = \$456  | \$457 ;
-  assign \$459  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
+  assign \$459  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
   assign \$460  = \$458  | \$459 ;
-  assign \$461  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$462  = \$460  | \$461 ;
-  assign \$463  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$464  = \$462  | \$463 ;
-  assign \$465  = read_address == 7'h4c;
-  assign \$466  = read_address == 7'h50;
-  assign \$467  = read_address == 7'h54;
-  assign \$468  = read_address == 7'h58;
-  assign \$469  = read_address == 7'h60;
-  assign \$470  = read_address == 7'h70;
-  assign \$471  = read_address == 7'h74;
-  assign \$472  = read_address == 7'h78;
-  assign \$473  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$475  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$461  = read_address == 6'h24;
+  assign \$462  = read_address == 6'h28;
+  assign \$463  = read_address == 6'h2c;
+  assign \$464  = read_address == 6'h30;
+  assign \$465  = read_address == 6'h34;
+  assign \$466  = read_address == 7'h40;
+  assign \$467  = read_address == 7'h44;
+  assign \$468  = read_address == 7'h48;
+  assign \$469  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$471  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$472  = \$470  | \$471 ;
+  assign \$473  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$474  = \$472  | \$473 ;
+  assign \$475  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
   assign \$476  = \$474  | \$475 ;
-  assign \$477  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$477  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
   assign \$478  = \$476  | \$477 ;
-  assign \$479  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$479  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
   assign \$480  = \$478  | \$479 ;
-  assign \$481  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$481  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
   assign \$482  = \$480  | \$481 ;
-  assign \$483  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
+  assign \$483  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
   assign \$484  = \$482  | \$483 ;
-  assign \$485  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$486  = \$484  | \$485 ;
-  assign \$487  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$488  = \$486  | \$487 ;
-  assign \$489  = read_address == 7'h7c;
-  assign \$490  = read_address == 8'h80;
-  assign \$491  = read_address == 8'h84;
-  assign \$492  = read_address == 8'h88;
-  assign \$493  = read_address == 8'h8c;
-  assign \$494  = read_address == 8'h90;
-  assign \$495  = read_address == 8'ha0;
-  assign \$496  = read_address == 8'ha4;
-  assign \$497  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$499  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$485  = read_address == 7'h4c;
+  assign \$486  = read_address == 7'h50;
+  assign \$487  = read_address == 7'h54;
+  assign \$488  = read_address == 7'h58;
+  assign \$489  = read_address == 7'h60;
+  assign \$490  = read_address == 7'h70;
+  assign \$491  = read_address == 7'h74;
+  assign \$492  = read_address == 7'h78;
+  assign \$493  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$495  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$496  = \$494  | \$495 ;
+  assign \$497  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$498  = \$496  | \$497 ;
+  assign \$499  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
   assign \$500  = \$498  | \$499 ;
-  assign \$501  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$501  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
   assign \$502  = \$500  | \$501 ;
-  assign \$503  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$503  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
   assign \$504  = \$502  | \$503 ;
-  assign \$505  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$505  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
   assign \$506  = \$504  | \$505 ;
-  assign \$507  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$507  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
   assign \$508  = \$506  | \$507 ;
-  assign \$509  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$510  = \$508  | \$509 ;
-  assign \$511  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$512  = \$510  | \$511 ;
-  assign \$513  = read_address == 8'ha8;
-  assign \$514  = read_address == 8'hac;
-  assign \$515  = read_address == 8'hb0;
-  assign \$516  = read_address == 8'hb4;
-  assign \$517  = read_address == 8'hb8;
-  assign \$518  = read_address == 8'hbc;
-  assign \$519  = read_address == 8'hc0;
-  assign \$520  = read_address == 8'hc4;
-  assign \$521  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$523  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$509  = read_address == 7'h7c;
+  assign \$510  = read_address == 8'h80;
+  assign \$511  = read_address == 8'h84;
+  assign \$512  = read_address == 8'h88;
+  assign \$513  = read_address == 8'h8c;
+  assign \$514  = read_address == 8'h90;
+  assign \$515  = read_address == 8'ha0;
+  assign \$516  = read_address == 8'ha4;
+  assign \$517  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$519  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$520  = \$518  | \$519 ;
+  assign \$521  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$522  = \$520  | \$521 ;
+  assign \$523  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
   assign \$524  = \$522  | \$523 ;
-  assign \$525  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$525  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
   assign \$526  = \$524  | \$525 ;
-  assign \$527  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$527  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
   assign \$528  = \$526  | \$527 ;
-  assign \$529  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$529  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
   assign \$530  = \$528  | \$529 ;
-  assign \$531  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$531  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
   assign \$532  = \$530  | \$531 ;
-  assign \$533  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$534  = \$532  | \$533 ;
-  assign \$535  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$536  = \$534  | \$535 ;
-  assign \$537  = read_address == 8'hc8;
-  assign \$538  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$540  = | { read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$541  = ~ \$540 ;
-  assign \$542  = read_pending[1] & missed;
-  assign \$543  = read_group0 | read_group1;
-  assign \$544  = \$543  | read_group2;
-  assign \$545  = \$544  | read_group3;
-  assign \$546  = \$545  | read_group4;
-  assign \$547  = \$546  | read_group5;
-  assign \$548  = ~ control_abort;
-  assign \$549  = control_start & \$548 ;
-  assign \$550  = ~ running;
-  assign \$551  = \$549  & \$550 ;
-  assign \$552  = value_cycles + cycles_counted;
-  assign \$553  = active ? conversions : 2'h0;
-  assign \$554  = value_conversions + conversions_counted;
-  assign \$555  = active ? early_stops : 2'h0;
-  assign \$556  = value_early_stops + early_stops_counted;
-  assign \$557  = active & converting;
-  assign \$558  = value_converting + converting_counted;
-  assign \$559  = active & product;
-  assign \$560  = value_products + products_counted;
-  assign \$561  = active & contest;
-  assign \$562  = value_contests + contests_counted;
-  assign \$563  = value_comparator + comparator_counted;
-  assign \$564  = value_adder + adder_counted;
-  assign \$565  = value_array + array_counted;
-  assign \$566  = value_rows + rows_counted;
-  assign \$567  = value_drain + drain_counted;
-  assign \$568  = value_elementwise + elementwise_counted;
-  assign \$569  = value_transfer + transfer_counted;
-  assign \$570  = value_host + host_counted;
-  assign \$571  = value_buffer + buffer_counted;
-  assign \$572  = value_fetch + fetch_counted;
-  assign \$573  = value_turn + turn_counted;
-  assign \$574  = status_done & interrupt_done;
-  assign \$575  = status_error & interrupt_error;
-  assign \$576  = \$574  | \$575 ;
+  assign \$533  = read_address == 8'ha8;
+  assign \$534  = read_address == 8'hac;
+  assign \$535  = read_address == 8'hb0;
+  assign \$536  = read_address == 8'hb4;
+  assign \$537  = read_address == 8'hb8;
+  assign \$538  = read_address == 8'hbc;
+  assign \$539  = read_address == 8'hc0;
+  assign \$540  = read_address == 8'hc4;
+  assign \$541  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$543  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$544  = \$542  | \$543 ;
+  assign \$545  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$546  = \$544  | \$545 ;
+  assign \$547  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$548  = \$546  | \$547 ;
+  assign \$549  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$550  = \$548  | \$549 ;
+  assign \$551  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$552  = \$550  | \$551 ;
+  assign \$553  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$554  = \$552  | \$553 ;
+  assign \$555  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$556  = \$554  | \$555 ;
+  assign \$557  = read_address == 8'hc8;
+  assign \$558  = read_address == 11'h400;
+  assign \$559  = read_address == 11'h420;
+  assign \$560  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$562  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$563  = \$561  | \$562 ;
+  assign \$564  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$565  = \$563  | \$564 ;
+  assign \$566  = | { read_converter1, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$567  = ~ \$566 ;
+  assign \$568  = read_pending[1] & missed;
+  assign \$569  = read_group0 | read_group1;
+  assign \$570  = \$569  | read_group2;
+  assign \$571  = \$570  | read_group3;
+  assign \$572  = \$571  | read_group4;
+  assign \$573  = \$572  | read_group5;
+  assign \$574  = ~ control_abort;
+  assign \$575  = control_start & \$574 ;
+  assign \$576  = ~ running;
+  assign \$577  = \$575  & \$576 ;
+  assign \$578  = value_cycles + cycles_counted;
+  assign \$579  = active ? conversions : 2'h0;
+  assign \$580  = value_conversions + conversions_counted;
+  assign \$581  = active ? early_stops : 2'h0;
+  assign \$582  = value_early_stops + early_stops_counted;
+  assign \$583  = active & converting;
+  assign \$584  = value_converting + converting_counted;
+  assign \$585  = active & product;
+  assign \$586  = value_products + products_counted;
+  assign \$587  = active & contest;
+  assign \$588  = value_contests + contests_counted;
+  assign \$589  = value_comparator + comparator_counted;
+  assign \$590  = value_adder + adder_counted;
+  assign \$591  = value_array + array_counted;
+  assign \$592  = value_rows + rows_counted;
+  assign \$593  = value_drain + drain_counted;
+  assign \$594  = value_elementwise + elementwise_counted;
+  assign \$595  = value_transfer + transfer_counted;
+  assign \$596  = value_host + host_counted;
+  assign \$597  = value_buffer + buffer_counted;
+  assign \$598  = value_fetch + fetch_counted;
+  assign \$599  = value_turn + turn_counted;
+  assign \$600  = status_done & interrupt_done;
+  assign \$601  = status_error & interrupt_error;
+  assign \$602  = \$600  | \$601 ;
   always @(posedge clk)
-    write_id <= \$578 ;
+    write_id <= \$604 ;
   always @(posedge clk)
-    write_version <= \$579 ;
+    write_version <= \$605 ;
   always @(posedge clk)
-    write_configuration <= \$580 ;
+    write_configuration <= \$606 ;
   always @(posedge clk)
-    write_tenants <= \$581 ;
+    write_tenants <= \$607 ;
   always @(posedge clk)
-    write_control <= \$582 ;
+    write_control <= \$608 ;
   always @(posedge clk)
-    write_status <= \$583 ;
+    write_status <= \$609 ;
   always @(posedge clk)
-    status_done <= \$584 ;
+    status_done <= \$610 ;
   always @(posedge clk)
-    status_error <= \$585 ;
+    status_error <= \$611 ;
   always @(posedge clk)
-    write_interrupt <= \$586 ;
+    write_interrupt <= \$612 ;
   always @(posedge clk)
-    interrupt_done <= \$587 ;
+    interrupt_done <= \$613 ;
   always @(posedge clk)
-    interrupt_error <= \$588 ;
+    interrupt_error <= \$614 ;
   always @(posedge clk)
-    write_cycles <= \$589 ;
+    write_cycles <= \$615 ;
   always @(posedge clk)
-    write_conversions <= \$590 ;
+    write_conversions <= \$616 ;
   always @(posedge clk)
-    write_early_stops <= \$591 ;
+    write_early_stops <= \$617 ;
   always @(posedge clk)
-    write_converting <= \$592 ;
+    write_converting <= \$618 ;
   always @(posedge clk)
-    write_products <= \$593 ;
+    write_products <= \$619 ;
   always @(posedge clk)
-    write_contests <= \$594 ;
+    write_contests <= \$620 ;
   always @(posedge clk)
-    write_phase_reset <= \$595 ;
+    write_phase_reset <= \$621 ;
   always @(posedge clk)
-    phase_reset_clocks <= \$596 ;
+    phase_reset_clocks <= \$622 ;
   always @(posedge clk)
-    write_phase_drive <= \$597 ;
+    write_phase_drive <= \$623 ;
   always @(posedge clk)
-    phase_drive_clocks <= \$598 ;
+    phase_drive_clocks <= \$624 ;
   always @(posedge clk)
-    write_phase_share <= \$599 ;
+    write_phase_share <= \$625 ;
   always @(posedge clk)
-    phase_share_clocks <= \$600 ;
+    phase_share_clocks <= \$626 ;
   always @(posedge clk)
-    write_phase_hold <= \$601 ;
+    write_phase_hold <= \$627 ;
   always @(posedge clk)
-    phase_hold_clocks <= \$602 ;
+    phase_hold_clocks <= \$628 ;
   always @(posedge clk)
-    write_phase_clear <= \$603 ;
+    write_phase_clear <= \$629 ;
   always @(posedge clk)
-    phase_clear_clocks <= \$604 ;
+    phase_clear_clocks <= \$630 ;
   always @(posedge clk)
-    write_phase_add <= \$605 ;
+    write_phase_add <= \$631 ;
   always @(posedge clk)
-    phase_add_clocks <= \$606 ;
+    phase_add_clocks <= \$632 ;
   always @(posedge clk)
-    write_phase_gap <= \$607 ;
+    write_phase_gap <= \$633 ;
   always @(posedge clk)
-    phase_gap_clocks <= \$608 ;
+    phase_gap_clocks <= \$634 ;
   always @(posedge clk)
-    write_comparator_timeout <= \$609 ;
+    write_comparator_timeout <= \$635 ;
   always @(posedge clk)
-    comparator_timeout_clocks <= \$610 ;
+    comparator_timeout_clocks <= \$636 ;
   always @(posedge clk)
-    write_program_window <= \$611 ;
+    write_program_window <= \$637 ;
   always @(posedge clk)
-    program_window_base <= \$612 ;
+    program_window_base <= \$638 ;
   always @(posedge clk)
-    program_window_length <= \$613 ;
+    program_window_length <= \$639 ;
   always @(posedge clk)
-    write_activation_base <= \$614 ;
+    write_activation_base <= \$640 ;
   always @(posedge clk)
-    activation_base_value <= \$615 ;
+    activation_base_value <= \$641 ;
   always @(posedge clk)
-    write_activation_words <= \$616 ;
+    write_activation_words <= \$642 ;
   always @(posedge clk)
-    activation_words_value <= \$617 ;
+    activation_words_value <= \$643 ;
   always @(posedge clk)
-    write_constants_base <= \$618 ;
+    write_constants_base <= \$644 ;
   always @(posedge clk)
-    constants_base_value <= \$619 ;
+    constants_base_value <= \$645 ;
   always @(posedge clk)
-    write_constant_entries <= \$620 ;
+    write_constant_entries <= \$646 ;
   always @(posedge clk)
-    constant_entries_value <= \$621 ;
+    constant_entries_value <= \$647 ;
   always @(posedge clk)
-    write_coefficients_base <= \$622 ;
+    write_coefficients_base <= \$648 ;
   always @(posedge clk)
-    coefficients_base_value <= \$623 ;
+    coefficients_base_value <= \$649 ;
   always @(posedge clk)
-    write_coefficient_words <= \$624 ;
+    write_coefficient_words <= \$650 ;
   always @(posedge clk)
-    coefficient_words_value <= \$625 ;
+    coefficient_words_value <= \$651 ;
   always @(posedge clk)
-    write_tiles <= \$626 ;
+    write_tiles <= \$652 ;
   always @(posedge clk)
-    tiles_value <= \$627 ;
+    tiles_value <= \$653 ;
   always @(posedge clk)
-    write_host_timeout <= \$628 ;
+    write_host_timeout <= \$654 ;
   always @(posedge clk)
-    host_timeout_value <= \$629 ;
+    host_timeout_value <= \$655 ;
   always @(posedge clk)
-    write_comparator <= \$630 ;
+    write_comparator <= \$656 ;
   always @(posedge clk)
-    write_adder <= \$631 ;
+    write_adder <= \$657 ;
   always @(posedge clk)
-    write_array <= \$632 ;
+    write_array <= \$658 ;
   always @(posedge clk)
-    write_rows <= \$633 ;
+    write_rows <= \$659 ;
   always @(posedge clk)
-    write_drain <= \$634 ;
+    write_drain <= \$660 ;
   always @(posedge clk)
-    write_elementwise <= \$635 ;
+    write_elementwise <= \$661 ;
   always @(posedge clk)
-    write_transfer <= \$636 ;
+    write_transfer <= \$662 ;
   always @(posedge clk)
-    write_host <= \$637 ;
+    write_host <= \$663 ;
   always @(posedge clk)
-    write_buffer <= \$638 ;
+    write_buffer <= \$664 ;
   always @(posedge clk)
-    write_fetch <= \$639 ;
+    write_fetch <= \$665 ;
   always @(posedge clk)
-    write_turn <= \$640 ;
+    write_turn <= \$666 ;
   always @(posedge clk)
-    used <= \$641 ;
+    write_converter0 <= \$667 ;
   always @(posedge clk)
-    hit_program <= \$642 ;
+    converter0_levels <= \$668 ;
   always @(posedge clk)
-    program_used <= \$643 ;
+    write_converter1 <= \$669 ;
   always @(posedge clk)
-    act_program <= \$644 ;
+    converter1_levels <= \$670 ;
   always @(posedge clk)
-    program_write <= \$645 ;
+    used <= \$671 ;
   always @(posedge clk)
-    hit_constants <= \$646 ;
+    hit_program <= \$672 ;
   always @(posedge clk)
-    constants_used <= \$647 ;
+    program_used <= \$673 ;
   always @(posedge clk)
-    act_constants <= \$648 ;
+    act_program <= \$674 ;
   always @(posedge clk)
-    constants_write <= \$649 ;
+    program_write <= \$675 ;
   always @(posedge clk)
-    staged <= \$650 ;
+    hit_constants <= \$676 ;
   always @(posedge clk)
-    hit_coefficients0 <= \$651 ;
+    constants_used <= \$677 ;
   always @(posedge clk)
-    act_coefficients0 <= \$652 ;
+    act_constants <= \$678 ;
   always @(posedge clk)
-    coefficients_write <= \$653 ;
+    constants_write <= \$679 ;
   always @(posedge clk)
-    hit_coefficients1 <= \$654 ;
+    staged <= \$680 ;
   always @(posedge clk)
-    act_coefficients1 <= \$655 ;
+    hit_coefficients0 <= \$681 ;
   always @(posedge clk)
-    hit_weights0 <= \$656 ;
+    act_coefficients0 <= \$682 ;
   always @(posedge clk)
-    act_weights0 <= \$657 ;
+    coefficients_write <= \$683 ;
   always @(posedge clk)
-    weights_write <= \$658 ;
+    hit_coefficients1 <= \$684 ;
   always @(posedge clk)
-    hit_weights1 <= \$659 ;
+    act_coefficients1 <= \$685 ;
   always @(posedge clk)
-    act_weights1 <= \$660 ;
+    hit_weights0 <= \$686 ;
   always @(posedge clk)
-    hit_corrections0 <= \$661 ;
+    act_weights0 <= \$687 ;
   always @(posedge clk)
-    act_corrections0 <= \$662 ;
+    weights_write <= \$688 ;
   always @(posedge clk)
-    corrections_write <= \$663 ;
+    hit_weights1 <= \$689 ;
   always @(posedge clk)
-    hit_corrections1 <= \$664 ;
+    act_weights1 <= \$690 ;
   always @(posedge clk)
-    act_corrections1 <= \$665 ;
+    hit_corrections0 <= \$691 ;
   always @(posedge clk)
-    memory_index <= \$666 ;
+    act_corrections0 <= \$692 ;
   always @(posedge clk)
-    memory_data <= \$667 ;
+    corrections_write <= \$693 ;
   always @(posedge clk)
-    pending <= \$668 ;
+    hit_corrections1 <= \$694 ;
   always @(posedge clk)
-    refused <= \$669 ;
+    act_corrections1 <= \$695 ;
   always @(posedge clk)
-    write_error <= \$670 ;
+    hit_levels0 <= \$696 ;
   always @(posedge clk)
-    read_id <= \$671 ;
+    act_levels0 <= \$697 ;
   always @(posedge clk)
-    read_version <= \$672 ;
+    levels_write <= \$698 ;
   always @(posedge clk)
-    read_configuration <= \$673 ;
+    hit_levels1 <= \$699 ;
   always @(posedge clk)
-    read_tenants <= \$674 ;
+    act_levels1 <= \$700 ;
   always @(posedge clk)
-    read_control <= \$675 ;
+    memory_index <= \$701 ;
   always @(posedge clk)
-    read_status <= \$676 ;
+    memory_data <= \$702 ;
   always @(posedge clk)
-    read_interrupt <= \$677 ;
+    pending <= \$703 ;
   always @(posedge clk)
-    read_cycles <= \$678 ;
+    refused <= \$704 ;
   always @(posedge clk)
-    read_group0 <= \$679 ;
+    write_error <= \$705 ;
   always @(posedge clk)
-    read_conversions <= \$680 ;
+    read_id <= \$706 ;
   always @(posedge clk)
-    read_early_stops <= \$681 ;
+    read_version <= \$707 ;
   always @(posedge clk)
-    read_converting <= \$682 ;
+    read_configuration <= \$708 ;
   always @(posedge clk)
-    read_products <= \$683 ;
+    read_tenants <= \$709 ;
   always @(posedge clk)
-    read_contests <= \$684 ;
+    read_control <= \$710 ;
   always @(posedge clk)
-    read_phase_reset <= \$685 ;
+    read_status <= \$711 ;
   always @(posedge clk)
-    read_phase_drive <= \$686 ;
+    read_interrupt <= \$712 ;
   always @(posedge clk)
-    read_phase_share <= \$687 ;
+    read_cycles <= \$713 ;
   always @(posedge clk)
-    read_group1 <= \$688 ;
+    read_group0 <= \$714 ;
   always @(posedge clk)
-    read_phase_hold <= \$689 ;
+    read_conversions <= \$715 ;
   always @(posedge clk)
-    read_phase_clear <= \$690 ;
+    read_early_stops <= \$716 ;
   always @(posedge clk)
-    read_phase_add <= \$691 ;
+    read_converting <= \$717 ;
   always @(posedge clk)
-    read_phase_gap <= \$692 ;
+    read_products <= \$718 ;
   always @(posedge clk)
-    read_comparator_timeout <= \$693 ;
+    read_contests <= \$719 ;
   always @(posedge clk)
-    read_program_window <= \$694 ;
+    read_phase_reset <= \$720 ;
   always @(posedge clk)
-    read_activation_base <= \$695 ;
+    read_phase_drive <= \$721 ;
   always @(posedge clk)
-    read_activation_words <= \$696 ;
+    read_phase_share <= \$722 ;
   always @(posedge clk)
-    read_group2 <= \$697 ;
+    read_group1 <= \$723 ;
   always @(posedge clk)
-    read_constants_base <= \$698 ;
+    read_phase_hold <= \$724 ;
   always @(posedge clk)
-    read_constant_entries <= \$699 ;
+    read_phase_clear <= \$725 ;
   always @(posedge clk)
-    read_coefficients_base <= \$700 ;
+    read_phase_add <= \$726 ;
   always @(posedge clk)
-    read_coefficient_words <= \$701 ;
+    read_phase_gap <= \$727 ;
   always @(posedge clk)
-    read_tiles <= \$702 ;
+    read_comparator_timeout <= \$728 ;
   always @(posedge clk)
-    read_host_timeout <= \$703 ;
+    read_program_window <= \$729 ;
   always @(posedge clk)
-    read_comparator <= \$704 ;
+    read_activation_base <= \$730 ;
   always @(posedge clk)
-    read_adder <= \$705 ;
+    read_activation_words <= \$731 ;
   always @(posedge clk)
-    read_group3 <= \$706 ;
+    read_group2 <= \$732 ;
   always @(posedge clk)
-    read_array <= \$707 ;
+    read_constants_base <= \$733 ;
   always @(posedge clk)
-    read_rows <= \$708 ;
+    read_constant_entries <= \$734 ;
   always @(posedge clk)
-    read_drain <= \$709 ;
+    read_coefficients_base <= \$735 ;
   always @(posedge clk)
-    read_elementwise <= \$710 ;
+    read_coefficient_words <= \$736 ;
   always @(posedge clk)
-    read_transfer <= \$711 ;
+    read_tiles <= \$737 ;
   always @(posedge clk)
-    read_host <= \$712 ;
+    read_host_timeout <= \$738 ;
   always @(posedge clk)
-    read_buffer <= \$713 ;
+    read_comparator <= \$739 ;
   always @(posedge clk)
-    read_fetch <= \$714 ;
+    read_adder <= \$740 ;
   always @(posedge clk)
-    read_group4 <= \$715 ;
+    read_group3 <= \$741 ;
   always @(posedge clk)
-    read_turn <= \$716 ;
+    read_array <= \$742 ;
   always @(posedge clk)
-    read_group5 <= \$717 ;
+    read_rows <= \$743 ;
   always @(posedge clk)
-    read_pending <= \$718 ;
+    read_drain <= \$744 ;
   always @(posedge clk)
-    missed <= \$719 ;
+    read_elementwise <= \$745 ;
   always @(posedge clk)
-    read_error <= \$720 ;
+    read_transfer <= \$746 ;
   always @(posedge clk)
-    read_data <= \$721 ;
+    read_host <= \$747 ;
   always @(posedge clk)
-    start <= \$722 ;
+    read_buffer <= \$748 ;
   always @(posedge clk)
-    abort <= \$723 ;
+    read_fetch <= \$749 ;
   always @(posedge clk)
-    cycles_counted <= \$724 ;
+    read_group4 <= \$750 ;
   always @(posedge clk)
-    value_cycles <= \$725 ;
+    read_turn <= \$751 ;
   always @(posedge clk)
-    conversions_counted <= \$726 ;
+    read_converter0 <= \$752 ;
   always @(posedge clk)
-    value_conversions <= \$727 ;
+    read_converter1 <= \$753 ;
   always @(posedge clk)
-    early_stops_counted <= \$728 ;
+    read_group5 <= \$754 ;
   always @(posedge clk)
-    value_early_stops <= \$729 ;
+    read_pending <= \$755 ;
   always @(posedge clk)
-    converting_counted <= \$730 ;
+    missed <= \$756 ;
   always @(posedge clk)
-    value_converting <= \$731 ;
+    read_error <= \$757 ;
   always @(posedge clk)
-    products_counted <= \$732 ;
+    read_data <= \$758 ;
   always @(posedge clk)
-    value_products <= \$733 ;
+    start <= \$759 ;
   always @(posedge clk)
-    contests_counted <= \$734 ;
+    abort <= \$760 ;
   always @(posedge clk)
-    value_contests <= \$735 ;
+    cycles_counted <= \$761 ;
   always @(posedge clk)
-    comparator_counted <= \$736 ;
+    value_cycles <= \$762 ;
   always @(posedge clk)
-    value_comparator <= \$737 ;
+    conversions_counted <= \$763 ;
   always @(posedge clk)
-    adder_counted <= \$738 ;
+    value_conversions <= \$764 ;
   always @(posedge clk)
-    value_adder <= \$739 ;
+    early_stops_counted <= \$765 ;
   always @(posedge clk)
-    array_counted <= \$740 ;
+    value_early_stops <= \$766 ;
   always @(posedge clk)
-    value_array <= \$741 ;
+    converting_counted <= \$767 ;
   always @(posedge clk)
-    rows_counted <= \$742 ;
+    value_converting <= \$768 ;
   always @(posedge clk)
-    value_rows <= \$743 ;
+    products_counted <= \$769 ;
   always @(posedge clk)
-    drain_counted <= \$744 ;
+    value_products <= \$770 ;
   always @(posedge clk)
-    value_drain <= \$745 ;
+    contests_counted <= \$771 ;
   always @(posedge clk)
-    elementwise_counted <= \$746 ;
+    value_contests <= \$772 ;
   always @(posedge clk)
-    value_elementwise <= \$747 ;
+    comparator_counted <= \$773 ;
   always @(posedge clk)
-    transfer_counted <= \$748 ;
+    value_comparator <= \$774 ;
   always @(posedge clk)
-    value_transfer <= \$749 ;
+    adder_counted <= \$775 ;
   always @(posedge clk)
-    host_counted <= \$750 ;
+    value_adder <= \$776 ;
   always @(posedge clk)
-    value_host <= \$751 ;
+    array_counted <= \$777 ;
   always @(posedge clk)
-    buffer_counted <= \$752 ;
+    value_array <= \$778 ;
   always @(posedge clk)
-    value_buffer <= \$753 ;
+    rows_counted <= \$779 ;
   always @(posedge clk)
-    fetch_counted <= \$754 ;
+    value_rows <= \$780 ;
   always @(posedge clk)
-    value_fetch <= \$755 ;
+    drain_counted <= \$781 ;
   always @(posedge clk)
-    turn_counted <= \$756 ;
+    value_drain <= \$782 ;
   always @(posedge clk)
-    value_turn <= \$757 ;
+    elementwise_counted <= \$783 ;
   always @(posedge clk)
-    status_cause <= \$758 ;
+    value_elementwise <= \$784 ;
   always @(posedge clk)
-    irq <= \$759 ;
+    transfer_counted <= \$785 ;
+  always @(posedge clk)
+    value_transfer <= \$786 ;
+  always @(posedge clk)
+    host_counted <= \$787 ;
+  always @(posedge clk)
+    value_host <= \$788 ;
+  always @(posedge clk)
+    buffer_counted <= \$789 ;
+  always @(posedge clk)
+    value_buffer <= \$790 ;
+  always @(posedge clk)
+    fetch_counted <= \$791 ;
+  always @(posedge clk)
+    value_fetch <= \$792 ;
+  always @(posedge clk)
+    turn_counted <= \$793 ;
+  always @(posedge clk)
+    value_turn <= \$794 ;
+  always @(posedge clk)
+    status_cause <= \$795 ;
+  always @(posedge clk)
+    irq <= \$796 ;
   assign running = busy | start;
   assign control_start = write_data[0] & write_control;
   assign control_abort = write_data[1] & write_control;
@@ -12295,1586 +12452,1333 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign write_corrections0 = hit_corrections0 & \$9 ;
   assign \$10  = ~ used[1];
   assign write_corrections1 = hit_corrections1 & \$10 ;
-  assign \$11  = ! phase_reset_clocks;
-  assign phase_reset = \$11  ? 6'h01 : phase_reset_clocks;
-  assign \$12  = ! phase_drive_clocks;
-  assign phase_drive = \$12  ? 6'h01 : phase_drive_clocks;
-  assign \$13  = ! phase_share_clocks;
-  assign phase_share = \$13  ? 6'h01 : phase_share_clocks;
-  assign \$14  = ! phase_hold_clocks;
-  assign phase_hold = \$14  ? 6'h01 : phase_hold_clocks;
-  assign \$15  = ! phase_clear_clocks;
-  assign phase_clear = \$15  ? 6'h01 : phase_clear_clocks;
-  assign \$16  = ! phase_add_clocks;
-  assign phase_add = \$16  ? 6'h01 : phase_add_clocks;
-  assign \$17  = ! phase_gap_clocks;
-  assign phase_gap = \$17  ? 6'h01 : phase_gap_clocks;
-  assign \$18  = ! write_address;
-  assign \$19  = write_valid & \$18 ;
-  assign \$20  = write_address == 3'h4;
+  assign \$11  = ~ used[0];
+  assign write_levels0 = hit_levels0 & \$11 ;
+  assign \$12  = ~ used[1];
+  assign write_levels1 = hit_levels1 & \$12 ;
+  assign \$13  = ! phase_reset_clocks;
+  assign phase_reset = \$13  ? 6'h01 : phase_reset_clocks;
+  assign \$14  = ! phase_drive_clocks;
+  assign phase_drive = \$14  ? 6'h01 : phase_drive_clocks;
+  assign \$15  = ! phase_share_clocks;
+  assign phase_share = \$15  ? 6'h01 : phase_share_clocks;
+  assign \$16  = ! phase_hold_clocks;
+  assign phase_hold = \$16  ? 6'h01 : phase_hold_clocks;
+  assign \$17  = ! phase_clear_clocks;
+  assign phase_clear = \$17  ? 6'h01 : phase_clear_clocks;
+  assign \$18  = ! phase_add_clocks;
+  assign phase_add = \$18  ? 6'h01 : phase_add_clocks;
+  assign \$19  = ! phase_gap_clocks;
+  assign phase_gap = \$19  ? 6'h01 : phase_gap_clocks;
+  assign \$20  = ! write_address;
   assign \$21  = write_valid & \$20 ;
-  assign \$22  = write_address == 4'h8;
+  assign \$22  = write_address == 3'h4;
   assign \$23  = write_valid & \$22 ;
-  assign \$24  = write_address == 4'hc;
+  assign \$24  = write_address == 4'h8;
   assign \$25  = write_valid & \$24 ;
-  assign \$26  = write_address == 5'h10;
+  assign \$26  = write_address == 4'hc;
   assign \$27  = write_valid & \$26 ;
-  assign \$28  = write_address == 5'h14;
+  assign \$28  = write_address == 5'h10;
   assign \$29  = write_valid & \$28 ;
-  assign \$30  = ~ write_data[1];
-  assign \$31  = status_done & \$30 ;
-  assign \$32  = ~ write_data[2];
-  assign \$33  = status_error & \$32 ;
-  assign \$34  = write_address == 5'h18;
-  assign \$35  = write_valid & \$34 ;
-  assign \$36  = write_address == 6'h20;
+  assign \$30  = write_address == 5'h14;
+  assign \$31  = write_valid & \$30 ;
+  assign \$32  = ~ write_data[1];
+  assign \$33  = status_done & \$32 ;
+  assign \$34  = ~ write_data[2];
+  assign \$35  = status_error & \$34 ;
+  assign \$36  = write_address == 5'h18;
   assign \$37  = write_valid & \$36 ;
-  assign \$38  = write_address == 6'h24;
+  assign \$38  = write_address == 6'h20;
   assign \$39  = write_valid & \$38 ;
-  assign \$40  = write_address == 6'h28;
+  assign \$40  = write_address == 6'h24;
   assign \$41  = write_valid & \$40 ;
-  assign \$42  = write_address == 6'h2c;
+  assign \$42  = write_address == 6'h28;
   assign \$43  = write_valid & \$42 ;
-  assign \$44  = write_address == 6'h30;
+  assign \$44  = write_address == 6'h2c;
   assign \$45  = write_valid & \$44 ;
-  assign \$46  = write_address == 6'h34;
+  assign \$46  = write_address == 6'h30;
   assign \$47  = write_valid & \$46 ;
-  assign \$48  = write_address == 7'h40;
+  assign \$48  = write_address == 6'h34;
   assign \$49  = write_valid & \$48 ;
-  assign \$50  = write_address == 7'h44;
+  assign \$50  = write_address == 7'h40;
   assign \$51  = write_valid & \$50 ;
-  assign \$52  = write_address == 7'h48;
+  assign \$52  = write_address == 7'h44;
   assign \$53  = write_valid & \$52 ;
-  assign \$54  = write_address == 7'h4c;
+  assign \$54  = write_address == 7'h48;
   assign \$55  = write_valid & \$54 ;
-  assign \$56  = write_address == 7'h50;
+  assign \$56  = write_address == 7'h4c;
   assign \$57  = write_valid & \$56 ;
-  assign \$58  = write_address == 7'h54;
+  assign \$58  = write_address == 7'h50;
   assign \$59  = write_valid & \$58 ;
-  assign \$60  = write_address == 7'h58;
+  assign \$60  = write_address == 7'h54;
   assign \$61  = write_valid & \$60 ;
-  assign \$62  = write_address == 7'h60;
+  assign \$62  = write_address == 7'h58;
   assign \$63  = write_valid & \$62 ;
-  assign \$64  = write_address == 7'h70;
+  assign \$64  = write_address == 7'h60;
   assign \$65  = write_valid & \$64 ;
-  assign \$66  = write_address == 7'h74;
+  assign \$66  = write_address == 7'h70;
   assign \$67  = write_valid & \$66 ;
-  assign \$68  = write_address == 7'h78;
+  assign \$68  = write_address == 7'h74;
   assign \$69  = write_valid & \$68 ;
-  assign \$70  = write_address == 7'h7c;
+  assign \$70  = write_address == 7'h78;
   assign \$71  = write_valid & \$70 ;
-  assign \$72  = write_address == 8'h80;
+  assign \$72  = write_address == 7'h7c;
   assign \$73  = write_valid & \$72 ;
-  assign \$74  = write_address == 8'h84;
+  assign \$74  = write_address == 8'h80;
   assign \$75  = write_valid & \$74 ;
-  assign \$76  = write_address == 8'h88;
+  assign \$76  = write_address == 8'h84;
   assign \$77  = write_valid & \$76 ;
-  assign \$78  = write_address == 8'h8c;
+  assign \$78  = write_address == 8'h88;
   assign \$79  = write_valid & \$78 ;
-  assign \$80  = write_address == 8'h90;
+  assign \$80  = write_address == 8'h8c;
   assign \$81  = write_valid & \$80 ;
-  assign \$82  = write_address == 8'ha0;
+  assign \$82  = write_address == 8'h90;
   assign \$83  = write_valid & \$82 ;
-  assign \$84  = write_address == 8'ha4;
+  assign \$84  = write_address == 8'ha0;
   assign \$85  = write_valid & \$84 ;
-  assign \$86  = write_address == 8'ha8;
+  assign \$86  = write_address == 8'ha4;
   assign \$87  = write_valid & \$86 ;
-  assign \$88  = write_address == 8'hac;
+  assign \$88  = write_address == 8'ha8;
   assign \$89  = write_valid & \$88 ;
-  assign \$90  = write_address == 8'hb0;
+  assign \$90  = write_address == 8'hac;
   assign \$91  = write_valid & \$90 ;
-  assign \$92  = write_address == 8'hb4;
+  assign \$92  = write_address == 8'hb0;
   assign \$93  = write_valid & \$92 ;
-  assign \$94  = write_address == 8'hb8;
+  assign \$94  = write_address == 8'hb4;
   assign \$95  = write_valid & \$94 ;
-  assign \$96  = write_address == 8'hbc;
+  assign \$96  = write_address == 8'hb8;
   assign \$97  = write_valid & \$96 ;
-  assign \$98  = write_address == 8'hc0;
+  assign \$98  = write_address == 8'hbc;
   assign \$99  = write_valid & \$98 ;
-  assign \$100  = write_address == 8'hc4;
+  assign \$100  = write_address == 8'hc0;
   assign \$101  = write_valid & \$100 ;
-  assign \$102  = write_address == 8'hc8;
+  assign \$102  = write_address == 8'hc4;
   assign \$103  = write_valid & \$102 ;
-  assign \$104  = tiles_value & { running, running };
-  assign \$106  = write_address[23:10] == 3'h4;
+  assign \$104  = write_address == 8'hc8;
+  assign \$105  = write_valid & \$104 ;
+  assign \$106  = write_address == 11'h400;
   assign \$107  = write_valid & \$106 ;
-  assign \$108  = write_address[9:2] < 9'h100;
-  assign \$109  = \$107  & \$108 ;
-  assign \$112  = program_offset < program_window_length;
-  assign \$113  = running & \$112 ;
-  assign \$115  = write_address[23:9] == 4'ha;
-  assign \$116  = write_valid & \$115 ;
-  assign \$117  = write_address[8:3] < 7'h40;
-  assign \$118  = \$116  & \$117 ;
-  assign \$119  = write_address[2] < 2'h2;
-  assign \$120  = \$118  & \$119 ;
-  assign \$121  = constants_offset < constant_entries_value;
-  assign \$122  = running & \$121 ;
-  assign \$123  = act_constants & end_constants;
-  assign \$124  = ~ end_constants;
-  assign \$125  = act_constants & \$124 ;
-  assign \$126  = write_address[23:11] == 2'h3;
-  assign \$127  = write_valid & \$126 ;
-  assign \$128  = write_address[10:2] < 10'h200;
-  assign \$129  = \$127  & \$128 ;
-  assign \$133  = write_address[23:11] == 3'h4;
-  assign \$134  = write_valid & \$133 ;
-  assign \$135  = write_address[10:2] < 10'h200;
-  assign \$136  = \$134  & \$135 ;
-  assign \$140  = write_address[23:7] == 7'h50;
-  assign \$141  = write_valid & \$140 ;
-  assign \$142  = write_address[6:2] < 6'h20;
-  assign \$143  = \$141  & \$142 ;
-  assign \$147  = write_address[23:7] == 7'h51;
-  assign \$148  = write_valid & \$147 ;
-  assign \$149  = write_address[6:2] < 6'h20;
-  assign \$150  = \$148  & \$149 ;
-  assign \$154  = write_address[23:8] == 6'h29;
-  assign \$155  = write_valid & \$154 ;
-  assign \$156  = write_address[7:2] < 7'h40;
-  assign \$157  = \$155  & \$156 ;
-  assign \$161  = write_address[23:8] == 6'h2a;
-  assign \$162  = write_valid & \$161 ;
-  assign \$163  = write_address[7:2] < 7'h40;
-  assign \$164  = \$162  & \$163 ;
-  assign \$176  = write_address[9:2] & { \$175 , \$174 , \$173 , \$172 , \$171 , \$170 , \$169 , \$168  };
-  assign \$184  = write_address[8:3] & { \$183 , \$182 , \$181 , \$180 , \$179 , \$178  };
-  assign \$185  = \$177  | { 14'h0000, \$184  };
-  assign \$186  = | { act_coefficients1, act_coefficients0 };
-  assign \$187  = | { act_coefficients1, act_coefficients0 };
-  assign \$188  = | { act_coefficients1, act_coefficients0 };
-  assign \$189  = | { act_coefficients1, act_coefficients0 };
-  assign \$190  = | { act_coefficients1, act_coefficients0 };
-  assign \$191  = | { act_coefficients1, act_coefficients0 };
-  assign \$192  = | { act_coefficients1, act_coefficients0 };
-  assign \$193  = | { act_coefficients1, act_coefficients0 };
-  assign \$194  = | { act_coefficients1, act_coefficients0 };
-  assign \$195  = write_address[10:2] & { \$194 , \$193 , \$192 , \$191 , \$190 , \$189 , \$188 , \$187 , \$186  };
-  assign \$196  = \$185  | { 11'h000, \$195  };
-  assign \$197  = | { act_weights1, act_weights0 };
-  assign \$198  = | { act_weights1, act_weights0 };
-  assign \$199  = | { act_weights1, act_weights0 };
-  assign \$200  = | { act_weights1, act_weights0 };
-  assign \$201  = | { act_weights1, act_weights0 };
-  assign \$202  = write_address[6:2] & { \$201 , \$200 , \$199 , \$198 , \$197  };
-  assign \$203  = \$196  | { 15'h0000, \$202  };
-  assign \$204  = | { act_corrections1, act_corrections0 };
-  assign \$205  = | { act_corrections1, act_corrections0 };
-  assign \$206  = | { act_corrections1, act_corrections0 };
-  assign \$207  = | { act_corrections1, act_corrections0 };
-  assign \$208  = | { act_corrections1, act_corrections0 };
-  assign \$209  = | { act_corrections1, act_corrections0 };
-  assign \$210  = write_address[7:2] & { \$209 , \$208 , \$207 , \$206 , \$205 , \$204  };
-  assign \$211  = \$203  | { 14'h0000, \$210  };
+  assign \$108  = write_address == 11'h420;
+  assign \$109  = write_valid & \$108 ;
+  assign \$110  = tiles_value & { running, running };
+  assign \$112  = write_address[23:10] == 3'h4;
+  assign \$113  = write_valid & \$112 ;
+  assign \$114  = write_address[9:2] < 9'h100;
+  assign \$115  = \$113  & \$114 ;
+  assign \$118  = program_offset < program_window_length;
+  assign \$119  = running & \$118 ;
+  assign \$121  = write_address[23:9] == 4'ha;
+  assign \$122  = write_valid & \$121 ;
+  assign \$123  = write_address[8:3] < 7'h40;
+  assign \$124  = \$122  & \$123 ;
+  assign \$125  = write_address[2] < 2'h2;
+  assign \$126  = \$124  & \$125 ;
+  assign \$127  = constants_offset < constant_entries_value;
+  assign \$128  = running & \$127 ;
+  assign \$129  = act_constants & end_constants;
+  assign \$130  = ~ end_constants;
+  assign \$131  = act_constants & \$130 ;
+  assign \$132  = write_address[23:11] == 2'h3;
+  assign \$133  = write_valid & \$132 ;
+  assign \$134  = write_address[10:2] < 10'h200;
+  assign \$135  = \$133  & \$134 ;
+  assign \$139  = write_address[23:11] == 3'h4;
+  assign \$140  = write_valid & \$139 ;
+  assign \$141  = write_address[10:2] < 10'h200;
+  assign \$142  = \$140  & \$141 ;
+  assign \$146  = write_address[23:7] == 7'h50;
+  assign \$147  = write_valid & \$146 ;
+  assign \$148  = write_address[6:2] < 6'h20;
+  assign \$149  = \$147  & \$148 ;
+  assign \$153  = write_address[23:7] == 7'h51;
+  assign \$154  = write_valid & \$153 ;
+  assign \$155  = write_address[6:2] < 6'h20;
+  assign \$156  = \$154  & \$155 ;
+  assign \$160  = write_address[23:8] == 6'h29;
+  assign \$161  = write_valid & \$160 ;
+  assign \$162  = write_address[7:2] < 7'h40;
+  assign \$163  = \$161  & \$162 ;
+  assign \$167  = write_address[23:8] == 6'h2a;
+  assign \$168  = write_valid & \$167 ;
+  assign \$169  = write_address[7:2] < 7'h40;
+  assign \$170  = \$168  & \$169 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$578  = \$19 ;
+    \$604  = \$21 ;
     if (rst) begin
-      \$578  = 1'h0;
+      \$604  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$579  = \$21 ;
-    if (rst) begin
-      \$579  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$580  = \$23 ;
-    if (rst) begin
-      \$580  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$581  = \$25 ;
-    if (rst) begin
-      \$581  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$582  = \$27 ;
-    if (rst) begin
-      \$582  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$583  = \$29 ;
-    if (rst) begin
-      \$583  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$584  = status_done;
-    if (write_status) begin
-      \$584  = \$31 ;
-    end
-    if (start) begin
-      \$584  = 1'h0;
-    end
-    if (ended) begin
-      \$584  = 1'h1;
-    end
-    if (rst) begin
-      \$584  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$585  = status_error;
-    if (write_status) begin
-      \$585  = \$33 ;
-    end
-    if (start) begin
-      \$585  = 1'h0;
-    end
-    if (failed) begin
-      \$585  = 1'h1;
-    end
-    if (rst) begin
-      \$585  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$586  = \$35 ;
-    if (rst) begin
-      \$586  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$587  = interrupt_done;
-    if (write_interrupt) begin
-      \$587  = write_data[0];
-    end
-    if (rst) begin
-      \$587  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$588  = interrupt_error;
-    if (write_interrupt) begin
-      \$588  = write_data[1];
-    end
-    if (rst) begin
-      \$588  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$589  = \$37 ;
-    if (rst) begin
-      \$589  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$590  = \$39 ;
-    if (rst) begin
-      \$590  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$591  = \$41 ;
-    if (rst) begin
-      \$591  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$592  = \$43 ;
-    if (rst) begin
-      \$592  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$593  = \$45 ;
-    if (rst) begin
-      \$593  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$594  = \$47 ;
-    if (rst) begin
-      \$594  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$595  = \$49 ;
-    if (rst) begin
-      \$595  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$596  = phase_reset_clocks;
-    if (write_phase_reset) begin
-      \$596  = write_data[5:0];
-    end
-    if (rst) begin
-      \$596  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$597  = \$51 ;
-    if (rst) begin
-      \$597  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$598  = phase_drive_clocks;
-    if (write_phase_drive) begin
-      \$598  = write_data[5:0];
-    end
-    if (rst) begin
-      \$598  = 6'h04;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$599  = \$53 ;
-    if (rst) begin
-      \$599  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$600  = phase_share_clocks;
-    if (write_phase_share) begin
-      \$600  = write_data[5:0];
-    end
-    if (rst) begin
-      \$600  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$601  = \$55 ;
-    if (rst) begin
-      \$601  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$602  = phase_hold_clocks;
-    if (write_phase_hold) begin
-      \$602  = write_data[5:0];
-    end
-    if (rst) begin
-      \$602  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$603  = \$57 ;
-    if (rst) begin
-      \$603  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$604  = phase_clear_clocks;
-    if (write_phase_clear) begin
-      \$604  = write_data[5:0];
-    end
-    if (rst) begin
-      \$604  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$605  = \$59 ;
+    \$605  = \$23 ;
     if (rst) begin
       \$605  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$606  = phase_add_clocks;
-    if (write_phase_add) begin
-      \$606  = write_data[5:0];
-    end
+    \$606  = \$25 ;
     if (rst) begin
-      \$606  = 6'h02;
+      \$606  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$607  = \$61 ;
+    \$607  = \$27 ;
     if (rst) begin
       \$607  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$608  = phase_gap_clocks;
-    if (write_phase_gap) begin
-      \$608  = write_data[5:0];
-    end
+    \$608  = \$29 ;
     if (rst) begin
-      \$608  = 6'h01;
+      \$608  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$609  = \$63 ;
+    \$609  = \$31 ;
     if (rst) begin
       \$609  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$610  = comparator_timeout_clocks;
-    if (write_comparator_timeout) begin
-      \$610  = write_data[15:0];
+    \$610  = status_done;
+    if (write_status) begin
+      \$610  = \$33 ;
+    end
+    if (start) begin
+      \$610  = 1'h0;
+    end
+    if (ended) begin
+      \$610  = 1'h1;
     end
     if (rst) begin
-      \$610  = 16'h0400;
+      \$610  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$611  = \$65 ;
+    \$611  = status_error;
+    if (write_status) begin
+      \$611  = \$35 ;
+    end
+    if (start) begin
+      \$611  = 1'h0;
+    end
+    if (failed) begin
+      \$611  = 1'h1;
+    end
     if (rst) begin
       \$611  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$612  = program_window_base;
-    if (write_program_window) begin
-      \$612  = write_data[11:0];
-    end
+    \$612  = \$37 ;
     if (rst) begin
-      \$612  = 12'h000;
+      \$612  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$613  = program_window_length;
-    if (write_program_window) begin
-      \$613  = write_data[27:16];
+    \$613  = interrupt_done;
+    if (write_interrupt) begin
+      \$613  = write_data[0];
     end
     if (rst) begin
-      \$613  = 12'h010;
+      \$613  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$614  = \$67 ;
+    \$614  = interrupt_error;
+    if (write_interrupt) begin
+      \$614  = write_data[1];
+    end
     if (rst) begin
       \$614  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$615  = activation_base_value;
-    if (write_activation_base) begin
-      \$615  = write_data[15:0];
-    end
+    \$615  = \$39 ;
     if (rst) begin
-      \$615  = 16'h0000;
+      \$615  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$616  = \$69 ;
+    \$616  = \$41 ;
     if (rst) begin
       \$616  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$617  = activation_words_value;
-    if (write_activation_words) begin
-      \$617  = write_data[16:0];
-    end
+    \$617  = \$43 ;
     if (rst) begin
-      \$617  = 17'h00100;
+      \$617  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$618  = \$71 ;
+    \$618  = \$45 ;
     if (rst) begin
       \$618  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$619  = constants_base_value;
-    if (write_constants_base) begin
-      \$619  = write_data[15:0];
-    end
+    \$619  = \$47 ;
     if (rst) begin
-      \$619  = 16'h0000;
+      \$619  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$620  = \$73 ;
+    \$620  = \$49 ;
     if (rst) begin
       \$620  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$621  = constant_entries_value;
-    if (write_constant_entries) begin
-      \$621  = write_data[16:0];
-    end
+    \$621  = \$51 ;
     if (rst) begin
-      \$621  = 17'h00040;
+      \$621  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$622  = \$75 ;
+    \$622  = phase_reset_clocks;
+    if (write_phase_reset) begin
+      \$622  = write_data[5:0];
+    end
     if (rst) begin
-      \$622  = 1'h0;
+      \$622  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$623  = coefficients_base_value;
-    if (write_coefficients_base) begin
-      \$623  = write_data[19:0];
-    end
+    \$623  = \$53 ;
     if (rst) begin
-      \$623  = 20'h00000;
+      \$623  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$624  = \$77 ;
+    \$624  = phase_drive_clocks;
+    if (write_phase_drive) begin
+      \$624  = write_data[5:0];
+    end
     if (rst) begin
-      \$624  = 1'h0;
+      \$624  = 6'h04;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$625  = coefficient_words_value;
-    if (write_coefficient_words) begin
-      \$625  = write_data[20:0];
-    end
+    \$625  = \$55 ;
     if (rst) begin
-      \$625  = 21'h000200;
+      \$625  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$626  = \$79 ;
+    \$626  = phase_share_clocks;
+    if (write_phase_share) begin
+      \$626  = write_data[5:0];
+    end
     if (rst) begin
-      \$626  = 1'h0;
+      \$626  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$627  = tiles_value;
-    if (write_tiles) begin
-      \$627  = write_data[1:0];
-    end
+    \$627  = \$57 ;
     if (rst) begin
-      \$627  = 2'h3;
+      \$627  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$628  = \$81 ;
+    \$628  = phase_hold_clocks;
+    if (write_phase_hold) begin
+      \$628  = write_data[5:0];
+    end
     if (rst) begin
-      \$628  = 1'h0;
+      \$628  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$629  = host_timeout_value;
-    if (write_host_timeout) begin
-      \$629  = write_data[23:0];
-    end
+    \$629  = \$59 ;
     if (rst) begin
-      \$629  = 24'h000000;
+      \$629  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$630  = \$83 ;
+    \$630  = phase_clear_clocks;
+    if (write_phase_clear) begin
+      \$630  = write_data[5:0];
+    end
     if (rst) begin
-      \$630  = 1'h0;
+      \$630  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$631  = \$85 ;
+    \$631  = \$61 ;
     if (rst) begin
       \$631  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$632  = \$87 ;
+    \$632  = phase_add_clocks;
+    if (write_phase_add) begin
+      \$632  = write_data[5:0];
+    end
     if (rst) begin
-      \$632  = 1'h0;
+      \$632  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$633  = \$89 ;
+    \$633  = \$63 ;
     if (rst) begin
       \$633  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$634  = \$91 ;
+    \$634  = phase_gap_clocks;
+    if (write_phase_gap) begin
+      \$634  = write_data[5:0];
+    end
     if (rst) begin
-      \$634  = 1'h0;
+      \$634  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$635  = \$93 ;
+    \$635  = \$65 ;
     if (rst) begin
       \$635  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$636  = \$95 ;
+    \$636  = comparator_timeout_clocks;
+    if (write_comparator_timeout) begin
+      \$636  = write_data[15:0];
+    end
     if (rst) begin
-      \$636  = 1'h0;
+      \$636  = 16'h0400;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$637  = \$97 ;
+    \$637  = \$67 ;
     if (rst) begin
       \$637  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$638  = \$99 ;
+    \$638  = program_window_base;
+    if (write_program_window) begin
+      \$638  = write_data[11:0];
+    end
     if (rst) begin
-      \$638  = 1'h0;
+      \$638  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$639  = \$101 ;
+    \$639  = program_window_length;
+    if (write_program_window) begin
+      \$639  = write_data[27:16];
+    end
     if (rst) begin
-      \$639  = 1'h0;
+      \$639  = 12'h010;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$640  = \$103 ;
+    \$640  = \$69 ;
     if (rst) begin
       \$640  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$641  = \$105 ;
+    \$641  = activation_base_value;
+    if (write_activation_base) begin
+      \$641  = write_data[15:0];
+    end
     if (rst) begin
-      \$641  = 2'h0;
+      \$641  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$642  = \$111 ;
+    \$642  = \$71 ;
     if (rst) begin
       \$642  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$643  = \$113 ;
+    \$643  = activation_words_value;
+    if (write_activation_words) begin
+      \$643  = write_data[16:0];
+    end
     if (rst) begin
-      \$643  = 1'h0;
+      \$643  = 17'h00100;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$644  = write_program;
+    \$644  = \$73 ;
     if (rst) begin
       \$644  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$645  = \$114 ;
+    \$645  = constants_base_value;
+    if (write_constants_base) begin
+      \$645  = write_data[15:0];
+    end
     if (rst) begin
-      \$645  = 1'h0;
+      \$645  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$646  = \$120 ;
+    \$646  = \$75 ;
     if (rst) begin
       \$646  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$647  = \$122 ;
+    \$647  = constant_entries_value;
+    if (write_constant_entries) begin
+      \$647  = write_data[16:0];
+    end
     if (rst) begin
-      \$647  = 1'h0;
+      \$647  = 17'h00040;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$648  = write_constants;
+    \$648  = \$77 ;
     if (rst) begin
       \$648  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$649  = \$123 ;
+    \$649  = coefficients_base_value;
+    if (write_coefficients_base) begin
+      \$649  = write_data[19:0];
+    end
     if (rst) begin
-      \$649  = 1'h0;
+      \$649  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$650  = staged;
-    if (\$125 ) begin
-      casez (write_address[2])
-        1'h0:
-            \$650  = write_data;
-      endcase
-    end
+    \$650  = \$79 ;
     if (rst) begin
-      \$650  = 32'd0;
+      \$650  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$651  = \$131 ;
+    \$651  = coefficient_words_value;
+    if (write_coefficient_words) begin
+      \$651  = write_data[20:0];
+    end
     if (rst) begin
-      \$651  = 1'h0;
+      \$651  = 21'h000200;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$652  = write_coefficients0;
+    \$652  = \$81 ;
     if (rst) begin
       \$652  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$653 [0] = \$132 ;
-    \$653 [1] = \$139 ;
+    \$653  = tiles_value;
+    if (write_tiles) begin
+      \$653  = write_data[1:0];
+    end
     if (rst) begin
-      \$653  = 2'h0;
+      \$653  = 2'h3;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$654  = \$138 ;
+    \$654  = \$83 ;
     if (rst) begin
       \$654  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$655  = write_coefficients1;
+    \$655  = host_timeout_value;
+    if (write_host_timeout) begin
+      \$655  = write_data[23:0];
+    end
     if (rst) begin
-      \$655  = 1'h0;
+      \$655  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$656  = \$145 ;
+    \$656  = \$85 ;
     if (rst) begin
       \$656  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$657  = write_weights0;
+    \$657  = \$87 ;
     if (rst) begin
       \$657  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$658 [0] = \$146 ;
-    \$658 [1] = \$153 ;
+    \$658  = \$89 ;
     if (rst) begin
-      \$658  = 2'h0;
+      \$658  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$659  = \$152 ;
+    \$659  = \$91 ;
     if (rst) begin
       \$659  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$660  = write_weights1;
+    \$660  = \$93 ;
     if (rst) begin
       \$660  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$661  = \$159 ;
+    \$661  = \$95 ;
     if (rst) begin
       \$661  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$662  = write_corrections0;
+    \$662  = \$97 ;
     if (rst) begin
       \$662  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$663 [0] = \$160 ;
-    \$663 [1] = \$167 ;
+    \$663  = \$99 ;
     if (rst) begin
-      \$663  = 2'h0;
+      \$663  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$664  = \$166 ;
+    \$664  = \$101 ;
     if (rst) begin
       \$664  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$665  = write_corrections1;
+    \$665  = \$103 ;
     if (rst) begin
       \$665  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$666  = \$211 ;
+    \$666  = \$105 ;
     if (rst) begin
-      \$666  = 20'h00000;
+      \$666  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$667  = \$413 ;
+    \$667  = \$107 ;
     if (rst) begin
-      \$667  = 64'h0000000000000000;
+      \$667  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$668  = { pending[0], write_valid };
+    \$668  = converter0_levels;
+    if (write_converter0) begin
+      \$668  = write_data[0];
+    end
     if (rst) begin
-      \$668  = 2'h0;
+      \$668  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$669  = \$415 ;
+    \$669  = \$109 ;
     if (rst) begin
       \$669  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$670  = \$416 ;
+    \$670  = converter1_levels;
+    if (write_converter1) begin
+      \$670  = write_data[0];
+    end
     if (rst) begin
       \$670  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$671  = \$417 ;
+    \$671  = \$111 ;
     if (rst) begin
-      \$671  = 1'h0;
+      \$671  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$672  = \$418 ;
+    \$672  = \$117 ;
     if (rst) begin
       \$672  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$673  = \$419 ;
+    \$673  = \$119 ;
     if (rst) begin
       \$673  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$674  = \$420 ;
+    \$674  = write_program;
     if (rst) begin
       \$674  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$675  = \$421 ;
+    \$675  = \$120 ;
     if (rst) begin
       \$675  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$676  = \$422 ;
+    \$676  = \$126 ;
     if (rst) begin
       \$676  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$677  = \$423 ;
+    \$677  = \$128 ;
     if (rst) begin
       \$677  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$678  = \$424 ;
+    \$678  = write_constants;
     if (rst) begin
       \$678  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$679  = \$440 ;
+    \$679  = \$129 ;
     if (rst) begin
-      \$679  = 32'd0;
+      \$679  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$680  = \$441 ;
+    \$680  = staged;
+    if (\$131 ) begin
+      casez (write_address[2])
+        1'h0:
+            \$680  = write_data;
+      endcase
+    end
     if (rst) begin
-      \$680  = 1'h0;
+      \$680  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$681  = \$442 ;
+    \$681  = \$137 ;
     if (rst) begin
       \$681  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$682  = \$443 ;
+    \$682  = write_coefficients0;
     if (rst) begin
       \$682  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$683  = \$444 ;
+    \$683 [0] = \$138 ;
+    \$683 [1] = \$145 ;
     if (rst) begin
-      \$683  = 1'h0;
+      \$683  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$684  = \$445 ;
+    \$684  = \$144 ;
     if (rst) begin
       \$684  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$685  = \$446 ;
+    \$685  = write_coefficients1;
     if (rst) begin
       \$685  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$686  = \$447 ;
+    \$686  = \$151 ;
     if (rst) begin
       \$686  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$687  = \$448 ;
+    \$687  = write_weights0;
     if (rst) begin
       \$687  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$688  = \$464 ;
+    \$688 [0] = \$152 ;
+    \$688 [1] = \$159 ;
     if (rst) begin
-      \$688  = 32'd0;
+      \$688  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$689  = \$465 ;
+    \$689  = \$158 ;
     if (rst) begin
       \$689  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$690  = \$466 ;
+    \$690  = write_weights1;
     if (rst) begin
       \$690  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$691  = \$467 ;
+    \$691  = \$165 ;
     if (rst) begin
       \$691  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$692  = \$468 ;
+    \$692  = write_corrections0;
     if (rst) begin
       \$692  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$693  = \$469 ;
+    \$693 [0] = \$166 ;
+    \$693 [1] = \$173 ;
     if (rst) begin
-      \$693  = 1'h0;
+      \$693  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$694  = \$470 ;
+    \$694  = \$172 ;
     if (rst) begin
       \$694  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$695  = \$471 ;
+    \$695  = write_corrections1;
     if (rst) begin
       \$695  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$696  = \$472 ;
+    \$696  = \$179 ;
     if (rst) begin
       \$696  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$697  = \$488 ;
+    \$697  = write_levels0;
     if (rst) begin
-      \$697  = 32'd0;
+      \$697  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$698  = \$489 ;
+    \$698 [0] = \$180 ;
+    \$698 [1] = \$187 ;
     if (rst) begin
-      \$698  = 1'h0;
+      \$698  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$699  = \$490 ;
+    \$699  = \$186 ;
     if (rst) begin
       \$699  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$700  = \$491 ;
+    \$700  = write_levels1;
     if (rst) begin
       \$700  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$701  = \$492 ;
+    \$701  = \$231 ;
     if (rst) begin
-      \$701  = 1'h0;
+      \$701  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$702  = \$493 ;
+    \$702  = \$433 ;
     if (rst) begin
-      \$702  = 1'h0;
+      \$702  = 64'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$703  = \$494 ;
+    \$703  = { pending[0], write_valid };
     if (rst) begin
-      \$703  = 1'h0;
+      \$703  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$704  = \$495 ;
+    \$704  = \$435 ;
     if (rst) begin
       \$704  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$705  = \$496 ;
+    \$705  = \$436 ;
     if (rst) begin
       \$705  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$706  = \$512 ;
+    \$706  = \$437 ;
     if (rst) begin
-      \$706  = 32'd0;
+      \$706  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$707  = \$513 ;
+    \$707  = \$438 ;
     if (rst) begin
       \$707  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$708  = \$514 ;
+    \$708  = \$439 ;
     if (rst) begin
       \$708  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$709  = \$515 ;
+    \$709  = \$440 ;
     if (rst) begin
       \$709  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$710  = \$516 ;
+    \$710  = \$441 ;
     if (rst) begin
       \$710  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$711  = \$517 ;
+    \$711  = \$442 ;
     if (rst) begin
       \$711  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$712  = \$518 ;
+    \$712  = \$443 ;
     if (rst) begin
       \$712  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$713  = \$519 ;
+    \$713  = \$444 ;
     if (rst) begin
       \$713  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$714  = \$520 ;
+    \$714  = \$460 ;
     if (rst) begin
-      \$714  = 1'h0;
+      \$714  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$715  = \$536 ;
+    \$715  = \$461 ;
     if (rst) begin
-      \$715  = 32'd0;
+      \$715  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$716  = \$537 ;
+    \$716  = \$462 ;
     if (rst) begin
       \$716  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$717  = \$539 ;
+    \$717  = \$463 ;
     if (rst) begin
-      \$717  = 32'd0;
+      \$717  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$718  = { read_pending[0], read_valid };
+    \$718  = \$464 ;
     if (rst) begin
-      \$718  = 2'h0;
+      \$718  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$719  = \$541 ;
+    \$719  = \$465 ;
     if (rst) begin
       \$719  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$720  = \$542 ;
+    \$720  = \$466 ;
     if (rst) begin
       \$720  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$721  = \$547 ;
+    \$721  = \$467 ;
     if (rst) begin
-      \$721  = 32'd0;
+      \$721  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$722  = \$551 ;
+    \$722  = \$468 ;
     if (rst) begin
       \$722  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$723  = control_abort;
+    \$723  = \$484 ;
     if (rst) begin
-      \$723  = 1'h0;
+      \$723  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$724  = busy;
+    \$724  = \$485 ;
     if (rst) begin
       \$724  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$725  = \$552 [31:0];
-    if (start) begin
-      \$725  = 32'd0;
-    end
+    \$725  = \$486 ;
     if (rst) begin
-      \$725  = 32'd0;
+      \$725  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$726  = \$553 ;
+    \$726  = \$487 ;
     if (rst) begin
-      \$726  = 2'h0;
+      \$726  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$727  = \$554 [31:0];
-    if (start) begin
-      \$727  = 32'd0;
-    end
+    \$727  = \$488 ;
     if (rst) begin
-      \$727  = 32'd0;
+      \$727  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$728  = \$555 ;
+    \$728  = \$489 ;
     if (rst) begin
-      \$728  = 2'h0;
+      \$728  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$729  = \$556 [31:0];
-    if (start) begin
-      \$729  = 32'd0;
-    end
+    \$729  = \$490 ;
     if (rst) begin
-      \$729  = 32'd0;
+      \$729  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$730  = \$557 ;
+    \$730  = \$491 ;
     if (rst) begin
       \$730  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$731  = \$558 [31:0];
-    if (start) begin
-      \$731  = 32'd0;
-    end
+    \$731  = \$492 ;
     if (rst) begin
-      \$731  = 32'd0;
+      \$731  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$732  = \$559 ;
+    \$732  = \$508 ;
     if (rst) begin
-      \$732  = 1'h0;
+      \$732  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$733  = \$560 [31:0];
-    if (start) begin
-      \$733  = 32'd0;
-    end
+    \$733  = \$509 ;
     if (rst) begin
-      \$733  = 32'd0;
+      \$733  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$734  = \$561 ;
+    \$734  = \$510 ;
     if (rst) begin
       \$734  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$735  = \$562 [31:0];
-    if (start) begin
-      \$735  = 32'd0;
-    end
+    \$735  = \$511 ;
     if (rst) begin
-      \$735  = 32'd0;
+      \$735  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$736  = \port$41$0 ;
+    \$736  = \$512 ;
     if (rst) begin
       \$736  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$737  = \$563 [31:0];
-    if (start) begin
-      \$737  = 32'd0;
-    end
+    \$737  = \$513 ;
     if (rst) begin
-      \$737  = 32'd0;
+      \$737  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$738  = \port$46$0 ;
+    \$738  = \$514 ;
     if (rst) begin
       \$738  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$739  = \$564 [31:0];
-    if (start) begin
-      \$739  = 32'd0;
-    end
+    \$739  = \$515 ;
     if (rst) begin
-      \$739  = 32'd0;
+      \$739  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$740  = \port$51$0 ;
+    \$740  = \$516 ;
     if (rst) begin
       \$740  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$741  = \$565 [31:0];
-    if (start) begin
-      \$741  = 32'd0;
-    end
+    \$741  = \$532 ;
     if (rst) begin
       \$741  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$742  = \port$56$0 ;
+    \$742  = \$533 ;
     if (rst) begin
       \$742  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$743  = \$566 [31:0];
-    if (start) begin
-      \$743  = 32'd0;
-    end
+    \$743  = \$534 ;
     if (rst) begin
-      \$743  = 32'd0;
+      \$743  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$744  = \port$61$0 ;
+    \$744  = \$535 ;
     if (rst) begin
       \$744  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$745  = \$567 [31:0];
-    if (start) begin
-      \$745  = 32'd0;
-    end
+    \$745  = \$536 ;
     if (rst) begin
-      \$745  = 32'd0;
+      \$745  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$746  = \port$62$0 ;
+    \$746  = \$537 ;
     if (rst) begin
       \$746  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$747  = \$568 [31:0];
-    if (start) begin
-      \$747  = 32'd0;
-    end
+    \$747  = \$538 ;
     if (rst) begin
-      \$747  = 32'd0;
+      \$747  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$748  = \port$66$0 ;
+    \$748  = \$539 ;
     if (rst) begin
       \$748  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$749  = \$569 [31:0];
-    if (start) begin
-      \$749  = 32'd0;
-    end
+    \$749  = \$540 ;
     if (rst) begin
-      \$749  = 32'd0;
+      \$749  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$750  = \port$67$0 ;
+    \$750  = \$556 ;
     if (rst) begin
-      \$750  = 1'h0;
+      \$750  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$751  = \$570 [31:0];
-    if (start) begin
-      \$751  = 32'd0;
-    end
+    \$751  = \$557 ;
     if (rst) begin
-      \$751  = 32'd0;
+      \$751  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$752  = \port$68$0 ;
+    \$752  = \$558 ;
     if (rst) begin
       \$752  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$753  = \$571 [31:0];
-    if (start) begin
-      \$753  = 32'd0;
-    end
+    \$753  = \$559 ;
     if (rst) begin
-      \$753  = 32'd0;
+      \$753  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$754  = \port$2960$0 ;
+    \$754  = \$565 ;
     if (rst) begin
-      \$754  = 1'h0;
+      \$754  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$755  = \$572 [31:0];
-    if (start) begin
-      \$755  = 32'd0;
-    end
+    \$755  = { read_pending[0], read_valid };
     if (rst) begin
-      \$755  = 32'd0;
+      \$755  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$756  = \port$900$0 ;
+    \$756  = \$567 ;
     if (rst) begin
       \$756  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$757  = \$573 [31:0];
-    if (start) begin
-      \$757  = 32'd0;
-    end
+    \$757  = \$568 ;
     if (rst) begin
-      \$757  = 32'd0;
+      \$757  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$758  = status_cause;
-    if (start) begin
-      \$758  = 4'h0;
-    end
-    if (failed) begin
-      \$758  = failed_cause;
-    end
+    \$758  = \$573 ;
     if (rst) begin
-      \$758  = 4'h0;
+      \$758  = 32'd0;
     end
   end
   always @* begin
@@ -13882,6 +13786,322 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     \$759  = \$577 ;
     if (rst) begin
       \$759  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$760  = control_abort;
+    if (rst) begin
+      \$760  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$761  = busy;
+    if (rst) begin
+      \$761  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$762  = \$578 [31:0];
+    if (start) begin
+      \$762  = 32'd0;
+    end
+    if (rst) begin
+      \$762  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$763  = \$579 ;
+    if (rst) begin
+      \$763  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$764  = \$580 [31:0];
+    if (start) begin
+      \$764  = 32'd0;
+    end
+    if (rst) begin
+      \$764  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$765  = \$581 ;
+    if (rst) begin
+      \$765  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$766  = \$582 [31:0];
+    if (start) begin
+      \$766  = 32'd0;
+    end
+    if (rst) begin
+      \$766  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$767  = \$583 ;
+    if (rst) begin
+      \$767  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$768  = \$584 [31:0];
+    if (start) begin
+      \$768  = 32'd0;
+    end
+    if (rst) begin
+      \$768  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$769  = \$585 ;
+    if (rst) begin
+      \$769  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$770  = \$586 [31:0];
+    if (start) begin
+      \$770  = 32'd0;
+    end
+    if (rst) begin
+      \$770  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$771  = \$587 ;
+    if (rst) begin
+      \$771  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$772  = \$588 [31:0];
+    if (start) begin
+      \$772  = 32'd0;
+    end
+    if (rst) begin
+      \$772  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$773  = \port$41$0 ;
+    if (rst) begin
+      \$773  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$774  = \$589 [31:0];
+    if (start) begin
+      \$774  = 32'd0;
+    end
+    if (rst) begin
+      \$774  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$775  = \port$46$0 ;
+    if (rst) begin
+      \$775  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$776  = \$590 [31:0];
+    if (start) begin
+      \$776  = 32'd0;
+    end
+    if (rst) begin
+      \$776  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$777  = \port$51$0 ;
+    if (rst) begin
+      \$777  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$778  = \$591 [31:0];
+    if (start) begin
+      \$778  = 32'd0;
+    end
+    if (rst) begin
+      \$778  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$779  = \port$56$0 ;
+    if (rst) begin
+      \$779  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$780  = \$592 [31:0];
+    if (start) begin
+      \$780  = 32'd0;
+    end
+    if (rst) begin
+      \$780  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$781  = \port$61$0 ;
+    if (rst) begin
+      \$781  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$782  = \$593 [31:0];
+    if (start) begin
+      \$782  = 32'd0;
+    end
+    if (rst) begin
+      \$782  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$783  = \port$62$0 ;
+    if (rst) begin
+      \$783  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$784  = \$594 [31:0];
+    if (start) begin
+      \$784  = 32'd0;
+    end
+    if (rst) begin
+      \$784  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$785  = \port$66$0 ;
+    if (rst) begin
+      \$785  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$786  = \$595 [31:0];
+    if (start) begin
+      \$786  = 32'd0;
+    end
+    if (rst) begin
+      \$786  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$787  = \port$67$0 ;
+    if (rst) begin
+      \$787  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$788  = \$596 [31:0];
+    if (start) begin
+      \$788  = 32'd0;
+    end
+    if (rst) begin
+      \$788  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$789  = \port$68$0 ;
+    if (rst) begin
+      \$789  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$790  = \$597 [31:0];
+    if (start) begin
+      \$790  = 32'd0;
+    end
+    if (rst) begin
+      \$790  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$791  = \port$3018$0 ;
+    if (rst) begin
+      \$791  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$792  = \$598 [31:0];
+    if (start) begin
+      \$792  = 32'd0;
+    end
+    if (rst) begin
+      \$792  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$793  = \port$934$0 ;
+    if (rst) begin
+      \$793  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$794  = \$599 [31:0];
+    if (start) begin
+      \$794  = 32'd0;
+    end
+    if (rst) begin
+      \$794  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$795  = status_cause;
+    if (start) begin
+      \$795  = 4'h0;
+    end
+    if (failed) begin
+      \$795  = failed_cause;
+    end
+    if (rst) begin
+      \$795  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$796  = \$603 ;
+    if (rst) begin
+      \$796  = 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
@@ -13907,8 +14127,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign turn_value = value_turn;
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
+  assign levels_enable = { converter1_levels, converter0_levels };
   assign value_control = 32'd0;
-  assign waiting = { \port$900$0 , \port$2960$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign waiting = { \port$934$0 , \port$3018$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -13921,7 +14142,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
   assign \host_timeout.tenant0  = host_timeout_value;
-  assign \waiting.tenant0  = { \port$900$0 , \port$2960$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \waiting.tenant0  = { \port$934$0 , \port$3018$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign windows[132:131] = tiles_value;
   assign windows[130:110] = coefficient_words_value;
@@ -13932,6 +14153,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign windows[39:24] = activation_base_value;
   assign windows[23:12] = program_window_length;
   assign windows[11:0] = program_window_base;
+  assign value_converter1[0] = converter1_levels;
+  assign value_converter1[31:1] = 31'h00000000;
+  assign value_converter0[0] = converter0_levels;
+  assign value_converter0[31:1] = 31'h00000000;
   assign value_host_timeout[23:0] = host_timeout_value;
   assign value_host_timeout[31:24] = 8'h00;
   assign value_tiles[1:0] = tiles_value;
@@ -13986,63 +14211,51 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign end_weights1 = 1'h1;
   assign end_corrections0 = 1'h1;
   assign end_corrections1 = 1'h1;
-  assign \$105  = \$104 ;
-  assign \$110  = 1'h1;
-  assign \$111  = \$109 ;
-  assign \$114  = act_program;
-  assign \$130  = 1'h1;
-  assign \$131  = \$129 ;
-  assign \$132  = act_coefficients0;
-  assign \$137  = 1'h1;
-  assign \$138  = \$136 ;
-  assign \$139  = act_coefficients1;
-  assign \$144  = 1'h1;
-  assign \$145  = \$143 ;
-  assign \$146  = act_weights0;
-  assign \$151  = 1'h1;
-  assign \$152  = \$150 ;
-  assign \$153  = act_weights1;
-  assign \$158  = 1'h1;
-  assign \$159  = \$157 ;
-  assign \$160  = act_corrections0;
-  assign \$165  = 1'h1;
-  assign \$166  = \$164 ;
-  assign \$167  = act_corrections1;
-  assign \$168  = act_program;
-  assign \$169  = act_program;
-  assign \$170  = act_program;
-  assign \$171  = act_program;
-  assign \$172  = act_program;
-  assign \$173  = act_program;
-  assign \$174  = act_program;
-  assign \$175  = act_program;
-  assign \$177  = { 12'h000, \$176  };
-  assign \$178  = act_constants;
-  assign \$179  = act_constants;
-  assign \$180  = act_constants;
-  assign \$181  = act_constants;
-  assign \$182  = act_constants;
-  assign \$183  = act_constants;
-  assign \$212  = act_program;
-  assign \$213  = act_program;
-  assign \$214  = act_program;
-  assign \$215  = act_program;
-  assign \$216  = act_program;
-  assign \$217  = act_program;
-  assign \$218  = act_program;
-  assign \$219  = act_program;
-  assign \$220  = act_program;
-  assign \$221  = act_program;
-  assign \$222  = act_program;
-  assign \$223  = act_program;
-  assign \$224  = act_program;
-  assign \$225  = act_program;
-  assign \$226  = act_program;
-  assign \$227  = act_program;
-  assign \$228  = act_program;
-  assign \$229  = act_program;
-  assign \$230  = act_program;
-  assign \$231  = act_program;
+  assign end_levels0 = 1'h1;
+  assign end_levels1 = 1'h1;
+  assign \$111  = \$110 ;
+  assign \$116  = 1'h1;
+  assign \$117  = \$115 ;
+  assign \$120  = act_program;
+  assign \$136  = 1'h1;
+  assign \$137  = \$135 ;
+  assign \$138  = act_coefficients0;
+  assign \$143  = 1'h1;
+  assign \$144  = \$142 ;
+  assign \$145  = act_coefficients1;
+  assign \$150  = 1'h1;
+  assign \$151  = \$149 ;
+  assign \$152  = act_weights0;
+  assign \$157  = 1'h1;
+  assign \$158  = \$156 ;
+  assign \$159  = act_weights1;
+  assign \$164  = 1'h1;
+  assign \$165  = \$163 ;
+  assign \$166  = act_corrections0;
+  assign \$171  = 1'h1;
+  assign \$172  = \$170 ;
+  assign \$173  = act_corrections1;
+  assign \$178  = 1'h1;
+  assign \$179  = \$177 ;
+  assign \$180  = act_levels0;
+  assign \$185  = 1'h1;
+  assign \$186  = \$184 ;
+  assign \$187  = act_levels1;
+  assign \$188  = act_program;
+  assign \$189  = act_program;
+  assign \$190  = act_program;
+  assign \$191  = act_program;
+  assign \$192  = act_program;
+  assign \$193  = act_program;
+  assign \$194  = act_program;
+  assign \$195  = act_program;
+  assign \$197  = { 12'h000, \$196  };
+  assign \$198  = act_constants;
+  assign \$199  = act_constants;
+  assign \$200  = act_constants;
+  assign \$201  = act_constants;
+  assign \$202  = act_constants;
+  assign \$203  = act_constants;
   assign \$232  = act_program;
   assign \$233  = act_program;
   assign \$234  = act_program;
@@ -14055,27 +14268,27 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$241  = act_program;
   assign \$242  = act_program;
   assign \$243  = act_program;
-  assign \$245  = { 32'h00000000, \$244  };
-  assign \$246  = act_constants;
-  assign \$247  = act_constants;
-  assign \$248  = act_constants;
-  assign \$249  = act_constants;
-  assign \$250  = act_constants;
-  assign \$251  = act_constants;
-  assign \$252  = act_constants;
-  assign \$253  = act_constants;
-  assign \$254  = act_constants;
-  assign \$255  = act_constants;
-  assign \$256  = act_constants;
-  assign \$257  = act_constants;
-  assign \$258  = act_constants;
-  assign \$259  = act_constants;
-  assign \$260  = act_constants;
-  assign \$261  = act_constants;
-  assign \$262  = act_constants;
-  assign \$263  = act_constants;
-  assign \$264  = act_constants;
-  assign \$265  = act_constants;
+  assign \$244  = act_program;
+  assign \$245  = act_program;
+  assign \$246  = act_program;
+  assign \$247  = act_program;
+  assign \$248  = act_program;
+  assign \$249  = act_program;
+  assign \$250  = act_program;
+  assign \$251  = act_program;
+  assign \$252  = act_program;
+  assign \$253  = act_program;
+  assign \$254  = act_program;
+  assign \$255  = act_program;
+  assign \$256  = act_program;
+  assign \$257  = act_program;
+  assign \$258  = act_program;
+  assign \$259  = act_program;
+  assign \$260  = act_program;
+  assign \$261  = act_program;
+  assign \$262  = act_program;
+  assign \$263  = act_program;
+  assign \$265  = { 32'h00000000, \$264  };
   assign \$266  = act_constants;
   assign \$267  = act_constants;
   assign \$268  = act_constants;
@@ -14120,23 +14333,43 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$307  = act_constants;
   assign \$308  = act_constants;
   assign \$309  = act_constants;
-  assign { \$425 [31], \$425 [29], \$425 [26:23], \$425 [21:20], \$425 [17:15], \$425 [13:12], \$425 [7], \$425 [5:4], \$425 [1] } = 17'h00000;
-  assign { \$425 [30], \$425 [28:27], \$425 [22], \$425 [19:18], \$425 [14], \$425 [11:8], \$425 [6], \$425 [3:2], \$425 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$426  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$427 [31:18], \$427 [16:0] } = 31'h00000000;
-  assign \$427 [17] = read_version;
-  assign { \$429 [30], \$429 [25:20], \$429 [15], \$429 [12:11], \$429 [2:0] } = 13'h0000;
-  assign { \$429 [31], \$429 [29:26], \$429 [19:16], \$429 [14:13], \$429 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign \$431 [31:1] = 31'h00000000;
-  assign \$431 [0] = read_tenants;
-  assign \$433  = 32'd0;
-  assign \$434  = \$432 ;
-  assign \$450  = \$449 ;
-  assign \$474  = \$473 ;
-  assign \$498  = \$497 ;
-  assign \$522  = \$521 ;
-  assign \$539  = \$538 ;
-  assign \$577  = \$576 ;
+  assign \$310  = act_constants;
+  assign \$311  = act_constants;
+  assign \$312  = act_constants;
+  assign \$313  = act_constants;
+  assign \$314  = act_constants;
+  assign \$315  = act_constants;
+  assign \$316  = act_constants;
+  assign \$317  = act_constants;
+  assign \$318  = act_constants;
+  assign \$319  = act_constants;
+  assign \$320  = act_constants;
+  assign \$321  = act_constants;
+  assign \$322  = act_constants;
+  assign \$323  = act_constants;
+  assign \$324  = act_constants;
+  assign \$325  = act_constants;
+  assign \$326  = act_constants;
+  assign \$327  = act_constants;
+  assign \$328  = act_constants;
+  assign \$329  = act_constants;
+  assign { \$445 [31], \$445 [29], \$445 [26:23], \$445 [21:20], \$445 [17:15], \$445 [13:12], \$445 [7], \$445 [5:4], \$445 [1] } = 17'h00000;
+  assign { \$445 [30], \$445 [28:27], \$445 [22], \$445 [19:18], \$445 [14], \$445 [11:8], \$445 [6], \$445 [3:2], \$445 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$446  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$447 [31:18], \$447 [16:0] } = 31'h00000000;
+  assign \$447 [17] = read_version;
+  assign { \$449 [30], \$449 [25:20], \$449 [15], \$449 [12:11], \$449 [2:0] } = 13'h0000;
+  assign { \$449 [31], \$449 [29:26], \$449 [19:16], \$449 [14:13], \$449 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign \$451 [31:1] = 31'h00000000;
+  assign \$451 [0] = read_tenants;
+  assign \$453  = 32'd0;
+  assign \$454  = \$452 ;
+  assign \$470  = \$469 ;
+  assign \$494  = \$493 ;
+  assign \$518  = \$517 ;
+  assign \$542  = \$541 ;
+  assign \$561  = \$560 ;
+  assign \$603  = \$602 ;
 endmodule
 
 module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, host_late, read_data, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
@@ -15659,9 +15892,9 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
 endmodule
 
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2952$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
+, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
+, write_enable, correction_write, level_write, coefficient_index, write_data, \port$3010$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -15726,6 +15959,12 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level_data;
+  wire [5:0] level_index;
+  input level_write;
+  wire level_write;
+  input levels_enable;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -15756,6 +15995,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [9:0] macro__level;
+  wire [9:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -15794,8 +16035,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$2952$90 ;
-  wire [40:0] \port$2952$90 ;
+  input [40:0] \port$3010$90 ;
+  wire [40:0] \port$3010$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -15846,10 +16087,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2952$90 [19:0]),
+    .coefficient_base(\port$3010$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2952$90 [40:20]),
+    .coefficient_words(\port$3010$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -15863,6 +16104,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_sum(drain_sum),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[9:0]),
+    .level_index(coefficient_index[5:0]),
+    .level_write(level_write),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -15878,6 +16123,7 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -15920,12 +16166,14 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2952$90 [19:0];
-  assign coefficient_words = \port$2952$90 [40:20];
+  assign coefficient_base = \port$3010$90 [19:0];
+  assign coefficient_words = \port$3010$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
   assign correction_data = write_data[3:0];
+  assign level_index = coefficient_index[5:0];
+  assign level_data = write_data[9:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -15952,9 +16200,9 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
 endmodule
 
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2952$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
+, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
+, write_enable, correction_write, level_write, coefficient_index, write_data, \port$3010$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
   output bank_free;
   wire bank_free;
   input chunk_begin;
@@ -16019,6 +16267,12 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level_data;
+  wire [5:0] level_index;
+  input level_write;
+  wire level_write;
+  input levels_enable;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -16049,6 +16303,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [9:0] macro__level;
+  wire [9:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -16087,8 +16343,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_row;
   output overrun;
   wire overrun;
-  input [40:0] \port$2952$90 ;
-  wire [40:0] \port$2952$90 ;
+  input [40:0] \port$3010$90 ;
+  wire [40:0] \port$3010$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -16139,10 +16395,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2952$90 [19:0]),
+    .coefficient_base(\port$3010$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2952$90 [40:20]),
+    .coefficient_words(\port$3010$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -16156,6 +16412,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_sum(drain_sum),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[9:0]),
+    .level_index(coefficient_index[5:0]),
+    .level_write(level_write),
+    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -16171,6 +16431,7 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -16213,12 +16474,14 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2952$90 [19:0];
-  assign coefficient_words = \port$2952$90 [40:20];
+  assign coefficient_base = \port$3010$90 [19:0];
+  assign coefficient_words = \port$3010$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
   assign correction_data = write_data[3:0];
+  assign level_index = coefficient_index[5:0];
+  assign level_data = write_data[9:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -16465,8 +16728,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$3002$0 (read_data),
-    .\port$3824$0 (arriving_last),
+    .\port$3060$0 (read_data),
+    .\port$3882$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -16702,7 +16965,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0 , w_en, \port$3824$0 , clk);
+module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3060$0 , w_en, \port$3882$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -16732,10 +16995,10 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$3002$0 ;
-  wire [31:0] \port$3002$0 ;
-  input \port$3824$0 ;
-  wire \port$3824$0 ;
+  input [31:0] \port$3060$0 ;
+  wire [31:0] \port$3060$0 ;
+  input \port$3882$0 ;
+  wire \port$3882$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -16767,7 +17030,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$3824$0 , \port$3002$0  };
+      storage[w_port__addr] <= { \port$3882$0 , \port$3060$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -16842,13 +17105,13 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$3824$0 , \port$3002$0  };
-  assign w_data = { \port$3824$0 , \port$3002$0  };
+  assign w_port__data = { \port$3882$0 , \port$3060$0  };
+  assign w_data = { \port$3882$0 , \port$3060$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$533 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -17117,7 +17380,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$519.nest  nest (
+  \crossloom.window$533.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -17131,43 +17394,43 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1202$0 (\$2 ),
-    .\port$1203$4 (\$3 [4]),
-    .\port$1204$4 (\$4 [4]),
-    .\port$1205$4 (\$5 [4]),
-    .\port$1206$4 (\$6 [4]),
-    .\port$1207$4 (\$7 [4]),
-    .\port$1208$4 (\$8 [4]),
-    .\port$1209$4 (\$9 [4]),
-    .\port$1210$4 (\$10 [4]),
-    .\port$1211$4 (\$11 [4]),
-    .\port$1212$4 (\$12 [4]),
-    .\port$1213$4 (\$13 [4]),
-    .\port$1214$4 (\$14 [4]),
-    .\port$1215$0 (\$15 ),
-    .\port$1216$4 (\$16 [4]),
-    .\port$1217$4 (\$17 [4]),
-    .\port$1218$4 (\$18 [4]),
-    .\port$1219$4 (\$19 [4]),
-    .\port$1220$4 (\$20 [4]),
-    .\port$1221$4 (\$21 [4]),
-    .\port$1222$4 (\$22 [4]),
-    .\port$1223$4 (\$23 [4]),
-    .\port$1224$4 (\$24 [4]),
-    .\port$1225$4 (\$25 [4]),
-    .\port$1226$4 (\$26 [4]),
-    .\port$1227$4 (\$27 [4]),
-    .\port$2487$128 (descriptor[139:128]),
-    .\port$2487$160 (descriptor[171:160]),
-    .\port$2487$192 (descriptor[215:192]),
-    .\port$2487$96 (descriptor[119:96]),
+    .\port$1236$0 (\$2 ),
+    .\port$1237$4 (\$3 [4]),
+    .\port$1238$4 (\$4 [4]),
+    .\port$1239$4 (\$5 [4]),
+    .\port$1240$4 (\$6 [4]),
+    .\port$1241$4 (\$7 [4]),
+    .\port$1242$4 (\$8 [4]),
+    .\port$1243$4 (\$9 [4]),
+    .\port$1244$4 (\$10 [4]),
+    .\port$1245$4 (\$11 [4]),
+    .\port$1246$4 (\$12 [4]),
+    .\port$1247$4 (\$13 [4]),
+    .\port$1248$4 (\$14 [4]),
+    .\port$1249$0 (\$15 ),
+    .\port$1250$4 (\$16 [4]),
+    .\port$1251$4 (\$17 [4]),
+    .\port$1252$4 (\$18 [4]),
+    .\port$1253$4 (\$19 [4]),
+    .\port$1254$4 (\$20 [4]),
+    .\port$1255$4 (\$21 [4]),
+    .\port$1256$4 (\$22 [4]),
+    .\port$1257$4 (\$23 [4]),
+    .\port$1258$4 (\$24 [4]),
+    .\port$1259$4 (\$25 [4]),
+    .\port$1260$4 (\$26 [4]),
+    .\port$1261$4 (\$27 [4]),
+    .\port$2521$128 (descriptor[139:128]),
+    .\port$2521$160 (descriptor[171:160]),
+    .\port$2521$192 (descriptor[215:192]),
+    .\port$2521$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$519.pitches  pitches (
+  \crossloom.window$533.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -17175,7 +17438,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2487$136 (descriptor[147:136]),
+    .\port$2521$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -17466,8 +17729,8 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204$4 , \port$1205$4 , \port$1206$4 , \port$1207$4 , \port$1208$4 , \port$1209$4 , \port$1210$4 , \port$1211$4 , \port$1212$4 , \port$1213$4 , \port$1214$4 , \port$1215$0 , \port$1216$4 , \port$1217$4 , \port$1218$4 , \port$1219$4 , \port$1220$4 , \port$1221$4 
-, \port$1222$4 , \port$1223$4 , \port$1224$4 , \port$1225$4 , \port$1226$4 , \port$1227$4 , advance, \port$2487$96 , \port$2487$128 , \port$2487$160 , \port$2487$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$533.nest (rst, \port$1236$0 , \port$1237$4 , \port$1238$4 , \port$1239$4 , \port$1240$4 , \port$1241$4 , \port$1242$4 , \port$1243$4 , \port$1244$4 , \port$1245$4 , \port$1246$4 , \port$1247$4 , \port$1248$4 , \port$1249$0 , \port$1250$4 , \port$1251$4 , \port$1252$4 , \port$1253$4 , \port$1254$4 , \port$1255$4 
+, \port$1256$4 , \port$1257$4 , \port$1258$4 , \port$1259$4 , \port$1260$4 , \port$1261$4 , advance, \port$2521$96 , \port$2521$128 , \port$2521$160 , \port$2521$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
@@ -17697,66 +17960,66 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1202$0 ;
-  wire [4:0] \port$1202$0 ;
-  input \port$1203$4 ;
-  wire \port$1203$4 ;
-  input \port$1204$4 ;
-  wire \port$1204$4 ;
-  input \port$1205$4 ;
-  wire \port$1205$4 ;
-  input \port$1206$4 ;
-  wire \port$1206$4 ;
-  input \port$1207$4 ;
-  wire \port$1207$4 ;
-  input \port$1208$4 ;
-  wire \port$1208$4 ;
-  input \port$1209$4 ;
-  wire \port$1209$4 ;
-  input \port$1210$4 ;
-  wire \port$1210$4 ;
-  input \port$1211$4 ;
-  wire \port$1211$4 ;
-  input \port$1212$4 ;
-  wire \port$1212$4 ;
-  input \port$1213$4 ;
-  wire \port$1213$4 ;
-  input \port$1214$4 ;
-  wire \port$1214$4 ;
-  input [4:0] \port$1215$0 ;
-  wire [4:0] \port$1215$0 ;
-  input \port$1216$4 ;
-  wire \port$1216$4 ;
-  input \port$1217$4 ;
-  wire \port$1217$4 ;
-  input \port$1218$4 ;
-  wire \port$1218$4 ;
-  input \port$1219$4 ;
-  wire \port$1219$4 ;
-  input \port$1220$4 ;
-  wire \port$1220$4 ;
-  input \port$1221$4 ;
-  wire \port$1221$4 ;
-  input \port$1222$4 ;
-  wire \port$1222$4 ;
-  input \port$1223$4 ;
-  wire \port$1223$4 ;
-  input \port$1224$4 ;
-  wire \port$1224$4 ;
-  input \port$1225$4 ;
-  wire \port$1225$4 ;
-  input \port$1226$4 ;
-  wire \port$1226$4 ;
-  input \port$1227$4 ;
-  wire \port$1227$4 ;
-  input [11:0] \port$2487$128 ;
-  wire [11:0] \port$2487$128 ;
-  input [11:0] \port$2487$160 ;
-  wire [11:0] \port$2487$160 ;
-  input [23:0] \port$2487$192 ;
-  wire [23:0] \port$2487$192 ;
-  input [23:0] \port$2487$96 ;
-  wire [23:0] \port$2487$96 ;
+  input [4:0] \port$1236$0 ;
+  wire [4:0] \port$1236$0 ;
+  input \port$1237$4 ;
+  wire \port$1237$4 ;
+  input \port$1238$4 ;
+  wire \port$1238$4 ;
+  input \port$1239$4 ;
+  wire \port$1239$4 ;
+  input \port$1240$4 ;
+  wire \port$1240$4 ;
+  input \port$1241$4 ;
+  wire \port$1241$4 ;
+  input \port$1242$4 ;
+  wire \port$1242$4 ;
+  input \port$1243$4 ;
+  wire \port$1243$4 ;
+  input \port$1244$4 ;
+  wire \port$1244$4 ;
+  input \port$1245$4 ;
+  wire \port$1245$4 ;
+  input \port$1246$4 ;
+  wire \port$1246$4 ;
+  input \port$1247$4 ;
+  wire \port$1247$4 ;
+  input \port$1248$4 ;
+  wire \port$1248$4 ;
+  input [4:0] \port$1249$0 ;
+  wire [4:0] \port$1249$0 ;
+  input \port$1250$4 ;
+  wire \port$1250$4 ;
+  input \port$1251$4 ;
+  wire \port$1251$4 ;
+  input \port$1252$4 ;
+  wire \port$1252$4 ;
+  input \port$1253$4 ;
+  wire \port$1253$4 ;
+  input \port$1254$4 ;
+  wire \port$1254$4 ;
+  input \port$1255$4 ;
+  wire \port$1255$4 ;
+  input \port$1256$4 ;
+  wire \port$1256$4 ;
+  input \port$1257$4 ;
+  wire \port$1257$4 ;
+  input \port$1258$4 ;
+  wire \port$1258$4 ;
+  input \port$1259$4 ;
+  wire \port$1259$4 ;
+  input \port$1260$4 ;
+  wire \port$1260$4 ;
+  input \port$1261$4 ;
+  wire \port$1261$4 ;
+  input [11:0] \port$2521$128 ;
+  wire [11:0] \port$2521$128 ;
+  input [11:0] \port$2521$160 ;
+  wire [11:0] \port$2521$160 ;
+  input [23:0] \port$2521$192 ;
+  wire [23:0] \port$2521$192 ;
+  input [23:0] \port$2521$96 ;
+  wire [23:0] \port$2521$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -17775,44 +18038,44 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$2487$192 [11:0] == 1'h1;
+  assign \$1  = \port$2521$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$2487$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$2487$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$2521$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$2521$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$2487$128 [3:0] == 1'h1;
+  assign \$8  = \port$2521$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$2487$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$2487$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$2521$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$2521$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$2487$128 [7:4] == 1'h1;
+  assign \$16  = \port$2521$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$2487$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$2487$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$2521$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$2521$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$2487$192 [23:12] == 1'h1;
+  assign \$25  = \port$2521$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$2487$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$2487$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$2521$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$2521$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$2487$96 [11:0] == 1'h1;
+  assign \$35  = \port$2521$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$2487$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$2487$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$2521$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$2521$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -17820,18 +18083,18 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$2487$96 [23:12] == 1'h1;
+  assign \$46  = \port$2521$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$2487$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$2487$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$2521$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$2521$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$2487$160 ;
-  assign \$59  = address_column_start + \port$2487$160 ;
+  assign \$58  = address_column_start + \port$2521$160 ;
+  assign \$59  = address_column_start + \port$2521$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -17842,10 +18105,10 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$2487$192 [11:0];
-  assign \$73  = address_block_start + \port$2487$192 [11:0];
-  assign \$74  = address_block_start + \port$2487$192 [11:0];
-  assign \$75  = address_block_start + \port$2487$192 [11:0];
+  assign \$72  = address_block_start + \port$2521$192 [11:0];
+  assign \$73  = address_block_start + \port$2521$192 [11:0];
+  assign \$74  = address_block_start + \port$2521$192 [11:0];
+  assign \$75  = address_block_start + \port$2521$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -17883,8 +18146,8 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$2487$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$2487$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$2521$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$2521$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -17910,8 +18173,8 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$2487$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$2487$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$2521$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$2521$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -17960,7 +18223,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$2487$192 [11:0];
+      \$153  = \port$2521$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -17990,7 +18253,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$2487$128 [3:0];
+      \$155  = \port$2521$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -18020,7 +18283,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$2487$128 [7:4];
+      \$157  = \port$2521$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -18050,7 +18313,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$2487$192 [23:12];
+      \$159  = \port$2521$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -18080,7 +18343,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$2487$96 [11:0];
+      \$161  = \port$2521$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -18110,7 +18373,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$2487$96 [23:12];
+      \$163  = \port$2521$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -18287,7 +18550,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+      \$171  = { \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$4 , \port$1243$4 , \port$1242$4 , \port$1241$4 , \port$1240$4 , \port$1239$4 , \port$1238$4 , \port$1237$4 , \port$1236$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -18302,7 +18565,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+        \$171  = { \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$4 , \port$1243$4 , \port$1242$4 , \port$1241$4 , \port$1240$4 , \port$1239$4 , \port$1238$4 , \port$1237$4 , \port$1236$0  };
       end
     end
     if (clear) begin
@@ -18316,13 +18579,13 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+      \$172  = { \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$4 , \port$1243$4 , \port$1242$4 , \port$1241$4 , \port$1240$4 , \port$1239$4 , \port$1238$4 , \port$1237$4 , \port$1236$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+        \$172  = { \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$4 , \port$1243$4 , \port$1242$4 , \port$1241$4 , \port$1240$4 , \port$1239$4 , \port$1238$4 , \port$1237$4 , \port$1236$0  };
       end
     end
     if (clear) begin
@@ -18336,7 +18599,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
+      \$173  = { \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -18362,7 +18625,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
+      \$174  = { \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -18375,21 +18638,21 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$2487$192 [11:0];
-  assign column_count = \port$2487$128 [3:0];
-  assign row_count = \port$2487$128 [7:4];
-  assign block_count = \port$2487$192 [23:12];
-  assign x_count = \port$2487$96 [11:0];
-  assign y_count = \port$2487$96 [23:12];
+  assign word_count = \port$2521$192 [11:0];
+  assign column_count = \port$2521$128 [3:0];
+  assign row_count = \port$2521$128 [7:4];
+  assign block_count = \port$2521$192 [23:12];
+  assign x_count = \port$2521$96 [11:0];
+  assign y_count = \port$2521$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$2487$160  };
-  assign address_block_step = { 4'h0, \port$2487$192 [11:0] };
-  assign pixel_x_origin = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+  assign address_column_step = { 4'h0, \port$2521$160  };
+  assign address_block_step = { 4'h0, \port$2521$192 [11:0] };
+  assign pixel_x_origin = { \port$1248$4 , \port$1247$4 , \port$1246$4 , \port$1245$4 , \port$1244$4 , \port$1243$4 , \port$1242$4 , \port$1241$4 , \port$1240$4 , \port$1239$4 , \port$1238$4 , \port$1237$4 , \port$1236$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2487$128 [11:8] };
-  assign pixel_y_origin = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2521$128 [11:8] };
+  assign pixel_y_origin = { \port$1261$4 , \port$1260$4 , \port$1259$4 , \port$1258$4 , \port$1257$4 , \port$1256$4 , \port$1255$4 , \port$1254$4 , \port$1253$4 , \port$1252$4 , \port$1251$4 , \port$1250$4 , \port$1249$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2487$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$2521$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -18411,7 +18674,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$533.pitches (rst, start, base, \width$7 , \port$2521$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -18474,8 +18737,8 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2487$136 ;
-  wire [11:0] \port$2487$136 ;
+  input [11:0] \port$2521$136 ;
+  wire [11:0] \port$2521$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -18607,7 +18870,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2487$136 [3:0];
+      \$33  = \port$2521$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -18622,7 +18885,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2487$136 [7:4];
+      \$34  = \port$2521$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -18637,7 +18900,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2487$136 [11:8];
+      \$35  = \port$2521$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -18753,9 +19016,9 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2487$136 [3:0];
-  assign pad_left = \port$2487$136 [7:4];
-  assign pad_top = \port$2487$136 [11:8];
+  assign stride = \port$2521$136 [3:0];
+  assign pad_left = \port$2521$136 [7:4];
+  assign pad_top = \port$2521$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -18767,9 +19030,10 @@ endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
 module crossloom_tile(start, first_product, descriptor, coefficient_base, coefficient_words, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index
-, coefficient_data, correction_write, correction_index, correction_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank
-, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear);
+, coefficient_data, correction_write, correction_index, correction_data, levels_enable, level_write, level_index, level_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row
+, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial
+, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear
+);
   reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire [20:0] \$1 ;
   wire [12:0] \$10 ;
@@ -18794,60 +19058,60 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$signature__en ;
   wire add;
   wire [2:0] averaging;
-  wire [2:0] \averaging$137 ;
+  wire [2:0] \averaging$146 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$104 ;
+  wire \bank_free$109 ;
   wire bank_released;
-  wire \bank_released$106 ;
+  wire \bank_released$111 ;
   wire [8:0] base;
-  wire [8:0] \base$148 ;
+  wire [8:0] \base$157 ;
   wire busy;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$101 ;
+  wire \chunk_begin$106 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$103 ;
+  wire \chunk_final$108 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$102 ;
+  wire \chunk_loaded$107 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$170 ;
+  wire \clear$179 ;
   input clk;
   wire clk;
   wire [65:0] code;
-  wire [65:0] \code$141 ;
-  wire [5:0] \code$141.code ;
-  wire \code$141.stopped ;
-  wire [58:0] \code$141.tag ;
-  wire [15:0] \code$141.tag.conversion ;
-  wire \code$141.tag.final ;
-  wire [2:0] \code$141.tag.index ;
-  wire \code$141.tag.last ;
-  wire \code$141.tag.partial ;
-  wire [1:0] \code$141.tag.plane ;
-  wire [31:0] \code$141.tag.product ;
-  wire \code$141.tag.release ;
-  wire \code$141.tag.stop ;
-  wire \code$141.tag.void ;
-  wire [65:0] \code$151 ;
-  wire [5:0] \code$151.code ;
-  wire \code$151.stopped ;
-  wire [58:0] \code$151.tag ;
-  wire [15:0] \code$151.tag.conversion ;
-  wire \code$151.tag.final ;
-  wire [2:0] \code$151.tag.index ;
-  wire \code$151.tag.last ;
-  wire \code$151.tag.partial ;
-  wire [1:0] \code$151.tag.plane ;
-  wire [31:0] \code$151.tag.product ;
-  wire \code$151.tag.release ;
-  wire \code$151.tag.stop ;
-  wire \code$151.tag.void ;
+  wire [65:0] \code$150 ;
+  wire [5:0] \code$150.code ;
+  wire \code$150.stopped ;
+  wire [58:0] \code$150.tag ;
+  wire [15:0] \code$150.tag.conversion ;
+  wire \code$150.tag.final ;
+  wire [2:0] \code$150.tag.index ;
+  wire \code$150.tag.last ;
+  wire \code$150.tag.partial ;
+  wire [1:0] \code$150.tag.plane ;
+  wire [31:0] \code$150.tag.product ;
+  wire \code$150.tag.release ;
+  wire \code$150.tag.stop ;
+  wire \code$150.tag.void ;
+  wire [65:0] \code$160 ;
+  wire [5:0] \code$160.code ;
+  wire \code$160.stopped ;
+  wire [58:0] \code$160.tag ;
+  wire [15:0] \code$160.tag.conversion ;
+  wire \code$160.tag.final ;
+  wire [2:0] \code$160.tag.index ;
+  wire \code$160.tag.last ;
+  wire \code$160.tag.partial ;
+  wire [1:0] \code$160.tag.plane ;
+  wire [31:0] \code$160.tag.product ;
+  wire \code$160.tag.release ;
+  wire \code$160.tag.stop ;
+  wire \code$160.tag.void ;
   wire [5:0] \code.code ;
   wire \code.stopped ;
   wire [58:0] \code.tag ;
@@ -18862,11 +19126,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \code.tag.stop ;
   wire \code.tag.void ;
   wire code_ready;
-  wire \code_ready$143 ;
-  wire \code_ready$154 ;
+  wire \code_ready$152 ;
+  wire \code_ready$163 ;
   wire code_valid;
-  wire \code_valid$139 ;
-  wire \code_valid$149 ;
+  wire \code_valid$148 ;
+  wire \code_valid$158 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [7:0] coefficient_data;
@@ -18884,18 +19148,18 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$144 ;
+  wire \converted$153 ;
   output converting;
   wire converting;
   input [3:0] correction_data;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$157 ;
+  wire [3:0] \correction_data$166 ;
   input [5:0] correction_index;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$156 ;
+  wire [5:0] \correction_index$165 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$155 ;
+  wire \correction_write$164 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -18918,32 +19182,32 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg [20:0] distance = 21'h000000;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$162 ;
+  wire \drain_clear$171 ;
   input [1:0] drain_group;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$160 ;
+  wire [1:0] \drain_group$169 ;
   input drain_lane;
   wire drain_lane;
-  wire \drain_lane$161 ;
+  wire \drain_lane$170 ;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$163 ;
+  wire [17:0] \drain_sum$172 ;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$98 ;
+  wire [31:0] \first_product$103 ;
   wire [7:0] group_granules;
   wire [2:0] groups;
   wire hold;
   wire [23:0] job;
-  wire [23:0] \job$124 ;
-  wire [2:0] \job$124.index ;
-  wire \job$124.last ;
-  wire [7:0] \job$124.negate ;
-  wire [1:0] \job$124.plane ;
-  wire [7:0] \job$124.select ;
-  wire \job$124.stop ;
-  wire \job$124.void ;
+  wire [23:0] \job$129 ;
+  wire [2:0] \job$129.index ;
+  wire \job$129.last ;
+  wire [7:0] \job$129.negate ;
+  wire [1:0] \job$129.plane ;
+  wire [7:0] \job$129.select ;
+  wire \job$129.stop ;
+  wire \job$129.void ;
   wire [2:0] \job.index ;
   wire \job.last ;
   wire [7:0] \job.negate ;
@@ -18952,19 +19216,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$125 ;
+  wire \job_ready$130 ;
   wire job_valid;
-  wire \job_valid$123 ;
+  wire \job_valid$128 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$114 ;
-  wire [5:0] \lengths$114.add ;
-  wire [5:0] \lengths$114.clear ;
-  wire [5:0] \lengths$114.drive ;
-  wire [5:0] \lengths$114.gap ;
-  wire [5:0] \lengths$114.hold ;
-  wire [5:0] \lengths$114.reset ;
-  wire [5:0] \lengths$114.share ;
+  wire [41:0] \lengths$119 ;
+  wire [5:0] \lengths$119.add ;
+  wire [5:0] \lengths$119.clear ;
+  wire [5:0] \lengths$119.drive ;
+  wire [5:0] \lengths$119.gap ;
+  wire [5:0] \lengths$119.hold ;
+  wire [5:0] \lengths$119.reset ;
+  wire [5:0] \lengths$119.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -18972,6 +19236,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level;
+  input [9:0] level_data;
+  wire [9:0] level_data;
+  wire [9:0] \level_data$136 ;
+  input [5:0] level_index;
+  wire [5:0] level_index;
+  wire [5:0] \level_index$135 ;
+  input level_write;
+  wire level_write;
+  wire \level_write$134 ;
+  input levels_enable;
+  wire levels_enable;
+  wire \levels_enable$133 ;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -19002,6 +19279,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [9:0] macro__level;
+  wire [9:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -19058,20 +19337,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$136 ;
+  wire \overrun$145 ;
   output position_done;
   wire position_done;
-  wire \position_done$158 ;
+  wire \position_done$167 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$159 ;
+  wire \position_freed$168 ;
   wire [36:0] product;
-  wire [36:0] \product$119 ;
-  wire \product$119.bank ;
-  wire \product$119.final ;
-  wire [31:0] \product$119.number ;
-  wire \product$119.release ;
-  wire [1:0] \product$119.row_enable ;
+  wire [36:0] \product$124 ;
+  wire \product$124.bank ;
+  wire \product$124.final ;
+  wire [31:0] \product$124.number ;
+  wire \product$124.release ;
+  wire [1:0] \product$124.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -19079,56 +19358,56 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$121 ;
+  wire \product_ready$126 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$117 ;
+  wire \product_valid$122 ;
   wire [8:0] read_address;
-  wire [8:0] \read_address$90 ;
+  wire [8:0] \read_address$95 ;
   wire [7:0] read_data;
-  wire [7:0] \read_data$93 ;
+  wire [7:0] \read_data$98 ;
   wire read_enable;
-  wire \read_enable$88 ;
+  wire \read_enable$93 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [1:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$112 ;
+  wire [7:0] \row_groups$117 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$133 ;
+  wire \sample_ready$142 ;
   wire sample_valid;
-  wire \sample_valid$129 ;
+  wire \sample_valid$138 ;
   wire [7:0] select;
   wire share;
   wire side;
   input start;
   wire start;
-  wire \start$108 ;
-  wire \start$145 ;
-  wire \start$97 ;
+  wire \start$102 ;
+  wire \start$113 ;
+  wire \start$154 ;
   wire started;
   output stopped;
   wire stopped;
   wire stream;
-  wire \stream$109 ;
-  wire \stream$146 ;
+  wire \stream$114 ;
+  wire \stream$155 ;
   wire [58:0] tag;
-  wire [58:0] \tag$131 ;
-  wire [15:0] \tag$131.conversion ;
-  wire \tag$131.final ;
-  wire [2:0] \tag$131.index ;
-  wire \tag$131.last ;
-  wire \tag$131.partial ;
-  wire [1:0] \tag$131.plane ;
-  wire [31:0] \tag$131.product ;
-  wire \tag$131.release ;
-  wire \tag$131.stop ;
-  wire \tag$131.void ;
+  wire [58:0] \tag$140 ;
+  wire [15:0] \tag$140.conversion ;
+  wire \tag$140.final ;
+  wire [2:0] \tag$140.index ;
+  wire \tag$140.last ;
+  wire \tag$140.partial ;
+  wire [1:0] \tag$140.plane ;
+  wire [31:0] \tag$140.product ;
+  wire \tag$140.release ;
+  wire \tag$140.stop ;
+  wire \tag$140.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -19141,37 +19420,37 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$135 ;
+  wire \timed_out$144 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$127 ;
+  wire [15:0] \timeout$132 ;
   output [5:0] trace__code;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$187 ;
+  wire [5:0] \trace__code$197 ;
   output [6:0] trace__compensated;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$188 ;
+  wire [6:0] \trace__compensated$198 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$184 ;
+  wire [15:0] \trace__conversion$194 ;
   output [2:0] trace__index;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$185 ;
+  wire [2:0] \trace__index$195 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$186 ;
+  wire [1:0] \trace__plane$196 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$183 ;
+  wire [31:0] \trace__product$193 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$189 ;
+  wire \trace__stopped$199 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$182 ;
+  wire \trace__valid$192 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$190 ;
+  wire \trace__void$200 ;
   wire [5:0] trial;
   wire [8:0] write__addr;
   wire [7:0] write__data;
@@ -19208,16 +19487,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$4  = job_ready & job[21];
   assign \$5  = | descriptor[14:12];
   assign \$6  = \$4  & \$5 ;
-  assign \$signature__en  = descriptor[5] ? \read_enable$88  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$90  : read_address;
-  assign job_ready = \job_ready$125  & job_valid;
-  assign overrun = \overrun$136  | outside;
+  assign \$signature__en  = descriptor[5] ? \read_enable$93  : read_enable;
+  assign \$signature__addr  = descriptor[5] ? \read_address$95  : read_address;
+  assign job_ready = \job_ready$130  & job_valid;
+  assign overrun = \overrun$145  | outside;
   assign \$7  = code_valid & code_ready;
   assign \$8  = ~ code[13];
   assign converted = \$7  & \$8 ;
   assign stopped = converted & code[6];
   assign \$9  = descriptor[283:272] + 1'h1;
-  assign mean_ready = \code_ready$154  & \code_valid$149 ;
+  assign mean_ready = \code_ready$163  & \code_valid$158 ;
   always @(posedge clk)
     \$signal  <= \$11 ;
   always @(posedge clk)
@@ -19230,9 +19509,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .base(descriptor[328:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$151 ),
-    .code_ready(\code_ready$154 ),
-    .code_valid(\code_valid$149 ),
+    .code(\code$160 ),
+    .code_ready(\code_ready$163 ),
+    .code_valid(\code_valid$158 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -19242,13 +19521,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
     .groups(\$10 [2:0]),
-    .\port$776$0 (\$16 ),
-    .\port$776$18 (\$17 ),
+    .\port$814$0 (\$16 ),
+    .\port$814$18 (\$17 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$90 ),
+    .read_address(\read_address$95 ),
     .read_data(read_data),
-    .read_enable(\read_enable$88 ),
+    .read_enable(\read_enable$93 ),
     .rst(rst),
     .start(start),
     .stream(descriptor[5]),
@@ -19262,9 +19541,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$151 ),
+    .mean(\code$160 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$149 ),
+    .mean_valid(\code_valid$158 ),
     .rst(rst)
   );
   \crossloom_tile.controller  controller (
@@ -19278,11 +19557,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$125 ),
+    .job_ready(\job_ready$130 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$671$0 (\$15 ),
+    .\port$699$0 (\$15 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -19305,14 +19584,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .comparator(macro__comparator),
     .convert(macro__convert),
     .decided(macro__decided),
+    .enable(levels_enable),
+    .level(macro__level),
     .resolution(descriptor[11:8]),
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$22 (tag),
+    .\tag$36 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
-    .trial(macro__trial)
+    .trial(macro__trial),
+    .write(level_write),
+    .write_data(level_data),
+    .write_index(level_index)
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -19340,7 +19624,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$136 ),
+    .overrun(\overrun$145 ),
     .read_address(read_address),
     .read_data(read_data),
     .read_enable(read_enable),
@@ -19379,67 +19663,71 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   end
   assign stream = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$93  = read_data;
+  assign \read_data$98  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$97  = start;
-  assign \first_product$98  = first_product;
+  assign \start$102  = start;
+  assign \first_product$103  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$101  = chunk_begin;
-  assign \chunk_loaded$102  = chunk_loaded;
-  assign \chunk_final$103  = chunk_final;
-  assign \bank_free$104  = bank_free;
-  assign \bank_released$106  = bank_released;
+  assign \chunk_begin$106  = chunk_begin;
+  assign \chunk_loaded$107  = chunk_loaded;
+  assign \chunk_final$108  = chunk_final;
+  assign \bank_free$109  = bank_free;
+  assign \bank_released$111  = bank_released;
   assign started = product_started;
-  assign \start$108  = start;
-  assign \stream$109  = descriptor[5];
+  assign \start$113  = start;
+  assign \stream$114  = descriptor[5];
   assign base = descriptor[328:320];
   assign columns = descriptor[315:304];
-  assign \row_groups$112  = descriptor[263:256];
+  assign \row_groups$117  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$114  = lengths;
+  assign \lengths$119  = lengths;
   assign averaging = descriptor[14:12];
-  assign \product_valid$117  = product_valid;
-  assign \product$119  = product;
-  assign \product_ready$121  = product_ready;
-  assign \job_valid$123  = job_valid;
-  assign \job$124  = job;
+  assign \product_valid$122  = product_valid;
+  assign \product$124  = product;
+  assign \product_ready$126  = product_ready;
+  assign \job_valid$128  = job_valid;
+  assign \job$129  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$127  = timeout;
-  assign \sample_valid$129  = sample_valid;
-  assign \tag$131  = tag;
-  assign \sample_ready$133  = sample_ready;
+  assign \timeout$132  = timeout;
+  assign \levels_enable$133  = levels_enable;
+  assign \level_write$134  = level_write;
+  assign \level_index$135  = level_index;
+  assign \level_data$136  = level_data;
+  assign \sample_valid$138  = sample_valid;
+  assign \tag$140  = tag;
+  assign \sample_ready$142  = sample_ready;
   assign busy = converting;
-  assign \timed_out$135  = timed_out;
-  assign \averaging$137  = descriptor[14:12];
-  assign \code_valid$139  = code_valid;
-  assign \code$141  = code;
-  assign \code_ready$143  = code_ready;
-  assign \converted$144  = converted;
-  assign \start$145  = start;
-  assign \stream$146  = descriptor[5];
+  assign \timed_out$144  = timed_out;
+  assign \averaging$146  = descriptor[14:12];
+  assign \code_valid$148  = code_valid;
+  assign \code$150  = code;
+  assign \code_ready$152  = code_ready;
+  assign \converted$153  = converted;
+  assign \start$154  = start;
+  assign \stream$155  = descriptor[5];
   assign groups = \$10 [2:0];
-  assign \base$148  = descriptor[328:320];
-  assign mean_valid = \code_valid$149 ;
-  assign mean = \code$151 ;
-  assign \correction_write$155  = correction_write;
-  assign \correction_index$156  = correction_index;
-  assign \correction_data$157  = correction_data;
-  assign \position_done$158  = position_done;
-  assign \position_freed$159  = position_freed;
-  assign \drain_group$160  = drain_group;
-  assign \drain_lane$161  = drain_lane;
-  assign \drain_clear$162  = drain_clear;
-  assign \drain_sum$163  = drain_sum;
+  assign \base$157  = descriptor[328:320];
+  assign mean_valid = \code_valid$158 ;
+  assign mean = \code$160 ;
+  assign \correction_write$164  = correction_write;
+  assign \correction_index$165  = correction_index;
+  assign \correction_data$166  = correction_data;
+  assign \position_done$167  = position_done;
+  assign \position_freed$168  = position_freed;
+  assign \drain_group$169  = drain_group;
+  assign \drain_lane$170  = drain_lane;
+  assign \drain_clear$171  = drain_clear;
+  assign \drain_sum$172  = drain_sum;
   assign bank = \$15 [0];
   assign row_enable = \$15 [2:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$170  = macro__clear;
+  assign \clear$179  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
@@ -19449,17 +19737,18 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign product_number = \$15 [34:3];
   assign convert = macro__convert;
   assign trial = macro__trial;
+  assign level = macro__level;
   assign comparator = macro__comparator;
   assign decided = macro__decided;
-  assign \trace__valid$182  = trace__valid;
-  assign \trace__product$183  = \$17 [31:0];
-  assign \trace__conversion$184  = \$17 [47:32];
-  assign \trace__index$185  = \$16 [9:7];
-  assign \trace__plane$186  = \$16 [11:10];
-  assign \trace__code$187  = \$16 [5:0];
-  assign \trace__compensated$188  = trace__compensated;
-  assign \trace__stopped$189  = \$16 [6];
-  assign \trace__void$190  = trace__void;
+  assign \trace__valid$192  = trace__valid;
+  assign \trace__product$193  = \$17 [31:0];
+  assign \trace__conversion$194  = \$17 [47:32];
+  assign \trace__index$195  = \$16 [9:7];
+  assign \trace__plane$196  = \$16 [11:10];
+  assign \trace__code$197  = \$16 [5:0];
+  assign \trace__compensated$198  = trace__compensated;
+  assign \trace__stopped$199  = \$16 [6];
+  assign \trace__void$200  = trace__void;
   assign macro__write_enable = write_enable;
   assign macro__write_row = write_row;
   assign macro__write_group = write_group;
@@ -19510,30 +19799,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \lengths$114.reset  = lengths[5:0];
-  assign \lengths$114.drive  = lengths[11:6];
-  assign \lengths$114.share  = lengths[17:12];
-  assign \lengths$114.hold  = lengths[23:18];
-  assign \lengths$114.clear  = lengths[29:24];
-  assign \lengths$114.add  = lengths[35:30];
-  assign \lengths$114.gap  = lengths[41:36];
+  assign \lengths$119.reset  = lengths[5:0];
+  assign \lengths$119.drive  = lengths[11:6];
+  assign \lengths$119.share  = lengths[17:12];
+  assign \lengths$119.hold  = lengths[23:18];
+  assign \lengths$119.clear  = lengths[29:24];
+  assign \lengths$119.add  = lengths[35:30];
+  assign \lengths$119.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign \product$119.bank  = product[0];
-  assign \product$119.row_enable  = product[2:1];
-  assign \product$119.number  = product[34:3];
-  assign \product$119.release  = product[35];
-  assign \product$119.final  = product[36];
-  assign \job$124.select  = job[7:0];
-  assign \job$124.negate  = job[15:8];
-  assign \job$124.index  = job[18:16];
-  assign \job$124.plane  = job[20:19];
-  assign \job$124.stop  = job[21];
-  assign \job$124.void  = job[22];
-  assign \job$124.last  = job[23];
+  assign \product$124.bank  = product[0];
+  assign \product$124.row_enable  = product[2:1];
+  assign \product$124.number  = product[34:3];
+  assign \product$124.release  = product[35];
+  assign \product$124.final  = product[36];
+  assign \job$129.select  = job[7:0];
+  assign \job$129.negate  = job[15:8];
+  assign \job$129.index  = job[18:16];
+  assign \job$129.plane  = job[20:19];
+  assign \job$129.stop  = job[21];
+  assign \job$129.void  = job[22];
+  assign \job$129.last  = job[23];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -19544,16 +19833,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$131.index  = tag[2:0];
-  assign \tag$131.plane  = tag[4:3];
-  assign \tag$131.stop  = tag[5];
-  assign \tag$131.void  = tag[6];
-  assign \tag$131.last  = tag[7];
-  assign \tag$131.release  = tag[8];
-  assign \tag$131.final  = tag[9];
-  assign \tag$131.partial  = tag[10];
-  assign \tag$131.product  = tag[42:11];
-  assign \tag$131.conversion  = tag[58:43];
+  assign \tag$140.index  = tag[2:0];
+  assign \tag$140.plane  = tag[4:3];
+  assign \tag$140.stop  = tag[5];
+  assign \tag$140.void  = tag[6];
+  assign \tag$140.last  = tag[7];
+  assign \tag$140.release  = tag[8];
+  assign \tag$140.final  = tag[9];
+  assign \tag$140.partial  = tag[10];
+  assign \tag$140.product  = tag[42:11];
+  assign \tag$140.conversion  = tag[58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -19567,50 +19856,50 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \code$141.code  = code[5:0];
-  assign \code$141.stopped  = code[6];
-  assign \code$141.tag  = code[65:7];
-  assign \code$141.tag.index  = code[9:7];
-  assign \code$141.tag.plane  = code[11:10];
-  assign \code$141.tag.stop  = code[12];
-  assign \code$141.tag.void  = code[13];
-  assign \code$141.tag.last  = code[14];
-  assign \code$141.tag.release  = code[15];
-  assign \code$141.tag.final  = code[16];
-  assign \code$141.tag.partial  = code[17];
-  assign \code$141.tag.product  = code[49:18];
-  assign \code$141.tag.conversion  = code[65:50];
-  assign \code$151.code  = \code$151 [5:0];
-  assign \code$151.stopped  = \code$151 [6];
-  assign \code$151.tag  = \code$151 [65:7];
-  assign \code$151.tag.index  = \code$151 [9:7];
-  assign \code$151.tag.plane  = \code$151 [11:10];
-  assign \code$151.tag.stop  = \code$151 [12];
-  assign \code$151.tag.void  = \code$151 [13];
-  assign \code$151.tag.last  = \code$151 [14];
-  assign \code$151.tag.release  = \code$151 [15];
-  assign \code$151.tag.final  = \code$151 [16];
-  assign \code$151.tag.partial  = \code$151 [17];
-  assign \code$151.tag.product  = \code$151 [49:18];
-  assign \code$151.tag.conversion  = \code$151 [65:50];
-  assign \mean.code  = \code$151 [5:0];
-  assign \mean.stopped  = \code$151 [6];
-  assign \mean.tag  = \code$151 [65:7];
-  assign \mean.tag.index  = \code$151 [9:7];
-  assign \mean.tag.plane  = \code$151 [11:10];
-  assign \mean.tag.stop  = \code$151 [12];
-  assign \mean.tag.void  = \code$151 [13];
-  assign \mean.tag.last  = \code$151 [14];
-  assign \mean.tag.release  = \code$151 [15];
-  assign \mean.tag.final  = \code$151 [16];
-  assign \mean.tag.partial  = \code$151 [17];
-  assign \mean.tag.product  = \code$151 [49:18];
-  assign \mean.tag.conversion  = \code$151 [65:50];
+  assign \code$150.code  = code[5:0];
+  assign \code$150.stopped  = code[6];
+  assign \code$150.tag  = code[65:7];
+  assign \code$150.tag.index  = code[9:7];
+  assign \code$150.tag.plane  = code[11:10];
+  assign \code$150.tag.stop  = code[12];
+  assign \code$150.tag.void  = code[13];
+  assign \code$150.tag.last  = code[14];
+  assign \code$150.tag.release  = code[15];
+  assign \code$150.tag.final  = code[16];
+  assign \code$150.tag.partial  = code[17];
+  assign \code$150.tag.product  = code[49:18];
+  assign \code$150.tag.conversion  = code[65:50];
+  assign \code$160.code  = \code$160 [5:0];
+  assign \code$160.stopped  = \code$160 [6];
+  assign \code$160.tag  = \code$160 [65:7];
+  assign \code$160.tag.index  = \code$160 [9:7];
+  assign \code$160.tag.plane  = \code$160 [11:10];
+  assign \code$160.tag.stop  = \code$160 [12];
+  assign \code$160.tag.void  = \code$160 [13];
+  assign \code$160.tag.last  = \code$160 [14];
+  assign \code$160.tag.release  = \code$160 [15];
+  assign \code$160.tag.final  = \code$160 [16];
+  assign \code$160.tag.partial  = \code$160 [17];
+  assign \code$160.tag.product  = \code$160 [49:18];
+  assign \code$160.tag.conversion  = \code$160 [65:50];
+  assign \mean.code  = \code$160 [5:0];
+  assign \mean.stopped  = \code$160 [6];
+  assign \mean.tag  = \code$160 [65:7];
+  assign \mean.tag.index  = \code$160 [9:7];
+  assign \mean.tag.plane  = \code$160 [11:10];
+  assign \mean.tag.stop  = \code$160 [12];
+  assign \mean.tag.void  = \code$160 [13];
+  assign \mean.tag.last  = \code$160 [14];
+  assign \mean.tag.release  = \code$160 [15];
+  assign \mean.tag.final  = \code$160 [16];
+  assign \mean.tag.partial  = \code$160 [17];
+  assign \mean.tag.product  = \code$160 [49:18];
+  assign \mean.tag.conversion  = \code$160 [65:50];
   assign \$10  = { 1'h0, \$9 [12:1] };
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$776$0 , trace__void, \port$776$18 , read_address, drain_sum, clear);
+, \port$814$0 , trace__void, \port$814$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire [1:0] \$10 ;
@@ -19845,10 +20134,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] \multiplier$42  = 4'h0;
   (* init = 7'h00 *)
   wire [6:0] operand;
-  output [11:0] \port$776$0 ;
-  wire [11:0] \port$776$0 ;
-  output [47:0] \port$776$18 ;
-  wire [47:0] \port$776$18 ;
+  output [11:0] \port$814$0 ;
+  wire [11:0] \port$814$0 ;
+  output [47:0] \port$814$18 ;
+  wire [47:0] \port$814$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20761,9 +21050,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign read_word = \register$51 [1:0];
   assign \$signature__en  = 1'h1;
   assign \$signature__en$70  = 1'h1;
-  assign \port$776$0  = held[11:0];
+  assign \port$814$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$776$18  = held[65:18];
+  assign \port$814$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -21216,7 +21505,7 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[65:50];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$671$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$699$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [6:0] \$1 ;
@@ -21388,8 +21677,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$671$0 ;
-  wire [34:0] \port$671$0 ;
+  output [34:0] \port$699$0 ;
+  wire [34:0] \port$699$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -22282,7 +22571,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$671$0  = current[34:0];
+  assign \port$699$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -22324,52 +22613,76 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[23];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk, rst, code_ready, sample_valid, \tag$22 , sample_ready, busy, timed_out, code_valid, convert, trial, code, clear);
+module \crossloom_tile.converter (resolution, timeout, enable, write, write_index, write_data, comparator, decided, clk, rst, code_ready, sample_valid, \tag$36 , sample_ready, busy, timed_out, code_valid, convert, trial, level, code
+, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire \$1 ;
-  wire [16:0] \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$10 ;
+  wire [5:0] \$11 ;
+  wire [7:0] \$12 ;
+  wire [7:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
-  wire [4:0] \$17 ;
-  wire [15:0] \$18 ;
+  wire [4:0] \$16 ;
+  wire [15:0] \$17 ;
+  wire \$18 ;
   wire \$19 ;
-  wire [6:0] \$2 ;
-  wire [5:0] \$20 ;
+  wire \$2 ;
+  wire [16:0] \$20 ;
   wire \$21 ;
-  wire [5:0] \$22 ;
+  wire \$22 ;
   wire \$23 ;
-  wire [4:0] \$24 ;
-  wire [15:0] \$25 ;
-  wire [5:0] \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [4:0] \$29 ;
-  wire [5:0] \$3 ;
-  wire [15:0] \$30 ;
-  wire \$31 ;
-  wire [4:0] \$32 ;
-  wire [15:0] \$33 ;
-  reg \$34 ;
-  reg [1:0] \$35 ;
-  reg [58:0] \$36 ;
-  reg [15:0] \$37 ;
-  reg \$38 ;
-  reg [5:0] \$39 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire [5:0] \$27 ;
+  wire [5:0] \$28 ;
+  wire [6:0] \$29 ;
+  wire [6:0] \$3 ;
+  wire \$30 ;
+  wire [5:0] \$31 ;
+  wire \$32 ;
+  wire [5:0] \$33 ;
+  wire \$34 ;
+  wire [5:0] \$35 ;
+  wire [5:0] \$36 ;
+  wire [6:0] \$37 ;
+  wire [5:0] \$38 ;
+  wire [5:0] \$39 ;
   wire [5:0] \$4 ;
-  reg \$40 ;
-  reg [5:0] \$41 ;
-  reg [65:0] \$42 ;
+  wire [9:0] \$40 ;
+  wire [16:0] \$41 ;
+  wire \$42 ;
+  wire [5:0] \$43 ;
+  wire [5:0] \$44 ;
+  wire [6:0] \$45 ;
+  wire \$46 ;
+  wire [5:0] \$47 ;
+  wire [5:0] \$48 ;
+  wire [6:0] \$49 ;
   wire [7:0] \$5 ;
-  wire \$6 ;
-  wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  reg \$50 ;
+  reg [1:0] \$51 ;
+  reg [58:0] \$52 ;
+  reg [15:0] \$53 ;
+  reg \$54 ;
+  reg [5:0] \$55 ;
+  reg \$56 ;
+  reg [9:0] \$57 ;
+  reg [5:0] \$58 ;
+  reg [5:0] \$59 ;
+  wire [5:0] \$6 ;
+  reg [5:0] \$60 ;
+  reg [65:0] \$61 ;
+  wire [7:0] \$7 ;
+  wire [7:0] \$8 ;
+  wire [5:0] \$9 ;
+  wire [5:0] \$like ;
+  (* init = 6'h00 *)
   wire [5:0] \$signal ;
-  wire \$signal$9 ;
+  (* init = 6'h00 *)
+  wire [5:0] \$signal$6 ;
+  wire [5:0] base;
   output busy;
   reg busy;
   input clear;
@@ -22402,9 +22715,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   reg convert = 1'h0;
   input decided;
   wire decided;
-  wire down;
-  wire [5:0] following;
+  input enable;
+  wire enable;
+  wire [9:0] first_level;
+  wire [5:0] first_step;
   wire free;
+  output [9:0] level;
+  reg [9:0] level = 10'h000;
+  wire [9:0] level_data;
+  wire [5:0] level_index;
+  wire level_write;
+  wire levels_enable;
+  reg [5:0] lower = 6'h00;
+  wire [9:0] lower_level;
+  wire [5:0] next_lower;
   input [3:0] resolution;
   wire [3:0] resolution;
   input rst;
@@ -22415,19 +22739,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire sample_valid;
   reg sign = 1'h0;
   reg [5:0] step = 6'h00;
+  wire stopped;
   reg [58:0] tag = 59'h000000000000000;
-  input [58:0] \tag$22 ;
-  wire [58:0] \tag$22 ;
-  wire [15:0] \tag$22.conversion ;
-  wire \tag$22.final ;
-  wire [2:0] \tag$22.index ;
-  wire \tag$22.last ;
-  wire \tag$22.partial ;
-  wire [1:0] \tag$22.plane ;
-  wire [31:0] \tag$22.product ;
-  wire \tag$22.release ;
-  wire \tag$22.stop ;
-  wire \tag$22.void ;
+  input [58:0] \tag$36 ;
+  wire [58:0] \tag$36 ;
+  wire [15:0] \tag$36.conversion ;
+  wire \tag$36.final ;
+  wire [2:0] \tag$36.index ;
+  wire \tag$36.last ;
+  wire \tag$36.partial ;
+  wire [1:0] \tag$36.plane ;
+  wire [31:0] \tag$36.product ;
+  wire \tag$36.release ;
+  wire \tag$36.stop ;
+  wire \tag$36.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -22444,59 +22769,91 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire [15:0] timeout;
   output [5:0] trial;
   reg [5:0] trial = 6'h00;
+  reg [5:0] upper = 6'h00;
+  wire [9:0] upper_level;
   reg [15:0] waited = 16'h0000;
+  input write;
+  wire write;
+  input [9:0] write_data;
+  wire [9:0] write_data;
+  input [5:0] write_index;
+  wire [5:0] write_index;
+  assign \$37  = - \$36 ;
+  assign \$38  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$39  = comparator ? upper : lower;
+  assign \$40  = comparator ? upper_level : lower_level;
+  assign \$41  = waited + 1'h1;
+  assign \$42  = ~ sample_valid;
+  assign \$45  = - \$44 ;
+  assign \$46  = ~ sample_valid;
+  assign \$49  = - \$48 ;
+  always @(posedge clk)
+    code_valid <= \$50 ;
+  always @(posedge clk)
+    conversion_state <= \$51 ;
+  always @(posedge clk)
+    tag <= \$52 ;
+  always @(posedge clk)
+    waited <= \$53 ;
+  always @(posedge clk)
+    convert <= \$54 ;
+  always @(posedge clk)
+    trial <= \$55 ;
+  always @(posedge clk)
+    sign <= \$56 ;
+  always @(posedge clk)
+    level <= \$57 ;
+  always @(posedge clk)
+    step <= \$58 ;
+  always @(posedge clk)
+    upper <= \$59 ;
+  always @(posedge clk)
+    lower <= \$60 ;
+  always @(posedge clk)
+    code <= \$61 ;
   assign \$1  = ~ code_valid;
   assign free = \$1  | code_ready;
-  assign down = ~ comparator;
-  assign \$2  = $signed(trial) - $signed({ 1'h0, down });
-  assign \$4  = \$3  ^ { down, down, down, down, down, down };
-  assign \$5  = { trial, down } + { \$4 , down };
-  assign \$6  = ~ comparator;
-  assign \$7  = sign & \$6 ;
-  assign \$signal$9  = \$7  & tag[5];
-  assign \$8  = | timeout;
-  assign \$9  = step[0] | \$signal$9 ;
-  assign \$10  = timeout - 1'h1;
-  assign \$11  = waited == \$10 ;
-  assign \$12  = ! conversion_state;
-  assign \$13  = conversion_state == 1'h1;
-  assign \$14  = conversion_state == 2'h2;
-  assign \$15  = conversion_state == 2'h3;
-  assign \$16  = ~ sample_valid;
-  assign \$17  = resolution - 1'h1;
-  assign \$18  = 1'h1 << \$17 [3:0];
-  assign \$19  = | timeout;
-  assign \$21  = step[0] | \$signal$9 ;
-  assign \$22  = \$signal$9  ? 6'h3f : \$2 [5:0];
-  assign \$23  = ~ sample_valid;
-  assign \$24  = resolution - 1'h1;
-  assign \$25  = 1'h1 << \$24 [3:0];
-  assign \$26  = \$signal$9  ? 6'h3f : \$2 [5:0];
-  assign \$27  = waited + 1'h1;
-  assign \$28  = ~ sample_valid;
-  assign \$29  = resolution - 1'h1;
-  assign \$30  = 1'h1 << \$29 [3:0];
-  assign \$31  = ~ sample_valid;
-  assign \$32  = resolution - 1'h1;
-  assign \$33  = 1'h1 << \$32 [3:0];
-  always @(posedge clk)
-    code_valid <= \$34 ;
-  always @(posedge clk)
-    conversion_state <= \$35 ;
-  always @(posedge clk)
-    tag <= \$36 ;
-  always @(posedge clk)
-    waited <= \$37 ;
-  always @(posedge clk)
-    convert <= \$38 ;
-  always @(posedge clk)
-    trial <= \$39 ;
-  always @(posedge clk)
-    sign <= \$40 ;
-  always @(posedge clk)
-    step <= \$41 ;
-  always @(posedge clk)
-    code <= \$42 ;
+  assign \$2  = ~ comparator;
+  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
+  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
+  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
+  assign \$8  = comparator ? \$5  : \$7 ;
+  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
+  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
+  assign \$13  = comparator ? \$10  : \$12 ;
+  assign \$14  = ~ comparator;
+  assign \$15  = sign & \$14 ;
+  assign stopped = \$15  & tag[5];
+  assign \$16  = resolution - 1'h1;
+  assign \$17  = 1'h1 << \$16 [3:0];
+  assign \$18  = | timeout;
+  assign \$19  = step[0] | stopped;
+  assign \$20  = timeout - 1'h1;
+  assign \$21  = waited == \$20 ;
+  assign \$22  = ! conversion_state;
+  assign \$23  = conversion_state == 1'h1;
+  assign \$24  = conversion_state == 2'h2;
+  assign \$25  = conversion_state == 2'h3;
+  assign \$26  = ~ sample_valid;
+  assign \$29  = - \$28 ;
+  assign \$30  = | timeout;
+  assign \$32  = step[0] | stopped;
+  assign \$33  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$34  = ~ sample_valid;
+  \crossloom_tile.converter.levels  levels (
+    .clear(clear),
+    .clk(clk),
+    .enable(enable),
+    .first_level(first_level),
+    .lower_level(lower_level),
+    .read__addr(upper),
+    .\read__addr$11 (lower),
+    .rst(rst),
+    .upper_level(upper_level),
+    .write__addr(write_index),
+    .write__data(write_data),
+    .write__en(write)
+  );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     sample_ready = 1'h0;
@@ -22506,7 +22863,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           sample_ready = 1'h1;
       2'h2:
           if (decided) begin
-            if (\$9 ) begin
+            if (\$19 ) begin
               if (free) begin
                 sample_ready = 1'h1;
               end
@@ -22540,16 +22897,16 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           /* empty */;
       2'h2:
           if (decided) begin
-          end else if (\$8 ) begin
-            timed_out = \$11 ;
+          end else if (\$18 ) begin
+            timed_out = \$21 ;
           end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$34  = code_valid;
+    \$50  = code_valid;
     if (code_ready) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -22557,362 +22914,229 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$34  = 1'h1;
+                \$50  = 1'h1;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
       2'h1:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
     endcase
     if (clear) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     if (rst) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$35  = conversion_state;
+    \$51  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
-            \$35  = 2'h0;
+          if (\$26 ) begin
+            \$51  = 2'h0;
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
-              \$35  = 2'h1;
+            if (\tag$36 [6]) begin
+              \$51  = 2'h1;
             end else begin
-              \$35  = 2'h2;
+              \$51  = 2'h2;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                  \$35  = 2'h0;
+                if (\$34 ) begin
+                  \$51  = 2'h0;
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
-                    \$35  = 2'h1;
+                  if (\tag$36 [6]) begin
+                    \$51  = 2'h1;
                   end else begin
-                    \$35  = 2'h2;
+                    \$51  = 2'h2;
                   end
                 end
               end else begin
-                \$35  = 2'h3;
+                \$51  = 2'h3;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
-              \$35  = 2'h0;
+            if (\$42 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [6]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
-              \$35  = 2'h0;
+            if (\$46 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [6]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
     endcase
     if (clear) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
     if (rst) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$36  = tag;
+    \$52  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$36  = \tag$22 ;
+            \$52  = \tag$36 ;
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$36  = \tag$22 ;
+                  \$52  = \tag$36 ;
                 end
               end else begin
-                \$36 [5] = \$signal$9 ;
+                \$52 [5] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
     endcase
     if (clear) begin
-      \$36  = 59'h000000000000000;
+      \$52  = 59'h000000000000000;
     end
     if (rst) begin
-      \$36  = 59'h000000000000000;
+      \$52  = 59'h000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$37  = waited;
+    \$53  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$37  = 16'h0000;
+            \$53  = 16'h0000;
           end
       2'h2:
           if (decided) begin
-            \$37  = 16'h0000;
-            if (\$21 ) begin
+            \$53  = 16'h0000;
+            if (\$32 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$37  = 16'h0000;
+                  \$53  = 16'h0000;
                 end
               end
             end
-          end else if (\$19 ) begin
-            \$37  = \$27 [15:0];
+          end else if (\$30 ) begin
+            \$53  = \$41 [15:0];
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
     endcase
     if (clear) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
     if (rst) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$38  = convert;
+    \$54  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
+            if (\tag$36 [6]) begin
             end else begin
-              \$38  = 1'h1;
+              \$54  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
-              \$38  = 1'h0;
+            if (\$32 ) begin
+              \$54  = 1'h0;
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
+                  if (\tag$36 [6]) begin
                   end else begin
-                    \$38  = 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$38  = 1'h0;
-    end
-    if (rst) begin
-      \$38  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$39  = trial;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
-            end else begin
-              \$39  = 6'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$21 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
-                  end else begin
-                    \$39  = 6'h00;
-                  end
-                end
-              end else begin
-                \$39  = \$26 ;
-              end
-            end else begin
-              \$39  = \$5 [6:1];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$39  = 6'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$39  = 6'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$39  = 6'h00;
-    end
-    if (rst) begin
-      \$39  = 6'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$40  = sign;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
-            end else begin
-              \$40  = 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            \$40  = 1'h0;
-            if (\$21 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
-                  end else begin
-                    \$40  = 1'h1;
+                    \$54  = 1'h1;
                   end
                 end
               end
@@ -22921,62 +23145,131 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
     if (rst) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$41  = step;
+    \$55  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
+            if (\tag$36 [6]) begin
             end else begin
-              \$41  = \$18 [5:0];
+              \$55  = 6'h00;
             end
           end
       2'h2:
           if (decided) begin
-            \$41  = \$20 ;
-            if (\$21 ) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
+                  if (\tag$36 [6]) begin
                   end else begin
-                    \$41  = \$25 [5:0];
+                    \$55  = 6'h00;
+                  end
+                end
+              end else begin
+                \$55  = \$38 ;
+              end
+            end else begin
+              \$55  = \$39 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$55  = 6'h00;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$55  = 6'h00;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$55  = 6'h00;
+    end
+    if (rst) begin
+      \$55  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$56  = sign;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$56  = 1'h1;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$56  = 1'h0;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$56  = 1'h1;
                   end
                 end
               end
@@ -22985,74 +23278,344 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$41  = \$30 [5:0];
+                \$56  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$41  = \$33 [5:0];
+                \$56  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$41  = 6'h00;
+      \$56  = 1'h0;
     end
     if (rst) begin
-      \$41  = 6'h00;
+      \$56  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$42  = code;
+    \$57  = level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$57  = first_level;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$57  = first_level;
+                  end
+                end
+              end
+            end else begin
+              \$57  = \$40 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$57  = 10'h000;
+    end
+    if (rst) begin
+      \$57  = 10'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$58  = step;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$58  = \$17 [5:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$58  = \$31 ;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$58  = \$17 [5:0];
+                  end
+                end
+              end
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$58  = \$17 [5:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$58  = \$17 [5:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$58  = 6'h00;
+    end
+    if (rst) begin
+      \$58  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$59  = upper;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$59  = \$27 ;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$59  = \$35 ;
+                  end
+                end
+              end
+            end else begin
+              \$59  = \$8 [5:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$59  = \$43 ;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$59  = \$47 ;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$59  = 6'h00;
+    end
+    if (rst) begin
+      \$59  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$60  = lower;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$60  = \$29 [5:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$60  = \$37 [5:0];
+                  end
+                end
+              end
+            end else begin
+              \$60  = \$13 [5:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$60  = \$45 [5:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$60  = \$49 [5:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$60  = 6'h00;
+    end
+    if (rst) begin
+      \$60  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    \$61  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$42 [65:7] = tag;
-                \$42 [5:0] = \$22 ;
-                \$42 [6] = \$signal$9 ;
+                \$61 [65:7] = tag;
+                \$61 [5:0] = \$33 ;
+                \$61 [6] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$42 [65:7] = tag;
-            \$42 [5:0] = trial;
-            \$42 [6] = tag[5];
+            \$61 [65:7] = tag;
+            \$61 [5:0] = trial;
+            \$61 [6] = tag[5];
           end
       2'h1:
           if (free) begin
-            \$42 [65:7] = tag;
-            \$42 [5:0] = 6'h00;
-            \$42 [6] = 1'h0;
+            \$61 [65:7] = tag;
+            \$61 [5:0] = 6'h00;
+            \$61 [6] = 1'h0;
           end
     endcase
     if (clear) begin
-      \$42  = 66'h00000000000000000;
+      \$61  = 66'h00000000000000000;
     end
     if (rst) begin
-      \$42  = 66'h00000000000000000;
+      \$61  = 66'h00000000000000000;
     end
   end
-  assign \$signal  = \$2 [5:0];
-  assign following = \$5 [6:1];
+  assign \$signal  = upper;
+  assign \$signal$6  = lower;
+  assign levels_enable = enable;
+  assign level_write = write;
+  assign level_index = write_index;
+  assign level_data = write_data;
+  assign base = \$3 [5:0];
+  assign \$like  = \$8 [5:0];
+  assign next_lower = \$13 [5:0];
+  assign first_step = \$17 [5:0];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -23063,16 +23626,16 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$22.index  = \tag$22 [2:0];
-  assign \tag$22.plane  = \tag$22 [4:3];
-  assign \tag$22.stop  = \tag$22 [5];
-  assign \tag$22.void  = \tag$22 [6];
-  assign \tag$22.last  = \tag$22 [7];
-  assign \tag$22.release  = \tag$22 [8];
-  assign \tag$22.final  = \tag$22 [9];
-  assign \tag$22.partial  = \tag$22 [10];
-  assign \tag$22.product  = \tag$22 [42:11];
-  assign \tag$22.conversion  = \tag$22 [58:43];
+  assign \tag$36.index  = \tag$36 [2:0];
+  assign \tag$36.plane  = \tag$36 [4:3];
+  assign \tag$36.stop  = \tag$36 [5];
+  assign \tag$36.void  = \tag$36 [6];
+  assign \tag$36.last  = \tag$36 [7];
+  assign \tag$36.release  = \tag$36 [8];
+  assign \tag$36.final  = \tag$36 [9];
+  assign \tag$36.partial  = \tag$36 [10];
+  assign \tag$36.product  = \tag$36 [42:11];
+  assign \tag$36.conversion  = \tag$36 [58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -23086,12 +23649,100 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \$3  = { 1'h0, step[5:1] };
-  assign \$20  = { 1'h0, step[5:1] };
+  assign \$36  = { 1'h0, \$17 [5:1] };
+  assign \$4  = { 2'h0, step[5:2] };
+  assign \$6  = { 2'h0, step[5:2] };
+  assign \$9  = { 2'h0, step[5:2] };
+  assign \$11  = { 2'h0, step[5:2] };
+  assign \$27  = { 1'h0, \$17 [5:1] };
+  assign \$28  = { 1'h0, \$17 [5:1] };
+  assign \$31  = { 1'h0, step[5:1] };
+  assign \$35  = { 1'h0, \$17 [5:1] };
+  assign \$43  = { 1'h0, \$17 [5:1] };
+  assign \$44  = { 1'h0, \$17 [5:1] };
+  assign \$47  = { 1'h0, \$17 [5:1] };
+  assign \$48  = { 1'h0, \$17 [5:1] };
+endmodule
+
+module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__data, clk, rst, upper_level, lower_level, first_level, read__addr, \read__addr$11 , clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  reg [9:0] \$3 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  output [9:0] first_level;
+  wire [9:0] first_level;
+  wire [5:0] lower;
+  output [9:0] lower_level;
+  wire [9:0] lower_level;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  input [5:0] \read__addr$11 ;
+  wire [5:0] \read__addr$11 ;
+  wire [9:0] read__data;
+  wire [9:0] \read__data$14 ;
+  input rst;
+  wire rst;
+  wire [5:0] upper;
+  output [9:0] upper_level;
+  wire [9:0] upper_level;
+  wire write;
+  input [5:0] write__addr;
+  wire [5:0] write__addr;
+  input [9:0] write__data;
+  wire [9:0] write__data;
+  input write__en;
+  wire write__en;
+  wire [9:0] write_data;
+  wire [5:0] write_index;
+  reg [9:0] zero = 10'h000;
+  reg [9:0] memory [63:0];
+`ifndef SYNTHESIS
+  initial begin : zero_memory
+    integer i;
+    for (i = 0; i < 64; i = i + 1) memory[i] = 10'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (write__en)
+      memory[write__addr] <= write__data;
+  end
+  assign \read__data$14  = memory[\read__addr$11 ];
+  assign read__data = memory[read__addr];
+  always @(posedge clk)
+    zero <= \$3 ;
+  assign upper_level = enable ? read__data : { read__addr, 4'h0 };
+  assign lower_level = enable ? \read__data$14  : { \read__addr$11 , 4'h0 };
+  assign first_level = enable ? zero : 10'h000;
+  assign \$1  = ! write__addr;
+  assign \$2  = write__en & \$1 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$3  = zero;
+    if (\$2 ) begin
+      \$3  = write__data;
+    end
+    if (clear) begin
+      \$3  = 10'h000;
+    end
+    if (rst) begin
+      \$3  = 10'h000;
+    end
+  end
+  assign write = write__en;
+  assign write_index = write__addr;
+  assign write_data = write__data;
+  assign upper = read__addr;
+  assign lower = \read__addr$11 ;
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [3:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -23199,7 +23850,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -23212,7 +23863,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -23225,7 +23876,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -23244,7 +23895,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -23260,7 +23911,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -23276,7 +23927,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -23295,7 +23946,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [1:0];
@@ -23314,7 +23965,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -23348,7 +23999,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
 endmodule
 
 module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -23634,7 +24285,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   always @(posedge clk)
     next_base <= \$99 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -23655,7 +24306,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -23678,7 +24329,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$82  = job_valid;
     if (job_ready) begin
       \$82  = 1'h0;
@@ -23713,7 +24364,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$83  = present;
     if (read_enable) begin
       \$83  = 1'h1;
@@ -23729,7 +24380,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$84  = address;
     if (read_enable) begin
       \$84  = read_address;
@@ -23745,7 +24396,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$85  = next_address;
     if (\$16 ) begin
       \$85  = \$19 ;
@@ -23761,7 +24412,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$86  = \$like ;
     if (\$20 ) begin
       \$86  = \$22 ;
@@ -23777,7 +24428,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$87  = \$signal$12 ;
     if (\$20 ) begin
       \$87  = \$25 ;
@@ -23793,7 +24444,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$88  = chunks_left;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -23811,7 +24462,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$89  = last_chunk;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -23829,7 +24480,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$90  = loop;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -23847,7 +24498,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$91  = next_loop;
     if (\$20 ) begin
       if (\$signal$12 ) begin
@@ -23865,7 +24516,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$92  = \$37 ;
     if (clear) begin
       \$92  = 1'h0;
@@ -23875,7 +24526,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$93  = job;
     (* full_case = 32'd1 *)
     casez (state)
@@ -23932,7 +24583,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$94  = entry_last;
     casez (state)
       2'h0:
@@ -23950,7 +24601,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$95  = pending;
     (* full_case = 32'd1 *)
     casez (state)
@@ -23975,7 +24626,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$96  = word;
     (* full_case = 32'd1 *)
     casez (state)
@@ -24002,7 +24653,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$97  = state;
     (* full_case = 32'd1 *)
     casez (state)
@@ -24038,7 +24689,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$98  = primed;
     if (start) begin
       \$98  = \$75 ;
@@ -24051,7 +24702,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$99  = next_base;
     if (start) begin
       \$99  = \$78 [8:0];
