@@ -32,6 +32,9 @@ class Macro:
     seed
         The specimen: static deviations are drawn from it. Noise has a seed of its own, so that
         one specimen can be run many times.
+    drift
+        Factor on all weights of each tile, as an array has that has drifted (phase-change memory:
+        mean of ``(t/t_c)**-nu`` over the devices); 1 to be left out. None: none has.
 
     Attributes
     ----------
@@ -51,6 +54,7 @@ class Macro:
     physics: MacroPhysics
     weights: NDArray[np.int8]
     seed: int
+    drift: tuple[float, ...] | None = None
     effective: NDArray[np.float64] = field(init=False, repr=False)
     exact: bool = field(init=False, repr=False)
     hold_sigma: float = field(init=False, repr=False)
@@ -68,6 +72,10 @@ class Macro:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) \
                 or not 0 <= self.seed < 1 << 64:
             raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {self.seed!r}")
+        if self.drift is not None and (len(self.drift) != self.chip.tiles
+                                       or not all(0 < factor < 4 for factor in self.drift)):
+            raise ValueError(f"drift must be {self.chip.tiles} factors between 0 and 4, "
+                             f"not {self.drift!r}")
         steps = (1 << GRID_BITS) / self.physics.product_unit(self.chip.array)  # per volt
         offset = self.physics.comparator_offset * steps
         derived = {
@@ -108,7 +116,8 @@ class Macro:
         loss = np.full((tiles, 1, columns), physics.gain_loss)
         if physics.gain_loss_spread:
             loss += physics.gain_loss_spread * normal(self.seed, Kind.COLUMN_GAIN, tile, column)
-        return np.rint(total * (1 - loss) * (1 << GRID_BITS))
+        drift = np.ones(tiles) if self.drift is None else np.array(self.drift)
+        return np.rint(total * (1 - loss) * drift[:, None, None] * (1 << GRID_BITS))
 
     def thresholds(self, tile: int, resolution: int, reference: int,
                    levels: NDArray[np.int64] | None = None) -> NDArray[np.float64]:

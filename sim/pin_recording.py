@@ -117,7 +117,6 @@ def record(undecided: Sequence[int] = (), clocks: int = 100) -> dict[str, list[i
         for name in Phases.__dataclass_fields__:
             context.set(tile.lengths[name], getattr(CHIP.phases, name))
         for clock in range(clocks):
-            context.set(tile.restart, clock == 0)
             context.set(tile.start, clock == 0)
             bank, word = loads.get(clock, (0, 0))
             here = clock in loads

@@ -6,7 +6,7 @@ The RTL, docs/registers.md and the C header are made from `REGISTERS` and `windo
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from .configuration import TENANT_BITS, WORD_BITS, Chip, Phases
+from .configuration import GAIN_BITS, GAIN_FRACTION_BITS, TENANT_BITS, WORD_BITS, Chip, Phases
 from .descriptor import DESCRIPTOR_WORDS
 
 __all__ = ["ADDRESS_BITS", "COUNTERS", "IDENTIFIER", "TENANT_PITCH", "VERSION", "WAITS", "Bits",
@@ -127,7 +127,18 @@ def _tile_registers(chip: Chip, tile: int) -> tuple[Register, ...]:
     return (
         Register(f"converter{tile}", base, (
             Bits("levels", 0, 1, "RW", 0, "trial codes stand for the levels of the reference "
-                                          "table, not for themselves"),)),
+                                          "table, not for themselves"),
+            Bits("offset", 16, chip.converter.bits, "RW", 0,
+                 "signed, subtracted from each code"),)),
+        Register(f"gain{tile}", base + 4, (
+            Bits("value", 0, GAIN_BITS, "RW", 1 << GAIN_FRACTION_BITS,
+                 f"drift gain of the accumulators, in 1/{1 << GAIN_FRACTION_BITS}"),)),
+        Register(f"gain_reference{tile}", base + 8, (
+            Bits("value", 0, chip.calibration_bits, "RW", 0,
+                 "sum of codes that a CALIBRATE divides for the drift gain"),)),
+        Register(f"tile_flags{tile}", base + 12, (
+            Bits("calibration", 0, 1, "W1C", 0, "a CALIBRATE found no gain and left it as it was"),
+            Bits("gain", 1, 1, "W1C", 0, "an accumulator times the gain did not fit: saturated"),)),
     )
 
 

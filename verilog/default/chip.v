@@ -37,30 +37,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$12 ;
   wire \$120 ;
   wire \$121 ;
-  wire [19:0] \$122 ;
-  wire \$123 ;
+  wire [3:0] \$122 ;
+  wire [3:0] \$123 ;
   wire \$124 ;
   wire \$125 ;
-  wire \$126 ;
+  wire [19:0] \$126 ;
   wire \$127 ;
-  wire [24:0] \$128 ;
-  wire [19:0] \$129 ;
+  wire \$128 ;
+  wire \$129 ;
   wire [1:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
-  wire \$133 ;
-  wire \$134 ;
-  wire [24:0] \$135 ;
-  wire [19:0] \$136 ;
+  wire [24:0] \$133 ;
+  wire [19:0] \$134 ;
+  wire \$135 ;
+  wire \$136 ;
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
   wire [2:0] \$14 ;
   wire \$140 ;
-  wire \$141 ;
-  wire [24:0] \$142 ;
-  wire [19:0] \$143 ;
+  wire [24:0] \$141 ;
+  wire [19:0] \$142 ;
+  wire \$143 ;
   wire \$144 ;
   wire \$145 ;
   wire \$146 ;
@@ -68,24 +68,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$148 ;
   wire [24:0] \$149 ;
   wire [3:0] \$15 ;
-  wire \$150 ;
+  wire [19:0] \$150 ;
   wire \$151 ;
   wire \$152 ;
   wire \$153 ;
   wire \$154 ;
   wire \$155 ;
-  wire [30:0] \$156 ;
-  wire \$157 ;
-  wire [30:0] \$158 ;
-  reg \$159 ;
+  wire \$156 ;
+  wire [24:0] \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire [1:0] \$16 ;
-  reg [1:0] \$160 ;
-  reg [29:0] \$161 ;
-  reg [29:0] \$162 ;
-  wire [56:0] \$163 ;
-  wire [32:0] \$164 ;
-  wire [32:0] \$165 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire [30:0] \$165 ;
+  wire \$166 ;
+  wire [30:0] \$167 ;
+  reg \$168 ;
+  reg [1:0] \$169 ;
   wire [2:0] \$17 ;
+  reg \$170 ;
+  reg [29:0] \$171 ;
+  reg [29:0] \$172 ;
+  wire [56:0] \$173 ;
+  wire [32:0] \$174 ;
+  wire [32:0] \$175 ;
   wire [3:0] \$18 ;
   wire \$19 ;
   wire \$2 ;
@@ -176,6 +186,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
+  reg \$signal  = 1'h0;
   wire [1:0] abort;
   wire [1:0] \abort$376 ;
   wire \abort$412 ;
@@ -188,7 +199,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \adder$432 ;
   wire \adder$433 ;
   wire [15:0] address;
-  wire [15:0] \address$482 ;
+  wire [15:0] \address$488 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
@@ -204,10 +215,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$493 ;
-  wire \bank_free$494 ;
-  wire \bank_free$495 ;
-  wire \bank_free$496 ;
+  wire \bank_free$499 ;
+  wire \bank_free$500 ;
+  wire \bank_free$501 ;
+  wire \bank_free$502 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
@@ -217,51 +228,61 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] \busy$378 ;
   wire [1:0] \busy$379 ;
   wire bvalid;
+  wire calibrate;
+  wire \calibrate$563 ;
+  wire \calibrate$654 ;
+  wire \calibrate$731 ;
+  wire \calibrate$808 ;
+  wire calibrated;
+  wire \calibrated$464 ;
+  wire \calibrated$465 ;
+  wire \calibrated$466 ;
+  wire \calibrated$467 ;
   wire chunk_begin;
-  wire \chunk_begin$526 ;
-  wire \chunk_begin$621 ;
-  wire \chunk_begin$694 ;
-  wire \chunk_begin$767 ;
+  wire \chunk_begin$532 ;
+  wire \chunk_begin$635 ;
+  wire \chunk_begin$712 ;
+  wire \chunk_begin$789 ;
   wire chunk_final;
-  wire \chunk_final$532 ;
-  wire \chunk_final$624 ;
-  wire \chunk_final$697 ;
-  wire \chunk_final$770 ;
+  wire \chunk_final$538 ;
+  wire \chunk_final$638 ;
+  wire \chunk_final$715 ;
+  wire \chunk_final$792 ;
   wire chunk_loaded;
-  wire \chunk_loaded$528 ;
-  wire \chunk_loaded$622 ;
-  wire \chunk_loaded$695 ;
-  wire \chunk_loaded$768 ;
+  wire \chunk_loaded$534 ;
+  wire \chunk_loaded$636 ;
+  wire \chunk_loaded$713 ;
+  wire \chunk_loaded$790 ;
   wire clear;
   wire \clear$353 ;
   wire \clear$362 ;
   wire \clear$371 ;
-  wire \clear$510 ;
-  wire \clear$511 ;
-  wire \clear$615 ;
-  wire \clear$688 ;
-  wire \clear$761 ;
+  wire \clear$516 ;
+  wire \clear$517 ;
+  wire \clear$629 ;
+  wire \clear$706 ;
+  wire \clear$783 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$617 ;
-  wire [19:0] \coefficient_base$690 ;
-  wire [19:0] \coefficient_base$763 ;
+  wire [19:0] \coefficient_base$631 ;
+  wire [19:0] \coefficient_base$708 ;
+  wire [19:0] \coefficient_base$785 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$635 ;
-  wire [31:0] \coefficient_data$708 ;
-  wire [31:0] \coefficient_data$781 ;
+  wire [31:0] \coefficient_data$649 ;
+  wire [31:0] \coefficient_data$726 ;
+  wire [31:0] \coefficient_data$803 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$634 ;
-  wire [14:0] \coefficient_index$707 ;
-  wire [14:0] \coefficient_index$780 ;
+  wire [14:0] \coefficient_index$648 ;
+  wire [14:0] \coefficient_index$725 ;
+  wire [14:0] \coefficient_index$802 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$618 ;
-  wire [20:0] \coefficient_words$691 ;
-  wire [20:0] \coefficient_words$764 ;
+  wire [20:0] \coefficient_words$632 ;
+  wire [20:0] \coefficient_words$709 ;
+  wire [20:0] \coefficient_words$786 ;
   wire coefficient_write;
-  wire \coefficient_write$633 ;
-  wire \coefficient_write$706 ;
-  wire \coefficient_write$779 ;
+  wire \coefficient_write$647 ;
+  wire \coefficient_write$724 ;
+  wire \coefficient_write$801 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
@@ -316,17 +337,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$638 ;
-  wire [5:0] \correction_data$711 ;
-  wire [5:0] \correction_data$784 ;
+  wire [5:0] \correction_data$652 ;
+  wire [5:0] \correction_data$729 ;
+  wire [5:0] \correction_data$806 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$637 ;
-  wire [7:0] \correction_index$710 ;
-  wire [7:0] \correction_index$783 ;
+  wire [7:0] \correction_index$651 ;
+  wire [7:0] \correction_index$728 ;
+  wire [7:0] \correction_index$805 ;
   wire correction_write;
-  wire \correction_write$636 ;
-  wire \correction_write$709 ;
-  wire \correction_write$782 ;
+  wire \correction_write$650 ;
+  wire \correction_write$727 ;
+  wire \correction_write$804 ;
   wire [3:0] corrections_write;
   wire decided;
   wire \decided$350 ;
@@ -367,125 +388,125 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor$456[7] ;
   wire [31:0] \descriptor$456[8] ;
   wire [31:0] \descriptor$456[9] ;
-  wire [511:0] \descriptor$474 ;
-  wire [31:0] \descriptor$474[0] ;
-  wire [31:0] \descriptor$474[10] ;
-  wire [31:0] \descriptor$474[11] ;
-  wire [31:0] \descriptor$474[12] ;
-  wire [31:0] \descriptor$474[13] ;
-  wire [31:0] \descriptor$474[14] ;
-  wire [31:0] \descriptor$474[15] ;
-  wire [31:0] \descriptor$474[1] ;
-  wire [31:0] \descriptor$474[2] ;
-  wire [31:0] \descriptor$474[3] ;
-  wire [31:0] \descriptor$474[4] ;
-  wire [31:0] \descriptor$474[5] ;
-  wire [31:0] \descriptor$474[6] ;
-  wire [31:0] \descriptor$474[7] ;
-  wire [31:0] \descriptor$474[8] ;
-  wire [31:0] \descriptor$474[9] ;
-  wire [511:0] \descriptor$497 ;
-  wire [31:0] \descriptor$497[0] ;
-  wire [31:0] \descriptor$497[10] ;
-  wire [31:0] \descriptor$497[11] ;
-  wire [31:0] \descriptor$497[12] ;
-  wire [31:0] \descriptor$497[13] ;
-  wire [31:0] \descriptor$497[14] ;
-  wire [31:0] \descriptor$497[15] ;
-  wire [31:0] \descriptor$497[1] ;
-  wire [31:0] \descriptor$497[2] ;
-  wire [31:0] \descriptor$497[3] ;
-  wire [31:0] \descriptor$497[4] ;
-  wire [31:0] \descriptor$497[5] ;
-  wire [31:0] \descriptor$497[6] ;
-  wire [31:0] \descriptor$497[7] ;
-  wire [31:0] \descriptor$497[8] ;
-  wire [31:0] \descriptor$497[9] ;
-  wire [511:0] \descriptor$499 ;
-  wire [31:0] \descriptor$499[0] ;
-  wire [31:0] \descriptor$499[10] ;
-  wire [31:0] \descriptor$499[11] ;
-  wire [31:0] \descriptor$499[12] ;
-  wire [31:0] \descriptor$499[13] ;
-  wire [31:0] \descriptor$499[14] ;
-  wire [31:0] \descriptor$499[15] ;
-  wire [31:0] \descriptor$499[1] ;
-  wire [31:0] \descriptor$499[2] ;
-  wire [31:0] \descriptor$499[3] ;
-  wire [31:0] \descriptor$499[4] ;
-  wire [31:0] \descriptor$499[5] ;
-  wire [31:0] \descriptor$499[6] ;
-  wire [31:0] \descriptor$499[7] ;
-  wire [31:0] \descriptor$499[8] ;
-  wire [31:0] \descriptor$499[9] ;
-  wire [511:0] \descriptor$606 ;
-  wire [31:0] \descriptor$606[0] ;
-  wire [31:0] \descriptor$606[10] ;
-  wire [31:0] \descriptor$606[11] ;
-  wire [31:0] \descriptor$606[12] ;
-  wire [31:0] \descriptor$606[13] ;
-  wire [31:0] \descriptor$606[14] ;
-  wire [31:0] \descriptor$606[15] ;
-  wire [31:0] \descriptor$606[1] ;
-  wire [31:0] \descriptor$606[2] ;
-  wire [31:0] \descriptor$606[3] ;
-  wire [31:0] \descriptor$606[4] ;
-  wire [31:0] \descriptor$606[5] ;
-  wire [31:0] \descriptor$606[6] ;
-  wire [31:0] \descriptor$606[7] ;
-  wire [31:0] \descriptor$606[8] ;
-  wire [31:0] \descriptor$606[9] ;
-  wire [511:0] \descriptor$685 ;
-  wire [31:0] \descriptor$685[0] ;
-  wire [31:0] \descriptor$685[10] ;
-  wire [31:0] \descriptor$685[11] ;
-  wire [31:0] \descriptor$685[12] ;
-  wire [31:0] \descriptor$685[13] ;
-  wire [31:0] \descriptor$685[14] ;
-  wire [31:0] \descriptor$685[15] ;
-  wire [31:0] \descriptor$685[1] ;
-  wire [31:0] \descriptor$685[2] ;
-  wire [31:0] \descriptor$685[3] ;
-  wire [31:0] \descriptor$685[4] ;
-  wire [31:0] \descriptor$685[5] ;
-  wire [31:0] \descriptor$685[6] ;
-  wire [31:0] \descriptor$685[7] ;
-  wire [31:0] \descriptor$685[8] ;
-  wire [31:0] \descriptor$685[9] ;
-  wire [511:0] \descriptor$758 ;
-  wire [31:0] \descriptor$758[0] ;
-  wire [31:0] \descriptor$758[10] ;
-  wire [31:0] \descriptor$758[11] ;
-  wire [31:0] \descriptor$758[12] ;
-  wire [31:0] \descriptor$758[13] ;
-  wire [31:0] \descriptor$758[14] ;
-  wire [31:0] \descriptor$758[15] ;
-  wire [31:0] \descriptor$758[1] ;
-  wire [31:0] \descriptor$758[2] ;
-  wire [31:0] \descriptor$758[3] ;
-  wire [31:0] \descriptor$758[4] ;
-  wire [31:0] \descriptor$758[5] ;
-  wire [31:0] \descriptor$758[6] ;
-  wire [31:0] \descriptor$758[7] ;
-  wire [31:0] \descriptor$758[8] ;
-  wire [31:0] \descriptor$758[9] ;
-  wire [511:0] \descriptor$831 ;
-  wire [31:0] \descriptor$831[0] ;
-  wire [31:0] \descriptor$831[10] ;
-  wire [31:0] \descriptor$831[11] ;
-  wire [31:0] \descriptor$831[12] ;
-  wire [31:0] \descriptor$831[13] ;
-  wire [31:0] \descriptor$831[14] ;
-  wire [31:0] \descriptor$831[15] ;
-  wire [31:0] \descriptor$831[1] ;
-  wire [31:0] \descriptor$831[2] ;
-  wire [31:0] \descriptor$831[3] ;
-  wire [31:0] \descriptor$831[4] ;
-  wire [31:0] \descriptor$831[5] ;
-  wire [31:0] \descriptor$831[6] ;
-  wire [31:0] \descriptor$831[7] ;
-  wire [31:0] \descriptor$831[8] ;
-  wire [31:0] \descriptor$831[9] ;
+  wire [511:0] \descriptor$480 ;
+  wire [31:0] \descriptor$480[0] ;
+  wire [31:0] \descriptor$480[10] ;
+  wire [31:0] \descriptor$480[11] ;
+  wire [31:0] \descriptor$480[12] ;
+  wire [31:0] \descriptor$480[13] ;
+  wire [31:0] \descriptor$480[14] ;
+  wire [31:0] \descriptor$480[15] ;
+  wire [31:0] \descriptor$480[1] ;
+  wire [31:0] \descriptor$480[2] ;
+  wire [31:0] \descriptor$480[3] ;
+  wire [31:0] \descriptor$480[4] ;
+  wire [31:0] \descriptor$480[5] ;
+  wire [31:0] \descriptor$480[6] ;
+  wire [31:0] \descriptor$480[7] ;
+  wire [31:0] \descriptor$480[8] ;
+  wire [31:0] \descriptor$480[9] ;
+  wire [511:0] \descriptor$503 ;
+  wire [31:0] \descriptor$503[0] ;
+  wire [31:0] \descriptor$503[10] ;
+  wire [31:0] \descriptor$503[11] ;
+  wire [31:0] \descriptor$503[12] ;
+  wire [31:0] \descriptor$503[13] ;
+  wire [31:0] \descriptor$503[14] ;
+  wire [31:0] \descriptor$503[15] ;
+  wire [31:0] \descriptor$503[1] ;
+  wire [31:0] \descriptor$503[2] ;
+  wire [31:0] \descriptor$503[3] ;
+  wire [31:0] \descriptor$503[4] ;
+  wire [31:0] \descriptor$503[5] ;
+  wire [31:0] \descriptor$503[6] ;
+  wire [31:0] \descriptor$503[7] ;
+  wire [31:0] \descriptor$503[8] ;
+  wire [31:0] \descriptor$503[9] ;
+  wire [511:0] \descriptor$505 ;
+  wire [31:0] \descriptor$505[0] ;
+  wire [31:0] \descriptor$505[10] ;
+  wire [31:0] \descriptor$505[11] ;
+  wire [31:0] \descriptor$505[12] ;
+  wire [31:0] \descriptor$505[13] ;
+  wire [31:0] \descriptor$505[14] ;
+  wire [31:0] \descriptor$505[15] ;
+  wire [31:0] \descriptor$505[1] ;
+  wire [31:0] \descriptor$505[2] ;
+  wire [31:0] \descriptor$505[3] ;
+  wire [31:0] \descriptor$505[4] ;
+  wire [31:0] \descriptor$505[5] ;
+  wire [31:0] \descriptor$505[6] ;
+  wire [31:0] \descriptor$505[7] ;
+  wire [31:0] \descriptor$505[8] ;
+  wire [31:0] \descriptor$505[9] ;
+  wire [511:0] \descriptor$620 ;
+  wire [31:0] \descriptor$620[0] ;
+  wire [31:0] \descriptor$620[10] ;
+  wire [31:0] \descriptor$620[11] ;
+  wire [31:0] \descriptor$620[12] ;
+  wire [31:0] \descriptor$620[13] ;
+  wire [31:0] \descriptor$620[14] ;
+  wire [31:0] \descriptor$620[15] ;
+  wire [31:0] \descriptor$620[1] ;
+  wire [31:0] \descriptor$620[2] ;
+  wire [31:0] \descriptor$620[3] ;
+  wire [31:0] \descriptor$620[4] ;
+  wire [31:0] \descriptor$620[5] ;
+  wire [31:0] \descriptor$620[6] ;
+  wire [31:0] \descriptor$620[7] ;
+  wire [31:0] \descriptor$620[8] ;
+  wire [31:0] \descriptor$620[9] ;
+  wire [511:0] \descriptor$703 ;
+  wire [31:0] \descriptor$703[0] ;
+  wire [31:0] \descriptor$703[10] ;
+  wire [31:0] \descriptor$703[11] ;
+  wire [31:0] \descriptor$703[12] ;
+  wire [31:0] \descriptor$703[13] ;
+  wire [31:0] \descriptor$703[14] ;
+  wire [31:0] \descriptor$703[15] ;
+  wire [31:0] \descriptor$703[1] ;
+  wire [31:0] \descriptor$703[2] ;
+  wire [31:0] \descriptor$703[3] ;
+  wire [31:0] \descriptor$703[4] ;
+  wire [31:0] \descriptor$703[5] ;
+  wire [31:0] \descriptor$703[6] ;
+  wire [31:0] \descriptor$703[7] ;
+  wire [31:0] \descriptor$703[8] ;
+  wire [31:0] \descriptor$703[9] ;
+  wire [511:0] \descriptor$780 ;
+  wire [31:0] \descriptor$780[0] ;
+  wire [31:0] \descriptor$780[10] ;
+  wire [31:0] \descriptor$780[11] ;
+  wire [31:0] \descriptor$780[12] ;
+  wire [31:0] \descriptor$780[13] ;
+  wire [31:0] \descriptor$780[14] ;
+  wire [31:0] \descriptor$780[15] ;
+  wire [31:0] \descriptor$780[1] ;
+  wire [31:0] \descriptor$780[2] ;
+  wire [31:0] \descriptor$780[3] ;
+  wire [31:0] \descriptor$780[4] ;
+  wire [31:0] \descriptor$780[5] ;
+  wire [31:0] \descriptor$780[6] ;
+  wire [31:0] \descriptor$780[7] ;
+  wire [31:0] \descriptor$780[8] ;
+  wire [31:0] \descriptor$780[9] ;
+  wire [511:0] \descriptor$857 ;
+  wire [31:0] \descriptor$857[0] ;
+  wire [31:0] \descriptor$857[10] ;
+  wire [31:0] \descriptor$857[11] ;
+  wire [31:0] \descriptor$857[12] ;
+  wire [31:0] \descriptor$857[13] ;
+  wire [31:0] \descriptor$857[14] ;
+  wire [31:0] \descriptor$857[15] ;
+  wire [31:0] \descriptor$857[1] ;
+  wire [31:0] \descriptor$857[2] ;
+  wire [31:0] \descriptor$857[3] ;
+  wire [31:0] \descriptor$857[4] ;
+  wire [31:0] \descriptor$857[5] ;
+  wire [31:0] \descriptor$857[6] ;
+  wire [31:0] \descriptor$857[7] ;
+  wire [31:0] \descriptor$857[8] ;
+  wire [31:0] \descriptor$857[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -504,36 +525,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[9] ;
   wire done;
   wire \done$458 ;
-  wire \done$471 ;
-  wire \done$472 ;
+  wire \done$477 ;
+  wire \done$478 ;
   wire drain;
   wire \drain$443 ;
   wire \drain$444 ;
   wire \drain$445 ;
   wire drain_clear;
-  wire \drain_clear$567 ;
-  wire \drain_clear$646 ;
-  wire \drain_clear$719 ;
-  wire \drain_clear$792 ;
+  wire \drain_clear$581 ;
+  wire \drain_clear$664 ;
+  wire \drain_clear$741 ;
+  wire \drain_clear$818 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$563 ;
-  wire [2:0] \drain_group$644 ;
-  wire [2:0] \drain_group$717 ;
-  wire [2:0] \drain_group$790 ;
+  wire [2:0] \drain_group$577 ;
+  wire [2:0] \drain_group$662 ;
+  wire [2:0] \drain_group$739 ;
+  wire [2:0] \drain_group$816 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$565 ;
-  wire [2:0] \drain_lane$645 ;
-  wire [2:0] \drain_lane$718 ;
-  wire [2:0] \drain_lane$791 ;
+  wire [2:0] \drain_lane$579 ;
+  wire [2:0] \drain_lane$663 ;
+  wire [2:0] \drain_lane$740 ;
+  wire [2:0] \drain_lane$817 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$687 ;
-  wire [24:0] \drain_sum$760 ;
-  wire [24:0] \drain_sum$833 ;
+  wire [24:0] \drain_sum$705 ;
+  wire [24:0] \drain_sum$782 ;
+  wire [24:0] \drain_sum$859 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
+  wire drain_valid;
+  wire \drain_valid$571 ;
+  wire \drain_valid$658 ;
+  wire \drain_valid$735 ;
+  wire \drain_valid$812 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
   wire [1:0] \ended$383 ;
@@ -547,11 +573,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$487 ;
+  wire \first$493 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$686 ;
-  wire [31:0] \first_product$759 ;
-  wire [31:0] \first_product$832 ;
+  wire [31:0] \first_product$704 ;
+  wire [31:0] \first_product$781 ;
+  wire [31:0] \first_product$858 ;
   wire hold;
   wire \hold$352 ;
   wire \hold$361 ;
@@ -571,11 +597,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \in_valid$309 ;
   output irq;
   wire irq;
-  wire \irq$473 ;
+  wire \irq$479 ;
   wire last;
-  wire \last$489 ;
+  wire \last$495 ;
   wire last_chunk;
-  wire \last_chunk$491 ;
+  wire \last_chunk$497 ;
   wire late;
   wire \late$459 ;
   wire [23:0] layer;
@@ -589,30 +615,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant1 ;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$620 ;
-  wire [5:0] \lengths$620.add ;
-  wire [5:0] \lengths$620.clear ;
-  wire [5:0] \lengths$620.drive ;
-  wire [5:0] \lengths$620.gap ;
-  wire [5:0] \lengths$620.hold ;
-  wire [5:0] \lengths$620.reset ;
-  wire [5:0] \lengths$620.share ;
-  wire [41:0] \lengths$693 ;
-  wire [5:0] \lengths$693.add ;
-  wire [5:0] \lengths$693.clear ;
-  wire [5:0] \lengths$693.drive ;
-  wire [5:0] \lengths$693.gap ;
-  wire [5:0] \lengths$693.hold ;
-  wire [5:0] \lengths$693.reset ;
-  wire [5:0] \lengths$693.share ;
-  wire [41:0] \lengths$766 ;
-  wire [5:0] \lengths$766.add ;
-  wire [5:0] \lengths$766.clear ;
-  wire [5:0] \lengths$766.drive ;
-  wire [5:0] \lengths$766.gap ;
-  wire [5:0] \lengths$766.hold ;
-  wire [5:0] \lengths$766.reset ;
-  wire [5:0] \lengths$766.share ;
+  wire [41:0] \lengths$634 ;
+  wire [5:0] \lengths$634.add ;
+  wire [5:0] \lengths$634.clear ;
+  wire [5:0] \lengths$634.drive ;
+  wire [5:0] \lengths$634.gap ;
+  wire [5:0] \lengths$634.hold ;
+  wire [5:0] \lengths$634.reset ;
+  wire [5:0] \lengths$634.share ;
+  wire [41:0] \lengths$711 ;
+  wire [5:0] \lengths$711.add ;
+  wire [5:0] \lengths$711.clear ;
+  wire [5:0] \lengths$711.drive ;
+  wire [5:0] \lengths$711.gap ;
+  wire [5:0] \lengths$711.hold ;
+  wire [5:0] \lengths$711.reset ;
+  wire [5:0] \lengths$711.share ;
+  wire [41:0] \lengths$788 ;
+  wire [5:0] \lengths$788.add ;
+  wire [5:0] \lengths$788.clear ;
+  wire [5:0] \lengths$788.drive ;
+  wire [5:0] \lengths$788.gap ;
+  wire [5:0] \lengths$788.hold ;
+  wire [5:0] \lengths$788.reset ;
+  wire [5:0] \lengths$788.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -621,48 +647,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [11:0] level_data;
-  wire [11:0] \level_data$643 ;
-  wire [11:0] \level_data$716 ;
-  wire [11:0] \level_data$789 ;
+  wire [11:0] \level_data$661 ;
+  wire [11:0] \level_data$738 ;
+  wire [11:0] \level_data$815 ;
   wire [7:0] level_index;
-  wire [7:0] \level_index$642 ;
-  wire [7:0] \level_index$715 ;
-  wire [7:0] \level_index$788 ;
+  wire [7:0] \level_index$660 ;
+  wire [7:0] \level_index$737 ;
+  wire [7:0] \level_index$814 ;
   wire level_write;
-  wire \level_write$641 ;
-  wire \level_write$714 ;
-  wire \level_write$787 ;
-  wire levels_enable;
-  wire [3:0] \levels_enable$557 ;
-  wire \levels_enable$640 ;
-  wire \levels_enable$713 ;
-  wire \levels_enable$786 ;
+  wire \level_write$659 ;
+  wire \level_write$736 ;
+  wire \level_write$813 ;
   wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$534 ;
-  wire \load_bank$625 ;
-  wire \load_bank$698 ;
-  wire \load_bank$771 ;
+  wire \load_bank$540 ;
+  wire \load_bank$639 ;
+  wire \load_bank$716 ;
+  wire \load_bank$793 ;
   wire load_clear;
-  wire \load_clear$536 ;
-  wire \load_clear$626 ;
-  wire \load_clear$699 ;
-  wire \load_clear$772 ;
+  wire \load_clear$542 ;
+  wire \load_clear$640 ;
+  wire \load_clear$717 ;
+  wire \load_clear$794 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$540 ;
-  wire [31:0] \load_codes$628 ;
-  wire [31:0] \load_codes$701 ;
-  wire [31:0] \load_codes$774 ;
+  wire [31:0] \load_codes$546 ;
+  wire [31:0] \load_codes$642 ;
+  wire [31:0] \load_codes$719 ;
+  wire [31:0] \load_codes$796 ;
   wire load_enable;
-  wire \load_enable$530 ;
-  wire \load_enable$623 ;
-  wire \load_enable$696 ;
-  wire \load_enable$769 ;
+  wire \load_enable$536 ;
+  wire \load_enable$637 ;
+  wire \load_enable$714 ;
+  wire \load_enable$791 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$538 ;
-  wire [5:0] \load_row$627 ;
-  wire [5:0] \load_row$700 ;
-  wire [5:0] \load_row$773 ;
+  wire [5:0] \load_row$544 ;
+  wire [5:0] \load_row$641 ;
+  wire [5:0] \load_row$718 ;
+  wire [5:0] \load_row$795 ;
   wire loading;
   wire \loading$347 ;
   wire \loading$356 ;
@@ -916,121 +937,186 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$672 ;
-  wire \macro__add$745 ;
-  wire \macro__add$818 ;
+  wire \macro__add$690 ;
+  wire \macro__add$767 ;
+  wire \macro__add$844 ;
   wire macro__bank;
-  wire \macro__bank$665 ;
-  wire \macro__bank$738 ;
-  wire \macro__bank$811 ;
+  wire \macro__bank$683 ;
+  wire \macro__bank$760 ;
+  wire \macro__bank$837 ;
   wire macro__clear;
-  wire \macro__clear$671 ;
-  wire \macro__clear$744 ;
-  wire \macro__clear$817 ;
+  wire \macro__clear$689 ;
+  wire \macro__clear$766 ;
+  wire \macro__clear$843 ;
   wire macro__comparator;
-  wire \macro__comparator$683 ;
-  wire \macro__comparator$756 ;
-  wire \macro__comparator$829 ;
+  wire \macro__comparator$701 ;
+  wire \macro__comparator$778 ;
+  wire \macro__comparator$855 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$682 ;
-  wire [15:0] \macro__conversion$755 ;
-  wire [15:0] \macro__conversion$828 ;
+  wire [15:0] \macro__conversion$700 ;
+  wire [15:0] \macro__conversion$777 ;
+  wire [15:0] \macro__conversion$854 ;
   wire macro__convert;
-  wire \macro__convert$676 ;
-  wire \macro__convert$749 ;
-  wire \macro__convert$822 ;
+  wire \macro__convert$694 ;
+  wire \macro__convert$771 ;
+  wire \macro__convert$848 ;
   wire macro__convert_side;
-  wire \macro__convert_side$677 ;
-  wire \macro__convert_side$750 ;
-  wire \macro__convert_side$823 ;
+  wire \macro__convert_side$695 ;
+  wire \macro__convert_side$772 ;
+  wire \macro__convert_side$849 ;
   wire macro__decided;
-  wire \macro__decided$684 ;
-  wire \macro__decided$757 ;
-  wire \macro__decided$830 ;
+  wire \macro__decided$702 ;
+  wire \macro__decided$779 ;
+  wire \macro__decided$856 ;
   wire macro__drive;
-  wire \macro__drive$668 ;
-  wire \macro__drive$741 ;
-  wire \macro__drive$814 ;
+  wire \macro__drive$686 ;
+  wire \macro__drive$763 ;
+  wire \macro__drive$840 ;
   wire macro__hold;
-  wire \macro__hold$670 ;
-  wire \macro__hold$743 ;
-  wire \macro__hold$816 ;
+  wire \macro__hold$688 ;
+  wire \macro__hold$765 ;
+  wire \macro__hold$842 ;
   wire [11:0] macro__level;
-  wire [11:0] \macro__level$679 ;
-  wire [11:0] \macro__level$752 ;
-  wire [11:0] \macro__level$825 ;
+  wire [11:0] \macro__level$697 ;
+  wire [11:0] \macro__level$774 ;
+  wire [11:0] \macro__level$851 ;
   wire macro__load_bank;
-  wire \macro__load_bank$661 ;
-  wire \macro__load_bank$734 ;
-  wire \macro__load_bank$807 ;
+  wire \macro__load_bank$679 ;
+  wire \macro__load_bank$756 ;
+  wire \macro__load_bank$833 ;
   wire macro__load_clear;
-  wire \macro__load_clear$662 ;
-  wire \macro__load_clear$735 ;
-  wire \macro__load_clear$808 ;
+  wire \macro__load_clear$680 ;
+  wire \macro__load_clear$757 ;
+  wire \macro__load_clear$834 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$664 ;
-  wire [31:0] \macro__load_codes$737 ;
-  wire [31:0] \macro__load_codes$810 ;
+  wire [31:0] \macro__load_codes$682 ;
+  wire [31:0] \macro__load_codes$759 ;
+  wire [31:0] \macro__load_codes$836 ;
   wire macro__load_enable;
-  wire \macro__load_enable$660 ;
-  wire \macro__load_enable$733 ;
-  wire \macro__load_enable$806 ;
+  wire \macro__load_enable$678 ;
+  wire \macro__load_enable$755 ;
+  wire \macro__load_enable$832 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$663 ;
-  wire [5:0] \macro__load_row$736 ;
-  wire [5:0] \macro__load_row$809 ;
+  wire [5:0] \macro__load_row$681 ;
+  wire [5:0] \macro__load_row$758 ;
+  wire [5:0] \macro__load_row$835 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$675 ;
-  wire [63:0] \macro__negate$748 ;
-  wire [63:0] \macro__negate$821 ;
+  wire [63:0] \macro__negate$693 ;
+  wire [63:0] \macro__negate$770 ;
+  wire [63:0] \macro__negate$847 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$681 ;
-  wire [31:0] \macro__product$754 ;
-  wire [31:0] \macro__product$827 ;
+  wire [31:0] \macro__product$699 ;
+  wire [31:0] \macro__product$776 ;
+  wire [31:0] \macro__product$853 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$680 ;
-  wire [24:0] \macro__reference$753 ;
-  wire [24:0] \macro__reference$826 ;
+  wire [24:0] \macro__reference$698 ;
+  wire [24:0] \macro__reference$775 ;
+  wire [24:0] \macro__reference$852 ;
   wire macro__reset;
-  wire \macro__reset$667 ;
-  wire \macro__reset$740 ;
-  wire \macro__reset$813 ;
+  wire \macro__reset$685 ;
+  wire \macro__reset$762 ;
+  wire \macro__reset$839 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$666 ;
-  wire [8:0] \macro__row_enable$739 ;
-  wire [8:0] \macro__row_enable$812 ;
+  wire [8:0] \macro__row_enable$684 ;
+  wire [8:0] \macro__row_enable$761 ;
+  wire [8:0] \macro__row_enable$838 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$674 ;
-  wire [63:0] \macro__select$747 ;
-  wire [63:0] \macro__select$820 ;
+  wire [63:0] \macro__select$692 ;
+  wire [63:0] \macro__select$769 ;
+  wire [63:0] \macro__select$846 ;
   wire macro__share;
-  wire \macro__share$669 ;
-  wire \macro__share$742 ;
-  wire \macro__share$815 ;
+  wire \macro__share$687 ;
+  wire \macro__share$764 ;
+  wire \macro__share$841 ;
   wire macro__side;
-  wire \macro__side$673 ;
-  wire \macro__side$746 ;
-  wire \macro__side$819 ;
+  wire \macro__side$691 ;
+  wire \macro__side$768 ;
+  wire \macro__side$845 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$678 ;
-  wire [7:0] \macro__trial$751 ;
-  wire [7:0] \macro__trial$824 ;
+  wire [7:0] \macro__trial$696 ;
+  wire [7:0] \macro__trial$773 ;
+  wire [7:0] \macro__trial$850 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$659 ;
-  wire [31:0] \macro__write_data$732 ;
-  wire [31:0] \macro__write_data$805 ;
+  wire [31:0] \macro__write_data$677 ;
+  wire [31:0] \macro__write_data$754 ;
+  wire [31:0] \macro__write_data$831 ;
   wire macro__write_enable;
-  wire \macro__write_enable$656 ;
-  wire \macro__write_enable$729 ;
-  wire \macro__write_enable$802 ;
+  wire \macro__write_enable$674 ;
+  wire \macro__write_enable$751 ;
+  wire \macro__write_enable$828 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$658 ;
-  wire [3:0] \macro__write_group$731 ;
-  wire [3:0] \macro__write_group$804 ;
+  wire [3:0] \macro__write_group$676 ;
+  wire [3:0] \macro__write_group$753 ;
+  wire [3:0] \macro__write_group$830 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$657 ;
-  wire [7:0] \macro__write_row$730 ;
-  wire [7:0] \macro__write_row$803 ;
+  wire [7:0] \macro__write_row$675 ;
+  wire [7:0] \macro__write_row$752 ;
+  wire [7:0] \macro__write_row$829 ;
+  wire [171:0] measured;
+  wire [42:0] \measured$567 ;
+  wire \measured$567.failed ;
+  wire [15:0] \measured$567.gain ;
+  wire [14:0] \measured$567.gain_reference ;
+  wire \measured$567.gain_valid ;
+  wire [7:0] \measured$567.offset ;
+  wire \measured$567.offset_valid ;
+  wire \measured$567.reference_valid ;
+  wire [42:0] \measured$656 ;
+  wire \measured$656.failed ;
+  wire [15:0] \measured$656.gain ;
+  wire [14:0] \measured$656.gain_reference ;
+  wire \measured$656.gain_valid ;
+  wire [7:0] \measured$656.offset ;
+  wire \measured$656.offset_valid ;
+  wire \measured$656.reference_valid ;
+  wire [42:0] \measured$733 ;
+  wire \measured$733.failed ;
+  wire [15:0] \measured$733.gain ;
+  wire [14:0] \measured$733.gain_reference ;
+  wire \measured$733.gain_valid ;
+  wire [7:0] \measured$733.offset ;
+  wire \measured$733.offset_valid ;
+  wire \measured$733.reference_valid ;
+  wire [42:0] \measured$810 ;
+  wire \measured$810.failed ;
+  wire [15:0] \measured$810.gain ;
+  wire [14:0] \measured$810.gain_reference ;
+  wire \measured$810.gain_valid ;
+  wire [7:0] \measured$810.offset ;
+  wire \measured$810.offset_valid ;
+  wire \measured$810.reference_valid ;
+  wire [42:0] \measured[0] ;
+  wire \measured[0].failed ;
+  wire [15:0] \measured[0].gain ;
+  wire [14:0] \measured[0].gain_reference ;
+  wire \measured[0].gain_valid ;
+  wire [7:0] \measured[0].offset ;
+  wire \measured[0].offset_valid ;
+  wire \measured[0].reference_valid ;
+  wire [42:0] \measured[1] ;
+  wire \measured[1].failed ;
+  wire [15:0] \measured[1].gain ;
+  wire [14:0] \measured[1].gain_reference ;
+  wire \measured[1].gain_valid ;
+  wire [7:0] \measured[1].offset ;
+  wire \measured[1].offset_valid ;
+  wire \measured[1].reference_valid ;
+  wire [42:0] \measured[2] ;
+  wire \measured[2].failed ;
+  wire [15:0] \measured[2].gain ;
+  wire [14:0] \measured[2].gain_reference ;
+  wire \measured[2].gain_valid ;
+  wire [7:0] \measured[2].offset ;
+  wire \measured[2].offset_valid ;
+  wire \measured[2].reference_valid ;
+  wire [42:0] \measured[3] ;
+  wire \measured[3].failed ;
+  wire [15:0] \measured[3].gain ;
+  wire [14:0] \measured[3].gain_reference ;
+  wire \measured[3].gain_valid ;
+  wire [7:0] \measured[3].offset ;
+  wire \measured[3].offset_valid ;
+  wire \measured[3].reference_valid ;
   wire [63:0] memory_data;
   wire [19:0] memory_index;
   wire met;
@@ -1049,7 +1135,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \overrun$331 ;
   wire \overrun$333 ;
   wire pad;
-  wire \pad$483 ;
+  wire \pad$489 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1058,15 +1144,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
-  wire \position_done$609 ;
-  wire \position_done$610 ;
-  wire \position_done$611 ;
-  wire \position_done$612 ;
+  wire \position_done$623 ;
+  wire \position_done$624 ;
+  wire \position_done$625 ;
+  wire \position_done$626 ;
   wire position_freed;
-  wire \position_freed$555 ;
-  wire \position_freed$639 ;
-  wire \position_freed$712 ;
-  wire \position_freed$785 ;
+  wire \position_freed$561 ;
+  wire \position_freed$653 ;
+  wire \position_freed$730 ;
+  wire \position_freed$807 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
@@ -1118,7 +1204,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \reset$360 ;
   wire \reset$369 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$485 ;
+  wire [5:0] \row_word$491 ;
   wire rows;
   wire \rows$439 ;
   wire \rows$440 ;
@@ -1181,6 +1267,52 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire s_axis_tready;
   input s_axis_tvalid;
   wire s_axis_tvalid;
+  wire [3:0] saturated;
+  wire \saturated$569 ;
+  wire \saturated$657 ;
+  wire \saturated$734 ;
+  wire \saturated$811 ;
+  wire [39:0] settings;
+  wire [159:0] \settings$565 ;
+  wire [39:0] \settings$565[0] ;
+  wire [15:0] \settings$565[0].gain ;
+  wire [14:0] \settings$565[0].gain_reference ;
+  wire \settings$565[0].levels ;
+  wire [7:0] \settings$565[0].offset ;
+  wire [39:0] \settings$565[1] ;
+  wire [15:0] \settings$565[1].gain ;
+  wire [14:0] \settings$565[1].gain_reference ;
+  wire \settings$565[1].levels ;
+  wire [7:0] \settings$565[1].offset ;
+  wire [39:0] \settings$565[2] ;
+  wire [15:0] \settings$565[2].gain ;
+  wire [14:0] \settings$565[2].gain_reference ;
+  wire \settings$565[2].levels ;
+  wire [7:0] \settings$565[2].offset ;
+  wire [39:0] \settings$565[3] ;
+  wire [15:0] \settings$565[3].gain ;
+  wire [14:0] \settings$565[3].gain_reference ;
+  wire \settings$565[3].levels ;
+  wire [7:0] \settings$565[3].offset ;
+  wire [39:0] \settings$655 ;
+  wire [15:0] \settings$655.gain ;
+  wire [14:0] \settings$655.gain_reference ;
+  wire \settings$655.levels ;
+  wire [7:0] \settings$655.offset ;
+  wire [39:0] \settings$732 ;
+  wire [15:0] \settings$732.gain ;
+  wire [14:0] \settings$732.gain_reference ;
+  wire \settings$732.levels ;
+  wire [7:0] \settings$732.offset ;
+  wire [39:0] \settings$809 ;
+  wire [15:0] \settings$809.gain ;
+  wire [14:0] \settings$809.gain_reference ;
+  wire \settings$809.levels ;
+  wire [7:0] \settings$809.offset ;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   wire start;
   wire \start$346 ;
   wire \start$355 ;
@@ -1189,14 +1321,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] \start$374 ;
   wire \start$418 ;
   wire \start$457 ;
-  wire \start$475 ;
-  wire \start$476 ;
-  wire \start$498 ;
-  wire \start$500 ;
-  wire \start$512 ;
-  wire \start$616 ;
-  wire \start$689 ;
-  wire \start$762 ;
+  wire \start$481 ;
+  wire \start$482 ;
+  wire \start$504 ;
+  wire \start$506 ;
+  wire \start$518 ;
+  wire \start$630 ;
+  wire \start$707 ;
+  wire \start$784 ;
   wire stopped;
   wire \stopped$395 ;
   wire \stopped$396 ;
@@ -1209,16 +1341,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire tenant;
   wire \tenant$267 ;
   wire timed_out;
-  wire \timed_out$466 ;
-  wire \timed_out$467 ;
-  wire \timed_out$468 ;
-  wire \timed_out$469 ;
+  wire \timed_out$472 ;
+  wire \timed_out$473 ;
+  wire \timed_out$474 ;
+  wire \timed_out$475 ;
   wire [23:0] timeout;
   wire [23:0] \timeout$455 ;
-  wire [15:0] \timeout$515 ;
-  wire [15:0] \timeout$619 ;
-  wire [15:0] \timeout$692 ;
-  wire [15:0] \timeout$765 ;
+  wire [15:0] \timeout$521 ;
+  wire [15:0] \timeout$633 ;
+  wire [15:0] \timeout$710 ;
+  wire [15:0] \timeout$787 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1292,41 +1424,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$652 ;
-  wire [7:0] \trace__code$725 ;
-  wire [7:0] \trace__code$798 ;
+  wire [7:0] \trace__code$670 ;
+  wire [7:0] \trace__code$747 ;
+  wire [7:0] \trace__code$824 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$653 ;
-  wire [8:0] \trace__compensated$726 ;
-  wire [8:0] \trace__compensated$799 ;
+  wire [8:0] \trace__compensated$671 ;
+  wire [8:0] \trace__compensated$748 ;
+  wire [8:0] \trace__compensated$825 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$649 ;
-  wire [15:0] \trace__conversion$722 ;
-  wire [15:0] \trace__conversion$795 ;
+  wire [15:0] \trace__conversion$667 ;
+  wire [15:0] \trace__conversion$744 ;
+  wire [15:0] \trace__conversion$821 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$650 ;
-  wire [5:0] \trace__index$723 ;
-  wire [5:0] \trace__index$796 ;
+  wire [5:0] \trace__index$668 ;
+  wire [5:0] \trace__index$745 ;
+  wire [5:0] \trace__index$822 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$651 ;
-  wire [1:0] \trace__plane$724 ;
-  wire [1:0] \trace__plane$797 ;
+  wire [1:0] \trace__plane$669 ;
+  wire [1:0] \trace__plane$746 ;
+  wire [1:0] \trace__plane$823 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$648 ;
-  wire [31:0] \trace__product$721 ;
-  wire [31:0] \trace__product$794 ;
+  wire [31:0] \trace__product$666 ;
+  wire [31:0] \trace__product$743 ;
+  wire [31:0] \trace__product$820 ;
   wire trace__stopped;
-  wire \trace__stopped$654 ;
-  wire \trace__stopped$727 ;
-  wire \trace__stopped$800 ;
+  wire \trace__stopped$672 ;
+  wire \trace__stopped$749 ;
+  wire \trace__stopped$826 ;
   wire trace__valid;
-  wire \trace__valid$647 ;
-  wire \trace__valid$720 ;
-  wire \trace__valid$793 ;
+  wire \trace__valid$665 ;
+  wire \trace__valid$742 ;
+  wire \trace__valid$819 ;
   wire trace__void;
-  wire \trace__void$655 ;
-  wire \trace__void$728 ;
-  wire \trace__void$801 ;
+  wire \trace__void$673 ;
+  wire \trace__void$750 ;
+  wire \trace__void$827 ;
   output [31:0] trace_layer1__cycles;
   wire [31:0] trace_layer1__cycles;
   output trace_layer1__done;
@@ -1512,49 +1644,49 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \write_data$287 ;
   wire [31:0] \write_data$305 ;
   wire [31:0] \write_data$322 ;
-  wire [31:0] \write_data$545 ;
-  wire [31:0] \write_data$632 ;
-  wire [31:0] \write_data$705 ;
-  wire [31:0] \write_data$778 ;
+  wire [31:0] \write_data$551 ;
+  wire [31:0] \write_data$646 ;
+  wire [31:0] \write_data$723 ;
+  wire [31:0] \write_data$800 ;
   wire write_enable;
   wire \write_enable$285 ;
   wire \write_enable$303 ;
   wire \write_enable$320 ;
-  wire \write_enable$541 ;
-  wire \write_enable$629 ;
-  wire \write_enable$702 ;
-  wire \write_enable$775 ;
+  wire \write_enable$547 ;
+  wire \write_enable$643 ;
+  wire \write_enable$720 ;
+  wire \write_enable$797 ;
   wire write_error;
   wire \write_error$240 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$631 ;
-  wire [3:0] \write_group$704 ;
-  wire [3:0] \write_group$777 ;
+  wire [3:0] \write_group$645 ;
+  wire [3:0] \write_group$722 ;
+  wire [3:0] \write_group$799 ;
   wire write_ready;
   wire \write_ready$323 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$630 ;
-  wire [7:0] \write_row$703 ;
-  wire [7:0] \write_row$776 ;
+  wire [7:0] \write_row$644 ;
+  wire [7:0] \write_row$721 ;
+  wire [7:0] \write_row$798 ;
   wire write_valid;
   wire \write_valid$230 ;
   wire [1:0] written;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$851  [2047:0];
+  reg [63:0] \constants$877  [2047:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$851
+  initial begin : zero_constants$877
     integer i;
-    for (i = 0; i < 2048; i = i + 1) \constants$851 [i] = 64'h0000000000000000;
+    for (i = 0; i < 2048; i = i + 1) \constants$877 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
     if (\write__en$251 )
-      \constants$851 [memory_index[10:0]] <= memory_data;
+      \constants$877 [memory_index[10:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$851 [constant__addr];
+    _0_ <= \constants$877 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [1023:0];
@@ -1697,77 +1829,93 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$115  = \$113  & \$114 ;
   assign \$116  = transferring[1] & \host_wait$460 ;
   assign \$117  = transferring[1] & \buffer_wait$461 ;
-  assign timed_out = | { \timed_out$469 , \timed_out$468 , \timed_out$467 , \timed_out$466  };
-  assign unit_done = \done$471  | \done$472 ;
   assign \$118  = ~ window[134:131];
-  assign \$119  = { \bank_free$496 , \bank_free$495 , \bank_free$494 , \bank_free$493  } | \$118 ;
-  assign bank_free = & \$119 ;
-  assign \$120  = ! trace_tenant;
-  assign \start$512  = start & window[131];
-  assign chunk_begin = \chunk_begin$526  & window[131];
-  assign chunk_loaded = \chunk_loaded$528  & window[131];
-  assign load_enable = \load_enable$530  & window[131];
-  assign position_freed = \position_freed$555  & window[131];
-  assign drain_clear = \drain_clear$567  & window[131];
-  assign \$123  = window[134] ? \position_done$612  : 1'h0;
-  assign \$124  = window[133] ? \position_done$611  : \$123 ;
-  assign \$125  = window[132] ? \position_done$610  : \$124 ;
-  assign \$126  = window[131] ? \position_done$609  : \$125 ;
-  assign \$127  = window[131] ? \position_done$609  : \$126 ;
-  assign \$128  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$616  = start & window[132];
-  assign \chunk_begin$621  = \chunk_begin$526  & window[132];
-  assign \chunk_loaded$622  = \chunk_loaded$528  & window[132];
-  assign \load_enable$623  = \load_enable$530  & window[132];
-  assign \position_freed$639  = \position_freed$555  & window[132];
-  assign \drain_clear$646  = \drain_clear$567  & window[132];
-  assign \$130  = window[134] ? \position_done$612  : 1'h0;
-  assign \$131  = window[133] ? \position_done$611  : \$130 ;
-  assign \$132  = window[132] ? \position_done$610  : \$131 ;
-  assign \$133  = window[131] ? \position_done$609  : \$132 ;
-  assign \$134  = window[132] ? \position_done$610  : \$133 ;
-  assign \$135  = window[132] ? \drain_sum$687  : 25'h0000000;
-  assign \start$689  = start & window[133];
-  assign \chunk_begin$694  = \chunk_begin$526  & window[133];
-  assign \chunk_loaded$695  = \chunk_loaded$528  & window[133];
-  assign \load_enable$696  = \load_enable$530  & window[133];
-  assign \position_freed$712  = \position_freed$555  & window[133];
-  assign \drain_clear$719  = \drain_clear$567  & window[133];
-  assign \$137  = window[134] ? \position_done$612  : 1'h0;
-  assign \$138  = window[133] ? \position_done$611  : \$137 ;
-  assign \$139  = window[132] ? \position_done$610  : \$138 ;
-  assign \$140  = window[131] ? \position_done$609  : \$139 ;
-  assign \$141  = window[133] ? \position_done$611  : \$140 ;
-  assign \$142  = window[133] ? \drain_sum$760  : 25'h0000000;
-  assign \start$762  = start & window[134];
-  assign \chunk_begin$767  = \chunk_begin$526  & window[134];
-  assign \chunk_loaded$768  = \chunk_loaded$528  & window[134];
-  assign \load_enable$769  = \load_enable$530  & window[134];
-  assign \position_freed$785  = \position_freed$555  & window[134];
-  assign \drain_clear$792  = \drain_clear$567  & window[134];
-  assign \$144  = window[134] ? \position_done$612  : 1'h0;
-  assign \$145  = window[133] ? \position_done$611  : \$144 ;
-  assign \$146  = window[132] ? \position_done$610  : \$145 ;
-  assign \$147  = window[131] ? \position_done$609  : \$146 ;
-  assign \$148  = window[134] ? \position_done$612  : \$147 ;
-  assign \$149  = window[134] ? \drain_sum$833  : 25'h0000000;
-  assign \$150  = start | \start$500 ;
-  assign \$151  = working0 & met;
-  assign \$152  = \$151  | transfer_beyond[0];
-  assign \$153  = working1 & met;
-  assign \$154  = \$153  | transfer_beyond[1];
-  assign \$155  = product & active[0];
-  assign \$156  = product0 + 1'h1;
-  assign \$157  = product & active[1];
-  assign \$158  = product1 + 1'h1;
+  assign \$119  = { \calibrated$467 , \calibrated$466 , \calibrated$465 , \calibrated$464  } | \$118 ;
+  assign \$120  = & \$119 ;
+  assign calibrated = \$signal  & \$120 ;
+  assign timed_out = | { \timed_out$475 , \timed_out$474 , \timed_out$473 , \timed_out$472  };
+  assign \$121  = \done$477  | \done$478 ;
+  assign unit_done = \$121  | calibrated;
+  assign \$122  = ~ window[134:131];
+  assign \$123  = { \bank_free$502 , \bank_free$501 , \bank_free$500 , \bank_free$499  } | \$122 ;
+  assign bank_free = & \$123 ;
+  assign \$124  = ! trace_tenant;
+  assign \start$518  = start & window[131];
+  assign chunk_begin = \chunk_begin$532  & window[131];
+  assign chunk_loaded = \chunk_loaded$534  & window[131];
+  assign load_enable = \load_enable$536  & window[131];
+  assign position_freed = \position_freed$561  & window[131];
+  assign calibrate = \calibrate$563  & window[131];
+  assign \$127  = \saturated$569  & window[131];
+  assign drain_clear = \drain_clear$581  & window[131];
+  assign \$128  = window[134] ? \position_done$626  : 1'h0;
+  assign \$129  = window[133] ? \position_done$625  : \$128 ;
+  assign \$130  = window[132] ? \position_done$624  : \$129 ;
+  assign \$131  = window[131] ? \position_done$623  : \$130 ;
+  assign \$132  = window[131] ? \position_done$623  : \$131 ;
+  assign \$133  = window[131] ? drain_sum : 25'h0000000;
+  assign \start$630  = start & window[132];
+  assign \chunk_begin$635  = \chunk_begin$532  & window[132];
+  assign \chunk_loaded$636  = \chunk_loaded$534  & window[132];
+  assign \load_enable$637  = \load_enable$536  & window[132];
+  assign \position_freed$653  = \position_freed$561  & window[132];
+  assign \calibrate$654  = \calibrate$563  & window[132];
+  assign \$135  = \saturated$657  & window[132];
+  assign \drain_clear$664  = \drain_clear$581  & window[132];
+  assign \$136  = window[134] ? \position_done$626  : 1'h0;
+  assign \$137  = window[133] ? \position_done$625  : \$136 ;
+  assign \$138  = window[132] ? \position_done$624  : \$137 ;
+  assign \$139  = window[131] ? \position_done$623  : \$138 ;
+  assign \$140  = window[132] ? \position_done$624  : \$139 ;
+  assign \$141  = window[132] ? \drain_sum$705  : 25'h0000000;
+  assign \start$707  = start & window[133];
+  assign \chunk_begin$712  = \chunk_begin$532  & window[133];
+  assign \chunk_loaded$713  = \chunk_loaded$534  & window[133];
+  assign \load_enable$714  = \load_enable$536  & window[133];
+  assign \position_freed$730  = \position_freed$561  & window[133];
+  assign \calibrate$731  = \calibrate$563  & window[133];
+  assign \$143  = \saturated$734  & window[133];
+  assign \drain_clear$741  = \drain_clear$581  & window[133];
+  assign \$144  = window[134] ? \position_done$626  : 1'h0;
+  assign \$145  = window[133] ? \position_done$625  : \$144 ;
+  assign \$146  = window[132] ? \position_done$624  : \$145 ;
+  assign \$147  = window[131] ? \position_done$623  : \$146 ;
+  assign \$148  = window[133] ? \position_done$625  : \$147 ;
+  assign \$149  = window[133] ? \drain_sum$782  : 25'h0000000;
+  assign \start$784  = start & window[134];
+  assign \chunk_begin$789  = \chunk_begin$532  & window[134];
+  assign \chunk_loaded$790  = \chunk_loaded$534  & window[134];
+  assign \load_enable$791  = \load_enable$536  & window[134];
+  assign \position_freed$807  = \position_freed$561  & window[134];
+  assign \calibrate$808  = \calibrate$563  & window[134];
+  assign \$151  = \saturated$811  & window[134];
+  assign \drain_clear$818  = \drain_clear$581  & window[134];
+  assign \$152  = window[134] ? \position_done$626  : 1'h0;
+  assign \$153  = window[133] ? \position_done$625  : \$152 ;
+  assign \$154  = window[132] ? \position_done$624  : \$153 ;
+  assign \$155  = window[131] ? \position_done$623  : \$154 ;
+  assign \$156  = window[134] ? \position_done$626  : \$155 ;
+  assign \$157  = window[134] ? \drain_sum$859  : 25'h0000000;
+  assign \$158  = start | \start$506 ;
+  assign \$159  = working0 & met;
+  assign \$160  = \$159  | transfer_beyond[0];
+  assign \$161  = working1 & met;
+  assign \$162  = \$161  | transfer_beyond[1];
+  assign \$163  = calibrated | \clear$516 ;
+  assign \$164  = product & active[0];
+  assign \$165  = product0 + 1'h1;
+  assign \$166  = product & active[1];
+  assign \$167  = product1 + 1'h1;
   always @(posedge aclk)
-    combining <= \$159 ;
+    combining <= \$168 ;
   always @(posedge aclk)
-    illegal <= \$160 ;
+    illegal <= \$169 ;
   always @(posedge aclk)
-    product0 <= \$161 ;
+    \$signal  <= \$170 ;
   always @(posedge aclk)
-    product1 <= \$162 ;
+    product0 <= \$171 ;
+  always @(posedge aclk)
+    product1 <= \$172 ;
   \crossloom.activity0  activity0 (
     .adder(\adder$433 ),
     .array(\array$437 ),
@@ -1888,21 +2036,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$510 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$471 ),
-    .drain_clear(\drain_clear$567 ),
+    .done(\done$477 ),
+    .drain_clear(\drain_clear$581 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
+    .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4460$0 (\$163 ),
+    .\port$4802$0 (\$173 ),
     .position_done(position_done),
-    .position_freed(\position_freed$555 ),
+    .position_freed(\position_freed$561 ),
     .rst(rst),
     .start(start),
     .write_address(\write_address$283 ),
@@ -1910,25 +2059,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$510 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$472 ),
+    .\done$157 (\done$478 ),
     .read_address(\read_address$280 ),
     .read_data(\read_data$272 ),
     .read_enable(\read_enable$279 ),
     .rst(rst),
-    .start(\start$500 ),
+    .start(\start$506 ),
     .write_address(\write_address$286 ),
     .write_data(\write_data$287 ),
     .write_enable(\write_enable$285 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$526 ),
+    .chunk_begin(\chunk_begin$532 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$528 ),
-    .clear(\clear$510 ),
+    .chunk_loaded(\chunk_loaded$534 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1936,7 +2085,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$530 ),
+    .load_enable(\load_enable$536 ),
     .load_row(load_row),
     .pad(pad),
     .read_address(\read_address$277 ),
@@ -1954,14 +2103,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .busy(\busy$378 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$515 ),
+    .comparator_timeout_clocks(\timeout$521 ),
     .constants_write(\write__en$251 ),
     .contest(contest),
     .conversions(\$15 [2:0]),
-    .converter0_levels(levels_enable),
-    .converter1_levels(\levels_enable$640 ),
-    .converter2_levels(\levels_enable$713 ),
-    .converter3_levels(\levels_enable$786 ),
     .converting(\converting$398 ),
     .corrections_write(corrections_write),
     .early_stops(\$18 [2:0]),
@@ -1972,6 +2117,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .irq(irq),
     .layer(layer),
     .levels_write(levels_write),
+    .measured(measured),
     .memory_data(memory_data),
     .memory_index(memory_index),
     .phase_add(phase_add),
@@ -1988,6 +2134,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_error(read_error),
     .read_valid(read_valid),
     .rst(rst),
+    .saturated(saturated),
+    .settings(\settings$565 ),
     .start(\start$373 ),
     .waiting(waiting),
     .weights_write(weights_write),
@@ -2000,9 +2148,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.scheduler  scheduler (
     .abort(abort),
     .busy(\busy$378 ),
+    .calibrate(\calibrate$563 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$500 ),
+    .combine(\start$506 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -2020,7 +2169,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_enable(read__en),
     .rst(rst),
     .start(\start$373 ),
-    .stopped(\clear$510 ),
+    .stopped(\clear$516 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -2034,11 +2183,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$493 ),
+    .bank_free(\bank_free$499 ),
+    .calibrate(calibrate),
+    .calibrated(\calibrated$464 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$510 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2050,10 +2201,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(next_number),
     .lengths(lengths),
     .level_write(levels_write[0]),
-    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -2088,17 +2239,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
+    .measured(\measured$567 ),
     .overrun(overrun),
-    .\port$4108$90 (window[130:90]),
-    .position_done(\position_done$609 ),
+    .\port$4439$90 (window[130:90]),
+    .position_done(\position_done$623 ),
     .position_freed(position_freed),
     .product_started(\product_started$408 ),
     .refused(refused),
     .rst(rst),
-    .start(\start$512 ),
+    .saturated(\saturated$569 ),
+    .settings(\settings$565 [39:0]),
+    .start(\start$518 ),
     .stopped(stopped),
-    .timed_out(\timed_out$466 ),
-    .timeout(\timeout$515 ),
+    .timed_out(\timed_out$472 ),
+    .timeout(\timeout$521 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2110,14 +2264,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$122 [7:0])
+    .write_row(\$126 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$494 ),
-    .chunk_begin(\chunk_begin$621 ),
+    .bank_free(\bank_free$500 ),
+    .calibrate(\calibrate$654 ),
+    .calibrated(\calibrated$465 ),
+    .chunk_begin(\chunk_begin$635 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$622 ),
-    .clear(\clear$510 ),
+    .chunk_loaded(\chunk_loaded$636 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
@@ -2125,18 +2281,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$348 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$646 ),
+    .drain_clear(\drain_clear$664 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$687 ),
+    .drain_sum(\drain_sum$705 ),
+    .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$620 ),
+    .lengths(\lengths$634 ),
     .level_write(levels_write[1]),
-    .levels_enable(\levels_enable$640 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$623 ),
+    .load_enable(\load_enable$637 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2167,17 +2323,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
+    .measured(\measured$656 ),
     .overrun(\overrun$329 ),
-    .\port$4108$90 (window[130:90]),
-    .position_done(\position_done$610 ),
-    .position_freed(\position_freed$639 ),
+    .\port$4439$90 (window[130:90]),
+    .position_done(\position_done$624 ),
+    .position_freed(\position_freed$653 ),
     .product_started(\product_started$407 ),
     .refused(\refused$330 ),
     .rst(rst),
-    .start(\start$616 ),
+    .saturated(\saturated$657 ),
+    .settings(\settings$565 [79:40]),
+    .start(\start$630 ),
     .stopped(\stopped$395 ),
-    .timed_out(\timed_out$467 ),
-    .timeout(\timeout$515 ),
+    .timed_out(\timed_out$473 ),
+    .timeout(\timeout$521 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2189,14 +2348,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$129 [7:0])
+    .write_row(\$134 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$495 ),
-    .chunk_begin(\chunk_begin$694 ),
+    .bank_free(\bank_free$501 ),
+    .calibrate(\calibrate$731 ),
+    .calibrated(\calibrated$466 ),
+    .chunk_begin(\chunk_begin$712 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$695 ),
-    .clear(\clear$510 ),
+    .chunk_loaded(\chunk_loaded$713 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
@@ -2204,18 +2365,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$357 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$719 ),
+    .drain_clear(\drain_clear$741 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$760 ),
+    .drain_sum(\drain_sum$782 ),
+    .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$693 ),
+    .lengths(\lengths$711 ),
     .level_write(levels_write[2]),
-    .levels_enable(\levels_enable$713 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$696 ),
+    .load_enable(\load_enable$714 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2246,17 +2407,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
+    .measured(\measured$733 ),
     .overrun(\overrun$331 ),
-    .\port$4108$90 (window[130:90]),
-    .position_done(\position_done$611 ),
-    .position_freed(\position_freed$712 ),
+    .\port$4439$90 (window[130:90]),
+    .position_done(\position_done$625 ),
+    .position_freed(\position_freed$730 ),
     .product_started(\product_started$406 ),
     .refused(\refused$332 ),
     .rst(rst),
-    .start(\start$689 ),
+    .saturated(\saturated$734 ),
+    .settings(\settings$565 [119:80]),
+    .start(\start$707 ),
     .stopped(\stopped$396 ),
-    .timed_out(\timed_out$468 ),
-    .timeout(\timeout$515 ),
+    .timed_out(\timed_out$474 ),
+    .timeout(\timeout$521 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2268,14 +2432,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace2__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[2]),
-    .write_row(\$136 [7:0])
+    .write_row(\$142 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$496 ),
-    .chunk_begin(\chunk_begin$767 ),
+    .bank_free(\bank_free$502 ),
+    .calibrate(\calibrate$808 ),
+    .calibrated(\calibrated$467 ),
+    .chunk_begin(\chunk_begin$789 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$768 ),
-    .clear(\clear$510 ),
+    .chunk_loaded(\chunk_loaded$790 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
@@ -2283,18 +2449,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$366 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$792 ),
+    .drain_clear(\drain_clear$818 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$833 ),
+    .drain_sum(\drain_sum$859 ),
+    .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$766 ),
+    .lengths(\lengths$788 ),
     .level_write(levels_write[3]),
-    .levels_enable(\levels_enable$786 ),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$769 ),
+    .load_enable(\load_enable$791 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2325,17 +2491,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
+    .measured(\measured$810 ),
     .overrun(\overrun$333 ),
-    .\port$4108$90 (window[130:90]),
-    .position_done(\position_done$612 ),
-    .position_freed(\position_freed$785 ),
+    .\port$4439$90 (window[130:90]),
+    .position_done(\position_done$626 ),
+    .position_freed(\position_freed$807 ),
     .product_started(product_started),
     .refused(\refused$334 ),
     .rst(rst),
-    .start(\start$762 ),
+    .saturated(\saturated$811 ),
+    .settings(\settings$565 [159:120]),
+    .start(\start$784 ),
     .stopped(\stopped$397 ),
-    .timed_out(\timed_out$469 ),
-    .timeout(\timeout$515 ),
+    .timed_out(\timed_out$475 ),
+    .timeout(\timeout$521 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2347,7 +2516,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace3__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[3]),
-    .write_row(\$143 [7:0])
+    .write_row(\$150 [7:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear[0]),
@@ -2361,7 +2530,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .late(late),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$164 ),
+    .r_data(\$174 ),
     .read_address(\read_address$297 ),
     .read_data(transfer_read_data[31:0]),
     .read_enable(\read_enable$296 ),
@@ -2387,7 +2556,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .late(\late$459 ),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
-    .r_data(\$165 ),
+    .r_data(\$175 ),
     .read_address(\read_address$317 ),
     .read_data(transfer_read_data[63:32]),
     .read_enable(\read_enable$316 ),
@@ -2401,10 +2570,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_enable(\write_enable$320 ),
     .write_ready(transfer_write_ready[1])
   );
-  \crossloom.window$840  \window$840  (
+  \crossloom.window$866  \window$866  (
     .address(\read_address$277 ),
     .busy(loading),
-    .clear(\clear$510 ),
+    .clear(\clear$516 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -2475,55 +2644,67 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$120 ) begin
+    if (\$124 ) begin
       next_number = { 2'h0, product0 };
     end
-    if (\$121 ) begin
+    if (\$125 ) begin
       next_number = { 2'h1, product1 };
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$159  = combining;
-    if (\$150 ) begin
-      \$159  = \start$500 ;
+    \$168  = combining;
+    if (\$158 ) begin
+      \$168  = \start$506 ;
     end
     if (rst) begin
-      \$159  = 1'h0;
+      \$168  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$160 [0] = \$152 ;
-    \$160 [1] = \$154 ;
+    \$169 [0] = \$160 ;
+    \$169 [1] = \$162 ;
     if (rst) begin
-      \$160  = 2'h0;
+      \$169  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$161  = product0;
-    if (\$155 ) begin
-      \$161  = \$156 [29:0];
+    \$170  = \$signal ;
+    if (\calibrate$563 ) begin
+      \$170  = 1'h1;
+    end else if (\$163 ) begin
+      \$170  = 1'h0;
+    end
+    if (rst) begin
+      \$170  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$171  = product0;
+    if (\$164 ) begin
+      \$171  = \$165 [29:0];
     end
     if (\start$373 [0]) begin
-      \$161  = 30'h00000000;
+      \$171  = 30'h00000000;
     end
     if (rst) begin
-      \$161  = 30'h00000000;
+      \$171  = 30'h00000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$162  = product1;
-    if (\$157 ) begin
-      \$162  = \$158 [29:0];
+    \$172  = product1;
+    if (\$166 ) begin
+      \$172  = \$167 [29:0];
     end
     if (\start$373 [1]) begin
-      \$162  = 30'h00000000;
+      \$172  = 30'h00000000;
     end
     if (rst) begin
-      \$162  = 30'h00000000;
+      \$172  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -2577,8 +2758,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$164 [31:0];
-  assign out_last = \$164 [32];
+  assign out_data = \$174 [31:0];
+  assign out_last = \$174 [32];
   assign read_ready = transfer_read_ready[0];
   assign \read_data$300  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
@@ -2587,8 +2768,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \in_data$311  = s_axis1_tdata;
   assign \out_valid$312  = m_axis1_tvalid;
   assign \out_ready$313  = m_axis1_tready;
-  assign \out_data$314  = \$165 [31:0];
-  assign \out_last$315  = \$165 [32];
+  assign \out_data$314  = \$175 [31:0];
+  assign \out_last$315  = \$175 [32];
   assign \read_ready$318  = transfer_read_ready[1];
   assign \read_data$319  = transfer_read_data[63:32];
   assign \write_ready$323  = transfer_write_ready[1];
@@ -2642,53 +2823,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \timeout$455  = host_timeout[47:24];
   assign \descriptor$456  = descriptor;
   assign \start$457  = transfer[1];
-  assign \irq$473  = irq;
-  assign \descriptor$474  = convolution;
-  assign \start$475  = start;
-  assign \start$476  = start;
+  assign \irq$479  = irq;
+  assign \descriptor$480  = convolution;
+  assign \start$481  = start;
+  assign \start$482  = start;
   assign valid = word_valid;
   assign word_ready = ready;
   assign address = \read_address$277 ;
-  assign \address$482  = \read_address$277 ;
-  assign \pad$483  = pad;
-  assign \row_word$485  = row_word;
-  assign \first$487  = first;
-  assign \last$489  = last;
-  assign \last_chunk$491  = last_chunk;
-  assign \descriptor$497  = convolution;
-  assign \start$498  = start;
-  assign \descriptor$499  = descriptor;
-  assign combine = \start$500 ;
+  assign \address$488  = \read_address$277 ;
+  assign \pad$489  = pad;
+  assign \row_word$491  = row_word;
+  assign \first$493  = first;
+  assign \last$495  = last;
+  assign \last_chunk$497  = last_chunk;
+  assign \descriptor$503  = convolution;
+  assign \start$504  = start;
+  assign \descriptor$505  = descriptor;
+  assign combine = \start$506 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$163 [32:27];
-  assign sum_position = \$163 [56:33];
-  assign sum_value = \$163 [26:0];
+  assign sum_kernel = \$173 [32:27];
+  assign sum_position = \$173 [56:33];
+  assign sum_value = \$173 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$511  = \clear$510 ;
+  assign \clear$517  = \clear$516 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$515 ;
-  assign \chunk_final$532  = chunk_final;
-  assign \load_bank$534  = load_bank;
-  assign \load_clear$536  = load_clear;
-  assign \load_row$538  = load_row;
-  assign \load_codes$540  = load_codes;
-  assign \write_enable$541  = weights_write[0];
-  assign write_row = \$122 [7:0];
+  assign comparator_timeout = \timeout$521 ;
+  assign \chunk_final$538  = chunk_final;
+  assign \load_bank$540  = load_bank;
+  assign \load_clear$542  = load_clear;
+  assign \load_row$544  = load_row;
+  assign \load_codes$546  = load_codes;
+  assign \write_enable$547  = weights_write[0];
+  assign write_row = \$126 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$545  = memory_data[31:0];
+  assign \write_data$551  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign \levels_enable$557  = { \levels_enable$786 , \levels_enable$713 , \levels_enable$640 , levels_enable };
+  assign settings = \settings$565 [39:0];
+  assign \drain_valid$571  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[7:0];
   assign level_data = memory_data[11:0];
-  assign \drain_group$563  = drain_group;
-  assign \drain_lane$565  = drain_lane;
+  assign \drain_group$577  = drain_group;
+  assign \drain_lane$579  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2727,207 +2909,213 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$606  = convolution;
+  assign \descriptor$620  = convolution;
   assign first_product = next_number;
-  assign \clear$615  = \clear$510 ;
-  assign \coefficient_base$617  = window[109:90];
-  assign \coefficient_words$618  = window[130:110];
-  assign \timeout$619  = \timeout$515 ;
-  assign \chunk_final$624  = chunk_final;
-  assign \load_bank$625  = load_bank;
-  assign \load_clear$626  = load_clear;
-  assign \load_row$627  = load_row;
-  assign \load_codes$628  = load_codes;
-  assign \write_enable$629  = weights_write[1];
-  assign \write_row$630  = \$129 [7:0];
-  assign \write_group$631  = memory_index[3:0];
-  assign \write_data$632  = memory_data[31:0];
-  assign \coefficient_write$633  = coefficients_write[1];
-  assign \coefficient_index$634  = memory_index[14:0];
-  assign \coefficient_data$635  = memory_data[31:0];
-  assign \correction_write$636  = corrections_write[1];
-  assign \correction_index$637  = memory_index[7:0];
-  assign \correction_data$638  = memory_data[5:0];
-  assign \level_write$641  = levels_write[1];
-  assign \level_index$642  = memory_index[7:0];
-  assign \level_data$643  = memory_data[11:0];
-  assign \drain_group$644  = drain_group;
-  assign \drain_lane$645  = drain_lane;
-  assign \trace__valid$647  = trace1__valid;
-  assign \trace__product$648  = trace1__product;
-  assign \trace__conversion$649  = trace1__conversion;
-  assign \trace__index$650  = trace1__index;
-  assign \trace__plane$651  = trace1__plane;
-  assign \trace__code$652  = trace1__code;
-  assign \trace__compensated$653  = trace1__compensated;
-  assign \trace__stopped$654  = trace1__stopped;
-  assign \trace__void$655  = trace1__void;
-  assign \macro__write_enable$656  = macro1__write_enable;
-  assign \macro__write_row$657  = macro1__write_row;
-  assign \macro__write_group$658  = macro1__write_group;
-  assign \macro__write_data$659  = macro1__write_data;
-  assign \macro__load_enable$660  = macro1__load_enable;
-  assign \macro__load_bank$661  = macro1__load_bank;
-  assign \macro__load_clear$662  = macro1__load_clear;
-  assign \macro__load_row$663  = macro1__load_row;
-  assign \macro__load_codes$664  = macro1__load_codes;
-  assign \macro__bank$665  = macro1__bank;
-  assign \macro__row_enable$666  = macro1__row_enable;
-  assign \macro__reset$667  = macro1__reset;
-  assign \macro__drive$668  = macro1__drive;
-  assign \macro__share$669  = macro1__share;
-  assign \macro__hold$670  = macro1__hold;
-  assign \macro__clear$671  = macro1__clear;
-  assign \macro__add$672  = macro1__add;
-  assign \macro__side$673  = macro1__side;
-  assign \macro__select$674  = macro1__select;
-  assign \macro__negate$675  = macro1__negate;
-  assign \macro__convert$676  = macro1__convert;
-  assign \macro__convert_side$677  = macro1__convert_side;
-  assign \macro__trial$678  = macro1__trial;
-  assign \macro__level$679  = macro1__level;
-  assign \macro__reference$680  = macro1__reference;
-  assign \macro__product$681  = macro1__product;
-  assign \macro__conversion$682  = macro1__conversion;
-  assign \macro__comparator$683  = macro1__comparator;
-  assign \macro__decided$684  = macro1__decided;
-  assign \descriptor$685  = convolution;
-  assign \first_product$686  = next_number;
-  assign \clear$688  = \clear$510 ;
-  assign \coefficient_base$690  = window[109:90];
-  assign \coefficient_words$691  = window[130:110];
-  assign \timeout$692  = \timeout$515 ;
-  assign \chunk_final$697  = chunk_final;
-  assign \load_bank$698  = load_bank;
-  assign \load_clear$699  = load_clear;
-  assign \load_row$700  = load_row;
-  assign \load_codes$701  = load_codes;
-  assign \write_enable$702  = weights_write[2];
-  assign \write_row$703  = \$136 [7:0];
-  assign \write_group$704  = memory_index[3:0];
-  assign \write_data$705  = memory_data[31:0];
-  assign \coefficient_write$706  = coefficients_write[2];
-  assign \coefficient_index$707  = memory_index[14:0];
-  assign \coefficient_data$708  = memory_data[31:0];
-  assign \correction_write$709  = corrections_write[2];
-  assign \correction_index$710  = memory_index[7:0];
-  assign \correction_data$711  = memory_data[5:0];
-  assign \level_write$714  = levels_write[2];
-  assign \level_index$715  = memory_index[7:0];
-  assign \level_data$716  = memory_data[11:0];
-  assign \drain_group$717  = drain_group;
-  assign \drain_lane$718  = drain_lane;
-  assign \trace__valid$720  = trace2__valid;
-  assign \trace__product$721  = trace2__product;
-  assign \trace__conversion$722  = trace2__conversion;
-  assign \trace__index$723  = trace2__index;
-  assign \trace__plane$724  = trace2__plane;
-  assign \trace__code$725  = trace2__code;
-  assign \trace__compensated$726  = trace2__compensated;
-  assign \trace__stopped$727  = trace2__stopped;
-  assign \trace__void$728  = trace2__void;
-  assign \macro__write_enable$729  = macro2__write_enable;
-  assign \macro__write_row$730  = macro2__write_row;
-  assign \macro__write_group$731  = macro2__write_group;
-  assign \macro__write_data$732  = macro2__write_data;
-  assign \macro__load_enable$733  = macro2__load_enable;
-  assign \macro__load_bank$734  = macro2__load_bank;
-  assign \macro__load_clear$735  = macro2__load_clear;
-  assign \macro__load_row$736  = macro2__load_row;
-  assign \macro__load_codes$737  = macro2__load_codes;
-  assign \macro__bank$738  = macro2__bank;
-  assign \macro__row_enable$739  = macro2__row_enable;
-  assign \macro__reset$740  = macro2__reset;
-  assign \macro__drive$741  = macro2__drive;
-  assign \macro__share$742  = macro2__share;
-  assign \macro__hold$743  = macro2__hold;
-  assign \macro__clear$744  = macro2__clear;
-  assign \macro__add$745  = macro2__add;
-  assign \macro__side$746  = macro2__side;
-  assign \macro__select$747  = macro2__select;
-  assign \macro__negate$748  = macro2__negate;
-  assign \macro__convert$749  = macro2__convert;
-  assign \macro__convert_side$750  = macro2__convert_side;
-  assign \macro__trial$751  = macro2__trial;
-  assign \macro__level$752  = macro2__level;
-  assign \macro__reference$753  = macro2__reference;
-  assign \macro__product$754  = macro2__product;
-  assign \macro__conversion$755  = macro2__conversion;
-  assign \macro__comparator$756  = macro2__comparator;
-  assign \macro__decided$757  = macro2__decided;
-  assign \descriptor$758  = convolution;
-  assign \first_product$759  = next_number;
-  assign \clear$761  = \clear$510 ;
-  assign \coefficient_base$763  = window[109:90];
-  assign \coefficient_words$764  = window[130:110];
-  assign \timeout$765  = \timeout$515 ;
-  assign \chunk_final$770  = chunk_final;
-  assign \load_bank$771  = load_bank;
-  assign \load_clear$772  = load_clear;
-  assign \load_row$773  = load_row;
-  assign \load_codes$774  = load_codes;
-  assign \write_enable$775  = weights_write[3];
-  assign \write_row$776  = \$143 [7:0];
-  assign \write_group$777  = memory_index[3:0];
-  assign \write_data$778  = memory_data[31:0];
-  assign \coefficient_write$779  = coefficients_write[3];
-  assign \coefficient_index$780  = memory_index[14:0];
-  assign \coefficient_data$781  = memory_data[31:0];
-  assign \correction_write$782  = corrections_write[3];
-  assign \correction_index$783  = memory_index[7:0];
-  assign \correction_data$784  = memory_data[5:0];
-  assign \level_write$787  = levels_write[3];
-  assign \level_index$788  = memory_index[7:0];
-  assign \level_data$789  = memory_data[11:0];
-  assign \drain_group$790  = drain_group;
-  assign \drain_lane$791  = drain_lane;
-  assign \trace__valid$793  = trace3__valid;
-  assign \trace__product$794  = trace3__product;
-  assign \trace__conversion$795  = trace3__conversion;
-  assign \trace__index$796  = trace3__index;
-  assign \trace__plane$797  = trace3__plane;
-  assign \trace__code$798  = trace3__code;
-  assign \trace__compensated$799  = trace3__compensated;
-  assign \trace__stopped$800  = trace3__stopped;
-  assign \trace__void$801  = trace3__void;
-  assign \macro__write_enable$802  = macro3__write_enable;
-  assign \macro__write_row$803  = macro3__write_row;
-  assign \macro__write_group$804  = macro3__write_group;
-  assign \macro__write_data$805  = macro3__write_data;
-  assign \macro__load_enable$806  = macro3__load_enable;
-  assign \macro__load_bank$807  = macro3__load_bank;
-  assign \macro__load_clear$808  = macro3__load_clear;
-  assign \macro__load_row$809  = macro3__load_row;
-  assign \macro__load_codes$810  = macro3__load_codes;
-  assign \macro__bank$811  = macro3__bank;
-  assign \macro__row_enable$812  = macro3__row_enable;
-  assign \macro__reset$813  = macro3__reset;
-  assign \macro__drive$814  = macro3__drive;
-  assign \macro__share$815  = macro3__share;
-  assign \macro__hold$816  = macro3__hold;
-  assign \macro__clear$817  = macro3__clear;
-  assign \macro__add$818  = macro3__add;
-  assign \macro__side$819  = macro3__side;
-  assign \macro__select$820  = macro3__select;
-  assign \macro__negate$821  = macro3__negate;
-  assign \macro__convert$822  = macro3__convert;
-  assign \macro__convert_side$823  = macro3__convert_side;
-  assign \macro__trial$824  = macro3__trial;
-  assign \macro__level$825  = macro3__level;
-  assign \macro__reference$826  = macro3__reference;
-  assign \macro__product$827  = macro3__product;
-  assign \macro__conversion$828  = macro3__conversion;
-  assign \macro__comparator$829  = macro3__comparator;
-  assign \macro__decided$830  = macro3__decided;
-  assign \descriptor$831  = convolution;
-  assign \first_product$832  = next_number;
-  assign m_axis_tdata = \$164 [31:0];
-  assign m_axis_tlast = \$164 [32];
-  assign m_axis1_tdata = \$165 [31:0];
-  assign m_axis1_tlast = \$165 [32];
-  assign trace_sum__kernel = \$163 [32:27];
-  assign trace_sum__position = \$163 [56:33];
-  assign trace_sum__value = \$163 [26:0];
+  assign \clear$629  = \clear$516 ;
+  assign \coefficient_base$631  = window[109:90];
+  assign \coefficient_words$632  = window[130:110];
+  assign \timeout$633  = \timeout$521 ;
+  assign \chunk_final$638  = chunk_final;
+  assign \load_bank$639  = load_bank;
+  assign \load_clear$640  = load_clear;
+  assign \load_row$641  = load_row;
+  assign \load_codes$642  = load_codes;
+  assign \write_enable$643  = weights_write[1];
+  assign \write_row$644  = \$134 [7:0];
+  assign \write_group$645  = memory_index[3:0];
+  assign \write_data$646  = memory_data[31:0];
+  assign \coefficient_write$647  = coefficients_write[1];
+  assign \coefficient_index$648  = memory_index[14:0];
+  assign \coefficient_data$649  = memory_data[31:0];
+  assign \correction_write$650  = corrections_write[1];
+  assign \correction_index$651  = memory_index[7:0];
+  assign \correction_data$652  = memory_data[5:0];
+  assign \settings$655  = \settings$565 [79:40];
+  assign \drain_valid$658  = drain_valid;
+  assign \level_write$659  = levels_write[1];
+  assign \level_index$660  = memory_index[7:0];
+  assign \level_data$661  = memory_data[11:0];
+  assign \drain_group$662  = drain_group;
+  assign \drain_lane$663  = drain_lane;
+  assign \trace__valid$665  = trace1__valid;
+  assign \trace__product$666  = trace1__product;
+  assign \trace__conversion$667  = trace1__conversion;
+  assign \trace__index$668  = trace1__index;
+  assign \trace__plane$669  = trace1__plane;
+  assign \trace__code$670  = trace1__code;
+  assign \trace__compensated$671  = trace1__compensated;
+  assign \trace__stopped$672  = trace1__stopped;
+  assign \trace__void$673  = trace1__void;
+  assign \macro__write_enable$674  = macro1__write_enable;
+  assign \macro__write_row$675  = macro1__write_row;
+  assign \macro__write_group$676  = macro1__write_group;
+  assign \macro__write_data$677  = macro1__write_data;
+  assign \macro__load_enable$678  = macro1__load_enable;
+  assign \macro__load_bank$679  = macro1__load_bank;
+  assign \macro__load_clear$680  = macro1__load_clear;
+  assign \macro__load_row$681  = macro1__load_row;
+  assign \macro__load_codes$682  = macro1__load_codes;
+  assign \macro__bank$683  = macro1__bank;
+  assign \macro__row_enable$684  = macro1__row_enable;
+  assign \macro__reset$685  = macro1__reset;
+  assign \macro__drive$686  = macro1__drive;
+  assign \macro__share$687  = macro1__share;
+  assign \macro__hold$688  = macro1__hold;
+  assign \macro__clear$689  = macro1__clear;
+  assign \macro__add$690  = macro1__add;
+  assign \macro__side$691  = macro1__side;
+  assign \macro__select$692  = macro1__select;
+  assign \macro__negate$693  = macro1__negate;
+  assign \macro__convert$694  = macro1__convert;
+  assign \macro__convert_side$695  = macro1__convert_side;
+  assign \macro__trial$696  = macro1__trial;
+  assign \macro__level$697  = macro1__level;
+  assign \macro__reference$698  = macro1__reference;
+  assign \macro__product$699  = macro1__product;
+  assign \macro__conversion$700  = macro1__conversion;
+  assign \macro__comparator$701  = macro1__comparator;
+  assign \macro__decided$702  = macro1__decided;
+  assign \descriptor$703  = convolution;
+  assign \first_product$704  = next_number;
+  assign \clear$706  = \clear$516 ;
+  assign \coefficient_base$708  = window[109:90];
+  assign \coefficient_words$709  = window[130:110];
+  assign \timeout$710  = \timeout$521 ;
+  assign \chunk_final$715  = chunk_final;
+  assign \load_bank$716  = load_bank;
+  assign \load_clear$717  = load_clear;
+  assign \load_row$718  = load_row;
+  assign \load_codes$719  = load_codes;
+  assign \write_enable$720  = weights_write[2];
+  assign \write_row$721  = \$142 [7:0];
+  assign \write_group$722  = memory_index[3:0];
+  assign \write_data$723  = memory_data[31:0];
+  assign \coefficient_write$724  = coefficients_write[2];
+  assign \coefficient_index$725  = memory_index[14:0];
+  assign \coefficient_data$726  = memory_data[31:0];
+  assign \correction_write$727  = corrections_write[2];
+  assign \correction_index$728  = memory_index[7:0];
+  assign \correction_data$729  = memory_data[5:0];
+  assign \settings$732  = \settings$565 [119:80];
+  assign \drain_valid$735  = drain_valid;
+  assign \level_write$736  = levels_write[2];
+  assign \level_index$737  = memory_index[7:0];
+  assign \level_data$738  = memory_data[11:0];
+  assign \drain_group$739  = drain_group;
+  assign \drain_lane$740  = drain_lane;
+  assign \trace__valid$742  = trace2__valid;
+  assign \trace__product$743  = trace2__product;
+  assign \trace__conversion$744  = trace2__conversion;
+  assign \trace__index$745  = trace2__index;
+  assign \trace__plane$746  = trace2__plane;
+  assign \trace__code$747  = trace2__code;
+  assign \trace__compensated$748  = trace2__compensated;
+  assign \trace__stopped$749  = trace2__stopped;
+  assign \trace__void$750  = trace2__void;
+  assign \macro__write_enable$751  = macro2__write_enable;
+  assign \macro__write_row$752  = macro2__write_row;
+  assign \macro__write_group$753  = macro2__write_group;
+  assign \macro__write_data$754  = macro2__write_data;
+  assign \macro__load_enable$755  = macro2__load_enable;
+  assign \macro__load_bank$756  = macro2__load_bank;
+  assign \macro__load_clear$757  = macro2__load_clear;
+  assign \macro__load_row$758  = macro2__load_row;
+  assign \macro__load_codes$759  = macro2__load_codes;
+  assign \macro__bank$760  = macro2__bank;
+  assign \macro__row_enable$761  = macro2__row_enable;
+  assign \macro__reset$762  = macro2__reset;
+  assign \macro__drive$763  = macro2__drive;
+  assign \macro__share$764  = macro2__share;
+  assign \macro__hold$765  = macro2__hold;
+  assign \macro__clear$766  = macro2__clear;
+  assign \macro__add$767  = macro2__add;
+  assign \macro__side$768  = macro2__side;
+  assign \macro__select$769  = macro2__select;
+  assign \macro__negate$770  = macro2__negate;
+  assign \macro__convert$771  = macro2__convert;
+  assign \macro__convert_side$772  = macro2__convert_side;
+  assign \macro__trial$773  = macro2__trial;
+  assign \macro__level$774  = macro2__level;
+  assign \macro__reference$775  = macro2__reference;
+  assign \macro__product$776  = macro2__product;
+  assign \macro__conversion$777  = macro2__conversion;
+  assign \macro__comparator$778  = macro2__comparator;
+  assign \macro__decided$779  = macro2__decided;
+  assign \descriptor$780  = convolution;
+  assign \first_product$781  = next_number;
+  assign \clear$783  = \clear$516 ;
+  assign \coefficient_base$785  = window[109:90];
+  assign \coefficient_words$786  = window[130:110];
+  assign \timeout$787  = \timeout$521 ;
+  assign \chunk_final$792  = chunk_final;
+  assign \load_bank$793  = load_bank;
+  assign \load_clear$794  = load_clear;
+  assign \load_row$795  = load_row;
+  assign \load_codes$796  = load_codes;
+  assign \write_enable$797  = weights_write[3];
+  assign \write_row$798  = \$150 [7:0];
+  assign \write_group$799  = memory_index[3:0];
+  assign \write_data$800  = memory_data[31:0];
+  assign \coefficient_write$801  = coefficients_write[3];
+  assign \coefficient_index$802  = memory_index[14:0];
+  assign \coefficient_data$803  = memory_data[31:0];
+  assign \correction_write$804  = corrections_write[3];
+  assign \correction_index$805  = memory_index[7:0];
+  assign \correction_data$806  = memory_data[5:0];
+  assign \settings$809  = \settings$565 [159:120];
+  assign \drain_valid$812  = drain_valid;
+  assign \level_write$813  = levels_write[3];
+  assign \level_index$814  = memory_index[7:0];
+  assign \level_data$815  = memory_data[11:0];
+  assign \drain_group$816  = drain_group;
+  assign \drain_lane$817  = drain_lane;
+  assign \trace__valid$819  = trace3__valid;
+  assign \trace__product$820  = trace3__product;
+  assign \trace__conversion$821  = trace3__conversion;
+  assign \trace__index$822  = trace3__index;
+  assign \trace__plane$823  = trace3__plane;
+  assign \trace__code$824  = trace3__code;
+  assign \trace__compensated$825  = trace3__compensated;
+  assign \trace__stopped$826  = trace3__stopped;
+  assign \trace__void$827  = trace3__void;
+  assign \macro__write_enable$828  = macro3__write_enable;
+  assign \macro__write_row$829  = macro3__write_row;
+  assign \macro__write_group$830  = macro3__write_group;
+  assign \macro__write_data$831  = macro3__write_data;
+  assign \macro__load_enable$832  = macro3__load_enable;
+  assign \macro__load_bank$833  = macro3__load_bank;
+  assign \macro__load_clear$834  = macro3__load_clear;
+  assign \macro__load_row$835  = macro3__load_row;
+  assign \macro__load_codes$836  = macro3__load_codes;
+  assign \macro__bank$837  = macro3__bank;
+  assign \macro__row_enable$838  = macro3__row_enable;
+  assign \macro__reset$839  = macro3__reset;
+  assign \macro__drive$840  = macro3__drive;
+  assign \macro__share$841  = macro3__share;
+  assign \macro__hold$842  = macro3__hold;
+  assign \macro__clear$843  = macro3__clear;
+  assign \macro__add$844  = macro3__add;
+  assign \macro__side$845  = macro3__side;
+  assign \macro__select$846  = macro3__select;
+  assign \macro__negate$847  = macro3__negate;
+  assign \macro__convert$848  = macro3__convert;
+  assign \macro__convert_side$849  = macro3__convert_side;
+  assign \macro__trial$850  = macro3__trial;
+  assign \macro__level$851  = macro3__level;
+  assign \macro__reference$852  = macro3__reference;
+  assign \macro__product$853  = macro3__product;
+  assign \macro__conversion$854  = macro3__conversion;
+  assign \macro__comparator$855  = macro3__comparator;
+  assign \macro__decided$856  = macro3__decided;
+  assign \descriptor$857  = convolution;
+  assign \first_product$858  = next_number;
+  assign m_axis_tdata = \$174 [31:0];
+  assign m_axis_tlast = \$174 [32];
+  assign m_axis1_tdata = \$175 [31:0];
+  assign m_axis1_tlast = \$175 [32];
+  assign trace_sum__kernel = \$173 [32:27];
+  assign trace_sum__position = \$173 [56:33];
+  assign trace_sum__value = \$173 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word1__valid = written[1];
   assign trace_layer__done = layer_done[0];
@@ -3113,54 +3301,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$474[0]  = convolution[31:0];
-  assign \descriptor$474[1]  = convolution[63:32];
-  assign \descriptor$474[2]  = convolution[95:64];
-  assign \descriptor$474[3]  = convolution[127:96];
-  assign \descriptor$474[4]  = convolution[159:128];
-  assign \descriptor$474[5]  = convolution[191:160];
-  assign \descriptor$474[6]  = convolution[223:192];
-  assign \descriptor$474[7]  = convolution[255:224];
-  assign \descriptor$474[8]  = convolution[287:256];
-  assign \descriptor$474[9]  = convolution[319:288];
-  assign \descriptor$474[10]  = convolution[351:320];
-  assign \descriptor$474[11]  = convolution[383:352];
-  assign \descriptor$474[12]  = convolution[415:384];
-  assign \descriptor$474[13]  = convolution[447:416];
-  assign \descriptor$474[14]  = convolution[479:448];
-  assign \descriptor$474[15]  = convolution[511:480];
-  assign \descriptor$497[0]  = convolution[31:0];
-  assign \descriptor$497[1]  = convolution[63:32];
-  assign \descriptor$497[2]  = convolution[95:64];
-  assign \descriptor$497[3]  = convolution[127:96];
-  assign \descriptor$497[4]  = convolution[159:128];
-  assign \descriptor$497[5]  = convolution[191:160];
-  assign \descriptor$497[6]  = convolution[223:192];
-  assign \descriptor$497[7]  = convolution[255:224];
-  assign \descriptor$497[8]  = convolution[287:256];
-  assign \descriptor$497[9]  = convolution[319:288];
-  assign \descriptor$497[10]  = convolution[351:320];
-  assign \descriptor$497[11]  = convolution[383:352];
-  assign \descriptor$497[12]  = convolution[415:384];
-  assign \descriptor$497[13]  = convolution[447:416];
-  assign \descriptor$497[14]  = convolution[479:448];
-  assign \descriptor$497[15]  = convolution[511:480];
-  assign \descriptor$499[0]  = descriptor[31:0];
-  assign \descriptor$499[1]  = descriptor[63:32];
-  assign \descriptor$499[2]  = descriptor[95:64];
-  assign \descriptor$499[3]  = descriptor[127:96];
-  assign \descriptor$499[4]  = descriptor[159:128];
-  assign \descriptor$499[5]  = descriptor[191:160];
-  assign \descriptor$499[6]  = descriptor[223:192];
-  assign \descriptor$499[7]  = descriptor[255:224];
-  assign \descriptor$499[8]  = descriptor[287:256];
-  assign \descriptor$499[9]  = descriptor[319:288];
-  assign \descriptor$499[10]  = descriptor[351:320];
-  assign \descriptor$499[11]  = descriptor[383:352];
-  assign \descriptor$499[12]  = descriptor[415:384];
-  assign \descriptor$499[13]  = descriptor[447:416];
-  assign \descriptor$499[14]  = descriptor[479:448];
-  assign \descriptor$499[15]  = descriptor[511:480];
+  assign \descriptor$480[0]  = convolution[31:0];
+  assign \descriptor$480[1]  = convolution[63:32];
+  assign \descriptor$480[2]  = convolution[95:64];
+  assign \descriptor$480[3]  = convolution[127:96];
+  assign \descriptor$480[4]  = convolution[159:128];
+  assign \descriptor$480[5]  = convolution[191:160];
+  assign \descriptor$480[6]  = convolution[223:192];
+  assign \descriptor$480[7]  = convolution[255:224];
+  assign \descriptor$480[8]  = convolution[287:256];
+  assign \descriptor$480[9]  = convolution[319:288];
+  assign \descriptor$480[10]  = convolution[351:320];
+  assign \descriptor$480[11]  = convolution[383:352];
+  assign \descriptor$480[12]  = convolution[415:384];
+  assign \descriptor$480[13]  = convolution[447:416];
+  assign \descriptor$480[14]  = convolution[479:448];
+  assign \descriptor$480[15]  = convolution[511:480];
+  assign \descriptor$503[0]  = convolution[31:0];
+  assign \descriptor$503[1]  = convolution[63:32];
+  assign \descriptor$503[2]  = convolution[95:64];
+  assign \descriptor$503[3]  = convolution[127:96];
+  assign \descriptor$503[4]  = convolution[159:128];
+  assign \descriptor$503[5]  = convolution[191:160];
+  assign \descriptor$503[6]  = convolution[223:192];
+  assign \descriptor$503[7]  = convolution[255:224];
+  assign \descriptor$503[8]  = convolution[287:256];
+  assign \descriptor$503[9]  = convolution[319:288];
+  assign \descriptor$503[10]  = convolution[351:320];
+  assign \descriptor$503[11]  = convolution[383:352];
+  assign \descriptor$503[12]  = convolution[415:384];
+  assign \descriptor$503[13]  = convolution[447:416];
+  assign \descriptor$503[14]  = convolution[479:448];
+  assign \descriptor$503[15]  = convolution[511:480];
+  assign \descriptor$505[0]  = descriptor[31:0];
+  assign \descriptor$505[1]  = descriptor[63:32];
+  assign \descriptor$505[2]  = descriptor[95:64];
+  assign \descriptor$505[3]  = descriptor[127:96];
+  assign \descriptor$505[4]  = descriptor[159:128];
+  assign \descriptor$505[5]  = descriptor[191:160];
+  assign \descriptor$505[6]  = descriptor[223:192];
+  assign \descriptor$505[7]  = descriptor[255:224];
+  assign \descriptor$505[8]  = descriptor[287:256];
+  assign \descriptor$505[9]  = descriptor[319:288];
+  assign \descriptor$505[10]  = descriptor[351:320];
+  assign \descriptor$505[11]  = descriptor[383:352];
+  assign \descriptor$505[12]  = descriptor[415:384];
+  assign \descriptor$505[13]  = descriptor[447:416];
+  assign \descriptor$505[14]  = descriptor[479:448];
+  assign \descriptor$505[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3168,124 +3356,228 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \descriptor$606[0]  = convolution[31:0];
-  assign \descriptor$606[1]  = convolution[63:32];
-  assign \descriptor$606[2]  = convolution[95:64];
-  assign \descriptor$606[3]  = convolution[127:96];
-  assign \descriptor$606[4]  = convolution[159:128];
-  assign \descriptor$606[5]  = convolution[191:160];
-  assign \descriptor$606[6]  = convolution[223:192];
-  assign \descriptor$606[7]  = convolution[255:224];
-  assign \descriptor$606[8]  = convolution[287:256];
-  assign \descriptor$606[9]  = convolution[319:288];
-  assign \descriptor$606[10]  = convolution[351:320];
-  assign \descriptor$606[11]  = convolution[383:352];
-  assign \descriptor$606[12]  = convolution[415:384];
-  assign \descriptor$606[13]  = convolution[447:416];
-  assign \descriptor$606[14]  = convolution[479:448];
-  assign \descriptor$606[15]  = convolution[511:480];
+  assign \settings.levels  = \settings$565 [0];
+  assign \settings.offset  = \settings$565 [8:1];
+  assign \settings.gain  = \settings$565 [24:9];
+  assign \settings.gain_reference  = \settings$565 [39:25];
+  assign \settings$565[0]  = \settings$565 [39:0];
+  assign \settings$565[0].levels  = \settings$565 [0];
+  assign \settings$565[0].offset  = \settings$565 [8:1];
+  assign \settings$565[0].gain  = \settings$565 [24:9];
+  assign \settings$565[0].gain_reference  = \settings$565 [39:25];
+  assign \settings$565[1]  = \settings$565 [79:40];
+  assign \settings$565[1].levels  = \settings$565 [40];
+  assign \settings$565[1].offset  = \settings$565 [48:41];
+  assign \settings$565[1].gain  = \settings$565 [64:49];
+  assign \settings$565[1].gain_reference  = \settings$565 [79:65];
+  assign \settings$565[2]  = \settings$565 [119:80];
+  assign \settings$565[2].levels  = \settings$565 [80];
+  assign \settings$565[2].offset  = \settings$565 [88:81];
+  assign \settings$565[2].gain  = \settings$565 [104:89];
+  assign \settings$565[2].gain_reference  = \settings$565 [119:105];
+  assign \settings$565[3]  = \settings$565 [159:120];
+  assign \settings$565[3].levels  = \settings$565 [120];
+  assign \settings$565[3].offset  = \settings$565 [128:121];
+  assign \settings$565[3].gain  = \settings$565 [144:129];
+  assign \settings$565[3].gain_reference  = \settings$565 [159:145];
+  assign \measured[0]  = measured[42:0];
+  assign \measured[0].offset_valid  = measured[0];
+  assign \measured[0].offset  = measured[8:1];
+  assign \measured[0].gain_valid  = measured[9];
+  assign \measured[0].gain  = measured[25:10];
+  assign \measured[0].reference_valid  = measured[26];
+  assign \measured[0].gain_reference  = measured[41:27];
+  assign \measured[0].failed  = measured[42];
+  assign \measured[1]  = measured[85:43];
+  assign \measured[1].offset_valid  = measured[43];
+  assign \measured[1].offset  = measured[51:44];
+  assign \measured[1].gain_valid  = measured[52];
+  assign \measured[1].gain  = measured[68:53];
+  assign \measured[1].reference_valid  = measured[69];
+  assign \measured[1].gain_reference  = measured[84:70];
+  assign \measured[1].failed  = measured[85];
+  assign \measured[2]  = measured[128:86];
+  assign \measured[2].offset_valid  = measured[86];
+  assign \measured[2].offset  = measured[94:87];
+  assign \measured[2].gain_valid  = measured[95];
+  assign \measured[2].gain  = measured[111:96];
+  assign \measured[2].reference_valid  = measured[112];
+  assign \measured[2].gain_reference  = measured[127:113];
+  assign \measured[2].failed  = measured[128];
+  assign \measured[3]  = measured[171:129];
+  assign \measured[3].offset_valid  = measured[129];
+  assign \measured[3].offset  = measured[137:130];
+  assign \measured[3].gain_valid  = measured[138];
+  assign \measured[3].gain  = measured[154:139];
+  assign \measured[3].reference_valid  = measured[155];
+  assign \measured[3].gain_reference  = measured[170:156];
+  assign \measured[3].failed  = measured[171];
+  assign \measured$567.offset_valid  = \measured$567 [0];
+  assign \measured$567.offset  = \measured$567 [8:1];
+  assign \measured$567.gain_valid  = \measured$567 [9];
+  assign \measured$567.gain  = \measured$567 [25:10];
+  assign \measured$567.reference_valid  = \measured$567 [26];
+  assign \measured$567.gain_reference  = \measured$567 [41:27];
+  assign \measured$567.failed  = \measured$567 [42];
+  assign \descriptor$620[0]  = convolution[31:0];
+  assign \descriptor$620[1]  = convolution[63:32];
+  assign \descriptor$620[2]  = convolution[95:64];
+  assign \descriptor$620[3]  = convolution[127:96];
+  assign \descriptor$620[4]  = convolution[159:128];
+  assign \descriptor$620[5]  = convolution[191:160];
+  assign \descriptor$620[6]  = convolution[223:192];
+  assign \descriptor$620[7]  = convolution[255:224];
+  assign \descriptor$620[8]  = convolution[287:256];
+  assign \descriptor$620[9]  = convolution[319:288];
+  assign \descriptor$620[10]  = convolution[351:320];
+  assign \descriptor$620[11]  = convolution[383:352];
+  assign \descriptor$620[12]  = convolution[415:384];
+  assign \descriptor$620[13]  = convolution[447:416];
+  assign \descriptor$620[14]  = convolution[479:448];
+  assign \descriptor$620[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$620.reset  = \lengths$620 [5:0];
-  assign \lengths$620.drive  = \lengths$620 [11:6];
-  assign \lengths$620.share  = \lengths$620 [17:12];
-  assign \lengths$620.hold  = \lengths$620 [23:18];
-  assign \lengths$620.clear  = \lengths$620 [29:24];
-  assign \lengths$620.add  = \lengths$620 [35:30];
-  assign \lengths$620.gap  = \lengths$620 [41:36];
-  assign \descriptor$685[0]  = convolution[31:0];
-  assign \descriptor$685[1]  = convolution[63:32];
-  assign \descriptor$685[2]  = convolution[95:64];
-  assign \descriptor$685[3]  = convolution[127:96];
-  assign \descriptor$685[4]  = convolution[159:128];
-  assign \descriptor$685[5]  = convolution[191:160];
-  assign \descriptor$685[6]  = convolution[223:192];
-  assign \descriptor$685[7]  = convolution[255:224];
-  assign \descriptor$685[8]  = convolution[287:256];
-  assign \descriptor$685[9]  = convolution[319:288];
-  assign \descriptor$685[10]  = convolution[351:320];
-  assign \descriptor$685[11]  = convolution[383:352];
-  assign \descriptor$685[12]  = convolution[415:384];
-  assign \descriptor$685[13]  = convolution[447:416];
-  assign \descriptor$685[14]  = convolution[479:448];
-  assign \descriptor$685[15]  = convolution[511:480];
-  assign \lengths$693.reset  = \lengths$693 [5:0];
-  assign \lengths$693.drive  = \lengths$693 [11:6];
-  assign \lengths$693.share  = \lengths$693 [17:12];
-  assign \lengths$693.hold  = \lengths$693 [23:18];
-  assign \lengths$693.clear  = \lengths$693 [29:24];
-  assign \lengths$693.add  = \lengths$693 [35:30];
-  assign \lengths$693.gap  = \lengths$693 [41:36];
-  assign \descriptor$758[0]  = convolution[31:0];
-  assign \descriptor$758[1]  = convolution[63:32];
-  assign \descriptor$758[2]  = convolution[95:64];
-  assign \descriptor$758[3]  = convolution[127:96];
-  assign \descriptor$758[4]  = convolution[159:128];
-  assign \descriptor$758[5]  = convolution[191:160];
-  assign \descriptor$758[6]  = convolution[223:192];
-  assign \descriptor$758[7]  = convolution[255:224];
-  assign \descriptor$758[8]  = convolution[287:256];
-  assign \descriptor$758[9]  = convolution[319:288];
-  assign \descriptor$758[10]  = convolution[351:320];
-  assign \descriptor$758[11]  = convolution[383:352];
-  assign \descriptor$758[12]  = convolution[415:384];
-  assign \descriptor$758[13]  = convolution[447:416];
-  assign \descriptor$758[14]  = convolution[479:448];
-  assign \descriptor$758[15]  = convolution[511:480];
-  assign \lengths$766.reset  = \lengths$766 [5:0];
-  assign \lengths$766.drive  = \lengths$766 [11:6];
-  assign \lengths$766.share  = \lengths$766 [17:12];
-  assign \lengths$766.hold  = \lengths$766 [23:18];
-  assign \lengths$766.clear  = \lengths$766 [29:24];
-  assign \lengths$766.add  = \lengths$766 [35:30];
-  assign \lengths$766.gap  = \lengths$766 [41:36];
-  assign \descriptor$831[0]  = convolution[31:0];
-  assign \descriptor$831[1]  = convolution[63:32];
-  assign \descriptor$831[2]  = convolution[95:64];
-  assign \descriptor$831[3]  = convolution[127:96];
-  assign \descriptor$831[4]  = convolution[159:128];
-  assign \descriptor$831[5]  = convolution[191:160];
-  assign \descriptor$831[6]  = convolution[223:192];
-  assign \descriptor$831[7]  = convolution[255:224];
-  assign \descriptor$831[8]  = convolution[287:256];
-  assign \descriptor$831[9]  = convolution[319:288];
-  assign \descriptor$831[10]  = convolution[351:320];
-  assign \descriptor$831[11]  = convolution[383:352];
-  assign \descriptor$831[12]  = convolution[415:384];
-  assign \descriptor$831[13]  = convolution[447:416];
-  assign \descriptor$831[14]  = convolution[479:448];
-  assign \descriptor$831[15]  = convolution[511:480];
-  assign \lengths$766 [41:36] = phase_gap;
-  assign \lengths$766 [35:30] = phase_add;
-  assign \lengths$766 [29:24] = phase_clear;
-  assign \lengths$766 [23:18] = phase_hold;
-  assign \lengths$766 [17:12] = phase_share;
-  assign \lengths$766 [11:6] = phase_drive;
-  assign \lengths$766 [5:0] = phase_reset;
-  assign \lengths$693 [41:36] = phase_gap;
-  assign \lengths$693 [35:30] = phase_add;
-  assign \lengths$693 [29:24] = phase_clear;
-  assign \lengths$693 [23:18] = phase_hold;
-  assign \lengths$693 [17:12] = phase_share;
-  assign \lengths$693 [11:6] = phase_drive;
-  assign \lengths$693 [5:0] = phase_reset;
-  assign \lengths$620 [41:36] = phase_gap;
-  assign \lengths$620 [35:30] = phase_add;
-  assign \lengths$620 [29:24] = phase_clear;
-  assign \lengths$620 [23:18] = phase_hold;
-  assign \lengths$620 [17:12] = phase_share;
-  assign \lengths$620 [11:6] = phase_drive;
-  assign \lengths$620 [5:0] = phase_reset;
-  assign drain_sums[99:75] = \$149 ;
-  assign drain_sums[74:50] = \$142 ;
-  assign drain_sums[49:25] = \$135 ;
-  assign drain_sums[24:0] = \$128 ;
-  assign position_done[3] = \$148 ;
-  assign position_done[2] = \$141 ;
-  assign position_done[1] = \$134 ;
-  assign position_done[0] = \$127 ;
+  assign \lengths$634.reset  = \lengths$634 [5:0];
+  assign \lengths$634.drive  = \lengths$634 [11:6];
+  assign \lengths$634.share  = \lengths$634 [17:12];
+  assign \lengths$634.hold  = \lengths$634 [23:18];
+  assign \lengths$634.clear  = \lengths$634 [29:24];
+  assign \lengths$634.add  = \lengths$634 [35:30];
+  assign \lengths$634.gap  = \lengths$634 [41:36];
+  assign \settings$655.levels  = \settings$565 [40];
+  assign \settings$655.offset  = \settings$565 [48:41];
+  assign \settings$655.gain  = \settings$565 [64:49];
+  assign \settings$655.gain_reference  = \settings$565 [79:65];
+  assign \measured$656.offset_valid  = \measured$656 [0];
+  assign \measured$656.offset  = \measured$656 [8:1];
+  assign \measured$656.gain_valid  = \measured$656 [9];
+  assign \measured$656.gain  = \measured$656 [25:10];
+  assign \measured$656.reference_valid  = \measured$656 [26];
+  assign \measured$656.gain_reference  = \measured$656 [41:27];
+  assign \measured$656.failed  = \measured$656 [42];
+  assign \descriptor$703[0]  = convolution[31:0];
+  assign \descriptor$703[1]  = convolution[63:32];
+  assign \descriptor$703[2]  = convolution[95:64];
+  assign \descriptor$703[3]  = convolution[127:96];
+  assign \descriptor$703[4]  = convolution[159:128];
+  assign \descriptor$703[5]  = convolution[191:160];
+  assign \descriptor$703[6]  = convolution[223:192];
+  assign \descriptor$703[7]  = convolution[255:224];
+  assign \descriptor$703[8]  = convolution[287:256];
+  assign \descriptor$703[9]  = convolution[319:288];
+  assign \descriptor$703[10]  = convolution[351:320];
+  assign \descriptor$703[11]  = convolution[383:352];
+  assign \descriptor$703[12]  = convolution[415:384];
+  assign \descriptor$703[13]  = convolution[447:416];
+  assign \descriptor$703[14]  = convolution[479:448];
+  assign \descriptor$703[15]  = convolution[511:480];
+  assign \lengths$711.reset  = \lengths$711 [5:0];
+  assign \lengths$711.drive  = \lengths$711 [11:6];
+  assign \lengths$711.share  = \lengths$711 [17:12];
+  assign \lengths$711.hold  = \lengths$711 [23:18];
+  assign \lengths$711.clear  = \lengths$711 [29:24];
+  assign \lengths$711.add  = \lengths$711 [35:30];
+  assign \lengths$711.gap  = \lengths$711 [41:36];
+  assign \settings$732.levels  = \settings$565 [80];
+  assign \settings$732.offset  = \settings$565 [88:81];
+  assign \settings$732.gain  = \settings$565 [104:89];
+  assign \settings$732.gain_reference  = \settings$565 [119:105];
+  assign \measured$733.offset_valid  = \measured$733 [0];
+  assign \measured$733.offset  = \measured$733 [8:1];
+  assign \measured$733.gain_valid  = \measured$733 [9];
+  assign \measured$733.gain  = \measured$733 [25:10];
+  assign \measured$733.reference_valid  = \measured$733 [26];
+  assign \measured$733.gain_reference  = \measured$733 [41:27];
+  assign \measured$733.failed  = \measured$733 [42];
+  assign \descriptor$780[0]  = convolution[31:0];
+  assign \descriptor$780[1]  = convolution[63:32];
+  assign \descriptor$780[2]  = convolution[95:64];
+  assign \descriptor$780[3]  = convolution[127:96];
+  assign \descriptor$780[4]  = convolution[159:128];
+  assign \descriptor$780[5]  = convolution[191:160];
+  assign \descriptor$780[6]  = convolution[223:192];
+  assign \descriptor$780[7]  = convolution[255:224];
+  assign \descriptor$780[8]  = convolution[287:256];
+  assign \descriptor$780[9]  = convolution[319:288];
+  assign \descriptor$780[10]  = convolution[351:320];
+  assign \descriptor$780[11]  = convolution[383:352];
+  assign \descriptor$780[12]  = convolution[415:384];
+  assign \descriptor$780[13]  = convolution[447:416];
+  assign \descriptor$780[14]  = convolution[479:448];
+  assign \descriptor$780[15]  = convolution[511:480];
+  assign \lengths$788.reset  = \lengths$788 [5:0];
+  assign \lengths$788.drive  = \lengths$788 [11:6];
+  assign \lengths$788.share  = \lengths$788 [17:12];
+  assign \lengths$788.hold  = \lengths$788 [23:18];
+  assign \lengths$788.clear  = \lengths$788 [29:24];
+  assign \lengths$788.add  = \lengths$788 [35:30];
+  assign \lengths$788.gap  = \lengths$788 [41:36];
+  assign \settings$809.levels  = \settings$565 [120];
+  assign \settings$809.offset  = \settings$565 [128:121];
+  assign \settings$809.gain  = \settings$565 [144:129];
+  assign \settings$809.gain_reference  = \settings$565 [159:145];
+  assign \measured$810.offset_valid  = \measured$810 [0];
+  assign \measured$810.offset  = \measured$810 [8:1];
+  assign \measured$810.gain_valid  = \measured$810 [9];
+  assign \measured$810.gain  = \measured$810 [25:10];
+  assign \measured$810.reference_valid  = \measured$810 [26];
+  assign \measured$810.gain_reference  = \measured$810 [41:27];
+  assign \measured$810.failed  = \measured$810 [42];
+  assign \descriptor$857[0]  = convolution[31:0];
+  assign \descriptor$857[1]  = convolution[63:32];
+  assign \descriptor$857[2]  = convolution[95:64];
+  assign \descriptor$857[3]  = convolution[127:96];
+  assign \descriptor$857[4]  = convolution[159:128];
+  assign \descriptor$857[5]  = convolution[191:160];
+  assign \descriptor$857[6]  = convolution[223:192];
+  assign \descriptor$857[7]  = convolution[255:224];
+  assign \descriptor$857[8]  = convolution[287:256];
+  assign \descriptor$857[9]  = convolution[319:288];
+  assign \descriptor$857[10]  = convolution[351:320];
+  assign \descriptor$857[11]  = convolution[383:352];
+  assign \descriptor$857[12]  = convolution[415:384];
+  assign \descriptor$857[13]  = convolution[447:416];
+  assign \descriptor$857[14]  = convolution[479:448];
+  assign \descriptor$857[15]  = convolution[511:480];
+  assign \lengths$788 [41:36] = phase_gap;
+  assign \lengths$788 [35:30] = phase_add;
+  assign \lengths$788 [29:24] = phase_clear;
+  assign \lengths$788 [23:18] = phase_hold;
+  assign \lengths$788 [17:12] = phase_share;
+  assign \lengths$788 [11:6] = phase_drive;
+  assign \lengths$788 [5:0] = phase_reset;
+  assign \lengths$711 [41:36] = phase_gap;
+  assign \lengths$711 [35:30] = phase_add;
+  assign \lengths$711 [29:24] = phase_clear;
+  assign \lengths$711 [23:18] = phase_hold;
+  assign \lengths$711 [17:12] = phase_share;
+  assign \lengths$711 [11:6] = phase_drive;
+  assign \lengths$711 [5:0] = phase_reset;
+  assign \lengths$634 [41:36] = phase_gap;
+  assign \lengths$634 [35:30] = phase_add;
+  assign \lengths$634 [29:24] = phase_clear;
+  assign \lengths$634 [23:18] = phase_hold;
+  assign \lengths$634 [17:12] = phase_share;
+  assign \lengths$634 [11:6] = phase_drive;
+  assign \lengths$634 [5:0] = phase_reset;
+  assign drain_sums[99:75] = \$157 ;
+  assign drain_sums[74:50] = \$149 ;
+  assign drain_sums[49:25] = \$141 ;
+  assign drain_sums[24:0] = \$133 ;
+  assign position_done[3] = \$156 ;
+  assign position_done[2] = \$148 ;
+  assign position_done[1] = \$140 ;
+  assign position_done[0] = \$132 ;
+  assign saturated[3] = \$151 ;
+  assign saturated[2] = \$143 ;
+  assign saturated[1] = \$135 ;
+  assign saturated[0] = \$127 ;
+  assign measured[171:129] = \measured$810 ;
+  assign measured[128:86] = \measured$733 ;
+  assign measured[85:43] = \measured$656 ;
+  assign measured[42:0] = \measured$567 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3316,11 +3608,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign transfer_read[0] = \read_enable$296 ;
   assign \$5  = trace_tenant;
   assign \$75  = trace_tenant;
-  assign \$121  = trace_tenant;
-  assign \$122  = { 4'h0, memory_index[19:4] };
-  assign \$129  = { 4'h0, memory_index[19:4] };
-  assign \$136  = { 4'h0, memory_index[19:4] };
-  assign \$143  = { 4'h0, memory_index[19:4] };
+  assign \$125  = trace_tenant;
+  assign \$126  = { 4'h0, memory_index[19:4] };
+  assign \$134  = { 4'h0, memory_index[19:4] };
+  assign \$142  = { 4'h0, memory_index[19:4] };
+  assign \$150  = { 4'h0, memory_index[19:4] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -5055,7 +5347,8 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4460$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$4802$0 , out, clk
+);
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
   wire [12:0] \$10 ;
@@ -5115,20 +5408,24 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [3:0] \$6 ;
   reg [32:0] \$60 ;
   reg [32:0] \$61 ;
-  reg [26:0] \$62 ;
-  reg \$63 ;
-  reg \$64 ;
-  reg [31:0] \$65 ;
-  reg [15:0] \$66 ;
-  reg [31:0] \$67 ;
-  reg [15:0] \$68 ;
-  reg [15:0] \$69 ;
+  reg [32:0] \$62 ;
+  reg [32:0] \$63 ;
+  reg [32:0] \$64 ;
+  reg [32:0] \$65 ;
+  reg [26:0] \$66 ;
+  reg \$67 ;
+  reg \$68 ;
+  reg [31:0] \$69 ;
   wire [2:0] \$7 ;
+  reg [15:0] \$70 ;
+  reg [31:0] \$71 ;
+  reg [15:0] \$72 ;
+  reg [15:0] \$73 ;
   wire [3:0] \$8 ;
   wire [6:0] \$9 ;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$19  = 12'h000;
-  reg [15:0] \$signal$37  = 16'h0000;
+  reg [15:0] \$signal$41  = 16'h0000;
   reg active = 1'h0;
   reg [15:0] address = 16'h0000;
   wire \begin ;
@@ -5173,6 +5470,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
+  output drain_valid;
+  wire drain_valid;
   reg [1:0] finished0 = 2'h0;
   reg [1:0] finished1 = 2'h0;
   reg [1:0] finished2 = 2'h0;
@@ -5194,8 +5493,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$4460$0 ;
-  wire [56:0] \port$4460$0 ;
+  output [56:0] \port$4802$0 ;
+  wire [56:0] \port$4802$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5222,6 +5521,34 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire \read2.tag.last ;
   wire [23:0] \read2.tag.position ;
   wire \read2.valid ;
+  reg [32:0] read3 = 33'h000000000;
+  wire [31:0] \read3.tag ;
+  wire \read3.tag.end ;
+  wire [5:0] \read3.tag.kernel ;
+  wire \read3.tag.last ;
+  wire [23:0] \read3.tag.position ;
+  wire \read3.valid ;
+  reg [32:0] read4 = 33'h000000000;
+  wire [31:0] \read4.tag ;
+  wire \read4.tag.end ;
+  wire [5:0] \read4.tag.kernel ;
+  wire \read4.tag.last ;
+  wire [23:0] \read4.tag.position ;
+  wire \read4.valid ;
+  reg [32:0] read5 = 33'h000000000;
+  wire [31:0] \read5.tag ;
+  wire \read5.tag.end ;
+  wire [5:0] \read5.tag.kernel ;
+  wire \read5.tag.last ;
+  wire [23:0] \read5.tag.position ;
+  wire \read5.valid ;
+  reg [32:0] read6 = 33'h000000000;
+  wire [31:0] \read6.tag ;
+  wire \read6.tag.end ;
+  wire [5:0] \read6.tag.kernel ;
+  wire \read6.tag.last ;
+  wire [23:0] \read6.tag.position ;
+  wire \read6.valid ;
   wire ready;
   wire relu;
   input rst;
@@ -5253,11 +5580,15 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
+  assign \$27  = $signed(1'h0) + $signed(drain_sums[24:0]);
+  assign \$28  = $signed(\$27 ) + $signed(drain_sums[49:25]);
+  assign \$29  = $signed(\$28 ) + $signed(drain_sums[74:50]);
+  assign \$30  = $signed(\$29 ) + $signed(drain_sums[99:75]);
   assign \$31  = out_tag[28:27] == 2'h3;
   assign \$32  = \$31  | out_tag[57];
   assign \$33  = address + 1'h1;
-  assign \$34  = \$signal$37  + descriptor[183:172];
-  assign \$35  = \$signal$37  + descriptor[183:172];
+  assign \$34  = \$signal$41  + descriptor[183:172];
+  assign \$35  = \$signal$41  + descriptor[183:172];
   assign \$36  = | finished0;
   assign \$37  = | finished1;
   assign \$38  = | finished2;
@@ -5265,7 +5596,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign ready = & { \$39 , \$38 , \$37 , \$36  };
   assign \$40  = ~ active;
   assign \begin  = ready & \$40 ;
-  assign \$42  = descriptor[303:288] + read1[6:1];
+  assign \$42  = descriptor[303:288] + read5[6:1];
   always @(posedge clk)
     finished0 <= \$43 ;
   always @(posedge clk)
@@ -5305,21 +5636,29 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   always @(posedge clk)
     read2 <= \$61 ;
   always @(posedge clk)
-    total <= \$62 ;
+    read3 <= \$62 ;
   always @(posedge clk)
-    write_enable <= \$63 ;
+    read4 <= \$63 ;
   always @(posedge clk)
-    done <= \$64 ;
+    read5 <= \$64 ;
   always @(posedge clk)
-    word <= \$65 ;
+    read6 <= \$65 ;
   always @(posedge clk)
-    write_address <= \$66 ;
+    total <= \$66 ;
   always @(posedge clk)
-    write_data <= \$67 ;
+    write_enable <= \$67 ;
   always @(posedge clk)
-    address <= \$68 ;
+    done <= \$68 ;
   always @(posedge clk)
-    \$signal$37  <= \$69 ;
+    word <= \$69 ;
+  always @(posedge clk)
+    write_address <= \$70 ;
+  always @(posedge clk)
+    write_data <= \$71 ;
+  always @(posedge clk)
+    address <= \$72 ;
+  always @(posedge clk)
+    \$signal$41  <= \$73 ;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -5346,22 +5685,18 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$24  = y + 1'h1;
   assign \$25  = last_kernel & \$signal ;
   assign \$26  = \$25  & last_y;
-  assign \$27  = $signed(1'h0) + $signed(drain_sums[24:0]);
-  assign \$28  = $signed(\$27 ) + $signed(drain_sums[49:25]);
-  assign \$29  = $signed(\$28 ) + $signed(drain_sums[74:50]);
-  assign \$30  = $signed(\$29 ) + $signed(drain_sums[99:75]);
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$3226$0 (constant[52:0]),
+    .\port$3450$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(total),
     .tag(tag),
-    .valid(read2[0])
+    .valid(read6[0])
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
@@ -5619,128 +5954,168 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$62  = \$30 [26:0];
+    \$62  = read2;
     if (clear) begin
-      \$62  = 27'h0000000;
+      \$62  = 33'h000000000;
     end
     if (rst) begin
-      \$62  = 27'h0000000;
+      \$62  = 33'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$63  = 1'h0;
+    \$63  = read3;
+    if (clear) begin
+      \$63  = 33'h000000000;
+    end
+    if (rst) begin
+      \$63  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$64  = read4;
+    if (clear) begin
+      \$64  = 33'h000000000;
+    end
+    if (rst) begin
+      \$64  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$65  = read5;
+    if (clear) begin
+      \$65  = 33'h000000000;
+    end
+    if (rst) begin
+      \$65  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$66  = \$30 [26:0];
+    if (clear) begin
+      \$66  = 27'h0000000;
+    end
+    if (rst) begin
+      \$66  = 27'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$67  = 1'h0;
     if (out_valid) begin
       if (\$32 ) begin
-        \$63  = 1'h1;
+        \$67  = 1'h1;
       end
     end
     if (clear) begin
-      \$63  = 1'h0;
+      \$67  = 1'h0;
     end
     if (rst) begin
-      \$63  = 1'h0;
+      \$67  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$64  = 1'h0;
+    \$68  = 1'h0;
     if (out_valid) begin
-      \$64  = out_tag[58];
+      \$68  = out_tag[58];
     end
     if (clear) begin
-      \$64  = 1'h0;
+      \$68  = 1'h0;
     end
     if (rst) begin
-      \$64  = 1'h0;
+      \$68  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$65  = word;
+    \$69  = word;
     if (out_valid) begin
-      \$65  = merged;
+      \$69  = merged;
       if (\$32 ) begin
-        \$65  = 32'd0;
+        \$69  = 32'd0;
       end
     end
     if (start) begin
-      \$65  = 32'd0;
+      \$69  = 32'd0;
     end
     if (clear) begin
-      \$65  = 32'd0;
+      \$69  = 32'd0;
     end
     if (rst) begin
-      \$65  = 32'd0;
+      \$69  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$66  = write_address;
+    \$70  = write_address;
     if (out_valid) begin
       if (\$32 ) begin
-        \$66  = address;
+        \$70  = address;
       end
     end
     if (clear) begin
-      \$66  = 16'h0000;
+      \$70  = 16'h0000;
     end
     if (rst) begin
-      \$66  = 16'h0000;
+      \$70  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$67  = write_data;
+    \$71  = write_data;
     if (out_valid) begin
       if (\$32 ) begin
-        \$67  = merged;
+        \$71  = merged;
       end
     end
     if (clear) begin
-      \$67  = 32'd0;
+      \$71  = 32'd0;
     end
     if (rst) begin
-      \$67  = 32'd0;
+      \$71  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$68  = address;
+    \$72  = address;
     if (out_valid) begin
       if (\$32 ) begin
-        \$68  = \$33 [15:0];
+        \$72  = \$33 [15:0];
       end
       if (out_tag[57]) begin
-        \$68  = \$35 [15:0];
+        \$72  = \$35 [15:0];
       end
     end
     if (start) begin
-      \$68  = descriptor[63:48];
+      \$72  = descriptor[63:48];
     end
     if (clear) begin
-      \$68  = 16'h0000;
+      \$72  = 16'h0000;
     end
     if (rst) begin
-      \$68  = 16'h0000;
+      \$72  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$69  = \$signal$37 ;
+    \$73  = \$signal$41 ;
     if (out_valid) begin
       if (out_tag[57]) begin
-        \$69  = \$34 [15:0];
+        \$73  = \$34 [15:0];
       end
     end
     if (start) begin
-      \$69  = descriptor[63:48];
+      \$73  = descriptor[63:48];
     end
     if (clear) begin
-      \$69  = 16'h0000;
+      \$73  = 16'h0000;
     end
     if (rst) begin
-      \$69  = 16'h0000;
+      \$73  = 16'h0000;
     end
   end
   always @* begin
@@ -5758,7 +6133,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
           merged[31:24] = out;
     endcase
   end
-  assign valid = read2[0];
+  assign valid = read6[0];
   assign sum = total;
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
@@ -5771,7 +6146,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$41 [2:0];
   assign constant_address = \$42 [10:0];
-  assign \port$4460$0  = out_tag[56:0];
+  assign drain_valid = read1[0];
+  assign \port$4802$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -5806,6 +6182,30 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \read2.tag.position  = read2[30:7];
   assign \read2.tag.last  = read2[31];
   assign \read2.tag.end  = read2[32];
+  assign \read3.valid  = read3[0];
+  assign \read3.tag  = read3[32:1];
+  assign \read3.tag.kernel  = read3[6:1];
+  assign \read3.tag.position  = read3[30:7];
+  assign \read3.tag.last  = read3[31];
+  assign \read3.tag.end  = read3[32];
+  assign \read4.valid  = read4[0];
+  assign \read4.tag  = read4[32:1];
+  assign \read4.tag.kernel  = read4[6:1];
+  assign \read4.tag.position  = read4[30:7];
+  assign \read4.tag.last  = read4[31];
+  assign \read4.tag.end  = read4[32];
+  assign \read5.valid  = read5[0];
+  assign \read5.tag  = read5[32:1];
+  assign \read5.tag.kernel  = read5[6:1];
+  assign \read5.tag.position  = read5[30:7];
+  assign \read5.tag.last  = read5[31];
+  assign \read5.tag.end  = read5[32];
+  assign \read6.valid  = read6[0];
+  assign \read6.tag  = read6[32:1];
+  assign \read6.tag.kernel  = read6[6:1];
+  assign \read6.tag.position  = read6[30:7];
+  assign \read6.tag.last  = read6[31];
+  assign \read6.tag.end  = read6[32];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
@@ -5823,11 +6223,11 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \tag.tag.last  = tag[57];
   assign \tag.tag.end  = tag[58];
   assign tag[26:0] = total;
-  assign tag[58:27] = read2[32:1];
+  assign tag[58:27] = read6[32:1];
   assign \$41  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$3226$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire [31:0] \$1 ;
   reg [42:0] \$10 ;
@@ -5900,8 +6300,8 @@ module \crossloom.collector.requantizer (rst, \port$3226$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$3226$0 ;
-  wire [52:0] \port$3226$0 ;
+  input [52:0] \port$3450$0 ;
+  wire [52:0] \port$3450$0 ;
   wire [42:0] product;
   reg [42:0] register = 43'h00000000000;
   reg [42:0] \register$12  = 43'h00000000000;
@@ -6206,7 +6606,7 @@ module \crossloom.collector.requantizer (rst, \port$3226$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$5  = \port$3226$0 [47:32];
+    \$5  = \port$3450$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -6216,7 +6616,7 @@ module \crossloom.collector.requantizer (rst, \port$3226$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$6  = \port$3226$0 [31:0];
+    \$6  = \port$3450$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -6226,7 +6626,7 @@ module \crossloom.collector.requantizer (rst, \port$3226$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$7  = \port$3226$0 [52:48];
+    \$7  = \port$3450$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -6464,9 +6864,9 @@ module \crossloom.collector.requantizer (rst, \port$3226$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$3226$0 [47:32];
-  assign bias = \port$3226$0 [31:0];
-  assign \shift$9  = \port$3226$0 [52:48];
+  assign \multiplier$5  = \port$3450$0 [47:32];
+  assign bias = \port$3450$0 [31:0];
+  assign \shift$9  = \port$3450$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -7606,35 +8006,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2388$0 (\$3 ),
-    .\port$2389$4 (\$4 [4]),
-    .\port$2390$4 (\$5 [4]),
-    .\port$2391$4 (\$6 [4]),
-    .\port$2392$4 (\$7 [4]),
-    .\port$2393$4 (\$8 [4]),
-    .\port$2394$4 (\$9 [4]),
-    .\port$2395$4 (\$10 [4]),
-    .\port$2396$4 (\$11 [4]),
-    .\port$2397$4 (\$12 [4]),
-    .\port$2398$4 (\$13 [4]),
-    .\port$2399$4 (\$14 [4]),
-    .\port$2400$4 (\$15 [4]),
-    .\port$2401$0 (\$16 ),
-    .\port$2402$4 (\$17 [4]),
-    .\port$2403$4 (\$18 [4]),
-    .\port$2404$4 (\$19 [4]),
-    .\port$2405$4 (\$20 [4]),
-    .\port$2406$4 (\$21 [4]),
-    .\port$2407$4 (\$22 [4]),
-    .\port$2408$4 (\$23 [4]),
-    .\port$2409$4 (\$24 [4]),
-    .\port$2410$4 (\$25 [4]),
-    .\port$2411$4 (\$26 [4]),
-    .\port$2412$4 (\$27 [4]),
-    .\port$2413$4 (\$28 [4]),
-    .\port$4080$136 (descriptor[139:136]),
-    .\port$4080$160 (descriptor[171:160]),
-    .\port$4080$96 (descriptor[119:96]),
+    .\port$2612$0 (\$3 ),
+    .\port$2613$4 (\$4 [4]),
+    .\port$2614$4 (\$5 [4]),
+    .\port$2615$4 (\$6 [4]),
+    .\port$2616$4 (\$7 [4]),
+    .\port$2617$4 (\$8 [4]),
+    .\port$2618$4 (\$9 [4]),
+    .\port$2619$4 (\$10 [4]),
+    .\port$2620$4 (\$11 [4]),
+    .\port$2621$4 (\$12 [4]),
+    .\port$2622$4 (\$13 [4]),
+    .\port$2623$4 (\$14 [4]),
+    .\port$2624$4 (\$15 [4]),
+    .\port$2625$0 (\$16 ),
+    .\port$2626$4 (\$17 [4]),
+    .\port$2627$4 (\$18 [4]),
+    .\port$2628$4 (\$19 [4]),
+    .\port$2629$4 (\$20 [4]),
+    .\port$2630$4 (\$21 [4]),
+    .\port$2631$4 (\$22 [4]),
+    .\port$2632$4 (\$23 [4]),
+    .\port$2633$4 (\$24 [4]),
+    .\port$2634$4 (\$25 [4]),
+    .\port$2635$4 (\$26 [4]),
+    .\port$2636$4 (\$27 [4]),
+    .\port$2637$4 (\$28 [4]),
+    .\port$4411$136 (descriptor[139:136]),
+    .\port$4411$160 (descriptor[171:160]),
+    .\port$4411$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7655,7 +8055,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4080$136 (descriptor[147:136]),
+    .\port$4411$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7668,7 +8068,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$4080$320 (descriptor[347:320]),
+    .\port$4411$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8475,7 +8875,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4541$0 (multiplier),
+    .\port$4883$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8590,7 +8990,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8638,8 +9038,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4541$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4541$0 ;
-  wire [15:0] \port$4541$0 ;
+  input [15:0] \port$4883$0 ;
+  wire [15:0] \port$4883$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8747,17 +9147,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4541$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4541$0  };
+  assign multiplicand = { 1'h0, \port$4883$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4541$0  };
-  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4541$0  };
-  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4541$0  };
-  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4541$0  };
-  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4883$0  };
+  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4883$0  };
+  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4883$0  };
+  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4883$0  };
+  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9035,7 +9435,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4541$0 (multiplier),
+    .\port$4883$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9150,7 +9550,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9198,8 +9598,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4541$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4541$0 ;
-  wire [15:0] \port$4541$0 ;
+  input [15:0] \port$4883$0 ;
+  wire [15:0] \port$4883$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9307,17 +9707,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4541$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4541$0  };
+  assign multiplicand = { 1'h0, \port$4883$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4541$0  };
-  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4541$0  };
-  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4541$0  };
-  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4541$0  };
-  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4883$0  };
+  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4883$0  };
+  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4883$0  };
+  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4883$0  };
+  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9595,7 +9995,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4541$0 (multiplier),
+    .\port$4883$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9710,7 +10110,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9758,8 +10158,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4541$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4541$0 ;
-  wire [15:0] \port$4541$0 ;
+  input [15:0] \port$4883$0 ;
+  wire [15:0] \port$4883$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9867,17 +10267,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4541$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4541$0  };
+  assign multiplicand = { 1'h0, \port$4883$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4541$0  };
-  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4541$0  };
-  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4541$0  };
-  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4541$0  };
-  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4883$0  };
+  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4883$0  };
+  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4883$0  };
+  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4883$0  };
+  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10155,7 +10555,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4541$0 (multiplier),
+    .\port$4883$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10270,7 +10670,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4541$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10318,8 +10718,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4541$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4541$0 ;
-  wire [15:0] \port$4541$0 ;
+  input [15:0] \port$4883$0 ;
+  wire [15:0] \port$4883$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10427,17 +10827,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4541$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4541$0  };
+  assign multiplicand = { 1'h0, \port$4883$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4541$0  };
-  assign \$3  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4541$0  };
-  assign \$8  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4541$0  };
-  assign \$13  = { 1'h0, \port$4541$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4541$0  };
-  assign \$18  = { 1'h0, \port$4541$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4883$0  };
+  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4883$0  };
+  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4883$0  };
+  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4883$0  };
+  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10632,8 +11032,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2388$0 , \port$2389$4 , \port$2390$4 , \port$2391$4 , \port$2392$4 , \port$2393$4 , \port$2394$4 , \port$2395$4 , \port$2396$4 , \port$2397$4 , \port$2398$4 , \port$2399$4 , \port$2400$4 , \port$2401$0 , \port$2402$4 , \port$2403$4 , \port$2404$4 
-, \port$2405$4 , \port$2406$4 , \port$2407$4 , \port$2408$4 , \port$2409$4 , \port$2410$4 , \port$2411$4 , \port$2412$4 , \port$2413$4 , \port$4080$96 , \port$4080$136 , \port$4080$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2612$0 , \port$2613$4 , \port$2614$4 , \port$2615$4 , \port$2616$4 , \port$2617$4 , \port$2618$4 , \port$2619$4 , \port$2620$4 , \port$2621$4 , \port$2622$4 , \port$2623$4 , \port$2624$4 , \port$2625$0 , \port$2626$4 , \port$2627$4 , \port$2628$4 
+, \port$2629$4 , \port$2630$4 , \port$2631$4 , \port$2632$4 , \port$2633$4 , \port$2634$4 , \port$2635$4 , \port$2636$4 , \port$2637$4 , \port$4411$96 , \port$4411$136 , \port$4411$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -10870,64 +11270,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2388$0 ;
-  wire [4:0] \port$2388$0 ;
-  input \port$2389$4 ;
-  wire \port$2389$4 ;
-  input \port$2390$4 ;
-  wire \port$2390$4 ;
-  input \port$2391$4 ;
-  wire \port$2391$4 ;
-  input \port$2392$4 ;
-  wire \port$2392$4 ;
-  input \port$2393$4 ;
-  wire \port$2393$4 ;
-  input \port$2394$4 ;
-  wire \port$2394$4 ;
-  input \port$2395$4 ;
-  wire \port$2395$4 ;
-  input \port$2396$4 ;
-  wire \port$2396$4 ;
-  input \port$2397$4 ;
-  wire \port$2397$4 ;
-  input \port$2398$4 ;
-  wire \port$2398$4 ;
-  input \port$2399$4 ;
-  wire \port$2399$4 ;
-  input \port$2400$4 ;
-  wire \port$2400$4 ;
-  input [4:0] \port$2401$0 ;
-  wire [4:0] \port$2401$0 ;
-  input \port$2402$4 ;
-  wire \port$2402$4 ;
-  input \port$2403$4 ;
-  wire \port$2403$4 ;
-  input \port$2404$4 ;
-  wire \port$2404$4 ;
-  input \port$2405$4 ;
-  wire \port$2405$4 ;
-  input \port$2406$4 ;
-  wire \port$2406$4 ;
-  input \port$2407$4 ;
-  wire \port$2407$4 ;
-  input \port$2408$4 ;
-  wire \port$2408$4 ;
-  input \port$2409$4 ;
-  wire \port$2409$4 ;
-  input \port$2410$4 ;
-  wire \port$2410$4 ;
-  input \port$2411$4 ;
-  wire \port$2411$4 ;
-  input \port$2412$4 ;
-  wire \port$2412$4 ;
-  input \port$2413$4 ;
-  wire \port$2413$4 ;
-  input [3:0] \port$4080$136 ;
-  wire [3:0] \port$4080$136 ;
-  input [11:0] \port$4080$160 ;
-  wire [11:0] \port$4080$160 ;
-  input [23:0] \port$4080$96 ;
-  wire [23:0] \port$4080$96 ;
+  input [4:0] \port$2612$0 ;
+  wire [4:0] \port$2612$0 ;
+  input \port$2613$4 ;
+  wire \port$2613$4 ;
+  input \port$2614$4 ;
+  wire \port$2614$4 ;
+  input \port$2615$4 ;
+  wire \port$2615$4 ;
+  input \port$2616$4 ;
+  wire \port$2616$4 ;
+  input \port$2617$4 ;
+  wire \port$2617$4 ;
+  input \port$2618$4 ;
+  wire \port$2618$4 ;
+  input \port$2619$4 ;
+  wire \port$2619$4 ;
+  input \port$2620$4 ;
+  wire \port$2620$4 ;
+  input \port$2621$4 ;
+  wire \port$2621$4 ;
+  input \port$2622$4 ;
+  wire \port$2622$4 ;
+  input \port$2623$4 ;
+  wire \port$2623$4 ;
+  input \port$2624$4 ;
+  wire \port$2624$4 ;
+  input [4:0] \port$2625$0 ;
+  wire [4:0] \port$2625$0 ;
+  input \port$2626$4 ;
+  wire \port$2626$4 ;
+  input \port$2627$4 ;
+  wire \port$2627$4 ;
+  input \port$2628$4 ;
+  wire \port$2628$4 ;
+  input \port$2629$4 ;
+  wire \port$2629$4 ;
+  input \port$2630$4 ;
+  wire \port$2630$4 ;
+  input \port$2631$4 ;
+  wire \port$2631$4 ;
+  input \port$2632$4 ;
+  wire \port$2632$4 ;
+  input \port$2633$4 ;
+  wire \port$2633$4 ;
+  input \port$2634$4 ;
+  wire \port$2634$4 ;
+  input \port$2635$4 ;
+  wire \port$2635$4 ;
+  input \port$2636$4 ;
+  wire \port$2636$4 ;
+  input \port$2637$4 ;
+  wire \port$2637$4 ;
+  input [3:0] \port$4411$136 ;
+  wire [3:0] \port$4411$136 ;
+  input [11:0] \port$4411$160 ;
+  wire [11:0] \port$4411$160 ;
+  input [23:0] \port$4411$96 ;
+  wire [23:0] \port$4411$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -10985,24 +11385,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$4080$96 [11:0] == 1'h1;
+  assign \$25  = \port$4411$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$4080$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$4080$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$4411$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$4411$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$4080$96 [23:12] == 1'h1;
+  assign \$35  = \port$4411$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$4080$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$4080$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$4411$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$4411$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$4080$160 ;
+  assign \$43  = address_column_start + \port$4411$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -11073,8 +11473,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$4080$136 ;
-  assign \$129  = pixel_x_x_start + \port$4080$136 ;
+  assign \$128  = pixel_x_x_start + \port$4411$136 ;
+  assign \$129  = pixel_x_x_start + \port$4411$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -11095,8 +11495,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$4080$136 ;
-  assign \$156  = pixel_y_y_start + \port$4080$136 ;
+  assign \$155  = pixel_y_y_start + \port$4411$136 ;
+  assign \$156  = pixel_y_y_start + \port$4411$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -11237,7 +11637,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$4080$96 [11:0];
+      \$163  = \port$4411$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -11267,7 +11667,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$4080$96 [23:12];
+      \$165  = \port$4411$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -11495,7 +11895,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
+      \$176  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -11510,7 +11910,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
+        \$176  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
       end
     end
     if (clear) begin
@@ -11524,13 +11924,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
+      \$177  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
+        \$177  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
       end
     end
     if (clear) begin
@@ -11544,7 +11944,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$2413$4 , \port$2412$4 , \port$2411$4 , \port$2410$4 , \port$2409$4 , \port$2408$4 , \port$2407$4 , \port$2406$4 , \port$2405$4 , \port$2404$4 , \port$2403$4 , \port$2402$4 , \port$2401$0  };
+      \$178  = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -11570,7 +11970,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$2413$4 , \port$2412$4 , \port$2411$4 , \port$2410$4 , \port$2409$4 , \port$2408$4 , \port$2407$4 , \port$2406$4 , \port$2405$4 , \port$2404$4 , \port$2403$4 , \port$2402$4 , \port$2401$0  };
+      \$179  = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -11583,18 +11983,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$4080$96 [11:0];
-  assign y_count = \port$4080$96 [23:12];
-  assign address_column_step = { 4'h0, \port$4080$160  };
+  assign x_count = \port$4411$96 [11:0];
+  assign y_count = \port$4411$96 [23:12];
+  assign address_column_step = { 4'h0, \port$4411$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$2400$4 , \port$2399$4 , \port$2398$4 , \port$2397$4 , \port$2396$4 , \port$2395$4 , \port$2394$4 , \port$2393$4 , \port$2392$4 , \port$2391$4 , \port$2390$4 , \port$2389$4 , \port$2388$0  };
+  assign pixel_x_origin = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4080$136  };
-  assign pixel_y_origin = { \port$2413$4 , \port$2412$4 , \port$2411$4 , \port$2410$4 , \port$2409$4 , \port$2408$4 , \port$2407$4 , \port$2406$4 , \port$2405$4 , \port$2404$4 , \port$2403$4 , \port$2402$4 , \port$2401$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$4411$136  };
+  assign pixel_y_origin = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4080$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$4411$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -11623,7 +12023,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -11686,8 +12086,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4080$136 ;
-  wire [11:0] \port$4080$136 ;
+  input [11:0] \port$4411$136 ;
+  wire [11:0] \port$4411$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11819,7 +12219,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$4080$136 [3:0];
+      \$33  = \port$4411$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -11834,7 +12234,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$4080$136 [7:4];
+      \$34  = \port$4411$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -11849,7 +12249,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$4080$136 [11:8];
+      \$35  = \port$4411$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -11965,9 +12365,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$4080$136 [3:0];
-  assign pad_left = \port$4080$136 [7:4];
-  assign pad_top = \port$4080$136 [11:8];
+  assign stride = \port$4411$136 [3:0];
+  assign pad_left = \port$4411$136 [7:4];
+  assign pad_top = \port$4411$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -11977,7 +12377,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4080$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$4080$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$4411$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -12038,8 +12438,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4080$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$4080$320 ;
-  wire [27:0] \port$4080$320 ;
+  input [27:0] \port$4411$320 ;
+  wire [27:0] \port$4411$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12056,14 +12456,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4080$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$4080$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$4411$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$4080$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$4411$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$4080$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$4411$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -12154,7 +12554,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4080$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$4080$320 [27:16];
+      \$32  = \port$4411$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -12169,7 +12569,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4080$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$4080$320 [15:12];
+      \$33  = \port$4411$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12315,11 +12715,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4080$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$4080$320 [27:16];
-  assign stride = \port$4080$320 [15:12];
+  assign \width$7  = \port$4411$320 [27:16];
+  assign stride = \port$4411$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$4080$320 [11:0];
+  assign pixel = \port$4411$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -12594,31 +12994,31 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, write_valid, read_valid, phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap, active, waiting, write_address, write_data, read_address, windows
-, host_timeout, comparator_timeout_clocks, converter0_levels, converter1_levels, converter2_levels, converter3_levels, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer
-, busy, ended, failed, failed_cause, clk);
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, write_valid, read_valid, phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap, active, waiting, measured, saturated, write_address, write_data
+, read_address, windows, host_timeout, settings, comparator_timeout_clocks, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy
+, ended, failed, failed_cause, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
-  reg \$1000 ;
+  reg [11:0] \$1000 ;
   reg \$1001 ;
-  reg [3:0] \$1002 ;
+  reg [15:0] \$1002 ;
   reg \$1003 ;
-  reg \$1004 ;
+  reg [16:0] \$1004 ;
   reg \$1005 ;
-  reg \$1006 ;
+  reg [15:0] \$1006 ;
   reg \$1007 ;
-  reg \$1008 ;
+  reg [16:0] \$1008 ;
   reg \$1009 ;
   wire \$101 ;
-  reg \$1010 ;
+  reg [19:0] \$1010 ;
   reg \$1011 ;
-  reg \$1012 ;
-  reg [31:0] \$1013 ;
-  reg \$1014 ;
+  reg [20:0] \$1012 ;
+  reg \$1013 ;
+  reg [3:0] \$1014 ;
   reg \$1015 ;
-  reg [3:0] \$1016 ;
+  reg [23:0] \$1016 ;
   reg \$1017 ;
   reg \$1018 ;
   reg \$1019 ;
@@ -12628,7 +13028,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$1022 ;
   reg \$1023 ;
   reg \$1024 ;
-  reg [3:0] \$1025 ;
+  reg \$1025 ;
   reg \$1026 ;
   reg \$1027 ;
   reg \$1028 ;
@@ -12638,7 +13038,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$1031 ;
   reg \$1032 ;
   reg \$1033 ;
-  reg [3:0] \$1034 ;
+  reg \$1034 ;
   reg \$1035 ;
   reg \$1036 ;
   reg \$1037 ;
@@ -12647,30 +13047,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$104 ;
   reg \$1040 ;
   reg \$1041 ;
-  reg \$1042 ;
-  reg [3:0] \$1043 ;
+  reg [11:0] \$1042 ;
+  reg [11:0] \$1043 ;
   reg \$1044 ;
-  reg \$1045 ;
+  reg [15:0] \$1045 ;
   reg \$1046 ;
-  reg \$1047 ;
+  reg [16:0] \$1047 ;
   reg \$1048 ;
-  reg \$1049 ;
+  reg [15:0] \$1049 ;
   wire \$105 ;
-  reg [19:0] \$1050 ;
-  reg [63:0] \$1051 ;
-  reg [1:0] \$1052 ;
-  reg \$1053 ;
+  reg \$1050 ;
+  reg [16:0] \$1051 ;
+  reg \$1052 ;
+  reg [19:0] \$1053 ;
   reg \$1054 ;
-  reg \$1055 ;
+  reg [20:0] \$1055 ;
   reg \$1056 ;
-  reg \$1057 ;
+  reg [3:0] \$1057 ;
   reg \$1058 ;
-  reg \$1059 ;
+  reg [23:0] \$1059 ;
   wire \$106 ;
   reg \$1060 ;
   reg \$1061 ;
   reg \$1062 ;
-  reg [31:0] \$1063 ;
+  reg \$1063 ;
   reg \$1064 ;
   reg \$1065 ;
   reg \$1066 ;
@@ -12680,67 +13080,67 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$107 ;
   reg \$1070 ;
   reg \$1071 ;
-  reg [31:0] \$1072 ;
-  reg \$1073 ;
+  reg \$1072 ;
+  reg [7:0] \$1073 ;
   reg \$1074 ;
-  reg \$1075 ;
+  reg [15:0] \$1075 ;
   reg \$1076 ;
-  reg \$1077 ;
+  reg [14:0] \$1077 ;
   reg \$1078 ;
   reg \$1079 ;
   wire \$108 ;
   reg \$1080 ;
-  reg [31:0] \$1081 ;
+  reg \$1081 ;
   reg \$1082 ;
-  reg \$1083 ;
+  reg [7:0] \$1083 ;
   reg \$1084 ;
-  reg \$1085 ;
+  reg [15:0] \$1085 ;
   reg \$1086 ;
-  reg \$1087 ;
+  reg [14:0] \$1087 ;
   reg \$1088 ;
   reg \$1089 ;
   wire \$109 ;
-  reg [31:0] \$1090 ;
+  reg \$1090 ;
   reg \$1091 ;
   reg \$1092 ;
-  reg \$1093 ;
+  reg [7:0] \$1093 ;
   reg \$1094 ;
-  reg \$1095 ;
+  reg [15:0] \$1095 ;
   reg \$1096 ;
-  reg \$1097 ;
+  reg [14:0] \$1097 ;
   reg \$1098 ;
-  reg [31:0] \$1099 ;
+  reg \$1099 ;
   wire \$11 ;
   wire \$110 ;
   reg \$1100 ;
   reg \$1101 ;
   reg \$1102 ;
-  reg \$1103 ;
+  reg [7:0] \$1103 ;
   reg \$1104 ;
-  reg \$1105 ;
+  reg [15:0] \$1105 ;
   reg \$1106 ;
-  reg \$1107 ;
-  reg [31:0] \$1108 ;
+  reg [14:0] \$1107 ;
+  reg \$1108 ;
   reg \$1109 ;
   wire \$111 ;
   reg \$1110 ;
-  reg \$1111 ;
+  reg [3:0] \$1111 ;
   reg \$1112 ;
   reg \$1113 ;
   reg \$1114 ;
   reg \$1115 ;
   reg \$1116 ;
-  reg [31:0] \$1117 ;
+  reg \$1117 ;
   reg \$1118 ;
   reg \$1119 ;
   wire \$112 ;
   reg \$1120 ;
   reg \$1121 ;
-  reg \$1122 ;
+  reg [31:0] \$1122 ;
   reg \$1123 ;
   reg \$1124 ;
-  reg \$1125 ;
-  reg [31:0] \$1126 ;
+  reg [3:0] \$1125 ;
+  reg \$1126 ;
   reg \$1127 ;
   reg \$1128 ;
   reg \$1129 ;
@@ -12749,110 +13149,232 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$1131 ;
   reg \$1132 ;
   reg \$1133 ;
-  reg \$1134 ;
-  reg [31:0] \$1135 ;
+  reg [3:0] \$1134 ;
+  reg \$1135 ;
   reg \$1136 ;
   reg \$1137 ;
-  reg [31:0] \$1138 ;
-  reg [1:0] \$1139 ;
+  reg \$1138 ;
+  reg \$1139 ;
   wire \$114 ;
   reg \$1140 ;
   reg \$1141 ;
-  reg [31:0] \$1142 ;
-  reg [1:0] \$1143 ;
-  reg [1:0] \$1144 ;
+  reg \$1142 ;
+  reg [3:0] \$1143 ;
+  reg \$1144 ;
   reg \$1145 ;
-  reg [31:0] \$1146 ;
-  reg [2:0] \$1147 ;
-  reg [31:0] \$1148 ;
-  reg [2:0] \$1149 ;
+  reg \$1146 ;
+  reg \$1147 ;
+  reg \$1148 ;
+  reg \$1149 ;
   wire \$115 ;
-  reg [31:0] \$1150 ;
+  reg \$1150 ;
   reg \$1151 ;
-  reg [31:0] \$1152 ;
+  reg [3:0] \$1152 ;
   reg \$1153 ;
-  reg [31:0] \$1154 ;
+  reg \$1154 ;
   reg \$1155 ;
-  reg [31:0] \$1156 ;
+  reg \$1156 ;
   reg \$1157 ;
-  reg [31:0] \$1158 ;
-  reg \$1159 ;
+  reg \$1158 ;
+  reg [19:0] \$1159 ;
   wire \$116 ;
-  reg [31:0] \$1160 ;
-  reg \$1161 ;
-  reg [31:0] \$1162 ;
+  reg [63:0] \$1160 ;
+  reg [1:0] \$1161 ;
+  reg \$1162 ;
   reg \$1163 ;
-  reg [31:0] \$1164 ;
+  reg \$1164 ;
   reg \$1165 ;
-  reg [31:0] \$1166 ;
+  reg \$1166 ;
   reg \$1167 ;
-  reg [31:0] \$1168 ;
+  reg \$1168 ;
   reg \$1169 ;
   wire \$117 ;
-  reg [31:0] \$1170 ;
+  reg \$1170 ;
   reg \$1171 ;
   reg [31:0] \$1172 ;
   reg \$1173 ;
-  reg [31:0] \$1174 ;
+  reg \$1174 ;
   reg \$1175 ;
-  reg [31:0] \$1176 ;
+  reg \$1176 ;
   reg \$1177 ;
-  reg [31:0] \$1178 ;
-  reg [3:0] \$1179 ;
+  reg \$1178 ;
+  reg \$1179 ;
   wire \$118 ;
   reg \$1180 ;
   reg [31:0] \$1181 ;
-  reg [2:0] \$1182 ;
-  reg [31:0] \$1183 ;
-  reg [2:0] \$1184 ;
-  reg [31:0] \$1185 ;
+  reg \$1182 ;
+  reg \$1183 ;
+  reg \$1184 ;
+  reg \$1185 ;
   reg \$1186 ;
-  reg [31:0] \$1187 ;
+  reg \$1187 ;
   reg \$1188 ;
-  reg [31:0] \$1189 ;
+  reg \$1189 ;
   wire \$119 ;
-  reg \$1190 ;
-  reg [31:0] \$1191 ;
+  reg [31:0] \$1190 ;
+  reg \$1191 ;
   reg \$1192 ;
-  reg [31:0] \$1193 ;
+  reg \$1193 ;
   reg \$1194 ;
-  reg [31:0] \$1195 ;
+  reg \$1195 ;
   reg \$1196 ;
-  reg [31:0] \$1197 ;
+  reg \$1197 ;
   reg \$1198 ;
   reg [31:0] \$1199 ;
   wire \$12 ;
   wire \$120 ;
   reg \$1200 ;
-  reg [31:0] \$1201 ;
+  reg \$1201 ;
   reg \$1202 ;
-  reg [31:0] \$1203 ;
+  reg \$1203 ;
   reg \$1204 ;
-  reg [31:0] \$1205 ;
+  reg \$1205 ;
   reg \$1206 ;
-  reg [31:0] \$1207 ;
-  reg \$1208 ;
-  reg [31:0] \$1209 ;
+  reg \$1207 ;
+  reg [31:0] \$1208 ;
+  reg \$1209 ;
   wire \$121 ;
   reg \$1210 ;
-  reg [31:0] \$1211 ;
+  reg \$1211 ;
   reg \$1212 ;
-  reg [31:0] \$1213 ;
-  reg [3:0] \$1214 ;
+  reg \$1213 ;
+  reg \$1214 ;
   reg \$1215 ;
+  reg \$1216 ;
+  reg [31:0] \$1217 ;
+  reg \$1218 ;
+  reg \$1219 ;
   wire \$122 ;
+  reg \$1220 ;
+  reg \$1221 ;
+  reg \$1222 ;
+  reg \$1223 ;
+  reg \$1224 ;
+  reg \$1225 ;
+  reg [31:0] \$1226 ;
+  reg \$1227 ;
+  reg \$1228 ;
+  reg \$1229 ;
   wire \$123 ;
+  reg \$1230 ;
+  reg \$1231 ;
+  reg \$1232 ;
+  reg \$1233 ;
+  reg \$1234 ;
+  reg [31:0] \$1235 ;
+  reg \$1236 ;
+  reg \$1237 ;
+  reg \$1238 ;
+  reg \$1239 ;
   wire \$124 ;
+  reg \$1240 ;
+  reg \$1241 ;
+  reg \$1242 ;
+  reg \$1243 ;
+  reg [31:0] \$1244 ;
+  reg \$1245 ;
+  reg \$1246 ;
+  reg \$1247 ;
+  reg \$1248 ;
+  reg \$1249 ;
   wire \$125 ;
+  reg \$1250 ;
+  reg \$1251 ;
+  reg \$1252 ;
+  reg [31:0] \$1253 ;
+  reg \$1254 ;
+  reg \$1255 ;
+  reg \$1256 ;
+  reg \$1257 ;
+  reg \$1258 ;
+  reg \$1259 ;
   wire \$126 ;
+  reg [31:0] \$1260 ;
+  reg [1:0] \$1261 ;
+  reg \$1262 ;
+  reg \$1263 ;
+  reg [31:0] \$1264 ;
+  reg [1:0] \$1265 ;
+  reg [1:0] \$1266 ;
+  reg \$1267 ;
+  reg [31:0] \$1268 ;
+  reg [2:0] \$1269 ;
   wire \$127 ;
+  reg [31:0] \$1270 ;
+  reg [2:0] \$1271 ;
+  reg [31:0] \$1272 ;
+  reg \$1273 ;
+  reg [31:0] \$1274 ;
+  reg \$1275 ;
+  reg [31:0] \$1276 ;
+  reg \$1277 ;
+  reg [31:0] \$1278 ;
+  reg \$1279 ;
   wire \$128 ;
+  reg [31:0] \$1280 ;
+  reg \$1281 ;
+  reg [31:0] \$1282 ;
+  reg \$1283 ;
+  reg [31:0] \$1284 ;
+  reg \$1285 ;
+  reg [31:0] \$1286 ;
+  reg \$1287 ;
+  reg [31:0] \$1288 ;
+  reg \$1289 ;
   wire \$129 ;
+  reg [31:0] \$1290 ;
+  reg \$1291 ;
+  reg [31:0] \$1292 ;
+  reg \$1293 ;
+  reg [31:0] \$1294 ;
+  reg \$1295 ;
+  reg [31:0] \$1296 ;
+  reg \$1297 ;
+  reg [31:0] \$1298 ;
+  reg \$1299 ;
   wire \$13 ;
   wire \$130 ;
+  reg [31:0] \$1300 ;
+  reg [3:0] \$1301 ;
+  reg \$1302 ;
+  reg [31:0] \$1303 ;
+  reg [2:0] \$1304 ;
+  reg [31:0] \$1305 ;
+  reg [2:0] \$1306 ;
+  reg [31:0] \$1307 ;
+  reg \$1308 ;
+  reg [31:0] \$1309 ;
   wire \$131 ;
+  reg \$1310 ;
+  reg [31:0] \$1311 ;
+  reg \$1312 ;
+  reg [31:0] \$1313 ;
+  reg \$1314 ;
+  reg [31:0] \$1315 ;
+  reg \$1316 ;
+  reg [31:0] \$1317 ;
+  reg \$1318 ;
+  reg [31:0] \$1319 ;
   wire \$132 ;
+  reg \$1320 ;
+  reg [31:0] \$1321 ;
+  reg \$1322 ;
+  reg [31:0] \$1323 ;
+  reg \$1324 ;
+  reg [31:0] \$1325 ;
+  reg \$1326 ;
+  reg [31:0] \$1327 ;
+  reg \$1328 ;
+  reg [31:0] \$1329 ;
   wire \$133 ;
+  reg \$1330 ;
+  reg [31:0] \$1331 ;
+  reg \$1332 ;
+  reg [31:0] \$1333 ;
+  reg \$1334 ;
+  reg [31:0] \$1335 ;
+  reg [3:0] \$1336 ;
+  reg \$1337 ;
   wire \$134 ;
   wire \$135 ;
   wire \$136 ;
@@ -12908,10 +13430,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$181 ;
   wire \$182 ;
   wire \$183 ;
-  wire [3:0] \$184 ;
-  wire [3:0] \$185 ;
-  wire [3:0] \$186 ;
-  wire [3:0] \$187 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
   wire \$188 ;
   wire \$189 ;
   wire \$19 ;
@@ -12953,10 +13475,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$221 ;
   wire \$222 ;
   wire \$223 ;
-  wire \$224 ;
-  wire \$225 ;
-  wire \$226 ;
-  wire \$227 ;
+  wire [3:0] \$224 ;
+  wire [3:0] \$225 ;
+  wire [3:0] \$226 ;
+  wire [3:0] \$227 ;
   wire \$228 ;
   wire \$229 ;
   wire \$23 ;
@@ -13075,8 +13597,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$331 ;
   wire \$332 ;
   wire \$333 ;
-  wire [9:0] \$334 ;
-  wire [19:0] \$335 ;
+  wire \$334 ;
+  wire \$335 ;
   wire \$336 ;
   wire \$337 ;
   wire \$338 ;
@@ -13089,8 +13611,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$344 ;
   wire \$345 ;
   wire \$346 ;
-  wire [10:0] \$347 ;
-  wire [19:0] \$348 ;
+  wire \$347 ;
+  wire \$348 ;
   wire \$349 ;
   wire \$35 ;
   wire \$350 ;
@@ -13108,8 +13630,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$361 ;
   wire \$362 ;
   wire \$363 ;
-  wire [14:0] \$364 ;
-  wire [19:0] \$365 ;
+  wire \$364 ;
+  wire \$365 ;
   wire \$366 ;
   wire \$367 ;
   wire \$368 ;
@@ -13119,12 +13641,12 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$371 ;
   wire \$372 ;
   wire \$373 ;
-  wire \$374 ;
-  wire \$375 ;
+  wire [9:0] \$374 ;
+  wire [19:0] \$375 ;
   wire \$376 ;
   wire \$377 ;
-  wire [11:0] \$378 ;
-  wire [19:0] \$379 ;
+  wire \$378 ;
+  wire \$379 ;
   wire \$38 ;
   wire \$380 ;
   wire \$381 ;
@@ -13133,9 +13655,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$384 ;
   wire \$385 ;
   wire \$386 ;
-  wire \$387 ;
-  wire [7:0] \$388 ;
-  wire [19:0] \$389 ;
+  wire [10:0] \$387 ;
+  wire [19:0] \$388 ;
+  wire \$389 ;
   wire \$39 ;
   wire \$390 ;
   wire \$391 ;
@@ -13153,8 +13675,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$401 ;
   wire \$402 ;
   wire \$403 ;
-  wire \$404 ;
-  wire \$405 ;
+  wire [14:0] \$404 ;
+  wire [19:0] \$405 ;
   wire \$406 ;
   wire \$407 ;
   wire \$408 ;
@@ -13168,19 +13690,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$415 ;
   wire \$416 ;
   wire \$417 ;
-  wire \$418 ;
-  wire \$419 ;
+  wire [11:0] \$418 ;
+  wire [19:0] \$419 ;
   wire \$42 ;
   wire \$420 ;
   wire \$421 ;
-  wire [31:0] \$422 ;
-  wire [63:0] \$423 ;
+  wire \$422 ;
+  wire \$423 ;
   wire \$424 ;
   wire \$425 ;
   wire \$426 ;
   wire \$427 ;
-  wire \$428 ;
-  wire \$429 ;
+  wire [7:0] \$428 ;
+  wire [19:0] \$429 ;
   wire \$43 ;
   wire \$430 ;
   wire \$431 ;
@@ -13217,8 +13739,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$46 ;
   wire \$460 ;
   wire \$461 ;
-  wire \$462 ;
-  wire \$463 ;
+  wire [31:0] \$462 ;
+  wire [63:0] \$463 ;
   wire \$464 ;
   wire \$465 ;
   wire \$466 ;
@@ -13245,8 +13767,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$485 ;
   wire \$486 ;
   wire \$487 ;
-  wire [63:0] \$488 ;
-  wire [63:0] \$489 ;
+  wire \$488 ;
+  wire \$489 ;
   wire \$49 ;
   wire \$490 ;
   wire \$491 ;
@@ -13284,14 +13806,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$52 ;
   wire \$520 ;
   wire \$521 ;
-  wire [31:0] \$522 ;
-  wire [63:0] \$523 ;
+  wire \$522 ;
+  wire \$523 ;
   wire \$524 ;
   wire \$525 ;
   wire \$526 ;
   wire \$527 ;
-  wire \$528 ;
-  wire \$529 ;
+  wire [63:0] \$528 ;
+  wire [63:0] \$529 ;
   wire \$53 ;
   wire \$530 ;
   wire \$531 ;
@@ -13321,15 +13843,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$553 ;
   wire \$554 ;
   wire \$555 ;
-  wire [31:0] \$556 ;
-  wire [63:0] \$557 ;
+  wire \$556 ;
+  wire \$557 ;
   wire \$558 ;
   wire \$559 ;
   wire \$56 ;
   wire \$560 ;
   wire \$561 ;
-  wire \$562 ;
-  wire \$563 ;
+  wire [31:0] \$562 ;
+  wire [63:0] \$563 ;
   wire \$564 ;
   wire \$565 ;
   wire \$566 ;
@@ -13359,14 +13881,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$588 ;
   wire \$589 ;
   wire \$59 ;
-  wire [31:0] \$590 ;
-  wire [63:0] \$591 ;
+  wire \$590 ;
+  wire \$591 ;
   wire \$592 ;
   wire \$593 ;
   wire \$594 ;
   wire \$595 ;
-  wire \$596 ;
-  wire \$597 ;
+  wire [31:0] \$596 ;
+  wire [63:0] \$597 ;
   wire \$598 ;
   wire \$599 ;
   wire \$6 ;
@@ -13374,23 +13896,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$600 ;
   wire \$601 ;
   wire \$602 ;
-  wire [31:0] \$603 ;
-  wire [31:0] \$604 ;
-  wire [31:0] \$605 ;
-  wire [31:0] \$606 ;
-  wire [31:0] \$607 ;
-  wire [31:0] \$608 ;
-  wire [31:0] \$609 ;
+  wire \$603 ;
+  wire \$604 ;
+  wire \$605 ;
+  wire \$606 ;
+  wire \$607 ;
+  wire \$608 ;
+  wire \$609 ;
   wire \$61 ;
-  wire [31:0] \$610 ;
-  wire [31:0] \$611 ;
-  wire [31:0] \$612 ;
-  wire [31:0] \$613 ;
-  wire [31:0] \$614 ;
-  wire [31:0] \$615 ;
-  wire [31:0] \$616 ;
-  wire [31:0] \$617 ;
-  wire [31:0] \$618 ;
+  wire \$610 ;
+  wire \$611 ;
+  wire \$612 ;
+  wire \$613 ;
+  wire \$614 ;
+  wire \$615 ;
+  wire \$616 ;
+  wire \$617 ;
+  wire \$618 ;
   wire \$619 ;
   wire \$62 ;
   wire \$620 ;
@@ -13400,33 +13922,33 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$624 ;
   wire \$625 ;
   wire \$626 ;
-  wire [31:0] \$627 ;
-  wire [31:0] \$628 ;
-  wire [31:0] \$629 ;
+  wire \$627 ;
+  wire \$628 ;
+  wire \$629 ;
   wire \$63 ;
   wire [31:0] \$630 ;
-  wire [31:0] \$631 ;
-  wire [31:0] \$632 ;
-  wire [31:0] \$633 ;
-  wire [31:0] \$634 ;
-  wire [31:0] \$635 ;
-  wire [31:0] \$636 ;
-  wire [31:0] \$637 ;
-  wire [31:0] \$638 ;
-  wire [31:0] \$639 ;
+  wire [63:0] \$631 ;
+  wire \$632 ;
+  wire \$633 ;
+  wire \$634 ;
+  wire \$635 ;
+  wire \$636 ;
+  wire \$637 ;
+  wire \$638 ;
+  wire \$639 ;
   wire \$64 ;
-  wire [31:0] \$640 ;
-  wire [31:0] \$641 ;
-  wire [31:0] \$642 ;
-  wire \$643 ;
-  wire \$644 ;
-  wire \$645 ;
-  wire \$646 ;
-  wire \$647 ;
-  wire \$648 ;
-  wire \$649 ;
+  wire \$640 ;
+  wire \$641 ;
+  wire \$642 ;
+  wire [31:0] \$643 ;
+  wire [31:0] \$644 ;
+  wire [31:0] \$645 ;
+  wire [31:0] \$646 ;
+  wire [31:0] \$647 ;
+  wire [31:0] \$648 ;
+  wire [31:0] \$649 ;
   wire \$65 ;
-  wire \$650 ;
+  wire [31:0] \$650 ;
   wire [31:0] \$651 ;
   wire [31:0] \$652 ;
   wire [31:0] \$653 ;
@@ -13435,24 +13957,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$656 ;
   wire [31:0] \$657 ;
   wire [31:0] \$658 ;
-  wire [31:0] \$659 ;
+  wire \$659 ;
   wire \$66 ;
-  wire [31:0] \$660 ;
-  wire [31:0] \$661 ;
-  wire [31:0] \$662 ;
-  wire [31:0] \$663 ;
-  wire [31:0] \$664 ;
-  wire [31:0] \$665 ;
-  wire [31:0] \$666 ;
-  wire \$667 ;
-  wire \$668 ;
-  wire \$669 ;
+  wire \$660 ;
+  wire \$661 ;
+  wire \$662 ;
+  wire \$663 ;
+  wire \$664 ;
+  wire \$665 ;
+  wire \$666 ;
+  wire [31:0] \$667 ;
+  wire [31:0] \$668 ;
+  wire [31:0] \$669 ;
   wire \$67 ;
-  wire \$670 ;
-  wire \$671 ;
-  wire \$672 ;
-  wire \$673 ;
-  wire \$674 ;
+  wire [31:0] \$670 ;
+  wire [31:0] \$671 ;
+  wire [31:0] \$672 ;
+  wire [31:0] \$673 ;
+  wire [31:0] \$674 ;
   wire [31:0] \$675 ;
   wire [31:0] \$676 ;
   wire [31:0] \$677 ;
@@ -13462,23 +13984,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$680 ;
   wire [31:0] \$681 ;
   wire [31:0] \$682 ;
-  wire [31:0] \$683 ;
-  wire [31:0] \$684 ;
-  wire [31:0] \$685 ;
-  wire [31:0] \$686 ;
-  wire [31:0] \$687 ;
-  wire [31:0] \$688 ;
-  wire [31:0] \$689 ;
+  wire \$683 ;
+  wire \$684 ;
+  wire \$685 ;
+  wire \$686 ;
+  wire \$687 ;
+  wire \$688 ;
+  wire \$689 ;
   wire \$69 ;
-  wire [31:0] \$690 ;
-  wire \$691 ;
-  wire \$692 ;
-  wire \$693 ;
-  wire \$694 ;
-  wire \$695 ;
-  wire \$696 ;
-  wire \$697 ;
-  wire \$698 ;
+  wire \$690 ;
+  wire [31:0] \$691 ;
+  wire [31:0] \$692 ;
+  wire [31:0] \$693 ;
+  wire [31:0] \$694 ;
+  wire [31:0] \$695 ;
+  wire [31:0] \$696 ;
+  wire [31:0] \$697 ;
+  wire [31:0] \$698 ;
   wire [31:0] \$699 ;
   wire \$7 ;
   wire \$70 ;
@@ -13489,24 +14011,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$704 ;
   wire [31:0] \$705 ;
   wire [31:0] \$706 ;
-  wire [31:0] \$707 ;
-  wire [31:0] \$708 ;
-  wire [31:0] \$709 ;
+  wire \$707 ;
+  wire \$708 ;
+  wire \$709 ;
   wire \$71 ;
-  wire [31:0] \$710 ;
-  wire [31:0] \$711 ;
-  wire [31:0] \$712 ;
-  wire [31:0] \$713 ;
-  wire [31:0] \$714 ;
-  wire \$715 ;
-  wire \$716 ;
-  wire \$717 ;
-  wire \$718 ;
-  wire \$719 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire \$712 ;
+  wire \$713 ;
+  wire \$714 ;
+  wire [31:0] \$715 ;
+  wire [31:0] \$716 ;
+  wire [31:0] \$717 ;
+  wire [31:0] \$718 ;
+  wire [31:0] \$719 ;
   wire \$72 ;
-  wire \$720 ;
-  wire \$721 ;
-  wire \$722 ;
+  wire [31:0] \$720 ;
+  wire [31:0] \$721 ;
+  wire [31:0] \$722 ;
   wire [31:0] \$723 ;
   wire [31:0] \$724 ;
   wire [31:0] \$725 ;
@@ -13516,23 +14038,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$729 ;
   wire \$73 ;
   wire [31:0] \$730 ;
-  wire [31:0] \$731 ;
-  wire [31:0] \$732 ;
-  wire [31:0] \$733 ;
-  wire [31:0] \$734 ;
-  wire [31:0] \$735 ;
-  wire [31:0] \$736 ;
-  wire [31:0] \$737 ;
-  wire [31:0] \$738 ;
-  wire \$739 ;
+  wire \$731 ;
+  wire \$732 ;
+  wire \$733 ;
+  wire \$734 ;
+  wire \$735 ;
+  wire \$736 ;
+  wire \$737 ;
+  wire \$738 ;
+  wire [31:0] \$739 ;
   wire \$74 ;
-  wire \$740 ;
-  wire \$741 ;
-  wire \$742 ;
-  wire \$743 ;
-  wire \$744 ;
-  wire \$745 ;
-  wire \$746 ;
+  wire [31:0] \$740 ;
+  wire [31:0] \$741 ;
+  wire [31:0] \$742 ;
+  wire [31:0] \$743 ;
+  wire [31:0] \$744 ;
+  wire [31:0] \$745 ;
+  wire [31:0] \$746 ;
   wire [31:0] \$747 ;
   wire [31:0] \$748 ;
   wire [31:0] \$749 ;
@@ -13542,24 +14064,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$752 ;
   wire [31:0] \$753 ;
   wire [31:0] \$754 ;
-  wire [31:0] \$755 ;
-  wire [31:0] \$756 ;
-  wire [31:0] \$757 ;
-  wire [31:0] \$758 ;
-  wire [31:0] \$759 ;
+  wire \$755 ;
+  wire \$756 ;
+  wire \$757 ;
+  wire \$758 ;
+  wire \$759 ;
   wire \$76 ;
-  wire [31:0] \$760 ;
-  wire [31:0] \$761 ;
-  wire [31:0] \$762 ;
-  wire \$763 ;
-  wire \$764 ;
-  wire \$765 ;
-  wire \$766 ;
-  wire \$767 ;
-  wire \$768 ;
-  wire \$769 ;
+  wire \$760 ;
+  wire \$761 ;
+  wire \$762 ;
+  wire [31:0] \$763 ;
+  wire [31:0] \$764 ;
+  wire [31:0] \$765 ;
+  wire [31:0] \$766 ;
+  wire [31:0] \$767 ;
+  wire [31:0] \$768 ;
+  wire [31:0] \$769 ;
   wire \$77 ;
-  wire \$770 ;
+  wire [31:0] \$770 ;
   wire [31:0] \$771 ;
   wire [31:0] \$772 ;
   wire [31:0] \$773 ;
@@ -13568,24 +14090,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$776 ;
   wire [31:0] \$777 ;
   wire [31:0] \$778 ;
-  wire [31:0] \$779 ;
+  wire \$779 ;
   wire \$78 ;
-  wire [31:0] \$780 ;
-  wire [31:0] \$781 ;
-  wire [31:0] \$782 ;
-  wire [31:0] \$783 ;
-  wire [31:0] \$784 ;
-  wire [31:0] \$785 ;
-  wire [31:0] \$786 ;
-  wire \$787 ;
-  wire \$788 ;
-  wire \$789 ;
+  wire \$780 ;
+  wire \$781 ;
+  wire \$782 ;
+  wire \$783 ;
+  wire \$784 ;
+  wire \$785 ;
+  wire \$786 ;
+  wire [31:0] \$787 ;
+  wire [31:0] \$788 ;
+  wire [31:0] \$789 ;
   wire \$79 ;
-  wire \$790 ;
-  wire \$791 ;
-  wire \$792 ;
-  wire \$793 ;
-  wire \$794 ;
+  wire [31:0] \$790 ;
+  wire [31:0] \$791 ;
+  wire [31:0] \$792 ;
+  wire [31:0] \$793 ;
+  wire [31:0] \$794 ;
   wire [31:0] \$795 ;
   wire [31:0] \$796 ;
   wire [31:0] \$797 ;
@@ -13596,24 +14118,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$800 ;
   wire [31:0] \$801 ;
   wire [31:0] \$802 ;
-  wire [31:0] \$803 ;
-  wire [31:0] \$804 ;
-  wire [31:0] \$805 ;
-  wire [31:0] \$806 ;
-  wire [31:0] \$807 ;
-  wire [31:0] \$808 ;
-  wire [31:0] \$809 ;
+  wire \$803 ;
+  wire \$804 ;
+  wire \$805 ;
+  wire \$806 ;
+  wire \$807 ;
+  wire \$808 ;
+  wire \$809 ;
   wire \$81 ;
-  wire [31:0] \$810 ;
-  wire \$811 ;
-  wire \$812 ;
+  wire \$810 ;
+  wire [31:0] \$811 ;
+  wire [31:0] \$812 ;
   wire [31:0] \$813 ;
   wire [31:0] \$814 ;
   wire [31:0] \$815 ;
   wire [31:0] \$816 ;
-  wire \$817 ;
-  wire \$818 ;
-  wire \$819 ;
+  wire [31:0] \$817 ;
+  wire [31:0] \$818 ;
+  wire [31:0] \$819 ;
   wire \$82 ;
   wire [31:0] \$820 ;
   wire [31:0] \$821 ;
@@ -13622,197 +14144,197 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$824 ;
   wire [31:0] \$825 ;
   wire [31:0] \$826 ;
-  wire [31:0] \$827 ;
-  wire [31:0] \$828 ;
+  wire \$827 ;
+  wire \$828 ;
   wire \$829 ;
   wire \$83 ;
   wire \$830 ;
   wire \$831 ;
   wire \$832 ;
-  wire [32:0] \$833 ;
-  wire [2:0] \$834 ;
-  wire [32:0] \$835 ;
-  wire [2:0] \$836 ;
-  wire [32:0] \$837 ;
-  wire \$838 ;
-  wire [32:0] \$839 ;
+  wire \$833 ;
+  wire \$834 ;
+  wire [31:0] \$835 ;
+  wire [31:0] \$836 ;
+  wire [31:0] \$837 ;
+  wire [31:0] \$838 ;
+  wire [31:0] \$839 ;
   wire \$84 ;
-  wire \$840 ;
-  wire [32:0] \$841 ;
-  wire \$842 ;
-  wire [32:0] \$843 ;
-  wire [32:0] \$844 ;
-  wire [32:0] \$845 ;
-  wire [32:0] \$846 ;
-  wire [32:0] \$847 ;
-  wire [32:0] \$848 ;
-  wire [32:0] \$849 ;
+  wire [31:0] \$840 ;
+  wire [31:0] \$841 ;
+  wire [31:0] \$842 ;
+  wire [31:0] \$843 ;
+  wire [31:0] \$844 ;
+  wire [31:0] \$845 ;
+  wire [31:0] \$846 ;
+  wire [31:0] \$847 ;
+  wire [31:0] \$848 ;
+  wire [31:0] \$849 ;
   wire \$85 ;
-  wire [32:0] \$850 ;
-  wire [32:0] \$851 ;
-  wire [32:0] \$852 ;
-  wire [32:0] \$853 ;
-  wire [32:0] \$854 ;
+  wire [31:0] \$850 ;
+  wire \$851 ;
+  wire \$852 ;
+  wire \$853 ;
+  wire \$854 ;
   wire \$855 ;
   wire \$856 ;
   wire \$857 ;
   wire \$858 ;
-  wire [32:0] \$859 ;
+  wire [31:0] \$859 ;
   wire \$86 ;
-  wire [2:0] \$860 ;
-  wire [32:0] \$861 ;
-  wire [2:0] \$862 ;
-  wire [32:0] \$863 ;
-  wire \$864 ;
-  wire [32:0] \$865 ;
-  wire \$866 ;
-  wire [32:0] \$867 ;
-  wire \$868 ;
-  wire [32:0] \$869 ;
+  wire [31:0] \$860 ;
+  wire [31:0] \$861 ;
+  wire [31:0] \$862 ;
+  wire [31:0] \$863 ;
+  wire [31:0] \$864 ;
+  wire [31:0] \$865 ;
+  wire [31:0] \$866 ;
+  wire [31:0] \$867 ;
+  wire [31:0] \$868 ;
+  wire [31:0] \$869 ;
   wire \$87 ;
-  wire [32:0] \$870 ;
-  wire [32:0] \$871 ;
-  wire [32:0] \$872 ;
-  wire [32:0] \$873 ;
-  wire [32:0] \$874 ;
-  wire [32:0] \$875 ;
-  wire [32:0] \$876 ;
-  wire [32:0] \$877 ;
-  wire [32:0] \$878 ;
-  wire [32:0] \$879 ;
+  wire [31:0] \$870 ;
+  wire [31:0] \$871 ;
+  wire [31:0] \$872 ;
+  wire [31:0] \$873 ;
+  wire [31:0] \$874 ;
+  wire \$875 ;
+  wire \$876 ;
+  wire \$877 ;
+  wire \$878 ;
+  wire \$879 ;
   wire \$88 ;
-  wire [32:0] \$880 ;
-  wire \$881 ;
-  wire \$882 ;
-  wire \$883 ;
-  wire \$884 ;
-  wire \$885 ;
-  wire \$886 ;
-  wire \$887 ;
-  reg \$888 ;
-  reg \$889 ;
+  wire \$880 ;
+  wire [31:0] \$881 ;
+  wire [31:0] \$882 ;
+  wire [31:0] \$883 ;
+  wire [31:0] \$884 ;
+  wire [31:0] \$885 ;
+  wire [31:0] \$886 ;
+  wire [31:0] \$887 ;
+  wire [31:0] \$888 ;
+  wire [31:0] \$889 ;
   wire \$89 ;
-  reg \$890 ;
-  reg \$891 ;
-  reg \$892 ;
-  reg \$893 ;
-  reg \$894 ;
-  reg \$895 ;
-  reg \$896 ;
-  reg \$897 ;
-  reg \$898 ;
-  reg \$899 ;
+  wire [31:0] \$890 ;
+  wire [31:0] \$891 ;
+  wire [31:0] \$892 ;
+  wire \$893 ;
+  wire \$894 ;
+  wire \$895 ;
+  wire [31:0] \$896 ;
+  wire [31:0] \$897 ;
+  wire [31:0] \$898 ;
+  wire [31:0] \$899 ;
   wire \$9 ;
   wire \$90 ;
-  reg \$900 ;
-  reg \$901 ;
-  reg \$902 ;
-  reg \$903 ;
-  reg \$904 ;
-  reg \$905 ;
-  reg [5:0] \$906 ;
-  reg \$907 ;
-  reg [5:0] \$908 ;
-  reg \$909 ;
+  wire [31:0] \$900 ;
+  wire [31:0] \$901 ;
+  wire [31:0] \$902 ;
+  wire [31:0] \$903 ;
+  wire [31:0] \$904 ;
+  wire [31:0] \$905 ;
+  wire \$906 ;
+  wire \$907 ;
+  wire \$908 ;
+  wire \$909 ;
   wire \$91 ;
-  reg [5:0] \$910 ;
-  reg \$911 ;
-  reg [5:0] \$912 ;
-  reg \$913 ;
-  reg [5:0] \$914 ;
-  reg \$915 ;
-  reg [5:0] \$916 ;
-  reg \$917 ;
-  reg [5:0] \$918 ;
-  reg \$919 ;
+  wire [32:0] \$910 ;
+  wire [2:0] \$911 ;
+  wire [32:0] \$912 ;
+  wire [2:0] \$913 ;
+  wire [32:0] \$914 ;
+  wire \$915 ;
+  wire [32:0] \$916 ;
+  wire \$917 ;
+  wire [32:0] \$918 ;
+  wire \$919 ;
   wire \$92 ;
-  reg [15:0] \$920 ;
-  reg \$921 ;
-  reg [11:0] \$922 ;
-  reg [11:0] \$923 ;
-  reg \$924 ;
-  reg [15:0] \$925 ;
-  reg \$926 ;
-  reg [16:0] \$927 ;
-  reg \$928 ;
-  reg [15:0] \$929 ;
+  wire [32:0] \$920 ;
+  wire [32:0] \$921 ;
+  wire [32:0] \$922 ;
+  wire [32:0] \$923 ;
+  wire [32:0] \$924 ;
+  wire [32:0] \$925 ;
+  wire [32:0] \$926 ;
+  wire [32:0] \$927 ;
+  wire [32:0] \$928 ;
+  wire [32:0] \$929 ;
   wire \$93 ;
-  reg \$930 ;
-  reg [16:0] \$931 ;
-  reg \$932 ;
-  reg [19:0] \$933 ;
-  reg \$934 ;
-  reg [20:0] \$935 ;
-  reg \$936 ;
-  reg [3:0] \$937 ;
-  reg \$938 ;
-  reg [23:0] \$939 ;
+  wire [32:0] \$930 ;
+  wire [32:0] \$931 ;
+  wire \$932 ;
+  wire \$933 ;
+  wire \$934 ;
+  wire \$935 ;
+  wire [32:0] \$936 ;
+  wire [2:0] \$937 ;
+  wire [32:0] \$938 ;
+  wire [2:0] \$939 ;
   wire \$94 ;
-  reg \$940 ;
-  reg \$941 ;
-  reg \$942 ;
-  reg \$943 ;
-  reg \$944 ;
-  reg \$945 ;
-  reg \$946 ;
-  reg \$947 ;
-  reg \$948 ;
-  reg \$949 ;
+  wire [32:0] \$940 ;
+  wire \$941 ;
+  wire [32:0] \$942 ;
+  wire \$943 ;
+  wire [32:0] \$944 ;
+  wire \$945 ;
+  wire [32:0] \$946 ;
+  wire [32:0] \$947 ;
+  wire [32:0] \$948 ;
+  wire [32:0] \$949 ;
   wire \$95 ;
-  reg \$950 ;
-  reg \$951 ;
-  reg \$952 ;
-  reg \$953 ;
-  reg \$954 ;
-  reg \$955 ;
-  reg \$956 ;
-  reg \$957 ;
-  reg \$958 ;
-  reg \$959 ;
+  wire [32:0] \$950 ;
+  wire [32:0] \$951 ;
+  wire [32:0] \$952 ;
+  wire [32:0] \$953 ;
+  wire [32:0] \$954 ;
+  wire [32:0] \$955 ;
+  wire [32:0] \$956 ;
+  wire [32:0] \$957 ;
+  wire \$958 ;
+  wire \$959 ;
   wire \$96 ;
-  reg \$960 ;
-  reg \$961 ;
-  reg \$962 ;
-  reg \$963 ;
-  reg \$964 ;
-  reg [11:0] \$965 ;
-  reg [11:0] \$966 ;
+  wire \$960 ;
+  wire \$961 ;
+  wire \$962 ;
+  wire \$963 ;
+  wire \$964 ;
+  reg \$965 ;
+  reg \$966 ;
   reg \$967 ;
-  reg [15:0] \$968 ;
+  reg \$968 ;
   reg \$969 ;
   wire \$97 ;
-  reg [16:0] \$970 ;
+  reg \$970 ;
   reg \$971 ;
-  reg [15:0] \$972 ;
+  reg \$972 ;
   reg \$973 ;
-  reg [16:0] \$974 ;
+  reg \$974 ;
   reg \$975 ;
-  reg [19:0] \$976 ;
+  reg \$976 ;
   reg \$977 ;
-  reg [20:0] \$978 ;
+  reg \$978 ;
   reg \$979 ;
   wire \$98 ;
-  reg [3:0] \$980 ;
+  reg \$980 ;
   reg \$981 ;
-  reg [23:0] \$982 ;
-  reg \$983 ;
+  reg \$982 ;
+  reg [5:0] \$983 ;
   reg \$984 ;
-  reg \$985 ;
+  reg [5:0] \$985 ;
   reg \$986 ;
-  reg \$987 ;
+  reg [5:0] \$987 ;
   reg \$988 ;
-  reg \$989 ;
+  reg [5:0] \$989 ;
   wire \$99 ;
   reg \$990 ;
-  reg \$991 ;
+  reg [5:0] \$991 ;
   reg \$992 ;
-  reg \$993 ;
+  reg [5:0] \$993 ;
   reg \$994 ;
-  reg \$995 ;
+  reg [5:0] \$995 ;
   reg \$996 ;
-  reg \$997 ;
+  reg [15:0] \$997 ;
   reg \$998 ;
-  reg \$999 ;
+  reg [11:0] \$999 ;
   output [1:0] abort;
   reg [1:0] abort = 2'h0;
   reg act_coefficients0 = 1'h0;
@@ -13879,14 +14401,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [2:0] conversions_counted = 3'h0;
   (* init = 32'd0 *)
   wire [31:0] conversions_value;
-  output converter0_levels;
   reg converter0_levels = 1'h0;
-  output converter1_levels;
+  reg [7:0] converter0_offset = 8'h00;
   reg converter1_levels = 1'h0;
-  output converter2_levels;
+  reg [7:0] converter1_offset = 8'h00;
   reg converter2_levels = 1'h0;
-  output converter3_levels;
+  reg [7:0] converter2_offset = 8'h00;
   reg converter3_levels = 1'h0;
+  reg [7:0] converter3_offset = 8'h00;
   input converting;
   wire converting;
   reg converting_counted = 1'h0;
@@ -13937,6 +14459,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg fetch_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] fetch_value;
+  reg [15:0] gain0_value = 16'h4000;
+  reg [15:0] gain1_value = 16'h4000;
+  reg [15:0] gain2_value = 16'h4000;
+  reg [15:0] gain3_value = 16'h4000;
+  reg [14:0] gain_reference0_value = 15'h0000;
+  reg [14:0] gain_reference1_value = 15'h0000;
+  reg [14:0] gain_reference2_value = 15'h0000;
+  reg [14:0] gain_reference3_value = 15'h0000;
   reg hit_coefficients0 = 1'h0;
   reg hit_coefficients1 = 1'h0;
   reg hit_coefficients2 = 1'h0;
@@ -13971,9 +14501,42 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [23:0] layer;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
-  wire [3:0] levels_enable;
   output [3:0] levels_write;
   reg [3:0] levels_write = 4'h0;
+  input [171:0] measured;
+  wire [171:0] measured;
+  wire [42:0] \measured[0] ;
+  wire \measured[0].failed ;
+  wire [15:0] \measured[0].gain ;
+  wire [14:0] \measured[0].gain_reference ;
+  wire \measured[0].gain_valid ;
+  wire [7:0] \measured[0].offset ;
+  wire \measured[0].offset_valid ;
+  wire \measured[0].reference_valid ;
+  wire [42:0] \measured[1] ;
+  wire \measured[1].failed ;
+  wire [15:0] \measured[1].gain ;
+  wire [14:0] \measured[1].gain_reference ;
+  wire \measured[1].gain_valid ;
+  wire [7:0] \measured[1].offset ;
+  wire \measured[1].offset_valid ;
+  wire \measured[1].reference_valid ;
+  wire [42:0] \measured[2] ;
+  wire \measured[2].failed ;
+  wire [15:0] \measured[2].gain ;
+  wire [14:0] \measured[2].gain_reference ;
+  wire \measured[2].gain_valid ;
+  wire [7:0] \measured[2].offset ;
+  wire \measured[2].offset_valid ;
+  wire \measured[2].reference_valid ;
+  wire [42:0] \measured[3] ;
+  wire \measured[3].failed ;
+  wire [15:0] \measured[3].gain ;
+  wire [14:0] \measured[3].gain_reference ;
+  wire \measured[3].gain_valid ;
+  wire [7:0] \measured[3].offset ;
+  wire \measured[3].offset_valid ;
+  wire \measured[3].reference_valid ;
   output [63:0] memory_data;
   reg [63:0] memory_data = 64'h0000000000000000;
   output [19:0] memory_index;
@@ -14043,8 +14606,17 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output read_error;
   reg read_error = 1'h0;
   reg read_fetch = 1'h0;
+  reg read_gain0 = 1'h0;
+  reg read_gain1 = 1'h0;
+  reg read_gain2 = 1'h0;
+  reg read_gain3 = 1'h0;
+  reg read_gain_reference0 = 1'h0;
+  reg read_gain_reference1 = 1'h0;
+  reg read_gain_reference2 = 1'h0;
+  reg read_gain_reference3 = 1'h0;
   reg [31:0] read_group0 = 32'd0;
   reg [31:0] read_group1 = 32'd0;
+  reg [31:0] read_group10 = 32'd0;
   reg [31:0] read_group2 = 32'd0;
   reg [31:0] read_group3 = 32'd0;
   reg [31:0] read_group4 = 32'd0;
@@ -14099,6 +14671,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_tenant1_transfer = 1'h0;
   reg read_tenant1_turn = 1'h0;
   reg read_tenants = 1'h0;
+  reg read_tile_flags0 = 1'h0;
+  reg read_tile_flags1 = 1'h0;
+  reg read_tile_flags2 = 1'h0;
+  reg read_tile_flags3 = 1'h0;
   reg read_tiles = 1'h0;
   reg read_transfer = 1'h0;
   reg read_turn = 1'h0;
@@ -14112,6 +14688,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   input rst;
   wire rst;
   wire [1:0] running;
+  input [3:0] saturated;
+  wire [3:0] saturated;
+  output [159:0] settings;
+  wire [159:0] settings;
+  wire [39:0] \settings[0] ;
+  wire [15:0] \settings[0].gain ;
+  wire [14:0] \settings[0].gain_reference ;
+  wire \settings[0].levels ;
+  wire [7:0] \settings[0].offset ;
+  wire [39:0] \settings[1] ;
+  wire [15:0] \settings[1].gain ;
+  wire [14:0] \settings[1].gain_reference ;
+  wire \settings[1].levels ;
+  wire [7:0] \settings[1].offset ;
+  wire [39:0] \settings[2] ;
+  wire [15:0] \settings[2].gain ;
+  wire [14:0] \settings[2].gain_reference ;
+  wire \settings[2].levels ;
+  wire [7:0] \settings[2].offset ;
+  wire [39:0] \settings[3] ;
+  wire [15:0] \settings[3].gain ;
+  wire [14:0] \settings[3].gain_reference ;
+  wire \settings[3].levels ;
+  wire [7:0] \settings[3].offset ;
   reg [31:0] staged = 32'd0;
   output [1:0] start;
   reg [1:0] start = 2'h0;
@@ -14190,6 +14790,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg tenant1_turn_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_turn_value;
+  reg tile_flags0_calibration = 1'h0;
+  reg tile_flags0_gain = 1'h0;
+  reg tile_flags1_calibration = 1'h0;
+  reg tile_flags1_gain = 1'h0;
+  reg tile_flags2_calibration = 1'h0;
+  reg tile_flags2_gain = 1'h0;
+  reg tile_flags3_calibration = 1'h0;
+  reg tile_flags3_gain = 1'h0;
   reg [3:0] tiles_value = 4'hf;
   reg transfer_counted = 1'h0;
   (* init = 32'd0 *)
@@ -14223,6 +14831,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_early_stops = 32'd0;
   reg [31:0] value_elementwise = 32'd0;
   reg [31:0] value_fetch = 32'd0;
+  wire [31:0] value_gain0;
+  wire [31:0] value_gain1;
+  wire [31:0] value_gain2;
+  wire [31:0] value_gain3;
+  wire [31:0] value_gain_reference0;
+  wire [31:0] value_gain_reference1;
+  wire [31:0] value_gain_reference2;
+  wire [31:0] value_gain_reference3;
   reg [31:0] value_host = 32'd0;
   wire [31:0] value_host_timeout;
   wire [31:0] value_id;
@@ -14268,6 +14884,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_tenant1_transfer = 32'd0;
   reg [31:0] value_tenant1_turn = 32'd0;
   wire [31:0] value_tenants;
+  wire [31:0] value_tile_flags0;
+  wire [31:0] value_tile_flags1;
+  wire [31:0] value_tile_flags2;
+  wire [31:0] value_tile_flags3;
   wire [31:0] value_tiles;
   reg [31:0] value_transfer = 32'd0;
   reg [31:0] value_turn = 32'd0;
@@ -14340,6 +14960,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output write_error;
   reg write_error = 1'h0;
   reg write_fetch = 1'h0;
+  reg write_gain0 = 1'h0;
+  reg write_gain1 = 1'h0;
+  reg write_gain2 = 1'h0;
+  reg write_gain3 = 1'h0;
+  reg write_gain_reference0 = 1'h0;
+  reg write_gain_reference1 = 1'h0;
+  reg write_gain_reference2 = 1'h0;
+  reg write_gain_reference3 = 1'h0;
   reg write_host = 1'h0;
   reg write_host_timeout = 1'h0;
   reg write_id = 1'h0;
@@ -14390,6 +15018,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_tenant1_transfer = 1'h0;
   reg write_tenant1_turn = 1'h0;
   reg write_tenants = 1'h0;
+  reg write_tile_flags0 = 1'h0;
+  reg write_tile_flags1 = 1'h0;
+  reg write_tile_flags2 = 1'h0;
+  reg write_tile_flags3 = 1'h0;
   reg write_tiles = 1'h0;
   reg write_transfer = 1'h0;
   reg write_turn = 1'h0;
@@ -14611,3755 +15243,4356 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$175  = write_valid & \$174 ;
   assign \$176  = write_address == 11'h400;
   assign \$177  = write_valid & \$176 ;
-  assign \$178  = write_address == 11'h420;
+  assign \$178  = write_address == 11'h404;
   assign \$179  = write_valid & \$178 ;
-  assign \$180  = write_address == 11'h440;
+  assign \$180  = write_address == 11'h408;
   assign \$181  = write_valid & \$180 ;
-  assign \$182  = write_address == 11'h460;
+  assign \$182  = write_address == 11'h40c;
   assign \$183  = write_valid & \$182 ;
-  assign \$184  = tiles_value & { running[0], running[0], running[0], running[0] };
-  assign \$186  = tenant1_tiles_value & { running[1], running[1], running[1], running[1] };
-  assign \$187  = \$185  | \$186 ;
-  assign \$188  = write_address[23:12] == 1'h1;
+  assign \$184  = ~ write_data[0];
+  assign \$185  = tile_flags0_calibration & \$184 ;
+  assign \$186  = ~ write_data[1];
+  assign \$187  = tile_flags0_gain & \$186 ;
+  assign \$188  = write_address == 11'h420;
   assign \$189  = write_valid & \$188 ;
-  assign \$190  = write_address[11:2] < 11'h400;
-  assign \$191  = \$189  & \$190 ;
-  assign \$194  = program_offset < program_window_length;
-  assign \$195  = running[0] & \$194 ;
-  assign \$196  = tenant1_program_offset < tenant1_program_window_length;
-  assign \$197  = running[1] & \$196 ;
-  assign \$199  = write_address[23:14] == 1'h1;
-  assign \$200  = write_valid & \$199 ;
-  assign \$201  = write_address[13:3] < 12'h800;
-  assign \$202  = \$200  & \$201 ;
-  assign \$203  = write_address[2] < 2'h2;
-  assign \$204  = \$202  & \$203 ;
-  assign \$205  = constants_offset < constant_entries_value;
-  assign \$206  = running[0] & \$205 ;
-  assign \$207  = tenant1_constants_offset < tenant1_constant_entries_value;
-  assign \$208  = running[1] & \$207 ;
-  assign \$209  = act_constants & end_constants;
-  assign \$210  = ~ end_constants;
-  assign \$211  = act_constants & \$210 ;
-  assign \$212  = write_address[23:17] == 1'h1;
+  assign \$190  = write_address == 11'h424;
+  assign \$191  = write_valid & \$190 ;
+  assign \$192  = write_address == 11'h428;
+  assign \$193  = write_valid & \$192 ;
+  assign \$194  = write_address == 11'h42c;
+  assign \$195  = write_valid & \$194 ;
+  assign \$196  = ~ write_data[0];
+  assign \$197  = tile_flags1_calibration & \$196 ;
+  assign \$198  = ~ write_data[1];
+  assign \$199  = tile_flags1_gain & \$198 ;
+  assign \$200  = write_address == 11'h440;
+  assign \$201  = write_valid & \$200 ;
+  assign \$202  = write_address == 11'h444;
+  assign \$203  = write_valid & \$202 ;
+  assign \$204  = write_address == 11'h448;
+  assign \$205  = write_valid & \$204 ;
+  assign \$206  = write_address == 11'h44c;
+  assign \$207  = write_valid & \$206 ;
+  assign \$208  = ~ write_data[0];
+  assign \$209  = tile_flags2_calibration & \$208 ;
+  assign \$210  = ~ write_data[1];
+  assign \$211  = tile_flags2_gain & \$210 ;
+  assign \$212  = write_address == 11'h460;
   assign \$213  = write_valid & \$212 ;
-  assign \$214  = write_address[16:2] < 16'h8000;
-  assign \$215  = \$213  & \$214 ;
-  assign \$219  = write_address[23:17] == 2'h2;
-  assign \$220  = write_valid & \$219 ;
-  assign \$221  = write_address[16:2] < 16'h8000;
-  assign \$222  = \$220  & \$221 ;
-  assign \$226  = write_address[23:17] == 2'h3;
-  assign \$227  = write_valid & \$226 ;
-  assign \$228  = write_address[16:2] < 16'h8000;
-  assign \$229  = \$227  & \$228 ;
-  assign \$233  = write_address[23:17] == 3'h4;
-  assign \$234  = write_valid & \$233 ;
-  assign \$235  = write_address[16:2] < 16'h8000;
-  assign \$236  = \$234  & \$235 ;
-  assign \$240  = write_address[23:14] == 6'h28;
-  assign \$241  = write_valid & \$240 ;
-  assign \$242  = write_address[13:2] < 12'h900;
-  assign \$243  = \$241  & \$242 ;
-  assign \$247  = write_address[23:14] == 6'h29;
-  assign \$248  = write_valid & \$247 ;
-  assign \$249  = write_address[13:2] < 12'h900;
-  assign \$250  = \$248  & \$249 ;
-  assign \$254  = write_address[23:14] == 6'h2a;
-  assign \$255  = write_valid & \$254 ;
-  assign \$256  = write_address[13:2] < 12'h900;
-  assign \$257  = \$255  & \$256 ;
-  assign \$261  = write_address[23:14] == 6'h2b;
-  assign \$262  = write_valid & \$261 ;
-  assign \$263  = write_address[13:2] < 12'h900;
-  assign \$264  = \$262  & \$263 ;
-  assign \$268  = write_address[23:10] == 10'h2c0;
-  assign \$269  = write_valid & \$268 ;
-  assign \$270  = write_address[9:2] < 9'h100;
-  assign \$271  = \$269  & \$270 ;
-  assign \$275  = write_address[23:10] == 10'h2c1;
-  assign \$276  = write_valid & \$275 ;
-  assign \$277  = write_address[9:2] < 9'h100;
-  assign \$278  = \$276  & \$277 ;
-  assign \$282  = write_address[23:10] == 10'h2c2;
-  assign \$283  = write_valid & \$282 ;
-  assign \$284  = write_address[9:2] < 9'h100;
-  assign \$285  = \$283  & \$284 ;
-  assign \$289  = write_address[23:10] == 10'h2c3;
-  assign \$290  = write_valid & \$289 ;
-  assign \$291  = write_address[9:2] < 9'h100;
-  assign \$292  = \$290  & \$291 ;
-  assign \$296  = write_address[23:10] == 10'h2c4;
-  assign \$297  = write_valid & \$296 ;
-  assign \$298  = write_address[9:2] < 9'h100;
-  assign \$299  = \$297  & \$298 ;
-  assign \$303  = write_address[23:10] == 10'h2c5;
-  assign \$304  = write_valid & \$303 ;
-  assign \$305  = write_address[9:2] < 9'h100;
-  assign \$306  = \$304  & \$305 ;
-  assign \$310  = write_address[23:10] == 10'h2c6;
-  assign \$311  = write_valid & \$310 ;
-  assign \$312  = write_address[9:2] < 9'h100;
-  assign \$313  = \$311  & \$312 ;
-  assign \$317  = write_address[23:10] == 10'h2c7;
-  assign \$318  = write_valid & \$317 ;
-  assign \$319  = write_address[9:2] < 9'h100;
-  assign \$320  = \$318  & \$319 ;
-  assign \$334  = write_address[11:2] & { \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326 , \$325 , \$324  };
-  assign \$347  = write_address[13:3] & { \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336  };
-  assign \$348  = \$335  | { 9'h000, \$347  };
-  assign \$349  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$350  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$351  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$352  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$353  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$354  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$355  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$356  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$357  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$358  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$359  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$360  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$361  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$362  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$363  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$364  = write_address[16:2] & { \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349  };
-  assign \$365  = \$348  | { 5'h00, \$364  };
-  assign \$366  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$367  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$368  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$369  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$370  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$371  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$372  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$373  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$374  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$375  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$376  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$377  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$378  = write_address[13:2] & { \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366  };
-  assign \$379  = \$365  | { 8'h00, \$378  };
-  assign \$380  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$381  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$382  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$383  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$384  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$385  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$386  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$387  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$388  = write_address[9:2] & { \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380  };
-  assign \$389  = \$379  | { 12'h000, \$388  };
-  assign \$422  = write_data & { \$421 , \$420 , \$419 , \$418 , \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390  };
-  assign \$488  = { write_data, staged } & { \$487 , \$486 , \$485 , \$484 , \$483 , \$482 , \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465 , \$464 , \$463 , \$462 , \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430 , \$429 , \$428 , \$427 , \$426 , \$425 , \$424  };
-  assign \$489  = \$423  | \$488 ;
-  assign \$490  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$491  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$492  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$493  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$494  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$495  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$496  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$497  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$498  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$499  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$500  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$501  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$502  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$503  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$504  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$505  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$506  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$507  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$508  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$509  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$510  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$511  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$512  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$513  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$514  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$515  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$516  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$517  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$518  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$519  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$520  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$521  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$522  = write_data & { \$521 , \$520 , \$519 , \$518 , \$517 , \$516 , \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499 , \$498 , \$497 , \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490  };
-  assign \$523  = \$489  | { 32'h00000000, \$522  };
-  assign \$524  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$525  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$526  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$527  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$528  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$529  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$530  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$531  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$532  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$533  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$534  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$535  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$536  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$537  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$538  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$539  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$540  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$541  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$542  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$543  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$544  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$545  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$546  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$547  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$548  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$549  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$550  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$551  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$552  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$553  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$554  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$555  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$556  = write_data & { \$555 , \$554 , \$553 , \$552 , \$551 , \$550 , \$549 , \$548 , \$547 , \$546 , \$545 , \$544 , \$543 , \$542 , \$541 , \$540 , \$539 , \$538 , \$537 , \$536 , \$535 , \$534 , \$533 , \$532 , \$531 , \$530 , \$529 , \$528 , \$527 , \$526 , \$525 , \$524  };
-  assign \$557  = \$523  | { 32'h00000000, \$556  };
-  assign \$558  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$559  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$560  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$561  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$562  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$563  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$564  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$565  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$566  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$567  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$568  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$569  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$570  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$571  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$572  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$573  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$574  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$575  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$576  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$577  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$578  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$579  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$580  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$581  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$582  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$583  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$584  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$585  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$586  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$587  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$588  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$589  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$590  = write_data & { \$589 , \$588 , \$587 , \$586 , \$585 , \$584 , \$583 , \$582 , \$581 , \$580 , \$579 , \$578 , \$577 , \$576 , \$575 , \$574 , \$573 , \$572 , \$571 , \$570 , \$569 , \$568 , \$567 , \$566 , \$565 , \$564 , \$563 , \$562 , \$561 , \$560 , \$559 , \$558  };
-  assign \$591  = \$557  | { 32'h00000000, \$590  };
-  assign \$592  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_converter3, write_converter2, write_converter1, write_converter0, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$593  = ~ \$592 ;
-  assign \$594  = pending[1] & refused;
-  assign \$595  = ! read_address;
-  assign \$596  = read_address == 3'h4;
-  assign \$597  = read_address == 4'h8;
-  assign \$598  = read_address == 4'hc;
-  assign \$599  = read_address == 5'h10;
-  assign \$600  = read_address == 5'h14;
-  assign \$601  = read_address == 5'h18;
-  assign \$602  = read_address == 6'h20;
-  assign \$606  = \$604  | \$605 ;
-  assign \$608  = \$606  | \$607 ;
-  assign \$610  = \$608  | \$609 ;
-  assign \$613  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$614  = \$612  | \$613 ;
-  assign \$615  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$616  = \$614  | \$615 ;
-  assign \$617  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$618  = \$616  | \$617 ;
-  assign \$619  = read_address == 6'h24;
-  assign \$620  = read_address == 6'h28;
-  assign \$621  = read_address == 6'h2c;
-  assign \$622  = read_address == 6'h30;
-  assign \$623  = read_address == 6'h34;
-  assign \$624  = read_address == 7'h40;
-  assign \$625  = read_address == 7'h44;
-  assign \$626  = read_address == 7'h48;
-  assign \$627  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$629  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$630  = \$628  | \$629 ;
-  assign \$631  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$632  = \$630  | \$631 ;
-  assign \$633  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$634  = \$632  | \$633 ;
-  assign \$635  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$636  = \$634  | \$635 ;
-  assign \$637  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$638  = \$636  | \$637 ;
-  assign \$639  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$640  = \$638  | \$639 ;
-  assign \$641  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$642  = \$640  | \$641 ;
-  assign \$643  = read_address == 7'h4c;
-  assign \$644  = read_address == 7'h50;
-  assign \$645  = read_address == 7'h54;
-  assign \$646  = read_address == 7'h58;
-  assign \$647  = read_address == 7'h60;
-  assign \$648  = read_address == 7'h70;
-  assign \$649  = read_address == 7'h74;
-  assign \$650  = read_address == 7'h78;
-  assign \$651  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$653  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$214  = write_address == 11'h464;
+  assign \$215  = write_valid & \$214 ;
+  assign \$216  = write_address == 11'h468;
+  assign \$217  = write_valid & \$216 ;
+  assign \$218  = write_address == 11'h46c;
+  assign \$219  = write_valid & \$218 ;
+  assign \$220  = ~ write_data[0];
+  assign \$221  = tile_flags3_calibration & \$220 ;
+  assign \$222  = ~ write_data[1];
+  assign \$223  = tile_flags3_gain & \$222 ;
+  assign \$224  = tiles_value & { running[0], running[0], running[0], running[0] };
+  assign \$226  = tenant1_tiles_value & { running[1], running[1], running[1], running[1] };
+  assign \$227  = \$225  | \$226 ;
+  assign \$228  = write_address[23:12] == 1'h1;
+  assign \$229  = write_valid & \$228 ;
+  assign \$230  = write_address[11:2] < 11'h400;
+  assign \$231  = \$229  & \$230 ;
+  assign \$234  = program_offset < program_window_length;
+  assign \$235  = running[0] & \$234 ;
+  assign \$236  = tenant1_program_offset < tenant1_program_window_length;
+  assign \$237  = running[1] & \$236 ;
+  assign \$239  = write_address[23:14] == 1'h1;
+  assign \$240  = write_valid & \$239 ;
+  assign \$241  = write_address[13:3] < 12'h800;
+  assign \$242  = \$240  & \$241 ;
+  assign \$243  = write_address[2] < 2'h2;
+  assign \$244  = \$242  & \$243 ;
+  assign \$245  = constants_offset < constant_entries_value;
+  assign \$246  = running[0] & \$245 ;
+  assign \$247  = tenant1_constants_offset < tenant1_constant_entries_value;
+  assign \$248  = running[1] & \$247 ;
+  assign \$249  = act_constants & end_constants;
+  assign \$250  = ~ end_constants;
+  assign \$251  = act_constants & \$250 ;
+  assign \$252  = write_address[23:17] == 1'h1;
+  assign \$253  = write_valid & \$252 ;
+  assign \$254  = write_address[16:2] < 16'h8000;
+  assign \$255  = \$253  & \$254 ;
+  assign \$259  = write_address[23:17] == 2'h2;
+  assign \$260  = write_valid & \$259 ;
+  assign \$261  = write_address[16:2] < 16'h8000;
+  assign \$262  = \$260  & \$261 ;
+  assign \$266  = write_address[23:17] == 2'h3;
+  assign \$267  = write_valid & \$266 ;
+  assign \$268  = write_address[16:2] < 16'h8000;
+  assign \$269  = \$267  & \$268 ;
+  assign \$273  = write_address[23:17] == 3'h4;
+  assign \$274  = write_valid & \$273 ;
+  assign \$275  = write_address[16:2] < 16'h8000;
+  assign \$276  = \$274  & \$275 ;
+  assign \$280  = write_address[23:14] == 6'h28;
+  assign \$281  = write_valid & \$280 ;
+  assign \$282  = write_address[13:2] < 12'h900;
+  assign \$283  = \$281  & \$282 ;
+  assign \$287  = write_address[23:14] == 6'h29;
+  assign \$288  = write_valid & \$287 ;
+  assign \$289  = write_address[13:2] < 12'h900;
+  assign \$290  = \$288  & \$289 ;
+  assign \$294  = write_address[23:14] == 6'h2a;
+  assign \$295  = write_valid & \$294 ;
+  assign \$296  = write_address[13:2] < 12'h900;
+  assign \$297  = \$295  & \$296 ;
+  assign \$301  = write_address[23:14] == 6'h2b;
+  assign \$302  = write_valid & \$301 ;
+  assign \$303  = write_address[13:2] < 12'h900;
+  assign \$304  = \$302  & \$303 ;
+  assign \$308  = write_address[23:10] == 10'h2c0;
+  assign \$309  = write_valid & \$308 ;
+  assign \$310  = write_address[9:2] < 9'h100;
+  assign \$311  = \$309  & \$310 ;
+  assign \$315  = write_address[23:10] == 10'h2c1;
+  assign \$316  = write_valid & \$315 ;
+  assign \$317  = write_address[9:2] < 9'h100;
+  assign \$318  = \$316  & \$317 ;
+  assign \$322  = write_address[23:10] == 10'h2c2;
+  assign \$323  = write_valid & \$322 ;
+  assign \$324  = write_address[9:2] < 9'h100;
+  assign \$325  = \$323  & \$324 ;
+  assign \$329  = write_address[23:10] == 10'h2c3;
+  assign \$330  = write_valid & \$329 ;
+  assign \$331  = write_address[9:2] < 9'h100;
+  assign \$332  = \$330  & \$331 ;
+  assign \$336  = write_address[23:10] == 10'h2c4;
+  assign \$337  = write_valid & \$336 ;
+  assign \$338  = write_address[9:2] < 9'h100;
+  assign \$339  = \$337  & \$338 ;
+  assign \$343  = write_address[23:10] == 10'h2c5;
+  assign \$344  = write_valid & \$343 ;
+  assign \$345  = write_address[9:2] < 9'h100;
+  assign \$346  = \$344  & \$345 ;
+  assign \$350  = write_address[23:10] == 10'h2c6;
+  assign \$351  = write_valid & \$350 ;
+  assign \$352  = write_address[9:2] < 9'h100;
+  assign \$353  = \$351  & \$352 ;
+  assign \$357  = write_address[23:10] == 10'h2c7;
+  assign \$358  = write_valid & \$357 ;
+  assign \$359  = write_address[9:2] < 9'h100;
+  assign \$360  = \$358  & \$359 ;
+  assign \$374  = write_address[11:2] & { \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364  };
+  assign \$387  = write_address[13:3] & { \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380 , \$379 , \$378 , \$377 , \$376  };
+  assign \$388  = \$375  | { 9'h000, \$387  };
+  assign \$389  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$390  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$391  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$392  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$393  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$394  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$395  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$396  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$397  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$398  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$399  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$400  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$401  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$402  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$403  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$404  = write_address[16:2] & { \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389  };
+  assign \$405  = \$388  | { 5'h00, \$404  };
+  assign \$406  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$407  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$408  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$409  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$410  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$411  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$412  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$413  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$414  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$415  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$416  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$417  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$418  = write_address[13:2] & { \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406  };
+  assign \$419  = \$405  | { 8'h00, \$418  };
+  assign \$420  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$421  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$422  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$423  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$424  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$425  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$426  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$427  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$428  = write_address[9:2] & { \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420  };
+  assign \$429  = \$419  | { 12'h000, \$428  };
+  assign \$462  = write_data & { \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430  };
+  assign \$528  = { write_data, staged } & { \$527 , \$526 , \$525 , \$524 , \$523 , \$522 , \$521 , \$520 , \$519 , \$518 , \$517 , \$516 , \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499 , \$498 , \$497 , \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490 , \$489 , \$488 , \$487 , \$486 , \$485 , \$484 , \$483 , \$482 , \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465 , \$464  };
+  assign \$529  = \$463  | \$528 ;
+  assign \$530  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$531  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$532  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$533  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$534  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$535  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$536  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$537  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$538  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$539  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$540  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$541  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$542  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$543  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$544  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$545  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$546  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$547  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$548  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$549  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$550  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$551  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$552  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$553  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$554  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$555  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$556  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$557  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$558  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$559  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$560  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$561  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$562  = write_data & { \$561 , \$560 , \$559 , \$558 , \$557 , \$556 , \$555 , \$554 , \$553 , \$552 , \$551 , \$550 , \$549 , \$548 , \$547 , \$546 , \$545 , \$544 , \$543 , \$542 , \$541 , \$540 , \$539 , \$538 , \$537 , \$536 , \$535 , \$534 , \$533 , \$532 , \$531 , \$530  };
+  assign \$563  = \$529  | { 32'h00000000, \$562  };
+  assign \$564  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$565  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$566  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$567  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$568  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$569  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$570  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$571  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$572  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$573  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$574  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$575  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$576  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$577  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$578  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$579  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$580  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$581  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$582  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$583  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$584  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$585  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$586  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$587  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$588  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$589  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$590  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$591  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$592  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$593  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$594  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$595  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$596  = write_data & { \$595 , \$594 , \$593 , \$592 , \$591 , \$590 , \$589 , \$588 , \$587 , \$586 , \$585 , \$584 , \$583 , \$582 , \$581 , \$580 , \$579 , \$578 , \$577 , \$576 , \$575 , \$574 , \$573 , \$572 , \$571 , \$570 , \$569 , \$568 , \$567 , \$566 , \$565 , \$564  };
+  assign \$597  = \$563  | { 32'h00000000, \$596  };
+  assign \$598  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$599  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$600  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$601  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$602  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$603  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$604  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$605  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$606  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$607  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$608  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$609  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$610  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$611  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$612  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$613  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$614  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$615  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$616  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$617  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$618  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$619  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$620  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$621  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$622  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$623  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$624  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$625  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$626  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$627  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$628  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$629  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$630  = write_data & { \$629 , \$628 , \$627 , \$626 , \$625 , \$624 , \$623 , \$622 , \$621 , \$620 , \$619 , \$618 , \$617 , \$616 , \$615 , \$614 , \$613 , \$612 , \$611 , \$610 , \$609 , \$608 , \$607 , \$606 , \$605 , \$604 , \$603 , \$602 , \$601 , \$600 , \$599 , \$598  };
+  assign \$631  = \$597  | { 32'h00000000, \$630  };
+  assign \$632  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags3, write_gain_reference3, write_gain3, write_converter3, write_tile_flags2, write_gain_reference2, write_gain2, write_converter2, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$633  = ~ \$632 ;
+  assign \$634  = pending[1] & refused;
+  assign \$635  = ! read_address;
+  assign \$636  = read_address == 3'h4;
+  assign \$637  = read_address == 4'h8;
+  assign \$638  = read_address == 4'hc;
+  assign \$639  = read_address == 5'h10;
+  assign \$640  = read_address == 5'h14;
+  assign \$641  = read_address == 5'h18;
+  assign \$642  = read_address == 6'h20;
+  assign \$646  = \$644  | \$645 ;
+  assign \$648  = \$646  | \$647 ;
+  assign \$650  = \$648  | \$649 ;
+  assign \$653  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
   assign \$654  = \$652  | \$653 ;
-  assign \$655  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$655  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
   assign \$656  = \$654  | \$655 ;
-  assign \$657  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$657  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
   assign \$658  = \$656  | \$657 ;
-  assign \$659  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$660  = \$658  | \$659 ;
-  assign \$661  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$662  = \$660  | \$661 ;
-  assign \$663  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$664  = \$662  | \$663 ;
-  assign \$665  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$666  = \$664  | \$665 ;
-  assign \$667  = read_address == 7'h7c;
-  assign \$668  = read_address == 8'h80;
-  assign \$669  = read_address == 8'h84;
-  assign \$670  = read_address == 8'h88;
-  assign \$671  = read_address == 8'h8c;
-  assign \$672  = read_address == 8'h90;
-  assign \$673  = read_address == 8'ha0;
-  assign \$674  = read_address == 8'ha4;
-  assign \$675  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$677  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$659  = read_address == 6'h24;
+  assign \$660  = read_address == 6'h28;
+  assign \$661  = read_address == 6'h2c;
+  assign \$662  = read_address == 6'h30;
+  assign \$663  = read_address == 6'h34;
+  assign \$664  = read_address == 7'h40;
+  assign \$665  = read_address == 7'h44;
+  assign \$666  = read_address == 7'h48;
+  assign \$667  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$669  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$670  = \$668  | \$669 ;
+  assign \$671  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$672  = \$670  | \$671 ;
+  assign \$673  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$674  = \$672  | \$673 ;
+  assign \$675  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$676  = \$674  | \$675 ;
+  assign \$677  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
   assign \$678  = \$676  | \$677 ;
-  assign \$679  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$679  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
   assign \$680  = \$678  | \$679 ;
-  assign \$681  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$681  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
   assign \$682  = \$680  | \$681 ;
-  assign \$683  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$684  = \$682  | \$683 ;
-  assign \$685  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
-  assign \$686  = \$684  | \$685 ;
-  assign \$687  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$688  = \$686  | \$687 ;
-  assign \$689  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$690  = \$688  | \$689 ;
-  assign \$691  = read_address == 8'ha8;
-  assign \$692  = read_address == 8'hac;
-  assign \$693  = read_address == 8'hb0;
-  assign \$694  = read_address == 8'hb4;
-  assign \$695  = read_address == 8'hb8;
-  assign \$696  = read_address == 8'hbc;
-  assign \$697  = read_address == 8'hc0;
-  assign \$698  = read_address == 8'hc4;
-  assign \$699  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$701  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$683  = read_address == 7'h4c;
+  assign \$684  = read_address == 7'h50;
+  assign \$685  = read_address == 7'h54;
+  assign \$686  = read_address == 7'h58;
+  assign \$687  = read_address == 7'h60;
+  assign \$688  = read_address == 7'h70;
+  assign \$689  = read_address == 7'h74;
+  assign \$690  = read_address == 7'h78;
+  assign \$691  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$693  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$694  = \$692  | \$693 ;
+  assign \$695  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$696  = \$694  | \$695 ;
+  assign \$697  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$698  = \$696  | \$697 ;
+  assign \$699  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$700  = \$698  | \$699 ;
+  assign \$701  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
   assign \$702  = \$700  | \$701 ;
-  assign \$703  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$703  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
   assign \$704  = \$702  | \$703 ;
-  assign \$705  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$705  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
   assign \$706  = \$704  | \$705 ;
-  assign \$707  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$708  = \$706  | \$707 ;
-  assign \$709  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
-  assign \$710  = \$708  | \$709 ;
-  assign \$711  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$712  = \$710  | \$711 ;
-  assign \$713  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$714  = \$712  | \$713 ;
-  assign \$715  = read_address == 8'hc8;
-  assign \$716  = read_address == 9'h110;
-  assign \$717  = read_address == 9'h114;
-  assign \$718  = read_address == 9'h118;
-  assign \$719  = read_address == 9'h120;
-  assign \$720  = read_address == 9'h124;
-  assign \$721  = read_address == 9'h128;
-  assign \$722  = read_address == 9'h12c;
-  assign \$723  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$727  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
+  assign \$707  = read_address == 7'h7c;
+  assign \$708  = read_address == 8'h80;
+  assign \$709  = read_address == 8'h84;
+  assign \$710  = read_address == 8'h88;
+  assign \$711  = read_address == 8'h8c;
+  assign \$712  = read_address == 8'h90;
+  assign \$713  = read_address == 8'ha0;
+  assign \$714  = read_address == 8'ha4;
+  assign \$715  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$717  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$718  = \$716  | \$717 ;
+  assign \$719  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$720  = \$718  | \$719 ;
+  assign \$721  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$722  = \$720  | \$721 ;
+  assign \$723  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$724  = \$722  | \$723 ;
+  assign \$725  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$726  = \$724  | \$725 ;
+  assign \$727  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
   assign \$728  = \$726  | \$727 ;
-  assign \$729  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
+  assign \$729  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
   assign \$730  = \$728  | \$729 ;
-  assign \$731  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
-  assign \$732  = \$730  | \$731 ;
-  assign \$733  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
-  assign \$734  = \$732  | \$733 ;
-  assign \$735  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
-  assign \$736  = \$734  | \$735 ;
-  assign \$737  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
-  assign \$738  = \$736  | \$737 ;
-  assign \$739  = read_address == 9'h130;
-  assign \$740  = read_address == 9'h134;
-  assign \$741  = read_address == 9'h170;
-  assign \$742  = read_address == 9'h174;
-  assign \$743  = read_address == 9'h178;
-  assign \$744  = read_address == 9'h17c;
-  assign \$745  = read_address == 9'h180;
-  assign \$746  = read_address == 9'h184;
-  assign \$747  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
-  assign \$749  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
+  assign \$731  = read_address == 8'ha8;
+  assign \$732  = read_address == 8'hac;
+  assign \$733  = read_address == 8'hb0;
+  assign \$734  = read_address == 8'hb4;
+  assign \$735  = read_address == 8'hb8;
+  assign \$736  = read_address == 8'hbc;
+  assign \$737  = read_address == 8'hc0;
+  assign \$738  = read_address == 8'hc4;
+  assign \$739  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$741  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$742  = \$740  | \$741 ;
+  assign \$743  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$744  = \$742  | \$743 ;
+  assign \$745  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$746  = \$744  | \$745 ;
+  assign \$747  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$748  = \$746  | \$747 ;
+  assign \$749  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
   assign \$750  = \$748  | \$749 ;
-  assign \$751  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
+  assign \$751  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
   assign \$752  = \$750  | \$751 ;
-  assign \$753  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
+  assign \$753  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
   assign \$754  = \$752  | \$753 ;
-  assign \$755  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
-  assign \$756  = \$754  | \$755 ;
-  assign \$757  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
-  assign \$758  = \$756  | \$757 ;
-  assign \$759  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
-  assign \$760  = \$758  | \$759 ;
-  assign \$761  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
-  assign \$762  = \$760  | \$761 ;
-  assign \$763  = read_address == 9'h188;
-  assign \$764  = read_address == 9'h18c;
-  assign \$765  = read_address == 9'h190;
-  assign \$766  = read_address == 9'h1a0;
-  assign \$767  = read_address == 9'h1a4;
-  assign \$768  = read_address == 9'h1a8;
-  assign \$769  = read_address == 9'h1ac;
-  assign \$770  = read_address == 9'h1b0;
-  assign \$771  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
-  assign \$773  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
+  assign \$755  = read_address == 8'hc8;
+  assign \$756  = read_address == 9'h110;
+  assign \$757  = read_address == 9'h114;
+  assign \$758  = read_address == 9'h118;
+  assign \$759  = read_address == 9'h120;
+  assign \$760  = read_address == 9'h124;
+  assign \$761  = read_address == 9'h128;
+  assign \$762  = read_address == 9'h12c;
+  assign \$763  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$767  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
+  assign \$768  = \$766  | \$767 ;
+  assign \$769  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
+  assign \$770  = \$768  | \$769 ;
+  assign \$771  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
+  assign \$772  = \$770  | \$771 ;
+  assign \$773  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
   assign \$774  = \$772  | \$773 ;
-  assign \$775  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
+  assign \$775  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
   assign \$776  = \$774  | \$775 ;
-  assign \$777  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
+  assign \$777  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
   assign \$778  = \$776  | \$777 ;
-  assign \$779  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
-  assign \$780  = \$778  | \$779 ;
-  assign \$781  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
-  assign \$782  = \$780  | \$781 ;
-  assign \$783  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
-  assign \$784  = \$782  | \$783 ;
-  assign \$785  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
-  assign \$786  = \$784  | \$785 ;
-  assign \$787  = read_address == 9'h1b4;
-  assign \$788  = read_address == 9'h1b8;
-  assign \$789  = read_address == 9'h1bc;
-  assign \$790  = read_address == 9'h1c0;
-  assign \$791  = read_address == 9'h1c4;
-  assign \$792  = read_address == 9'h1c8;
-  assign \$793  = read_address == 11'h400;
-  assign \$794  = read_address == 11'h420;
-  assign \$795  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
-  assign \$797  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
+  assign \$779  = read_address == 9'h130;
+  assign \$780  = read_address == 9'h134;
+  assign \$781  = read_address == 9'h170;
+  assign \$782  = read_address == 9'h174;
+  assign \$783  = read_address == 9'h178;
+  assign \$784  = read_address == 9'h17c;
+  assign \$785  = read_address == 9'h180;
+  assign \$786  = read_address == 9'h184;
+  assign \$787  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
+  assign \$789  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
+  assign \$790  = \$788  | \$789 ;
+  assign \$791  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
+  assign \$792  = \$790  | \$791 ;
+  assign \$793  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
+  assign \$794  = \$792  | \$793 ;
+  assign \$795  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
+  assign \$796  = \$794  | \$795 ;
+  assign \$797  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
   assign \$798  = \$796  | \$797 ;
-  assign \$799  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
+  assign \$799  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
   assign \$800  = \$798  | \$799 ;
-  assign \$801  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
+  assign \$801  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
   assign \$802  = \$800  | \$801 ;
-  assign \$803  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
-  assign \$804  = \$802  | \$803 ;
-  assign \$805  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
-  assign \$806  = \$804  | \$805 ;
-  assign \$807  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
-  assign \$808  = \$806  | \$807 ;
-  assign \$809  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
-  assign \$810  = \$808  | \$809 ;
-  assign \$811  = read_address == 11'h440;
-  assign \$812  = read_address == 11'h460;
-  assign \$813  = value_converter2 & { read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2 };
-  assign \$815  = value_converter3 & { read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3 };
+  assign \$803  = read_address == 9'h188;
+  assign \$804  = read_address == 9'h18c;
+  assign \$805  = read_address == 9'h190;
+  assign \$806  = read_address == 9'h1a0;
+  assign \$807  = read_address == 9'h1a4;
+  assign \$808  = read_address == 9'h1a8;
+  assign \$809  = read_address == 9'h1ac;
+  assign \$810  = read_address == 9'h1b0;
+  assign \$811  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
+  assign \$813  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
+  assign \$814  = \$812  | \$813 ;
+  assign \$815  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
   assign \$816  = \$814  | \$815 ;
-  assign \$817  = | { read_converter3, read_converter2, read_converter1, read_converter0, read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$818  = ~ \$817 ;
-  assign \$819  = read_pending[1] & missed;
-  assign \$820  = read_group0 | read_group1;
-  assign \$821  = \$820  | read_group2;
-  assign \$822  = \$821  | read_group3;
-  assign \$823  = \$822  | read_group4;
-  assign \$824  = \$823  | read_group5;
-  assign \$825  = \$824  | read_group6;
-  assign \$826  = \$825  | read_group7;
-  assign \$827  = \$826  | read_group8;
-  assign \$828  = \$827  | read_group9;
-  assign \$829  = ~ control_abort;
-  assign \$830  = control_start & \$829 ;
-  assign \$831  = ~ running[0];
-  assign \$832  = \$830  & \$831 ;
-  assign \$833  = value_cycles + cycles_counted;
-  assign \$834  = active[0] ? conversions : 3'h0;
-  assign \$835  = value_conversions + conversions_counted;
-  assign \$836  = active[0] ? early_stops : 3'h0;
-  assign \$837  = value_early_stops + early_stops_counted;
-  assign \$838  = active[0] & converting;
-  assign \$839  = value_converting + converting_counted;
-  assign \$840  = active[0] & product;
-  assign \$841  = value_products + products_counted;
-  assign \$842  = active[0] & contest;
-  assign \$843  = value_contests + contests_counted;
-  assign \$844  = value_comparator + comparator_counted;
-  assign \$845  = value_adder + adder_counted;
-  assign \$846  = value_array + array_counted;
-  assign \$847  = value_rows + rows_counted;
-  assign \$848  = value_drain + drain_counted;
-  assign \$849  = value_elementwise + elementwise_counted;
-  assign \$850  = value_transfer + transfer_counted;
-  assign \$851  = value_host + host_counted;
-  assign \$852  = value_buffer + buffer_counted;
-  assign \$853  = value_fetch + fetch_counted;
-  assign \$854  = value_turn + turn_counted;
-  assign \$855  = ~ tenant1_control_abort;
-  assign \$856  = tenant1_control_start & \$855 ;
-  assign \$857  = ~ running[1];
-  assign \$858  = \$856  & \$857 ;
-  assign \$859  = value_tenant1_cycles + tenant1_cycles_counted;
-  assign \$860  = active[1] ? conversions : 3'h0;
-  assign \$861  = value_tenant1_conversions + tenant1_conversions_counted;
-  assign \$862  = active[1] ? early_stops : 3'h0;
-  assign \$863  = value_tenant1_early_stops + tenant1_early_stops_counted;
-  assign \$864  = active[1] & converting;
-  assign \$865  = value_tenant1_converting + tenant1_converting_counted;
-  assign \$866  = active[1] & product;
-  assign \$867  = value_tenant1_products + tenant1_products_counted;
-  assign \$868  = active[1] & contest;
-  assign \$869  = value_tenant1_contests + tenant1_contests_counted;
-  assign \$870  = value_tenant1_comparator + tenant1_comparator_counted;
-  assign \$871  = value_tenant1_adder + tenant1_adder_counted;
-  assign \$872  = value_tenant1_array + tenant1_array_counted;
-  assign \$873  = value_tenant1_rows + tenant1_rows_counted;
-  assign \$874  = value_tenant1_drain + tenant1_drain_counted;
-  assign \$875  = value_tenant1_elementwise + tenant1_elementwise_counted;
-  assign \$876  = value_tenant1_transfer + tenant1_transfer_counted;
-  assign \$877  = value_tenant1_host + tenant1_host_counted;
-  assign \$878  = value_tenant1_buffer + tenant1_buffer_counted;
-  assign \$879  = value_tenant1_fetch + tenant1_fetch_counted;
-  assign \$880  = value_tenant1_turn + tenant1_turn_counted;
-  assign \$881  = status_done & interrupt_done;
-  assign \$882  = status_error & interrupt_error;
-  assign \$883  = \$881  | \$882 ;
-  assign \$884  = tenant1_status_done & tenant1_interrupt_done;
-  assign \$885  = tenant1_status_error & tenant1_interrupt_error;
+  assign \$817  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
+  assign \$818  = \$816  | \$817 ;
+  assign \$819  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
+  assign \$820  = \$818  | \$819 ;
+  assign \$821  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
+  assign \$822  = \$820  | \$821 ;
+  assign \$823  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
+  assign \$824  = \$822  | \$823 ;
+  assign \$825  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
+  assign \$826  = \$824  | \$825 ;
+  assign \$827  = read_address == 9'h1b4;
+  assign \$828  = read_address == 9'h1b8;
+  assign \$829  = read_address == 9'h1bc;
+  assign \$830  = read_address == 9'h1c0;
+  assign \$831  = read_address == 9'h1c4;
+  assign \$832  = read_address == 9'h1c8;
+  assign \$833  = read_address == 11'h400;
+  assign \$834  = read_address == 11'h404;
+  assign \$835  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
+  assign \$837  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
+  assign \$838  = \$836  | \$837 ;
+  assign \$839  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
+  assign \$840  = \$838  | \$839 ;
+  assign \$841  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
+  assign \$842  = \$840  | \$841 ;
+  assign \$843  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
+  assign \$844  = \$842  | \$843 ;
+  assign \$845  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
+  assign \$846  = \$844  | \$845 ;
+  assign \$847  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$848  = \$846  | \$847 ;
+  assign \$849  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
+  assign \$850  = \$848  | \$849 ;
+  assign \$851  = read_address == 11'h408;
+  assign \$852  = read_address == 11'h40c;
+  assign \$853  = read_address == 11'h420;
+  assign \$854  = read_address == 11'h424;
+  assign \$855  = read_address == 11'h428;
+  assign \$856  = read_address == 11'h42c;
+  assign \$857  = read_address == 11'h440;
+  assign \$858  = read_address == 11'h444;
+  assign \$859  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
+  assign \$861  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
+  assign \$862  = \$860  | \$861 ;
+  assign \$863  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$864  = \$862  | \$863 ;
+  assign \$865  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
+  assign \$866  = \$864  | \$865 ;
+  assign \$867  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
+  assign \$868  = \$866  | \$867 ;
+  assign \$869  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
+  assign \$870  = \$868  | \$869 ;
+  assign \$871  = value_converter2 & { read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2 };
+  assign \$872  = \$870  | \$871 ;
+  assign \$873  = value_gain2 & { read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2 };
+  assign \$874  = \$872  | \$873 ;
+  assign \$875  = read_address == 11'h448;
+  assign \$876  = read_address == 11'h44c;
+  assign \$877  = read_address == 11'h460;
+  assign \$878  = read_address == 11'h464;
+  assign \$879  = read_address == 11'h468;
+  assign \$880  = read_address == 11'h46c;
+  assign \$881  = value_gain_reference2 & { read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2 };
+  assign \$883  = value_tile_flags2 & { read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2 };
+  assign \$884  = \$882  | \$883 ;
+  assign \$885  = value_converter3 & { read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3 };
   assign \$886  = \$884  | \$885 ;
-  assign \$887  = | { \$886 , \$883  };
+  assign \$887  = value_gain3 & { read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3 };
+  assign \$888  = \$886  | \$887 ;
+  assign \$889  = value_gain_reference3 & { read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3 };
+  assign \$890  = \$888  | \$889 ;
+  assign \$891  = value_tile_flags3 & { read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3 };
+  assign \$892  = \$890  | \$891 ;
+  assign \$893  = | { read_tile_flags3, read_gain_reference3, read_gain3, read_converter3, read_tile_flags2, read_gain_reference2, read_gain2, read_converter2, read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$894  = ~ \$893 ;
+  assign \$895  = read_pending[1] & missed;
+  assign \$896  = read_group0 | read_group1;
+  assign \$897  = \$896  | read_group2;
+  assign \$898  = \$897  | read_group3;
+  assign \$899  = \$898  | read_group4;
+  assign \$900  = \$899  | read_group5;
+  assign \$901  = \$900  | read_group6;
+  assign \$902  = \$901  | read_group7;
+  assign \$903  = \$902  | read_group8;
+  assign \$904  = \$903  | read_group9;
+  assign \$905  = \$904  | read_group10;
+  assign \$906  = ~ control_abort;
+  assign \$907  = control_start & \$906 ;
+  assign \$908  = ~ running[0];
+  assign \$909  = \$907  & \$908 ;
+  assign \$910  = value_cycles + cycles_counted;
+  assign \$911  = active[0] ? conversions : 3'h0;
+  assign \$912  = value_conversions + conversions_counted;
+  assign \$913  = active[0] ? early_stops : 3'h0;
+  assign \$914  = value_early_stops + early_stops_counted;
+  assign \$915  = active[0] & converting;
+  assign \$916  = value_converting + converting_counted;
+  assign \$917  = active[0] & product;
+  assign \$918  = value_products + products_counted;
+  assign \$919  = active[0] & contest;
+  assign \$920  = value_contests + contests_counted;
+  assign \$921  = value_comparator + comparator_counted;
+  assign \$922  = value_adder + adder_counted;
+  assign \$923  = value_array + array_counted;
+  assign \$924  = value_rows + rows_counted;
+  assign \$925  = value_drain + drain_counted;
+  assign \$926  = value_elementwise + elementwise_counted;
+  assign \$927  = value_transfer + transfer_counted;
+  assign \$928  = value_host + host_counted;
+  assign \$929  = value_buffer + buffer_counted;
+  assign \$930  = value_fetch + fetch_counted;
+  assign \$931  = value_turn + turn_counted;
+  assign \$932  = ~ tenant1_control_abort;
+  assign \$933  = tenant1_control_start & \$932 ;
+  assign \$934  = ~ running[1];
+  assign \$935  = \$933  & \$934 ;
+  assign \$936  = value_tenant1_cycles + tenant1_cycles_counted;
+  assign \$937  = active[1] ? conversions : 3'h0;
+  assign \$938  = value_tenant1_conversions + tenant1_conversions_counted;
+  assign \$939  = active[1] ? early_stops : 3'h0;
+  assign \$940  = value_tenant1_early_stops + tenant1_early_stops_counted;
+  assign \$941  = active[1] & converting;
+  assign \$942  = value_tenant1_converting + tenant1_converting_counted;
+  assign \$943  = active[1] & product;
+  assign \$944  = value_tenant1_products + tenant1_products_counted;
+  assign \$945  = active[1] & contest;
+  assign \$946  = value_tenant1_contests + tenant1_contests_counted;
+  assign \$947  = value_tenant1_comparator + tenant1_comparator_counted;
+  assign \$948  = value_tenant1_adder + tenant1_adder_counted;
+  assign \$949  = value_tenant1_array + tenant1_array_counted;
+  assign \$950  = value_tenant1_rows + tenant1_rows_counted;
+  assign \$951  = value_tenant1_drain + tenant1_drain_counted;
+  assign \$952  = value_tenant1_elementwise + tenant1_elementwise_counted;
+  assign \$953  = value_tenant1_transfer + tenant1_transfer_counted;
+  assign \$954  = value_tenant1_host + tenant1_host_counted;
+  assign \$955  = value_tenant1_buffer + tenant1_buffer_counted;
+  assign \$956  = value_tenant1_fetch + tenant1_fetch_counted;
+  assign \$957  = value_tenant1_turn + tenant1_turn_counted;
+  assign \$958  = status_done & interrupt_done;
+  assign \$959  = status_error & interrupt_error;
+  assign \$960  = \$958  | \$959 ;
+  assign \$961  = tenant1_status_done & tenant1_interrupt_done;
+  assign \$962  = tenant1_status_error & tenant1_interrupt_error;
+  assign \$963  = \$961  | \$962 ;
+  assign \$964  = | { \$963 , \$960  };
   always @(posedge clk)
-    write_id <= \$888 ;
+    write_id <= \$965 ;
   always @(posedge clk)
-    write_version <= \$889 ;
+    write_version <= \$966 ;
   always @(posedge clk)
-    write_configuration <= \$890 ;
+    write_configuration <= \$967 ;
   always @(posedge clk)
-    write_tenants <= \$891 ;
+    write_tenants <= \$968 ;
   always @(posedge clk)
-    write_control <= \$892 ;
+    write_control <= \$969 ;
   always @(posedge clk)
-    write_status <= \$893 ;
+    write_status <= \$970 ;
   always @(posedge clk)
-    status_done <= \$894 ;
+    status_done <= \$971 ;
   always @(posedge clk)
-    status_error <= \$895 ;
+    status_error <= \$972 ;
   always @(posedge clk)
-    write_interrupt <= \$896 ;
+    write_interrupt <= \$973 ;
   always @(posedge clk)
-    interrupt_done <= \$897 ;
+    interrupt_done <= \$974 ;
   always @(posedge clk)
-    interrupt_error <= \$898 ;
+    interrupt_error <= \$975 ;
   always @(posedge clk)
-    write_cycles <= \$899 ;
+    write_cycles <= \$976 ;
   always @(posedge clk)
-    write_conversions <= \$900 ;
+    write_conversions <= \$977 ;
   always @(posedge clk)
-    write_early_stops <= \$901 ;
+    write_early_stops <= \$978 ;
   always @(posedge clk)
-    write_converting <= \$902 ;
+    write_converting <= \$979 ;
   always @(posedge clk)
-    write_products <= \$903 ;
+    write_products <= \$980 ;
   always @(posedge clk)
-    write_contests <= \$904 ;
+    write_contests <= \$981 ;
   always @(posedge clk)
-    write_phase_reset <= \$905 ;
+    write_phase_reset <= \$982 ;
   always @(posedge clk)
-    phase_reset_clocks <= \$906 ;
+    phase_reset_clocks <= \$983 ;
   always @(posedge clk)
-    write_phase_drive <= \$907 ;
+    write_phase_drive <= \$984 ;
   always @(posedge clk)
-    phase_drive_clocks <= \$908 ;
+    phase_drive_clocks <= \$985 ;
   always @(posedge clk)
-    write_phase_share <= \$909 ;
+    write_phase_share <= \$986 ;
   always @(posedge clk)
-    phase_share_clocks <= \$910 ;
+    phase_share_clocks <= \$987 ;
   always @(posedge clk)
-    write_phase_hold <= \$911 ;
+    write_phase_hold <= \$988 ;
   always @(posedge clk)
-    phase_hold_clocks <= \$912 ;
+    phase_hold_clocks <= \$989 ;
   always @(posedge clk)
-    write_phase_clear <= \$913 ;
+    write_phase_clear <= \$990 ;
   always @(posedge clk)
-    phase_clear_clocks <= \$914 ;
+    phase_clear_clocks <= \$991 ;
   always @(posedge clk)
-    write_phase_add <= \$915 ;
+    write_phase_add <= \$992 ;
   always @(posedge clk)
-    phase_add_clocks <= \$916 ;
+    phase_add_clocks <= \$993 ;
   always @(posedge clk)
-    write_phase_gap <= \$917 ;
+    write_phase_gap <= \$994 ;
   always @(posedge clk)
-    phase_gap_clocks <= \$918 ;
+    phase_gap_clocks <= \$995 ;
   always @(posedge clk)
-    write_comparator_timeout <= \$919 ;
+    write_comparator_timeout <= \$996 ;
   always @(posedge clk)
-    comparator_timeout_clocks <= \$920 ;
+    comparator_timeout_clocks <= \$997 ;
   always @(posedge clk)
-    write_program_window <= \$921 ;
+    write_program_window <= \$998 ;
   always @(posedge clk)
-    program_window_base <= \$922 ;
+    program_window_base <= \$999 ;
   always @(posedge clk)
-    program_window_length <= \$923 ;
+    program_window_length <= \$1000 ;
   always @(posedge clk)
-    write_activation_base <= \$924 ;
+    write_activation_base <= \$1001 ;
   always @(posedge clk)
-    activation_base_value <= \$925 ;
+    activation_base_value <= \$1002 ;
   always @(posedge clk)
-    write_activation_words <= \$926 ;
+    write_activation_words <= \$1003 ;
   always @(posedge clk)
-    activation_words_value <= \$927 ;
+    activation_words_value <= \$1004 ;
   always @(posedge clk)
-    write_constants_base <= \$928 ;
+    write_constants_base <= \$1005 ;
   always @(posedge clk)
-    constants_base_value <= \$929 ;
+    constants_base_value <= \$1006 ;
   always @(posedge clk)
-    write_constant_entries <= \$930 ;
+    write_constant_entries <= \$1007 ;
   always @(posedge clk)
-    constant_entries_value <= \$931 ;
+    constant_entries_value <= \$1008 ;
   always @(posedge clk)
-    write_coefficients_base <= \$932 ;
+    write_coefficients_base <= \$1009 ;
   always @(posedge clk)
-    coefficients_base_value <= \$933 ;
+    coefficients_base_value <= \$1010 ;
   always @(posedge clk)
-    write_coefficient_words <= \$934 ;
+    write_coefficient_words <= \$1011 ;
   always @(posedge clk)
-    coefficient_words_value <= \$935 ;
+    coefficient_words_value <= \$1012 ;
   always @(posedge clk)
-    write_tiles <= \$936 ;
+    write_tiles <= \$1013 ;
   always @(posedge clk)
-    tiles_value <= \$937 ;
+    tiles_value <= \$1014 ;
   always @(posedge clk)
-    write_host_timeout <= \$938 ;
+    write_host_timeout <= \$1015 ;
   always @(posedge clk)
-    host_timeout_value <= \$939 ;
+    host_timeout_value <= \$1016 ;
   always @(posedge clk)
-    write_comparator <= \$940 ;
+    write_comparator <= \$1017 ;
   always @(posedge clk)
-    write_adder <= \$941 ;
+    write_adder <= \$1018 ;
   always @(posedge clk)
-    write_array <= \$942 ;
+    write_array <= \$1019 ;
   always @(posedge clk)
-    write_rows <= \$943 ;
+    write_rows <= \$1020 ;
   always @(posedge clk)
-    write_drain <= \$944 ;
+    write_drain <= \$1021 ;
   always @(posedge clk)
-    write_elementwise <= \$945 ;
+    write_elementwise <= \$1022 ;
   always @(posedge clk)
-    write_transfer <= \$946 ;
+    write_transfer <= \$1023 ;
   always @(posedge clk)
-    write_host <= \$947 ;
+    write_host <= \$1024 ;
   always @(posedge clk)
-    write_buffer <= \$948 ;
+    write_buffer <= \$1025 ;
   always @(posedge clk)
-    write_fetch <= \$949 ;
+    write_fetch <= \$1026 ;
   always @(posedge clk)
-    write_turn <= \$950 ;
+    write_turn <= \$1027 ;
   always @(posedge clk)
-    write_tenant1_control <= \$951 ;
+    write_tenant1_control <= \$1028 ;
   always @(posedge clk)
-    write_tenant1_status <= \$952 ;
+    write_tenant1_status <= \$1029 ;
   always @(posedge clk)
-    tenant1_status_done <= \$953 ;
+    tenant1_status_done <= \$1030 ;
   always @(posedge clk)
-    tenant1_status_error <= \$954 ;
+    tenant1_status_error <= \$1031 ;
   always @(posedge clk)
-    write_tenant1_interrupt <= \$955 ;
+    write_tenant1_interrupt <= \$1032 ;
   always @(posedge clk)
-    tenant1_interrupt_done <= \$956 ;
+    tenant1_interrupt_done <= \$1033 ;
   always @(posedge clk)
-    tenant1_interrupt_error <= \$957 ;
+    tenant1_interrupt_error <= \$1034 ;
   always @(posedge clk)
-    write_tenant1_cycles <= \$958 ;
+    write_tenant1_cycles <= \$1035 ;
   always @(posedge clk)
-    write_tenant1_conversions <= \$959 ;
+    write_tenant1_conversions <= \$1036 ;
   always @(posedge clk)
-    write_tenant1_early_stops <= \$960 ;
+    write_tenant1_early_stops <= \$1037 ;
   always @(posedge clk)
-    write_tenant1_converting <= \$961 ;
+    write_tenant1_converting <= \$1038 ;
   always @(posedge clk)
-    write_tenant1_products <= \$962 ;
+    write_tenant1_products <= \$1039 ;
   always @(posedge clk)
-    write_tenant1_contests <= \$963 ;
+    write_tenant1_contests <= \$1040 ;
   always @(posedge clk)
-    write_tenant1_program_window <= \$964 ;
+    write_tenant1_program_window <= \$1041 ;
   always @(posedge clk)
-    tenant1_program_window_base <= \$965 ;
+    tenant1_program_window_base <= \$1042 ;
   always @(posedge clk)
-    tenant1_program_window_length <= \$966 ;
+    tenant1_program_window_length <= \$1043 ;
   always @(posedge clk)
-    write_tenant1_activation_base <= \$967 ;
+    write_tenant1_activation_base <= \$1044 ;
   always @(posedge clk)
-    tenant1_activation_base_value <= \$968 ;
+    tenant1_activation_base_value <= \$1045 ;
   always @(posedge clk)
-    write_tenant1_activation_words <= \$969 ;
+    write_tenant1_activation_words <= \$1046 ;
   always @(posedge clk)
-    tenant1_activation_words_value <= \$970 ;
+    tenant1_activation_words_value <= \$1047 ;
   always @(posedge clk)
-    write_tenant1_constants_base <= \$971 ;
+    write_tenant1_constants_base <= \$1048 ;
   always @(posedge clk)
-    tenant1_constants_base_value <= \$972 ;
+    tenant1_constants_base_value <= \$1049 ;
   always @(posedge clk)
-    write_tenant1_constant_entries <= \$973 ;
+    write_tenant1_constant_entries <= \$1050 ;
   always @(posedge clk)
-    tenant1_constant_entries_value <= \$974 ;
+    tenant1_constant_entries_value <= \$1051 ;
   always @(posedge clk)
-    write_tenant1_coefficients_base <= \$975 ;
+    write_tenant1_coefficients_base <= \$1052 ;
   always @(posedge clk)
-    tenant1_coefficients_base_value <= \$976 ;
+    tenant1_coefficients_base_value <= \$1053 ;
   always @(posedge clk)
-    write_tenant1_coefficient_words <= \$977 ;
+    write_tenant1_coefficient_words <= \$1054 ;
   always @(posedge clk)
-    tenant1_coefficient_words_value <= \$978 ;
+    tenant1_coefficient_words_value <= \$1055 ;
   always @(posedge clk)
-    write_tenant1_tiles <= \$979 ;
+    write_tenant1_tiles <= \$1056 ;
   always @(posedge clk)
-    tenant1_tiles_value <= \$980 ;
+    tenant1_tiles_value <= \$1057 ;
   always @(posedge clk)
-    write_tenant1_host_timeout <= \$981 ;
+    write_tenant1_host_timeout <= \$1058 ;
   always @(posedge clk)
-    tenant1_host_timeout_value <= \$982 ;
+    tenant1_host_timeout_value <= \$1059 ;
   always @(posedge clk)
-    write_tenant1_comparator <= \$983 ;
+    write_tenant1_comparator <= \$1060 ;
   always @(posedge clk)
-    write_tenant1_adder <= \$984 ;
+    write_tenant1_adder <= \$1061 ;
   always @(posedge clk)
-    write_tenant1_array <= \$985 ;
+    write_tenant1_array <= \$1062 ;
   always @(posedge clk)
-    write_tenant1_rows <= \$986 ;
+    write_tenant1_rows <= \$1063 ;
   always @(posedge clk)
-    write_tenant1_drain <= \$987 ;
+    write_tenant1_drain <= \$1064 ;
   always @(posedge clk)
-    write_tenant1_elementwise <= \$988 ;
+    write_tenant1_elementwise <= \$1065 ;
   always @(posedge clk)
-    write_tenant1_transfer <= \$989 ;
+    write_tenant1_transfer <= \$1066 ;
   always @(posedge clk)
-    write_tenant1_host <= \$990 ;
+    write_tenant1_host <= \$1067 ;
   always @(posedge clk)
-    write_tenant1_buffer <= \$991 ;
+    write_tenant1_buffer <= \$1068 ;
   always @(posedge clk)
-    write_tenant1_fetch <= \$992 ;
+    write_tenant1_fetch <= \$1069 ;
   always @(posedge clk)
-    write_tenant1_turn <= \$993 ;
+    write_tenant1_turn <= \$1070 ;
   always @(posedge clk)
-    write_converter0 <= \$994 ;
+    write_converter0 <= \$1071 ;
   always @(posedge clk)
-    converter0_levels <= \$995 ;
+    converter0_levels <= \$1072 ;
   always @(posedge clk)
-    write_converter1 <= \$996 ;
+    converter0_offset <= \$1073 ;
   always @(posedge clk)
-    converter1_levels <= \$997 ;
+    write_gain0 <= \$1074 ;
   always @(posedge clk)
-    write_converter2 <= \$998 ;
+    gain0_value <= \$1075 ;
   always @(posedge clk)
-    converter2_levels <= \$999 ;
+    write_gain_reference0 <= \$1076 ;
   always @(posedge clk)
-    write_converter3 <= \$1000 ;
+    gain_reference0_value <= \$1077 ;
   always @(posedge clk)
-    converter3_levels <= \$1001 ;
+    write_tile_flags0 <= \$1078 ;
   always @(posedge clk)
-    used <= \$1002 ;
+    tile_flags0_calibration <= \$1079 ;
   always @(posedge clk)
-    hit_program <= \$1003 ;
+    tile_flags0_gain <= \$1080 ;
   always @(posedge clk)
-    program_used <= \$1004 ;
+    write_converter1 <= \$1081 ;
   always @(posedge clk)
-    tenant1_program_used <= \$1005 ;
+    converter1_levels <= \$1082 ;
   always @(posedge clk)
-    act_program <= \$1006 ;
+    converter1_offset <= \$1083 ;
   always @(posedge clk)
-    program_write <= \$1007 ;
+    write_gain1 <= \$1084 ;
   always @(posedge clk)
-    hit_constants <= \$1008 ;
+    gain1_value <= \$1085 ;
   always @(posedge clk)
-    constants_used <= \$1009 ;
+    write_gain_reference1 <= \$1086 ;
   always @(posedge clk)
-    tenant1_constants_used <= \$1010 ;
+    gain_reference1_value <= \$1087 ;
   always @(posedge clk)
-    act_constants <= \$1011 ;
+    write_tile_flags1 <= \$1088 ;
   always @(posedge clk)
-    constants_write <= \$1012 ;
+    tile_flags1_calibration <= \$1089 ;
   always @(posedge clk)
-    staged <= \$1013 ;
+    tile_flags1_gain <= \$1090 ;
   always @(posedge clk)
-    hit_coefficients0 <= \$1014 ;
+    write_converter2 <= \$1091 ;
   always @(posedge clk)
-    act_coefficients0 <= \$1015 ;
+    converter2_levels <= \$1092 ;
   always @(posedge clk)
-    coefficients_write <= \$1016 ;
+    converter2_offset <= \$1093 ;
   always @(posedge clk)
-    hit_coefficients1 <= \$1017 ;
+    write_gain2 <= \$1094 ;
   always @(posedge clk)
-    act_coefficients1 <= \$1018 ;
+    gain2_value <= \$1095 ;
   always @(posedge clk)
-    hit_coefficients2 <= \$1019 ;
+    write_gain_reference2 <= \$1096 ;
   always @(posedge clk)
-    act_coefficients2 <= \$1020 ;
+    gain_reference2_value <= \$1097 ;
   always @(posedge clk)
-    hit_coefficients3 <= \$1021 ;
+    write_tile_flags2 <= \$1098 ;
   always @(posedge clk)
-    act_coefficients3 <= \$1022 ;
+    tile_flags2_calibration <= \$1099 ;
   always @(posedge clk)
-    hit_weights0 <= \$1023 ;
+    tile_flags2_gain <= \$1100 ;
   always @(posedge clk)
-    act_weights0 <= \$1024 ;
+    write_converter3 <= \$1101 ;
   always @(posedge clk)
-    weights_write <= \$1025 ;
+    converter3_levels <= \$1102 ;
   always @(posedge clk)
-    hit_weights1 <= \$1026 ;
+    converter3_offset <= \$1103 ;
   always @(posedge clk)
-    act_weights1 <= \$1027 ;
+    write_gain3 <= \$1104 ;
   always @(posedge clk)
-    hit_weights2 <= \$1028 ;
+    gain3_value <= \$1105 ;
   always @(posedge clk)
-    act_weights2 <= \$1029 ;
+    write_gain_reference3 <= \$1106 ;
   always @(posedge clk)
-    hit_weights3 <= \$1030 ;
+    gain_reference3_value <= \$1107 ;
   always @(posedge clk)
-    act_weights3 <= \$1031 ;
+    write_tile_flags3 <= \$1108 ;
   always @(posedge clk)
-    hit_corrections0 <= \$1032 ;
+    tile_flags3_calibration <= \$1109 ;
   always @(posedge clk)
-    act_corrections0 <= \$1033 ;
+    tile_flags3_gain <= \$1110 ;
   always @(posedge clk)
-    corrections_write <= \$1034 ;
+    used <= \$1111 ;
   always @(posedge clk)
-    hit_corrections1 <= \$1035 ;
+    hit_program <= \$1112 ;
   always @(posedge clk)
-    act_corrections1 <= \$1036 ;
+    program_used <= \$1113 ;
   always @(posedge clk)
-    hit_corrections2 <= \$1037 ;
+    tenant1_program_used <= \$1114 ;
   always @(posedge clk)
-    act_corrections2 <= \$1038 ;
+    act_program <= \$1115 ;
   always @(posedge clk)
-    hit_corrections3 <= \$1039 ;
+    program_write <= \$1116 ;
   always @(posedge clk)
-    act_corrections3 <= \$1040 ;
+    hit_constants <= \$1117 ;
   always @(posedge clk)
-    hit_levels0 <= \$1041 ;
+    constants_used <= \$1118 ;
   always @(posedge clk)
-    act_levels0 <= \$1042 ;
+    tenant1_constants_used <= \$1119 ;
   always @(posedge clk)
-    levels_write <= \$1043 ;
+    act_constants <= \$1120 ;
   always @(posedge clk)
-    hit_levels1 <= \$1044 ;
+    constants_write <= \$1121 ;
   always @(posedge clk)
-    act_levels1 <= \$1045 ;
+    staged <= \$1122 ;
   always @(posedge clk)
-    hit_levels2 <= \$1046 ;
+    hit_coefficients0 <= \$1123 ;
   always @(posedge clk)
-    act_levels2 <= \$1047 ;
+    act_coefficients0 <= \$1124 ;
   always @(posedge clk)
-    hit_levels3 <= \$1048 ;
+    coefficients_write <= \$1125 ;
   always @(posedge clk)
-    act_levels3 <= \$1049 ;
+    hit_coefficients1 <= \$1126 ;
   always @(posedge clk)
-    memory_index <= \$1050 ;
+    act_coefficients1 <= \$1127 ;
   always @(posedge clk)
-    memory_data <= \$1051 ;
+    hit_coefficients2 <= \$1128 ;
   always @(posedge clk)
-    pending <= \$1052 ;
+    act_coefficients2 <= \$1129 ;
   always @(posedge clk)
-    refused <= \$1053 ;
+    hit_coefficients3 <= \$1130 ;
   always @(posedge clk)
-    write_error <= \$1054 ;
+    act_coefficients3 <= \$1131 ;
   always @(posedge clk)
-    read_id <= \$1055 ;
+    hit_weights0 <= \$1132 ;
   always @(posedge clk)
-    read_version <= \$1056 ;
+    act_weights0 <= \$1133 ;
   always @(posedge clk)
-    read_configuration <= \$1057 ;
+    weights_write <= \$1134 ;
   always @(posedge clk)
-    read_tenants <= \$1058 ;
+    hit_weights1 <= \$1135 ;
   always @(posedge clk)
-    read_control <= \$1059 ;
+    act_weights1 <= \$1136 ;
   always @(posedge clk)
-    read_status <= \$1060 ;
+    hit_weights2 <= \$1137 ;
   always @(posedge clk)
-    read_interrupt <= \$1061 ;
+    act_weights2 <= \$1138 ;
   always @(posedge clk)
-    read_cycles <= \$1062 ;
+    hit_weights3 <= \$1139 ;
   always @(posedge clk)
-    read_group0 <= \$1063 ;
+    act_weights3 <= \$1140 ;
   always @(posedge clk)
-    read_conversions <= \$1064 ;
+    hit_corrections0 <= \$1141 ;
   always @(posedge clk)
-    read_early_stops <= \$1065 ;
+    act_corrections0 <= \$1142 ;
   always @(posedge clk)
-    read_converting <= \$1066 ;
+    corrections_write <= \$1143 ;
   always @(posedge clk)
-    read_products <= \$1067 ;
+    hit_corrections1 <= \$1144 ;
   always @(posedge clk)
-    read_contests <= \$1068 ;
+    act_corrections1 <= \$1145 ;
   always @(posedge clk)
-    read_phase_reset <= \$1069 ;
+    hit_corrections2 <= \$1146 ;
   always @(posedge clk)
-    read_phase_drive <= \$1070 ;
+    act_corrections2 <= \$1147 ;
   always @(posedge clk)
-    read_phase_share <= \$1071 ;
+    hit_corrections3 <= \$1148 ;
   always @(posedge clk)
-    read_group1 <= \$1072 ;
+    act_corrections3 <= \$1149 ;
   always @(posedge clk)
-    read_phase_hold <= \$1073 ;
+    hit_levels0 <= \$1150 ;
   always @(posedge clk)
-    read_phase_clear <= \$1074 ;
+    act_levels0 <= \$1151 ;
   always @(posedge clk)
-    read_phase_add <= \$1075 ;
+    levels_write <= \$1152 ;
   always @(posedge clk)
-    read_phase_gap <= \$1076 ;
+    hit_levels1 <= \$1153 ;
   always @(posedge clk)
-    read_comparator_timeout <= \$1077 ;
+    act_levels1 <= \$1154 ;
   always @(posedge clk)
-    read_program_window <= \$1078 ;
+    hit_levels2 <= \$1155 ;
   always @(posedge clk)
-    read_activation_base <= \$1079 ;
+    act_levels2 <= \$1156 ;
   always @(posedge clk)
-    read_activation_words <= \$1080 ;
+    hit_levels3 <= \$1157 ;
   always @(posedge clk)
-    read_group2 <= \$1081 ;
+    act_levels3 <= \$1158 ;
   always @(posedge clk)
-    read_constants_base <= \$1082 ;
+    memory_index <= \$1159 ;
   always @(posedge clk)
-    read_constant_entries <= \$1083 ;
+    memory_data <= \$1160 ;
   always @(posedge clk)
-    read_coefficients_base <= \$1084 ;
+    pending <= \$1161 ;
   always @(posedge clk)
-    read_coefficient_words <= \$1085 ;
+    refused <= \$1162 ;
   always @(posedge clk)
-    read_tiles <= \$1086 ;
+    write_error <= \$1163 ;
   always @(posedge clk)
-    read_host_timeout <= \$1087 ;
+    read_id <= \$1164 ;
   always @(posedge clk)
-    read_comparator <= \$1088 ;
+    read_version <= \$1165 ;
   always @(posedge clk)
-    read_adder <= \$1089 ;
+    read_configuration <= \$1166 ;
   always @(posedge clk)
-    read_group3 <= \$1090 ;
+    read_tenants <= \$1167 ;
   always @(posedge clk)
-    read_array <= \$1091 ;
+    read_control <= \$1168 ;
   always @(posedge clk)
-    read_rows <= \$1092 ;
+    read_status <= \$1169 ;
   always @(posedge clk)
-    read_drain <= \$1093 ;
+    read_interrupt <= \$1170 ;
   always @(posedge clk)
-    read_elementwise <= \$1094 ;
+    read_cycles <= \$1171 ;
   always @(posedge clk)
-    read_transfer <= \$1095 ;
+    read_group0 <= \$1172 ;
   always @(posedge clk)
-    read_host <= \$1096 ;
+    read_conversions <= \$1173 ;
   always @(posedge clk)
-    read_buffer <= \$1097 ;
+    read_early_stops <= \$1174 ;
   always @(posedge clk)
-    read_fetch <= \$1098 ;
+    read_converting <= \$1175 ;
   always @(posedge clk)
-    read_group4 <= \$1099 ;
+    read_products <= \$1176 ;
   always @(posedge clk)
-    read_turn <= \$1100 ;
+    read_contests <= \$1177 ;
   always @(posedge clk)
-    read_tenant1_control <= \$1101 ;
+    read_phase_reset <= \$1178 ;
   always @(posedge clk)
-    read_tenant1_status <= \$1102 ;
+    read_phase_drive <= \$1179 ;
   always @(posedge clk)
-    read_tenant1_interrupt <= \$1103 ;
+    read_phase_share <= \$1180 ;
   always @(posedge clk)
-    read_tenant1_cycles <= \$1104 ;
+    read_group1 <= \$1181 ;
   always @(posedge clk)
-    read_tenant1_conversions <= \$1105 ;
+    read_phase_hold <= \$1182 ;
   always @(posedge clk)
-    read_tenant1_early_stops <= \$1106 ;
+    read_phase_clear <= \$1183 ;
   always @(posedge clk)
-    read_tenant1_converting <= \$1107 ;
+    read_phase_add <= \$1184 ;
   always @(posedge clk)
-    read_group5 <= \$1108 ;
+    read_phase_gap <= \$1185 ;
   always @(posedge clk)
-    read_tenant1_products <= \$1109 ;
+    read_comparator_timeout <= \$1186 ;
   always @(posedge clk)
-    read_tenant1_contests <= \$1110 ;
+    read_program_window <= \$1187 ;
   always @(posedge clk)
-    read_tenant1_program_window <= \$1111 ;
+    read_activation_base <= \$1188 ;
   always @(posedge clk)
-    read_tenant1_activation_base <= \$1112 ;
+    read_activation_words <= \$1189 ;
   always @(posedge clk)
-    read_tenant1_activation_words <= \$1113 ;
+    read_group2 <= \$1190 ;
   always @(posedge clk)
-    read_tenant1_constants_base <= \$1114 ;
+    read_constants_base <= \$1191 ;
   always @(posedge clk)
-    read_tenant1_constant_entries <= \$1115 ;
+    read_constant_entries <= \$1192 ;
   always @(posedge clk)
-    read_tenant1_coefficients_base <= \$1116 ;
+    read_coefficients_base <= \$1193 ;
   always @(posedge clk)
-    read_group6 <= \$1117 ;
+    read_coefficient_words <= \$1194 ;
   always @(posedge clk)
-    read_tenant1_coefficient_words <= \$1118 ;
+    read_tiles <= \$1195 ;
   always @(posedge clk)
-    read_tenant1_tiles <= \$1119 ;
+    read_host_timeout <= \$1196 ;
   always @(posedge clk)
-    read_tenant1_host_timeout <= \$1120 ;
+    read_comparator <= \$1197 ;
   always @(posedge clk)
-    read_tenant1_comparator <= \$1121 ;
+    read_adder <= \$1198 ;
   always @(posedge clk)
-    read_tenant1_adder <= \$1122 ;
+    read_group3 <= \$1199 ;
   always @(posedge clk)
-    read_tenant1_array <= \$1123 ;
+    read_array <= \$1200 ;
   always @(posedge clk)
-    read_tenant1_rows <= \$1124 ;
+    read_rows <= \$1201 ;
   always @(posedge clk)
-    read_tenant1_drain <= \$1125 ;
+    read_drain <= \$1202 ;
   always @(posedge clk)
-    read_group7 <= \$1126 ;
+    read_elementwise <= \$1203 ;
   always @(posedge clk)
-    read_tenant1_elementwise <= \$1127 ;
+    read_transfer <= \$1204 ;
   always @(posedge clk)
-    read_tenant1_transfer <= \$1128 ;
+    read_host <= \$1205 ;
   always @(posedge clk)
-    read_tenant1_host <= \$1129 ;
+    read_buffer <= \$1206 ;
   always @(posedge clk)
-    read_tenant1_buffer <= \$1130 ;
+    read_fetch <= \$1207 ;
   always @(posedge clk)
-    read_tenant1_fetch <= \$1131 ;
+    read_group4 <= \$1208 ;
   always @(posedge clk)
-    read_tenant1_turn <= \$1132 ;
+    read_turn <= \$1209 ;
   always @(posedge clk)
-    read_converter0 <= \$1133 ;
+    read_tenant1_control <= \$1210 ;
   always @(posedge clk)
-    read_converter1 <= \$1134 ;
+    read_tenant1_status <= \$1211 ;
   always @(posedge clk)
-    read_group8 <= \$1135 ;
+    read_tenant1_interrupt <= \$1212 ;
   always @(posedge clk)
-    read_converter2 <= \$1136 ;
+    read_tenant1_cycles <= \$1213 ;
   always @(posedge clk)
-    read_converter3 <= \$1137 ;
+    read_tenant1_conversions <= \$1214 ;
   always @(posedge clk)
-    read_group9 <= \$1138 ;
+    read_tenant1_early_stops <= \$1215 ;
   always @(posedge clk)
-    read_pending <= \$1139 ;
+    read_tenant1_converting <= \$1216 ;
   always @(posedge clk)
-    missed <= \$1140 ;
+    read_group5 <= \$1217 ;
   always @(posedge clk)
-    read_error <= \$1141 ;
+    read_tenant1_products <= \$1218 ;
   always @(posedge clk)
-    read_data <= \$1142 ;
+    read_tenant1_contests <= \$1219 ;
   always @(posedge clk)
-    start <= \$1143 ;
+    read_tenant1_program_window <= \$1220 ;
   always @(posedge clk)
-    abort <= \$1144 ;
+    read_tenant1_activation_base <= \$1221 ;
   always @(posedge clk)
-    cycles_counted <= \$1145 ;
+    read_tenant1_activation_words <= \$1222 ;
   always @(posedge clk)
-    value_cycles <= \$1146 ;
+    read_tenant1_constants_base <= \$1223 ;
   always @(posedge clk)
-    conversions_counted <= \$1147 ;
+    read_tenant1_constant_entries <= \$1224 ;
   always @(posedge clk)
-    value_conversions <= \$1148 ;
+    read_tenant1_coefficients_base <= \$1225 ;
   always @(posedge clk)
-    early_stops_counted <= \$1149 ;
+    read_group6 <= \$1226 ;
   always @(posedge clk)
-    value_early_stops <= \$1150 ;
+    read_tenant1_coefficient_words <= \$1227 ;
   always @(posedge clk)
-    converting_counted <= \$1151 ;
+    read_tenant1_tiles <= \$1228 ;
   always @(posedge clk)
-    value_converting <= \$1152 ;
+    read_tenant1_host_timeout <= \$1229 ;
   always @(posedge clk)
-    products_counted <= \$1153 ;
+    read_tenant1_comparator <= \$1230 ;
   always @(posedge clk)
-    value_products <= \$1154 ;
+    read_tenant1_adder <= \$1231 ;
   always @(posedge clk)
-    contests_counted <= \$1155 ;
+    read_tenant1_array <= \$1232 ;
   always @(posedge clk)
-    value_contests <= \$1156 ;
+    read_tenant1_rows <= \$1233 ;
   always @(posedge clk)
-    comparator_counted <= \$1157 ;
+    read_tenant1_drain <= \$1234 ;
   always @(posedge clk)
-    value_comparator <= \$1158 ;
+    read_group7 <= \$1235 ;
   always @(posedge clk)
-    adder_counted <= \$1159 ;
+    read_tenant1_elementwise <= \$1236 ;
   always @(posedge clk)
-    value_adder <= \$1160 ;
+    read_tenant1_transfer <= \$1237 ;
   always @(posedge clk)
-    array_counted <= \$1161 ;
+    read_tenant1_host <= \$1238 ;
   always @(posedge clk)
-    value_array <= \$1162 ;
+    read_tenant1_buffer <= \$1239 ;
   always @(posedge clk)
-    rows_counted <= \$1163 ;
+    read_tenant1_fetch <= \$1240 ;
   always @(posedge clk)
-    value_rows <= \$1164 ;
+    read_tenant1_turn <= \$1241 ;
   always @(posedge clk)
-    drain_counted <= \$1165 ;
+    read_converter0 <= \$1242 ;
   always @(posedge clk)
-    value_drain <= \$1166 ;
+    read_gain0 <= \$1243 ;
   always @(posedge clk)
-    elementwise_counted <= \$1167 ;
+    read_group8 <= \$1244 ;
   always @(posedge clk)
-    value_elementwise <= \$1168 ;
+    read_gain_reference0 <= \$1245 ;
   always @(posedge clk)
-    transfer_counted <= \$1169 ;
+    read_tile_flags0 <= \$1246 ;
   always @(posedge clk)
-    value_transfer <= \$1170 ;
+    read_converter1 <= \$1247 ;
   always @(posedge clk)
-    host_counted <= \$1171 ;
+    read_gain1 <= \$1248 ;
   always @(posedge clk)
-    value_host <= \$1172 ;
+    read_gain_reference1 <= \$1249 ;
   always @(posedge clk)
-    buffer_counted <= \$1173 ;
+    read_tile_flags1 <= \$1250 ;
   always @(posedge clk)
-    value_buffer <= \$1174 ;
+    read_converter2 <= \$1251 ;
   always @(posedge clk)
-    fetch_counted <= \$1175 ;
+    read_gain2 <= \$1252 ;
   always @(posedge clk)
-    value_fetch <= \$1176 ;
+    read_group9 <= \$1253 ;
   always @(posedge clk)
-    turn_counted <= \$1177 ;
+    read_gain_reference2 <= \$1254 ;
   always @(posedge clk)
-    value_turn <= \$1178 ;
+    read_tile_flags2 <= \$1255 ;
   always @(posedge clk)
-    status_cause <= \$1179 ;
+    read_converter3 <= \$1256 ;
   always @(posedge clk)
-    tenant1_cycles_counted <= \$1180 ;
+    read_gain3 <= \$1257 ;
   always @(posedge clk)
-    value_tenant1_cycles <= \$1181 ;
+    read_gain_reference3 <= \$1258 ;
   always @(posedge clk)
-    tenant1_conversions_counted <= \$1182 ;
+    read_tile_flags3 <= \$1259 ;
   always @(posedge clk)
-    value_tenant1_conversions <= \$1183 ;
+    read_group10 <= \$1260 ;
   always @(posedge clk)
-    tenant1_early_stops_counted <= \$1184 ;
+    read_pending <= \$1261 ;
   always @(posedge clk)
-    value_tenant1_early_stops <= \$1185 ;
+    missed <= \$1262 ;
   always @(posedge clk)
-    tenant1_converting_counted <= \$1186 ;
+    read_error <= \$1263 ;
   always @(posedge clk)
-    value_tenant1_converting <= \$1187 ;
+    read_data <= \$1264 ;
   always @(posedge clk)
-    tenant1_products_counted <= \$1188 ;
+    start <= \$1265 ;
   always @(posedge clk)
-    value_tenant1_products <= \$1189 ;
+    abort <= \$1266 ;
   always @(posedge clk)
-    tenant1_contests_counted <= \$1190 ;
+    cycles_counted <= \$1267 ;
   always @(posedge clk)
-    value_tenant1_contests <= \$1191 ;
+    value_cycles <= \$1268 ;
   always @(posedge clk)
-    tenant1_comparator_counted <= \$1192 ;
+    conversions_counted <= \$1269 ;
   always @(posedge clk)
-    value_tenant1_comparator <= \$1193 ;
+    value_conversions <= \$1270 ;
   always @(posedge clk)
-    tenant1_adder_counted <= \$1194 ;
+    early_stops_counted <= \$1271 ;
   always @(posedge clk)
-    value_tenant1_adder <= \$1195 ;
+    value_early_stops <= \$1272 ;
   always @(posedge clk)
-    tenant1_array_counted <= \$1196 ;
+    converting_counted <= \$1273 ;
   always @(posedge clk)
-    value_tenant1_array <= \$1197 ;
+    value_converting <= \$1274 ;
   always @(posedge clk)
-    tenant1_rows_counted <= \$1198 ;
+    products_counted <= \$1275 ;
   always @(posedge clk)
-    value_tenant1_rows <= \$1199 ;
+    value_products <= \$1276 ;
   always @(posedge clk)
-    tenant1_drain_counted <= \$1200 ;
+    contests_counted <= \$1277 ;
   always @(posedge clk)
-    value_tenant1_drain <= \$1201 ;
+    value_contests <= \$1278 ;
   always @(posedge clk)
-    tenant1_elementwise_counted <= \$1202 ;
+    comparator_counted <= \$1279 ;
   always @(posedge clk)
-    value_tenant1_elementwise <= \$1203 ;
+    value_comparator <= \$1280 ;
   always @(posedge clk)
-    tenant1_transfer_counted <= \$1204 ;
+    adder_counted <= \$1281 ;
   always @(posedge clk)
-    value_tenant1_transfer <= \$1205 ;
+    value_adder <= \$1282 ;
   always @(posedge clk)
-    tenant1_host_counted <= \$1206 ;
+    array_counted <= \$1283 ;
   always @(posedge clk)
-    value_tenant1_host <= \$1207 ;
+    value_array <= \$1284 ;
   always @(posedge clk)
-    tenant1_buffer_counted <= \$1208 ;
+    rows_counted <= \$1285 ;
   always @(posedge clk)
-    value_tenant1_buffer <= \$1209 ;
+    value_rows <= \$1286 ;
   always @(posedge clk)
-    tenant1_fetch_counted <= \$1210 ;
+    drain_counted <= \$1287 ;
   always @(posedge clk)
-    value_tenant1_fetch <= \$1211 ;
+    value_drain <= \$1288 ;
   always @(posedge clk)
-    tenant1_turn_counted <= \$1212 ;
+    elementwise_counted <= \$1289 ;
   always @(posedge clk)
-    value_tenant1_turn <= \$1213 ;
+    value_elementwise <= \$1290 ;
   always @(posedge clk)
-    tenant1_status_cause <= \$1214 ;
+    transfer_counted <= \$1291 ;
   always @(posedge clk)
-    irq <= \$1215 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$888  = \$29 ;
-    if (rst) begin
-      \$888  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$889  = \$31 ;
-    if (rst) begin
-      \$889  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$890  = \$33 ;
-    if (rst) begin
-      \$890  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$891  = \$35 ;
-    if (rst) begin
-      \$891  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$892  = \$37 ;
-    if (rst) begin
-      \$892  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$893  = \$39 ;
-    if (rst) begin
-      \$893  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$894  = status_done;
-    if (write_status) begin
-      \$894  = \$41 ;
-    end
-    if (start[0]) begin
-      \$894  = 1'h0;
-    end
-    if (ended[0]) begin
-      \$894  = 1'h1;
-    end
-    if (rst) begin
-      \$894  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$895  = status_error;
-    if (write_status) begin
-      \$895  = \$43 ;
-    end
-    if (start[0]) begin
-      \$895  = 1'h0;
-    end
-    if (failed[0]) begin
-      \$895  = 1'h1;
-    end
-    if (rst) begin
-      \$895  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$896  = \$45 ;
-    if (rst) begin
-      \$896  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$897  = interrupt_done;
-    if (write_interrupt) begin
-      \$897  = write_data[0];
-    end
-    if (rst) begin
-      \$897  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$898  = interrupt_error;
-    if (write_interrupt) begin
-      \$898  = write_data[1];
-    end
-    if (rst) begin
-      \$898  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$899  = \$47 ;
-    if (rst) begin
-      \$899  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$900  = \$49 ;
-    if (rst) begin
-      \$900  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$901  = \$51 ;
-    if (rst) begin
-      \$901  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$902  = \$53 ;
-    if (rst) begin
-      \$902  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$903  = \$55 ;
-    if (rst) begin
-      \$903  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$904  = \$57 ;
-    if (rst) begin
-      \$904  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$905  = \$59 ;
-    if (rst) begin
-      \$905  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$906  = phase_reset_clocks;
-    if (write_phase_reset) begin
-      \$906  = write_data[5:0];
-    end
-    if (rst) begin
-      \$906  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$907  = \$61 ;
-    if (rst) begin
-      \$907  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$908  = phase_drive_clocks;
-    if (write_phase_drive) begin
-      \$908  = write_data[5:0];
-    end
-    if (rst) begin
-      \$908  = 6'h04;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$909  = \$63 ;
-    if (rst) begin
-      \$909  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$910  = phase_share_clocks;
-    if (write_phase_share) begin
-      \$910  = write_data[5:0];
-    end
-    if (rst) begin
-      \$910  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$911  = \$65 ;
-    if (rst) begin
-      \$911  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$912  = phase_hold_clocks;
-    if (write_phase_hold) begin
-      \$912  = write_data[5:0];
-    end
-    if (rst) begin
-      \$912  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$913  = \$67 ;
-    if (rst) begin
-      \$913  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$914  = phase_clear_clocks;
-    if (write_phase_clear) begin
-      \$914  = write_data[5:0];
-    end
-    if (rst) begin
-      \$914  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$915  = \$69 ;
-    if (rst) begin
-      \$915  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$916  = phase_add_clocks;
-    if (write_phase_add) begin
-      \$916  = write_data[5:0];
-    end
-    if (rst) begin
-      \$916  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$917  = \$71 ;
-    if (rst) begin
-      \$917  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$918  = phase_gap_clocks;
-    if (write_phase_gap) begin
-      \$918  = write_data[5:0];
-    end
-    if (rst) begin
-      \$918  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$919  = \$73 ;
-    if (rst) begin
-      \$919  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$920  = comparator_timeout_clocks;
-    if (write_comparator_timeout) begin
-      \$920  = write_data[15:0];
-    end
-    if (rst) begin
-      \$920  = 16'h0400;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$921  = \$75 ;
-    if (rst) begin
-      \$921  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$922  = program_window_base;
-    if (write_program_window) begin
-      \$922  = write_data[11:0];
-    end
-    if (rst) begin
-      \$922  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$923  = program_window_length;
-    if (write_program_window) begin
-      \$923  = write_data[27:16];
-    end
-    if (rst) begin
-      \$923  = 12'h040;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$924  = \$77 ;
-    if (rst) begin
-      \$924  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$925  = activation_base_value;
-    if (write_activation_base) begin
-      \$925  = write_data[15:0];
-    end
-    if (rst) begin
-      \$925  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$926  = \$79 ;
-    if (rst) begin
-      \$926  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$927  = activation_words_value;
-    if (write_activation_words) begin
-      \$927  = write_data[16:0];
-    end
-    if (rst) begin
-      \$927  = 17'h04000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$928  = \$81 ;
-    if (rst) begin
-      \$928  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$929  = constants_base_value;
-    if (write_constants_base) begin
-      \$929  = write_data[15:0];
-    end
-    if (rst) begin
-      \$929  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$930  = \$83 ;
-    if (rst) begin
-      \$930  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$931  = constant_entries_value;
-    if (write_constant_entries) begin
-      \$931  = write_data[16:0];
-    end
-    if (rst) begin
-      \$931  = 17'h00800;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$932  = \$85 ;
-    if (rst) begin
-      \$932  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$933  = coefficients_base_value;
-    if (write_coefficients_base) begin
-      \$933  = write_data[19:0];
-    end
-    if (rst) begin
-      \$933  = 20'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$934  = \$87 ;
-    if (rst) begin
-      \$934  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$935  = coefficient_words_value;
-    if (write_coefficient_words) begin
-      \$935  = write_data[20:0];
-    end
-    if (rst) begin
-      \$935  = 21'h008000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$936  = \$89 ;
-    if (rst) begin
-      \$936  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$937  = tiles_value;
-    if (write_tiles) begin
-      \$937  = write_data[3:0];
-    end
-    if (rst) begin
-      \$937  = 4'hf;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$938  = \$91 ;
-    if (rst) begin
-      \$938  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$939  = host_timeout_value;
-    if (write_host_timeout) begin
-      \$939  = write_data[23:0];
-    end
-    if (rst) begin
-      \$939  = 24'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$940  = \$93 ;
-    if (rst) begin
-      \$940  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$941  = \$95 ;
-    if (rst) begin
-      \$941  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$942  = \$97 ;
-    if (rst) begin
-      \$942  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$943  = \$99 ;
-    if (rst) begin
-      \$943  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$944  = \$101 ;
-    if (rst) begin
-      \$944  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$945  = \$103 ;
-    if (rst) begin
-      \$945  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$946  = \$105 ;
-    if (rst) begin
-      \$946  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$947  = \$107 ;
-    if (rst) begin
-      \$947  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$948  = \$109 ;
-    if (rst) begin
-      \$948  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$949  = \$111 ;
-    if (rst) begin
-      \$949  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$950  = \$113 ;
-    if (rst) begin
-      \$950  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$951  = \$115 ;
-    if (rst) begin
-      \$951  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$952  = \$117 ;
-    if (rst) begin
-      \$952  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$953  = tenant1_status_done;
-    if (write_tenant1_status) begin
-      \$953  = \$119 ;
-    end
-    if (start[1]) begin
-      \$953  = 1'h0;
-    end
-    if (ended[1]) begin
-      \$953  = 1'h1;
-    end
-    if (rst) begin
-      \$953  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$954  = tenant1_status_error;
-    if (write_tenant1_status) begin
-      \$954  = \$121 ;
-    end
-    if (start[1]) begin
-      \$954  = 1'h0;
-    end
-    if (failed[1]) begin
-      \$954  = 1'h1;
-    end
-    if (rst) begin
-      \$954  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$955  = \$123 ;
-    if (rst) begin
-      \$955  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$956  = tenant1_interrupt_done;
-    if (write_tenant1_interrupt) begin
-      \$956  = write_data[0];
-    end
-    if (rst) begin
-      \$956  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$957  = tenant1_interrupt_error;
-    if (write_tenant1_interrupt) begin
-      \$957  = write_data[1];
-    end
-    if (rst) begin
-      \$957  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$958  = \$125 ;
-    if (rst) begin
-      \$958  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$959  = \$127 ;
-    if (rst) begin
-      \$959  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$960  = \$129 ;
-    if (rst) begin
-      \$960  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$961  = \$131 ;
-    if (rst) begin
-      \$961  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$962  = \$133 ;
-    if (rst) begin
-      \$962  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$963  = \$135 ;
-    if (rst) begin
-      \$963  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$964  = \$137 ;
-    if (rst) begin
-      \$964  = 1'h0;
-    end
-  end
+    value_transfer <= \$1292 ;
+  always @(posedge clk)
+    host_counted <= \$1293 ;
+  always @(posedge clk)
+    value_host <= \$1294 ;
+  always @(posedge clk)
+    buffer_counted <= \$1295 ;
+  always @(posedge clk)
+    value_buffer <= \$1296 ;
+  always @(posedge clk)
+    fetch_counted <= \$1297 ;
+  always @(posedge clk)
+    value_fetch <= \$1298 ;
+  always @(posedge clk)
+    turn_counted <= \$1299 ;
+  always @(posedge clk)
+    value_turn <= \$1300 ;
+  always @(posedge clk)
+    status_cause <= \$1301 ;
+  always @(posedge clk)
+    tenant1_cycles_counted <= \$1302 ;
+  always @(posedge clk)
+    value_tenant1_cycles <= \$1303 ;
+  always @(posedge clk)
+    tenant1_conversions_counted <= \$1304 ;
+  always @(posedge clk)
+    value_tenant1_conversions <= \$1305 ;
+  always @(posedge clk)
+    tenant1_early_stops_counted <= \$1306 ;
+  always @(posedge clk)
+    value_tenant1_early_stops <= \$1307 ;
+  always @(posedge clk)
+    tenant1_converting_counted <= \$1308 ;
+  always @(posedge clk)
+    value_tenant1_converting <= \$1309 ;
+  always @(posedge clk)
+    tenant1_products_counted <= \$1310 ;
+  always @(posedge clk)
+    value_tenant1_products <= \$1311 ;
+  always @(posedge clk)
+    tenant1_contests_counted <= \$1312 ;
+  always @(posedge clk)
+    value_tenant1_contests <= \$1313 ;
+  always @(posedge clk)
+    tenant1_comparator_counted <= \$1314 ;
+  always @(posedge clk)
+    value_tenant1_comparator <= \$1315 ;
+  always @(posedge clk)
+    tenant1_adder_counted <= \$1316 ;
+  always @(posedge clk)
+    value_tenant1_adder <= \$1317 ;
+  always @(posedge clk)
+    tenant1_array_counted <= \$1318 ;
+  always @(posedge clk)
+    value_tenant1_array <= \$1319 ;
+  always @(posedge clk)
+    tenant1_rows_counted <= \$1320 ;
+  always @(posedge clk)
+    value_tenant1_rows <= \$1321 ;
+  always @(posedge clk)
+    tenant1_drain_counted <= \$1322 ;
+  always @(posedge clk)
+    value_tenant1_drain <= \$1323 ;
+  always @(posedge clk)
+    tenant1_elementwise_counted <= \$1324 ;
+  always @(posedge clk)
+    value_tenant1_elementwise <= \$1325 ;
+  always @(posedge clk)
+    tenant1_transfer_counted <= \$1326 ;
+  always @(posedge clk)
+    value_tenant1_transfer <= \$1327 ;
+  always @(posedge clk)
+    tenant1_host_counted <= \$1328 ;
+  always @(posedge clk)
+    value_tenant1_host <= \$1329 ;
+  always @(posedge clk)
+    tenant1_buffer_counted <= \$1330 ;
+  always @(posedge clk)
+    value_tenant1_buffer <= \$1331 ;
+  always @(posedge clk)
+    tenant1_fetch_counted <= \$1332 ;
+  always @(posedge clk)
+    value_tenant1_fetch <= \$1333 ;
+  always @(posedge clk)
+    tenant1_turn_counted <= \$1334 ;
+  always @(posedge clk)
+    value_tenant1_turn <= \$1335 ;
+  always @(posedge clk)
+    tenant1_status_cause <= \$1336 ;
+  always @(posedge clk)
+    irq <= \$1337 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$965  = tenant1_program_window_base;
-    if (write_tenant1_program_window) begin
-      \$965  = write_data[11:0];
-    end
+    \$965  = \$29 ;
     if (rst) begin
-      \$965  = 12'h000;
+      \$965  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$966  = tenant1_program_window_length;
-    if (write_tenant1_program_window) begin
-      \$966  = write_data[27:16];
-    end
+    \$966  = \$31 ;
     if (rst) begin
-      \$966  = 12'h000;
+      \$966  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$967  = \$139 ;
+    \$967  = \$33 ;
     if (rst) begin
       \$967  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$968  = tenant1_activation_base_value;
-    if (write_tenant1_activation_base) begin
-      \$968  = write_data[15:0];
-    end
+    \$968  = \$35 ;
     if (rst) begin
-      \$968  = 16'h0000;
+      \$968  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$969  = \$141 ;
+    \$969  = \$37 ;
     if (rst) begin
       \$969  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$970  = tenant1_activation_words_value;
-    if (write_tenant1_activation_words) begin
-      \$970  = write_data[16:0];
-    end
+    \$970  = \$39 ;
     if (rst) begin
-      \$970  = 17'h00000;
+      \$970  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$971  = \$143 ;
+    \$971  = status_done;
+    if (write_status) begin
+      \$971  = \$41 ;
+    end
+    if (start[0]) begin
+      \$971  = 1'h0;
+    end
+    if (ended[0]) begin
+      \$971  = 1'h1;
+    end
     if (rst) begin
       \$971  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$972  = tenant1_constants_base_value;
-    if (write_tenant1_constants_base) begin
-      \$972  = write_data[15:0];
+    \$972  = status_error;
+    if (write_status) begin
+      \$972  = \$43 ;
+    end
+    if (start[0]) begin
+      \$972  = 1'h0;
+    end
+    if (failed[0]) begin
+      \$972  = 1'h1;
     end
     if (rst) begin
-      \$972  = 16'h0000;
+      \$972  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$973  = \$145 ;
+    \$973  = \$45 ;
     if (rst) begin
       \$973  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$974  = tenant1_constant_entries_value;
-    if (write_tenant1_constant_entries) begin
-      \$974  = write_data[16:0];
+    \$974  = interrupt_done;
+    if (write_interrupt) begin
+      \$974  = write_data[0];
     end
     if (rst) begin
-      \$974  = 17'h00000;
+      \$974  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$975  = \$147 ;
+    \$975  = interrupt_error;
+    if (write_interrupt) begin
+      \$975  = write_data[1];
+    end
     if (rst) begin
       \$975  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$976  = tenant1_coefficients_base_value;
-    if (write_tenant1_coefficients_base) begin
-      \$976  = write_data[19:0];
-    end
+    \$976  = \$47 ;
     if (rst) begin
-      \$976  = 20'h00000;
+      \$976  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$977  = \$149 ;
+    \$977  = \$49 ;
     if (rst) begin
       \$977  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$978  = tenant1_coefficient_words_value;
-    if (write_tenant1_coefficient_words) begin
-      \$978  = write_data[20:0];
-    end
+    \$978  = \$51 ;
     if (rst) begin
-      \$978  = 21'h000000;
+      \$978  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$979  = \$151 ;
+    \$979  = \$53 ;
     if (rst) begin
       \$979  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$980  = tenant1_tiles_value;
-    if (write_tenant1_tiles) begin
-      \$980  = write_data[3:0];
-    end
+    \$980  = \$55 ;
     if (rst) begin
-      \$980  = 4'h0;
+      \$980  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$981  = \$153 ;
+    \$981  = \$57 ;
     if (rst) begin
       \$981  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$982  = tenant1_host_timeout_value;
-    if (write_tenant1_host_timeout) begin
-      \$982  = write_data[23:0];
-    end
+    \$982  = \$59 ;
     if (rst) begin
-      \$982  = 24'h000000;
+      \$982  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$983  = \$155 ;
+    \$983  = phase_reset_clocks;
+    if (write_phase_reset) begin
+      \$983  = write_data[5:0];
+    end
     if (rst) begin
-      \$983  = 1'h0;
+      \$983  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$984  = \$157 ;
+    \$984  = \$61 ;
     if (rst) begin
       \$984  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$985  = \$159 ;
+    \$985  = phase_drive_clocks;
+    if (write_phase_drive) begin
+      \$985  = write_data[5:0];
+    end
     if (rst) begin
-      \$985  = 1'h0;
+      \$985  = 6'h04;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$986  = \$161 ;
+    \$986  = \$63 ;
     if (rst) begin
       \$986  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$987  = \$163 ;
+    \$987  = phase_share_clocks;
+    if (write_phase_share) begin
+      \$987  = write_data[5:0];
+    end
     if (rst) begin
-      \$987  = 1'h0;
+      \$987  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$988  = \$165 ;
+    \$988  = \$65 ;
     if (rst) begin
       \$988  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$989  = \$167 ;
+    \$989  = phase_hold_clocks;
+    if (write_phase_hold) begin
+      \$989  = write_data[5:0];
+    end
     if (rst) begin
-      \$989  = 1'h0;
+      \$989  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$990  = \$169 ;
+    \$990  = \$67 ;
     if (rst) begin
       \$990  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$991  = \$171 ;
+    \$991  = phase_clear_clocks;
+    if (write_phase_clear) begin
+      \$991  = write_data[5:0];
+    end
     if (rst) begin
-      \$991  = 1'h0;
+      \$991  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$992  = \$173 ;
+    \$992  = \$69 ;
     if (rst) begin
       \$992  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$993  = \$175 ;
+    \$993  = phase_add_clocks;
+    if (write_phase_add) begin
+      \$993  = write_data[5:0];
+    end
     if (rst) begin
-      \$993  = 1'h0;
+      \$993  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$994  = \$177 ;
+    \$994  = \$71 ;
     if (rst) begin
       \$994  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$995  = converter0_levels;
-    if (write_converter0) begin
-      \$995  = write_data[0];
+    \$995  = phase_gap_clocks;
+    if (write_phase_gap) begin
+      \$995  = write_data[5:0];
     end
     if (rst) begin
-      \$995  = 1'h0;
+      \$995  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$996  = \$179 ;
+    \$996  = \$73 ;
     if (rst) begin
       \$996  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$997  = converter1_levels;
-    if (write_converter1) begin
-      \$997  = write_data[0];
+    \$997  = comparator_timeout_clocks;
+    if (write_comparator_timeout) begin
+      \$997  = write_data[15:0];
     end
     if (rst) begin
-      \$997  = 1'h0;
+      \$997  = 16'h0400;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$998  = \$181 ;
+    \$998  = \$75 ;
     if (rst) begin
       \$998  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$999  = converter2_levels;
-    if (write_converter2) begin
-      \$999  = write_data[0];
+    \$999  = program_window_base;
+    if (write_program_window) begin
+      \$999  = write_data[11:0];
     end
     if (rst) begin
-      \$999  = 1'h0;
+      \$999  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1000  = \$183 ;
+    \$1000  = program_window_length;
+    if (write_program_window) begin
+      \$1000  = write_data[27:16];
+    end
     if (rst) begin
-      \$1000  = 1'h0;
+      \$1000  = 12'h040;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1001  = converter3_levels;
-    if (write_converter3) begin
-      \$1001  = write_data[0];
-    end
+    \$1001  = \$77 ;
     if (rst) begin
       \$1001  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1002  = \$187 ;
+    \$1002  = activation_base_value;
+    if (write_activation_base) begin
+      \$1002  = write_data[15:0];
+    end
     if (rst) begin
-      \$1002  = 4'h0;
+      \$1002  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1003  = \$193 ;
+    \$1003  = \$79 ;
     if (rst) begin
       \$1003  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1004  = \$195 ;
+    \$1004  = activation_words_value;
+    if (write_activation_words) begin
+      \$1004  = write_data[16:0];
+    end
     if (rst) begin
-      \$1004  = 1'h0;
+      \$1004  = 17'h04000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1005  = \$197 ;
+    \$1005  = \$81 ;
     if (rst) begin
       \$1005  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1006  = write_program;
+    \$1006  = constants_base_value;
+    if (write_constants_base) begin
+      \$1006  = write_data[15:0];
+    end
     if (rst) begin
-      \$1006  = 1'h0;
+      \$1006  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1007  = \$198 ;
+    \$1007  = \$83 ;
     if (rst) begin
       \$1007  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1008  = \$204 ;
+    \$1008  = constant_entries_value;
+    if (write_constant_entries) begin
+      \$1008  = write_data[16:0];
+    end
     if (rst) begin
-      \$1008  = 1'h0;
+      \$1008  = 17'h00800;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1009  = \$206 ;
+    \$1009  = \$85 ;
     if (rst) begin
       \$1009  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1010  = \$208 ;
+    \$1010  = coefficients_base_value;
+    if (write_coefficients_base) begin
+      \$1010  = write_data[19:0];
+    end
     if (rst) begin
-      \$1010  = 1'h0;
+      \$1010  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1011  = write_constants;
+    \$1011  = \$87 ;
     if (rst) begin
       \$1011  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1012  = \$209 ;
+    \$1012  = coefficient_words_value;
+    if (write_coefficient_words) begin
+      \$1012  = write_data[20:0];
+    end
     if (rst) begin
-      \$1012  = 1'h0;
+      \$1012  = 21'h008000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1013  = staged;
-    if (\$211 ) begin
-      casez (write_address[2])
-        1'h0:
-            \$1013  = write_data;
-      endcase
-    end
+    \$1013  = \$89 ;
     if (rst) begin
-      \$1013  = 32'd0;
+      \$1013  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1014  = \$217 ;
+    \$1014  = tiles_value;
+    if (write_tiles) begin
+      \$1014  = write_data[3:0];
+    end
     if (rst) begin
-      \$1014  = 1'h0;
+      \$1014  = 4'hf;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1015  = write_coefficients0;
+    \$1015  = \$91 ;
     if (rst) begin
       \$1015  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1016 [0] = \$218 ;
-    \$1016 [1] = \$225 ;
-    \$1016 [2] = \$232 ;
-    \$1016 [3] = \$239 ;
+    \$1016  = host_timeout_value;
+    if (write_host_timeout) begin
+      \$1016  = write_data[23:0];
+    end
     if (rst) begin
-      \$1016  = 4'h0;
+      \$1016  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1017  = \$224 ;
+    \$1017  = \$93 ;
     if (rst) begin
       \$1017  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1018  = write_coefficients1;
+    \$1018  = \$95 ;
     if (rst) begin
       \$1018  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1019  = \$231 ;
+    \$1019  = \$97 ;
     if (rst) begin
       \$1019  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1020  = write_coefficients2;
+    \$1020  = \$99 ;
     if (rst) begin
       \$1020  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1021  = \$238 ;
+    \$1021  = \$101 ;
     if (rst) begin
       \$1021  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1022  = write_coefficients3;
+    \$1022  = \$103 ;
     if (rst) begin
       \$1022  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1023  = \$245 ;
+    \$1023  = \$105 ;
     if (rst) begin
       \$1023  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1024  = write_weights0;
+    \$1024  = \$107 ;
     if (rst) begin
       \$1024  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1025 [0] = \$246 ;
-    \$1025 [1] = \$253 ;
-    \$1025 [2] = \$260 ;
-    \$1025 [3] = \$267 ;
+    \$1025  = \$109 ;
     if (rst) begin
-      \$1025  = 4'h0;
+      \$1025  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1026  = \$252 ;
+    \$1026  = \$111 ;
     if (rst) begin
       \$1026  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1027  = write_weights1;
+    \$1027  = \$113 ;
     if (rst) begin
       \$1027  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1028  = \$259 ;
+    \$1028  = \$115 ;
     if (rst) begin
       \$1028  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1029  = write_weights2;
+    \$1029  = \$117 ;
     if (rst) begin
       \$1029  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1030  = \$266 ;
+    \$1030  = tenant1_status_done;
+    if (write_tenant1_status) begin
+      \$1030  = \$119 ;
+    end
+    if (start[1]) begin
+      \$1030  = 1'h0;
+    end
+    if (ended[1]) begin
+      \$1030  = 1'h1;
+    end
     if (rst) begin
       \$1030  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1031  = write_weights3;
+    \$1031  = tenant1_status_error;
+    if (write_tenant1_status) begin
+      \$1031  = \$121 ;
+    end
+    if (start[1]) begin
+      \$1031  = 1'h0;
+    end
+    if (failed[1]) begin
+      \$1031  = 1'h1;
+    end
     if (rst) begin
       \$1031  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1032  = \$273 ;
+    \$1032  = \$123 ;
     if (rst) begin
       \$1032  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1033  = write_corrections0;
+    \$1033  = tenant1_interrupt_done;
+    if (write_tenant1_interrupt) begin
+      \$1033  = write_data[0];
+    end
     if (rst) begin
       \$1033  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1034 [0] = \$274 ;
-    \$1034 [1] = \$281 ;
-    \$1034 [2] = \$288 ;
-    \$1034 [3] = \$295 ;
+    \$1034  = tenant1_interrupt_error;
+    if (write_tenant1_interrupt) begin
+      \$1034  = write_data[1];
+    end
     if (rst) begin
-      \$1034  = 4'h0;
+      \$1034  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1035  = \$280 ;
+    \$1035  = \$125 ;
     if (rst) begin
       \$1035  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1036  = write_corrections1;
+    \$1036  = \$127 ;
     if (rst) begin
       \$1036  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1037  = \$287 ;
+    \$1037  = \$129 ;
     if (rst) begin
       \$1037  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1038  = write_corrections2;
+    \$1038  = \$131 ;
     if (rst) begin
       \$1038  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1039  = \$294 ;
+    \$1039  = \$133 ;
     if (rst) begin
       \$1039  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1040  = write_corrections3;
+    \$1040  = \$135 ;
     if (rst) begin
       \$1040  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1041  = \$301 ;
+    \$1041  = \$137 ;
     if (rst) begin
       \$1041  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1042  = write_levels0;
+    \$1042  = tenant1_program_window_base;
+    if (write_tenant1_program_window) begin
+      \$1042  = write_data[11:0];
+    end
     if (rst) begin
-      \$1042  = 1'h0;
+      \$1042  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1043 [0] = \$302 ;
-    \$1043 [1] = \$309 ;
-    \$1043 [2] = \$316 ;
-    \$1043 [3] = \$323 ;
+    \$1043  = tenant1_program_window_length;
+    if (write_tenant1_program_window) begin
+      \$1043  = write_data[27:16];
+    end
     if (rst) begin
-      \$1043  = 4'h0;
+      \$1043  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1044  = \$308 ;
+    \$1044  = \$139 ;
     if (rst) begin
       \$1044  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1045  = write_levels1;
+    \$1045  = tenant1_activation_base_value;
+    if (write_tenant1_activation_base) begin
+      \$1045  = write_data[15:0];
+    end
     if (rst) begin
-      \$1045  = 1'h0;
+      \$1045  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1046  = \$315 ;
+    \$1046  = \$141 ;
     if (rst) begin
       \$1046  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1047  = write_levels2;
+    \$1047  = tenant1_activation_words_value;
+    if (write_tenant1_activation_words) begin
+      \$1047  = write_data[16:0];
+    end
     if (rst) begin
-      \$1047  = 1'h0;
+      \$1047  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1048  = \$322 ;
+    \$1048  = \$143 ;
     if (rst) begin
       \$1048  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1049  = write_levels3;
+    \$1049  = tenant1_constants_base_value;
+    if (write_tenant1_constants_base) begin
+      \$1049  = write_data[15:0];
+    end
     if (rst) begin
-      \$1049  = 1'h0;
+      \$1049  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1050  = \$389 ;
+    \$1050  = \$145 ;
     if (rst) begin
-      \$1050  = 20'h00000;
+      \$1050  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1051  = \$591 ;
+    \$1051  = tenant1_constant_entries_value;
+    if (write_tenant1_constant_entries) begin
+      \$1051  = write_data[16:0];
+    end
     if (rst) begin
-      \$1051  = 64'h0000000000000000;
+      \$1051  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1052  = { pending[0], write_valid };
+    \$1052  = \$147 ;
     if (rst) begin
-      \$1052  = 2'h0;
+      \$1052  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1053  = \$593 ;
+    \$1053  = tenant1_coefficients_base_value;
+    if (write_tenant1_coefficients_base) begin
+      \$1053  = write_data[19:0];
+    end
     if (rst) begin
-      \$1053  = 1'h0;
+      \$1053  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1054  = \$594 ;
+    \$1054  = \$149 ;
     if (rst) begin
       \$1054  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1055  = \$595 ;
+    \$1055  = tenant1_coefficient_words_value;
+    if (write_tenant1_coefficient_words) begin
+      \$1055  = write_data[20:0];
+    end
     if (rst) begin
-      \$1055  = 1'h0;
+      \$1055  = 21'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1056  = \$596 ;
+    \$1056  = \$151 ;
     if (rst) begin
       \$1056  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1057  = \$597 ;
+    \$1057  = tenant1_tiles_value;
+    if (write_tenant1_tiles) begin
+      \$1057  = write_data[3:0];
+    end
     if (rst) begin
-      \$1057  = 1'h0;
+      \$1057  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1058  = \$598 ;
+    \$1058  = \$153 ;
     if (rst) begin
       \$1058  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1059  = \$599 ;
+    \$1059  = tenant1_host_timeout_value;
+    if (write_tenant1_host_timeout) begin
+      \$1059  = write_data[23:0];
+    end
     if (rst) begin
-      \$1059  = 1'h0;
+      \$1059  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1060  = \$600 ;
+    \$1060  = \$155 ;
     if (rst) begin
       \$1060  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1061  = \$601 ;
+    \$1061  = \$157 ;
     if (rst) begin
       \$1061  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1062  = \$602 ;
+    \$1062  = \$159 ;
     if (rst) begin
       \$1062  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1063  = \$618 ;
+    \$1063  = \$161 ;
     if (rst) begin
-      \$1063  = 32'd0;
+      \$1063  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1064  = \$619 ;
+    \$1064  = \$163 ;
     if (rst) begin
       \$1064  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1065  = \$620 ;
+    \$1065  = \$165 ;
     if (rst) begin
       \$1065  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1066  = \$621 ;
+    \$1066  = \$167 ;
     if (rst) begin
       \$1066  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1067  = \$622 ;
+    \$1067  = \$169 ;
     if (rst) begin
       \$1067  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1068  = \$623 ;
+    \$1068  = \$171 ;
     if (rst) begin
       \$1068  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1069  = \$624 ;
+    \$1069  = \$173 ;
     if (rst) begin
       \$1069  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1070  = \$625 ;
+    \$1070  = \$175 ;
     if (rst) begin
       \$1070  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1071  = \$626 ;
+    \$1071  = \$177 ;
     if (rst) begin
       \$1071  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1072  = \$642 ;
+    \$1072  = converter0_levels;
+    if (write_converter0) begin
+      \$1072  = write_data[0];
+    end
     if (rst) begin
-      \$1072  = 32'd0;
+      \$1072  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1073  = \$643 ;
+    \$1073  = converter0_offset;
+    if (write_converter0) begin
+      \$1073  = write_data[23:16];
+    end
+    if (measured[0]) begin
+      \$1073  = measured[8:1];
+    end
     if (rst) begin
-      \$1073  = 1'h0;
+      \$1073  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1074  = \$644 ;
+    \$1074  = \$179 ;
     if (rst) begin
       \$1074  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1075  = \$645 ;
+    \$1075  = gain0_value;
+    if (write_gain0) begin
+      \$1075  = write_data[15:0];
+    end
+    if (measured[9]) begin
+      \$1075  = measured[25:10];
+    end
     if (rst) begin
-      \$1075  = 1'h0;
+      \$1075  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1076  = \$646 ;
+    \$1076  = \$181 ;
     if (rst) begin
       \$1076  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1077  = \$647 ;
+    \$1077  = gain_reference0_value;
+    if (write_gain_reference0) begin
+      \$1077  = write_data[14:0];
+    end
+    if (measured[26]) begin
+      \$1077  = measured[41:27];
+    end
     if (rst) begin
-      \$1077  = 1'h0;
+      \$1077  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1078  = \$648 ;
+    \$1078  = \$183 ;
     if (rst) begin
       \$1078  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1079  = \$649 ;
+    \$1079  = tile_flags0_calibration;
+    if (write_tile_flags0) begin
+      \$1079  = \$185 ;
+    end
+    if (measured[42]) begin
+      \$1079  = 1'h1;
+    end
     if (rst) begin
       \$1079  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1080  = \$650 ;
+    \$1080  = tile_flags0_gain;
+    if (write_tile_flags0) begin
+      \$1080  = \$187 ;
+    end
+    if (saturated[0]) begin
+      \$1080  = 1'h1;
+    end
     if (rst) begin
       \$1080  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1081  = \$666 ;
+    \$1081  = \$189 ;
     if (rst) begin
-      \$1081  = 32'd0;
+      \$1081  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1082  = \$667 ;
+    \$1082  = converter1_levels;
+    if (write_converter1) begin
+      \$1082  = write_data[0];
+    end
     if (rst) begin
       \$1082  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1083  = \$668 ;
+    \$1083  = converter1_offset;
+    if (write_converter1) begin
+      \$1083  = write_data[23:16];
+    end
+    if (measured[43]) begin
+      \$1083  = measured[51:44];
+    end
     if (rst) begin
-      \$1083  = 1'h0;
+      \$1083  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1084  = \$669 ;
+    \$1084  = \$191 ;
     if (rst) begin
       \$1084  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1085  = \$670 ;
+    \$1085  = gain1_value;
+    if (write_gain1) begin
+      \$1085  = write_data[15:0];
+    end
+    if (measured[52]) begin
+      \$1085  = measured[68:53];
+    end
     if (rst) begin
-      \$1085  = 1'h0;
+      \$1085  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1086  = \$671 ;
+    \$1086  = \$193 ;
     if (rst) begin
       \$1086  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1087  = \$672 ;
+    \$1087  = gain_reference1_value;
+    if (write_gain_reference1) begin
+      \$1087  = write_data[14:0];
+    end
+    if (measured[69]) begin
+      \$1087  = measured[84:70];
+    end
     if (rst) begin
-      \$1087  = 1'h0;
+      \$1087  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1088  = \$673 ;
+    \$1088  = \$195 ;
     if (rst) begin
       \$1088  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1089  = \$674 ;
+    \$1089  = tile_flags1_calibration;
+    if (write_tile_flags1) begin
+      \$1089  = \$197 ;
+    end
+    if (measured[85]) begin
+      \$1089  = 1'h1;
+    end
     if (rst) begin
       \$1089  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1090  = \$690 ;
+    \$1090  = tile_flags1_gain;
+    if (write_tile_flags1) begin
+      \$1090  = \$199 ;
+    end
+    if (saturated[1]) begin
+      \$1090  = 1'h1;
+    end
     if (rst) begin
-      \$1090  = 32'd0;
+      \$1090  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1091  = \$691 ;
+    \$1091  = \$201 ;
     if (rst) begin
       \$1091  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1092  = \$692 ;
+    \$1092  = converter2_levels;
+    if (write_converter2) begin
+      \$1092  = write_data[0];
+    end
     if (rst) begin
       \$1092  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1093  = \$693 ;
+    \$1093  = converter2_offset;
+    if (write_converter2) begin
+      \$1093  = write_data[23:16];
+    end
+    if (measured[86]) begin
+      \$1093  = measured[94:87];
+    end
     if (rst) begin
-      \$1093  = 1'h0;
+      \$1093  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1094  = \$694 ;
+    \$1094  = \$203 ;
     if (rst) begin
       \$1094  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1095  = \$695 ;
+    \$1095  = gain2_value;
+    if (write_gain2) begin
+      \$1095  = write_data[15:0];
+    end
+    if (measured[95]) begin
+      \$1095  = measured[111:96];
+    end
     if (rst) begin
-      \$1095  = 1'h0;
+      \$1095  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1096  = \$696 ;
+    \$1096  = \$205 ;
     if (rst) begin
       \$1096  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1097  = \$697 ;
+    \$1097  = gain_reference2_value;
+    if (write_gain_reference2) begin
+      \$1097  = write_data[14:0];
+    end
+    if (measured[112]) begin
+      \$1097  = measured[127:113];
+    end
     if (rst) begin
-      \$1097  = 1'h0;
+      \$1097  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1098  = \$698 ;
+    \$1098  = \$207 ;
     if (rst) begin
       \$1098  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1099  = \$714 ;
+    \$1099  = tile_flags2_calibration;
+    if (write_tile_flags2) begin
+      \$1099  = \$209 ;
+    end
+    if (measured[128]) begin
+      \$1099  = 1'h1;
+    end
     if (rst) begin
-      \$1099  = 32'd0;
+      \$1099  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1100  = \$715 ;
+    \$1100  = tile_flags2_gain;
+    if (write_tile_flags2) begin
+      \$1100  = \$211 ;
+    end
+    if (saturated[2]) begin
+      \$1100  = 1'h1;
+    end
     if (rst) begin
       \$1100  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1101  = \$716 ;
+    \$1101  = \$213 ;
     if (rst) begin
       \$1101  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1102  = \$717 ;
+    \$1102  = converter3_levels;
+    if (write_converter3) begin
+      \$1102  = write_data[0];
+    end
     if (rst) begin
       \$1102  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1103  = \$718 ;
+    \$1103  = converter3_offset;
+    if (write_converter3) begin
+      \$1103  = write_data[23:16];
+    end
+    if (measured[129]) begin
+      \$1103  = measured[137:130];
+    end
     if (rst) begin
-      \$1103  = 1'h0;
+      \$1103  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1104  = \$719 ;
+    \$1104  = \$215 ;
     if (rst) begin
       \$1104  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1105  = \$720 ;
+    \$1105  = gain3_value;
+    if (write_gain3) begin
+      \$1105  = write_data[15:0];
+    end
+    if (measured[138]) begin
+      \$1105  = measured[154:139];
+    end
     if (rst) begin
-      \$1105  = 1'h0;
+      \$1105  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1106  = \$721 ;
+    \$1106  = \$217 ;
     if (rst) begin
       \$1106  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1107  = \$722 ;
+    \$1107  = gain_reference3_value;
+    if (write_gain_reference3) begin
+      \$1107  = write_data[14:0];
+    end
+    if (measured[155]) begin
+      \$1107  = measured[170:156];
+    end
     if (rst) begin
-      \$1107  = 1'h0;
+      \$1107  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1108  = \$738 ;
+    \$1108  = \$219 ;
     if (rst) begin
-      \$1108  = 32'd0;
+      \$1108  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1109  = \$739 ;
+    \$1109  = tile_flags3_calibration;
+    if (write_tile_flags3) begin
+      \$1109  = \$221 ;
+    end
+    if (measured[171]) begin
+      \$1109  = 1'h1;
+    end
     if (rst) begin
       \$1109  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1110  = \$740 ;
+    \$1110  = tile_flags3_gain;
+    if (write_tile_flags3) begin
+      \$1110  = \$223 ;
+    end
+    if (saturated[3]) begin
+      \$1110  = 1'h1;
+    end
     if (rst) begin
       \$1110  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1111  = \$741 ;
+    \$1111  = \$227 ;
     if (rst) begin
-      \$1111  = 1'h0;
+      \$1111  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1112  = \$742 ;
+    \$1112  = \$233 ;
     if (rst) begin
       \$1112  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1113  = \$743 ;
+    \$1113  = \$235 ;
     if (rst) begin
       \$1113  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1114  = \$744 ;
+    \$1114  = \$237 ;
     if (rst) begin
       \$1114  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1115  = \$745 ;
+    \$1115  = write_program;
     if (rst) begin
       \$1115  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1116  = \$746 ;
+    \$1116  = \$238 ;
     if (rst) begin
       \$1116  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1117  = \$762 ;
+    \$1117  = \$244 ;
     if (rst) begin
-      \$1117  = 32'd0;
+      \$1117  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1118  = \$763 ;
+    \$1118  = \$246 ;
     if (rst) begin
       \$1118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1119  = \$764 ;
+    \$1119  = \$248 ;
     if (rst) begin
       \$1119  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1120  = \$765 ;
+    \$1120  = write_constants;
     if (rst) begin
       \$1120  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1121  = \$766 ;
+    \$1121  = \$249 ;
     if (rst) begin
       \$1121  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1122  = \$767 ;
+    \$1122  = staged;
+    if (\$251 ) begin
+      casez (write_address[2])
+        1'h0:
+            \$1122  = write_data;
+      endcase
+    end
     if (rst) begin
-      \$1122  = 1'h0;
+      \$1122  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1123  = \$768 ;
+    \$1123  = \$257 ;
     if (rst) begin
       \$1123  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1124  = \$769 ;
+    \$1124  = write_coefficients0;
     if (rst) begin
       \$1124  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1125  = \$770 ;
+    \$1125 [0] = \$258 ;
+    \$1125 [1] = \$265 ;
+    \$1125 [2] = \$272 ;
+    \$1125 [3] = \$279 ;
     if (rst) begin
-      \$1125  = 1'h0;
+      \$1125  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1126  = \$786 ;
+    \$1126  = \$264 ;
     if (rst) begin
-      \$1126  = 32'd0;
+      \$1126  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1127  = \$787 ;
+    \$1127  = write_coefficients1;
     if (rst) begin
       \$1127  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1128  = \$788 ;
+    \$1128  = \$271 ;
     if (rst) begin
       \$1128  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1129  = \$789 ;
+    \$1129  = write_coefficients2;
     if (rst) begin
       \$1129  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1130  = \$790 ;
+    \$1130  = \$278 ;
     if (rst) begin
       \$1130  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1131  = \$791 ;
+    \$1131  = write_coefficients3;
     if (rst) begin
       \$1131  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1132  = \$792 ;
+    \$1132  = \$285 ;
     if (rst) begin
       \$1132  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1133  = \$793 ;
+    \$1133  = write_weights0;
     if (rst) begin
       \$1133  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1134  = \$794 ;
+    \$1134 [0] = \$286 ;
+    \$1134 [1] = \$293 ;
+    \$1134 [2] = \$300 ;
+    \$1134 [3] = \$307 ;
     if (rst) begin
-      \$1134  = 1'h0;
+      \$1134  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1135  = \$810 ;
+    \$1135  = \$292 ;
     if (rst) begin
-      \$1135  = 32'd0;
+      \$1135  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1136  = \$811 ;
+    \$1136  = write_weights1;
     if (rst) begin
       \$1136  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1137  = \$812 ;
+    \$1137  = \$299 ;
     if (rst) begin
       \$1137  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1138  = \$816 ;
+    \$1138  = write_weights2;
     if (rst) begin
-      \$1138  = 32'd0;
+      \$1138  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1139  = { read_pending[0], read_valid };
+    \$1139  = \$306 ;
     if (rst) begin
-      \$1139  = 2'h0;
+      \$1139  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1140  = \$818 ;
+    \$1140  = write_weights3;
     if (rst) begin
       \$1140  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1141  = \$819 ;
+    \$1141  = \$313 ;
     if (rst) begin
       \$1141  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1142  = \$828 ;
+    \$1142  = write_corrections0;
     if (rst) begin
-      \$1142  = 32'd0;
+      \$1142  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1143 [0] = \$832 ;
-    \$1143 [1] = \$858 ;
+    \$1143 [0] = \$314 ;
+    \$1143 [1] = \$321 ;
+    \$1143 [2] = \$328 ;
+    \$1143 [3] = \$335 ;
     if (rst) begin
-      \$1143  = 2'h0;
+      \$1143  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1144 [0] = control_abort;
-    \$1144 [1] = tenant1_control_abort;
+    \$1144  = \$320 ;
     if (rst) begin
-      \$1144  = 2'h0;
+      \$1144  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1145  = busy[0];
+    \$1145  = write_corrections1;
     if (rst) begin
       \$1145  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1146  = \$833 [31:0];
-    if (start[0]) begin
-      \$1146  = 32'd0;
-    end
+    \$1146  = \$327 ;
     if (rst) begin
-      \$1146  = 32'd0;
+      \$1146  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1147  = \$834 ;
+    \$1147  = write_corrections2;
     if (rst) begin
-      \$1147  = 3'h0;
+      \$1147  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1148  = \$835 [31:0];
-    if (start[0]) begin
-      \$1148  = 32'd0;
-    end
+    \$1148  = \$334 ;
     if (rst) begin
-      \$1148  = 32'd0;
+      \$1148  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1149  = \$836 ;
+    \$1149  = write_corrections3;
     if (rst) begin
-      \$1149  = 3'h0;
+      \$1149  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1150  = \$837 [31:0];
-    if (start[0]) begin
-      \$1150  = 32'd0;
-    end
+    \$1150  = \$341 ;
     if (rst) begin
-      \$1150  = 32'd0;
+      \$1150  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1151  = \$838 ;
+    \$1151  = write_levels0;
     if (rst) begin
       \$1151  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1152  = \$839 [31:0];
-    if (start[0]) begin
-      \$1152  = 32'd0;
-    end
+    \$1152 [0] = \$342 ;
+    \$1152 [1] = \$349 ;
+    \$1152 [2] = \$356 ;
+    \$1152 [3] = \$363 ;
     if (rst) begin
-      \$1152  = 32'd0;
+      \$1152  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1153  = \$840 ;
+    \$1153  = \$348 ;
     if (rst) begin
       \$1153  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1154  = \$841 [31:0];
-    if (start[0]) begin
-      \$1154  = 32'd0;
-    end
+    \$1154  = write_levels1;
     if (rst) begin
-      \$1154  = 32'd0;
+      \$1154  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1155  = \$842 ;
+    \$1155  = \$355 ;
     if (rst) begin
       \$1155  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1156  = \$843 [31:0];
-    if (start[0]) begin
-      \$1156  = 32'd0;
-    end
+    \$1156  = write_levels2;
     if (rst) begin
-      \$1156  = 32'd0;
+      \$1156  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1157  = waiting[0];
+    \$1157  = \$362 ;
     if (rst) begin
       \$1157  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1158  = \$844 [31:0];
-    if (start[0]) begin
-      \$1158  = 32'd0;
-    end
+    \$1158  = write_levels3;
     if (rst) begin
-      \$1158  = 32'd0;
+      \$1158  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1159  = waiting[1];
+    \$1159  = \$429 ;
     if (rst) begin
-      \$1159  = 1'h0;
+      \$1159  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1160  = \$845 [31:0];
-    if (start[0]) begin
-      \$1160  = 32'd0;
-    end
+    \$1160  = \$631 ;
     if (rst) begin
-      \$1160  = 32'd0;
+      \$1160  = 64'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1161  = waiting[2];
+    \$1161  = { pending[0], write_valid };
     if (rst) begin
-      \$1161  = 1'h0;
+      \$1161  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1162  = \$846 [31:0];
-    if (start[0]) begin
-      \$1162  = 32'd0;
-    end
+    \$1162  = \$633 ;
     if (rst) begin
-      \$1162  = 32'd0;
+      \$1162  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1163  = waiting[3];
+    \$1163  = \$634 ;
     if (rst) begin
       \$1163  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1164  = \$847 [31:0];
-    if (start[0]) begin
-      \$1164  = 32'd0;
-    end
+    \$1164  = \$635 ;
     if (rst) begin
-      \$1164  = 32'd0;
+      \$1164  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1165  = waiting[4];
+    \$1165  = \$636 ;
     if (rst) begin
       \$1165  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1166  = \$848 [31:0];
-    if (start[0]) begin
-      \$1166  = 32'd0;
-    end
+    \$1166  = \$637 ;
     if (rst) begin
-      \$1166  = 32'd0;
+      \$1166  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1167  = waiting[5];
+    \$1167  = \$638 ;
     if (rst) begin
       \$1167  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1168  = \$849 [31:0];
-    if (start[0]) begin
-      \$1168  = 32'd0;
-    end
+    \$1168  = \$639 ;
     if (rst) begin
-      \$1168  = 32'd0;
+      \$1168  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1169  = waiting[6];
+    \$1169  = \$640 ;
     if (rst) begin
       \$1169  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1170  = \$850 [31:0];
-    if (start[0]) begin
-      \$1170  = 32'd0;
-    end
+    \$1170  = \$641 ;
     if (rst) begin
-      \$1170  = 32'd0;
+      \$1170  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1171  = waiting[7];
+    \$1171  = \$642 ;
     if (rst) begin
       \$1171  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1172  = \$851 [31:0];
-    if (start[0]) begin
-      \$1172  = 32'd0;
-    end
+    \$1172  = \$658 ;
     if (rst) begin
       \$1172  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1173  = waiting[8];
+    \$1173  = \$659 ;
     if (rst) begin
       \$1173  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1174  = \$852 [31:0];
-    if (start[0]) begin
-      \$1174  = 32'd0;
-    end
+    \$1174  = \$660 ;
     if (rst) begin
-      \$1174  = 32'd0;
+      \$1174  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1175  = waiting[9];
+    \$1175  = \$661 ;
     if (rst) begin
       \$1175  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1176  = \$853 [31:0];
-    if (start[0]) begin
-      \$1176  = 32'd0;
-    end
+    \$1176  = \$662 ;
     if (rst) begin
-      \$1176  = 32'd0;
+      \$1176  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1177  = waiting[10];
+    \$1177  = \$663 ;
     if (rst) begin
       \$1177  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1178  = \$854 [31:0];
-    if (start[0]) begin
-      \$1178  = 32'd0;
-    end
+    \$1178  = \$664 ;
     if (rst) begin
-      \$1178  = 32'd0;
+      \$1178  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1179  = status_cause;
-    if (start[0]) begin
-      \$1179  = 4'h0;
-    end
-    if (failed[0]) begin
-      \$1179  = failed_cause[3:0];
-    end
+    \$1179  = \$665 ;
     if (rst) begin
-      \$1179  = 4'h0;
+      \$1179  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1180  = busy[1];
+    \$1180  = \$666 ;
     if (rst) begin
       \$1180  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1181  = \$859 [31:0];
-    if (start[1]) begin
-      \$1181  = 32'd0;
-    end
+    \$1181  = \$682 ;
     if (rst) begin
       \$1181  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1182  = \$860 ;
+    \$1182  = \$683 ;
     if (rst) begin
-      \$1182  = 3'h0;
+      \$1182  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1183  = \$861 [31:0];
-    if (start[1]) begin
-      \$1183  = 32'd0;
-    end
+    \$1183  = \$684 ;
     if (rst) begin
-      \$1183  = 32'd0;
+      \$1183  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1184  = \$862 ;
+    \$1184  = \$685 ;
     if (rst) begin
-      \$1184  = 3'h0;
+      \$1184  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1185  = \$863 [31:0];
-    if (start[1]) begin
-      \$1185  = 32'd0;
-    end
+    \$1185  = \$686 ;
     if (rst) begin
-      \$1185  = 32'd0;
+      \$1185  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1186  = \$864 ;
+    \$1186  = \$687 ;
     if (rst) begin
       \$1186  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1187  = \$865 [31:0];
-    if (start[1]) begin
-      \$1187  = 32'd0;
-    end
+    \$1187  = \$688 ;
     if (rst) begin
-      \$1187  = 32'd0;
+      \$1187  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1188  = \$866 ;
+    \$1188  = \$689 ;
     if (rst) begin
       \$1188  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1189  = \$867 [31:0];
-    if (start[1]) begin
-      \$1189  = 32'd0;
-    end
+    \$1189  = \$690 ;
     if (rst) begin
-      \$1189  = 32'd0;
+      \$1189  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1190  = \$868 ;
+    \$1190  = \$706 ;
     if (rst) begin
-      \$1190  = 1'h0;
+      \$1190  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1191  = \$869 [31:0];
-    if (start[1]) begin
-      \$1191  = 32'd0;
-    end
+    \$1191  = \$707 ;
     if (rst) begin
-      \$1191  = 32'd0;
+      \$1191  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1192  = waiting[11];
+    \$1192  = \$708 ;
     if (rst) begin
       \$1192  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1193  = \$870 [31:0];
-    if (start[1]) begin
-      \$1193  = 32'd0;
-    end
+    \$1193  = \$709 ;
     if (rst) begin
-      \$1193  = 32'd0;
+      \$1193  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1194  = waiting[12];
+    \$1194  = \$710 ;
     if (rst) begin
       \$1194  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1195  = \$871 [31:0];
-    if (start[1]) begin
-      \$1195  = 32'd0;
-    end
+    \$1195  = \$711 ;
     if (rst) begin
-      \$1195  = 32'd0;
+      \$1195  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1196  = waiting[13];
+    \$1196  = \$712 ;
     if (rst) begin
       \$1196  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1197  = \$872 [31:0];
-    if (start[1]) begin
-      \$1197  = 32'd0;
-    end
+    \$1197  = \$713 ;
     if (rst) begin
-      \$1197  = 32'd0;
+      \$1197  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1198  = waiting[14];
+    \$1198  = \$714 ;
     if (rst) begin
       \$1198  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1199  = \$873 [31:0];
-    if (start[1]) begin
-      \$1199  = 32'd0;
-    end
+    \$1199  = \$730 ;
     if (rst) begin
       \$1199  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1200  = waiting[15];
+    \$1200  = \$731 ;
     if (rst) begin
       \$1200  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1201  = \$874 [31:0];
-    if (start[1]) begin
-      \$1201  = 32'd0;
-    end
+    \$1201  = \$732 ;
     if (rst) begin
-      \$1201  = 32'd0;
+      \$1201  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1202  = waiting[16];
+    \$1202  = \$733 ;
     if (rst) begin
       \$1202  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1203  = \$875 [31:0];
-    if (start[1]) begin
-      \$1203  = 32'd0;
-    end
+    \$1203  = \$734 ;
     if (rst) begin
-      \$1203  = 32'd0;
+      \$1203  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1204  = waiting[17];
+    \$1204  = \$735 ;
     if (rst) begin
       \$1204  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1205  = \$876 [31:0];
-    if (start[1]) begin
-      \$1205  = 32'd0;
-    end
+    \$1205  = \$736 ;
     if (rst) begin
-      \$1205  = 32'd0;
+      \$1205  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1206  = waiting[18];
+    \$1206  = \$737 ;
     if (rst) begin
       \$1206  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1207  = \$877 [31:0];
-    if (start[1]) begin
-      \$1207  = 32'd0;
-    end
+    \$1207  = \$738 ;
     if (rst) begin
-      \$1207  = 32'd0;
+      \$1207  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1208  = waiting[19];
+    \$1208  = \$754 ;
     if (rst) begin
-      \$1208  = 1'h0;
+      \$1208  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1209  = \$878 [31:0];
-    if (start[1]) begin
-      \$1209  = 32'd0;
-    end
+    \$1209  = \$755 ;
     if (rst) begin
-      \$1209  = 32'd0;
+      \$1209  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1210  = waiting[20];
+    \$1210  = \$756 ;
     if (rst) begin
       \$1210  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1211  = \$879 [31:0];
-    if (start[1]) begin
-      \$1211  = 32'd0;
-    end
+    \$1211  = \$757 ;
     if (rst) begin
-      \$1211  = 32'd0;
+      \$1211  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1212  = waiting[21];
+    \$1212  = \$758 ;
     if (rst) begin
       \$1212  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1213  = \$880 [31:0];
-    if (start[1]) begin
-      \$1213  = 32'd0;
-    end
+    \$1213  = \$759 ;
     if (rst) begin
-      \$1213  = 32'd0;
+      \$1213  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1214  = tenant1_status_cause;
-    if (start[1]) begin
-      \$1214  = 4'h0;
-    end
-    if (failed[1]) begin
-      \$1214  = failed_cause[7:4];
-    end
+    \$1214  = \$760 ;
     if (rst) begin
-      \$1214  = 4'h0;
+      \$1214  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1215  = \$887 ;
+    \$1215  = \$761 ;
     if (rst) begin
       \$1215  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1216  = \$762 ;
+    if (rst) begin
+      \$1216  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1217  = \$778 ;
+    if (rst) begin
+      \$1217  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1218  = \$779 ;
+    if (rst) begin
+      \$1218  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1219  = \$780 ;
+    if (rst) begin
+      \$1219  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1220  = \$781 ;
+    if (rst) begin
+      \$1220  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1221  = \$782 ;
+    if (rst) begin
+      \$1221  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1222  = \$783 ;
+    if (rst) begin
+      \$1222  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1223  = \$784 ;
+    if (rst) begin
+      \$1223  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1224  = \$785 ;
+    if (rst) begin
+      \$1224  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1225  = \$786 ;
+    if (rst) begin
+      \$1225  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1226  = \$802 ;
+    if (rst) begin
+      \$1226  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1227  = \$803 ;
+    if (rst) begin
+      \$1227  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1228  = \$804 ;
+    if (rst) begin
+      \$1228  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1229  = \$805 ;
+    if (rst) begin
+      \$1229  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1230  = \$806 ;
+    if (rst) begin
+      \$1230  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1231  = \$807 ;
+    if (rst) begin
+      \$1231  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1232  = \$808 ;
+    if (rst) begin
+      \$1232  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1233  = \$809 ;
+    if (rst) begin
+      \$1233  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1234  = \$810 ;
+    if (rst) begin
+      \$1234  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1235  = \$826 ;
+    if (rst) begin
+      \$1235  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1236  = \$827 ;
+    if (rst) begin
+      \$1236  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1237  = \$828 ;
+    if (rst) begin
+      \$1237  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1238  = \$829 ;
+    if (rst) begin
+      \$1238  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1239  = \$830 ;
+    if (rst) begin
+      \$1239  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1240  = \$831 ;
+    if (rst) begin
+      \$1240  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1241  = \$832 ;
+    if (rst) begin
+      \$1241  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1242  = \$833 ;
+    if (rst) begin
+      \$1242  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1243  = \$834 ;
+    if (rst) begin
+      \$1243  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1244  = \$850 ;
+    if (rst) begin
+      \$1244  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1245  = \$851 ;
+    if (rst) begin
+      \$1245  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1246  = \$852 ;
+    if (rst) begin
+      \$1246  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1247  = \$853 ;
+    if (rst) begin
+      \$1247  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1248  = \$854 ;
+    if (rst) begin
+      \$1248  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1249  = \$855 ;
+    if (rst) begin
+      \$1249  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1250  = \$856 ;
+    if (rst) begin
+      \$1250  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1251  = \$857 ;
+    if (rst) begin
+      \$1251  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1252  = \$858 ;
+    if (rst) begin
+      \$1252  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1253  = \$874 ;
+    if (rst) begin
+      \$1253  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1254  = \$875 ;
+    if (rst) begin
+      \$1254  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1255  = \$876 ;
+    if (rst) begin
+      \$1255  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1256  = \$877 ;
+    if (rst) begin
+      \$1256  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1257  = \$878 ;
+    if (rst) begin
+      \$1257  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1258  = \$879 ;
+    if (rst) begin
+      \$1258  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1259  = \$880 ;
+    if (rst) begin
+      \$1259  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1260  = \$892 ;
+    if (rst) begin
+      \$1260  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1261  = { read_pending[0], read_valid };
+    if (rst) begin
+      \$1261  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1262  = \$894 ;
+    if (rst) begin
+      \$1262  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1263  = \$895 ;
+    if (rst) begin
+      \$1263  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1264  = \$905 ;
+    if (rst) begin
+      \$1264  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1265 [0] = \$909 ;
+    \$1265 [1] = \$935 ;
+    if (rst) begin
+      \$1265  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1266 [0] = control_abort;
+    \$1266 [1] = tenant1_control_abort;
+    if (rst) begin
+      \$1266  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1267  = busy[0];
+    if (rst) begin
+      \$1267  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1268  = \$910 [31:0];
+    if (start[0]) begin
+      \$1268  = 32'd0;
+    end
+    if (rst) begin
+      \$1268  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1269  = \$911 ;
+    if (rst) begin
+      \$1269  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1270  = \$912 [31:0];
+    if (start[0]) begin
+      \$1270  = 32'd0;
+    end
+    if (rst) begin
+      \$1270  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1271  = \$913 ;
+    if (rst) begin
+      \$1271  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1272  = \$914 [31:0];
+    if (start[0]) begin
+      \$1272  = 32'd0;
+    end
+    if (rst) begin
+      \$1272  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1273  = \$915 ;
+    if (rst) begin
+      \$1273  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1274  = \$916 [31:0];
+    if (start[0]) begin
+      \$1274  = 32'd0;
+    end
+    if (rst) begin
+      \$1274  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1275  = \$917 ;
+    if (rst) begin
+      \$1275  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1276  = \$918 [31:0];
+    if (start[0]) begin
+      \$1276  = 32'd0;
+    end
+    if (rst) begin
+      \$1276  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1277  = \$919 ;
+    if (rst) begin
+      \$1277  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1278  = \$920 [31:0];
+    if (start[0]) begin
+      \$1278  = 32'd0;
+    end
+    if (rst) begin
+      \$1278  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1279  = waiting[0];
+    if (rst) begin
+      \$1279  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1280  = \$921 [31:0];
+    if (start[0]) begin
+      \$1280  = 32'd0;
+    end
+    if (rst) begin
+      \$1280  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1281  = waiting[1];
+    if (rst) begin
+      \$1281  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1282  = \$922 [31:0];
+    if (start[0]) begin
+      \$1282  = 32'd0;
+    end
+    if (rst) begin
+      \$1282  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1283  = waiting[2];
+    if (rst) begin
+      \$1283  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1284  = \$923 [31:0];
+    if (start[0]) begin
+      \$1284  = 32'd0;
+    end
+    if (rst) begin
+      \$1284  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1285  = waiting[3];
+    if (rst) begin
+      \$1285  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1286  = \$924 [31:0];
+    if (start[0]) begin
+      \$1286  = 32'd0;
+    end
+    if (rst) begin
+      \$1286  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1287  = waiting[4];
+    if (rst) begin
+      \$1287  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1288  = \$925 [31:0];
+    if (start[0]) begin
+      \$1288  = 32'd0;
+    end
+    if (rst) begin
+      \$1288  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1289  = waiting[5];
+    if (rst) begin
+      \$1289  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1290  = \$926 [31:0];
+    if (start[0]) begin
+      \$1290  = 32'd0;
+    end
+    if (rst) begin
+      \$1290  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1291  = waiting[6];
+    if (rst) begin
+      \$1291  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1292  = \$927 [31:0];
+    if (start[0]) begin
+      \$1292  = 32'd0;
+    end
+    if (rst) begin
+      \$1292  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1293  = waiting[7];
+    if (rst) begin
+      \$1293  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1294  = \$928 [31:0];
+    if (start[0]) begin
+      \$1294  = 32'd0;
+    end
+    if (rst) begin
+      \$1294  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1295  = waiting[8];
+    if (rst) begin
+      \$1295  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1296  = \$929 [31:0];
+    if (start[0]) begin
+      \$1296  = 32'd0;
+    end
+    if (rst) begin
+      \$1296  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1297  = waiting[9];
+    if (rst) begin
+      \$1297  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1298  = \$930 [31:0];
+    if (start[0]) begin
+      \$1298  = 32'd0;
+    end
+    if (rst) begin
+      \$1298  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1299  = waiting[10];
+    if (rst) begin
+      \$1299  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1300  = \$931 [31:0];
+    if (start[0]) begin
+      \$1300  = 32'd0;
+    end
+    if (rst) begin
+      \$1300  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1301  = status_cause;
+    if (start[0]) begin
+      \$1301  = 4'h0;
+    end
+    if (failed[0]) begin
+      \$1301  = failed_cause[3:0];
+    end
+    if (rst) begin
+      \$1301  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1302  = busy[1];
+    if (rst) begin
+      \$1302  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1303  = \$936 [31:0];
+    if (start[1]) begin
+      \$1303  = 32'd0;
+    end
+    if (rst) begin
+      \$1303  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1304  = \$937 ;
+    if (rst) begin
+      \$1304  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1305  = \$938 [31:0];
+    if (start[1]) begin
+      \$1305  = 32'd0;
+    end
+    if (rst) begin
+      \$1305  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1306  = \$939 ;
+    if (rst) begin
+      \$1306  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1307  = \$940 [31:0];
+    if (start[1]) begin
+      \$1307  = 32'd0;
+    end
+    if (rst) begin
+      \$1307  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1308  = \$941 ;
+    if (rst) begin
+      \$1308  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1309  = \$942 [31:0];
+    if (start[1]) begin
+      \$1309  = 32'd0;
+    end
+    if (rst) begin
+      \$1309  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1310  = \$943 ;
+    if (rst) begin
+      \$1310  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1311  = \$944 [31:0];
+    if (start[1]) begin
+      \$1311  = 32'd0;
+    end
+    if (rst) begin
+      \$1311  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1312  = \$945 ;
+    if (rst) begin
+      \$1312  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1313  = \$946 [31:0];
+    if (start[1]) begin
+      \$1313  = 32'd0;
+    end
+    if (rst) begin
+      \$1313  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1314  = waiting[11];
+    if (rst) begin
+      \$1314  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1315  = \$947 [31:0];
+    if (start[1]) begin
+      \$1315  = 32'd0;
+    end
+    if (rst) begin
+      \$1315  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1316  = waiting[12];
+    if (rst) begin
+      \$1316  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1317  = \$948 [31:0];
+    if (start[1]) begin
+      \$1317  = 32'd0;
+    end
+    if (rst) begin
+      \$1317  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1318  = waiting[13];
+    if (rst) begin
+      \$1318  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1319  = \$949 [31:0];
+    if (start[1]) begin
+      \$1319  = 32'd0;
+    end
+    if (rst) begin
+      \$1319  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1320  = waiting[14];
+    if (rst) begin
+      \$1320  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1321  = \$950 [31:0];
+    if (start[1]) begin
+      \$1321  = 32'd0;
+    end
+    if (rst) begin
+      \$1321  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1322  = waiting[15];
+    if (rst) begin
+      \$1322  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1323  = \$951 [31:0];
+    if (start[1]) begin
+      \$1323  = 32'd0;
+    end
+    if (rst) begin
+      \$1323  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1324  = waiting[16];
+    if (rst) begin
+      \$1324  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1325  = \$952 [31:0];
+    if (start[1]) begin
+      \$1325  = 32'd0;
+    end
+    if (rst) begin
+      \$1325  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1326  = waiting[17];
+    if (rst) begin
+      \$1326  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1327  = \$953 [31:0];
+    if (start[1]) begin
+      \$1327  = 32'd0;
+    end
+    if (rst) begin
+      \$1327  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1328  = waiting[18];
+    if (rst) begin
+      \$1328  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1329  = \$954 [31:0];
+    if (start[1]) begin
+      \$1329  = 32'd0;
+    end
+    if (rst) begin
+      \$1329  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1330  = waiting[19];
+    if (rst) begin
+      \$1330  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1331  = \$955 [31:0];
+    if (start[1]) begin
+      \$1331  = 32'd0;
+    end
+    if (rst) begin
+      \$1331  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1332  = waiting[20];
+    if (rst) begin
+      \$1332  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1333  = \$956 [31:0];
+    if (start[1]) begin
+      \$1333  = 32'd0;
+    end
+    if (rst) begin
+      \$1333  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1334  = waiting[21];
+    if (rst) begin
+      \$1334  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1335  = \$957 [31:0];
+    if (start[1]) begin
+      \$1335  = 32'd0;
+    end
+    if (rst) begin
+      \$1335  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1336  = tenant1_status_cause;
+    if (start[1]) begin
+      \$1336  = 4'h0;
+    end
+    if (failed[1]) begin
+      \$1336  = failed_cause[7:4];
+    end
+    if (rst) begin
+      \$1336  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1337  = \$964 ;
+    if (rst) begin
+      \$1337  = 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
@@ -18401,7 +19634,6 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign tenant1_fetch_value = value_tenant1_fetch;
   assign tenant1_turn_value = value_tenant1_turn;
   assign comparator_timeout = comparator_timeout_clocks;
-  assign levels_enable = { converter3_levels, converter2_levels, converter1_levels, converter0_levels };
   assign value_control = 32'd0;
   assign value_tenant1_control = 32'd0;
   assign \layer.tenant0  = layer[11:0];
@@ -18428,10 +19660,78 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \windows.tenant1.tiles  = windows[269:266];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
+  assign \settings[0]  = settings[39:0];
+  assign \settings[0].levels  = settings[0];
+  assign \settings[0].offset  = settings[8:1];
+  assign \settings[0].gain  = settings[24:9];
+  assign \settings[0].gain_reference  = settings[39:25];
+  assign \settings[1]  = settings[79:40];
+  assign \settings[1].levels  = settings[40];
+  assign \settings[1].offset  = settings[48:41];
+  assign \settings[1].gain  = settings[64:49];
+  assign \settings[1].gain_reference  = settings[79:65];
+  assign \settings[2]  = settings[119:80];
+  assign \settings[2].levels  = settings[80];
+  assign \settings[2].offset  = settings[88:81];
+  assign \settings[2].gain  = settings[104:89];
+  assign \settings[2].gain_reference  = settings[119:105];
+  assign \settings[3]  = settings[159:120];
+  assign \settings[3].levels  = settings[120];
+  assign \settings[3].offset  = settings[128:121];
+  assign \settings[3].gain  = settings[144:129];
+  assign \settings[3].gain_reference  = settings[159:145];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
+  assign \measured[0]  = measured[42:0];
+  assign \measured[0].offset_valid  = measured[0];
+  assign \measured[0].offset  = measured[8:1];
+  assign \measured[0].gain_valid  = measured[9];
+  assign \measured[0].gain  = measured[25:10];
+  assign \measured[0].reference_valid  = measured[26];
+  assign \measured[0].gain_reference  = measured[41:27];
+  assign \measured[0].failed  = measured[42];
+  assign \measured[1]  = measured[85:43];
+  assign \measured[1].offset_valid  = measured[43];
+  assign \measured[1].offset  = measured[51:44];
+  assign \measured[1].gain_valid  = measured[52];
+  assign \measured[1].gain  = measured[68:53];
+  assign \measured[1].reference_valid  = measured[69];
+  assign \measured[1].gain_reference  = measured[84:70];
+  assign \measured[1].failed  = measured[85];
+  assign \measured[2]  = measured[128:86];
+  assign \measured[2].offset_valid  = measured[86];
+  assign \measured[2].offset  = measured[94:87];
+  assign \measured[2].gain_valid  = measured[95];
+  assign \measured[2].gain  = measured[111:96];
+  assign \measured[2].reference_valid  = measured[112];
+  assign \measured[2].gain_reference  = measured[127:113];
+  assign \measured[2].failed  = measured[128];
+  assign \measured[3]  = measured[171:129];
+  assign \measured[3].offset_valid  = measured[129];
+  assign \measured[3].offset  = measured[137:130];
+  assign \measured[3].gain_valid  = measured[138];
+  assign \measured[3].gain  = measured[154:139];
+  assign \measured[3].reference_valid  = measured[155];
+  assign \measured[3].gain_reference  = measured[170:156];
+  assign \measured[3].failed  = measured[171];
+  assign settings[159:145] = gain_reference3_value;
+  assign settings[144:129] = gain3_value;
+  assign settings[128:121] = converter3_offset;
+  assign settings[120] = converter3_levels;
+  assign settings[119:105] = gain_reference2_value;
+  assign settings[104:89] = gain2_value;
+  assign settings[88:81] = converter2_offset;
+  assign settings[80] = converter2_levels;
+  assign settings[79:65] = gain_reference1_value;
+  assign settings[64:49] = gain1_value;
+  assign settings[48:41] = converter1_offset;
+  assign settings[40] = converter1_levels;
+  assign settings[39:25] = gain_reference0_value;
+  assign settings[24:9] = gain0_value;
+  assign settings[8:1] = converter0_offset;
+  assign settings[0] = converter0_levels;
   assign host_timeout[47:24] = tenant1_host_timeout_value;
   assign host_timeout[23:0] = host_timeout_value;
   assign windows[269:266] = tenant1_tiles_value;
@@ -18452,14 +19752,46 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign windows[39:24] = activation_base_value;
   assign windows[23:12] = program_window_length;
   assign windows[11:0] = program_window_base;
+  assign value_tile_flags3[1] = tile_flags3_gain;
+  assign value_tile_flags3[0] = tile_flags3_calibration;
+  assign value_tile_flags3[31:2] = 30'h00000000;
+  assign value_gain_reference3[14:0] = gain_reference3_value;
+  assign value_gain_reference3[31:15] = 17'h00000;
+  assign value_gain3[15:0] = gain3_value;
+  assign value_gain3[31:16] = 16'h0000;
+  assign value_converter3[23:16] = converter3_offset;
   assign value_converter3[0] = converter3_levels;
-  assign value_converter3[31:1] = 31'h00000000;
+  assign { value_converter3[31:24], value_converter3[15:1] } = 23'h000000;
+  assign value_tile_flags2[1] = tile_flags2_gain;
+  assign value_tile_flags2[0] = tile_flags2_calibration;
+  assign value_tile_flags2[31:2] = 30'h00000000;
+  assign value_gain_reference2[14:0] = gain_reference2_value;
+  assign value_gain_reference2[31:15] = 17'h00000;
+  assign value_gain2[15:0] = gain2_value;
+  assign value_gain2[31:16] = 16'h0000;
+  assign value_converter2[23:16] = converter2_offset;
   assign value_converter2[0] = converter2_levels;
-  assign value_converter2[31:1] = 31'h00000000;
+  assign { value_converter2[31:24], value_converter2[15:1] } = 23'h000000;
+  assign value_tile_flags1[1] = tile_flags1_gain;
+  assign value_tile_flags1[0] = tile_flags1_calibration;
+  assign value_tile_flags1[31:2] = 30'h00000000;
+  assign value_gain_reference1[14:0] = gain_reference1_value;
+  assign value_gain_reference1[31:15] = 17'h00000;
+  assign value_gain1[15:0] = gain1_value;
+  assign value_gain1[31:16] = 16'h0000;
+  assign value_converter1[23:16] = converter1_offset;
   assign value_converter1[0] = converter1_levels;
-  assign value_converter1[31:1] = 31'h00000000;
+  assign { value_converter1[31:24], value_converter1[15:1] } = 23'h000000;
+  assign value_tile_flags0[1] = tile_flags0_gain;
+  assign value_tile_flags0[0] = tile_flags0_calibration;
+  assign value_tile_flags0[31:2] = 30'h00000000;
+  assign value_gain_reference0[14:0] = gain_reference0_value;
+  assign value_gain_reference0[31:15] = 17'h00000;
+  assign value_gain0[15:0] = gain0_value;
+  assign value_gain0[31:16] = 16'h0000;
+  assign value_converter0[23:16] = converter0_offset;
   assign value_converter0[0] = converter0_levels;
-  assign value_converter0[31:1] = 31'h00000000;
+  assign { value_converter0[31:24], value_converter0[15:1] } = 23'h000000;
   assign value_tenant1_host_timeout[23:0] = tenant1_host_timeout_value;
   assign value_tenant1_host_timeout[31:24] = 8'h00;
   assign value_tenant1_tiles[3:0] = tenant1_tiles_value;
@@ -18550,153 +19882,113 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign end_levels1 = 1'h1;
   assign end_levels2 = 1'h1;
   assign end_levels3 = 1'h1;
-  assign \$185  = \$184 ;
-  assign \$192  = 1'h1;
-  assign \$193  = \$191 ;
-  assign \$198  = act_program;
-  assign \$216  = 1'h1;
-  assign \$217  = \$215 ;
-  assign \$218  = act_coefficients0;
-  assign \$223  = 1'h1;
-  assign \$224  = \$222 ;
-  assign \$225  = act_coefficients1;
-  assign \$230  = 1'h1;
-  assign \$231  = \$229 ;
-  assign \$232  = act_coefficients2;
-  assign \$237  = 1'h1;
-  assign \$238  = \$236 ;
-  assign \$239  = act_coefficients3;
-  assign \$244  = 1'h1;
-  assign \$245  = \$243 ;
-  assign \$246  = act_weights0;
-  assign \$251  = 1'h1;
-  assign \$252  = \$250 ;
-  assign \$253  = act_weights1;
-  assign \$258  = 1'h1;
-  assign \$259  = \$257 ;
-  assign \$260  = act_weights2;
-  assign \$265  = 1'h1;
-  assign \$266  = \$264 ;
-  assign \$267  = act_weights3;
-  assign \$272  = 1'h1;
-  assign \$273  = \$271 ;
-  assign \$274  = act_corrections0;
-  assign \$279  = 1'h1;
-  assign \$280  = \$278 ;
-  assign \$281  = act_corrections1;
-  assign \$286  = 1'h1;
-  assign \$287  = \$285 ;
-  assign \$288  = act_corrections2;
-  assign \$293  = 1'h1;
-  assign \$294  = \$292 ;
-  assign \$295  = act_corrections3;
-  assign \$300  = 1'h1;
-  assign \$301  = \$299 ;
-  assign \$302  = act_levels0;
-  assign \$307  = 1'h1;
-  assign \$308  = \$306 ;
-  assign \$309  = act_levels1;
-  assign \$314  = 1'h1;
-  assign \$315  = \$313 ;
-  assign \$316  = act_levels2;
-  assign \$321  = 1'h1;
-  assign \$322  = \$320 ;
-  assign \$323  = act_levels3;
-  assign \$324  = act_program;
-  assign \$325  = act_program;
-  assign \$326  = act_program;
-  assign \$327  = act_program;
-  assign \$328  = act_program;
-  assign \$329  = act_program;
-  assign \$330  = act_program;
-  assign \$331  = act_program;
-  assign \$332  = act_program;
-  assign \$333  = act_program;
-  assign \$335  = { 10'h000, \$334  };
-  assign \$336  = act_constants;
-  assign \$337  = act_constants;
-  assign \$338  = act_constants;
-  assign \$339  = act_constants;
-  assign \$340  = act_constants;
-  assign \$341  = act_constants;
-  assign \$342  = act_constants;
-  assign \$343  = act_constants;
-  assign \$344  = act_constants;
-  assign \$345  = act_constants;
-  assign \$346  = act_constants;
-  assign \$390  = act_program;
-  assign \$391  = act_program;
-  assign \$392  = act_program;
-  assign \$393  = act_program;
-  assign \$394  = act_program;
-  assign \$395  = act_program;
-  assign \$396  = act_program;
-  assign \$397  = act_program;
-  assign \$398  = act_program;
-  assign \$399  = act_program;
-  assign \$400  = act_program;
-  assign \$401  = act_program;
-  assign \$402  = act_program;
-  assign \$403  = act_program;
-  assign \$404  = act_program;
-  assign \$405  = act_program;
-  assign \$406  = act_program;
-  assign \$407  = act_program;
-  assign \$408  = act_program;
-  assign \$409  = act_program;
-  assign \$410  = act_program;
-  assign \$411  = act_program;
-  assign \$412  = act_program;
-  assign \$413  = act_program;
-  assign \$414  = act_program;
-  assign \$415  = act_program;
-  assign \$416  = act_program;
-  assign \$417  = act_program;
-  assign \$418  = act_program;
-  assign \$419  = act_program;
-  assign \$420  = act_program;
-  assign \$421  = act_program;
-  assign \$423  = { 32'h00000000, \$422  };
-  assign \$424  = act_constants;
-  assign \$425  = act_constants;
-  assign \$426  = act_constants;
-  assign \$427  = act_constants;
-  assign \$428  = act_constants;
-  assign \$429  = act_constants;
-  assign \$430  = act_constants;
-  assign \$431  = act_constants;
-  assign \$432  = act_constants;
-  assign \$433  = act_constants;
-  assign \$434  = act_constants;
-  assign \$435  = act_constants;
-  assign \$436  = act_constants;
-  assign \$437  = act_constants;
-  assign \$438  = act_constants;
-  assign \$439  = act_constants;
-  assign \$440  = act_constants;
-  assign \$441  = act_constants;
-  assign \$442  = act_constants;
-  assign \$443  = act_constants;
-  assign \$444  = act_constants;
-  assign \$445  = act_constants;
-  assign \$446  = act_constants;
-  assign \$447  = act_constants;
-  assign \$448  = act_constants;
-  assign \$449  = act_constants;
-  assign \$450  = act_constants;
-  assign \$451  = act_constants;
-  assign \$452  = act_constants;
-  assign \$453  = act_constants;
-  assign \$454  = act_constants;
-  assign \$455  = act_constants;
-  assign \$456  = act_constants;
-  assign \$457  = act_constants;
-  assign \$458  = act_constants;
-  assign \$459  = act_constants;
-  assign \$460  = act_constants;
-  assign \$461  = act_constants;
-  assign \$462  = act_constants;
-  assign \$463  = act_constants;
+  assign \$225  = \$224 ;
+  assign \$232  = 1'h1;
+  assign \$233  = \$231 ;
+  assign \$238  = act_program;
+  assign \$256  = 1'h1;
+  assign \$257  = \$255 ;
+  assign \$258  = act_coefficients0;
+  assign \$263  = 1'h1;
+  assign \$264  = \$262 ;
+  assign \$265  = act_coefficients1;
+  assign \$270  = 1'h1;
+  assign \$271  = \$269 ;
+  assign \$272  = act_coefficients2;
+  assign \$277  = 1'h1;
+  assign \$278  = \$276 ;
+  assign \$279  = act_coefficients3;
+  assign \$284  = 1'h1;
+  assign \$285  = \$283 ;
+  assign \$286  = act_weights0;
+  assign \$291  = 1'h1;
+  assign \$292  = \$290 ;
+  assign \$293  = act_weights1;
+  assign \$298  = 1'h1;
+  assign \$299  = \$297 ;
+  assign \$300  = act_weights2;
+  assign \$305  = 1'h1;
+  assign \$306  = \$304 ;
+  assign \$307  = act_weights3;
+  assign \$312  = 1'h1;
+  assign \$313  = \$311 ;
+  assign \$314  = act_corrections0;
+  assign \$319  = 1'h1;
+  assign \$320  = \$318 ;
+  assign \$321  = act_corrections1;
+  assign \$326  = 1'h1;
+  assign \$327  = \$325 ;
+  assign \$328  = act_corrections2;
+  assign \$333  = 1'h1;
+  assign \$334  = \$332 ;
+  assign \$335  = act_corrections3;
+  assign \$340  = 1'h1;
+  assign \$341  = \$339 ;
+  assign \$342  = act_levels0;
+  assign \$347  = 1'h1;
+  assign \$348  = \$346 ;
+  assign \$349  = act_levels1;
+  assign \$354  = 1'h1;
+  assign \$355  = \$353 ;
+  assign \$356  = act_levels2;
+  assign \$361  = 1'h1;
+  assign \$362  = \$360 ;
+  assign \$363  = act_levels3;
+  assign \$364  = act_program;
+  assign \$365  = act_program;
+  assign \$366  = act_program;
+  assign \$367  = act_program;
+  assign \$368  = act_program;
+  assign \$369  = act_program;
+  assign \$370  = act_program;
+  assign \$371  = act_program;
+  assign \$372  = act_program;
+  assign \$373  = act_program;
+  assign \$375  = { 10'h000, \$374  };
+  assign \$376  = act_constants;
+  assign \$377  = act_constants;
+  assign \$378  = act_constants;
+  assign \$379  = act_constants;
+  assign \$380  = act_constants;
+  assign \$381  = act_constants;
+  assign \$382  = act_constants;
+  assign \$383  = act_constants;
+  assign \$384  = act_constants;
+  assign \$385  = act_constants;
+  assign \$386  = act_constants;
+  assign \$430  = act_program;
+  assign \$431  = act_program;
+  assign \$432  = act_program;
+  assign \$433  = act_program;
+  assign \$434  = act_program;
+  assign \$435  = act_program;
+  assign \$436  = act_program;
+  assign \$437  = act_program;
+  assign \$438  = act_program;
+  assign \$439  = act_program;
+  assign \$440  = act_program;
+  assign \$441  = act_program;
+  assign \$442  = act_program;
+  assign \$443  = act_program;
+  assign \$444  = act_program;
+  assign \$445  = act_program;
+  assign \$446  = act_program;
+  assign \$447  = act_program;
+  assign \$448  = act_program;
+  assign \$449  = act_program;
+  assign \$450  = act_program;
+  assign \$451  = act_program;
+  assign \$452  = act_program;
+  assign \$453  = act_program;
+  assign \$454  = act_program;
+  assign \$455  = act_program;
+  assign \$456  = act_program;
+  assign \$457  = act_program;
+  assign \$458  = act_program;
+  assign \$459  = act_program;
+  assign \$460  = act_program;
+  assign \$461  = act_program;
+  assign \$463  = { 32'h00000000, \$462  };
   assign \$464  = act_constants;
   assign \$465  = act_constants;
   assign \$466  = act_constants;
@@ -18721,32 +20013,73 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$485  = act_constants;
   assign \$486  = act_constants;
   assign \$487  = act_constants;
-  assign { \$603 [31], \$603 [29], \$603 [26:23], \$603 [21:20], \$603 [17:15], \$603 [13:12], \$603 [7], \$603 [5:4], \$603 [1] } = 17'h00000;
-  assign { \$603 [30], \$603 [28:27], \$603 [22], \$603 [19:18], \$603 [14], \$603 [11:8], \$603 [6], \$603 [3:2], \$603 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$604  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$605 [31:18], \$605 [16:0] } = 31'h00000000;
-  assign \$605 [17] = read_version;
-  assign { \$607 [28], \$607 [26], \$607 [22], \$607 [19], \$607 [17:15], \$607 [7], \$607 [3], \$607 [0] } = 10'h000;
-  assign { \$607 [31:29], \$607 [27], \$607 [25:23], \$607 [21:20], \$607 [18], \$607 [14:8], \$607 [6:4], \$607 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign { \$609 [31:2], \$609 [0] } = 31'h00000000;
-  assign \$609 [1] = read_tenants;
-  assign \$611  = 32'd0;
-  assign \$612  = \$610 ;
-  assign \$628  = \$627 ;
-  assign \$652  = \$651 ;
-  assign \$676  = \$675 ;
-  assign \$700  = \$699 ;
-  assign \$724  = \$723 ;
-  assign \$725  = 32'd0;
-  assign \$726  = \$723 ;
-  assign \$748  = \$747 ;
-  assign \$772  = \$771 ;
-  assign \$796  = \$795 ;
-  assign \$814  = \$813 ;
+  assign \$488  = act_constants;
+  assign \$489  = act_constants;
+  assign \$490  = act_constants;
+  assign \$491  = act_constants;
+  assign \$492  = act_constants;
+  assign \$493  = act_constants;
+  assign \$494  = act_constants;
+  assign \$495  = act_constants;
+  assign \$496  = act_constants;
+  assign \$497  = act_constants;
+  assign \$498  = act_constants;
+  assign \$499  = act_constants;
+  assign \$500  = act_constants;
+  assign \$501  = act_constants;
+  assign \$502  = act_constants;
+  assign \$503  = act_constants;
+  assign \$504  = act_constants;
+  assign \$505  = act_constants;
+  assign \$506  = act_constants;
+  assign \$507  = act_constants;
+  assign \$508  = act_constants;
+  assign \$509  = act_constants;
+  assign \$510  = act_constants;
+  assign \$511  = act_constants;
+  assign \$512  = act_constants;
+  assign \$513  = act_constants;
+  assign \$514  = act_constants;
+  assign \$515  = act_constants;
+  assign \$516  = act_constants;
+  assign \$517  = act_constants;
+  assign \$518  = act_constants;
+  assign \$519  = act_constants;
+  assign \$520  = act_constants;
+  assign \$521  = act_constants;
+  assign \$522  = act_constants;
+  assign \$523  = act_constants;
+  assign \$524  = act_constants;
+  assign \$525  = act_constants;
+  assign \$526  = act_constants;
+  assign \$527  = act_constants;
+  assign { \$643 [31], \$643 [29], \$643 [26:23], \$643 [21:20], \$643 [17:15], \$643 [13:12], \$643 [7], \$643 [5:4], \$643 [1] } = 17'h00000;
+  assign { \$643 [30], \$643 [28:27], \$643 [22], \$643 [19:18], \$643 [14], \$643 [11:8], \$643 [6], \$643 [3:2], \$643 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$644  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$645 [31:18], \$645 [16:0] } = 31'h00000000;
+  assign \$645 [17] = read_version;
+  assign { \$647 [28], \$647 [26], \$647 [22], \$647 [19], \$647 [17:15], \$647 [7], \$647 [3], \$647 [0] } = 10'h000;
+  assign { \$647 [31:29], \$647 [27], \$647 [25:23], \$647 [21:20], \$647 [18], \$647 [14:8], \$647 [6:4], \$647 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign { \$649 [31:2], \$649 [0] } = 31'h00000000;
+  assign \$649 [1] = read_tenants;
+  assign \$651  = 32'd0;
+  assign \$652  = \$650 ;
+  assign \$668  = \$667 ;
+  assign \$692  = \$691 ;
+  assign \$716  = \$715 ;
+  assign \$740  = \$739 ;
+  assign \$764  = \$763 ;
+  assign \$765  = 32'd0;
+  assign \$766  = \$763 ;
+  assign \$788  = \$787 ;
+  assign \$812  = \$811 ;
+  assign \$836  = \$835 ;
+  assign \$860  = \$859 ;
+  assign \$882  = \$881 ;
 endmodule
 
 module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, host_late, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, tenant, window, turn, layer_done
-, ended, transfer, transfer_clear, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, combine, working, clk);
+, ended, transfer, transfer_clear, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, calibrate, combine, working, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
   wire [32:0] \$10 ;
@@ -18769,25 +20102,27 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$115 ;
   wire \$116 ;
   wire \$117 ;
-  reg \$118 ;
-  reg [3:0] \$119 ;
+  wire \$118 ;
+  wire \$119 ;
   wire [12:0] \$12 ;
-  reg [511:0] \$120 ;
-  reg [15:0] \$121 ;
-  reg [19:0] \$122 ;
-  reg [63:0] \$123 ;
-  reg [23:0] \$124 ;
-  reg [11:0] \$125 ;
-  reg [5:0] \$126 ;
-  reg [1:0] \$127 ;
-  reg [1:0] \$128 ;
-  reg [11:0] \$129 ;
+  reg \$120 ;
+  reg [3:0] \$121 ;
+  reg [511:0] \$122 ;
+  reg [15:0] \$123 ;
+  reg [19:0] \$124 ;
+  reg [63:0] \$125 ;
+  reg [23:0] \$126 ;
+  reg [11:0] \$127 ;
+  reg [5:0] \$128 ;
+  reg [1:0] \$129 ;
   wire [6:0] \$13 ;
-  reg [5:0] \$130 ;
-  reg [4:0] \$131 ;
-  reg \$132 ;
-  reg [1:0] \$133 ;
-  reg [134:0] \$134 ;
+  reg [1:0] \$130 ;
+  reg [11:0] \$131 ;
+  reg [5:0] \$132 ;
+  reg [4:0] \$133 ;
+  reg \$134 ;
+  reg [1:0] \$135 ;
+  reg [134:0] \$136 ;
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
@@ -18898,6 +20233,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   reg arriving = 1'h0;
   output [1:0] busy;
   reg [1:0] busy = 2'h0;
+  output calibrate;
+  reg calibrate;
   wire clear;
   input clk;
   wire clk;
@@ -19181,45 +20518,47 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$110  = legal & \$109 ;
   assign \$111  = ~ stopped;
   assign \$112  = legal & \$111 ;
-  assign \$113  = ~ legal;
-  assign \$114  = ! program_state;
-  assign \$115  = program_state == 1'h1;
-  assign \$116  = program_state == 2'h2;
-  assign \$117  = program_state == 2'h3;
+  assign \$113  = ~ stopped;
+  assign \$114  = legal & \$113 ;
+  assign \$115  = ~ legal;
+  assign \$116  = ! program_state;
+  assign \$117  = program_state == 1'h1;
+  assign \$118  = program_state == 2'h2;
+  assign \$119  = program_state == 2'h3;
   always @(posedge clk)
-    arriving <= \$118 ;
+    arriving <= \$120 ;
   always @(posedge clk)
-    \$signal  <= \$119 ;
+    \$signal  <= \$121 ;
   always @(posedge clk)
-    descriptor <= \$120 ;
+    descriptor <= \$122 ;
   always @(posedge clk)
-    constants <= \$121 ;
+    constants <= \$123 ;
   always @(posedge clk)
-    coefficients <= \$122 ;
+    coefficients <= \$124 ;
   always @(posedge clk)
-    layer_cycles <= \$123 ;
+    layer_cycles <= \$125 ;
   always @(posedge clk)
-    layer <= \$124 ;
+    layer <= \$126 ;
   always @(posedge clk)
-    left0 <= \$125 ;
+    left0 <= \$127 ;
   always @(posedge clk)
-    index0 <= \$126 ;
+    index0 <= \$128 ;
   always @(posedge clk)
-    transferring <= \$127 ;
+    transferring <= \$129 ;
   always @(posedge clk)
-    busy <= \$128 ;
+    busy <= \$130 ;
   always @(posedge clk)
-    left1 <= \$129 ;
+    left1 <= \$131 ;
   always @(posedge clk)
-    index1 <= \$130 ;
+    index1 <= \$132 ;
   always @(posedge clk)
-    word <= \$131 ;
+    word <= \$133 ;
   always @(posedge clk)
-    tenant <= \$132 ;
+    tenant <= \$134 ;
   always @(posedge clk)
-    program_state <= \$133 ;
+    program_state <= \$135 ;
   always @(posedge clk)
-    window <= \$134 ;
+    window <= \$136 ;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -19230,94 +20569,94 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$118  = read_enable;
+    \$120  = read_enable;
     if (rst) begin
-      \$118  = 1'h0;
+      \$120  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$119  = word[3:0];
+    \$121  = word[3:0];
     if (rst) begin
-      \$119  = 4'h0;
+      \$121  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$120  = descriptor;
+    \$122  = descriptor;
     if (arriving) begin
       (* full_case = 32'd1 *)
       casez (\$signal )
         4'h0:
-            \$120 [31:0] = read_data;
+            \$122 [31:0] = read_data;
         4'h1:
-            \$120 [63:32] = read_data;
+            \$122 [63:32] = read_data;
         4'h2:
-            \$120 [95:64] = read_data;
+            \$122 [95:64] = read_data;
         4'h3:
-            \$120 [127:96] = read_data;
+            \$122 [127:96] = read_data;
         4'h4:
-            \$120 [159:128] = read_data;
+            \$122 [159:128] = read_data;
         4'h5:
-            \$120 [191:160] = read_data;
+            \$122 [191:160] = read_data;
         4'h6:
-            \$120 [223:192] = read_data;
+            \$122 [223:192] = read_data;
         4'h7:
-            \$120 [255:224] = read_data;
+            \$122 [255:224] = read_data;
         4'h8:
-            \$120 [287:256] = read_data;
+            \$122 [287:256] = read_data;
         4'h9:
-            \$120 [319:288] = read_data;
+            \$122 [319:288] = read_data;
         4'ha:
-            \$120 [351:320] = read_data;
+            \$122 [351:320] = read_data;
         4'hb:
-            \$120 [383:352] = read_data;
+            \$122 [383:352] = read_data;
         4'hc:
-            \$120 [415:384] = read_data;
+            \$122 [415:384] = read_data;
         4'hd:
-            \$120 [447:416] = read_data;
+            \$122 [447:416] = read_data;
         4'he:
-            \$120 [479:448] = read_data;
+            \$122 [479:448] = read_data;
         4'hf:
-            \$120 [511:480] = read_data;
+            \$122 [511:480] = read_data;
       endcase
     end
     if (rst) begin
-      \$120  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
+      \$122  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$121  = \$1 [15:0];
+    \$123  = \$1 [15:0];
     if (rst) begin
-      \$121  = 16'h0000;
+      \$123  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$122  = \$2 [19:0];
+    \$124  = \$2 [19:0];
     if (rst) begin
-      \$122  = 20'h00000;
+      \$124  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$123  = layer_cycles;
+    \$125  = layer_cycles;
     if (busy[0]) begin
-      \$123 [31:0] = \$3 [31:0];
+      \$125 [31:0] = \$3 [31:0];
     end
     if (busy[1]) begin
-      \$123 [63:32] = \$10 [31:0];
+      \$125 [63:32] = \$10 [31:0];
     end
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$17 ) begin
             if (\$18 ) begin
-              \$123 [31:0] = 32'd1;
+              \$125 [31:0] = 32'd1;
             end
             if (\$19 ) begin
-              \$123 [63:32] = 32'd1;
+              \$125 [63:32] = 32'd1;
             end
           end
       2'h1:
@@ -19328,165 +20667,165 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           if (unit_done) begin
             if (\$31 ) begin
               if (\$32 ) begin
-                \$123 [31:0] = 32'd1;
+                \$125 [31:0] = 32'd1;
               end
               if (\$33 ) begin
-                \$123 [63:32] = 32'd1;
+                \$125 [63:32] = 32'd1;
               end
             end
           end
     endcase
     if (rst) begin
-      \$123  = 64'h0000000000000000;
+      \$125  = 64'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$124  = layer;
+    \$126  = layer;
     if (advance0) begin
-      \$124 [11:0] = \$4 [11:0];
+      \$126 [11:0] = \$4 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$124 [11:0] = 12'h000;
+      \$126 [11:0] = 12'h000;
     end
     if (advance1) begin
-      \$124 [23:12] = \$11 [11:0];
+      \$126 [23:12] = \$11 [11:0];
     end
     if (\$14 ) begin
     end else if (\$16 ) begin
-      \$124 [23:12] = 12'h000;
+      \$126 [23:12] = 12'h000;
     end
     if (rst) begin
-      \$124  = 24'h000000;
+      \$126  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$125  = left0;
+    \$127  = left0;
     if (advance0) begin
-      \$125  = \$5 [11:0];
+      \$127  = \$5 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$125  = windows[23:12];
+      \$127  = windows[23:12];
     end
     if (rst) begin
-      \$125  = 12'h000;
+      \$127  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$126  = index0;
+    \$128  = index0;
     if (advance0) begin
-      \$126  = \$6 [5:0];
+      \$128  = \$6 [5:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$126  = windows[5:0];
+      \$128  = windows[5:0];
     end
     if (rst) begin
-      \$126  = 6'h00;
+      \$128  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$127  = transferring;
+    \$129  = transferring;
     if (advance0) begin
-      \$127 [0] = 1'h0;
+      \$129 [0] = 1'h0;
     end
     if (transfer[0]) begin
-      \$127 [0] = 1'h1;
+      \$129 [0] = 1'h1;
     end
     if (\$7 ) begin
-      \$127 [0] = 1'h0;
+      \$129 [0] = 1'h0;
     end
     if (advance1) begin
-      \$127 [1] = 1'h0;
+      \$129 [1] = 1'h0;
     end
     if (transfer[1]) begin
-      \$127 [1] = 1'h1;
+      \$129 [1] = 1'h1;
     end
     if (\$14 ) begin
-      \$127 [1] = 1'h0;
+      \$129 [1] = 1'h0;
     end
     if (rst) begin
-      \$127  = 2'h0;
+      \$129  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$128  = busy;
+    \$130  = busy;
     if (\$7 ) begin
-      \$128 [0] = 1'h0;
+      \$130 [0] = 1'h0;
     end else if (\$9 ) begin
-      \$128 [0] = 1'h1;
+      \$130 [0] = 1'h1;
     end
     if (\$14 ) begin
-      \$128 [1] = 1'h0;
+      \$130 [1] = 1'h0;
     end else if (\$16 ) begin
-      \$128 [1] = 1'h1;
+      \$130 [1] = 1'h1;
     end
     if (rst) begin
-      \$128  = 2'h0;
+      \$130  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$129  = left1;
+    \$131  = left1;
     if (advance1) begin
-      \$129  = \$12 [11:0];
+      \$131  = \$12 [11:0];
     end
     if (\$14 ) begin
     end else if (\$16 ) begin
-      \$129  = windows[158:147];
+      \$131  = windows[158:147];
     end
     if (rst) begin
-      \$129  = 12'h000;
+      \$131  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$130  = index1;
+    \$132  = index1;
     if (advance1) begin
-      \$130  = \$13 [5:0];
+      \$132  = \$13 [5:0];
     end
     if (\$14 ) begin
     end else if (\$16 ) begin
-      \$130  = windows[140:135];
+      \$132  = windows[140:135];
     end
     if (rst) begin
-      \$130  = 6'h00;
+      \$132  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$131  = word;
+    \$133  = word;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          \$131  = 5'h00;
+          \$133  = 5'h00;
       2'h1:
-          \$131  = \$26 [4:0];
+          \$133  = \$26 [4:0];
       2'h2:
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$131  = 5'h00;
+            \$133  = 5'h00;
           end
     endcase
     if (rst) begin
-      \$131  = 5'h00;
+      \$133  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$132  = tenant;
+    \$134  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$17 ) begin
-            \$132  = \$like ;
+            \$134  = \$like ;
           end
       2'h1:
           /* empty */;
@@ -19495,40 +20834,40 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       2'h3:
           if (unit_done) begin
             if (\$31 ) begin
-              \$132  = \$like ;
+              \$134  = \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$132  = 1'h0;
+      \$134  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$133  = program_state;
+    \$135  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$17 ) begin
-            \$133  = 2'h1;
+            \$135  = 2'h1;
           end else begin
-            \$133  = 2'h0;
+            \$135  = 2'h0;
           end
       2'h1:
         begin
           if (\$27 ) begin
-            \$133  = 2'h2;
+            \$135  = 2'h2;
           end
           if (\$29 ) begin
-            \$133  = 2'h0;
+            \$135  = 2'h0;
           end
         end
       2'h2:
         begin
-          \$133  = 2'h0;
+          \$135  = 2'h0;
           if (\$30 ) begin
-            \$133  = 2'h3;
+            \$135  = 2'h3;
           end
         end
       2'h3:
@@ -19536,23 +20875,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           if (unit_done) begin
             (* full_case = 32'd1 *)
             if (\$31 ) begin
-              \$133  = 2'h1;
+              \$135  = 2'h1;
             end else begin
-              \$133  = 2'h0;
+              \$135  = 2'h0;
             end
           end
           if (\$35 ) begin
-            \$133  = 2'h0;
+            \$135  = 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$133  = 2'h0;
+      \$135  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$134  = window;
+    \$136  = window;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -19560,18 +20899,18 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         begin
           if (\$20 ) begin
             if (\$22 ) begin
-              \$134  = windows[134:0];
+              \$136  = windows[134:0];
             end
           end
           if (\$23 ) begin
             if (\$25 ) begin
-              \$134  = windows[269:135];
+              \$136  = windows[269:135];
             end
           end
         end
     endcase
     if (rst) begin
-      \$134  = 135'h0000000000000000000000000000000000;
+      \$136  = 135'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -19799,6 +21138,29 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 convolve = \$110 ;
+            4'h7:
+                convolve = calibrate;
+          endcase
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    calibrate = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          /* empty */;
+      2'h2:
+          casez (descriptor[3:0])
+            4'h0:
+                /* empty */;
+            4'h1, 4'h2:
+                /* empty */;
+            4'h3:
+                /* empty */;
+            4'h7:
+                calibrate = \$112 ;
           endcase
     endcase
   end
@@ -19818,8 +21180,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
-                combine = \$112 ;
+                combine = \$114 ;
           endcase
     endcase
   end
@@ -19842,12 +21206,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
                 \$signal$52  = 1'h1;
           endcase
-          if (\$113 ) begin
+          if (\$115 ) begin
             \$signal$52  = 1'h1;
           end
         end
@@ -19876,12 +21242,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
                 refusal = 4'h1;
           endcase
-          if (\$113 ) begin
+          if (\$115 ) begin
             refusal = 4'h2;
           end
         end
@@ -20072,27 +21440,89 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$139 ;
   wire [12:0] \$14 ;
   wire \$140 ;
-  reg [11:0] \$141 ;
-  reg [10:0] \$142 ;
-  reg [10:0] \$143 ;
-  reg [14:0] \$144 ;
-  reg [16:0] \$145 ;
-  reg [17:0] \$146 ;
-  reg [17:0] \$147 ;
-  reg [24:0] \$148 ;
-  reg \$149 ;
+  wire \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
   wire [17:0] \$15 ;
-  reg [14:0] \$150 ;
-  reg [10:0] \$151 ;
-  reg [1:0] \$152 ;
-  reg [1:0] \$153 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire [18:0] \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire [16:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
   wire [17:0] \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
   wire [17:0] \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire [12:0] \$2 ;
   wire \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  reg [11:0] \$202 ;
+  reg [10:0] \$203 ;
+  reg [10:0] \$204 ;
+  reg [14:0] \$205 ;
+  reg [16:0] \$206 ;
+  reg [17:0] \$207 ;
+  reg [17:0] \$208 ;
+  reg [24:0] \$209 ;
   wire \$21 ;
+  reg \$210 ;
+  reg [25:0] \$211 ;
+  reg [14:0] \$212 ;
+  reg [10:0] \$213 ;
+  reg [1:0] \$214 ;
+  reg [1:0] \$215 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
@@ -20181,6 +21611,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$auto$rtlil.cc:2739:Not$2 ;
   reg [14:0] add_passed = 15'h0000;
   reg [10:0] average_pool_passed = 11'h000;
+  reg [25:0] calibrate_passed = 26'h0000000;
   input clk;
   wire clk;
   input [4:0] clock;
@@ -20296,188 +21727,251 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$84  = descriptor[131:128] >= 1'h1;
   assign \$86  = descriptor[135:132] >= 1'h1;
   assign \$88  = descriptor[139:136] >= 1'h1;
-  assign \$90  = descriptor[203:192] >= 1'h1;
-  assign \$92  = descriptor[183:172] >= descriptor[203:192];
-  assign \$93  = descriptor[131:128] >= 1'h1;
-  assign \$94  = descriptor[131:128] <= 1'h1;
-  assign \$95  = & { \$94 , \$93  };
-  assign \$96  = descriptor[135:132] >= 1'h1;
-  assign \$97  = descriptor[135:132] <= 1'h1;
-  assign \$98  = & { \$97 , \$96  };
-  assign \$99  = descriptor[335:332] >= 1'h1;
-  assign \$101  = descriptor[303:288] < window[56:40];
-  assign \$102  = descriptor[3:0] == 3'h4;
-  assign \$104  = & add_passed;
-  assign \$105  = descriptor[47:32] < window[56:40];
-  assign \$106  = descriptor[63:48] < window[56:40];
-  assign \$107  = descriptor[75:64] >= 1'h1;
-  assign \$109  = descriptor[87:76] >= 1'h1;
-  assign \$111  = descriptor[107:96] >= 1'h1;
-  assign \$113  = descriptor[119:108] >= 1'h1;
-  assign \$115  = descriptor[131:128] >= 1'h1;
-  assign \$117  = descriptor[135:132] >= 1'h1;
-  assign \$119  = descriptor[139:136] >= 1'h1;
-  assign \$121  = descriptor[203:192] >= 1'h1;
-  assign \$123  = descriptor[183:172] >= descriptor[203:192];
-  assign \$124  = descriptor[3:0] == 3'h5;
-  assign \$125  = descriptor[3:0] == 3'h6;
-  assign \$126  = | { \$125 , \$124  };
-  assign \$127  = & average_pool_passed;
-  assign \$128  = | descriptor[80:64];
-  assign \$129  = destination_end <= window[56:40];
-  assign \$130  = descriptor[3:0] == 1'h1;
-  assign \$132  = & load_passed;
-  assign \$133  = | descriptor[80:64];
-  assign \$134  = source_end <= window[56:40];
-  assign \$135  = descriptor[3:0] == 2'h2;
-  assign \$137  = & store_passed;
-  assign \$138  = ! descriptor[3:0];
-  assign \$139  = descriptor[3:0] > 3'h6;
-  assign \$140  = \$138  | \$139 ;
+  assign \$90  = descriptor[11:8] >= 3'h4;
+  assign \$91  = descriptor[11:8] <= 4'h8;
+  assign \$92  = & { \$91 , \$90  };
+  assign \$93  = descriptor[7:6] <= 2'h2;
+  assign \$95  = descriptor[107:96] >= 1'h1;
+  assign \$96  = descriptor[107:96] <= 1'h1;
+  assign \$97  = & { \$96 , \$95  };
+  assign \$98  = descriptor[119:108] >= 1'h1;
+  assign \$99  = descriptor[119:108] <= 1'h1;
+  assign \$100  = & { \$99 , \$98  };
+  assign \$101  = descriptor[215:204] >= 1'h1;
+  assign \$102  = descriptor[215:204] <= 1'h1;
+  assign \$103  = & { \$102 , \$101  };
+  assign \$104  = descriptor[131:128] >= 1'h1;
+  assign \$105  = descriptor[131:128] <= 1'h1;
+  assign \$106  = & { \$105 , \$104  };
+  assign \$107  = descriptor[135:132] >= 1'h1;
+  assign \$108  = descriptor[135:132] <= 1'h1;
+  assign \$109  = & { \$108 , \$107  };
+  assign \$110  = descriptor[203:192] >= 1'h1;
+  assign \$111  = descriptor[203:192] <= 6'h24;
+  assign \$112  = & { \$111 , \$110  };
+  assign \$113  = descriptor[203:192] == descriptor[235:224];
+  assign \$114  = descriptor[247:236] >= 1'h1;
+  assign \$115  = descriptor[247:236] <= 1'h1;
+  assign \$116  = & { \$115 , \$114  };
+  assign \$117  = descriptor[263:256] >= 1'h1;
+  assign \$118  = descriptor[263:256] <= 1'h1;
+  assign \$119  = & { \$118 , \$117  };
+  assign \$120  = descriptor[271:264] <= 4'h9;
+  assign \$122  = descriptor[283:272] >= 1'h1;
+  assign \$123  = descriptor[283:272] <= 1'h1;
+  assign \$124  = & { \$123 , \$122  };
+  assign \$125  = descriptor[315:304] >= 1'h1;
+  assign \$126  = descriptor[315:304] <= 7'h40;
+  assign \$127  = & { \$126 , \$125  };
+  assign \$128  = | window[134:131];
+  assign \$129  = descriptor[379:352] >= 1'h1;
+  assign \$130  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$131  = & { \$130 , \$129  };
+  assign \$132  = descriptor[3:0] == 3'h7;
+  assign \$134  = & calibrate_passed;
+  assign \$135  = descriptor[47:32] < window[56:40];
+  assign \$136  = descriptor[63:48] < window[56:40];
+  assign \$137  = descriptor[75:64] >= 1'h1;
+  assign \$139  = descriptor[87:76] >= 1'h1;
+  assign \$141  = descriptor[107:96] >= 1'h1;
+  assign \$143  = descriptor[119:108] >= 1'h1;
+  assign \$145  = descriptor[131:128] >= 1'h1;
+  assign \$147  = descriptor[135:132] >= 1'h1;
+  assign \$149  = descriptor[139:136] >= 1'h1;
+  assign \$151  = descriptor[203:192] >= 1'h1;
+  assign \$153  = descriptor[183:172] >= descriptor[203:192];
+  assign \$154  = descriptor[131:128] >= 1'h1;
+  assign \$155  = descriptor[131:128] <= 1'h1;
+  assign \$156  = & { \$155 , \$154  };
+  assign \$157  = descriptor[135:132] >= 1'h1;
+  assign \$158  = descriptor[135:132] <= 1'h1;
+  assign \$159  = & { \$158 , \$157  };
+  assign \$160  = descriptor[335:332] >= 1'h1;
+  assign \$162  = descriptor[303:288] < window[56:40];
+  assign \$163  = descriptor[3:0] == 3'h4;
+  assign \$165  = & add_passed;
+  assign \$166  = descriptor[47:32] < window[56:40];
+  assign \$167  = descriptor[63:48] < window[56:40];
+  assign \$168  = descriptor[75:64] >= 1'h1;
+  assign \$170  = descriptor[87:76] >= 1'h1;
+  assign \$172  = descriptor[107:96] >= 1'h1;
+  assign \$174  = descriptor[119:108] >= 1'h1;
+  assign \$176  = descriptor[131:128] >= 1'h1;
+  assign \$178  = descriptor[135:132] >= 1'h1;
+  assign \$180  = descriptor[139:136] >= 1'h1;
+  assign \$182  = descriptor[203:192] >= 1'h1;
+  assign \$184  = descriptor[183:172] >= descriptor[203:192];
+  assign \$185  = descriptor[3:0] == 3'h5;
+  assign \$186  = descriptor[3:0] == 3'h6;
+  assign \$187  = | { \$186 , \$185  };
+  assign \$188  = & average_pool_passed;
+  assign \$189  = | descriptor[80:64];
+  assign \$190  = destination_end <= window[56:40];
+  assign \$191  = descriptor[3:0] == 1'h1;
+  assign \$193  = & load_passed;
+  assign \$194  = | descriptor[80:64];
+  assign \$195  = source_end <= window[56:40];
+  assign \$196  = descriptor[3:0] == 2'h2;
+  assign \$198  = & store_passed;
+  assign \$199  = ! descriptor[3:0];
+  assign \$200  = descriptor[3:0] > 3'h7;
+  assign \$201  = \$199  | \$200 ;
   always @(posedge clk)
-    kernel_words <= \$141 ;
+    kernel_words <= \$202 ;
   always @(posedge clk)
-    products0 <= \$142 ;
+    products0 <= \$203 ;
   always @(posedge clk)
-    products1 <= \$143 ;
+    products1 <= \$204 ;
   always @(posedge clk)
-    product <= \$144 ;
+    product <= \$205 ;
   always @(posedge clk)
-    constants_end <= \$145 ;
+    constants_end <= \$206 ;
   always @(posedge clk)
-    destination_end <= \$146 ;
+    destination_end <= \$207 ;
   always @(posedge clk)
-    source_end <= \$147 ;
+    source_end <= \$208 ;
   always @(posedge clk)
-    convolve_passed <= \$148 ;
+    convolve_passed <= \$209 ;
   always @(posedge clk)
-    legal <= \$149 ;
+    legal <= \$210 ;
   always @(posedge clk)
-    add_passed <= \$150 ;
+    calibrate_passed <= \$211 ;
   always @(posedge clk)
-    average_pool_passed <= \$151 ;
+    add_passed <= \$212 ;
   always @(posedge clk)
-    load_passed <= \$152 ;
+    average_pool_passed <= \$213 ;
   always @(posedge clk)
-    store_passed <= \$153 ;
+    load_passed <= \$214 ;
+  always @(posedge clk)
+    store_passed <= \$215 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$141  = \$2 [11:0];
+    \$202  = \$2 [11:0];
     if (rst) begin
-      \$141  = 12'h000;
+      \$202  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$142  = products0;
+    \$203  = products0;
     if (\$3 ) begin
-      \$142  = 11'h000;
+      \$203  = 11'h000;
     end else if (\$4 ) begin
-      \$142  = \$8 [10:0];
+      \$203  = \$8 [10:0];
     end
     if (rst) begin
-      \$142  = 11'h000;
+      \$203  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$143  = products1;
+    \$204  = products1;
     if (\$9 ) begin
-      \$143  = 11'h000;
+      \$204  = 11'h000;
     end else if (\$10 ) begin
-      \$143  = \$14 [10:0];
+      \$204  = \$14 [10:0];
     end
     if (rst) begin
-      \$143  = 11'h000;
+      \$204  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$144  = \$16 [14:0];
+    \$205  = \$16 [14:0];
     if (rst) begin
-      \$144  = 15'h0000;
+      \$205  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$145  = \$17 ;
+    \$206  = \$17 ;
     if (rst) begin
-      \$145  = 17'h00000;
+      \$206  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$146  = \$18 ;
+    \$207  = \$18 ;
     if (rst) begin
-      \$146  = 18'h00000;
+      \$207  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$147  = \$19 ;
+    \$208  = \$19 ;
     if (rst) begin
-      \$147  = 18'h00000;
+      \$208  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$148  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
+    \$209  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
     if (rst) begin
-      \$148  = 25'h0000000;
+      \$209  = 25'h0000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$149  = legal;
+    \$210  = legal;
     if (\$72 ) begin
-      \$149  = \$73 ;
+      \$210  = \$73 ;
     end
-    if (\$103 ) begin
-      \$149  = \$104 ;
+    if (\$133 ) begin
+      \$210  = \$134 ;
     end
-    if (\$126 ) begin
-      \$149  = \$127 ;
+    if (\$164 ) begin
+      \$210  = \$165 ;
     end
-    if (\$131 ) begin
-      \$149  = \$132 ;
+    if (\$187 ) begin
+      \$210  = \$188 ;
     end
-    if (\$136 ) begin
-      \$149  = \$137 ;
+    if (\$192 ) begin
+      \$210  = \$193 ;
     end
-    if (\$140 ) begin
-      \$149  = 1'h1;
+    if (\$197 ) begin
+      \$210  = \$198 ;
+    end
+    if (\$201 ) begin
+      \$210  = 1'h1;
     end
     if (rst) begin
-      \$149  = 1'h0;
+      \$210  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$150  = { \$101 , \$100 , \$98 , \$95 , \$92 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
+    \$211  = { \$131 , \$128 , \$127 , \$124 , \$121 , \$119 , \$116 , \$113 , \$112 , \$109 , \$106 , \$103 , \$100 , \$97 , descriptor[5], \$94 , \$92 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
     if (rst) begin
-      \$150  = 15'h0000;
+      \$211  = 26'h0000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$151  = { \$123 , \$122 , \$120 , \$118 , \$116 , \$114 , \$112 , \$110 , \$108 , \$106 , \$105  };
+    \$212  = { \$162 , \$161 , \$159 , \$156 , \$153 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$136 , \$135  };
     if (rst) begin
-      \$151  = 11'h000;
+      \$212  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$152  = { \$129 , \$128  };
+    \$213  = { \$184 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$167 , \$166  };
     if (rst) begin
-      \$152  = 2'h0;
+      \$213  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$153  = { \$134 , \$133  };
+    \$214  = { \$190 , \$189  };
     if (rst) begin
-      \$153  = 2'h0;
+      \$214  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    \$215  = { \$195 , \$194  };
+    if (rst) begin
+      \$215  = 2'h0;
     end
   end
   assign \descriptor[0]  = descriptor[31:0];
@@ -20529,27 +22023,41 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$85  = \$84 ;
   assign \$87  = \$86 ;
   assign \$89  = \$88 ;
-  assign \$91  = \$90 ;
-  assign \$100  = \$99 ;
-  assign \$103  = \$102 ;
-  assign \$108  = \$107 ;
-  assign \$110  = \$109 ;
-  assign \$112  = \$111 ;
-  assign \$114  = \$113 ;
-  assign \$116  = \$115 ;
-  assign \$118  = \$117 ;
-  assign \$120  = \$119 ;
-  assign \$122  = \$121 ;
-  assign \$131  = \$130 ;
-  assign \$136  = \$135 ;
+  assign \$94  = \$93 ;
+  assign \$121  = \$120 ;
+  assign \$133  = \$132 ;
+  assign \$138  = \$137 ;
+  assign \$140  = \$139 ;
+  assign \$142  = \$141 ;
+  assign \$144  = \$143 ;
+  assign \$146  = \$145 ;
+  assign \$148  = \$147 ;
+  assign \$150  = \$149 ;
+  assign \$152  = \$151 ;
+  assign \$161  = \$160 ;
+  assign \$164  = \$163 ;
+  assign \$169  = \$168 ;
+  assign \$171  = \$170 ;
+  assign \$173  = \$172 ;
+  assign \$175  = \$174 ;
+  assign \$177  = \$176 ;
+  assign \$179  = \$178 ;
+  assign \$181  = \$180 ;
+  assign \$183  = \$182 ;
+  assign \$192  = \$191 ;
+  assign \$197  = \$196 ;
 endmodule
 
-module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
-, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -20601,6 +22109,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -20616,8 +22126,6 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] level_index;
   input level_write;
   wire level_write;
-  input levels_enable;
-  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20686,10 +22194,19 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4108$90 ;
-  wire [40:0] \port$4108$90 ;
+  input [40:0] \port$4439$90 ;
+  wire [40:0] \port$4439$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20700,6 +22217,14 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -20735,15 +22260,17 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4108$90 [19:0]),
+    .coefficient_base(\port$4439$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4108$90 [40:20]),
+    .coefficient_words(\port$4439$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20755,12 +22282,12 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
     .level_data(write_data[11:0]),
     .level_index(coefficient_index[7:0]),
     .level_write(level_write),
-    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -20795,12 +22322,15 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -20819,8 +22349,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4108$90 [19:0];
-  assign coefficient_words = \port$4108$90 [40:20];
+  assign coefficient_base = \port$4439$90 [19:0];
+  assign coefficient_words = \port$4439$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -20850,14 +22380,29 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
-module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
-, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -20909,6 +22454,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -20924,8 +22471,6 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] level_index;
   input level_write;
   wire level_write;
-  input levels_enable;
-  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20994,10 +22539,19 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4108$90 ;
-  wire [40:0] \port$4108$90 ;
+  input [40:0] \port$4439$90 ;
+  wire [40:0] \port$4439$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21008,6 +22562,14 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -21043,15 +22605,17 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4108$90 [19:0]),
+    .coefficient_base(\port$4439$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4108$90 [40:20]),
+    .coefficient_words(\port$4439$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21063,12 +22627,12 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
     .level_data(write_data[11:0]),
     .level_index(coefficient_index[7:0]),
     .level_write(level_write),
-    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -21103,12 +22667,15 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -21127,8 +22694,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4108$90 [19:0];
-  assign coefficient_words = \port$4108$90 [40:20];
+  assign coefficient_base = \port$4439$90 [19:0];
+  assign coefficient_words = \port$4439$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21158,14 +22725,29 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
-module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
-, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -21217,6 +22799,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -21232,8 +22816,6 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] level_index;
   input level_write;
   wire level_write;
-  input levels_enable;
-  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -21302,10 +22884,19 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4108$90 ;
-  wire [40:0] \port$4108$90 ;
+  input [40:0] \port$4439$90 ;
+  wire [40:0] \port$4439$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21316,6 +22907,14 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -21351,15 +22950,17 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4108$90 [19:0]),
+    .coefficient_base(\port$4439$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4108$90 [40:20]),
+    .coefficient_words(\port$4439$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21371,12 +22972,12 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
     .level_data(write_data[11:0]),
     .level_index(coefficient_index[7:0]),
     .level_write(level_write),
-    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -21411,12 +23012,15 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -21435,8 +23039,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4108$90 [19:0];
-  assign coefficient_words = \port$4108$90 [40:20];
+  assign coefficient_base = \port$4439$90 [19:0];
+  assign coefficient_words = \port$4439$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21466,14 +23070,29 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
-module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, levels_enable, coefficient_write
-, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4108$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -21525,6 +23144,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -21540,8 +23161,6 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] level_index;
   input level_write;
   wire level_write;
-  input levels_enable;
-  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -21610,10 +23229,19 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4108$90 ;
-  wire [40:0] \port$4108$90 ;
+  input [40:0] \port$4439$90 ;
+  wire [40:0] \port$4439$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21624,6 +23252,14 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -21659,15 +23295,17 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4108$90 [19:0]),
+    .coefficient_base(\port$4439$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4108$90 [40:20]),
+    .coefficient_words(\port$4439$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21679,12 +23317,12 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
     .level_data(write_data[11:0]),
     .level_index(coefficient_index[7:0]),
     .level_write(level_write),
-    .levels_enable(levels_enable),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -21719,12 +23357,15 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -21743,8 +23384,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4108$90 [19:0];
-  assign coefficient_words = \port$4108$90 [40:20];
+  assign coefficient_base = \port$4439$90 [19:0];
+  assign coefficient_words = \port$4439$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21774,6 +23415,17 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
 module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, start, abort, read_data, read_ready, write_ready, done, read_address, write_enable
@@ -21997,8 +23649,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4177$0 (read_data),
-    .\port$5000$0 (arriving_last),
+    .\port$4511$0 (read_data),
+    .\port$5342$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -22234,7 +23886,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$0 , w_en, \port$5000$0 , clk);
+module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$0 , w_en, \port$5342$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -22264,10 +23916,10 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4177$0 ;
-  wire [31:0] \port$4177$0 ;
-  input \port$5000$0 ;
-  wire \port$5000$0 ;
+  input [31:0] \port$4511$0 ;
+  wire [31:0] \port$4511$0 ;
+  input \port$5342$0 ;
+  wire \port$5342$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -22299,7 +23951,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$5000$0 , \port$4177$0  };
+      storage[w_port__addr] <= { \port$5342$0 , \port$4511$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -22374,8 +24026,8 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$5000$0 , \port$4177$0  };
-  assign w_data = { \port$5000$0 , \port$4177$0  };
+  assign w_port__data = { \port$5342$0 , \port$4511$0  };
+  assign w_data = { \port$5342$0 , \port$4511$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -22601,8 +24253,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4177$32 (read_data),
-    .\port$5039$0 (arriving_last),
+    .\port$4511$32 (read_data),
+    .\port$5381$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -22838,7 +24490,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$32 , w_en, \port$5039$0 , clk);
+module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$32 , w_en, \port$5381$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$37  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -22868,10 +24520,10 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$3
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4177$32 ;
-  wire [31:0] \port$4177$32 ;
-  input \port$5039$0 ;
-  wire \port$5039$0 ;
+  input [31:0] \port$4511$32 ;
+  wire [31:0] \port$4511$32 ;
+  input \port$5381$0 ;
+  wire \port$5381$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -22903,7 +24555,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$3
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$5039$0 , \port$4177$32  };
+      storage[w_port__addr] <= { \port$5381$0 , \port$4511$32  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -22978,13 +24630,13 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4177$3
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$5039$0 , \port$4177$32  };
-  assign w_data = { \port$5039$0 , \port$4177$32  };
+  assign w_port__data = { \port$5381$0 , \port$4511$32  };
+  assign w_data = { \port$5381$0 , \port$4511$32  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$840 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$38  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -23253,7 +24905,7 @@ module \crossloom.window$840 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$840.nest  nest (
+  \crossloom.window$866.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -23267,43 +24919,43 @@ module \crossloom.window$840 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1882$0 (\$2 ),
-    .\port$1883$4 (\$3 [4]),
-    .\port$1884$4 (\$4 [4]),
-    .\port$1885$4 (\$5 [4]),
-    .\port$1886$4 (\$6 [4]),
-    .\port$1887$4 (\$7 [4]),
-    .\port$1888$4 (\$8 [4]),
-    .\port$1889$4 (\$9 [4]),
-    .\port$1890$4 (\$10 [4]),
-    .\port$1891$4 (\$11 [4]),
-    .\port$1892$4 (\$12 [4]),
-    .\port$1893$4 (\$13 [4]),
-    .\port$1894$4 (\$14 [4]),
-    .\port$1895$0 (\$15 ),
-    .\port$1896$4 (\$16 [4]),
-    .\port$1897$4 (\$17 [4]),
-    .\port$1898$4 (\$18 [4]),
-    .\port$1899$4 (\$19 [4]),
-    .\port$1900$4 (\$20 [4]),
-    .\port$1901$4 (\$21 [4]),
-    .\port$1902$4 (\$22 [4]),
-    .\port$1903$4 (\$23 [4]),
-    .\port$1904$4 (\$24 [4]),
-    .\port$1905$4 (\$25 [4]),
-    .\port$1906$4 (\$26 [4]),
-    .\port$1907$4 (\$27 [4]),
-    .\port$3327$128 (descriptor[139:128]),
-    .\port$3327$160 (descriptor[171:160]),
-    .\port$3327$192 (descriptor[215:192]),
-    .\port$3327$96 (descriptor[119:96]),
+    .\port$2106$0 (\$2 ),
+    .\port$2107$4 (\$3 [4]),
+    .\port$2108$4 (\$4 [4]),
+    .\port$2109$4 (\$5 [4]),
+    .\port$2110$4 (\$6 [4]),
+    .\port$2111$4 (\$7 [4]),
+    .\port$2112$4 (\$8 [4]),
+    .\port$2113$4 (\$9 [4]),
+    .\port$2114$4 (\$10 [4]),
+    .\port$2115$4 (\$11 [4]),
+    .\port$2116$4 (\$12 [4]),
+    .\port$2117$4 (\$13 [4]),
+    .\port$2118$4 (\$14 [4]),
+    .\port$2119$0 (\$15 ),
+    .\port$2120$4 (\$16 [4]),
+    .\port$2121$4 (\$17 [4]),
+    .\port$2122$4 (\$18 [4]),
+    .\port$2123$4 (\$19 [4]),
+    .\port$2124$4 (\$20 [4]),
+    .\port$2125$4 (\$21 [4]),
+    .\port$2126$4 (\$22 [4]),
+    .\port$2127$4 (\$23 [4]),
+    .\port$2128$4 (\$24 [4]),
+    .\port$2129$4 (\$25 [4]),
+    .\port$2130$4 (\$26 [4]),
+    .\port$2131$4 (\$27 [4]),
+    .\port$3551$128 (descriptor[139:128]),
+    .\port$3551$160 (descriptor[171:160]),
+    .\port$3551$192 (descriptor[215:192]),
+    .\port$3551$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$840.pitches  pitches (
+  \crossloom.window$866.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -23311,7 +24963,7 @@ module \crossloom.window$840 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3327$136 (descriptor[147:136]),
+    .\port$3551$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -23602,8 +25254,8 @@ module \crossloom.window$840 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884$4 , \port$1885$4 , \port$1886$4 , \port$1887$4 , \port$1888$4 , \port$1889$4 , \port$1890$4 , \port$1891$4 , \port$1892$4 , \port$1893$4 , \port$1894$4 , \port$1895$0 , \port$1896$4 , \port$1897$4 , \port$1898$4 , \port$1899$4 , \port$1900$4 , \port$1901$4 
-, \port$1902$4 , \port$1903$4 , \port$1904$4 , \port$1905$4 , \port$1906$4 , \port$1907$4 , advance, \port$3327$96 , \port$3327$128 , \port$3327$160 , \port$3327$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108$4 , \port$2109$4 , \port$2110$4 , \port$2111$4 , \port$2112$4 , \port$2113$4 , \port$2114$4 , \port$2115$4 , \port$2116$4 , \port$2117$4 , \port$2118$4 , \port$2119$0 , \port$2120$4 , \port$2121$4 , \port$2122$4 , \port$2123$4 , \port$2124$4 , \port$2125$4 
+, \port$2126$4 , \port$2127$4 , \port$2128$4 , \port$2129$4 , \port$2130$4 , \port$2131$4 , advance, \port$3551$96 , \port$3551$128 , \port$3551$160 , \port$3551$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$39  = 0;
   wire \$1 ;
@@ -23833,66 +25485,66 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1882$0 ;
-  wire [4:0] \port$1882$0 ;
-  input \port$1883$4 ;
-  wire \port$1883$4 ;
-  input \port$1884$4 ;
-  wire \port$1884$4 ;
-  input \port$1885$4 ;
-  wire \port$1885$4 ;
-  input \port$1886$4 ;
-  wire \port$1886$4 ;
-  input \port$1887$4 ;
-  wire \port$1887$4 ;
-  input \port$1888$4 ;
-  wire \port$1888$4 ;
-  input \port$1889$4 ;
-  wire \port$1889$4 ;
-  input \port$1890$4 ;
-  wire \port$1890$4 ;
-  input \port$1891$4 ;
-  wire \port$1891$4 ;
-  input \port$1892$4 ;
-  wire \port$1892$4 ;
-  input \port$1893$4 ;
-  wire \port$1893$4 ;
-  input \port$1894$4 ;
-  wire \port$1894$4 ;
-  input [4:0] \port$1895$0 ;
-  wire [4:0] \port$1895$0 ;
-  input \port$1896$4 ;
-  wire \port$1896$4 ;
-  input \port$1897$4 ;
-  wire \port$1897$4 ;
-  input \port$1898$4 ;
-  wire \port$1898$4 ;
-  input \port$1899$4 ;
-  wire \port$1899$4 ;
-  input \port$1900$4 ;
-  wire \port$1900$4 ;
-  input \port$1901$4 ;
-  wire \port$1901$4 ;
-  input \port$1902$4 ;
-  wire \port$1902$4 ;
-  input \port$1903$4 ;
-  wire \port$1903$4 ;
-  input \port$1904$4 ;
-  wire \port$1904$4 ;
-  input \port$1905$4 ;
-  wire \port$1905$4 ;
-  input \port$1906$4 ;
-  wire \port$1906$4 ;
-  input \port$1907$4 ;
-  wire \port$1907$4 ;
-  input [11:0] \port$3327$128 ;
-  wire [11:0] \port$3327$128 ;
-  input [11:0] \port$3327$160 ;
-  wire [11:0] \port$3327$160 ;
-  input [23:0] \port$3327$192 ;
-  wire [23:0] \port$3327$192 ;
-  input [23:0] \port$3327$96 ;
-  wire [23:0] \port$3327$96 ;
+  input [4:0] \port$2106$0 ;
+  wire [4:0] \port$2106$0 ;
+  input \port$2107$4 ;
+  wire \port$2107$4 ;
+  input \port$2108$4 ;
+  wire \port$2108$4 ;
+  input \port$2109$4 ;
+  wire \port$2109$4 ;
+  input \port$2110$4 ;
+  wire \port$2110$4 ;
+  input \port$2111$4 ;
+  wire \port$2111$4 ;
+  input \port$2112$4 ;
+  wire \port$2112$4 ;
+  input \port$2113$4 ;
+  wire \port$2113$4 ;
+  input \port$2114$4 ;
+  wire \port$2114$4 ;
+  input \port$2115$4 ;
+  wire \port$2115$4 ;
+  input \port$2116$4 ;
+  wire \port$2116$4 ;
+  input \port$2117$4 ;
+  wire \port$2117$4 ;
+  input \port$2118$4 ;
+  wire \port$2118$4 ;
+  input [4:0] \port$2119$0 ;
+  wire [4:0] \port$2119$0 ;
+  input \port$2120$4 ;
+  wire \port$2120$4 ;
+  input \port$2121$4 ;
+  wire \port$2121$4 ;
+  input \port$2122$4 ;
+  wire \port$2122$4 ;
+  input \port$2123$4 ;
+  wire \port$2123$4 ;
+  input \port$2124$4 ;
+  wire \port$2124$4 ;
+  input \port$2125$4 ;
+  wire \port$2125$4 ;
+  input \port$2126$4 ;
+  wire \port$2126$4 ;
+  input \port$2127$4 ;
+  wire \port$2127$4 ;
+  input \port$2128$4 ;
+  wire \port$2128$4 ;
+  input \port$2129$4 ;
+  wire \port$2129$4 ;
+  input \port$2130$4 ;
+  wire \port$2130$4 ;
+  input \port$2131$4 ;
+  wire \port$2131$4 ;
+  input [11:0] \port$3551$128 ;
+  wire [11:0] \port$3551$128 ;
+  input [11:0] \port$3551$160 ;
+  wire [11:0] \port$3551$160 ;
+  input [23:0] \port$3551$192 ;
+  wire [23:0] \port$3551$192 ;
+  input [23:0] \port$3551$96 ;
+  wire [23:0] \port$3551$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -23911,44 +25563,44 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3327$192 [11:0] == 1'h1;
+  assign \$1  = \port$3551$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3327$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3327$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3551$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3551$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$3327$128 [3:0] == 1'h1;
+  assign \$8  = \port$3551$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3327$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3327$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3551$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3551$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3327$128 [7:4] == 1'h1;
+  assign \$16  = \port$3551$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3327$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3327$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3551$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3551$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3327$192 [23:12] == 1'h1;
+  assign \$25  = \port$3551$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3327$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3327$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3551$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3551$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3327$96 [11:0] == 1'h1;
+  assign \$35  = \port$3551$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3327$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3327$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3551$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3551$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -23956,18 +25608,18 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3327$96 [23:12] == 1'h1;
+  assign \$46  = \port$3551$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3327$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3327$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3551$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3551$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3327$160 ;
-  assign \$59  = address_column_start + \port$3327$160 ;
+  assign \$58  = address_column_start + \port$3551$160 ;
+  assign \$59  = address_column_start + \port$3551$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -23978,10 +25630,10 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3327$192 [11:0];
-  assign \$73  = address_block_start + \port$3327$192 [11:0];
-  assign \$74  = address_block_start + \port$3327$192 [11:0];
-  assign \$75  = address_block_start + \port$3327$192 [11:0];
+  assign \$72  = address_block_start + \port$3551$192 [11:0];
+  assign \$73  = address_block_start + \port$3551$192 [11:0];
+  assign \$74  = address_block_start + \port$3551$192 [11:0];
+  assign \$75  = address_block_start + \port$3551$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -24019,8 +25671,8 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3327$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3327$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3551$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3551$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -24046,8 +25698,8 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3327$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3327$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$3551$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3551$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -24096,7 +25748,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$3327$192 [11:0];
+      \$153  = \port$3551$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -24126,7 +25778,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$3327$128 [3:0];
+      \$155  = \port$3551$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -24156,7 +25808,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$3327$128 [7:4];
+      \$157  = \port$3551$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -24186,7 +25838,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$3327$192 [23:12];
+      \$159  = \port$3551$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -24216,7 +25868,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$3327$96 [11:0];
+      \$161  = \port$3551$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -24246,7 +25898,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$3327$96 [23:12];
+      \$163  = \port$3551$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -24423,7 +26075,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
+      \$171  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -24438,7 +26090,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
+        \$171  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
       end
     end
     if (clear) begin
@@ -24452,13 +26104,13 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
+      \$172  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
+        \$172  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
       end
     end
     if (clear) begin
@@ -24472,7 +26124,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$4 , \port$1896$4 , \port$1895$0  };
+      \$173  = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -24498,7 +26150,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$4 , \port$1896$4 , \port$1895$0  };
+      \$174  = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -24511,21 +26163,21 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$3327$192 [11:0];
-  assign column_count = \port$3327$128 [3:0];
-  assign row_count = \port$3327$128 [7:4];
-  assign block_count = \port$3327$192 [23:12];
-  assign x_count = \port$3327$96 [11:0];
-  assign y_count = \port$3327$96 [23:12];
+  assign word_count = \port$3551$192 [11:0];
+  assign column_count = \port$3551$128 [3:0];
+  assign row_count = \port$3551$128 [7:4];
+  assign block_count = \port$3551$192 [23:12];
+  assign x_count = \port$3551$96 [11:0];
+  assign y_count = \port$3551$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3327$160  };
-  assign address_block_step = { 4'h0, \port$3327$192 [11:0] };
-  assign pixel_x_origin = { \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$4 , \port$1883$4 , \port$1882$0  };
+  assign address_column_step = { 4'h0, \port$3551$160  };
+  assign address_block_step = { 4'h0, \port$3551$192 [11:0] };
+  assign pixel_x_origin = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3327$128 [11:8] };
-  assign pixel_y_origin = { \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$4 , \port$1896$4 , \port$1895$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3551$128 [11:8] };
+  assign pixel_y_origin = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3327$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3551$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -24547,7 +26199,7 @@ module \crossloom.window$840.nest (rst, \port$1882$0 , \port$1883$4 , \port$1884
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$840.pitches (rst, start, base, \width$7 , \port$3327$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3551$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$40  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -24610,8 +26262,8 @@ module \crossloom.window$840.pitches (rst, start, base, \width$7 , \port$3327$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3327$136 ;
-  wire [11:0] \port$3327$136 ;
+  input [11:0] \port$3551$136 ;
+  wire [11:0] \port$3551$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -24743,7 +26395,7 @@ module \crossloom.window$840.pitches (rst, start, base, \width$7 , \port$3327$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3327$136 [3:0];
+      \$33  = \port$3551$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -24758,7 +26410,7 @@ module \crossloom.window$840.pitches (rst, start, base, \width$7 , \port$3327$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3327$136 [7:4];
+      \$34  = \port$3551$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -24773,7 +26425,7 @@ module \crossloom.window$840.pitches (rst, start, base, \width$7 , \port$3327$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3327$136 [11:8];
+      \$35  = \port$3551$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -24889,9 +26541,9 @@ module \crossloom.window$840.pitches (rst, start, base, \width$7 , \port$3327$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3327$136 [3:0];
-  assign pad_left = \port$3327$136 [7:4];
-  assign pad_top = \port$3327$136 [11:8];
+  assign stride = \port$3551$136 [3:0];
+  assign pad_left = \port$3551$136 [7:4];
+  assign pad_top = \port$3551$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -24903,20 +26555,22 @@ endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
 module crossloom_tile(start, first_product, descriptor, coefficient_base, coefficient_words, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index
-, coefficient_data, correction_write, correction_index, correction_data, levels_enable, level_write, level_index, level_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row
-, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial
-, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear
-);
+, coefficient_data, correction_write, correction_index, correction_data, calibrate, settings, level_write, level_index, level_data, position_freed, drain_group, drain_lane, drain_clear, drain_valid, macro__comparator, macro__decided, clk, rst, bank_free, measured, calibrated
+, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
+, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
+, stopped, timed_out, overrun, refused, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire [20:0] \$1 ;
   wire [12:0] \$10 ;
-  reg \$11 ;
-  reg [20:0] \$12 ;
+  wire [12:0] \$11 ;
+  wire \$12 ;
   reg \$13 ;
-  reg \$14 ;
-  wire [41:0] \$15 ;
-  wire [16:0] \$16 ;
-  wire [47:0] \$17 ;
+  reg [20:0] \$14 ;
+  reg \$15 ;
+  reg \$16 ;
+  wire [41:0] \$17 ;
+  wire [16:0] \$18 ;
+  wire [47:0] \$19 ;
   wire \$2 ;
   wire \$3 ;
   wire \$4 ;
@@ -24924,67 +26578,73 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  wire [12:0] \$9 ;
+  wire \$9 ;
   reg \$signal  = 1'h0;
+  wire \$signal$96 ;
+  wire \$signal$97 ;
   wire [14:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
   wire [2:0] averaging;
-  wire [2:0] \averaging$146 ;
+  wire [2:0] \averaging$154 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$109 ;
+  wire \bank_free$116 ;
   wire bank_released;
-  wire \bank_released$111 ;
+  wire \bank_released$118 ;
   wire [14:0] base;
-  wire [14:0] \base$157 ;
+  wire [14:0] \base$166 ;
   wire busy;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$106 ;
+  wire \chunk_begin$113 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$108 ;
+  wire \chunk_final$115 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$107 ;
+  wire \chunk_loaded$114 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$179 ;
+  wire \clear$217 ;
   input clk;
   wire clk;
   wire [70:0] code;
-  wire [70:0] \code$150 ;
-  wire [7:0] \code$150.code ;
-  wire \code$150.stopped ;
-  wire [61:0] \code$150.tag ;
-  wire [15:0] \code$150.tag.conversion ;
-  wire \code$150.tag.final ;
-  wire [5:0] \code$150.tag.index ;
-  wire \code$150.tag.last ;
-  wire \code$150.tag.partial ;
-  wire [1:0] \code$150.tag.plane ;
-  wire [31:0] \code$150.tag.product ;
-  wire \code$150.tag.release ;
-  wire \code$150.tag.stop ;
-  wire \code$150.tag.void ;
-  wire [70:0] \code$160 ;
-  wire [7:0] \code$160.code ;
-  wire \code$160.stopped ;
-  wire [61:0] \code$160.tag ;
-  wire [15:0] \code$160.tag.conversion ;
-  wire \code$160.tag.final ;
-  wire [5:0] \code$160.tag.index ;
-  wire \code$160.tag.last ;
-  wire \code$160.tag.partial ;
-  wire [1:0] \code$160.tag.plane ;
-  wire [31:0] \code$160.tag.product ;
-  wire \code$160.tag.release ;
-  wire \code$160.tag.stop ;
-  wire \code$160.tag.void ;
+  wire [70:0] \code$159 ;
+  wire [7:0] \code$159.code ;
+  wire \code$159.stopped ;
+  wire [61:0] \code$159.tag ;
+  wire [15:0] \code$159.tag.conversion ;
+  wire \code$159.tag.final ;
+  wire [5:0] \code$159.tag.index ;
+  wire \code$159.tag.last ;
+  wire \code$159.tag.partial ;
+  wire [1:0] \code$159.tag.plane ;
+  wire [31:0] \code$159.tag.product ;
+  wire \code$159.tag.release ;
+  wire \code$159.tag.stop ;
+  wire \code$159.tag.void ;
+  wire [70:0] \code$169 ;
+  wire [7:0] \code$169.code ;
+  wire \code$169.stopped ;
+  wire [61:0] \code$169.tag ;
+  wire [15:0] \code$169.tag.conversion ;
+  wire \code$169.tag.final ;
+  wire [5:0] \code$169.tag.index ;
+  wire \code$169.tag.last ;
+  wire \code$169.tag.partial ;
+  wire [1:0] \code$169.tag.plane ;
+  wire [31:0] \code$169.tag.product ;
+  wire \code$169.tag.release ;
+  wire \code$169.tag.stop ;
+  wire \code$169.tag.void ;
   wire [7:0] \code.code ;
   wire \code.stopped ;
   wire [61:0] \code.tag ;
@@ -24998,12 +26658,21 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \code.tag.release ;
   wire \code.tag.stop ;
   wire \code.tag.void ;
+  wire [7:0] code__code;
+  wire [8:0] code__compensated;
+  wire [15:0] code__conversion;
+  wire [5:0] code__index;
+  wire [1:0] code__plane;
+  wire [31:0] code__product;
+  wire code__stopped;
+  wire code__valid;
+  wire code__void;
   wire code_ready;
-  wire \code_ready$152 ;
-  wire \code_ready$163 ;
+  wire \code_ready$161 ;
+  wire \code_ready$172 ;
   wire code_valid;
-  wire \code_valid$148 ;
-  wire \code_valid$158 ;
+  wire \code_valid$157 ;
+  wire \code_valid$167 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [31:0] coefficient_data;
@@ -25015,24 +26684,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
+  wire [11:0] \columns$189 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$153 ;
+  wire \converted$162 ;
   output converting;
   wire converting;
   input [5:0] correction_data;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$166 ;
+  wire [5:0] \correction_data$175 ;
   input [7:0] correction_index;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$165 ;
+  wire [7:0] \correction_index$174 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$164 ;
+  wire \correction_write$173 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -25053,34 +26723,39 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   reg [20:0] distance = 21'h000000;
+  wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$171 ;
+  wire \drain_clear$180 ;
   input [2:0] drain_group;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$169 ;
+  wire [2:0] \drain_group$178 ;
   input [2:0] drain_lane;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$170 ;
+  wire [2:0] \drain_lane$179 ;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$172 ;
+  wire [24:0] \drain_sum$183 ;
+  input drain_valid;
+  wire drain_valid;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$103 ;
+  wire [31:0] \first_product$110 ;
+  wire [15:0] gain;
+  wire [14:0] gain_reference;
   wire [7:0] group_granules;
   wire [3:0] groups;
   wire hold;
   wire [138:0] job;
-  wire [138:0] \job$129 ;
-  wire [5:0] \job$129.index ;
-  wire \job$129.last ;
-  wire [63:0] \job$129.negate ;
-  wire [1:0] \job$129.plane ;
-  wire [63:0] \job$129.select ;
-  wire \job$129.stop ;
-  wire \job$129.void ;
+  wire [138:0] \job$137 ;
+  wire [5:0] \job$137.index ;
+  wire \job$137.last ;
+  wire [63:0] \job$137.negate ;
+  wire [1:0] \job$137.plane ;
+  wire [63:0] \job$137.select ;
+  wire \job$137.stop ;
+  wire \job$137.void ;
   wire [5:0] \job.index ;
   wire \job.last ;
   wire [63:0] \job.negate ;
@@ -25089,19 +26764,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$130 ;
+  wire \job_ready$138 ;
   wire job_valid;
-  wire \job_valid$128 ;
+  wire \job_valid$136 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$119 ;
-  wire [5:0] \lengths$119.add ;
-  wire [5:0] \lengths$119.clear ;
-  wire [5:0] \lengths$119.drive ;
-  wire [5:0] \lengths$119.gap ;
-  wire [5:0] \lengths$119.hold ;
-  wire [5:0] \lengths$119.reset ;
-  wire [5:0] \lengths$119.share ;
+  wire [41:0] \lengths$127 ;
+  wire [5:0] \lengths$127.add ;
+  wire [5:0] \lengths$127.clear ;
+  wire [5:0] \lengths$127.drive ;
+  wire [5:0] \lengths$127.gap ;
+  wire [5:0] \lengths$127.hold ;
+  wire [5:0] \lengths$127.reset ;
+  wire [5:0] \lengths$127.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -25112,16 +26787,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [11:0] level;
   input [11:0] level_data;
   wire [11:0] level_data;
-  wire [11:0] \level_data$136 ;
+  wire [11:0] \level_data$144 ;
   input [7:0] level_index;
   wire [7:0] level_index;
-  wire [7:0] \level_index$135 ;
+  wire [7:0] \level_index$143 ;
   input level_write;
   wire level_write;
-  wire \level_write$134 ;
-  input levels_enable;
+  wire \level_write$142 ;
   wire levels_enable;
-  wire \levels_enable$133 ;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -25206,24 +26879,43 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \mean.tag.void ;
   wire mean_ready;
   wire mean_valid;
+  wire [1:0] measure;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire [42:0] \measured$209 ;
+  wire \measured$209.failed ;
+  wire [15:0] \measured$209.gain ;
+  wire [14:0] \measured$209.gain_reference ;
+  wire \measured$209.gain_valid ;
+  wire [7:0] \measured$209.offset ;
+  wire \measured$209.offset_valid ;
+  wire \measured$209.reference_valid ;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   wire [63:0] negate;
+  wire [7:0] offset;
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$145 ;
+  wire \overrun$153 ;
   output position_done;
   wire position_done;
-  wire \position_done$167 ;
+  wire \position_done$176 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$168 ;
+  wire \position_freed$177 ;
   wire [43:0] product;
-  wire [43:0] \product$124 ;
-  wire \product$124.bank ;
-  wire \product$124.final ;
-  wire [31:0] \product$124.number ;
-  wire \product$124.release ;
-  wire [8:0] \product$124.row_enable ;
+  wire [43:0] \product$132 ;
+  wire \product$132.bank ;
+  wire \product$132.final ;
+  wire [31:0] \product$132.number ;
+  wire \product$132.release ;
+  wire [8:0] \product$132.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -25231,56 +26923,67 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$126 ;
+  wire \product_ready$134 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$122 ;
+  wire \product_valid$130 ;
   wire [14:0] read_address;
-  wire [14:0] \read_address$95 ;
+  wire [14:0] \read_address$102 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$98 ;
+  wire [31:0] \read_data$105 ;
   wire read_enable;
-  wire \read_enable$93 ;
+  wire \read_enable$100 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [8:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$117 ;
+  wire [7:0] \row_groups$125 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$142 ;
+  wire \sample_ready$150 ;
   wire sample_valid;
-  wire \sample_valid$138 ;
+  wire \sample_valid$146 ;
+  output saturated;
+  wire saturated;
+  wire \saturated$186 ;
+  wire [24:0] scaled;
   wire [63:0] select;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   wire share;
   wire side;
   input start;
   wire start;
-  wire \start$102 ;
-  wire \start$113 ;
-  wire \start$154 ;
+  wire \start$109 ;
+  wire \start$120 ;
+  wire \start$163 ;
+  wire \start$187 ;
   wire started;
   output stopped;
   wire stopped;
   wire stream;
-  wire \stream$114 ;
-  wire \stream$155 ;
+  wire \stream$164 ;
+  wire [24:0] sum;
   wire [61:0] tag;
-  wire [61:0] \tag$140 ;
-  wire [15:0] \tag$140.conversion ;
-  wire \tag$140.final ;
-  wire [5:0] \tag$140.index ;
-  wire \tag$140.last ;
-  wire \tag$140.partial ;
-  wire [1:0] \tag$140.plane ;
-  wire [31:0] \tag$140.product ;
-  wire \tag$140.release ;
-  wire \tag$140.stop ;
-  wire \tag$140.void ;
+  wire [61:0] \tag$148 ;
+  wire [15:0] \tag$148.conversion ;
+  wire \tag$148.final ;
+  wire [5:0] \tag$148.index ;
+  wire \tag$148.last ;
+  wire \tag$148.partial ;
+  wire [1:0] \tag$148.plane ;
+  wire [31:0] \tag$148.product ;
+  wire \tag$148.release ;
+  wire \tag$148.stop ;
+  wire \tag$148.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -25293,38 +26996,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$144 ;
+  wire \timed_out$152 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$132 ;
+  wire [15:0] \timeout$140 ;
   output [7:0] trace__code;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$197 ;
+  wire [7:0] \trace__code$202 ;
   output [8:0] trace__compensated;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$198 ;
+  wire [8:0] \trace__compensated$204 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$194 ;
+  wire [15:0] \trace__conversion$196 ;
   output [5:0] trace__index;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$195 ;
+  wire [5:0] \trace__index$198 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$196 ;
+  wire [1:0] \trace__plane$200 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$193 ;
+  wire [31:0] \trace__product$194 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$199 ;
+  wire \trace__stopped$206 ;
   output trace__valid;
   wire trace__valid;
   wire \trace__valid$192 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$200 ;
+  wire \trace__void$208 ;
   wire [7:0] trial;
+  wire unselected;
+  wire \unselected$123 ;
+  wire valid;
   wire [14:0] write__addr;
   wire [31:0] write__data;
   wire write__en;
@@ -25360,31 +27066,37 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$4  = job_ready & job[136];
   assign \$5  = | descriptor[14:12];
   assign \$6  = \$4  & \$5 ;
-  assign \$signature__en  = descriptor[5] ? \read_enable$93  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$95  : read_address;
-  assign job_ready = \job_ready$130  & job_valid;
-  assign overrun = \overrun$145  | outside;
-  assign \$7  = code_valid & code_ready;
-  assign \$8  = ~ code[18];
-  assign converted = \$7  & \$8 ;
+  assign \$signal$97  = descriptor[3:0] == 3'h7;
+  assign \$7  = ! descriptor[7:6];
+  assign unselected = \$signal$97  & \$7 ;
+  assign \$signature__en  = descriptor[5] ? \read_enable$100  : read_enable;
+  assign \$signature__addr  = descriptor[5] ? \read_address$102  : read_address;
+  assign job_ready = \job_ready$138  & job_valid;
+  assign overrun = \overrun$153  | outside;
+  assign offset = unselected ? 8'h00 : settings[8:1];
+  assign \$8  = code_valid & code_ready;
+  assign \$9  = ~ code[18];
+  assign converted = \$8  & \$9 ;
   assign stopped = converted & code[8];
-  assign \$9  = descriptor[283:272] + 3'h7;
-  assign mean_ready = \code_ready$163  & \code_valid$158 ;
+  assign \$10  = descriptor[283:272] + 3'h7;
+  assign mean_ready = \code_ready$172  & \code_valid$167 ;
+  assign \$12  = ~ \$signal$97 ;
+  assign position_done = \position_done$176  & \$12 ;
   always @(posedge clk)
-    \$signal  <= \$11 ;
+    \$signal  <= \$13 ;
   always @(posedge clk)
-    distance <= \$12 ;
+    distance <= \$14 ;
   always @(posedge clk)
-    outside <= \$13 ;
+    outside <= \$15 ;
   always @(posedge clk)
-    refused <= \$14 ;
+    refused <= \$16 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[334:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$160 ),
-    .code_ready(\code_ready$163 ),
-    .code_valid(\code_valid$158 ),
+    .code(\code$169 ),
+    .code_ready(\code_ready$172 ),
+    .code_valid(\code_valid$167 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -25392,15 +27104,15 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_clear(drain_clear),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(drain_sum),
-    .groups(\$10 [3:0]),
-    .\port$961$0 (\$16 ),
-    .\port$961$23 (\$17 ),
-    .position_done(position_done),
+    .drain_sum(sum),
+    .groups(\$11 [3:0]),
+    .\port$1069$0 (\$18 ),
+    .\port$1069$23 (\$19 ),
+    .position_done(\position_done$176 ),
     .position_freed(position_freed),
-    .read_address(\read_address$95 ),
+    .read_address(\read_address$102 ),
     .read_data(read_data),
-    .read_enable(\read_enable$93 ),
+    .read_enable(\read_enable$100 ),
     .rst(rst),
     .start(start),
     .stream(descriptor[5]),
@@ -25414,10 +27126,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$160 ),
+    .mean(\code$169 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$158 ),
+    .mean_valid(\code_valid$167 ),
+    .offset(offset),
     .rst(rst)
+  );
+  \crossloom_tile.calibration  calibration (
+    .clear(clear),
+    .clk(clk),
+    .code__code(\$18 [7:0]),
+    .code__compensated(trace__compensated),
+    .code__valid(trace__valid),
+    .columns(descriptor[315:304]),
+    .done(calibrated),
+    .gain_reference(settings[39:25]),
+    .measure(descriptor[7:6]),
+    .measured(measured),
+    .rst(rst),
+    .start(calibrate)
   );
   \crossloom_tile.controller  controller (
     .add(macro__add),
@@ -25430,11 +27157,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$130 ),
+    .job_ready(\job_ready$138 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$846$0 (\$15 ),
+    .\port$954$0 (\$17 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -25457,7 +27184,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .comparator(macro__comparator),
     .convert(macro__convert),
     .decided(macro__decided),
-    .enable(levels_enable),
+    .enable(settings[0]),
     .level(macro__level),
     .resolution(descriptor[11:8]),
     .rst(rst),
@@ -25488,6 +27215,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
+  \crossloom_tile.gain$236  \gain$236  (
+    .clear(clear),
+    .clk(clk),
+    .\gain$8 (settings[24:9]),
+    .rst(rst),
+    .saturated(saturated),
+    .scaled(drain_sum),
+    .sum(sum),
+    .valid(drain_valid)
+  );
   \crossloom_tile.jobs  jobs (
     .base(descriptor[334:320]),
     .chunks(descriptor[247:236]),
@@ -25497,131 +27234,151 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$145 ),
+    .overrun(\overrun$153 ),
     .read_address(read_address),
     .read_data(read_data),
     .read_enable(read_enable),
     .row_groups(descriptor[263:256]),
     .rst(rst),
     .start(start),
-    .stream(descriptor[5])
+    .stream(descriptor[5]),
+    .unselected(unselected)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$11  = \$signature__en ;
-    if (rst) begin
-      \$11  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$12  = \$1 ;
-    if (rst) begin
-      \$12  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$13  = \$3 ;
+    \$13  = \$signature__en ;
     if (rst) begin
       \$13  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$14  = \$6 ;
+    \$14  = \$1 ;
     if (rst) begin
-      \$14  = 1'h0;
+      \$14  = 21'h000000;
     end
   end
-  assign stream = descriptor[5];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$15  = \$3 ;
+    if (rst) begin
+      \$15  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$16  = \$6 ;
+    if (rst) begin
+      \$16  = 1'h0;
+    end
+  end
+  assign \$signal$96  = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$98  = read_data;
+  assign \read_data$105  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$102  = start;
-  assign \first_product$103  = first_product;
+  assign \start$109  = start;
+  assign \first_product$110  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$106  = chunk_begin;
-  assign \chunk_loaded$107  = chunk_loaded;
-  assign \chunk_final$108  = chunk_final;
-  assign \bank_free$109  = bank_free;
-  assign \bank_released$111  = bank_released;
+  assign \chunk_begin$113  = chunk_begin;
+  assign \chunk_loaded$114  = chunk_loaded;
+  assign \chunk_final$115  = chunk_final;
+  assign \bank_free$116  = bank_free;
+  assign \bank_released$118  = bank_released;
   assign started = product_started;
-  assign \start$113  = start;
-  assign \stream$114  = descriptor[5];
+  assign \start$120  = start;
+  assign stream = descriptor[5];
   assign base = descriptor[334:320];
+  assign \unselected$123  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$117  = descriptor[263:256];
+  assign \row_groups$125  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$119  = lengths;
+  assign \lengths$127  = lengths;
   assign averaging = descriptor[14:12];
-  assign \product_valid$122  = product_valid;
-  assign \product$124  = product;
-  assign \product_ready$126  = product_ready;
-  assign \job_valid$128  = job_valid;
-  assign \job$129  = job;
+  assign \product_valid$130  = product_valid;
+  assign \product$132  = product;
+  assign \product_ready$134  = product_ready;
+  assign \job_valid$136  = job_valid;
+  assign \job$137  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$132  = timeout;
-  assign \levels_enable$133  = levels_enable;
-  assign \level_write$134  = level_write;
-  assign \level_index$135  = level_index;
-  assign \level_data$136  = level_data;
-  assign \sample_valid$138  = sample_valid;
-  assign \tag$140  = tag;
-  assign \sample_ready$142  = sample_ready;
+  assign \timeout$140  = timeout;
+  assign levels_enable = settings[0];
+  assign \level_write$142  = level_write;
+  assign \level_index$143  = level_index;
+  assign \level_data$144  = level_data;
+  assign \sample_valid$146  = sample_valid;
+  assign \tag$148  = tag;
+  assign \sample_ready$150  = sample_ready;
   assign busy = converting;
-  assign \timed_out$144  = timed_out;
-  assign \averaging$146  = descriptor[14:12];
-  assign \code_valid$148  = code_valid;
-  assign \code$150  = code;
-  assign \code_ready$152  = code_ready;
-  assign \converted$153  = converted;
-  assign \start$154  = start;
-  assign \stream$155  = descriptor[5];
-  assign groups = \$10 [3:0];
-  assign \base$157  = descriptor[334:320];
-  assign mean_valid = \code_valid$158 ;
-  assign mean = \code$160 ;
-  assign \correction_write$164  = correction_write;
-  assign \correction_index$165  = correction_index;
-  assign \correction_data$166  = correction_data;
-  assign \position_done$167  = position_done;
-  assign \position_freed$168  = position_freed;
-  assign \drain_group$169  = drain_group;
-  assign \drain_lane$170  = drain_lane;
-  assign \drain_clear$171  = drain_clear;
-  assign \drain_sum$172  = drain_sum;
-  assign bank = \$15 [0];
-  assign row_enable = \$15 [9:1];
+  assign \timed_out$152  = timed_out;
+  assign \averaging$154  = descriptor[14:12];
+  assign \code_valid$157  = code_valid;
+  assign \code$159  = code;
+  assign \code_ready$161  = code_ready;
+  assign \converted$162  = converted;
+  assign \start$163  = start;
+  assign \stream$164  = descriptor[5];
+  assign groups = \$11 [3:0];
+  assign \base$166  = descriptor[334:320];
+  assign mean_valid = \code_valid$167 ;
+  assign mean = \code$169 ;
+  assign \correction_write$173  = correction_write;
+  assign \correction_index$174  = correction_index;
+  assign \correction_data$175  = correction_data;
+  assign \position_freed$177  = position_freed;
+  assign \drain_group$178  = drain_group;
+  assign \drain_lane$179  = drain_lane;
+  assign \drain_clear$180  = drain_clear;
+  assign gain = settings[24:9];
+  assign \drain_sum$183  = sum;
+  assign valid = drain_valid;
+  assign scaled = drain_sum;
+  assign \saturated$186  = saturated;
+  assign \start$187  = calibrate;
+  assign measure = descriptor[7:6];
+  assign \columns$189  = descriptor[315:304];
+  assign gain_reference = settings[39:25];
+  assign code__valid = trace__valid;
+  assign \trace__valid$192  = trace__valid;
+  assign code__product = \$19 [31:0];
+  assign \trace__product$194  = \$19 [31:0];
+  assign code__conversion = \$19 [47:32];
+  assign \trace__conversion$196  = \$19 [47:32];
+  assign code__index = \$18 [14:9];
+  assign \trace__index$198  = \$18 [14:9];
+  assign code__plane = \$18 [16:15];
+  assign \trace__plane$200  = \$18 [16:15];
+  assign code__code = \$18 [7:0];
+  assign \trace__code$202  = \$18 [7:0];
+  assign code__compensated = trace__compensated;
+  assign \trace__compensated$204  = trace__compensated;
+  assign code__stopped = \$18 [8];
+  assign \trace__stopped$206  = \$18 [8];
+  assign code__void = trace__void;
+  assign \trace__void$208  = trace__void;
+  assign \measured$209  = measured;
+  assign done = calibrated;
+  assign bank = \$17 [0];
+  assign row_enable = \$17 [9:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$179  = macro__clear;
+  assign \clear$217  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[61:46];
-  assign product_number = \$15 [41:10];
+  assign product_number = \$17 [41:10];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
   assign comparator = macro__comparator;
   assign decided = macro__decided;
-  assign \trace__valid$192  = trace__valid;
-  assign \trace__product$193  = \$17 [31:0];
-  assign \trace__conversion$194  = \$17 [47:32];
-  assign \trace__index$195  = \$16 [14:9];
-  assign \trace__plane$196  = \$16 [16:15];
-  assign \trace__code$197  = \$16 [7:0];
-  assign \trace__compensated$198  = trace__compensated;
-  assign \trace__stopped$199  = \$16 [8];
-  assign \trace__void$200  = trace__void;
   assign macro__write_enable = write_enable;
   assign macro__write_row = write_row;
   assign macro__write_group = write_group;
@@ -25631,17 +27388,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$15 [0];
-  assign macro__row_enable = \$15 [9:1];
+  assign macro__bank = \$17 [0];
+  assign macro__row_enable = \$17 [9:1];
   assign macro__reference = descriptor[376:352];
-  assign macro__product = \$15 [41:10];
+  assign macro__product = \$17 [41:10];
   assign macro__conversion = tag[61:46];
-  assign trace__product = \$17 [31:0];
-  assign trace__conversion = \$17 [47:32];
-  assign trace__index = \$16 [14:9];
-  assign trace__plane = \$16 [16:15];
-  assign trace__code = \$16 [7:0];
-  assign trace__stopped = \$16 [8];
+  assign trace__product = \$19 [31:0];
+  assign trace__conversion = \$19 [47:32];
+  assign trace__index = \$18 [14:9];
+  assign trace__plane = \$18 [16:15];
+  assign trace__code = \$18 [7:0];
+  assign trace__stopped = \$18 [8];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -25665,6 +27422,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
   assign \job.select  = job[63:0];
   assign \job.negate  = job[127:64];
   assign \job.index  = job[133:128];
@@ -25672,30 +27440,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \lengths$119.reset  = lengths[5:0];
-  assign \lengths$119.drive  = lengths[11:6];
-  assign \lengths$119.share  = lengths[17:12];
-  assign \lengths$119.hold  = lengths[23:18];
-  assign \lengths$119.clear  = lengths[29:24];
-  assign \lengths$119.add  = lengths[35:30];
-  assign \lengths$119.gap  = lengths[41:36];
+  assign \lengths$127.reset  = lengths[5:0];
+  assign \lengths$127.drive  = lengths[11:6];
+  assign \lengths$127.share  = lengths[17:12];
+  assign \lengths$127.hold  = lengths[23:18];
+  assign \lengths$127.clear  = lengths[29:24];
+  assign \lengths$127.add  = lengths[35:30];
+  assign \lengths$127.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \product$124.bank  = product[0];
-  assign \product$124.row_enable  = product[9:1];
-  assign \product$124.number  = product[41:10];
-  assign \product$124.release  = product[42];
-  assign \product$124.final  = product[43];
-  assign \job$129.select  = job[63:0];
-  assign \job$129.negate  = job[127:64];
-  assign \job$129.index  = job[133:128];
-  assign \job$129.plane  = job[135:134];
-  assign \job$129.stop  = job[136];
-  assign \job$129.void  = job[137];
-  assign \job$129.last  = job[138];
+  assign \product$132.bank  = product[0];
+  assign \product$132.row_enable  = product[9:1];
+  assign \product$132.number  = product[41:10];
+  assign \product$132.release  = product[42];
+  assign \product$132.final  = product[43];
+  assign \job$137.select  = job[63:0];
+  assign \job$137.negate  = job[127:64];
+  assign \job$137.index  = job[133:128];
+  assign \job$137.plane  = job[135:134];
+  assign \job$137.stop  = job[136];
+  assign \job$137.void  = job[137];
+  assign \job$137.last  = job[138];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -25706,16 +27474,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$140.index  = tag[5:0];
-  assign \tag$140.plane  = tag[7:6];
-  assign \tag$140.stop  = tag[8];
-  assign \tag$140.void  = tag[9];
-  assign \tag$140.last  = tag[10];
-  assign \tag$140.release  = tag[11];
-  assign \tag$140.final  = tag[12];
-  assign \tag$140.partial  = tag[13];
-  assign \tag$140.product  = tag[45:14];
-  assign \tag$140.conversion  = tag[61:46];
+  assign \tag$148.index  = tag[5:0];
+  assign \tag$148.plane  = tag[7:6];
+  assign \tag$148.stop  = tag[8];
+  assign \tag$148.void  = tag[9];
+  assign \tag$148.last  = tag[10];
+  assign \tag$148.release  = tag[11];
+  assign \tag$148.final  = tag[12];
+  assign \tag$148.partial  = tag[13];
+  assign \tag$148.product  = tag[45:14];
+  assign \tag$148.conversion  = tag[61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -25729,50 +27497,57 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \code$150.code  = code[7:0];
-  assign \code$150.stopped  = code[8];
-  assign \code$150.tag  = code[70:9];
-  assign \code$150.tag.index  = code[14:9];
-  assign \code$150.tag.plane  = code[16:15];
-  assign \code$150.tag.stop  = code[17];
-  assign \code$150.tag.void  = code[18];
-  assign \code$150.tag.last  = code[19];
-  assign \code$150.tag.release  = code[20];
-  assign \code$150.tag.final  = code[21];
-  assign \code$150.tag.partial  = code[22];
-  assign \code$150.tag.product  = code[54:23];
-  assign \code$150.tag.conversion  = code[70:55];
-  assign \code$160.code  = \code$160 [7:0];
-  assign \code$160.stopped  = \code$160 [8];
-  assign \code$160.tag  = \code$160 [70:9];
-  assign \code$160.tag.index  = \code$160 [14:9];
-  assign \code$160.tag.plane  = \code$160 [16:15];
-  assign \code$160.tag.stop  = \code$160 [17];
-  assign \code$160.tag.void  = \code$160 [18];
-  assign \code$160.tag.last  = \code$160 [19];
-  assign \code$160.tag.release  = \code$160 [20];
-  assign \code$160.tag.final  = \code$160 [21];
-  assign \code$160.tag.partial  = \code$160 [22];
-  assign \code$160.tag.product  = \code$160 [54:23];
-  assign \code$160.tag.conversion  = \code$160 [70:55];
-  assign \mean.code  = \code$160 [7:0];
-  assign \mean.stopped  = \code$160 [8];
-  assign \mean.tag  = \code$160 [70:9];
-  assign \mean.tag.index  = \code$160 [14:9];
-  assign \mean.tag.plane  = \code$160 [16:15];
-  assign \mean.tag.stop  = \code$160 [17];
-  assign \mean.tag.void  = \code$160 [18];
-  assign \mean.tag.last  = \code$160 [19];
-  assign \mean.tag.release  = \code$160 [20];
-  assign \mean.tag.final  = \code$160 [21];
-  assign \mean.tag.partial  = \code$160 [22];
-  assign \mean.tag.product  = \code$160 [54:23];
-  assign \mean.tag.conversion  = \code$160 [70:55];
-  assign \$10  = { 3'h0, \$9 [12:3] };
+  assign \code$159.code  = code[7:0];
+  assign \code$159.stopped  = code[8];
+  assign \code$159.tag  = code[70:9];
+  assign \code$159.tag.index  = code[14:9];
+  assign \code$159.tag.plane  = code[16:15];
+  assign \code$159.tag.stop  = code[17];
+  assign \code$159.tag.void  = code[18];
+  assign \code$159.tag.last  = code[19];
+  assign \code$159.tag.release  = code[20];
+  assign \code$159.tag.final  = code[21];
+  assign \code$159.tag.partial  = code[22];
+  assign \code$159.tag.product  = code[54:23];
+  assign \code$159.tag.conversion  = code[70:55];
+  assign \code$169.code  = \code$169 [7:0];
+  assign \code$169.stopped  = \code$169 [8];
+  assign \code$169.tag  = \code$169 [70:9];
+  assign \code$169.tag.index  = \code$169 [14:9];
+  assign \code$169.tag.plane  = \code$169 [16:15];
+  assign \code$169.tag.stop  = \code$169 [17];
+  assign \code$169.tag.void  = \code$169 [18];
+  assign \code$169.tag.last  = \code$169 [19];
+  assign \code$169.tag.release  = \code$169 [20];
+  assign \code$169.tag.final  = \code$169 [21];
+  assign \code$169.tag.partial  = \code$169 [22];
+  assign \code$169.tag.product  = \code$169 [54:23];
+  assign \code$169.tag.conversion  = \code$169 [70:55];
+  assign \mean.code  = \code$169 [7:0];
+  assign \mean.stopped  = \code$169 [8];
+  assign \mean.tag  = \code$169 [70:9];
+  assign \mean.tag.index  = \code$169 [14:9];
+  assign \mean.tag.plane  = \code$169 [16:15];
+  assign \mean.tag.stop  = \code$169 [17];
+  assign \mean.tag.void  = \code$169 [18];
+  assign \mean.tag.last  = \code$169 [19];
+  assign \mean.tag.release  = \code$169 [20];
+  assign \mean.tag.final  = \code$169 [21];
+  assign \mean.tag.partial  = \code$169 [22];
+  assign \mean.tag.product  = \code$169 [54:23];
+  assign \mean.tag.conversion  = \code$169 [70:55];
+  assign \measured$209.offset_valid  = measured[0];
+  assign \measured$209.offset  = measured[8:1];
+  assign \measured$209.gain_valid  = measured[9];
+  assign \measured$209.gain  = measured[25:10];
+  assign \measured$209.reference_valid  = measured[26];
+  assign \measured$209.gain_reference  = measured[41:27];
+  assign \measured$209.failed  = measured[42];
+  assign \$11  = { 3'h0, \$10 [12:3] };
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$961$0 , trace__void, \port$961$23 , read_address, drain_sum, clear);
+, \port$1069$0 , trace__void, \port$1069$23 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire [2:0] \$10 ;
@@ -26091,10 +27866,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] \multiplier$60  = 4'h0;
   (* init = 9'h000 *)
   wire [8:0] operand;
-  output [16:0] \port$961$0 ;
-  wire [16:0] \port$961$0 ;
-  output [47:0] \port$961$23 ;
-  wire [47:0] \port$961$23 ;
+  output [16:0] \port$1069$0 ;
+  wire [16:0] \port$1069$0 ;
+  output [47:0] \port$1069$23 ;
+  wire [47:0] \port$1069$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -27266,9 +29041,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign read_word = \register$69 [2:0];
   assign \$signature__en  = 1'h1;
   assign \$signature__en$94  = 1'h1;
-  assign \port$961$0  = held[16:0];
+  assign \port$1069$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$961$23  = held[70:23];
+  assign \port$1069$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -27983,28 +29758,41 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, multiplicand, multipli
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
+module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire \$1 ;
-  reg [6:0] \$10 ;
-  reg \$11 ;
-  reg [15:0] \$12 ;
-  reg [70:0] \$13 ;
-  reg \$14 ;
-  reg \$15 ;
-  reg [70:0] \$16 ;
+  wire \$10 ;
+  wire [16:0] \$11 ;
+  wire \$12 ;
+  wire [16:0] \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire [16:0] \$17 ;
+  wire [16:0] \$18 ;
+  wire [7:0] \$19 ;
   wire \$2 ;
+  wire [7:0] \$20 ;
+  wire [7:0] \$21 ;
+  reg [15:0] \$22 ;
+  reg \$23 ;
+  reg [16:0] \$24 ;
+  reg [70:0] \$25 ;
+  reg \$26 ;
+  reg \$27 ;
+  reg [70:0] \$28 ;
   wire \$3 ;
   wire [7:0] \$4 ;
-  wire [15:0] \$5 ;
-  wire [16:0] \$6 ;
-  wire \$7 ;
-  wire \$8 ;
-  wire [15:0] \$9 ;
+  wire [14:0] \$5 ;
+  wire [15:0] \$6 ;
+  wire [16:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire \$9 ;
   wire \$signal ;
   wire accept;
   input [2:0] averaging;
   wire [2:0] averaging;
+  reg [15:0] \begin  = 16'h0000;
   input clear;
   wire clear;
   input clk;
@@ -28029,7 +29817,6 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   input code_valid;
   wire code_valid;
   reg first = 1'h1;
-  reg [6:0] half = 7'h00;
   reg [70:0] last = 71'h000000000000000000;
   wire [7:0] \last.code ;
   wire \last.stopped ;
@@ -28063,9 +29850,11 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   wire mean_ready;
   output mean_valid;
   reg mean_valid = 1'h0;
+  input [7:0] offset;
+  wire [7:0] offset;
   input rst;
   wire rst;
-  reg [15:0] total = 16'h0000;
+  reg [16:0] total = 17'h00000;
   reg whole = 1'h0;
   assign \$1  = ~ mean_valid;
   assign \$2  = \$1  | mean_ready;
@@ -28074,119 +29863,131 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign code_ready = \$3  | \$signal ;
   assign accept = code_valid & code_ready;
   assign \$4  = 1'h1 << averaging;
-  assign \$5  = first ? { 9'h000, half } : total;
-  assign \$6  = $signed(\$5 ) + $signed(code[7:0]);
-  assign \$7  = ~ code[22];
-  assign \$8  = ~ code[22];
-  assign \$9  = $signed(total) >>> averaging;
+  assign \$5  = $signed(offset) << averaging;
+  assign \$6  = $signed({ 1'h0, \$4 [7:1] }) - $signed(\$5 );
+  assign \$7  = first ? { \begin [15], \begin  } : total;
+  assign \$8  = $signed(\$7 ) + $signed(code[7:0]);
+  assign \$9  = ~ code[22];
+  assign \$10  = ~ code[22];
+  assign \$11  = $signed(total) >>> averaging;
+  assign \$12  = & \$11 [16:7];
+  assign \$13  = $signed(total) >>> averaging;
+  assign \$14  = | \$13 [16:7];
+  assign \$15  = ~ \$14 ;
+  assign \$16  = \$12  | \$15 ;
+  assign \$17  = $signed(total) >>> averaging;
+  assign \$18  = $signed(total) >>> averaging;
+  assign \$19  = \$18 [16] ? 8'h80 : 8'h7f;
+  assign \$20  = \$16  ? \$17 [7:0] : \$19 ;
+  assign \$21  = last[8] ? 8'hff : \$20 ;
   always @(posedge clk)
-    half <= \$10 ;
+    \begin  <= \$22 ;
   always @(posedge clk)
-    whole <= \$11 ;
+    whole <= \$23 ;
   always @(posedge clk)
-    total <= \$12 ;
+    total <= \$24 ;
   always @(posedge clk)
-    last <= \$13 ;
+    last <= \$25 ;
   always @(posedge clk)
-    first <= \$14 ;
+    first <= \$26 ;
   always @(posedge clk)
-    mean_valid <= \$15 ;
+    mean_valid <= \$27 ;
   always @(posedge clk)
-    mean <= \$16 ;
+    mean <= \$28 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$10  = \$4 [7:1];
+    \$22  = \$6 ;
     if (clear) begin
-      \$10  = 7'h00;
+      \$22  = 16'h0000;
     end
     if (rst) begin
-      \$10  = 7'h00;
+      \$22  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$11  = whole;
+    \$23  = whole;
     if (\$signal ) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
     if (accept) begin
-      \$11  = \$8 ;
+      \$23  = \$10 ;
     end
     if (clear) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$12  = total;
+    \$24  = total;
     if (accept) begin
-      \$12  = \$6 [15:0];
+      \$24  = \$8 [16:0];
     end
     if (clear) begin
-      \$12  = 16'h0000;
+      \$24  = 17'h00000;
     end
     if (rst) begin
-      \$12  = 16'h0000;
+      \$24  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$13  = last;
+    \$25  = last;
     if (accept) begin
-      \$13  = code;
+      \$25  = code;
     end
     if (clear) begin
-      \$13  = 71'h000000000000000000;
+      \$25  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$13  = 71'h000000000000000000;
+      \$25  = 71'h000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$14  = first;
+    \$26  = first;
     if (accept) begin
-      \$14  = \$7 ;
+      \$26  = \$9 ;
     end
     if (clear) begin
-      \$14  = 1'h1;
+      \$26  = 1'h1;
     end
     if (rst) begin
-      \$14  = 1'h1;
+      \$26  = 1'h1;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$15  = mean_valid;
+    \$27  = mean_valid;
     if (mean_ready) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
     if (\$signal ) begin
-      \$15  = 1'h1;
+      \$27  = 1'h1;
     end
     if (clear) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
     if (rst) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$16  = mean;
+    \$28  = mean;
     if (\$signal ) begin
-      \$16 [70:9] = last[70:9];
-      \$16 [8] = last[8];
-      \$16 [7:0] = \$9 [7:0];
+      \$28 [70:9] = last[70:9];
+      \$28 [8] = last[8];
+      \$28 [7:0] = \$21 ;
     end
     if (clear) begin
-      \$16  = 71'h000000000000000000;
+      \$28  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$16  = 71'h000000000000000000;
+      \$28  = 71'h000000000000000000;
     end
   end
   assign \code.code  = code[7:0];
@@ -28230,9 +30031,409 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[70:55];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$846$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
-, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, code__valid, code__code, measured, done, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
+  wire \$1 ;
+  wire [15:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire [29:0] \$14 ;
+  wire [14:0] \$15 ;
+  wire [30:0] \$16 ;
+  wire \$17 ;
+  wire [5:0] \$18 ;
+  wire [14:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  reg \$36 ;
+  reg \$37 ;
+  reg [8:0] \$38 ;
+  reg \$39 ;
+  wire \$4 ;
+  reg [11:0] \$40 ;
+  reg [14:0] \$41 ;
+  reg [42:0] \$42 ;
+  reg \$43 ;
+  reg [4:0] \$44 ;
+  reg [14:0] \$45 ;
+  reg [29:0] \$46 ;
+  reg [1:0] \$47 ;
+  reg \$48 ;
+  wire \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire \$8 ;
+  wire [12:0] \$9 ;
+  reg \$signal  = 1'h0;
+  reg [14:0] \$signal$10  = 15'h0000;
+  reg [29:0] \$signal$17  = 30'h00000000;
+  reg \$signal$5  = 1'h0;
+  reg active = 1'h0;
+  reg [1:0] calibration_state = 2'h0;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [7:0] code__code;
+  wire [7:0] code__code;
+  input [8:0] code__compensated;
+  wire [8:0] code__compensated;
+  input code__valid;
+  wire code__valid;
+  input [11:0] columns;
+  wire [11:0] columns;
+  reg [4:0] count = 5'h00;
+  wire [16:0] difference;
+  output done;
+  reg done = 1'h0;
+  wire fits;
+  input [14:0] gain_reference;
+  wire [14:0] gain_reference;
+  reg [11:0] left = 12'h000;
+  reg [8:0] magnitude = 9'h000;
+  input [1:0] measure;
+  wire [1:0] measure;
+  output [42:0] measured;
+  reg [42:0] measured = 43'h00000000000;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
+  reg [14:0] rest = 15'h0000;
+  input rst;
+  wire rst;
+  input start;
+  wire start;
+  reg summed = 1'h0;
+  always @(posedge clk)
+    active <= \$43 ;
+  always @(posedge clk)
+    count <= \$44 ;
+  always @(posedge clk)
+    rest <= \$45 ;
+  always @(posedge clk)
+    \$signal$17  <= \$46 ;
+  always @(posedge clk)
+    calibration_state <= \$47 ;
+  always @(posedge clk)
+    done <= \$48 ;
+  assign \$1  = active & code__valid;
+  assign \$2  = active & code__valid;
+  assign \$3  = left == 1'h1;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = $signed(code__compensated) < $signed(1'h0);
+  assign \$6  = - $signed(code__compensated);
+  assign \$7  = \$5  ? \$6  : { code__compensated[8], code__compensated };
+  assign \$8  = active & code__valid;
+  assign \$9  = left - 1'h1;
+  assign \$10  = \$signal$10  + magnitude;
+  assign \$11  = active & code__valid;
+  assign \$12  = ! measure;
+  assign \$13  = measure == 1'h1;
+  assign \$16  = \$14  + \$15 ;
+  assign \$17  = measure == 2'h2;
+  assign \$18  = count - 1'h1;
+  assign \$19  = difference[16] ? { rest[13:0], \$signal$17 [29] } : difference[14:0];
+  assign \$20  = count == 1'h1;
+  assign \$21  = | \$signal$10 ;
+  assign \$22  = | \$signal$17 ;
+  assign \$23  = \$21  & \$22 ;
+  assign \$24  = ! \$signal$17 [29:16];
+  assign \$25  = \$23  & \$24 ;
+  assign \$26  = | \$signal$10 ;
+  assign \$27  = | \$signal$17 ;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = ! \$signal$17 [29:16];
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ \$30 ;
+  assign difference = { rest, \$signal$17 [29] } - \$signal$10 ;
+  assign fits = ~ difference[16];
+  assign \$32  = ! calibration_state;
+  assign \$33  = calibration_state == 1'h1;
+  assign \$34  = calibration_state == 2'h2;
+  assign \$35  = calibration_state == 2'h3;
+  always @(posedge clk)
+    \$signal  <= \$36 ;
+  always @(posedge clk)
+    \$signal$5  <= \$37 ;
+  always @(posedge clk)
+    magnitude <= \$38 ;
+  always @(posedge clk)
+    summed <= \$39 ;
+  always @(posedge clk)
+    left <= \$40 ;
+  always @(posedge clk)
+    \$signal$10  <= \$41 ;
+  always @(posedge clk)
+    measured <= \$42 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$43  = active;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$43  = 1'h0;
+          end
+    endcase
+    if (start) begin
+      \$43  = 1'h1;
+    end
+    if (clear) begin
+      \$43  = 1'h0;
+    end
+    if (rst) begin
+      \$43  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$44  = count;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$44  = 5'h1e;
+          end
+      2'h1:
+          \$44  = \$18 [4:0];
+    endcase
+    if (clear) begin
+      \$44  = 5'h00;
+    end
+    if (rst) begin
+      \$44  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$45  = rest;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$45  = 15'h0000;
+          end
+      2'h1:
+          \$45  = \$19 ;
+    endcase
+    if (clear) begin
+      \$45  = 15'h0000;
+    end
+    if (rst) begin
+      \$45  = 15'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$46  = \$signal$17 ;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$46  = \$16 [29:0];
+          end
+      2'h1:
+          \$46  = { \$signal$17 [28:0], fits };
+    endcase
+    if (clear) begin
+      \$46  = 30'h00000000;
+    end
+    if (rst) begin
+      \$46  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$47  = calibration_state;
+    (* full_case = 32'd1 *)
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            (* full_case = 32'd1 *)
+            if (\$17 ) begin
+              \$47  = 2'h1;
+            end else begin
+              \$47  = 2'h2;
+            end
+          end
+      2'h1:
+          if (\$20 ) begin
+            \$47  = 2'h3;
+          end
+      2'h3:
+          \$47  = 2'h2;
+      2'h2:
+          \$47  = 2'h0;
+    endcase
+    if (clear) begin
+      \$47  = 2'h0;
+    end
+    if (rst) begin
+      \$47  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$48  = done;
+    (* full_case = 32'd1 *)
+    casez (calibration_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          /* empty */;
+      2'h3:
+          /* empty */;
+      2'h2:
+          \$48  = 1'h1;
+    endcase
+    if (start) begin
+      \$48  = 1'h0;
+    end
+    if (clear) begin
+      \$48  = 1'h0;
+    end
+    if (rst) begin
+      \$48  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$36  = \$1 ;
+    if (clear) begin
+      \$36  = 1'h0;
+    end
+    if (rst) begin
+      \$36  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$37  = \$4 ;
+    if (clear) begin
+      \$37  = 1'h0;
+    end
+    if (rst) begin
+      \$37  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$38  = \$7 [8:0];
+    if (clear) begin
+      \$38  = 9'h000;
+    end
+    if (rst) begin
+      \$38  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$39  = \$signal$5 ;
+    if (clear) begin
+      \$39  = 1'h0;
+    end
+    if (rst) begin
+      \$39  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$40  = left;
+    if (\$8 ) begin
+      \$40  = \$9 [11:0];
+    end
+    if (start) begin
+      \$40  = columns;
+    end
+    if (clear) begin
+      \$40  = 12'h000;
+    end
+    if (rst) begin
+      \$40  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$41  = \$signal$10 ;
+    if (\$signal ) begin
+      \$41  = \$10 [14:0];
+    end
+    if (start) begin
+      \$41  = 15'h0000;
+    end
+    if (clear) begin
+      \$41  = 15'h0000;
+    end
+    if (rst) begin
+      \$41  = 15'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    { \$42 [41:27], \$42 [25:10], \$42 [8:1] } = { measured[41:27], measured[25:10], measured[8:1] };
+    \$42 [0] = 1'h0;
+    \$42 [9] = 1'h0;
+    \$42 [26] = 1'h0;
+    \$42 [42] = 1'h0;
+    casez (calibration_state)
+      2'h0:
+        begin
+          if (\$11 ) begin
+            \$42 [8:1] = code__code;
+          end
+          if (summed) begin
+            \$42 [41:27] = \$signal$10 ;
+            \$42 [0] = \$12 ;
+            \$42 [26] = \$13 ;
+          end
+        end
+      2'h1:
+          /* empty */;
+      2'h3:
+        begin
+          \$42 [25:10] = \$signal$17 [15:0];
+          \$42 [9] = \$25 ;
+          \$42 [42] = \$31 ;
+        end
+    endcase
+    if (clear) begin
+      \$42  = 43'h00000000000;
+    end
+    if (rst) begin
+      \$42  = 43'h00000000000;
+    end
+  end
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
+  assign \$14  = { 1'h0, gain_reference, 14'h0000 };
+  assign \$15  = { 1'h0, \$signal$10 [14:1] };
+endmodule
+
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$954$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
   reg [5:0] \$100 ;
@@ -28402,8 +30603,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$846$0 ;
-  wire [41:0] \port$846$0 ;
+  output [41:0] \port$954$0 ;
+  wire [41:0] \port$954$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -28572,7 +30773,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk)
     add <= \$104 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$83  = held_valid;
     if (ending) begin
       \$83  = 1'h0;
@@ -28609,7 +30810,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$84  = current;
     casez (array_phase_state)
       4'h0:
@@ -28625,7 +30826,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$85  = reset;
     casez (array_phase_state)
       4'h0:
@@ -28645,7 +30846,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$86  = count;
     casez (array_phase_state)
       4'h0:
@@ -28713,7 +30914,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$87  = array_phase_state;
     casez (array_phase_state)
       4'h0:
@@ -28768,7 +30969,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$88  = drive;
     casez (array_phase_state)
       4'h0:
@@ -28794,7 +30995,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$89  = share;
     casez (array_phase_state)
       4'h0:
@@ -28824,7 +31025,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$90  = hold;
     casez (array_phase_state)
       4'h0:
@@ -28857,7 +31058,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$91  = held;
     casez (array_phase_state)
       4'h0:
@@ -28891,7 +31092,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$92  = sample_valid;
     if (\$27 ) begin
       \$92  = 1'h0;
@@ -28922,7 +31123,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$93  = side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -28937,7 +31138,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$94  = convert_side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -28952,7 +31153,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$95  = left;
     casez (adder_phase_state)
       3'h0:
@@ -28973,7 +31174,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$96  = again;
     casez (adder_phase_state)
       3'h0:
@@ -28994,7 +31195,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$97  = tag;
     casez (adder_phase_state)
       3'h0:
@@ -29025,7 +31226,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$98  = next_conversion;
     casez (adder_phase_state)
       3'h0:
@@ -29053,7 +31254,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$99  = clear;
     casez (adder_phase_state)
       3'h0:
@@ -29082,7 +31283,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$100  = \count$25 ;
     casez (adder_phase_state)
       3'h0:
@@ -29130,7 +31331,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$101  = adder_phase_state;
     casez (adder_phase_state)
       3'h0:
@@ -29171,7 +31372,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$102  = select;
     casez (adder_phase_state)
       3'h0:
@@ -29191,7 +31392,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$103  = negate;
     casez (adder_phase_state)
       3'h0:
@@ -29211,7 +31412,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$104  = add;
     casez (adder_phase_state)
       3'h0:
@@ -29235,7 +31436,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     product_ready = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -29243,7 +31444,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     bank_released = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -29263,7 +31464,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     job_ready = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -29271,7 +31472,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -29296,7 +31497,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$846$0  = current[41:0];
+  assign \port$954$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -29340,7 +31541,7 @@ endmodule
 
 module \crossloom_tile.converter (resolution, timeout, enable, write, write_index, write_data, comparator, decided, clk, rst, code_ready, sample_valid, \tag$36 , sample_ready, busy, timed_out, code_valid, convert, trial, level, code
 , clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire \$1 ;
   wire [9:0] \$10 ;
   wire [7:0] \$11 ;
@@ -29580,7 +31781,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     .write__en(write)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     sample_ready = 1'h0;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29605,7 +31806,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     busy = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -29615,7 +31816,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     timed_out = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -29628,7 +31829,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$50  = code_valid;
     if (code_ready) begin
       \$50  = 1'h0;
@@ -29662,7 +31863,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$51  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29736,7 +31937,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$52  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29786,7 +31987,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$53  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29836,7 +32037,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$54  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29900,7 +32101,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$55  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29969,7 +32170,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$56  = sign;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -30033,7 +32234,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$57  = level;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -30099,7 +32300,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$58  = step;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -30163,7 +32364,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$59  = upper;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -30229,7 +32430,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$60  = lower;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -30295,7 +32496,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     \$61  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -30374,6 +32575,7 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
+  assign \$48  = { 1'h0, \$17 [7:1] };
   assign \$4  = { 2'h0, step[7:2] };
   assign \$6  = { 2'h0, step[7:2] };
   assign \$9  = { 2'h0, step[7:2] };
@@ -30386,11 +32588,10 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \$43  = { 1'h0, \$17 [7:1] };
   assign \$44  = { 1'h0, \$17 [7:1] };
   assign \$47  = { 1'h0, \$17 [7:1] };
-  assign \$48  = { 1'h0, \$17 [7:1] };
 endmodule
 
 module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__data, clk, rst, upper_level, lower_level, first_level, read__addr, \read__addr$11 , clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
   wire \$1 ;
   wire \$2 ;
   reg [11:0] \$3 ;
@@ -30447,7 +32648,7 @@ module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__
   assign \$1  = ! write__addr;
   assign \$2  = write__en & \$1 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
     \$3  = zero;
     if (\$2 ) begin
       \$3  = write__data;
@@ -30467,7 +32668,7 @@ module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [15:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -30575,7 +32776,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -30588,7 +32789,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -30601,7 +32802,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -30620,7 +32821,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -30636,7 +32837,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -30652,7 +32853,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -30671,7 +32872,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [8:0];
@@ -30690,7 +32891,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -30723,20 +32924,250 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
+module \crossloom_tile.gain$236 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
+  wire [32:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire [41:0] \$12 ;
+  wire [41:0] \$13 ;
+  wire [24:0] \$14 ;
+  wire [24:0] \$15 ;
+  wire [41:0] \$16 ;
+  wire \$17 ;
+  wire [41:0] \$18 ;
+  wire \$19 ;
+  wire [23:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire [41:0] \$22 ;
+  wire [41:0] \$23 ;
+  wire [24:0] \$24 ;
+  wire [24:0] \$25 ;
+  wire [41:0] \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  reg \$29 ;
+  wire [54:0] \$3 ;
+  reg \$30 ;
+  reg \$31 ;
+  reg \$32 ;
+  reg [15:0] \$33 ;
+  reg [24:0] \$34 ;
+  reg [32:0] \$35 ;
+  reg [23:0] \$36 ;
+  reg [41:0] \$37 ;
+  reg [24:0] \$38 ;
+  reg \$39 ;
+  wire [55:0] \$4 ;
+  wire [56:0] \$5 ;
+  wire [41:0] \$6 ;
+  wire \$7 ;
+  wire [41:0] \$8 ;
+  wire \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [15:0] gain = 16'h0000;
+  input [15:0] \gain$8 ;
+  wire [15:0] \gain$8 ;
+  reg [23:0] high = 24'h000000;
+  reg [32:0] low = 33'h000000000;
+  reg [24:0] operand = 25'h0000000;
+  input rst;
+  wire rst;
+  output saturated;
+  reg saturated = 1'h0;
+  output [24:0] scaled;
+  reg [24:0] scaled = 25'h0000000;
+  reg scaled_valid = 1'h0;
+  input [24:0] sum;
+  wire [24:0] sum;
+  reg [41:0] total = 42'h00000000000;
+  input valid;
+  wire valid;
+  reg valid0 = 1'h0;
+  reg valid1 = 1'h0;
+  reg valid2 = 1'h0;
+  assign \$1  = operand[16:0] * gain;
+  assign \$2  = $signed(operand[24:17]) * $signed({ 1'h0, gain });
+  assign \$4  = $signed(\$3 ) + $signed({ 1'h0, low });
+  assign \$5  = $signed(\$4 ) + $signed(15'h2000);
+  assign \$7  = & \$6 [41:24];
+  assign \$9  = | \$8 [41:24];
+  assign \$10  = ~ \$9 ;
+  assign \$11  = \$7  | \$10 ;
+  assign \$14  = \$13 [41] ? 25'h1000000 : 25'h0ffffff;
+  assign \$15  = \$11  ? \$12 [24:0] : \$14 ;
+  assign \$17  = & \$16 [41:24];
+  assign \$19  = | \$18 [41:24];
+  assign \$20  = ~ \$19 ;
+  assign \$21  = \$17  | \$20 ;
+  assign \$24  = \$23 [41] ? 25'h1000000 : 25'h0ffffff;
+  assign \$25  = \$21  ? \$22 [24:0] : \$24 ;
+  assign \$27  = $signed(\$25 ) != $signed(\$26 );
+  assign \$28  = valid2 & \$27 ;
+  always @(posedge clk)
+    valid0 <= \$29 ;
+  always @(posedge clk)
+    valid1 <= \$30 ;
+  always @(posedge clk)
+    valid2 <= \$31 ;
+  always @(posedge clk)
+    scaled_valid <= \$32 ;
+  always @(posedge clk)
+    gain <= \$33 ;
+  always @(posedge clk)
+    operand <= \$34 ;
+  always @(posedge clk)
+    low <= \$35 ;
+  always @(posedge clk)
+    high <= \$36 ;
+  always @(posedge clk)
+    total <= \$37 ;
+  always @(posedge clk)
+    scaled <= \$38 ;
+  always @(posedge clk)
+    saturated <= \$39 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$29  = valid;
+    if (clear) begin
+      \$29  = 1'h0;
+    end
+    if (rst) begin
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$30  = valid0;
+    if (clear) begin
+      \$30  = 1'h0;
+    end
+    if (rst) begin
+      \$30  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$31  = valid1;
+    if (clear) begin
+      \$31  = 1'h0;
+    end
+    if (rst) begin
+      \$31  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$32  = valid2;
+    if (clear) begin
+      \$32  = 1'h0;
+    end
+    if (rst) begin
+      \$32  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$33  = \gain$8 ;
+    if (clear) begin
+      \$33  = 16'h0000;
+    end
+    if (rst) begin
+      \$33  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$34  = sum;
+    if (clear) begin
+      \$34  = 25'h0000000;
+    end
+    if (rst) begin
+      \$34  = 25'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$35  = \$1 ;
+    if (clear) begin
+      \$35  = 33'h000000000;
+    end
+    if (rst) begin
+      \$35  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$36  = \$2 ;
+    if (clear) begin
+      \$36  = 24'h000000;
+    end
+    if (rst) begin
+      \$36  = 24'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$37  = \$5 [41:0];
+    if (clear) begin
+      \$37  = 42'h00000000000;
+    end
+    if (rst) begin
+      \$37  = 42'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$38  = \$15 ;
+    if (clear) begin
+      \$38  = 25'h0000000;
+    end
+    if (rst) begin
+      \$38  = 25'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$39  = \$28 ;
+    if (clear) begin
+      \$39  = 1'h0;
+    end
+    if (rst) begin
+      \$39  = 1'h0;
+    end
+  end
+  assign \$3  = { high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high, 17'h00000 };
+  assign \$6  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$8  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$12  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$13  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$16  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$18  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$22  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$23  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$26  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+endmodule
+
+module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, unselected, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire \$1 ;
   wire \$10 ;
-  reg [14:0] \$100 ;
-  reg \$101 ;
-  reg [138:0] \$102 ;
+  reg \$100 ;
+  reg [14:0] \$101 ;
+  reg [14:0] \$102 ;
   reg \$103 ;
-  reg [2:0] \$104 ;
+  reg [138:0] \$104 ;
   reg \$105 ;
-  reg [1:0] \$106 ;
+  reg [2:0] \$106 ;
   reg \$107 ;
-  reg [14:0] \$108 ;
+  reg [1:0] \$108 ;
+  reg \$109 ;
   wire \$11 ;
+  reg [14:0] \$110 ;
   wire \$12 ;
   wire [2:0] \$13 ;
   wire [3:0] \$14 ;
@@ -30779,60 +33210,60 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   wire \$48 ;
   wire \$49 ;
   wire \$5 ;
-  wire [1:0] \$50 ;
+  wire \$50 ;
   wire [1:0] \$51 ;
-  wire \$52 ;
+  wire [1:0] \$52 ;
   wire \$53 ;
   wire \$54 ;
   wire \$55 ;
   wire \$56 ;
-  wire [1:0] \$57 ;
+  wire \$57 ;
   wire [1:0] \$58 ;
-  wire \$59 ;
+  wire [1:0] \$59 ;
   wire \$6 ;
-  wire [2:0] \$60 ;
-  wire [3:0] \$61 ;
-  wire [2:0] \$62 ;
+  wire \$60 ;
+  wire [2:0] \$61 ;
+  wire [3:0] \$62 ;
   wire [2:0] \$63 ;
-  wire [3:0] \$64 ;
-  wire [2:0] \$65 ;
+  wire [2:0] \$64 ;
+  wire [3:0] \$65 ;
   wire [2:0] \$66 ;
-  wire [3:0] \$67 ;
-  wire [2:0] \$68 ;
+  wire [2:0] \$67 ;
+  wire [3:0] \$68 ;
   wire [2:0] \$69 ;
   wire \$7 ;
-  wire [3:0] \$70 ;
-  wire [2:0] \$71 ;
+  wire [2:0] \$70 ;
+  wire [3:0] \$71 ;
   wire [2:0] \$72 ;
   wire [2:0] \$73 ;
   wire [2:0] \$74 ;
-  wire [3:0] \$75 ;
-  wire [2:0] \$76 ;
-  wire \$77 ;
+  wire [2:0] \$75 ;
+  wire [3:0] \$76 ;
+  wire [2:0] \$77 ;
   wire \$78 ;
-  wire [2:0] \$79 ;
+  wire \$79 ;
   wire [14:0] \$8 ;
-  wire [3:0] \$80 ;
-  wire [2:0] \$81 ;
-  wire \$82 ;
+  wire [2:0] \$80 ;
+  wire [3:0] \$81 ;
+  wire [2:0] \$82 ;
   wire \$83 ;
   wire \$84 ;
-  wire [15:0] \$85 ;
-  wire [15:0] \$86 ;
+  wire \$85 ;
+  wire \$86 ;
   wire [15:0] \$87 ;
-  wire \$88 ;
-  wire \$89 ;
+  wire [15:0] \$88 ;
+  wire [15:0] \$89 ;
   wire \$9 ;
-  wire [1:0] \$90 ;
-  reg \$91 ;
-  reg \$92 ;
-  reg [14:0] \$93 ;
-  reg [14:0] \$94 ;
-  reg [7:0] \$95 ;
-  reg \$96 ;
-  reg [11:0] \$97 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire [1:0] \$92 ;
+  reg \$93 ;
+  reg \$94 ;
+  reg [14:0] \$95 ;
+  reg [14:0] \$96 ;
+  reg [7:0] \$97 ;
   reg \$98 ;
-  reg [14:0] \$99 ;
+  reg [11:0] \$99 ;
   reg [7:0] \$like  = 8'h00;
   reg \$signal ;
   wire \$signal$10 ;
@@ -30897,6 +33328,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   reg [1:0] state = 2'h0;
   input stream;
   wire stream;
+  input unselected;
+  wire unselected;
   reg word = 1'h0;
   assign \$1  = ~ job_valid;
   assign free = \$1  | job_ready;
@@ -30944,86 +33377,88 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \$39  = job[133:128] + 1'h1;
   assign \$41  = job[133:128] + 2'h2;
   assign \$42  = \$41  == columns;
-  assign \$43  = columns == 1'h1;
-  assign \$44  = present & free;
-  assign \$45  = ! read_data[4:2];
+  assign \$43  = ~ unselected;
+  assign \$44  = columns == 1'h1;
+  assign \$45  = present & free;
   assign \$46  = ! read_data[4:2];
-  assign \$47  = ! word;
-  assign \$50  = word + 1'h1;
-  assign \$51  = \$49  ? 2'h0 : \$50 ;
-  assign \$53  = present & free;
-  assign \$54  = ! word;
-  assign \$57  = word + 1'h1;
-  assign \$58  = \$56  ? 2'h0 : \$57 ;
-  assign \$60  = ~ pending;
-  assign \$61  = \$60  + 1'h1;
-  assign \$62  = pending & \$61 [2:0];
-  assign \$63  = ~ pending;
-  assign \$64  = \$63  + 1'h1;
-  assign \$65  = pending & \$64 [2:0];
-  assign \$66  = ~ pending;
-  assign \$67  = \$66  + 1'h1;
-  assign \$68  = pending & \$67 [2:0];
-  assign \$69  = ~ pending;
-  assign \$70  = \$69  + 1'h1;
-  assign \$71  = pending & \$70 [2:0];
-  assign \$72  = ~ \$71 ;
-  assign \$73  = pending & \$72 ;
-  assign \$74  = ~ pending;
-  assign \$75  = \$74  + 1'h1;
-  assign \$76  = pending & \$75 [2:0];
-  assign \$77  = pending == \$76 ;
-  assign \$78  = entry_last & \$77 ;
-  assign \$79  = ~ pending;
-  assign \$80  = \$79  + 1'h1;
-  assign \$81  = pending & \$80 [2:0];
-  assign \$82  = pending == \$81 ;
-  assign \$83  = columns == 1'h1;
-  assign \$84  = ~ stream;
-  assign \$85  = base + 1'h1;
-  assign \$86  = base + 1'h1;
+  assign \$47  = ! read_data[4:2];
+  assign \$48  = ! word;
+  assign \$51  = word + 1'h1;
+  assign \$52  = \$50  ? 2'h0 : \$51 ;
+  assign \$54  = present & free;
+  assign \$55  = ! word;
+  assign \$58  = word + 1'h1;
+  assign \$59  = \$57  ? 2'h0 : \$58 ;
+  assign \$61  = ~ pending;
+  assign \$62  = \$61  + 1'h1;
+  assign \$63  = pending & \$62 [2:0];
+  assign \$64  = ~ pending;
+  assign \$65  = \$64  + 1'h1;
+  assign \$66  = pending & \$65 [2:0];
+  assign \$67  = ~ pending;
+  assign \$68  = \$67  + 1'h1;
+  assign \$69  = pending & \$68 [2:0];
+  assign \$70  = ~ pending;
+  assign \$71  = \$70  + 1'h1;
+  assign \$72  = pending & \$71 [2:0];
+  assign \$73  = ~ \$72 ;
+  assign \$74  = pending & \$73 ;
+  assign \$75  = ~ pending;
+  assign \$76  = \$75  + 1'h1;
+  assign \$77  = pending & \$76 [2:0];
+  assign \$78  = pending == \$77 ;
+  assign \$79  = entry_last & \$78 ;
+  assign \$80  = ~ pending;
+  assign \$81  = \$80  + 1'h1;
+  assign \$82  = pending & \$81 [2:0];
+  assign \$83  = pending == \$82 ;
+  assign \$84  = ~ unselected;
+  assign \$85  = columns == 1'h1;
+  assign \$86  = ~ stream;
   assign \$87  = base + 1'h1;
-  assign \$88  = row_groups == 1'h1;
-  assign \$89  = chunks == 1'h1;
-  assign \$90  = stream ? 2'h0 : 2'h1;
+  assign \$88  = base + 1'h1;
+  assign \$89  = base + 1'h1;
+  assign \$90  = row_groups == 1'h1;
+  assign \$91  = chunks == 1'h1;
+  assign \$92  = stream ? 2'h0 : 2'h1;
   always @(posedge clk)
-    job_valid <= \$91 ;
+    job_valid <= \$93 ;
   always @(posedge clk)
-    present <= \$92 ;
+    present <= \$94 ;
   always @(posedge clk)
-    address <= \$93 ;
+    address <= \$95 ;
   always @(posedge clk)
-    next_address <= \$94 ;
+    next_address <= \$96 ;
   always @(posedge clk)
-    \$like  <= \$95 ;
+    \$like  <= \$97 ;
   always @(posedge clk)
-    \$signal$12  <= \$96 ;
+    \$signal$12  <= \$98 ;
   always @(posedge clk)
-    chunks_left <= \$97 ;
+    chunks_left <= \$99 ;
   always @(posedge clk)
-    last_chunk <= \$98 ;
+    last_chunk <= \$100 ;
   always @(posedge clk)
-    loop <= \$99 ;
+    loop <= \$101 ;
   always @(posedge clk)
-    next_loop <= \$100 ;
+    next_loop <= \$102 ;
   always @(posedge clk)
-    overrun <= \$101 ;
+    overrun <= \$103 ;
   always @(posedge clk)
-    job <= \$102 ;
+    job <= \$104 ;
   always @(posedge clk)
-    entry_last <= \$103 ;
+    entry_last <= \$105 ;
   always @(posedge clk)
-    pending <= \$104 ;
+    pending <= \$106 ;
   always @(posedge clk)
-    word <= \$105 ;
+    word <= \$107 ;
   always @(posedge clk)
-    state <= \$106 ;
+    state <= \$108 ;
   always @(posedge clk)
-    primed <= \$107 ;
+    primed <= \$109 ;
   always @(posedge clk)
-    next_base <= \$108 ;
+    next_base <= \$110 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -31044,7 +33479,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -31069,150 +33504,114 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$91  = job_valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$93  = job_valid;
     if (job_ready) begin
-      \$91  = 1'h0;
+      \$93  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$91  = 1'h1;
+            \$93  = 1'h1;
           end
       2'h1:
-          if (\$44 ) begin
-            if (\$46 ) begin
-              \$91  = 1'h1;
+          if (\$45 ) begin
+            if (\$47 ) begin
+              \$93  = 1'h1;
             end
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$53 ) begin
-            if (\$59 ) begin
-              \$91  = 1'h1;
+          if (\$54 ) begin
+            if (\$60 ) begin
+              \$93  = 1'h1;
             end
           end
     endcase
     if (start) begin
-      \$91  = stream;
+      \$93  = stream;
     end
     if (clear) begin
-      \$91  = 1'h0;
+      \$93  = 1'h0;
     end
     if (rst) begin
-      \$91  = 1'h0;
+      \$93  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$92  = present;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$94  = present;
     if (read_enable) begin
-      \$92  = 1'h1;
+      \$94  = 1'h1;
     end
     if (start) begin
-      \$92  = 1'h0;
+      \$94  = 1'h0;
     end
     if (clear) begin
-      \$92  = 1'h0;
+      \$94  = 1'h0;
     end
     if (rst) begin
-      \$92  = 1'h0;
+      \$94  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$93  = address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$95  = address;
     if (read_enable) begin
-      \$93  = read_address;
+      \$95  = read_address;
     end
     if (start) begin
-      \$93  = base;
+      \$95  = base;
     end
     if (clear) begin
-      \$93  = 15'h0000;
+      \$95  = 15'h0000;
     end
     if (rst) begin
-      \$93  = 15'h0000;
+      \$95  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$94  = next_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$96  = next_address;
     if (\$17 ) begin
-      \$94  = \$20 ;
+      \$96  = \$20 ;
     end
     if (start) begin
-      \$94  = \$85 [14:0];
+      \$96  = \$87 [14:0];
     end
     if (clear) begin
-      \$94  = 15'h0000;
+      \$96  = 15'h0000;
     end
     if (rst) begin
-      \$94  = 15'h0000;
+      \$96  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$95  = \$like ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$97  = \$like ;
     if (\$21 ) begin
-      \$95  = \$23 ;
+      \$97  = \$23 ;
     end
     if (start) begin
-      \$95  = row_groups;
+      \$97  = row_groups;
     end
     if (clear) begin
-      \$95  = 8'h00;
+      \$97  = 8'h00;
     end
     if (rst) begin
-      \$95  = 8'h00;
+      \$97  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$96  = \$signal$12 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$98  = \$signal$12 ;
     if (\$21 ) begin
-      \$96  = \$26 ;
+      \$98  = \$26 ;
     end
     if (start) begin
-      \$96  = \$88 ;
-    end
-    if (clear) begin
-      \$96  = 1'h0;
-    end
-    if (rst) begin
-      \$96  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$97  = chunks_left;
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
-        \$97  = \$28 ;
-      end
-    end
-    if (start) begin
-      \$97  = chunks;
-    end
-    if (clear) begin
-      \$97  = 12'h000;
-    end
-    if (rst) begin
-      \$97  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$98  = last_chunk;
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
-        \$98  = \$31 ;
-      end
-    end
-    if (start) begin
-      \$98  = \$89 ;
+      \$98  = \$90 ;
     end
     if (clear) begin
       \$98  = 1'h0;
@@ -31222,256 +33621,292 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$99  = loop;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$99  = chunks_left;
     if (\$21 ) begin
       if (\$signal$12 ) begin
-        \$99  = \$32 ;
+        \$99  = \$28 ;
       end
     end
     if (start) begin
-      \$99  = base;
+      \$99  = chunks;
     end
     if (clear) begin
-      \$99  = 15'h0000;
+      \$99  = 12'h000;
     end
     if (rst) begin
-      \$99  = 15'h0000;
+      \$99  = 12'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$100  = next_loop;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$100  = last_chunk;
     if (\$21 ) begin
       if (\$signal$12 ) begin
-        \$100  = \$34 ;
+        \$100  = \$31 ;
       end
     end
     if (start) begin
-      \$100  = \$86 [14:0];
+      \$100  = \$91 ;
     end
     if (clear) begin
-      \$100  = 15'h0000;
+      \$100  = 1'h0;
     end
     if (rst) begin
-      \$100  = 15'h0000;
+      \$100  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$101  = \$38 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$101  = loop;
+    if (\$21 ) begin
+      if (\$signal$12 ) begin
+        \$101  = \$32 ;
+      end
+    end
+    if (start) begin
+      \$101  = base;
+    end
     if (clear) begin
-      \$101  = 1'h0;
+      \$101  = 15'h0000;
     end
     if (rst) begin
-      \$101  = 1'h0;
+      \$101  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$102  = job;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$102  = next_loop;
+    if (\$21 ) begin
+      if (\$signal$12 ) begin
+        \$102  = \$34 ;
+      end
+    end
+    if (start) begin
+      \$102  = \$88 [14:0];
+    end
+    if (clear) begin
+      \$102  = 15'h0000;
+    end
+    if (rst) begin
+      \$102  = 15'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$103  = \$38 ;
+    if (clear) begin
+      \$103  = 1'h0;
+    end
+    if (rst) begin
+      \$103  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$104  = job;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$102 [133:128] = \$39 [5:0];
-            \$102 [63:0] = \$40 [63:0];
-            \$102 [138] = \$42 ;
+            \$104 [133:128] = \$39 [5:0];
+            \$104 [63:0] = \$40 [63:0];
+            \$104 [138] = \$42 ;
             if (job[138]) begin
-              \$102 [133:128] = 6'h00;
-              \$102 [63:0] = 64'h0000000000000001;
-              \$102 [138] = \$43 ;
+              \$104 [133:128] = 6'h00;
+              \$104 [63:0] = { 63'h0000000000000000, \$43  };
+              \$104 [138] = \$44 ;
             end
           end
       2'h1:
-          if (\$44 ) begin
-            \$102 [133:128] = read_data[10:5];
-            \$102 [136] = read_data[1];
-            \$102 [137] = \$45 ;
-            \$102 [138] = read_data[0];
-            \$102 [135:134] = 2'h0;
+          if (\$45 ) begin
+            \$104 [133:128] = read_data[10:5];
+            \$104 [136] = read_data[1];
+            \$104 [137] = \$46 ;
+            \$104 [138] = read_data[0];
+            \$104 [135:134] = 2'h0;
           end
       2'h2:
           if (present) begin
-            if (\$47 ) begin
-              \$102 [95:64] = read_data;
-            end
             if (\$48 ) begin
-              \$102 [127:96] = read_data;
+              \$104 [95:64] = read_data;
+            end
+            if (\$49 ) begin
+              \$104 [127:96] = read_data;
             end
           end
       2'h3:
-          if (\$53 ) begin
-            if (\$54 ) begin
-              \$102 [31:0] = read_data;
-            end
+          if (\$54 ) begin
             if (\$55 ) begin
-              \$102 [63:32] = read_data;
+              \$104 [31:0] = read_data;
             end
-            if (\$59 ) begin
-              if (\$62 [0]) begin
-                \$102 [135:134] = 2'h0;
+            if (\$56 ) begin
+              \$104 [63:32] = read_data;
+            end
+            if (\$60 ) begin
+              if (\$63 [0]) begin
+                \$104 [135:134] = 2'h0;
               end
-              if (\$65 [1]) begin
-                \$102 [135:134] = 2'h1;
+              if (\$66 [1]) begin
+                \$104 [135:134] = 2'h1;
               end
-              if (\$68 [2]) begin
-                \$102 [135:134] = 2'h2;
+              if (\$69 [2]) begin
+                \$104 [135:134] = 2'h2;
               end
               begin
-                  \$102 [138] = \$78 ;
+                  \$104 [138] = \$79 ;
               end
             end
           end
     endcase
     if (start) begin
-      \$102 [137:64] = 74'h0000000000000000000;
-      \$102 [63:0] = 64'h0000000000000001;
-      \$102 [138] = \$83 ;
+      \$104 [137:64] = 74'h0000000000000000000;
+      \$104 [63:0] = { 63'h0000000000000000, \$84  };
+      \$104 [138] = \$85 ;
     end
     if (clear) begin
-      \$102  = 139'h00000000000000000000000000000000000;
+      \$104  = 139'h00000000000000000000000000000000000;
     end
     if (rst) begin
-      \$102  = 139'h00000000000000000000000000000000000;
+      \$104  = 139'h00000000000000000000000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$103  = entry_last;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$105  = entry_last;
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            \$103  = read_data[0];
+          if (\$45 ) begin
+            \$105  = read_data[0];
           end
     endcase
     if (clear) begin
-      \$103  = 1'h0;
+      \$105  = 1'h0;
     end
     if (rst) begin
-      \$103  = 1'h0;
+      \$105  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$104  = pending;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$106  = pending;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            \$104  = read_data[4:2];
+          if (\$45 ) begin
+            \$106  = read_data[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$53 ) begin
-            if (\$59 ) begin
-              \$104  = \$73 ;
+          if (\$54 ) begin
+            if (\$60 ) begin
+              \$106  = \$74 ;
             end
           end
     endcase
     if (clear) begin
-      \$104  = 3'h0;
+      \$106  = 3'h0;
     end
     if (rst) begin
-      \$104  = 3'h0;
+      \$106  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$105  = word;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$107  = word;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            \$105  = 1'h0;
+          if (\$45 ) begin
+            \$107  = 1'h0;
           end
       2'h2:
           if (present) begin
-            \$105  = \$51 [0];
+            \$107  = \$52 [0];
           end
       2'h3:
-          if (\$53 ) begin
-            \$105  = \$58 [0];
+          if (\$54 ) begin
+            \$107  = \$59 [0];
           end
     endcase
     if (clear) begin
-      \$105  = 1'h0;
+      \$107  = 1'h0;
     end
     if (rst) begin
-      \$105  = 1'h0;
+      \$107  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$106  = state;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$108  = state;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
+          if (\$45 ) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$47 ) begin
             end else begin
-              \$106  = 2'h2;
+              \$108  = 2'h2;
             end
           end
       2'h2:
           if (present) begin
-            if (\$52 ) begin
-              \$106  = 2'h3;
+            if (\$53 ) begin
+              \$108  = 2'h3;
             end
           end
       2'h3:
-          if (\$53 ) begin
-            if (\$59 ) begin
-              if (\$82 ) begin
-                \$106  = 2'h1;
+          if (\$54 ) begin
+            if (\$60 ) begin
+              if (\$83 ) begin
+                \$108  = 2'h1;
               end
             end
           end
     endcase
     if (start) begin
-      \$106  = \$90 ;
+      \$108  = \$92 ;
     end
     if (clear) begin
-      \$106  = 2'h0;
+      \$108  = 2'h0;
     end
     if (rst) begin
-      \$106  = 2'h0;
+      \$108  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$107  = primed;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$109  = primed;
     if (start) begin
-      \$107  = \$84 ;
+      \$109  = \$86 ;
     end
     if (clear) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
     if (rst) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$108  = next_base;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$110  = next_base;
     if (start) begin
-      \$108  = \$87 [14:0];
+      \$110  = \$89 [14:0];
     end
     if (clear) begin
-      \$108  = 15'h0000;
+      \$110  = 15'h0000;
     end
     if (rst) begin
-      \$108  = 15'h0000;
+      \$110  = 15'h0000;
     end
   end
   assign \job.select  = job[63:0];
@@ -31483,10 +33918,10 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \job.last  = job[138];
   assign \$12  = word;
   assign \$40  = { job[63:0], 1'h0 };
-  assign \$48  = word;
   assign \$49  = word;
-  assign \$52  = word;
-  assign \$55  = word;
+  assign \$50  = word;
+  assign \$53  = word;
   assign \$56  = word;
-  assign \$59  = word;
+  assign \$57  = word;
+  assign \$60  = word;
 endmodule
