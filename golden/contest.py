@@ -71,12 +71,17 @@ class Contest:
             raise ValueError(f"Contest.share must be above 0 and at most 1, not {self.share!r}")
 
     def capacity(self, kernels: int, chip: Chip, resolution: int) -> int | None:
-        """Kernels per tile and chunk; None where stream mode is as fast without a limit."""
+        """Kernels per tile and chunk; None where a limit saves too few clocks.
+
+        A limit must save at least the share of a layer's clocks that it takes of its
+        coefficients. Where many kernels make stream mode the faster one, it does not.
+        """
         most = min(kernels, ceil(kernels * self.tiles_per_kernel / chip.tiles))
         groups = -(-kernels // chip.accumulator.lanes)
-        merge = most * chip.planes * resolution
+        merge = kernels * chip.planes * resolution
         stream = chip.array.columns * max(resolution, groups)
-        return most if merge < stream and most < kernels else None
+        saved = 1 - most * chip.planes * resolution / min(merge, stream)
+        return most if most < kernels and saved >= 1 - most / kernels else None
 
     @torch.no_grad()
     def apply(self, student: Student, step: int, steps: int) -> None:

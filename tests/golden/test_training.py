@@ -240,11 +240,12 @@ def test_winners_fill_the_tiles_evenly():
 def test_contests_are_trained_away(network):
     """Each tile has its share of the kernels, and the network takes the fewer clocks for it."""
     model, images = network
+    chip = replace(CHIP, array=replace(CHIP.array, columns=64))
     clocks = []
     for contest in (None, Contest(1)):
         joint = JointTraining(ImageSet(images), RECIPE, contest)
-        program = compile_network(model, CHIP, images, seed=0, joint=joint,
-                                  options=replace(FIT, mode="merge"))
+        program = compile_network(model, chip, images, seed=0, joint=joint,
+                                  options=replace(FIT, mode="merge", vectors_per_tile=6))
         layers = tuple(replace(la, stop=np.zeros_like(la.stop))
                        if isinstance(la, Convolution) else la for la in program.layers)
         clocks.append(sum(layer_clocks(replace(program, layers=layers))))
@@ -256,11 +257,12 @@ def test_contests_are_trained_away(network):
                     assert len(merge_entries(tile, True, 3)) <= -(-layer.kernels // 4)
 
 
-def test_training_pays_no_attention_to_where_stream_mode_is_as_fast():
-    """64 columns of 8 bits against 12 kernels of 3 planes in a tile, or 48."""
+def test_kernels_give_way_only_where_it_saves_as_much_as_it_costs():
+    """Dense merge: 3 planes of 8 clocks a kernel; stream: 64 columns of 8 clocks."""
     chip = replace(CHIP, array=replace(CHIP.array, columns=64))
     assert Contest(3).capacity(16, chip, 8) == 12
-    assert Contest(3).capacity(64, chip, 8) is None
+    assert Contest(1).capacity(21, chip, 8) == 6
+    assert Contest(1).capacity(22, chip, 8) is None  # 528 clocks merged, 512 as a stream
     assert Contest(4).capacity(16, chip, 8) is None  # nobody has to give way
 
 
