@@ -39,12 +39,10 @@ DEFECTS = {
         "held.code + Mux(held.stopped, 0, correction.data) + 1", "compensated code"),
     "accumulator": Defect(
         "rtl.accumulator", "BasisAccumulator", "rtl.tile",
-        "product.eq(Mux(s2_void, 0, s2_code * coefficient))",
-        "product.eq(Mux(s2_void, 0, s2_code * coefficient + 1))", "sum"),
+        "products.append(multiplier.product)", "products.append(multiplier.product + 1)", "sum"),
     "requantizer": Defect(
         "rtl.rescaler", "Rescaler", "rtl.requantizer",
-        "Mux(relu & shifted[-1], 0, clamped)", "Mux(relu & shifted[-1], 0, clamped ^ 1)",
-        "output"),
+        "Mux(high, _HIGHEST, kept)", "Mux(high, _HIGHEST, kept ^ 1)", "output"),
     "row loader": Defect(
         "rtl.loader", "RowLoader", "rtl.chip",
         "Mux(pad, 0, self.read_data)", "Mux(pad, 0, self.read_data ^ 1)", "code"),
