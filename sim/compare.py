@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.program import Calibration, Convolution, Program, Transfer
+from golden.program import Convolution, Program, Transfer
 from golden.trace import ConversionTrace, LayerTrace
 
-from .host import RegisterMap
 from .record import RtlImage
 
 __all__ = ["Comparison", "Mismatch", "compare_image"]
@@ -151,12 +150,6 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     return Comparison(comparer.compared, comparer.in_order(names))
 
 
-def _converting(program: Program) -> list[Convolution]:
-    """Convolutions, and what stands for calibrations."""
-    return [layer if isinstance(layer, Convolution) else layer.convolution(program.chip)
-            for layer in program.layers if isinstance(layer, Convolution | Calibration)]
-
-
 def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrace]]:
     return [(t.name, t.conversions) for t in traces if t.conversions is not None]
 
@@ -164,7 +157,7 @@ def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrac
 def _compare_codes(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
                    index: int, got: NDArray, tile: int) -> None:
     start = 0
-    layers = _converting(program)
+    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
     for layer, (name, trace) in zip(layers, _conversions(traces), strict=True):
         here = np.flatnonzero(trace.tile == tile)
         mine = got[start:start + len(here)]
@@ -233,28 +226,9 @@ def _compare_words(comparer: _Comparer, program: Program, traces: Sequence[Layer
     comparer.lengths("stored word", "END", stored, len(rtl.stored))
 
 
-def _settings(program: Program, traces: Sequence[LayerTrace], index: int) -> dict[str, int]:
-    """Registers of each tile after the program."""
-    settings = program.settings()
-    offsets, gains, references = settings.offsets, settings.gains, settings.gain_references
-    for trace in traces:
-        if trace.settings is not None:
-            offsets, gains, references = (values[index] for values in (
-                trace.settings.offsets, trace.settings.gains, trace.settings.gain_references))
-    registers = RegisterMap(program.chip)
-    expected = {}
-    for tile in program.used_tiles:
-        field = registers.field(f"converter{tile}", "offset")
-        offset = (int(offsets[tile]) & ((1 << field.width) - 1)) << field.low
-        expected |= {f"converter{tile}": offset | (program.levels is not None),
-                     f"gain{tile}": int(gains[tile]),
-                     f"gain_reference{tile}": int(references[tile])}
-    return expected
-
-
 def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
                       index: int, rtl: RtlImage) -> None:
-    layers = _converting(program)
+    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
     conversions = [trace for _, trace in _conversions(traces)]
     expected = {
         "conversions": sum(int((~trace.void).sum()) << layer.averaging
@@ -262,7 +236,6 @@ def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[La
         "early_stops": sum(int(trace.stopped[index].sum()) for trace in conversions),
         "products": sum(int(trace.product[-1] - trace.product[0]) + 1 for trace in conversions),
     }
-    expected |= _settings(program, traces, index)
     for name, value in expected.items():
         comparer.words("counter", np.array([value]), np.array([rtl.counters[name]]),
                        layer=f"counter {name}")

@@ -10,7 +10,7 @@ import re
 
 __all__ = [
     "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS", "ACCUMULATOR_LIMIT_BITS",
-    "AVERAGING_LIMIT", "GAIN_BITS", "GAIN_FRACTION_BITS", "LEVEL_FRACTION_BITS", "TENANT_BITS",
+    "AVERAGING_LIMIT", "TENANT_BITS",
     "Array", "Converter", "Accumulator", "Requantizer", "Memories", "Phases", "Chip",
     "bits_for", "multiplier_clocks", "signed_bits_for",
 ]
@@ -28,11 +28,6 @@ TENANT_BITS = 2
 
 #: A convolution averages at most 2**AVERAGING_LIMIT conversions to a code.
 AVERAGING_LIMIT = 3
-#: A drift gain is unsigned, with this many bits, of which so many stand behind the point.
-GAIN_BITS = 16
-GAIN_FRACTION_BITS = 14
-#: A level of the converter's DAC is a code with so many bits behind the point.
-LEVEL_FRACTION_BITS = 4
 
 
 def bits_for(maximum: int) -> int:
@@ -136,11 +131,6 @@ class Converter:
     def minimum_bits(self) -> int:
         """Lowest run-time resolution."""
         return 4
-
-    @property
-    def level_bits(self) -> int:
-        """Width of a signed level of the DAC."""
-        return self.bits + LEVEL_FRACTION_BITS
 
     @property
     def compensated_bits(self) -> int:
@@ -330,11 +320,6 @@ class Chip:
         rounding = 1 << ((1 << self.requantizer.shift_bits) - 2)
         return signed_bits_for(low * self.tiles * multiplier - rest,
                                high * self.tiles * multiplier + rest + rounding)
-
-    @property
-    def calibration_bits(self) -> int:
-        """Width of the codes' magnitudes summed over all columns of a tile."""
-        return bits_for(self.array.columns << self.converter.bits)
 
     @property
     def reference_bits(self) -> int:
