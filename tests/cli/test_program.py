@@ -64,7 +64,7 @@ def test_version():
     (["verilog", "-o", "out", "--set", "accumulator.coefficient_bits=0"],
      "Accumulator.coefficient_bits must be an integer from 2 to 8, not 0"),
     (["verilog", "-o", "out", "--set", "accumulator.products=4095", "--set", "tiles=32"],
-     "Chip 'custom' needs 36-bit sums, more than the 32 allowed"),
+     "Chip 'custom' needs 35-bit sums, more than the 32 allowed"),
     (["verilog", "-o", "nowhere/out"], "output 'nowhere/out': there is no directory 'nowhere'"),
 ])
 def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, tmp_path):

@@ -82,8 +82,8 @@ def test_proof(bench_of):
      "job holds until taken"),
     (transfer, TransferUnit, "self.out_valid.eq(queue.r_rdy)",
      "self.out_valid.eq(queue.r_rdy & ~queue.w_en)", "transfer holds until taken"),
-    (bus, AxiLiteSubordinate, "access.eq(address_taken & ~self.rvalid)",
-     "access.eq(address_taken)", "read data holds until taken"),
+    (bus, AxiLiteSubordinate, "with m.If(self.rvalid & self.rready):", "with m.If(self.rvalid):",
+     "read data holds until taken"),
     (bus, AxiLiteSubordinate, "with m.If(self.bvalid & self.bready):", "with m.If(self.bvalid):",
      "write response holds until taken"),
 ])
