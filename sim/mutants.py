@@ -1,6 +1,6 @@
 """Mutants of a chip: faults planted in its netlist, all in one simulation, one active at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 import re
@@ -18,7 +18,7 @@ from sim.compare import compare_image
 from sim.fast.library import Harness, HarnessError, MacroSettings, build_mutated_harness
 from sim.fast.run import image_result, load_program
 from sim.host import input_words
-from sim.toolchain import run_tool, yosys_command
+from sim.toolchain import run_yosys
 
 __all__ = ["Finding", "Mutation", "hunt", "mutate", "proven_equivalent"]
 
@@ -73,15 +73,13 @@ class Finding:
         return bool(self.where)
 
 
-def _yosys(script: Iterable[str], directory: Path) -> None:
-    (directory / "script.ys").write_text("\n".join(script) + "\n")
-    run_tool([*yosys_command(), "-q", "script.ys"], directory)
-
-
-#: Yosys unrolls these loops, a cell per word; the host overwrites what it reads of memories.
-_ZEROS = re.compile(r"^  initial begin : zero_\S+\n(?:    .*\n)*?  end\n", re.MULTILINE)
-_PREPARE = ("read_verilog chip.v", f"hierarchy -top {TOP_NAME}", "proc", "memory_collect",
-            "opt_clean")
+_PREPARE = f"""\
+read_verilog chip.v
+hierarchy -top {TOP_NAME}
+proc
+memory_collect
+opt_clean
+"""
 
 
 def mutate(verilog: str, count: int, seed: int) -> tuple[str, tuple[Mutation, ...]]:
@@ -91,16 +89,16 @@ def mutate(verilog: str, count: int, seed: int) -> tuple[str, tuple[Mutation, ..
     """
     if not 1 <= count < 1 << _BITS:
         raise ValueError(f"count must be 1 to {(1 << _BITS) - 1}, not {count!r}")
-    verilog = _ZEROS.sub("", verilog)
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         (directory / "chip.v").write_text(verilog)
-        _yosys([*_PREPARE, f"mutate -list {count} -seed {seed} -o list.txt"], directory)
+        run_yosys(f"{_PREPARE}mutate -list {count} -seed {seed} -o list.txt", directory)
         lines = (directory / "list.txt").read_text().splitlines()
         mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines, 1))
-        plant = [f"{m.command.replace('mutate ', f'mutate -ctrl {SELECT} {_BITS} {m.number} ', 1)}"
-                 for m in mutations]
-        _yosys([*_PREPARE, *plant, "write_verilog -noattr mutated.v"], directory)
+        plant = "\n".join(
+            m.command.replace("mutate ", f"mutate -ctrl {SELECT} {_BITS} {m.number} ", 1)
+            for m in mutations)
+        run_yosys(f"{_PREPARE}{plant}\nwrite_verilog -noattr mutated.v", directory)
         return (directory / "mutated.v").read_text(), mutations
 
 
@@ -112,17 +110,25 @@ def proven_equivalent(verilog: str, mutation: Mutation) -> bool:
     """
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        (directory / "chip.v").write_text(_ZEROS.sub("", verilog))
+        (directory / "chip.v").write_text(verilog)
         module = mutation.module
-        script = [
-            *_PREPARE, f"copy {module} gold", f"copy {module} gate",
-            mutation.command.replace(f"-module {module}", "-module gate"),
-            "expose -evert gold gate", "equiv_make gold gate equiv", "hierarchy -top equiv",
-            # Memories have no model for the solver: alike ones with alike inputs are one.
-            "opt -full", "equiv_struct -icells", "equiv_simple -undef -ignore-unknown-cells",
-            "equiv_struct -icells", "equiv_induct -undef -seq 4 -ignore-unknown-cells",
-            "tee -o status.txt equiv_status"]
-        _yosys(script, directory)
+        planted = mutation.command.replace(f"-module {module}", "-module gate")
+        # Memories have no model for the solver: alike ones with alike inputs are one.
+        run_yosys(f"""\
+{_PREPARE}
+copy {module} gold
+copy {module} gate
+{planted}
+expose -evert gold gate
+equiv_make gold gate equiv
+hierarchy -top equiv
+opt -full
+equiv_struct -icells
+equiv_simple -undef -ignore-unknown-cells
+equiv_struct -icells
+equiv_induct -undef -seq 4 -ignore-unknown-cells
+tee -o status.txt equiv_status
+""", directory)
         status = (directory / "status.txt").read_text()
     return "Equivalence successfully proven!" in status
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 import tempfile
 
-from .toolchain import ToolError, run_tool, yosys_command
+from .toolchain import ToolError, run_yosys
 
 __all__ = ["INDUCTION", "earliest"]
 
@@ -74,7 +74,7 @@ def earliest(source: str, outputs: Sequence[str], *,
     with tempfile.TemporaryDirectory(prefix="crossloom-") as name:
         directory = Path(name)
         (directory / "top.il").write_text(source)
-        _run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
+        run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
         numbers = {output: number for number, output in enumerate(outputs)}
         answers = _constants(directory / "model.aig", outputs)
         # What a bounded search finds counts, what it does not find has yet to be proved.  Induction
@@ -130,14 +130,9 @@ def _ask(directory: Path, numbers: Mapping[str, int], command: str) -> dict[str,
                   f"write_status {number}.status"]
     (directory / "question.abc").write_text("\n".join([*lines, "read_blif given.blif"]))
     (directory / "question.v").write_text(_QUESTION_NETLIST)
-    _run_yosys(_ASK, directory)
+    run_yosys(_ASK, directory)
     return {output: _read_status(directory / f"{number}.status")
             for output, number in numbers.items()}
-
-
-def _run_yosys(script: str, directory: Path) -> None:
-    (directory / "script.ys").write_text(script)
-    run_tool([*yosys_command(), "-q", "script.ys"], directory)
 
 
 def _read_status(path: Path) -> int | None:

