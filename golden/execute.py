@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .addresses import (
     check_addresses, convolution_reads, elementwise_reads, layer_writes, second_reads,
 )
-from .chip import ACTIVATIONS_PER_WORD, TENANT_BITS
+from .chip import ACTIVATIONS_PER_WORD, PRODUCT_COUNT_BITS
 from .chip.descriptor import Opcode
 from .jobs import product_jobs
 from .macro import Macro
@@ -21,8 +21,6 @@ __all__ = ["Execution", "execute"]
 
 #: Bytes of activation buffers that are simulated at once.
 _BUFFER_BYTES = 1 << 28
-#: Bits of a product number below those of the tenant.
-_COUNT_BITS = 32 - TENANT_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +137,7 @@ class _Run:
         self.trace, self.statistics = trace, statistics
         self.traces: list[LayerTrace] = []
         self.counts: list[LayerStatistics] = []
-        self.products = tenant << _COUNT_BITS
+        self.products = tenant << PRODUCT_COUNT_BITS
         stored = []
         for layer in program.layers:
             if isinstance(layer, Transfer):

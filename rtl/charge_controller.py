@@ -3,10 +3,10 @@
 from amaranth.hdl import Cat, Module, Signal, ValueLike
 from amaranth.lib.wiring import Component, In, Out
 
-from golden.chip import Chip, Phases
+from golden.chip import PRODUCT_BITS, Chip, Phases
 
 from .messages import (
-    AVERAGING_BITS, CONVERSION_BITS, PRODUCT_BITS, PhaseLengths, job_layout, product_layout,
+    AVERAGING_BITS, CONVERSION_BITS, PhaseLengths, job_layout, product_layout,
     tag_layout,
 )
 

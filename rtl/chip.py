@@ -4,7 +4,10 @@ from amaranth.hdl import Cat, ClockDomain, Const, Module, Mux, ResetInserter, Si
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out, Signature
 
-from golden.chip import ACTIVATION_BITS, WORD_BITS, Chip, Phases, bits_for
+from golden.chip import (
+    ACTIVATION_BITS, PRODUCT_BITS, PRODUCT_COUNT_BITS, TENANT_BITS, WORD_BITS, Chip, Phases,
+    bits_for,
+)
 from golden.chip.registers import ADDRESS_BITS, WAITS
 
 from .activity import TileActivity
@@ -15,7 +18,7 @@ from .collector import POSITION_BITS, Collector
 from .descriptor import DescriptorLayout, read_field
 from .elementwise import ElementwiseUnit
 from .loader import RowLoader
-from .messages import PRODUCT_BITS, TENANT_BITS, macro_signature, trace_signature
+from .messages import macro_signature, trace_signature
 from .register_file import RegisterFile
 from .scheduler import TileScheduler
 from .tile import Tile
@@ -319,7 +322,7 @@ class ChipTop(Component):
         """Each tenant counts its products; the number of the present one's next product."""
         numbers = []
         for t in range(self.chip.tenants):
-            number = Signal(PRODUCT_BITS - TENANT_BITS, name=f"product{t}")
+            number = Signal(PRODUCT_COUNT_BITS, name=f"product{t}")
             with m.If(registers.product & registers.active[t]):
                 m.d.sync += number.eq(modulo(number + 1, len(number)))
             with m.If(registers.start[t]):

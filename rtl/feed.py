@@ -3,9 +3,9 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
-from golden.chip import Chip, bits_for
+from golden.chip import PRODUCT_BITS, Chip, bits_for
 
-from .messages import PRODUCT_BITS, product_layout
+from .messages import product_layout
 
 __all__ = ["ProductFeed"]
 

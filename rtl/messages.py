@@ -4,15 +4,12 @@ from amaranth.hdl import signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out, Signature
 
-from golden.chip import TENANT_BITS, Chip, Phases, bits_for
+from golden.chip import PRODUCT_BITS, Chip, Phases, bits_for
 from golden.chip.descriptor import FIELDS
 
-__all__ = ["AVERAGING_BITS", "CONVERSION_BITS", "PRODUCT_BITS", "TENANT_BITS", "PhaseLengths",
-           "product_layout", "job_layout", "tag_layout", "code_layout",
-           "macro_signature", "trace_signature"]
+__all__ = ["AVERAGING_BITS", "CONVERSION_BITS", "PhaseLengths", "product_layout", "job_layout",
+           "tag_layout", "code_layout", "macro_signature", "trace_signature"]
 
-#: Width of the product number: a counter of the products of one program run, the tenant above it.
-PRODUCT_BITS = 32
 #: Width of the logarithm of the conversions that are averaged.
 AVERAGING_BITS = FIELDS["averaging"].width
 #: Width of the conversion number within a product.

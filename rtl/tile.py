@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out, Signature
 
-from golden.chip import Chip, bits_for
+from golden.chip import PRODUCT_BITS, Chip, bits_for
 
 from .accumulator import BasisAccumulator
 from .arithmetic import modulo
@@ -14,7 +14,7 @@ from .converter import Converter
 from .descriptor import DescriptorLayout, read_field
 from .feed import ProductFeed
 from .jobs import JobSource
-from .messages import PRODUCT_BITS, PhaseLengths, macro_signature, trace_signature
+from .messages import PhaseLengths, macro_signature, trace_signature
 
 __all__ = ["Tile", "tile_signature"]
 

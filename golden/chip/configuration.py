@@ -10,7 +10,7 @@ import re
 
 __all__ = [
     "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS", "ACCUMULATOR_LIMIT_BITS",
-    "AVERAGING_LIMIT", "TENANT_BITS",
+    "AVERAGING_LIMIT", "PRODUCT_BITS", "PRODUCT_COUNT_BITS", "TENANT_BITS",
     "Array", "Converter", "Accumulator", "Requantizer", "Memories", "Phases", "Chip",
     "bits_for", "multiplier_clocks", "signed_bits_for",
 ]
@@ -23,9 +23,12 @@ WORD_BITS = 32
 ACTIVATIONS_PER_WORD = WORD_BITS // ACTIVATION_BITS
 #: A configuration whose sums need more bits than this is refused, never wrapped.
 ACCUMULATOR_LIMIT_BITS = 32
-#: Bits of a product's 32-bit number, from the highest down, that tell the tenant.
+#: Width of a product's number: a count of the products of one program run, the tenant above it.
+PRODUCT_BITS = 32
+#: Bits of a product's number, from the highest down, that tell the tenant.
 TENANT_BITS = 2
-
+#: Bits of a product's number that count.
+PRODUCT_COUNT_BITS = PRODUCT_BITS - TENANT_BITS
 #: A convolution averages at most 2**AVERAGING_LIMIT conversions to a code.
 AVERAGING_LIMIT = 3
 

@@ -3,9 +3,9 @@
 from amaranth.hdl import Shape, ShapeCastable, ShapeLike
 from amaranth.lib.wiring import Flow
 
-from golden.chip import TENANT_BITS, Chip
+from golden.chip import PRODUCT_COUNT_BITS, TENANT_BITS, Chip
 from golden.draws import Kind
-from rtl.messages import PRODUCT_BITS, macro_signature, trace_signature
+from rtl.messages import macro_signature, trace_signature
 
 __all__ = ["WIDE_PINS", "constants_header", "ports_header", "words"]
 
@@ -33,7 +33,7 @@ def constants_header(chip: Chip, twin: bool, both_edges: bool) -> str:
         "TILES": chip.tiles, "ROWS": array.rows, "COLUMNS": array.columns,
         "ROW_GRANULE": array.row_granule, "CODE_BITS": chip.converter.bits,
         "TENANTS": chip.tenants, "TENANT_LIMIT": 1 << TENANT_BITS,
-        "TAG_COUNT_BITS": PRODUCT_BITS - TENANT_BITS,
+        "TAG_COUNT_BITS": PRODUCT_COUNT_BITS,
         "GRANULE_WORDS": words(array.granules), "COLUMN_WORDS": words(array.columns),
     }
     lines = [f"constexpr int {name} = {value};" for name, value in values.items()]
