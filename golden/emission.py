@@ -147,5 +147,3 @@ def emit(mapping: Mapping, name: str) -> Program:
     except ValueError as error:  # a geometry that the descriptor's fields cannot hold
         raise ProgramError(f"network {name!r} does not fit the descriptors: {error}") from None
     return program
-
-

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .accumulate import Noise, accumulate, held
-from .graph import Add, Node, Pool, Weighted, evaluate, select_second, window_maximum, window_sum
+from .distillation import distillation_loss
+from .graph import Add, Node, Pool, Weighted, evaluate
 from .mapping import Mapping
-from .quantise import CODE_LIMIT, elementwise_gains
+from .quantise import CODE_LIMIT, unrounded
 
 __all__ = ["Training", "finetune"]
 
-#: Softmax temperature of the distillation (Hinton et al., 2015, use 1 to 20).
-TEMPERATURE = 2.0
+#: Softmax temperature of the distillation.
+_TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,8 @@ class _Student(nn.Module):
         first = operands[0]
         if isinstance(node, Weighted):
             result = self.weighted(node, first)
-        elif isinstance(node, Add):
-            gains = elementwise_gains(node, self.mapping.scales)
-            result = first * gains[0] + select_second(node, operands[1]) * gains[1]
-        elif isinstance(node, Pool) and node.maximum:
-            result = window_maximum(node, first, -CODE_LIMIT - 1)
-        elif isinstance(node, Pool):
-            result = window_sum(node, first) * elementwise_gains(node, self.mapping.scales)[0]
+        elif isinstance(node, Add | Pool):
+            result = unrounded(node, operands, self.mapping.scales)
         else:
             return first
         return _rounded(result.clamp(0 if node.relu else -CODE_LIMIT - 1, CODE_LIMIT))
@@ -139,12 +134,6 @@ class _Student(nn.Module):
                                    gain=layer.gain * self.gains[i].double().clamp_min(0),
                                    bias=10 * self.biases[i].double())
         return replace(self.mapping, vectors=vectors.double(), layers=layers)
-
-
-def _distance(student: Tensor, teacher: Tensor) -> Tensor:
-    return functional.kl_div(functional.log_softmax(student / TEMPERATURE, dim=1),
-                             functional.softmax(teacher / TEMPERATURE, dim=1),
-                             reduction="batchmean") * TEMPERATURE**2
 
 
 def finetune(mapping: Mapping, images: Tensor, teacher: Tensor, training: Training, limit: int,
@@ -175,7 +164,8 @@ def finetune(mapping: Mapping, images: Tensor, teacher: Tensor, training: Traini
     def error() -> float:
         generator.manual_seed(seed)
         parts = zip(floats.split(256), teacher.split(256), strict=True)
-        return sum(float(_distance(student(x), y)) * len(x) for x, y in parts) / len(floats)
+        return sum(float(distillation_loss(student(x), y, _TEMPERATURE)) * len(x)
+                   for x, y in parts) / len(floats)
 
     steps = max(1, training.epochs * -(-len(floats) // training.batch))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -183,7 +173,7 @@ def finetune(mapping: Mapping, images: Tensor, teacher: Tensor, training: Traini
     order = torch.Generator().manual_seed(seed + 1)
     for epoch in range(training.epochs):
         for part in torch.randperm(len(floats), generator=order).split(training.batch):
-            loss = _distance(student(floats[part]), teacher[part])
+            loss = distillation_loss(student(floats[part]), teacher[part], _TEMPERATURE)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

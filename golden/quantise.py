@@ -19,7 +19,8 @@ from .graph import (
 )
 
 __all__ = ["CODE_LIMIT", "Requantization", "activation_scales", "quantise_images",
-           "requantization", "elementwise_requantization", "elementwise", "eight_bit_operator"]
+           "requantization", "elementwise_gains", "elementwise_requantization", "elementwise",
+           "eight_bit_operator", "unrounded"]
 
 #: Largest activation and weight magnitude: the symmetric range of eight signed bits.
 CODE_LIMIT = 127
@@ -129,6 +130,18 @@ def elementwise_requantization(node: Add | Pool, scales: Mapping[str, float],
     if shift < 0:
         raise ValueError(f"layer {node.name!r}: gain {top:.6g} does not fit the requantizer")
     return [round(gain * 2.0**shift) for gain in gains], shift
+
+
+def unrounded(node: Add | Pool, operands: tuple[Tensor, ...], scales: Mapping[str, float]
+              ) -> Tensor:
+    """Add or pool in output steps before rounding and clipping, for training; differentiable."""
+    first = operands[0]
+    if isinstance(node, Add):
+        gains = elementwise_gains(node, scales)
+        return torch.add(first * gains[0], select_second(node, operands[1]), alpha=gains[1])
+    if node.maximum:
+        return window_maximum(node, first, -CODE_LIMIT - 1)
+    return window_sum(node, first) * elementwise_gains(node, scales)[0]
 
 
 def elementwise(node: Node, operands: tuple[Tensor, ...], scales: Mapping[str, float],

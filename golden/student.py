@@ -16,11 +16,9 @@ from torch import Tensor, nn
 
 from .accumulate import NOISELESS, Noise, merge_masks
 from .chip import Chip
-from .graph import (
-    Add, Node, Pool, Weighted, convolve, evaluate, select_second, window_maximum, window_sum,
-)
+from .graph import Add, Node, Pool, Weighted, convolve, evaluate
 from .mapping import Layer, Mapping
-from .quantise import CODE_LIMIT, elementwise_gains
+from .quantise import CODE_LIMIT, unrounded
 
 __all__ = ["Student", "sum_variance"]
 
@@ -168,13 +166,8 @@ class Student(nn.Module):
             result = self.linear(node, first)
             if self.training:
                 result = self._noisy(result, self.index[node.name])
-        elif isinstance(node, Add):
-            gains = elementwise_gains(node, self.start.scales)
-            result = torch.add(first * gains[0], select_second(node, operands[1]), alpha=gains[1])
-        elif isinstance(node, Pool) and node.maximum:
-            result = window_maximum(node, first, -CODE_LIMIT - 1)
-        elif isinstance(node, Pool):
-            result = window_sum(node, first) * elementwise_gains(node, self.start.scales)[0]
+        elif isinstance(node, Add | Pool):
+            result = unrounded(node, operands, self.start.scales)
         else:
             return first
         return _Rounded.apply(result, 0 if node.relu else -CODE_LIMIT - 1)

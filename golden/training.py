@@ -13,16 +13,16 @@ import hashlib
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .accumulate import Noise
 from .checkpoint import Checkpoint, load_parameters
 from .contest import Contest
+from .distillation import distillation_loss
 from .graph import Add, Graph, Node, Weighted, evaluate, float_operator
 from .mapping import Mapping, calibrate
 from .student import Student
 
-__all__ = ["ImageSet", "Recipe", "JointTraining", "calibrated", "distillation_loss", "train"]
+__all__ = ["ImageSet", "Recipe", "JointTraining", "calibrated", "train"]
 
 Progress = Callable[[str, float], None]
 
@@ -137,13 +137,6 @@ def _half_square_ratio(student: Tensor, scale: float, teacher: Tensor) -> Tensor
     """Mean square of ``student * scale - teacher`` over that of ``teacher``."""
     power = teacher.square().mean(dtype=torch.float32).clamp_min(1e-12)
     return torch.sub(student * scale, teacher).square().mean(dtype=torch.float32) / power
-
-
-def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of softened logits, [batch, classes] both, less its least value."""
-    return functional.kl_div(functional.log_softmax(student / temperature, dim=1),
-                             functional.softmax(teacher / temperature, dim=1),
-                             reduction="batchmean") * temperature**2
 
 
 def calibrated(student: Student, mapping: Mapping, images: Tensor, noise: Noise, seed: int
