@@ -4,15 +4,16 @@ Of a clock's evaluation most statements have nothing to do, and GCC lays their c
 knows which. It takes three times as long to build and simulates a fifth faster.
 """
 
+from dataclasses import replace
 from pathlib import Path
 import multiprocessing
 
 import numpy as np
 
-from golden.jobs import product_jobs
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.program import Convolution, Program
+from golden.timing import layer_clocks
 from sim.host import input_words
 
 from .library import Harness, HarnessError, MacroSettings, build_harness
@@ -27,16 +28,10 @@ _TRAINING_CLOCKS = 1_000_000
 
 
 def expected_clocks(program: Program) -> int:
-    """Clocks in which the slowest tile of each product converts, early stops left out."""
-    clocks = 0
-    for layer in program.layers:
-        if isinstance(layer, Convolution):
-            conversions = sum(max(product_jobs(program.chip, layer, chunk, tile).conversions
-                                  for tile in range(program.chip.tiles))
-                              for chunk in range(layer.chunks))
-            clocks += (layer.window.positions * layer.row_groups * conversions
-                       * layer.resolution)
-    return clocks
+    """Clocks of all layers of ``program`` for an image if no conversion stops early."""
+    return sum(layer_clocks(replace(program, layers=tuple(
+        replace(layer, stop=np.zeros_like(layer.stop)) if isinstance(layer, Convolution) else layer
+        for layer in program.layers))))
 
 
 def build_guided_harness(program: Program) -> Path:
