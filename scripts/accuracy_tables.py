@@ -87,11 +87,14 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
                                              for name, values in rows]))
 
 
-def _on_device(network: Network, chip: Chip, device: str) -> AnalogNetwork:
+def _on_device(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor
+               ) -> tuple[AnalogNetwork, list[Tensor], list[tuple[Tensor, Tensor]]]:
+    """``network`` on ``device``, calibrated; batches to adapt to, and batches to test on."""
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
-    analog = map_network(network.model, chip, DEVICES[device]())
-    return analog.calibrate(network.calibration.split(_BATCH))
+    shown = list(network.calibration.split(_BATCH))
+    analog = map_network(network.model, chip, DEVICES[device]()).calibrate(shown)
+    return analog, shown, list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
 
 
 def _settings(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor
@@ -113,9 +116,7 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     chip's converters stand at both ends of every array. What file ``checkpoint`` holds is not
     measured again; ValueError if it was measured on anything else.
     """
-    analog = _on_device(network, chip, device)
-    shown = network.calibration.split(_BATCH)
-    tested = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
+    analog, shown, tested = _on_device(network, chip, device, images, labels)
     found: list[dict[str, Any]] = accuracy(
         analog, tested, times, seeds, compensations, shown if "adabs" in compensations else None,
         path=checkpoint, settings=_settings(network, chip, device, images, labels),
@@ -138,12 +139,10 @@ def by_effect(network: Network, chip: Chip, device: str, images: Tensor, labels:
 
     The first row has none of them, the last all; a chip for each of ``seeds``.
     """
-    analog = _on_device(network, chip, device)
-    shown = network.calibration.split(_BATCH)
-    tested = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
+    analog, shown, tested = _on_device(network, chip, device, images, labels)
     found = attribute(analog, tested, time, seeds, compensation,
                       shown if compensation == "adabs" else None,
-                      progress=lambda text, share: report(text, share))
+                      progress=report)
     rows = [(name.replace("_", " "), values) for name, values in found.items()]
     return Measured(
         f"{network.name} on {device} after {time:g} s, {compensation}, {len(labels)} images",
