@@ -6,7 +6,9 @@ import sys
 
 import typer
 
-from . import __version__, accuracy, bench, compile, cost, demo, run, simulate, sweep, verilog
+from . import (
+    __version__, accuracy, bench, compile, cost, demo, run, simulate, sweep, train, verilog,
+)
 
 __all__ = ["app", "main"]
 
@@ -37,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("verilog")(verilog.verilog)
 app.command("simulate")(simulate.simulate)
 app.command("accuracy")(accuracy.measure)
+app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("compile")(compile.compile_program)
 app.command("run")(run.run_program)

@@ -77,7 +77,7 @@ def measure(
                              seed=seed, progress=report)
         if device is None:
             # What stands in a user's file cannot be told from its name.
-            named = network == "digits" == source and calibration is None
+            named = network == "digits" == source and calibration is weights is None
             key = digits_key(seed, count) if named else None
             measured = accuracy_tables.by_stage(given, chip, shown, truth, seeds, choices, report,
                                                 key)

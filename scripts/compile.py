@@ -95,7 +95,7 @@ def compile_program(
             program = compile_network(given.model, chip, given.calibration, seed=seed,
                                       options=choices, joint=joint, progress=report,
                                       name=given.name)
-        elif network == "digits" and calibration is None:
+        elif network == "digits" and calibration is weights is None:
             # The demonstration and `crossloom accuracy` compile the same, once for all three.
             program, _ = compiled_stages(given, chip, *labelled_images(network, None, seed), seed,
                                          choices, report, digits_key(seed))

@@ -9,6 +9,7 @@ import importlib.util
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -20,8 +21,8 @@ from golden.networks.resnet import augmented, load_resnet, normalise
 from golden.training import ImageSet
 from sim.toolchain import cached_build
 
-__all__ = ["Network", "golden_digest", "labelled_images", "load_labels", "load_network",
-           "named_images", "named_loop", "trained_digits", "training_images"]
+__all__ = ["Network", "golden_digest", "labelled_images", "labelled_training", "load_labels",
+           "load_network", "named_images", "named_loop", "trained_digits", "training_images"]
 
 #: Blocks of each stage, by name.
 _RESNETS = {"resnet20": 3, "resnet32": 5}
@@ -154,12 +155,48 @@ def training_images(network: Network, path: Path | None, data: Path | None) -> I
     return ImageSet(network.calibration)
 
 
+def labelled_training(network: Network, images: Path | None, labels: Path | None,
+                      data: Path | None, seed: int) -> tuple[ImageSet, Tensor]:
+    """Images to train ``network`` with, and their labels, int64.
+
+    Those of the .npy files ``images`` and ``labels``; else, for a ResNet, all training images of
+    CIFAR-10 in ``data``, flipped and shifted; else, for the digits, those not held out by
+    ``seed``.
+    """
+    if (images is None) != (labels is None):
+        raise ValueError("training-images and labels must be given together or not at all")
+    if images is not None and labels is not None:
+        found = _load_images(images, "training-images")
+        return ImageSet(found), load_labels(labels, len(found))
+    if network.name in _RESNETS:
+        pictures, truth = load_cifar10("train", data)
+        return ImageSet(pictures, augmented), truth
+    if network.name == "digits":
+        split = digits(seed)
+        return ImageSet(split.images), split.labels
+    raise ValueError(f"training-images: the network {network.name!r} needs .npy files of images "
+                     "and labels")
+
+
 def _from_file(specification: str) -> nn.Module:
     model = _function("network", specification)()
     if not isinstance(model, nn.Module):
         raise ValueError(f"network: {specification!r} must return a torch.nn.Module, "
                          f"not {type(model).__name__}")
     return model.eval()
+
+
+def _with_weights(model: nn.Module, path: Path | None) -> nn.Module:
+    """``model`` with the weights of the safetensors file ``path``, if one is given."""
+    if path is None:
+        return model
+    if not path.is_file():
+        raise ValueError(f"weights: there is no file {str(path)!r}")
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"weights: {str(path)!r} does not fit the network: {error}") from None
+    return model
 
 
 def load_network(specification: str, *, weights: Path | None = None,
@@ -170,10 +207,10 @@ def load_network(specification: str, *, weights: Path | None = None,
     Parameters
     ----------
     specification
-        ``digits``, trained here; ``resnet20`` or ``resnet32`` with ``weights``; or
-        ``file.py:function``, whose function takes nothing and returns a module.
+        ``digits``, trained here unless ``weights`` are given; ``resnet20`` or ``resnet32`` with
+        ``weights``; or ``file.py:function``, whose function takes nothing and returns a module.
     weights
-        safetensors file of a ResNet.
+        safetensors file, such as `crossloom train` writes.
     calibration
         .npy file of float images [images, channels, height, width]; digits and the ResNets
         otherwise take training images.
@@ -182,13 +219,11 @@ def load_network(specification: str, *, weights: Path | None = None,
     seed
         Of training and of the split of the digits.
     """
-    if specification not in _RESNETS and weights is not None:
-        raise ValueError(f"weights: only {' and '.join(_RESNETS)} take a file, "
-                         f"not {specification!r}")
     shown = None if calibration is None else _load_images(calibration, "calibration")
     if specification == "digits":
-        return Network("digits", trained_digits(seed, progress),
-                       digits(seed).images if shown is None else shown)
+        model: nn.Module = (trained_digits(seed, progress) if weights is None else
+                            _with_weights(DigitsNetwork().eval(), weights))
+        return Network("digits", model, digits(seed).images if shown is None else shown)
     if specification in _RESNETS:
         if weights is None:
             raise ValueError(f"weights: the network {specification} needs a safetensors file")
@@ -204,4 +239,5 @@ def load_network(specification: str, *, weights: Path | None = None,
                          f"not {specification!r}")
     if shown is None:
         raise ValueError(f"calibration: the network {specification!r} needs a .npy file of images")
-    return Network(specification.rpartition(":")[2], _from_file(specification), shown)
+    return Network(specification.rpartition(":")[2],
+                   _with_weights(_from_file(specification), weights), shown)

@@ -28,7 +28,8 @@ Network = Annotated[str, typer.Argument(
     metavar="NETWORK", help="digits; resnet20 or resnet32 with --weights; or file.py:function, "
                             "whose function returns a torch module.")]
 Weights = Annotated[Path | None, typer.Option(
-    "--weights", metavar="FILE", help="safetensors file with the weights of a ResNet.")]
+    "--weights", metavar="FILE",
+    help="safetensors file with the weights of the network; a ResNet needs one.")]
 Calibration = Annotated[Path | None, typer.Option(
     "--calibration", metavar="FILE",
     help=".npy file of float images [images, channels, height, width] to calibrate with.")]

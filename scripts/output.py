@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 
-__all__ = ["check_file", "check_writable", "write_text", "write_json", "directory"]
+__all__ = ["check_file", "check_writable", "write_bytes", "write_text",
+           "write_json", "directory"]
 
 
 def check_writable(path: Path) -> None:
@@ -31,11 +32,16 @@ def check_file(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, whole or not at all."""
     check_file(path)
     handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:

@@ -64,6 +64,20 @@ def test_a_loop_of_the_users_own(place, monkeypatch):
     assert (place / "own").read_bytes() != (place / "fitted").read_bytes()
 
 
+def test_noise_aware_training(place, monkeypatch):
+    np.save("truth.npy", np.random.default_rng(1).integers(0, 3, 40))
+    train = ["train", "network.py:small", "--training-images", "more.npy", "--labels",
+             "truth.npy", "--epochs", 2, "--batch", 8]
+    _run(monkeypatch, *train, "-o", "one")
+    _run(monkeypatch, *train, "-o", "two")
+    assert (place / "one").read_bytes() == (place / "two").read_bytes()
+    _run(monkeypatch, *train, "--seed", 1, "-o", "other")
+    assert (place / "one").read_bytes() != (place / "other").read_bytes()
+    _run(monkeypatch, *COMPILE, "--epochs", 0, "-o", "before")
+    _run(monkeypatch, *COMPILE, "--epochs", 0, "--weights", "one", "-o", "after")
+    assert (place / "before").read_bytes() != (place / "after").read_bytes()
+
+
 def test_sweep_writes_every_point(place, monkeypatch):
     _run(monkeypatch, "sweep", "network.py:small", "--calibration", "images.npy", "--images",
          "images.npy", "--labels", "labels.npy", "--vectors", "4,8", "--bits", "2,6",
