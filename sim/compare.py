@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.program import Convolution, Program, Transfer
+from golden.chip.registers import WAITS
+from golden.program import Convolution, Elementwise, Program, Transfer
+from golden.timing import FETCH_CLOCKS
 from golden.trace import ConversionTrace, LayerTrace
 
 from .record import RtlImage
@@ -132,14 +134,15 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     rtl
         What the RTL did with it.
     cycles
-        Expected clocks of each descriptor, if they are to be compared.
+        Expected clocks of each descriptor, if they are to be compared: if neither host nor
+        comparator was waited for.
     """
     comparer = _Comparer()
     for tile in range(program.chip.tiles):
         _compare_codes(comparer, program, traces, index, rtl.codes[tile], tile)
     _compare_sums(comparer, traces, index, rtl.sums)
     _compare_words(comparer, program, traces, index, rtl)
-    _compare_counters(comparer, program, traces, index, rtl)
+    _compare_counters(comparer, program, traces, index, rtl, hindered=cycles is None)
     names = [layer.name for layer in program.layers] + ["END"]
     if comparer.lengths("layer", "END", len(names), len(rtl.layers)):
         for i, name in enumerate(names):
@@ -227,15 +230,28 @@ def _compare_words(comparer: _Comparer, program: Program, traces: Sequence[Layer
 
 
 def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
-                      index: int, rtl: RtlImage) -> None:
-    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
+                      index: int, rtl: RtlImage, hindered: bool) -> None:
     conversions = [trace for _, trace in _conversions(traces)]
+    got = rtl.counters
     expected = {
-        "conversions": sum(int((~trace.void).sum()) << layer.averaging
-                           for layer, trace in zip(layers, conversions, strict=True)),
         "early_stops": sum(int(trace.stopped[index].sum()) for trace in conversions),
         "products": sum(int(trace.product[-1] - trace.product[0]) + 1 for trace in conversions),
+        # Every clock is counted once more by what was done or waited for in it.
+        "cycles": got["converting"] + sum(got[name] for name in WAITS),
+        "fetch": FETCH_CLOCKS * (len(program.layers) + 1),
+        "conversions": 0, "converting": 0, "elementwise": 0,
     }
+    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
+    for layer, trace in zip(layers, conversions, strict=True):
+        first = ~trace.void & (trace.tile == program.used_tiles[0])
+        lengths = np.where(trace.stopped[index], 1, layer.resolution)
+        expected["conversions"] += int((~trace.void).sum()) << layer.averaging
+        expected["converting"] += int(lengths[first].sum()) << layer.averaging
+    for layer, clocks in zip(program.layers, rtl.layers["cycles"].tolist(), strict=False):
+        if isinstance(layer, Elementwise):
+            expected["elementwise"] += clocks - FETCH_CLOCKS
+    if not hindered:
+        expected["comparator"] = 0
     for name, value in expected.items():
-        comparer.words("counter", np.array([value]), np.array([rtl.counters[name]]),
+        comparer.words("counter", np.array([value]), np.array([got[name]]),
                        layer=f"counter {name}")
