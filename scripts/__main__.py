@@ -7,7 +7,8 @@ import sys
 import typer
 
 from . import (
-    __version__, accuracy, bench, compile, cost, demo, run, simulate, sweep, train, verilog,
+    __version__, accuracy, bench, compile, cost, demo, mutants, run, simulate, sweep, train,
+    verilog,
 )
 
 __all__ = ["app", "main"]
@@ -43,6 +44,7 @@ app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("compile")(compile.compile_program)
 app.command("run")(run.run_program)
+app.command("mutants")(mutants.mutants)
 app.command("cost")(cost.cost)
 app.command("bench")(bench.bench)
 

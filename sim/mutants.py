@@ -15,12 +15,13 @@ from golden.program import Program
 from golden.timing import layer_clocks
 from rtl.verilog import TOP_NAME, chip_verilog
 from sim.compare import compare_image
+from sim.fast.headers import EXCITED
 from sim.fast.library import Harness, HarnessError, MacroSettings, build_mutated_harness
 from sim.fast.run import image_result, load_program
 from sim.host import input_words
 from sim.toolchain import run_yosys
 
-__all__ = ["Finding", "Mutation", "hunt", "mutate", "proven_equivalent"]
+__all__ = ["SELECT", "Finding", "Mutation", "hunt", "mutate", "proven_equivalent", "watched"]
 
 #: Input of the mutated chip that selects a mutant; 0 selects none.
 SELECT = "mutsel"
@@ -59,10 +60,12 @@ class Finding:
     """What an image showed of a mutant: ``where`` it differed first, empty if nowhere.
 
     ``layer`` and ``word`` are those of the first mismatch; ``word`` is "pins" where a rule of
-    the macro's pins was broken, "program" where it did not come to its end.
+    the macro's pins was broken, "program" where it did not come to its end. ``excited``: whether
+    in any clock the mutant changed its bit; if not, the run was that of the intact netlist.
     """
 
     mutation: Mutation
+    excited: bool
     layer: str
     word: str
     where: str
@@ -73,13 +76,23 @@ class Finding:
         return bool(self.where)
 
 
+#: Constants and what nobody reads go before mutants are drawn: most faults in them are none.
 _PREPARE = f"""\
 read_verilog chip.v
 hierarchy -top {TOP_NAME}
 proc
+flatten
+opt -full
+wreduce
+opt -full
 memory_collect
-opt_clean
+opt_clean -purge
 """
+#: What Yosys writes for a mutant's number, and for the bit that it changes.
+_NUMBER = re.compile(rf"^  assign (\S+) = {SELECT} == \d+'h[0-9a-f]+;$", re.MULTILINE)
+_CHANGE = r"^  assign \S+ = {} \? (.+) : (.+);$"
+_CLOCK_PORT = r"\CLK"
+_CLOCK = re.compile(r"^  input (a?clk);$", re.MULTILINE)
 
 
 def mutate(verilog: str, count: int, seed: int) -> tuple[str, tuple[Mutation, ...]]:
@@ -92,14 +105,40 @@ def mutate(verilog: str, count: int, seed: int) -> tuple[str, tuple[Mutation, ..
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         (directory / "chip.v").write_text(verilog)
-        run_yosys(f"{_PREPARE}mutate -list {count} -seed {seed} -o list.txt", directory)
-        lines = (directory / "list.txt").read_text().splitlines()
-        mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines, 1))
+        run_yosys(f"{_PREPARE}mutate -list {2 * count} -seed {seed} -o list.txt", directory)
+        # A clock the wrong way round is nothing that a simulation of whole clocks can tell.
+        lines = [line for line in (directory / "list.txt").read_text().splitlines()
+                 if f"-port {_CLOCK_PORT} " not in line]
+        mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines[:count], 1))
         plant = "\n".join(
             m.command.replace("mutate ", f"mutate -ctrl {SELECT} {_BITS} {m.number} ", 1)
             for m in mutations)
         run_yosys(f"{_PREPARE}{plant}\nwrite_verilog -noattr mutated.v", directory)
         return (directory / "mutated.v").read_text(), mutations
+
+
+def watched(mutated: str) -> str:
+    """What `mutate` wrote, and in it a call of `EXCITED` in each clock in which a mutant shows.
+
+    That is, in which the bit that it changes would have another value without it. A run without
+    a call is, bit for bit, that of the intact netlist. In SystemVerilog, by way of its DPI.
+    """
+    modules = []
+    for text in re.split(r"(?<=^endmodule\n)", mutated, flags=re.MULTILINE):
+        clock = _CLOCK.search(text)
+        when = f"@(posedge {clock.group(1)})" if clock else "@*"
+        calls = []
+        for selected in _NUMBER.findall(text):
+            change = re.search(_CHANGE.format(re.escape(selected)), text, re.MULTILINE)
+            if change is None:
+                raise RuntimeError(f"no bit that {selected} changes in the mutated netlist")
+            new, old = change.groups()
+            calls.append(f"  always {when} if ({selected} && ({new}) != ({old})) {EXCITED}();\n")
+        if calls:
+            body = f'  import "DPI-C" function void {EXCITED}();\n{"".join(calls)}endmodule\n'
+            text = text.removesuffix("endmodule\n") + body
+        modules.append(text)
+    return "".join(modules)
 
 
 def proven_equivalent(verilog: str, mutation: Mutation) -> bool:
@@ -164,13 +203,14 @@ def hunt(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, cou
     """
     chip = program.chip
     text, mutations = mutate(chip_verilog(chip), count, mutant_seed)
-    library = build_mutated_harness(chip, text, SELECT)
+    library = build_mutated_harness(chip, watched(text), SELECT)
     settings = MacroSettings(program, macro, seed, chip.phases)
     examine = _examiner(program, macro, image, seed)
     for number in range(count + 1):
         with Harness(library, settings, chip.tiles, mutant=number) as harness:
             layer, word, where = examine(harness)
+            excited = harness.excited
         if number:
-            yield Finding(mutations[number - 1], layer, word, where)
+            yield Finding(mutations[number - 1], excited, layer, word, where)
         elif where:
             raise RuntimeError(f"the netlist without a fault differs from golden: {where}")

@@ -339,6 +339,9 @@ int harness_select(Handle* handle, uint64_t mutant) {
     return handle->guard([&] { handle->harness->select(mutant); return 0; });
 }
 
+// Whether the selected mutant has changed a bit since.
+int harness_excited(Handle*) { return crossloom::excited; }
+
 int harness_reset(Handle* handle, uint64_t clocks) {
     return handle->guard([&] { handle->harness->reset(clocks); return 0; });
 }

@@ -7,8 +7,10 @@ from golden.chip import PRODUCT_COUNT_BITS, TENANT_BITS, Chip
 from golden.draws import Kind
 from rtl.messages import macro_signature, trace_signature
 
-__all__ = ["WIDE_PINS", "constants_header", "ports_header", "words"]
+__all__ = ["EXCITED", "WIDE_PINS", "constants_header", "ports_header", "words"]
 
+#: What the Verilog of a mutated chip calls where its mutant changes a bit (`sim.mutants.watched`).
+EXCITED = "mutant_excited"
 #: Pins with a bit per column or row granule, which may be wider than 64 bits.
 WIDE_PINS = ("row_enable", "select", "negate")
 
@@ -86,8 +88,14 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
                 name = {"void": "is_void"}.get(name, name)
                 lines.append(f"    code.{name} = {_value(source, _width(member.shape))};")
         lines += ["    return true;", "}"]
-    selection = (f"{_member(select)} = number;" if select else
-                 'if (number) throw std::runtime_error("built without mutants");')
+    if select:
+        selection = f"{_member(select)} = number; excited = false;"
+        lines += ["inline bool excited = false;", "}",
+                  f'extern "C" void {EXCITED}() {{ crossloom::excited = true; }}',
+                  "namespace crossloom {"]
+    else:
+        selection = 'if (number) throw std::runtime_error("built without mutants");'
+        lines.append("constexpr bool excited = false;")
     lines += [
         f"inline void select_mutant(Vchip& top, uint64_t number) {{ {selection} }}",
         "inline void read_sum(const Vchip& top, Sum& sum) {",

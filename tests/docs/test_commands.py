@@ -29,6 +29,7 @@ NOT_RUN = {
     "crossloom run resnet20": "likewise",
     "crossloom sweep resnet20": "likewise",
     "crossloom train resnet32": "likewise",
+    "crossloom mutants": "minutes; tests/cosim plants faults in a small chip",
     "crossloom simulate chip": "minutes in cocotb; tests/cosim runs the same bench",
 }
 NETWORK = """
