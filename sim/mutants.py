@@ -21,7 +21,7 @@ from sim.fast.run import image_result, load_program
 from sim.host import input_words
 from sim.toolchain import run_yosys
 
-__all__ = ["SELECT", "Finding", "Mutation", "hunt", "mutate", "proven_equivalent", "watched"]
+__all__ = ["SELECT", "Finding", "Mutation", "hunt", "mutate", "watched"]
 
 #: Input of the mutated chip that selects a mutant; 0 selects none.
 SELECT = "mutsel"
@@ -139,37 +139,6 @@ def watched(mutated: str) -> str:
             text = text.removesuffix("endmodule\n") + body
         modules.append(text)
     return "".join(modules)
-
-
-def proven_equivalent(verilog: str, mutation: Mutation) -> bool:
-    """Whether the mutated module of ``verilog`` provably does the same at all its outputs.
-
-    By induction over the module's registers; what it gives to its submodules counts among the
-    outputs. False means unproven, not different.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch)
-        (directory / "chip.v").write_text(verilog)
-        module = mutation.module
-        planted = mutation.command.replace(f"-module {module}", "-module gate")
-        # Memories have no model for the solver: alike ones with alike inputs are one.
-        run_yosys(f"""\
-{_PREPARE}
-copy {module} gold
-copy {module} gate
-{planted}
-expose -evert gold gate
-equiv_make gold gate equiv
-hierarchy -top equiv
-opt -full
-equiv_struct -icells
-equiv_simple -undef -ignore-unknown-cells
-equiv_struct -icells
-equiv_induct -undef -seq 4 -ignore-unknown-cells
-tee -o status.txt equiv_status
-""", directory)
-        status = (directory / "status.txt").read_text()
-    return "Equivalence successfully proven!" in status
 
 
 def _examiner(program: Program, macro: Macro, image: NDArray[np.int8], seed: int

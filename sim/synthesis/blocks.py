@@ -15,15 +15,30 @@ from rtl.chip import ChipTop
 from rtl.collector import Collector
 from rtl.converter import Converter
 from rtl.elementwise import ElementwiseUnit
+from rtl.emulation import EmulatedChip
 from rtl.feed import ProductFeed
 from rtl.jobs import JobSource
 from rtl.loader import RowLoader
 from rtl.register_file import RegisterFile
 from rtl.scheduler import TileScheduler
 from rtl.transfer import TransferUnit
+from rtl.twin import MacroTwin
 from rtl.window import WindowGenerator
 
-__all__ = ["BLOCKS", "Block"]
+__all__ = ["BLOCKS", "LARGE", "SMALL", "Block", "Part"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """An FPGA by its name, and how nextpnr-ecp5 is told of it."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+SMALL = Part("LFE5U-25F-6CABGA381", ("--25k", "--package", "CABGA381", "--speed", "6"))
+#: Three times the logic and five times the multipliers.
+LARGE = Part("LFE5U-85F-6CABGA381", ("--85k", "--package", "CABGA381", "--speed", "6"))
 
 
 @dataclass(frozen=True)
@@ -38,13 +53,15 @@ class Block:
     make: Callable[[Chip], Component]
     target: float = 150.0
     abc9: bool = True
+    part: Part = SMALL
 
     def component(self) -> Component:
         """A fresh instance."""
         return self.make(preset(self.preset))
 
 
-#: By name. The requantizer is measured with the collector around it.
+#: By name. The requantizer is measured with the collector around it. The chip with twins for its
+#: macros is to run, not to be fast, and needs more multipliers than the small part has.
 BLOCKS: dict[str, Block] = {
     "axi_lite": Block("default", lambda chip: AxiLiteSubordinate(ADDRESS_BITS)),
     "register_file": Block("default", RegisterFile),
@@ -61,4 +78,6 @@ BLOCKS: dict[str, Block] = {
     "transfer": Block("default", TransferUnit),
     "buffer": Block("default", ActivationBuffer),
     "chip": Block("tiny", ChipTop, target=120.0),
+    "twin": Block("tiny", MacroTwin, target=50.0, part=LARGE),
+    "emulated_chip": Block("tiny", EmulatedChip, target=50.0, part=LARGE),
 }

@@ -14,11 +14,8 @@ from sim.toolchain import run_tool, run_yosys
 from .blocks import Block
 from .harness import ShiftHarness
 
-__all__ = ["PART", "SEEDS", "Measurement", "measure", "synthesise", "tool_versions"]
+__all__ = ["SEEDS", "Measurement", "measure", "synthesise", "tool_versions"]
 
-#: LFE5U-25F, speed grade 6; the option of nextpnr-ecp5 and what it is called.
-PART = "LFE5U-25F-6CABGA381"
-_PART_OPTIONS = ("--25k", "--package", "CABGA381", "--speed", "6")
 #: Placement seeds whose median is reported.
 SEEDS = (1, 2, 3)
 
@@ -38,6 +35,7 @@ class Measurement:
     """
 
     preset: str
+    part: str
     target: float
     lut: int
     flip_flops: int
@@ -121,7 +119,7 @@ tee -q -o gates.json stat -json
 def _fmax(block: Block, directory: Path, seed: int) -> float:
     report = f"report{seed}.json"
     run_tool([
-        *_NEXTPNR, *_PART_OPTIONS, "--json", "harness.json", "--seed", str(seed),
+        *_NEXTPNR, *block.part.options, "--json", "harness.json", "--seed", str(seed),
         "--freq", str(block.target), "--timing-allow-fail", "--lpf-allow-unconstrained",
         "--report", report, "--quiet"], directory)
     clocks = json.loads((directory / report).read_text())["fmax"]
@@ -136,5 +134,5 @@ def measure(block: Block, directory: Path, seeds: Sequence[int] = SEEDS) -> Meas
         raise ValueError("seeds must name at least one placement seed")
     resources = synthesise(block, directory)
     fmax = tuple(round(_fmax(block, directory, seed), 2) for seed in seeds)
-    return Measurement(block.preset, block.target, fmax=median(fmax), fmax_by_seed=fmax,
-                       **resources)
+    return Measurement(block.preset, block.part.name, block.target, fmax=median(fmax),
+                       fmax_by_seed=fmax, **resources)

