@@ -24,14 +24,15 @@ from . import plots
 from .accuracies import compiled_stages, macro_accuracy
 from .networks import Network, golden_digest
 
-__all__ = ["DEVICES", "Measured", "by_effect", "by_stage", "over_time"]
+__all__ = ["BATCH", "DEVICES", "Measured", "by_effect", "by_stage", "network_settings",
+           "over_time"]
 
 #: Devices by the name that ``--device`` takes.
 DEVICES: dict[str, Callable[[], Device]] = {
     "ideal": IdealDevice, "pcm": PhaseChangeMemory, "hermes": hermes, "reram": reram_wan,
     "reram_single": reram_wan_single}
 #: Images that are evaluated at once.
-_BATCH = 128
+BATCH = 128
 
 Report = Callable[[str, float], None]
 
@@ -92,19 +93,17 @@ def _on_device(network: Network, chip: Chip, device: str, images: Tensor, labels
     """``network`` on ``device``, calibrated; batches to adapt to, and batches to test on."""
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
-    shown = list(network.calibration.split(_BATCH))
+    shown = list(network.calibration.split(BATCH))
     analog = map_network(network.model, chip, DEVICES[device]()).calibrate(shown)
-    return analog, shown, list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
+    return analog, shown, list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
 
 
-def _settings(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor
-              ) -> dict[str, object]:
-    """All that a row of `over_time` depends on, but seed, time and compensation."""
+def network_settings(network: Network, images: Tensor, labels: Tensor) -> dict[str, object]:
+    """What a result depends on besides the chip and its devices: stands in checkpoints."""
     digest = hashlib.sha256(golden_digest().encode())
     for tensor in (*network.model.state_dict().values(), network.calibration, images, labels):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return {"network": network.name, "chip": chip.hash, "device": device, "images": len(labels),
-            "digest": digest.hexdigest()[:16]}
+    return {"network": network.name, "images": len(labels), "digest": digest.hexdigest()[:16]}
 
 
 def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
@@ -119,7 +118,8 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     analog, shown, tested = _on_device(network, chip, device, images, labels)
     found: list[dict[str, Any]] = accuracy(
         analog, tested, times, seeds, compensations, shown if "adabs" in compensations else None,
-        path=checkpoint, settings=_settings(network, chip, device, images, labels),
+        path=checkpoint, settings={
+            **network_settings(network, images, labels), "chip": chip.hash, "device": device},
         progress=lambda text, share: report(f"{device} chips: {text}", share))
 
     def values(time: float, compensation: str) -> list[float]:

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = ["BLUE", "ORANGE", "GREEN", "VERMILLION", "GREY", "accuracy_by_stage",
-           "accuracy_over_basis", "accuracy_over_time", "clocks_by_layer", "converter_occupancy",
-           "phase_diagram", "svg", "png", "wilson_interval"]
+           "accuracy_by_technology", "accuracy_over_basis", "accuracy_over_time", "clocks_by_layer",
+           "converter_occupancy", "phase_diagram", "svg", "png", "wilson_interval"]
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 GREY, INK = "#8a8f98", "#22262b"
@@ -82,6 +82,31 @@ def accuracy_by_stage(stages: Sequence[tuple[str, float, int]]) -> Figure:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     return _figure(0.9 + 0.5 * len(stages), draw)
+
+
+def accuracy_by_technology(points: Sequence[tuple[str, str, float]]) -> Figure:
+    """Accuracy by what was done to the array, a colour per technology.
+
+    A point is (technology, array, fraction correct).
+    """
+    arrays = list(dict.fromkeys(array for _, array, _ in points))
+    names = list(dict.fromkeys(name for name, _, _ in points))
+
+    def draw(axes: Axes) -> None:
+        for name, colour in zip(names, (GREY, BLUE, GREEN, VERMILLION), strict=False):
+            chosen = [point for point in points if point[0] == name]
+            axes.plot([100 * fraction for _, _, fraction in chosen],
+                      [arrays.index(array) for _, array, _ in chosen], "o", color=colour,
+                      markersize=7, label=name)
+        axes.set_yticks(range(len(arrays)), arrays)
+        axes.set_ylim(len(arrays) - 0.5, -0.5)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("test images classified correctly (%)")
+        axes.grid()
+        axes.tick_params(axis="y", length=0)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names),
+                    frameon=False, handletextpad=0.1)
+    return _figure(1.3 + 0.34 * len(arrays), draw)
 
 
 def accuracy_over_time(lines: Mapping[str, Sequence[tuple[float, Sequence[float]]]]) -> Figure:

@@ -15,10 +15,12 @@ from .mapping import Mapping
 from .network import AnalogNetwork, map_network
 from .state import load_state, save_state
 from .statistics import LayerStatistics, conversion_statistics
+from .technologies import CASES, technology_accuracy
 from .training import NoiseAware, Schedule, fine_tune
 
 __all__ = [
-    "AnalogNetwork", "COMPENSATIONS", "LayerStatistics", "Mapping", "NoiseAware", "Schedule",
-    "accuracy", "attribute", "compensate", "conversion_statistics", "export_state", "fine_tune",
-    "load_state", "map_network", "only_effects", "save_state", "tile_map",
+    "AnalogNetwork", "CASES", "COMPENSATIONS", "LayerStatistics", "Mapping", "NoiseAware",
+    "Schedule", "accuracy", "attribute", "compensate", "conversion_statistics", "export_state",
+    "fine_tune", "load_state", "map_network", "only_effects", "save_state",
+    "technology_accuracy", "tile_map",
 ]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 import json
-import os
 from pathlib import Path
 from time import monotonic
 
@@ -12,6 +11,7 @@ import torch
 
 from .compensation import COMPENSATIONS, compensate
 from .network import AnalogNetwork
+from .rows import store_rows, stored_rows
 
 __all__ = ["CONVERSIONS", "accuracy", "attribute", "correct_of", "only_effects"]
 
@@ -77,7 +77,7 @@ def accuracy(network: AnalogNetwork, loader: Iterable, times: Sequence[float],
     if ("adabs" in compensations) != (calibration is not None):
         raise ValueError("calibration must be given if, and only if, compensations has 'adabs'")
     described = json.loads(json.dumps(settings or {}))
-    done = _stored_rows(Path(path), described) if path is not None else []
+    done = stored_rows(Path(path), described) if path is not None else []
     known = {(row["seed"], row["time"], row["compensation"]): row for row in done}
     cases = [(seed, time, method) for seed in seeds for time in times for method in compensations]
     missing = [case for case in cases if case not in known]
@@ -93,7 +93,7 @@ def accuracy(network: AnalogNetwork, loader: Iterable, times: Sequence[float],
                                      "correct": correct, "images": images,
                                      "accuracy": correct / images}
         if path is not None:
-            _store_rows(Path(path), described, list(known.values()))
+            store_rows(Path(path), described, list(known.values()))
         if progress is not None:
             share = (number + 1) / len(missing)
             left = (monotonic() - started) * (1 - share) / share
@@ -102,30 +102,15 @@ def accuracy(network: AnalogNetwork, loader: Iterable, times: Sequence[float],
     return [known[case] for case in cases]
 
 
-def _stored_rows(path: Path, settings: dict[str, object]) -> list[dict[str, object]]:
-    """Rows of ``path``, none if there is no such file; ValueError if its settings differ."""
-    if not path.exists():
-        return []
-    stored = json.loads(path.read_text())
-    if stored.get("settings") != settings:
-        raise ValueError(f"{path} holds results for other settings ({stored.get('settings')!r}); "
-                         f"these are {settings!r}")
-    return stored["rows"]
-
-
-def _store_rows(path: Path, settings: dict[str, object], rows: list[dict[str, object]]) -> None:
-    """Write settings and rows to ``path``, whole or not at all."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
-    os.replace(beside, path)
-
-
 def only_effects(network: AnalogNetwork, effects: Iterable[str]) -> AnalogNetwork:
     """A copy of ``network`` with the named effects and no others, not programmed.
 
     Effects are those of the device (`Device.effects`) and `CONVERSIONS`. Converter ranges are
-    copied.
+    copied. ValueError for columns of a memory technology, which have no such effects.
     """
+    if network.mapping.readout is not None:
+        raise ValueError("network must not be read out as a memory technology: its effects are "
+                         "not taken apart")
     chosen = set(effects)
     device = network.mapping.device.only(chosen - set(CONVERSIONS))
     result = deepcopy(network)

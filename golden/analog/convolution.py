@@ -23,10 +23,12 @@ class AnalogConv2d(AnalogLayer):
         super().__init__(name, layer.weight, layer.bias, layer.groups, mapping)
         self.stride, self.dilation = layer.stride, layer.dilation
         self.padding = layer.padding
+        # Left, right, top, bottom; also for paddings that are given by name.
+        self.margins = tuple(layer._reversed_padding_repeated_twice)
         self.border: tuple[tuple[int, ...], str] | None = None
         if layer.padding_mode != "zeros":
-            self.border = (tuple(layer._reversed_padding_repeated_twice), layer.padding_mode)
-            self.padding = 0
+            self.border = (self.margins, layer.padding_mode)
+            self.padding, self.margins = 0, (0, 0, 0, 0)
 
     def raw(self, inputs: Tensor) -> Tensor:
         """See `AnalogLayer.raw`; ``inputs`` [batch, channels, height, width]."""
@@ -60,6 +62,20 @@ class AnalogConv2d(AnalogLayer):
         if self.groups == 1:
             return values
         return values.repeat_interleave(self.shape[0] // self.groups, 1)
+
+    def unfolded(self, values: Tensor) -> Tensor:
+        """See `AnalogLayer.unfolded`."""
+        windows = functional.unfold(functional.pad(values, self.margins), self.shape[2:],
+                                    self.dilation, 0, self.stride)
+        return windows.transpose(1, 2).flatten(0, 1)
+
+    def folded(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """See `AnalogLayer.folded`."""
+        left, right, top, bottom = self.margins
+        extents = (inputs.shape[2] + top + bottom, inputs.shape[3] + left + right)
+        height, width = ((extent - self.dilation[i] * (self.shape[2 + i] - 1) - 1)
+                         // self.stride[i] + 1 for i, extent in enumerate(extents))
+        return values.view(len(inputs), height, width, -1).permute(0, 3, 1, 2)
 
     def _add_bias(self, values: Tensor) -> Tensor:
         return values.add_(self.bias[:, None, None])

@@ -26,6 +26,7 @@ from golden.arrays.encoding import Part
 from golden.arrays.tiling import RowTile, row_tiles
 from golden.devices import Cells, read_moments
 
+from .columns import ColumnSums
 from .mapping import Mapping
 from .normal import key_of, normal
 
@@ -102,6 +103,7 @@ class AnalogLayer(nn.Module):
         self.convert_inputs = self.convert_outputs = True
         self.cells: list[list[Cells]] = []
         self.weights = nn.ModuleList()
+        self.column_sums = nn.ModuleList(self._column_sums())
         self.observer: Observer | None = None
         self.seed, self.time = 0, 0.0
         self._first_image = self._calls = 0
@@ -123,6 +125,14 @@ class AnalogLayer(nn.Module):
     @abstractmethod
     def per_output(self, values: Tensor) -> Tensor:
         """``values`` [..., groups] or [groups, ...] of a product, repeated for each output."""
+
+    @abstractmethod
+    def unfolded(self, values: Tensor) -> Tensor:
+        """``values`` on every row for every product, [vectors, groups * rows]."""
+
+    @abstractmethod
+    def folded(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """Products [vectors, outputs] in the shape that the layer gives for ``inputs``."""
 
     # Programming.
 
@@ -273,6 +283,8 @@ class AnalogLayer(nn.Module):
         """
         self._require_ready()
         call, self._calls = self._calls, self._calls + 1
+        if len(self.column_sums) and self.convert_outputs:
+            return self._read_columns(inputs, call)
         lowest, highest = -levels(self.mapping.output_bits) - 1, levels(self.mapping.output_bits)
         unit = self._worth(0)
         slices = len(self.encoded.slices)
@@ -289,18 +301,19 @@ class AnalogLayer(nn.Module):
                         self._add_noise(out, squares, weights, (call, t, plane, s))
                     if self.observer is not None:
                         self.observer.outputs(s, out)
-                    if self.convert_outputs and self.mapping.readout is not None:
-                        out = self._read_out(out, values, tile, (call, t, plane, s))
-                    elif self.convert_outputs:
+                    if self.convert_outputs:
                         out.round_().clamp_(lowest, highest)
                     factor = worth * self._worth(s) / unit
                     if total is None:
                         total = out if factor == 1 else out.mul_(factor)
                     else:
                         total.add_(out, alpha=factor)
+        return self._add_offset(total, codes)
+
+    def _add_offset(self, total: Tensor, codes: Tensor) -> Tensor:
         if self.sums is not None:
             total.add_(self.per_output(self.product(codes, self.sums)),
-                       alpha=self.encoded.offset / (unit * self.gain))
+                       alpha=self.encoded.offset / (self._worth(0) * self.gain))
         return total
 
     @property
@@ -360,13 +373,29 @@ class AnalogLayer(nn.Module):
             else:
                 out.add_(self.per_output(spread.mul_(noise)))
 
-    def _read_out(self, states: Tensor, values: Tensor, tile: RowTile,
-                  address: tuple[int, ...]) -> Tensor:
-        """Codes of a memory technology's columns for ideal ``states``."""
-        ones = torch.ones((self.groups, *self.shape[1:]), device=states.device)
-        driven = self.per_output(self.product(values, self._cut(ones, tile)))
-        key = key_of(self.seed, self.name, "readout", *address)
-        return self.mapping.readout.convert(states, driven, self._normal_like(states, key))
+    def _column_sums(self) -> list[ColumnSums]:
+        """The columns of each group where they are those of a memory technology."""
+        readout, slicing = self.mapping.readout, self.mapping.slicing
+        if readout is None or slicing is None:
+            return []
+        base = 1 << slicing.bits_per_device
+        positive, negative = (
+            torch.stack([(piece.parts[sign].fractions.double() * (base - 1)).round().flatten(1)
+                         for piece in self.encoded.slices]) for sign in (0, 1))
+        return [ColumnSums(plus, minus, base, readout) for plus, minus in zip(
+            positive.chunk(self.groups, 1), negative.chunk(self.groups, 1), strict=True)]
+
+    def _read_columns(self, inputs: Tensor, call: int) -> Tensor:
+        """`raw` for the columns of a memory technology."""
+        codes = self._codes(inputs)
+        groups = self.unfolded(codes).chunk(self.groups, 1)
+        mean, variance = torch.cat([
+            sums.moments(self._planes(rows))
+            for sums, rows in zip(self.column_sums, groups, strict=True)], 2)
+        total, spread = (self.folded(part, inputs) for part in (mean, variance.sqrt_()))
+        key = key_of(self.seed, self.name, "readout", call)
+        total.addcmul_(spread, self._normal_like(spread, key))
+        return self._add_offset(total, codes)
 
     def _normal_like(self, values: Tensor, key: int) -> Tensor:
         """Deviates of the shape and memory order of ``values``."""

@@ -33,5 +33,13 @@ class AnalogLinear(AnalogLayer):
         """See `AnalogLayer.per_output`; a single group's values broadcast."""
         return values
 
+    def unfolded(self, values: Tensor) -> Tensor:
+        """See `AnalogLayer.unfolded`."""
+        return values.flatten(0, -2)
+
+    def folded(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """See `AnalogLayer.folded`."""
+        return values.view(*inputs.shape[:-1], -1)
+
     def _add_bias(self, values: Tensor) -> Tensor:
         return values.add_(self.bias)

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from golden.arrays import BitSlicing, DifferentialPair, DummyColumn, Encoding
+from golden.arrays import BitSlicing, DifferentialPair, Encoding
 from golden.arrays.interconnect import Wires
 from golden.arrays.readout import Readout
 from golden.chip import ACTIVATION_BITS, Chip
-from golden.devices import Device
+from golden.devices import Device, IdealDevice
 
 __all__ = ["Mapping"]
 
@@ -34,8 +34,10 @@ class Mapping:
     wires
         Interconnect resistance; None: ideal wires.
     readout
-        Columns of a memory technology; None: conversions of ideal sums. Needs bit-serial inputs,
-        one bit per device, dummy columns at floor 0, and as many rows at once.
+        Columns of a memory technology; None: conversions of ideal sums. Needs an `IdealDevice`
+        (the cells' deviations are the readout's), no ``wires``, bit-serial inputs, as many
+        levels per device, differential pairs at floor 0, and as many rows at once. Each column of
+        a pair is converted alone, after a dummy column at the lowest level has been subtracted.
     """
 
     chip: Chip
@@ -60,15 +62,16 @@ class Mapping:
         if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int)
                                  or not 1 <= rows <= self.chip.array.rows):
             raise ValueError(f"active_rows must be 1 to {self.chip.array.rows}, not {rows!r}")
-
         if self.readout is not None and not (
-                self.bit_serial and self.encoding == DummyColumn() and self.slicing is not None
-                and self.slicing.bits_per_device == 1
+                isinstance(self.device, IdealDevice) and self.bit_serial and self.wires is None
+                and self.encoding == DifferentialPair() and self.slicing is not None
+                and (1 << self.slicing.bits_per_device) - 1 == self.readout.levels
                 and self.readout.active_rows == self.rows_at_once):
             raise ValueError(
-                f"readout needs bit_serial, BitSlicing(1), DummyColumn() and active_rows "
-                f"{self.readout.active_rows}, not {self.bit_serial!r}, {self.slicing!r}, "
-                f"{self.encoding!r}, {self.rows_at_once!r}")
+                f"readout needs an IdealDevice, bit_serial, no wires, slicing with levels up to "
+                f"{self.readout.levels}, DifferentialPair() and active_rows "
+                f"{self.readout.active_rows}, not {self.device!r}, {self.bit_serial!r}, "
+                f"{self.wires!r}, {self.slicing!r}, {self.encoding!r}, {self.rows_at_once!r}")
 
     @property
     def input_bits(self) -> int:

@@ -124,7 +124,8 @@ class AnalogNetwork(nn.Module):
 
         Two passes with ideal devices: over the float network for the DACs, then with the DACs'
         codes for the ADCs. Each range has the least mean squared error (`best_range`). The
-        ranges do not depend on a chip's devices and stay as they are from then on.
+        ranges do not depend on a chip's devices and stay as they are from then on. Columns of a
+        memory technology have references instead of a range, so their second pass is left out.
         """
         batches = list(images_of(loader))
         if not batches:
@@ -140,7 +141,8 @@ class AnalogNetwork(nn.Module):
             for layer, observer in zip(layers, observers, strict=True):
                 layer.input_range = best_range(observer.seen_inputs, self.mapping.input_bits) or 1.0
                 layer.signed_inputs = observer.negative
-            self._observe(batches, observers, convert_inputs=True)
+            if self.mapping.readout is None:
+                self._observe(batches, observers, convert_inputs=True)
         except BaseException:
             for layer, (inputs, outputs, signed) in zip(layers, previous, strict=True):
                 layer.input_range, layer.output_ranges, layer.signed_inputs = (

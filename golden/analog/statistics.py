@@ -68,7 +68,13 @@ class _ConversionObserver:
 
 
 def conversion_statistics(network: AnalogNetwork, loader: Iterable) -> dict[str, LayerStatistics]:
-    """Run the images of ``loader`` and count every conversion, per layer name."""
+    """Run the images of ``loader`` and count every conversion, per layer name.
+
+    ValueError for columns of a memory technology, whose conversions are not taken one by one.
+    """
+    if network.mapping.readout is not None:
+        raise ValueError("network must not be read out as a memory technology: its conversions "
+                         "are not taken one by one")
     observers = {name: _ConversionObserver(network.mapping.input_bits, network.mapping.output_bits)
                  for name in network.layers}
     with network.observed(observers):

@@ -185,8 +185,7 @@ class DummyColumn(Encoding):
     """One column per output, shifted to be positive; a column at the floor is subtracted.
 
     The dummy column takes away what cells in their lowest state conduct. The shift itself is
-    subtracted digitally, from the sum of the inputs, which the periphery knows exactly. In the
-    memory-technology comparison (arXiv 2307.04261) the top bit of two's complement does this.
+    subtracted digitally, from the sum of the inputs, which the periphery knows exactly.
     """
 
     def _analog(self, weights: Tensor, groups: int) -> Encoded:

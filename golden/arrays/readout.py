@@ -1,15 +1,16 @@
 """What a column of a memory technology reads, state by state, and its references.
 
-A column of binary cells whose inputs are bits has an ideal *state*: the number of driven cells
-that hold a one. Wires and source degeneration move the current that a state gives, by how many
-cells are driven and where they lie. `readout_table` solves sampled columns exactly (`Ladder`) and
-keeps, for every number of driven cells and every state, mean and spread of
+A column whose inputs are bits has an ideal *state*: the sum of the levels that its driven cells
+hold, which for binary cells is the number of driven ones. Wires and source degeneration move the
+current that a state gives, by how many cells are driven and where they lie. `readout_table` solves
+sampled columns exactly (`Ladder`) and keeps, for every number of driven cells and every state, mean
+and spread of
 
-    (data column's current - dummy column's) / (what one cell in state one adds ideally)
+    (data column's current - dummy column's) / (what one cell in level one adds ideally)
 
-A network then converts mean + spread * deviate instead of solving each column: exact in its first
-two moments for random positions. Linear references stand half way between ideal states; custom
-ones (arXiv 2408.05857) half way between the largest current of a state and the least of the next.
+A network then uses these instead of solving each column: exact in the first two moments for
+random positions. Linear references stand half way between ideal states; custom ones
+(arXiv 2408.05857) half way between the largest current of a state and the least of the next.
 """
 
 from dataclasses import dataclass
@@ -37,40 +38,53 @@ class Readout:
     ----------
     active_rows
         Word lines driven at a time.
+    levels
+        Highest level of a cell.
     mean, spread
-        float32 [active_rows + 1, active_rows + 1], by driven cells and state, in states; where
-        the state exceeds the driven cells they repeat the largest possible one.
+        float32 [active_rows + 1, levels * active_rows + 1], by driven cells and state, in states;
+        where the state exceeds what the driven cells hold they repeat the largest possible one.
     references
-        Custom references, float32 [active_rows], rising: state x is at least references[x - 1].
+        Custom references, float32 [levels * active_rows], rising: state x is at least
+        references[x - 1].
     custom
         Whether the custom references are used; the linear ones otherwise.
     """
 
     active_rows: int
+    levels: int
     mean: Tensor
     spread: Tensor
     references: Tensor
     custom: bool = False
 
-    def convert(self, states: Tensor, driven: Tensor, noise: Tensor) -> Tensor:
-        """Codes for ideal ``states`` with ``driven`` cells (broadcast) and normal ``noise``."""
-        side = self.active_rows + 1
-        index = (driven * side + states).to(torch.int32)
-        values = self._look_up(self.spread, index).mul_(noise).add_(self._look_up(self.mean, index))
-        if self.custom:
-            return torch.bucketize(values, self.references.to(values.device),
-                                   right=True).to(values.dtype)
-        return values.round_().clamp_(0, self.active_rows)
+    @property
+    def thresholds(self) -> Tensor:
+        """The references in use, in states, float32 [levels * active_rows]."""
+        return self.references if self.custom else torch.arange(len(self.references)) + 0.5
 
-    @staticmethod
-    def _look_up(table: Tensor, index: Tensor) -> Tensor:
-        flat = table.flatten().to(index.device)
-        # Permuted to memory order, so that the result keeps the layout of channels.
-        if index.dim() == 4 and index.is_contiguous(memory_format=torch.channels_last):
-            ordered = index.permute(0, 2, 3, 1)
-            found = flat.index_select(0, ordered.reshape(-1)).view(ordered.shape)
-            return found.permute(0, 3, 1, 2)
-        return flat.index_select(0, index.reshape(-1)).view(index.shape)
+    def convert(self, states: Tensor, driven: Tensor, noise: Tensor) -> Tensor:
+        """Codes of single conversions: ideal ``states``, ``driven`` cells, normal ``noise``.
+
+        Integers, integers and deviates of one shape; the codes are int64.
+        """
+        values = self.mean[driven, states] + self.spread[driven, states] * noise
+        return torch.bucketize(values, self.thresholds, right=True)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance of `convert` over the noise, float64, each indexed like ``mean``.
+
+        With P_x the probability that a code is at least x, the mean is the sum of all P_x and the
+        mean square the sum of (2 x - 1) P_x.
+        """
+        thresholds = self.thresholds.double()
+        weights = 2 * torch.arange(1, len(thresholds) + 1, dtype=torch.float64) - 1
+        means, variances = [], []
+        for mean, spread in zip(self.mean.double(), self.spread.double(), strict=True):
+            reached = torch.special.ndtr((mean[:, None] - thresholds)
+                                         / spread[:, None].clamp(min=1e-9))
+            means.append(reached.sum(1))
+            variances.append((reached @ weights - means[-1].square()).clamp_(min=0))
+        return torch.stack(means), torch.stack(variances)
 
 
 def technology_ladder(technology: MemoryTechnology, supply: float = 0.25) -> Ladder:
@@ -81,7 +95,7 @@ def technology_ladder(technology: MemoryTechnology, supply: float = 0.25) -> Lad
 
 def readout_table(technology: MemoryTechnology, rows: int, active_rows: int | None = None,
                   custom: bool = False, variation: float = 0.0, samples: int = 12,
-                  seed: int = 0) -> Readout:
+                  seed: int = 0, levels: int = 1) -> Readout:
     """Solve ``samples`` random columns for each number of driven cells and each state.
 
     Parameters
@@ -97,34 +111,43 @@ def readout_table(technology: MemoryTechnology, rows: int, active_rows: int | No
         Use custom references.
     variation
         Relative standard deviation of each cell's conductance; drawn per sample.
+    levels
+        Highest level of a cell: 1, or 3 for two bits per cell. A state is spread over the driven
+        cells unit by unit at random (the weights' own statistics are not known here).
     """
     active = rows if active_rows is None else active_rows
     for name, value, good in (("rows", rows, 2 <= rows <= 1024),
                               ("active_rows", active, 1 <= active <= rows and not rows % active),
                               ("samples", samples, samples >= 2),
+                              ("levels", levels, 1 <= levels <= 15),
                               ("variation", variation, variation >= 0)):
         if not good:
             raise ValueError(f"{name} is out of its range: {value!r}")
     generator = torch.Generator().manual_seed(seed)
     ladder = technology_ladder(technology)
-    side = active + 1
-    pairs = torch.tril_indices(side, side).repeat_interleave(samples, 1)
+    counts = torch.arange(active + 1)
+    highest = levels * counts  # state by driven cells
+    pairs = torch.stack([counts.repeat_interleave(highest + 1),
+                         torch.cat([torch.arange(int(top) + 1) for top in highest])])
+    pairs = pairs.repeat_interleave(samples, 1)
     one = technology.conductances(torch.tensor([1, 1]), torch.tensor([0, 1]))
     unit = ladder.supply * (one[1] - one[0])
     value = torch.cat([
-        _differences(technology, ladder, *_columns(*part, rows, active, generator), variation,
-                     generator) for part in pairs.split(_CHUNK, 1)]).view(-1, samples) / unit
+        _differences(technology, ladder, *_columns(*part, rows, active, levels, generator),
+                     variation, generator)
+        for part in pairs.split(_CHUNK, 1)]).view(-1, samples) / unit
     driven, states = pairs[:, ::samples]
-    mean, spread = torch.zeros(side, side), torch.zeros(side, side)
+    side = levels * active + 1
+    mean, spread = torch.zeros(active + 1, side), torch.zeros(active + 1, side)
     mean[driven, states], spread[driven, states] = value.mean(1).float(), value.std(1).float()
-    beyond = torch.arange(side).clamp(max=torch.arange(side)[:, None])
+    beyond = torch.minimum(torch.arange(side), highest[:, None])
     mean, spread = mean.gather(1, beyond), spread.gather(1, beyond)
     least = torch.full((side,), float("inf"), dtype=torch.float64).scatter_reduce_(
         0, states, value.amin(1), "amin")
     most = torch.full((side,), -float("inf"), dtype=torch.float64).scatter_reduce_(
         0, states, value.amax(1), "amax")
     references = ((most[:-1] + least[1:]) / 2).cummax(0).values.float()
-    return Readout(active, mean, spread, references, custom)
+    return Readout(active, levels, mean, spread, references, custom)
 
 
 def _differences(technology: MemoryTechnology, ladder: Ladder, inputs: Tensor, weights: Tensor,
@@ -140,9 +163,9 @@ def _differences(technology: MemoryTechnology, ladder: Ladder, inputs: Tensor, w
     return currents[0] - currents[1]
 
 
-def _columns(driven: Tensor, states: Tensor, rows: int, active: int, generator: torch.Generator
-             ) -> tuple[Tensor, Tensor]:
-    """Inputs and weights, [columns, rows]: ``driven`` cells of one group, ``states`` hold a one.
+def _columns(driven: Tensor, states: Tensor, rows: int, active: int, levels: int,
+             generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Inputs and levels, [columns, rows]: ``driven`` cells of one group, which hold ``states``.
 
     What cells that are not driven hold is random.
     """
@@ -150,10 +173,14 @@ def _columns(driven: Tensor, states: Tensor, rows: int, active: int, generator: 
     rank = torch.rand(columns, active, generator=generator).argsort(1).argsort(1)
     group = torch.randint(0, rows // active, (columns,), generator=generator)
     inputs = torch.zeros(columns, rows // active, active, dtype=torch.int64)
-    weights = torch.randint(0, 2, inputs.shape, generator=generator)
+    weights = torch.randint(0, levels + 1, inputs.shape, generator=generator)
     column = torch.arange(columns)
     inside = rank < driven[:, None]
     inputs[column, group] = inside.to(torch.int64)
-    weights[column, group] = torch.where(inside, (rank < states[:, None]).to(torch.int64),
+    # Of the units that the driven cells have room for, the first ``states`` in a random order.
+    order = torch.rand(columns, active, levels, generator=generator)
+    order[~inside] = 2.0
+    chosen = order.flatten(1).argsort(1).argsort(1) < states[:, None]
+    weights[column, group] = torch.where(inside, chosen.view(order.shape).sum(2),
                                          weights[column, group])
     return inputs.flatten(1), weights.flatten(1)

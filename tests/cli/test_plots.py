@@ -24,11 +24,13 @@ def test_wilson_interval_needs_a_trial():
 
 @pytest.mark.parametrize("draw", [
     lambda: plots.accuracy_by_stage([("float", 1.0, 10), ("basis", 0.0, 10)]),
+    lambda: plots.accuracy_by_technology([("SRAM", "64x64", 0.9), ("FeFET", "64x64", 0.5),
+                                          ("SRAM", "128x128", 0.4)]),
     lambda: plots.accuracy_over_time({"none": [(25.0, [0.9, 0.8]), (3600.0, [0.5, 0.4])]}),
     lambda: plots.clocks_by_layer([("first", 12), ("second", 30)]),
     lambda: plots.converter_occupancy(["first"], [[0.0, 1.0]]),
     lambda: plots.phase_diagram({"reset": [0, 1, 1, 0], "trial": [-128, 7, 7, 7]}, 5, {}),
-], ids=["accuracy", "time", "clocks", "occupancy", "phases"])
+], ids=["accuracy", "technologies", "time", "clocks", "occupancy", "phases"])
 def test_figures_repeat(draw):
     first, second = plots.svg(draw()), plots.svg(draw())
     assert first == second

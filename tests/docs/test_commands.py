@@ -28,6 +28,7 @@ NOT_RUN = {
     "crossloom compile resnet20": "likewise, and takes half an hour",
     "crossloom run resnet20": "likewise",
     "crossloom sweep resnet20": "likewise",
+    "crossloom technologies resnet20": "likewise",
     "crossloom train resnet32": "likewise",
     "crossloom mutants": "minutes; tests/cosim plants faults in a small chip",
     "crossloom simulate chip": "minutes in cocotb; tests/cosim runs the same bench",
@@ -116,5 +117,6 @@ def test_readme_commands_run(tmp_path):
     assert ran
     for name in ("out/default/chip.v", "digits.safetensors", "run.json", "small.safetensors",
                  "trained.safetensors", "own.safetensors", "accuracy.json", "accuracy.svg",
-                 "digits_noise.safetensors", "cost.json"):
+                 "technologies.json", "technologies.svg", "digits_noise.safetensors",
+                 "cost.json"):
         assert (tmp_path / name).stat().st_size > 0
