@@ -11,7 +11,7 @@ import argparse
 import json
 
 from sim.synthesis import BLOCKS, Measurement, measure
-from sim.synthesis.flow import PART, SEEDS, tool_versions
+from sim.synthesis.flow import SEEDS, tool_versions
 
 from . import output
 
@@ -52,30 +52,30 @@ def markdown(tools: Mapping[str, str], blocks: Mapping[str, Measurement]) -> str
     """The measurements as a page of Markdown."""
     lines = [
         "# Area and clock frequency", "",
-        f"Each block alone between shift registers, `{PART}`; clock frequency: the median over "
-        "placement seeds, their range beside it. `python -m scripts.synthesis` measures it again, "
+        "Each block alone between shift registers; clock frequency: the median over placement "
+        "seeds, their range beside it. `python -m scripts.synthesis` measures it again, "
         "`python -m pytest --slow tests/cli/test_synthesis.py` compares. "
         + ", ".join(f"{name} {version}" for name, version in tools.items()) + ".", "",
         "Gates are two-input gates and multiplexers of yosys' technology-free netlist; memory "
         "bits are those of memories, which are not among its flip-flops.", "",
-        "| block | preset | LUT4 | flip-flops | 18x18 | 18 kbit | MHz | seeds | target "
+        "| block | preset | part | LUT4 | flip-flops | 18x18 | 18 kbit | MHz | seeds | target "
         "| gates | gate flip-flops | memory bits |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
     for name, block in blocks.items():
         low, high = min(block.fmax_by_seed), max(block.fmax_by_seed)
         target = f"{block.target:.0f}" + ("" if block.fmax >= block.target else " (missed)")
         lines.append(
-            f"| {name} | {block.preset} | {block.lut} | {block.flip_flops} | {block.multipliers} "
-            f"| {block.memories} | {block.fmax:.1f} | {len(block.fmax_by_seed)}: {low:.1f} to "
-            f"{high:.1f} | {target} | {block.gates} | {block.gate_flip_flops} "
-            f"| {block.memory_bits} |")
+            f"| {name} | {block.preset} | {block.part} | {block.lut} | {block.flip_flops} "
+            f"| {block.multipliers} | {block.memories} | {block.fmax:.1f} "
+            f"| {len(block.fmax_by_seed)}: {low:.1f} to {high:.1f} | {target} "
+            f"| {block.gates} | {block.gate_flip_flops} | {block.memory_bits} |")
     return "\n".join(lines) + "\n"
 
 
 def _write(blocks: Mapping[str, Measurement]) -> None:
     tools = tool_versions()
     ordered = {name: blocks[name] for name in BLOCKS if name in blocks}
-    output.write_json(BASELINE, {"part": PART, "tools": tools, "blocks": {
+    output.write_json(BASELINE, {"tools": tools, "blocks": {
         name: asdict(block) for name, block in ordered.items()}})
     output.write_text(PAGE, markdown(tools, ordered))
 
