@@ -125,6 +125,7 @@ def test_program_of_another_configuration_is_refused(compiled, tmp_path):
 
 #: Runs a program until it is interrupted; says when the first image is done.
 _FOREVER = """
+import signal
 import sys
 import numpy as np
 from golden.chip import preset
@@ -133,6 +134,8 @@ from golden.physics import MacroPhysics
 from golden.program import Program
 from sim.fast import run_on_rtl
 if __name__ == "__main__":
+    # Ignored where whatever runs the tests was started in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     program = Program.load(sys.argv[1], preset("tiny"))
     macro = Macro(program.chip, MacroPhysics(), program.weights, 5)
     images = np.zeros((100_000, *program.input_shape), np.int8)
