@@ -60,8 +60,8 @@ class TileScheduler(Component):
         Whose descriptor it is, and its windows, constant as long.
     constants, coefficients : out
         Where its requantizer entries and coefficients begin in their memories, constant as long.
-    convolve, combine : out
-        Pulse: start of a convolution; of an add or pool.
+    convolve, calibrate, combine : out
+        Pulse: start of a convolution or, with `calibrate`, a calibration; of an add or pool.
     transfer : out
         Pulse for each tenant: start of a load or store.
     unit_done : in
@@ -105,7 +105,7 @@ class TileScheduler(Component):
             "descriptor": Out(DescriptorLayout),
             "tenant": Out(bits_for(tenants - 1)), "window": Out(tenant_windows(chip)),
             "constants": Out(16), "coefficients": Out(20),
-            "convolve": Out(1), "combine": Out(1), "unit_done": In(1),
+            "convolve": Out(1), "calibrate": Out(1), "combine": Out(1), "unit_done": In(1),
             "transfer": Out(tenants), "transfer_done": In(tenants),
             "clear": Out(1), "transfer_clear": Out(tenants),
             "busy": Out(tenants), "layer": Out(each_tenant(chip, 12)),
@@ -184,6 +184,9 @@ class TileScheduler(Component):
                         m.d.comb += handed.eq(check.legal)
                     with m.Case(Opcode.CONVOLVE):
                         m.d.comb += self.convolve.eq(check.legal & ~stopped)
+                    with m.Case(Opcode.CALIBRATE):
+                        m.d.comb += [self.calibrate.eq(check.legal & ~stopped),
+                                     self.convolve.eq(self.calibrate)]
                     with m.Case(Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL):
                         m.d.comb += self.combine.eq(check.legal & ~stopped)
                     with m.Default():

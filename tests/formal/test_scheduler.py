@@ -148,7 +148,7 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
     window = dut.window
     bench.always("products that an accumulator can sum", implies(
         dut.convolve, field("chunks") * field("row_groups") <= chip.accumulator.products))
-    bench.always("a convolution inside its windows", implies(dut.convolve, Cat(
+    bench.always("a convolution inside its windows", implies(dut.convolve & ~dut.calibrate, Cat(
         field("constants") + field("kernels") <= window.constant_entries,
         field("coefficients") < window.coefficient_words, window.tiles.any(),
         field("source") < window.activation_words,
@@ -157,12 +157,26 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
     for name, (low, high) in convolution_ranges(chip).items():
         top = (1 << FIELDS[name].width) - 1 if high is None else high
         legal += [field(name) >= low, field(name) <= top]
-    bench.always("a legal convolution", implies(dut.convolve, Cat(*legal).all()))
+    bench.always("a legal convolution",
+                 implies(dut.convolve & ~dut.calibrate, Cat(*legal).all()))
+    single = [field(name) == 1 for name in (
+        "stream", "out_width", "out_height", "kernel_width", "kernel_height", "blocks", "chunks",
+        "row_groups", "kernels")]
+    for name, (low, high) in convolution_ranges(chip).items():
+        if name in ("columns", "chunk_words", "resolution", "reference"):
+            single.append((field(name) >= low) & (field(name) <= high))
+    single += [field("block_words") == field("chunk_words"), field("measure") <= 2,
+               field("group_granules") <= chip.array.granules, window.tiles.any(),
+               field("source") < window.activation_words]
+    bench.always("a legal calibration",
+                 implies(dut.calibrate, dut.convolve & Cat(*single).all()))
+    bench.cover("a calibration", dut.calibrate)
     for name, end in (("load", "destination"), ("store", "source")):
         bench.always(f"legal {name}", implies(
             dut.transfer.any() & (field("opcode") == Opcode[name.upper()]),
             (field("count") != 0) & (field(end) + field("count") <= window.activation_words)))
-    units = ((dut.convolve, {Opcode.CONVOLVE}), (dut.transfer.any(), {Opcode.LOAD, Opcode.STORE}),
+    units = ((dut.convolve & ~dut.calibrate, {Opcode.CONVOLVE}),
+             (dut.calibrate, {Opcode.CALIBRATE}), (dut.transfer.any(), {Opcode.LOAD, Opcode.STORE}),
              (dut.combine, {Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL}))
     bench.always("the unit of the opcode", Cat(
         implies(start, Cat(field("opcode") == opcode for opcode in opcodes).any())
@@ -191,6 +205,7 @@ def test_proof(tenants, contents):
                     m.next = "START"
                 with m.If(0):''', "tenant 0: nothing happens while idle"),
     ("self.convolve.eq(check.legal & ~stopped)", "self.convolve.eq(1)", "a legal convolution"),
+    ("self.calibrate.eq(check.legal & ~stopped)", "self.calibrate.eq(1)", "a legal calibration"),
     ("with m.If(self.unit_done):", "with m.If(1):", "no start while a unit runs"),
     ("arrived.eq(word)]", "arrived.eq(word ^ 1)]", "the descriptor is the memory's"),
     ("candidate = (last + distance) % tenants", "candidate = distance % tenants",
