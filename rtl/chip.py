@@ -281,10 +281,10 @@ class ChipTop(Component):
                 transfer.descriptor.eq(scheduler.descriptor),
                 transfer.start.eq(scheduler.transfer[t]),
                 scheduler.transfer_done[t].eq(transfer.done),
-                scheduler.host_late[t].eq(transfer.late),
                 registers.active[t].eq(mine),
             ]
-            m.d.sync += scheduler.illegal[t].eq(mine & met | buffer.transfer_beyond[t])
+            m.d.sync += [scheduler.illegal[t].eq(mine & met | buffer.transfer_beyond[t]),
+                         scheduler.host_late[t].eq(transfer.late)]
             waits: dict[str, Value] = {
                 **{name: mine & doing[name] for name in (
                     "comparator", "adder", "array", "rows", "drain", "elementwise")},

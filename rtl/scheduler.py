@@ -69,7 +69,8 @@ class TileScheduler(Component):
     transfer_done : in
         The same for each tenant's transfer unit.
     clear : out
-        Return every unit but the transfers' to idle, with all switches open.
+        Return every unit but the transfers' to idle, with all switches open; comes the clock
+        after the abort or failure.
     transfer_clear : out
         The same for each tenant's transfer unit.
     busy, layer, ended, failed, failed_cause : out
@@ -141,7 +142,9 @@ class TileScheduler(Component):
                              passed=passed & present, ending=ending & present,
                              handed=handed & present, refused=refused & present,
                              refusal=refusal, stopped=stopped)
-        m.d.comb += self.clear.eq(stopped)
+        # A register, since it resets every unit: they go on for a clock, in which their tenant and
+        # its windows still stand, and the next unit starts many clocks later.
+        m.d.sync += self.clear.eq(stopped)
 
         def fetch_next() -> None:
             m.d.sync += word.eq(0)
@@ -261,9 +264,9 @@ class TileScheduler(Component):
                 fail(Cause.OPCODE)
             with m.If(refused):
                 fail(refusal.as_value())
+            # What a unit met comes a clock late, when the next descriptor may be on its way.
             with m.If(self.host_late[t]):
                 fail(Cause.HOST)
-            # What a unit met comes a clock late, when the next descriptor may be on its way.
             with m.If(self.illegal[t]):
                 fail(Cause.FIELD)
         with m.If(present & (aborted | self.failed[t])):

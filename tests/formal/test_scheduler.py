@@ -85,7 +85,7 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
                implies(dut.transfer_clear[t], stopped[t]))
         always("nothing happens while idle", implies(
             ~dut.busy[t], ~dut.transfer[t] & ~dut.failed[t] & ~dut.layer_done[t]
-            & ~dut.ended[t] & ~(present & (dut.read_enable | started | running))))
+            & ~dut.ended[t] & ~(present & (dut.read_enable | started | running & ~dut.clear))))
         always("busy from the start", implies(bench.past(dut.start[t] & ~dut.busy[t]),
                                               dut.busy[t]))
         always("end or failure, not both", ~(dut.ended[t] & dut.failed[t]))
@@ -110,11 +110,12 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
             # Its turn came, or the others' order puts it before the present tenant's next one.
             always(f"no two descriptors of tenant {other} while it waits",
                    implies(dut.turn[t] & again, ~had))
-    bench.always("an abort or failure clears the units", implies(
-        Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any() & running, dut.clear))
-    bench.always("the units are cleared only for their tenant", implies(
-        dut.clear, Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any()))
-    bench.always("a timed-out unit is stopped", implies(dut.timed_out & running, dut.clear))
+    fallen = bench.past(Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any())
+    bench.always("an abort or failure clears the units",
+                 implies(fallen & bench.past(running), dut.clear))
+    bench.always("the units are cleared only for their tenant", implies(dut.clear, fallen))
+    bench.always("a timed-out unit is stopped", implies(
+        bench.past(dut.timed_out & running & ~dut.clear), dut.clear))
 
     # One unit at a time, and its descriptor stands still.
     bench.always("one unit started", (starts & (starts - 1)[:len(starts)]) == 0)
@@ -194,7 +195,7 @@ def test_proof(tenants, contents):
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("m.d.comb += self.clear.eq(stopped)", "m.d.comb += self.clear.eq(stopped & ~self.working)",
+    ("m.d.sync += self.clear.eq(stopped)", "m.d.sync += self.clear.eq(stopped & ~self.working)",
      "an abort or failure clears the units"),
     ("with m.If(present & (aborted | self.failed[t])):", "with m.If(aborted | self.failed[t]):",
      "the units are cleared only for their tenant"),

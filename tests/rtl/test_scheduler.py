@@ -58,6 +58,7 @@ class Bench:
                                port.addr.eq(self.dut.read_address),
                                self.dut.read_data.eq(port.data)]
         self.time = 0
+        self.fallen = False     # aborted or failed in the clock before
 
     async def clock(self, context, **inputs):
         """`unit_done` is that of the unit at work, a transfer or another."""
@@ -70,7 +71,11 @@ class Bench:
             *STARTS, "busy", "ended", "failed", "layer_done")}
         seen |= {name: context.get(getattr(self.dut, name)[0]) for name in (
             "layer", "failed_cause", "layer_cycles")}
-        seen["clear"] = context.get(self.dut.clear) | context.get(self.dut.transfer_clear)
+        seen["clear"] = context.get(self.dut.transfer_clear)
+        # The units' reset follows in the clock after, where one of them was at work or on its way.
+        assert not context.get(self.dut.clear) or self.fallen
+        self.fallen = seen["clear"]
+        seen["unit_clear"] = context.get(self.dut.clear)
         seen["descriptor"] = tuple(context.get(self.dut.descriptor[i])
                                    for i in range(DESCRIPTOR_WORDS))
         seen["time"] = self.time
@@ -268,7 +273,9 @@ def test_timeout():
             assert not (await bench.clock(context))["failed"]
         seen = await bench.clock(context, timed_out=1)
         assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.TIMEOUT.value
-        assert not (await bench.clock(context))["busy"]
+        seen = await bench.clock(context)
+        assert seen["unit_clear"] and not seen["busy"]
+        assert not (await bench.clock(context))["unit_clear"]
 
     simulate(bench.module, testbench)
 

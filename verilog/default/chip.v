@@ -90,12 +90,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   reg \$168 ;
   reg [1:0] \$169 ;
   wire [2:0] \$17 ;
-  reg \$170 ;
-  reg [29:0] \$171 ;
+  reg [1:0] \$170 ;
+  reg \$171 ;
   reg [29:0] \$172 ;
-  wire [56:0] \$173 ;
-  wire [32:0] \$174 ;
+  reg [29:0] \$173 ;
+  wire [56:0] \$174 ;
   wire [32:0] \$175 ;
+  wire [32:0] \$176 ;
   wire [3:0] \$18 ;
   wire \$19 ;
   wire \$2 ;
@@ -190,24 +191,24 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] abort;
   wire [1:0] \abort$376 ;
   wire \abort$412 ;
-  wire \abort$454 ;
+  wire \abort$452 ;
   input aclk;
   wire aclk;
   wire [1:0] active;
   wire adder;
+  wire \adder$429 ;
+  wire \adder$430 ;
   wire \adder$431 ;
-  wire \adder$432 ;
-  wire \adder$433 ;
   wire [15:0] address;
-  wire [15:0] \address$488 ;
+  wire [15:0] \address$485 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
+  wire \array$433 ;
+  wire \array$434 ;
   wire \array$435 ;
-  wire \array$436 ;
-  wire \array$437 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -215,82 +216,82 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
+  wire \bank_free$496 ;
+  wire \bank_free$497 ;
+  wire \bank_free$498 ;
   wire \bank_free$499 ;
-  wire \bank_free$500 ;
-  wire \bank_free$501 ;
-  wire \bank_free$502 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
-  wire \buffer_wait$461 ;
+  wire \buffer_wait$458 ;
   wire busy;
   wire [1:0] \busy$378 ;
   wire [1:0] \busy$379 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$563 ;
-  wire \calibrate$654 ;
-  wire \calibrate$731 ;
-  wire \calibrate$808 ;
+  wire \calibrate$560 ;
+  wire \calibrate$651 ;
+  wire \calibrate$728 ;
+  wire \calibrate$805 ;
   wire calibrated;
+  wire \calibrated$461 ;
+  wire \calibrated$462 ;
+  wire \calibrated$463 ;
   wire \calibrated$464 ;
-  wire \calibrated$465 ;
-  wire \calibrated$466 ;
-  wire \calibrated$467 ;
   wire chunk_begin;
-  wire \chunk_begin$532 ;
-  wire \chunk_begin$635 ;
-  wire \chunk_begin$712 ;
-  wire \chunk_begin$789 ;
+  wire \chunk_begin$529 ;
+  wire \chunk_begin$632 ;
+  wire \chunk_begin$709 ;
+  wire \chunk_begin$786 ;
   wire chunk_final;
-  wire \chunk_final$538 ;
-  wire \chunk_final$638 ;
-  wire \chunk_final$715 ;
-  wire \chunk_final$792 ;
+  wire \chunk_final$535 ;
+  wire \chunk_final$635 ;
+  wire \chunk_final$712 ;
+  wire \chunk_final$789 ;
   wire chunk_loaded;
-  wire \chunk_loaded$534 ;
-  wire \chunk_loaded$636 ;
-  wire \chunk_loaded$713 ;
-  wire \chunk_loaded$790 ;
+  wire \chunk_loaded$531 ;
+  wire \chunk_loaded$633 ;
+  wire \chunk_loaded$710 ;
+  wire \chunk_loaded$787 ;
   wire clear;
   wire \clear$353 ;
   wire \clear$362 ;
   wire \clear$371 ;
-  wire \clear$516 ;
-  wire \clear$517 ;
-  wire \clear$629 ;
-  wire \clear$706 ;
-  wire \clear$783 ;
+  wire \clear$513 ;
+  wire \clear$514 ;
+  wire \clear$626 ;
+  wire \clear$703 ;
+  wire \clear$780 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$631 ;
-  wire [19:0] \coefficient_base$708 ;
-  wire [19:0] \coefficient_base$785 ;
+  wire [19:0] \coefficient_base$628 ;
+  wire [19:0] \coefficient_base$705 ;
+  wire [19:0] \coefficient_base$782 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$649 ;
-  wire [31:0] \coefficient_data$726 ;
-  wire [31:0] \coefficient_data$803 ;
+  wire [31:0] \coefficient_data$646 ;
+  wire [31:0] \coefficient_data$723 ;
+  wire [31:0] \coefficient_data$800 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$648 ;
-  wire [14:0] \coefficient_index$725 ;
-  wire [14:0] \coefficient_index$802 ;
+  wire [14:0] \coefficient_index$645 ;
+  wire [14:0] \coefficient_index$722 ;
+  wire [14:0] \coefficient_index$799 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$632 ;
-  wire [20:0] \coefficient_words$709 ;
-  wire [20:0] \coefficient_words$786 ;
+  wire [20:0] \coefficient_words$629 ;
+  wire [20:0] \coefficient_words$706 ;
+  wire [20:0] \coefficient_words$783 ;
   wire coefficient_write;
-  wire \coefficient_write$647 ;
-  wire \coefficient_write$724 ;
-  wire \coefficient_write$801 ;
+  wire \coefficient_write$644 ;
+  wire \coefficient_write$721 ;
+  wire \coefficient_write$798 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
   wire comparator;
+  wire \comparator$425 ;
+  wire \comparator$426 ;
   wire \comparator$427 ;
-  wire \comparator$428 ;
-  wire \comparator$429 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [10:0] constant__addr;
@@ -337,17 +338,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$652 ;
-  wire [5:0] \correction_data$729 ;
-  wire [5:0] \correction_data$806 ;
+  wire [5:0] \correction_data$649 ;
+  wire [5:0] \correction_data$726 ;
+  wire [5:0] \correction_data$803 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$651 ;
-  wire [7:0] \correction_index$728 ;
-  wire [7:0] \correction_index$805 ;
+  wire [7:0] \correction_index$648 ;
+  wire [7:0] \correction_index$725 ;
+  wire [7:0] \correction_index$802 ;
   wire correction_write;
-  wire \correction_write$650 ;
-  wire \correction_write$727 ;
-  wire \correction_write$804 ;
+  wire \correction_write$647 ;
+  wire \correction_write$724 ;
+  wire \correction_write$801 ;
   wire [3:0] corrections_write;
   wire decided;
   wire \decided$350 ;
@@ -371,142 +372,142 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor$417[7] ;
   wire [31:0] \descriptor$417[8] ;
   wire [31:0] \descriptor$417[9] ;
-  wire [511:0] \descriptor$456 ;
-  wire [31:0] \descriptor$456[0] ;
-  wire [31:0] \descriptor$456[10] ;
-  wire [31:0] \descriptor$456[11] ;
-  wire [31:0] \descriptor$456[12] ;
-  wire [31:0] \descriptor$456[13] ;
-  wire [31:0] \descriptor$456[14] ;
-  wire [31:0] \descriptor$456[15] ;
-  wire [31:0] \descriptor$456[1] ;
-  wire [31:0] \descriptor$456[2] ;
-  wire [31:0] \descriptor$456[3] ;
-  wire [31:0] \descriptor$456[4] ;
-  wire [31:0] \descriptor$456[5] ;
-  wire [31:0] \descriptor$456[6] ;
-  wire [31:0] \descriptor$456[7] ;
-  wire [31:0] \descriptor$456[8] ;
-  wire [31:0] \descriptor$456[9] ;
-  wire [511:0] \descriptor$480 ;
-  wire [31:0] \descriptor$480[0] ;
-  wire [31:0] \descriptor$480[10] ;
-  wire [31:0] \descriptor$480[11] ;
-  wire [31:0] \descriptor$480[12] ;
-  wire [31:0] \descriptor$480[13] ;
-  wire [31:0] \descriptor$480[14] ;
-  wire [31:0] \descriptor$480[15] ;
-  wire [31:0] \descriptor$480[1] ;
-  wire [31:0] \descriptor$480[2] ;
-  wire [31:0] \descriptor$480[3] ;
-  wire [31:0] \descriptor$480[4] ;
-  wire [31:0] \descriptor$480[5] ;
-  wire [31:0] \descriptor$480[6] ;
-  wire [31:0] \descriptor$480[7] ;
-  wire [31:0] \descriptor$480[8] ;
-  wire [31:0] \descriptor$480[9] ;
-  wire [511:0] \descriptor$503 ;
-  wire [31:0] \descriptor$503[0] ;
-  wire [31:0] \descriptor$503[10] ;
-  wire [31:0] \descriptor$503[11] ;
-  wire [31:0] \descriptor$503[12] ;
-  wire [31:0] \descriptor$503[13] ;
-  wire [31:0] \descriptor$503[14] ;
-  wire [31:0] \descriptor$503[15] ;
-  wire [31:0] \descriptor$503[1] ;
-  wire [31:0] \descriptor$503[2] ;
-  wire [31:0] \descriptor$503[3] ;
-  wire [31:0] \descriptor$503[4] ;
-  wire [31:0] \descriptor$503[5] ;
-  wire [31:0] \descriptor$503[6] ;
-  wire [31:0] \descriptor$503[7] ;
-  wire [31:0] \descriptor$503[8] ;
-  wire [31:0] \descriptor$503[9] ;
-  wire [511:0] \descriptor$505 ;
-  wire [31:0] \descriptor$505[0] ;
-  wire [31:0] \descriptor$505[10] ;
-  wire [31:0] \descriptor$505[11] ;
-  wire [31:0] \descriptor$505[12] ;
-  wire [31:0] \descriptor$505[13] ;
-  wire [31:0] \descriptor$505[14] ;
-  wire [31:0] \descriptor$505[15] ;
-  wire [31:0] \descriptor$505[1] ;
-  wire [31:0] \descriptor$505[2] ;
-  wire [31:0] \descriptor$505[3] ;
-  wire [31:0] \descriptor$505[4] ;
-  wire [31:0] \descriptor$505[5] ;
-  wire [31:0] \descriptor$505[6] ;
-  wire [31:0] \descriptor$505[7] ;
-  wire [31:0] \descriptor$505[8] ;
-  wire [31:0] \descriptor$505[9] ;
-  wire [511:0] \descriptor$620 ;
-  wire [31:0] \descriptor$620[0] ;
-  wire [31:0] \descriptor$620[10] ;
-  wire [31:0] \descriptor$620[11] ;
-  wire [31:0] \descriptor$620[12] ;
-  wire [31:0] \descriptor$620[13] ;
-  wire [31:0] \descriptor$620[14] ;
-  wire [31:0] \descriptor$620[15] ;
-  wire [31:0] \descriptor$620[1] ;
-  wire [31:0] \descriptor$620[2] ;
-  wire [31:0] \descriptor$620[3] ;
-  wire [31:0] \descriptor$620[4] ;
-  wire [31:0] \descriptor$620[5] ;
-  wire [31:0] \descriptor$620[6] ;
-  wire [31:0] \descriptor$620[7] ;
-  wire [31:0] \descriptor$620[8] ;
-  wire [31:0] \descriptor$620[9] ;
-  wire [511:0] \descriptor$703 ;
-  wire [31:0] \descriptor$703[0] ;
-  wire [31:0] \descriptor$703[10] ;
-  wire [31:0] \descriptor$703[11] ;
-  wire [31:0] \descriptor$703[12] ;
-  wire [31:0] \descriptor$703[13] ;
-  wire [31:0] \descriptor$703[14] ;
-  wire [31:0] \descriptor$703[15] ;
-  wire [31:0] \descriptor$703[1] ;
-  wire [31:0] \descriptor$703[2] ;
-  wire [31:0] \descriptor$703[3] ;
-  wire [31:0] \descriptor$703[4] ;
-  wire [31:0] \descriptor$703[5] ;
-  wire [31:0] \descriptor$703[6] ;
-  wire [31:0] \descriptor$703[7] ;
-  wire [31:0] \descriptor$703[8] ;
-  wire [31:0] \descriptor$703[9] ;
-  wire [511:0] \descriptor$780 ;
-  wire [31:0] \descriptor$780[0] ;
-  wire [31:0] \descriptor$780[10] ;
-  wire [31:0] \descriptor$780[11] ;
-  wire [31:0] \descriptor$780[12] ;
-  wire [31:0] \descriptor$780[13] ;
-  wire [31:0] \descriptor$780[14] ;
-  wire [31:0] \descriptor$780[15] ;
-  wire [31:0] \descriptor$780[1] ;
-  wire [31:0] \descriptor$780[2] ;
-  wire [31:0] \descriptor$780[3] ;
-  wire [31:0] \descriptor$780[4] ;
-  wire [31:0] \descriptor$780[5] ;
-  wire [31:0] \descriptor$780[6] ;
-  wire [31:0] \descriptor$780[7] ;
-  wire [31:0] \descriptor$780[8] ;
-  wire [31:0] \descriptor$780[9] ;
-  wire [511:0] \descriptor$857 ;
-  wire [31:0] \descriptor$857[0] ;
-  wire [31:0] \descriptor$857[10] ;
-  wire [31:0] \descriptor$857[11] ;
-  wire [31:0] \descriptor$857[12] ;
-  wire [31:0] \descriptor$857[13] ;
-  wire [31:0] \descriptor$857[14] ;
-  wire [31:0] \descriptor$857[15] ;
-  wire [31:0] \descriptor$857[1] ;
-  wire [31:0] \descriptor$857[2] ;
-  wire [31:0] \descriptor$857[3] ;
-  wire [31:0] \descriptor$857[4] ;
-  wire [31:0] \descriptor$857[5] ;
-  wire [31:0] \descriptor$857[6] ;
-  wire [31:0] \descriptor$857[7] ;
-  wire [31:0] \descriptor$857[8] ;
-  wire [31:0] \descriptor$857[9] ;
+  wire [511:0] \descriptor$454 ;
+  wire [31:0] \descriptor$454[0] ;
+  wire [31:0] \descriptor$454[10] ;
+  wire [31:0] \descriptor$454[11] ;
+  wire [31:0] \descriptor$454[12] ;
+  wire [31:0] \descriptor$454[13] ;
+  wire [31:0] \descriptor$454[14] ;
+  wire [31:0] \descriptor$454[15] ;
+  wire [31:0] \descriptor$454[1] ;
+  wire [31:0] \descriptor$454[2] ;
+  wire [31:0] \descriptor$454[3] ;
+  wire [31:0] \descriptor$454[4] ;
+  wire [31:0] \descriptor$454[5] ;
+  wire [31:0] \descriptor$454[6] ;
+  wire [31:0] \descriptor$454[7] ;
+  wire [31:0] \descriptor$454[8] ;
+  wire [31:0] \descriptor$454[9] ;
+  wire [511:0] \descriptor$477 ;
+  wire [31:0] \descriptor$477[0] ;
+  wire [31:0] \descriptor$477[10] ;
+  wire [31:0] \descriptor$477[11] ;
+  wire [31:0] \descriptor$477[12] ;
+  wire [31:0] \descriptor$477[13] ;
+  wire [31:0] \descriptor$477[14] ;
+  wire [31:0] \descriptor$477[15] ;
+  wire [31:0] \descriptor$477[1] ;
+  wire [31:0] \descriptor$477[2] ;
+  wire [31:0] \descriptor$477[3] ;
+  wire [31:0] \descriptor$477[4] ;
+  wire [31:0] \descriptor$477[5] ;
+  wire [31:0] \descriptor$477[6] ;
+  wire [31:0] \descriptor$477[7] ;
+  wire [31:0] \descriptor$477[8] ;
+  wire [31:0] \descriptor$477[9] ;
+  wire [511:0] \descriptor$500 ;
+  wire [31:0] \descriptor$500[0] ;
+  wire [31:0] \descriptor$500[10] ;
+  wire [31:0] \descriptor$500[11] ;
+  wire [31:0] \descriptor$500[12] ;
+  wire [31:0] \descriptor$500[13] ;
+  wire [31:0] \descriptor$500[14] ;
+  wire [31:0] \descriptor$500[15] ;
+  wire [31:0] \descriptor$500[1] ;
+  wire [31:0] \descriptor$500[2] ;
+  wire [31:0] \descriptor$500[3] ;
+  wire [31:0] \descriptor$500[4] ;
+  wire [31:0] \descriptor$500[5] ;
+  wire [31:0] \descriptor$500[6] ;
+  wire [31:0] \descriptor$500[7] ;
+  wire [31:0] \descriptor$500[8] ;
+  wire [31:0] \descriptor$500[9] ;
+  wire [511:0] \descriptor$502 ;
+  wire [31:0] \descriptor$502[0] ;
+  wire [31:0] \descriptor$502[10] ;
+  wire [31:0] \descriptor$502[11] ;
+  wire [31:0] \descriptor$502[12] ;
+  wire [31:0] \descriptor$502[13] ;
+  wire [31:0] \descriptor$502[14] ;
+  wire [31:0] \descriptor$502[15] ;
+  wire [31:0] \descriptor$502[1] ;
+  wire [31:0] \descriptor$502[2] ;
+  wire [31:0] \descriptor$502[3] ;
+  wire [31:0] \descriptor$502[4] ;
+  wire [31:0] \descriptor$502[5] ;
+  wire [31:0] \descriptor$502[6] ;
+  wire [31:0] \descriptor$502[7] ;
+  wire [31:0] \descriptor$502[8] ;
+  wire [31:0] \descriptor$502[9] ;
+  wire [511:0] \descriptor$617 ;
+  wire [31:0] \descriptor$617[0] ;
+  wire [31:0] \descriptor$617[10] ;
+  wire [31:0] \descriptor$617[11] ;
+  wire [31:0] \descriptor$617[12] ;
+  wire [31:0] \descriptor$617[13] ;
+  wire [31:0] \descriptor$617[14] ;
+  wire [31:0] \descriptor$617[15] ;
+  wire [31:0] \descriptor$617[1] ;
+  wire [31:0] \descriptor$617[2] ;
+  wire [31:0] \descriptor$617[3] ;
+  wire [31:0] \descriptor$617[4] ;
+  wire [31:0] \descriptor$617[5] ;
+  wire [31:0] \descriptor$617[6] ;
+  wire [31:0] \descriptor$617[7] ;
+  wire [31:0] \descriptor$617[8] ;
+  wire [31:0] \descriptor$617[9] ;
+  wire [511:0] \descriptor$700 ;
+  wire [31:0] \descriptor$700[0] ;
+  wire [31:0] \descriptor$700[10] ;
+  wire [31:0] \descriptor$700[11] ;
+  wire [31:0] \descriptor$700[12] ;
+  wire [31:0] \descriptor$700[13] ;
+  wire [31:0] \descriptor$700[14] ;
+  wire [31:0] \descriptor$700[15] ;
+  wire [31:0] \descriptor$700[1] ;
+  wire [31:0] \descriptor$700[2] ;
+  wire [31:0] \descriptor$700[3] ;
+  wire [31:0] \descriptor$700[4] ;
+  wire [31:0] \descriptor$700[5] ;
+  wire [31:0] \descriptor$700[6] ;
+  wire [31:0] \descriptor$700[7] ;
+  wire [31:0] \descriptor$700[8] ;
+  wire [31:0] \descriptor$700[9] ;
+  wire [511:0] \descriptor$777 ;
+  wire [31:0] \descriptor$777[0] ;
+  wire [31:0] \descriptor$777[10] ;
+  wire [31:0] \descriptor$777[11] ;
+  wire [31:0] \descriptor$777[12] ;
+  wire [31:0] \descriptor$777[13] ;
+  wire [31:0] \descriptor$777[14] ;
+  wire [31:0] \descriptor$777[15] ;
+  wire [31:0] \descriptor$777[1] ;
+  wire [31:0] \descriptor$777[2] ;
+  wire [31:0] \descriptor$777[3] ;
+  wire [31:0] \descriptor$777[4] ;
+  wire [31:0] \descriptor$777[5] ;
+  wire [31:0] \descriptor$777[6] ;
+  wire [31:0] \descriptor$777[7] ;
+  wire [31:0] \descriptor$777[8] ;
+  wire [31:0] \descriptor$777[9] ;
+  wire [511:0] \descriptor$854 ;
+  wire [31:0] \descriptor$854[0] ;
+  wire [31:0] \descriptor$854[10] ;
+  wire [31:0] \descriptor$854[11] ;
+  wire [31:0] \descriptor$854[12] ;
+  wire [31:0] \descriptor$854[13] ;
+  wire [31:0] \descriptor$854[14] ;
+  wire [31:0] \descriptor$854[15] ;
+  wire [31:0] \descriptor$854[1] ;
+  wire [31:0] \descriptor$854[2] ;
+  wire [31:0] \descriptor$854[3] ;
+  wire [31:0] \descriptor$854[4] ;
+  wire [31:0] \descriptor$854[5] ;
+  wire [31:0] \descriptor$854[6] ;
+  wire [31:0] \descriptor$854[7] ;
+  wire [31:0] \descriptor$854[8] ;
+  wire [31:0] \descriptor$854[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -524,42 +525,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$458 ;
-  wire \done$477 ;
-  wire \done$478 ;
+  wire \done$456 ;
+  wire \done$474 ;
+  wire \done$475 ;
   wire drain;
+  wire \drain$441 ;
+  wire \drain$442 ;
   wire \drain$443 ;
-  wire \drain$444 ;
-  wire \drain$445 ;
   wire drain_clear;
-  wire \drain_clear$581 ;
-  wire \drain_clear$664 ;
-  wire \drain_clear$741 ;
-  wire \drain_clear$818 ;
+  wire \drain_clear$578 ;
+  wire \drain_clear$661 ;
+  wire \drain_clear$738 ;
+  wire \drain_clear$815 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$577 ;
-  wire [2:0] \drain_group$662 ;
-  wire [2:0] \drain_group$739 ;
-  wire [2:0] \drain_group$816 ;
+  wire [2:0] \drain_group$574 ;
+  wire [2:0] \drain_group$659 ;
+  wire [2:0] \drain_group$736 ;
+  wire [2:0] \drain_group$813 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$579 ;
-  wire [2:0] \drain_lane$663 ;
-  wire [2:0] \drain_lane$740 ;
-  wire [2:0] \drain_lane$817 ;
+  wire [2:0] \drain_lane$576 ;
+  wire [2:0] \drain_lane$660 ;
+  wire [2:0] \drain_lane$737 ;
+  wire [2:0] \drain_lane$814 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$705 ;
-  wire [24:0] \drain_sum$782 ;
-  wire [24:0] \drain_sum$859 ;
+  wire [24:0] \drain_sum$702 ;
+  wire [24:0] \drain_sum$779 ;
+  wire [24:0] \drain_sum$856 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
   wire drain_valid;
-  wire \drain_valid$571 ;
-  wire \drain_valid$658 ;
-  wire \drain_valid$735 ;
-  wire \drain_valid$812 ;
+  wire \drain_valid$568 ;
+  wire \drain_valid$655 ;
+  wire \drain_valid$732 ;
+  wire \drain_valid$809 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
   wire [1:0] \ended$383 ;
@@ -573,21 +574,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$493 ;
+  wire \first$490 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$704 ;
-  wire [31:0] \first_product$781 ;
-  wire [31:0] \first_product$858 ;
+  wire [31:0] \first_product$701 ;
+  wire [31:0] \first_product$778 ;
+  wire [31:0] \first_product$855 ;
   wire hold;
   wire \hold$352 ;
   wire \hold$361 ;
   wire \hold$370 ;
-  wire [1:0] host_late;
+  reg [1:0] host_late = 2'h0;
   wire [47:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire [23:0] \host_timeout.tenant1 ;
   wire host_wait;
-  wire \host_wait$460 ;
+  wire \host_wait$457 ;
   reg [1:0] illegal = 2'h0;
   wire [31:0] in_data;
   wire [31:0] \in_data$311 ;
@@ -597,13 +598,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \in_valid$309 ;
   output irq;
   wire irq;
-  wire \irq$479 ;
+  wire \irq$476 ;
   wire last;
-  wire \last$495 ;
+  wire \last$492 ;
   wire last_chunk;
-  wire \last_chunk$497 ;
+  wire \last_chunk$494 ;
   wire late;
-  wire \late$459 ;
+  wire \late$861 ;
   wire [23:0] layer;
   wire [23:0] \layer$381 ;
   wire [11:0] \layer$381.tenant0 ;
@@ -615,30 +616,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant1 ;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$634 ;
-  wire [5:0] \lengths$634.add ;
-  wire [5:0] \lengths$634.clear ;
-  wire [5:0] \lengths$634.drive ;
-  wire [5:0] \lengths$634.gap ;
-  wire [5:0] \lengths$634.hold ;
-  wire [5:0] \lengths$634.reset ;
-  wire [5:0] \lengths$634.share ;
-  wire [41:0] \lengths$711 ;
-  wire [5:0] \lengths$711.add ;
-  wire [5:0] \lengths$711.clear ;
-  wire [5:0] \lengths$711.drive ;
-  wire [5:0] \lengths$711.gap ;
-  wire [5:0] \lengths$711.hold ;
-  wire [5:0] \lengths$711.reset ;
-  wire [5:0] \lengths$711.share ;
-  wire [41:0] \lengths$788 ;
-  wire [5:0] \lengths$788.add ;
-  wire [5:0] \lengths$788.clear ;
-  wire [5:0] \lengths$788.drive ;
-  wire [5:0] \lengths$788.gap ;
-  wire [5:0] \lengths$788.hold ;
-  wire [5:0] \lengths$788.reset ;
-  wire [5:0] \lengths$788.share ;
+  wire [41:0] \lengths$631 ;
+  wire [5:0] \lengths$631.add ;
+  wire [5:0] \lengths$631.clear ;
+  wire [5:0] \lengths$631.drive ;
+  wire [5:0] \lengths$631.gap ;
+  wire [5:0] \lengths$631.hold ;
+  wire [5:0] \lengths$631.reset ;
+  wire [5:0] \lengths$631.share ;
+  wire [41:0] \lengths$708 ;
+  wire [5:0] \lengths$708.add ;
+  wire [5:0] \lengths$708.clear ;
+  wire [5:0] \lengths$708.drive ;
+  wire [5:0] \lengths$708.gap ;
+  wire [5:0] \lengths$708.hold ;
+  wire [5:0] \lengths$708.reset ;
+  wire [5:0] \lengths$708.share ;
+  wire [41:0] \lengths$785 ;
+  wire [5:0] \lengths$785.add ;
+  wire [5:0] \lengths$785.clear ;
+  wire [5:0] \lengths$785.drive ;
+  wire [5:0] \lengths$785.gap ;
+  wire [5:0] \lengths$785.hold ;
+  wire [5:0] \lengths$785.reset ;
+  wire [5:0] \lengths$785.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -647,43 +648,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [11:0] level_data;
-  wire [11:0] \level_data$661 ;
-  wire [11:0] \level_data$738 ;
-  wire [11:0] \level_data$815 ;
+  wire [11:0] \level_data$658 ;
+  wire [11:0] \level_data$735 ;
+  wire [11:0] \level_data$812 ;
   wire [7:0] level_index;
-  wire [7:0] \level_index$660 ;
-  wire [7:0] \level_index$737 ;
-  wire [7:0] \level_index$814 ;
+  wire [7:0] \level_index$657 ;
+  wire [7:0] \level_index$734 ;
+  wire [7:0] \level_index$811 ;
   wire level_write;
-  wire \level_write$659 ;
-  wire \level_write$736 ;
-  wire \level_write$813 ;
+  wire \level_write$656 ;
+  wire \level_write$733 ;
+  wire \level_write$810 ;
   wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$540 ;
-  wire \load_bank$639 ;
-  wire \load_bank$716 ;
-  wire \load_bank$793 ;
+  wire \load_bank$537 ;
+  wire \load_bank$636 ;
+  wire \load_bank$713 ;
+  wire \load_bank$790 ;
   wire load_clear;
-  wire \load_clear$542 ;
-  wire \load_clear$640 ;
-  wire \load_clear$717 ;
-  wire \load_clear$794 ;
+  wire \load_clear$539 ;
+  wire \load_clear$637 ;
+  wire \load_clear$714 ;
+  wire \load_clear$791 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$546 ;
-  wire [31:0] \load_codes$642 ;
-  wire [31:0] \load_codes$719 ;
-  wire [31:0] \load_codes$796 ;
+  wire [31:0] \load_codes$543 ;
+  wire [31:0] \load_codes$639 ;
+  wire [31:0] \load_codes$716 ;
+  wire [31:0] \load_codes$793 ;
   wire load_enable;
-  wire \load_enable$536 ;
-  wire \load_enable$637 ;
-  wire \load_enable$714 ;
-  wire \load_enable$791 ;
+  wire \load_enable$533 ;
+  wire \load_enable$634 ;
+  wire \load_enable$711 ;
+  wire \load_enable$788 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$544 ;
-  wire [5:0] \load_row$641 ;
-  wire [5:0] \load_row$718 ;
-  wire [5:0] \load_row$795 ;
+  wire [5:0] \load_row$541 ;
+  wire [5:0] \load_row$638 ;
+  wire [5:0] \load_row$715 ;
+  wire [5:0] \load_row$792 ;
   wire loading;
   wire \loading$347 ;
   wire \loading$356 ;
@@ -937,154 +938,154 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$690 ;
-  wire \macro__add$767 ;
-  wire \macro__add$844 ;
+  wire \macro__add$687 ;
+  wire \macro__add$764 ;
+  wire \macro__add$841 ;
   wire macro__bank;
-  wire \macro__bank$683 ;
-  wire \macro__bank$760 ;
-  wire \macro__bank$837 ;
+  wire \macro__bank$680 ;
+  wire \macro__bank$757 ;
+  wire \macro__bank$834 ;
   wire macro__clear;
-  wire \macro__clear$689 ;
-  wire \macro__clear$766 ;
-  wire \macro__clear$843 ;
+  wire \macro__clear$686 ;
+  wire \macro__clear$763 ;
+  wire \macro__clear$840 ;
   wire macro__comparator;
-  wire \macro__comparator$701 ;
-  wire \macro__comparator$778 ;
-  wire \macro__comparator$855 ;
+  wire \macro__comparator$698 ;
+  wire \macro__comparator$775 ;
+  wire \macro__comparator$852 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$700 ;
-  wire [15:0] \macro__conversion$777 ;
-  wire [15:0] \macro__conversion$854 ;
+  wire [15:0] \macro__conversion$697 ;
+  wire [15:0] \macro__conversion$774 ;
+  wire [15:0] \macro__conversion$851 ;
   wire macro__convert;
-  wire \macro__convert$694 ;
-  wire \macro__convert$771 ;
-  wire \macro__convert$848 ;
+  wire \macro__convert$691 ;
+  wire \macro__convert$768 ;
+  wire \macro__convert$845 ;
   wire macro__convert_side;
-  wire \macro__convert_side$695 ;
-  wire \macro__convert_side$772 ;
-  wire \macro__convert_side$849 ;
+  wire \macro__convert_side$692 ;
+  wire \macro__convert_side$769 ;
+  wire \macro__convert_side$846 ;
   wire macro__decided;
-  wire \macro__decided$702 ;
-  wire \macro__decided$779 ;
-  wire \macro__decided$856 ;
+  wire \macro__decided$699 ;
+  wire \macro__decided$776 ;
+  wire \macro__decided$853 ;
   wire macro__drive;
-  wire \macro__drive$686 ;
-  wire \macro__drive$763 ;
-  wire \macro__drive$840 ;
+  wire \macro__drive$683 ;
+  wire \macro__drive$760 ;
+  wire \macro__drive$837 ;
   wire macro__hold;
-  wire \macro__hold$688 ;
-  wire \macro__hold$765 ;
-  wire \macro__hold$842 ;
+  wire \macro__hold$685 ;
+  wire \macro__hold$762 ;
+  wire \macro__hold$839 ;
   wire [11:0] macro__level;
-  wire [11:0] \macro__level$697 ;
-  wire [11:0] \macro__level$774 ;
-  wire [11:0] \macro__level$851 ;
+  wire [11:0] \macro__level$694 ;
+  wire [11:0] \macro__level$771 ;
+  wire [11:0] \macro__level$848 ;
   wire macro__load_bank;
-  wire \macro__load_bank$679 ;
-  wire \macro__load_bank$756 ;
-  wire \macro__load_bank$833 ;
+  wire \macro__load_bank$676 ;
+  wire \macro__load_bank$753 ;
+  wire \macro__load_bank$830 ;
   wire macro__load_clear;
-  wire \macro__load_clear$680 ;
-  wire \macro__load_clear$757 ;
-  wire \macro__load_clear$834 ;
+  wire \macro__load_clear$677 ;
+  wire \macro__load_clear$754 ;
+  wire \macro__load_clear$831 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$682 ;
-  wire [31:0] \macro__load_codes$759 ;
-  wire [31:0] \macro__load_codes$836 ;
+  wire [31:0] \macro__load_codes$679 ;
+  wire [31:0] \macro__load_codes$756 ;
+  wire [31:0] \macro__load_codes$833 ;
   wire macro__load_enable;
-  wire \macro__load_enable$678 ;
-  wire \macro__load_enable$755 ;
-  wire \macro__load_enable$832 ;
+  wire \macro__load_enable$675 ;
+  wire \macro__load_enable$752 ;
+  wire \macro__load_enable$829 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$681 ;
-  wire [5:0] \macro__load_row$758 ;
-  wire [5:0] \macro__load_row$835 ;
+  wire [5:0] \macro__load_row$678 ;
+  wire [5:0] \macro__load_row$755 ;
+  wire [5:0] \macro__load_row$832 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$693 ;
-  wire [63:0] \macro__negate$770 ;
-  wire [63:0] \macro__negate$847 ;
+  wire [63:0] \macro__negate$690 ;
+  wire [63:0] \macro__negate$767 ;
+  wire [63:0] \macro__negate$844 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$699 ;
-  wire [31:0] \macro__product$776 ;
-  wire [31:0] \macro__product$853 ;
+  wire [31:0] \macro__product$696 ;
+  wire [31:0] \macro__product$773 ;
+  wire [31:0] \macro__product$850 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$698 ;
-  wire [24:0] \macro__reference$775 ;
-  wire [24:0] \macro__reference$852 ;
+  wire [24:0] \macro__reference$695 ;
+  wire [24:0] \macro__reference$772 ;
+  wire [24:0] \macro__reference$849 ;
   wire macro__reset;
-  wire \macro__reset$685 ;
-  wire \macro__reset$762 ;
-  wire \macro__reset$839 ;
+  wire \macro__reset$682 ;
+  wire \macro__reset$759 ;
+  wire \macro__reset$836 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$684 ;
-  wire [8:0] \macro__row_enable$761 ;
-  wire [8:0] \macro__row_enable$838 ;
+  wire [8:0] \macro__row_enable$681 ;
+  wire [8:0] \macro__row_enable$758 ;
+  wire [8:0] \macro__row_enable$835 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$692 ;
-  wire [63:0] \macro__select$769 ;
-  wire [63:0] \macro__select$846 ;
+  wire [63:0] \macro__select$689 ;
+  wire [63:0] \macro__select$766 ;
+  wire [63:0] \macro__select$843 ;
   wire macro__share;
-  wire \macro__share$687 ;
-  wire \macro__share$764 ;
-  wire \macro__share$841 ;
+  wire \macro__share$684 ;
+  wire \macro__share$761 ;
+  wire \macro__share$838 ;
   wire macro__side;
-  wire \macro__side$691 ;
-  wire \macro__side$768 ;
-  wire \macro__side$845 ;
+  wire \macro__side$688 ;
+  wire \macro__side$765 ;
+  wire \macro__side$842 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$696 ;
-  wire [7:0] \macro__trial$773 ;
-  wire [7:0] \macro__trial$850 ;
+  wire [7:0] \macro__trial$693 ;
+  wire [7:0] \macro__trial$770 ;
+  wire [7:0] \macro__trial$847 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$677 ;
-  wire [31:0] \macro__write_data$754 ;
-  wire [31:0] \macro__write_data$831 ;
+  wire [31:0] \macro__write_data$674 ;
+  wire [31:0] \macro__write_data$751 ;
+  wire [31:0] \macro__write_data$828 ;
   wire macro__write_enable;
-  wire \macro__write_enable$674 ;
-  wire \macro__write_enable$751 ;
-  wire \macro__write_enable$828 ;
+  wire \macro__write_enable$671 ;
+  wire \macro__write_enable$748 ;
+  wire \macro__write_enable$825 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$676 ;
-  wire [3:0] \macro__write_group$753 ;
-  wire [3:0] \macro__write_group$830 ;
+  wire [3:0] \macro__write_group$673 ;
+  wire [3:0] \macro__write_group$750 ;
+  wire [3:0] \macro__write_group$827 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$675 ;
-  wire [7:0] \macro__write_row$752 ;
-  wire [7:0] \macro__write_row$829 ;
+  wire [7:0] \macro__write_row$672 ;
+  wire [7:0] \macro__write_row$749 ;
+  wire [7:0] \macro__write_row$826 ;
   wire [171:0] measured;
-  wire [42:0] \measured$567 ;
-  wire \measured$567.failed ;
-  wire [15:0] \measured$567.gain ;
-  wire [14:0] \measured$567.gain_reference ;
-  wire \measured$567.gain_valid ;
-  wire [7:0] \measured$567.offset ;
-  wire \measured$567.offset_valid ;
-  wire \measured$567.reference_valid ;
-  wire [42:0] \measured$656 ;
-  wire \measured$656.failed ;
-  wire [15:0] \measured$656.gain ;
-  wire [14:0] \measured$656.gain_reference ;
-  wire \measured$656.gain_valid ;
-  wire [7:0] \measured$656.offset ;
-  wire \measured$656.offset_valid ;
-  wire \measured$656.reference_valid ;
-  wire [42:0] \measured$733 ;
-  wire \measured$733.failed ;
-  wire [15:0] \measured$733.gain ;
-  wire [14:0] \measured$733.gain_reference ;
-  wire \measured$733.gain_valid ;
-  wire [7:0] \measured$733.offset ;
-  wire \measured$733.offset_valid ;
-  wire \measured$733.reference_valid ;
-  wire [42:0] \measured$810 ;
-  wire \measured$810.failed ;
-  wire [15:0] \measured$810.gain ;
-  wire [14:0] \measured$810.gain_reference ;
-  wire \measured$810.gain_valid ;
-  wire [7:0] \measured$810.offset ;
-  wire \measured$810.offset_valid ;
-  wire \measured$810.reference_valid ;
+  wire [42:0] \measured$564 ;
+  wire \measured$564.failed ;
+  wire [15:0] \measured$564.gain ;
+  wire [14:0] \measured$564.gain_reference ;
+  wire \measured$564.gain_valid ;
+  wire [7:0] \measured$564.offset ;
+  wire \measured$564.offset_valid ;
+  wire \measured$564.reference_valid ;
+  wire [42:0] \measured$653 ;
+  wire \measured$653.failed ;
+  wire [15:0] \measured$653.gain ;
+  wire [14:0] \measured$653.gain_reference ;
+  wire \measured$653.gain_valid ;
+  wire [7:0] \measured$653.offset ;
+  wire \measured$653.offset_valid ;
+  wire \measured$653.reference_valid ;
+  wire [42:0] \measured$730 ;
+  wire \measured$730.failed ;
+  wire [15:0] \measured$730.gain ;
+  wire [14:0] \measured$730.gain_reference ;
+  wire \measured$730.gain_valid ;
+  wire [7:0] \measured$730.offset ;
+  wire \measured$730.offset_valid ;
+  wire \measured$730.reference_valid ;
+  wire [42:0] \measured$807 ;
+  wire \measured$807.failed ;
+  wire [15:0] \measured$807.gain ;
+  wire [14:0] \measured$807.gain_reference ;
+  wire \measured$807.gain_valid ;
+  wire [7:0] \measured$807.offset ;
+  wire \measured$807.offset_valid ;
+  wire \measured$807.reference_valid ;
   wire [42:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -1135,7 +1136,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \overrun$331 ;
   wire \overrun$333 ;
   wire pad;
-  wire \pad$489 ;
+  wire \pad$486 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1144,15 +1145,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
+  wire \position_done$620 ;
+  wire \position_done$621 ;
+  wire \position_done$622 ;
   wire \position_done$623 ;
-  wire \position_done$624 ;
-  wire \position_done$625 ;
-  wire \position_done$626 ;
   wire position_freed;
-  wire \position_freed$561 ;
-  wire \position_freed$653 ;
-  wire \position_freed$730 ;
-  wire \position_freed$807 ;
+  wire \position_freed$558 ;
+  wire \position_freed$650 ;
+  wire \position_freed$727 ;
+  wire \position_freed$804 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
@@ -1204,11 +1205,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \reset$360 ;
   wire \reset$369 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$491 ;
+  wire [5:0] \row_word$488 ;
   wire rows;
+  wire \rows$437 ;
+  wire \rows$438 ;
   wire \rows$439 ;
-  wire \rows$440 ;
-  wire \rows$441 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -1268,47 +1269,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [3:0] saturated;
-  wire \saturated$569 ;
-  wire \saturated$657 ;
-  wire \saturated$734 ;
-  wire \saturated$811 ;
+  wire \saturated$566 ;
+  wire \saturated$654 ;
+  wire \saturated$731 ;
+  wire \saturated$808 ;
   wire [39:0] settings;
-  wire [159:0] \settings$565 ;
-  wire [39:0] \settings$565[0] ;
-  wire [15:0] \settings$565[0].gain ;
-  wire [14:0] \settings$565[0].gain_reference ;
-  wire \settings$565[0].levels ;
-  wire [7:0] \settings$565[0].offset ;
-  wire [39:0] \settings$565[1] ;
-  wire [15:0] \settings$565[1].gain ;
-  wire [14:0] \settings$565[1].gain_reference ;
-  wire \settings$565[1].levels ;
-  wire [7:0] \settings$565[1].offset ;
-  wire [39:0] \settings$565[2] ;
-  wire [15:0] \settings$565[2].gain ;
-  wire [14:0] \settings$565[2].gain_reference ;
-  wire \settings$565[2].levels ;
-  wire [7:0] \settings$565[2].offset ;
-  wire [39:0] \settings$565[3] ;
-  wire [15:0] \settings$565[3].gain ;
-  wire [14:0] \settings$565[3].gain_reference ;
-  wire \settings$565[3].levels ;
-  wire [7:0] \settings$565[3].offset ;
-  wire [39:0] \settings$655 ;
-  wire [15:0] \settings$655.gain ;
-  wire [14:0] \settings$655.gain_reference ;
-  wire \settings$655.levels ;
-  wire [7:0] \settings$655.offset ;
-  wire [39:0] \settings$732 ;
-  wire [15:0] \settings$732.gain ;
-  wire [14:0] \settings$732.gain_reference ;
-  wire \settings$732.levels ;
-  wire [7:0] \settings$732.offset ;
-  wire [39:0] \settings$809 ;
-  wire [15:0] \settings$809.gain ;
-  wire [14:0] \settings$809.gain_reference ;
-  wire \settings$809.levels ;
-  wire [7:0] \settings$809.offset ;
+  wire [159:0] \settings$562 ;
+  wire [39:0] \settings$562[0] ;
+  wire [15:0] \settings$562[0].gain ;
+  wire [14:0] \settings$562[0].gain_reference ;
+  wire \settings$562[0].levels ;
+  wire [7:0] \settings$562[0].offset ;
+  wire [39:0] \settings$562[1] ;
+  wire [15:0] \settings$562[1].gain ;
+  wire [14:0] \settings$562[1].gain_reference ;
+  wire \settings$562[1].levels ;
+  wire [7:0] \settings$562[1].offset ;
+  wire [39:0] \settings$562[2] ;
+  wire [15:0] \settings$562[2].gain ;
+  wire [14:0] \settings$562[2].gain_reference ;
+  wire \settings$562[2].levels ;
+  wire [7:0] \settings$562[2].offset ;
+  wire [39:0] \settings$562[3] ;
+  wire [15:0] \settings$562[3].gain ;
+  wire [14:0] \settings$562[3].gain_reference ;
+  wire \settings$562[3].levels ;
+  wire [7:0] \settings$562[3].offset ;
+  wire [39:0] \settings$652 ;
+  wire [15:0] \settings$652.gain ;
+  wire [14:0] \settings$652.gain_reference ;
+  wire \settings$652.levels ;
+  wire [7:0] \settings$652.offset ;
+  wire [39:0] \settings$729 ;
+  wire [15:0] \settings$729.gain ;
+  wire [14:0] \settings$729.gain_reference ;
+  wire \settings$729.levels ;
+  wire [7:0] \settings$729.offset ;
+  wire [39:0] \settings$806 ;
+  wire [15:0] \settings$806.gain ;
+  wire [14:0] \settings$806.gain_reference ;
+  wire \settings$806.levels ;
+  wire [7:0] \settings$806.offset ;
   wire [15:0] \settings.gain ;
   wire [14:0] \settings.gain_reference ;
   wire \settings.levels ;
@@ -1320,15 +1321,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] \start$373 ;
   wire [1:0] \start$374 ;
   wire \start$418 ;
-  wire \start$457 ;
-  wire \start$481 ;
-  wire \start$482 ;
-  wire \start$504 ;
-  wire \start$506 ;
-  wire \start$518 ;
-  wire \start$630 ;
-  wire \start$707 ;
-  wire \start$784 ;
+  wire \start$455 ;
+  wire \start$478 ;
+  wire \start$479 ;
+  wire \start$501 ;
+  wire \start$503 ;
+  wire \start$515 ;
+  wire \start$627 ;
+  wire \start$704 ;
+  wire \start$781 ;
   wire stopped;
   wire \stopped$395 ;
   wire \stopped$396 ;
@@ -1341,16 +1342,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire tenant;
   wire \tenant$267 ;
   wire timed_out;
+  wire \timed_out$469 ;
+  wire \timed_out$470 ;
+  wire \timed_out$471 ;
   wire \timed_out$472 ;
-  wire \timed_out$473 ;
-  wire \timed_out$474 ;
-  wire \timed_out$475 ;
   wire [23:0] timeout;
-  wire [23:0] \timeout$455 ;
-  wire [15:0] \timeout$521 ;
-  wire [15:0] \timeout$633 ;
-  wire [15:0] \timeout$710 ;
-  wire [15:0] \timeout$787 ;
+  wire [23:0] \timeout$453 ;
+  wire [15:0] \timeout$518 ;
+  wire [15:0] \timeout$630 ;
+  wire [15:0] \timeout$707 ;
+  wire [15:0] \timeout$784 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1424,41 +1425,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$670 ;
-  wire [7:0] \trace__code$747 ;
-  wire [7:0] \trace__code$824 ;
+  wire [7:0] \trace__code$667 ;
+  wire [7:0] \trace__code$744 ;
+  wire [7:0] \trace__code$821 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$671 ;
-  wire [8:0] \trace__compensated$748 ;
-  wire [8:0] \trace__compensated$825 ;
+  wire [8:0] \trace__compensated$668 ;
+  wire [8:0] \trace__compensated$745 ;
+  wire [8:0] \trace__compensated$822 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$667 ;
-  wire [15:0] \trace__conversion$744 ;
-  wire [15:0] \trace__conversion$821 ;
+  wire [15:0] \trace__conversion$664 ;
+  wire [15:0] \trace__conversion$741 ;
+  wire [15:0] \trace__conversion$818 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$668 ;
-  wire [5:0] \trace__index$745 ;
-  wire [5:0] \trace__index$822 ;
+  wire [5:0] \trace__index$665 ;
+  wire [5:0] \trace__index$742 ;
+  wire [5:0] \trace__index$819 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$669 ;
-  wire [1:0] \trace__plane$746 ;
-  wire [1:0] \trace__plane$823 ;
+  wire [1:0] \trace__plane$666 ;
+  wire [1:0] \trace__plane$743 ;
+  wire [1:0] \trace__plane$820 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$666 ;
-  wire [31:0] \trace__product$743 ;
-  wire [31:0] \trace__product$820 ;
+  wire [31:0] \trace__product$663 ;
+  wire [31:0] \trace__product$740 ;
+  wire [31:0] \trace__product$817 ;
   wire trace__stopped;
-  wire \trace__stopped$672 ;
-  wire \trace__stopped$749 ;
-  wire \trace__stopped$826 ;
+  wire \trace__stopped$669 ;
+  wire \trace__stopped$746 ;
+  wire \trace__stopped$823 ;
   wire trace__valid;
-  wire \trace__valid$665 ;
-  wire \trace__valid$742 ;
-  wire \trace__valid$819 ;
+  wire \trace__valid$662 ;
+  wire \trace__valid$739 ;
+  wire \trace__valid$816 ;
   wire trace__void;
-  wire \trace__void$673 ;
-  wire \trace__void$750 ;
-  wire \trace__void$827 ;
+  wire \trace__void$670 ;
+  wire \trace__void$747 ;
+  wire \trace__void$824 ;
   output [31:0] trace_layer1__cycles;
   wire [31:0] trace_layer1__cycles;
   output trace_layer1__done;
@@ -1644,30 +1645,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \write_data$287 ;
   wire [31:0] \write_data$305 ;
   wire [31:0] \write_data$322 ;
-  wire [31:0] \write_data$551 ;
-  wire [31:0] \write_data$646 ;
-  wire [31:0] \write_data$723 ;
-  wire [31:0] \write_data$800 ;
+  wire [31:0] \write_data$548 ;
+  wire [31:0] \write_data$643 ;
+  wire [31:0] \write_data$720 ;
+  wire [31:0] \write_data$797 ;
   wire write_enable;
   wire \write_enable$285 ;
   wire \write_enable$303 ;
   wire \write_enable$320 ;
-  wire \write_enable$547 ;
-  wire \write_enable$643 ;
-  wire \write_enable$720 ;
-  wire \write_enable$797 ;
+  wire \write_enable$544 ;
+  wire \write_enable$640 ;
+  wire \write_enable$717 ;
+  wire \write_enable$794 ;
   wire write_error;
   wire \write_error$240 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$645 ;
-  wire [3:0] \write_group$722 ;
-  wire [3:0] \write_group$799 ;
+  wire [3:0] \write_group$642 ;
+  wire [3:0] \write_group$719 ;
+  wire [3:0] \write_group$796 ;
   wire write_ready;
   wire \write_ready$323 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$644 ;
-  wire [7:0] \write_row$721 ;
-  wire [7:0] \write_row$798 ;
+  wire [7:0] \write_row$641 ;
+  wire [7:0] \write_row$718 ;
+  wire [7:0] \write_row$795 ;
   wire write_valid;
   wire \write_valid$230 ;
   wire [1:0] written;
@@ -1746,37 +1747,37 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign working0 = working & \$32 ;
   assign \$33  = ~ combining;
   assign \$34  = window[134] ? comparator : 1'h0;
-  assign \$35  = window[133] ? \comparator$427  : \$34 ;
-  assign \$36  = window[132] ? \comparator$428  : \$35 ;
-  assign \$37  = window[131] ? \comparator$429  : \$36 ;
+  assign \$35  = window[133] ? \comparator$425  : \$34 ;
+  assign \$36  = window[132] ? \comparator$426  : \$35 ;
+  assign \$37  = window[131] ? \comparator$427  : \$36 ;
   assign \$38  = \$33  & \$37 ;
   assign \$39  = working0 & \$38 ;
   assign \$40  = ~ combining;
   assign \$41  = window[134] ? adder : 1'h0;
-  assign \$42  = window[133] ? \adder$431  : \$41 ;
-  assign \$43  = window[132] ? \adder$432  : \$42 ;
-  assign \$44  = window[131] ? \adder$433  : \$43 ;
+  assign \$42  = window[133] ? \adder$429  : \$41 ;
+  assign \$43  = window[132] ? \adder$430  : \$42 ;
+  assign \$44  = window[131] ? \adder$431  : \$43 ;
   assign \$45  = \$40  & \$44 ;
   assign \$46  = working0 & \$45 ;
   assign \$47  = ~ combining;
   assign \$48  = window[134] ? array : 1'h0;
-  assign \$49  = window[133] ? \array$435  : \$48 ;
-  assign \$50  = window[132] ? \array$436  : \$49 ;
-  assign \$51  = window[131] ? \array$437  : \$50 ;
+  assign \$49  = window[133] ? \array$433  : \$48 ;
+  assign \$50  = window[132] ? \array$434  : \$49 ;
+  assign \$51  = window[131] ? \array$435  : \$50 ;
   assign \$52  = \$47  & \$51 ;
   assign \$53  = working0 & \$52 ;
   assign \$54  = ~ combining;
   assign \$55  = window[134] ? rows : 1'h0;
-  assign \$56  = window[133] ? \rows$439  : \$55 ;
-  assign \$57  = window[132] ? \rows$440  : \$56 ;
-  assign \$58  = window[131] ? \rows$441  : \$57 ;
+  assign \$56  = window[133] ? \rows$437  : \$55 ;
+  assign \$57  = window[132] ? \rows$438  : \$56 ;
+  assign \$58  = window[131] ? \rows$439  : \$57 ;
   assign \$59  = \$54  & \$58 ;
   assign \$60  = working0 & \$59 ;
   assign \$61  = ~ combining;
   assign \$62  = window[134] ? drain : 1'h0;
-  assign \$63  = window[133] ? \drain$443  : \$62 ;
-  assign \$64  = window[132] ? \drain$444  : \$63 ;
-  assign \$65  = window[131] ? \drain$445  : \$64 ;
+  assign \$63  = window[133] ? \drain$441  : \$62 ;
+  assign \$64  = window[132] ? \drain$442  : \$63 ;
+  assign \$65  = window[131] ? \drain$443  : \$64 ;
   assign \$66  = \$61  & \$65 ;
   assign \$67  = working0 & \$66 ;
   assign \$68  = working0 & combining;
@@ -1789,119 +1790,119 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign working1 = working & \$75 ;
   assign \$76  = ~ combining;
   assign \$77  = window[134] ? comparator : 1'h0;
-  assign \$78  = window[133] ? \comparator$427  : \$77 ;
-  assign \$79  = window[132] ? \comparator$428  : \$78 ;
-  assign \$80  = window[131] ? \comparator$429  : \$79 ;
+  assign \$78  = window[133] ? \comparator$425  : \$77 ;
+  assign \$79  = window[132] ? \comparator$426  : \$78 ;
+  assign \$80  = window[131] ? \comparator$427  : \$79 ;
   assign \$81  = \$76  & \$80 ;
   assign \$82  = working1 & \$81 ;
   assign \$83  = ~ combining;
   assign \$84  = window[134] ? adder : 1'h0;
-  assign \$85  = window[133] ? \adder$431  : \$84 ;
-  assign \$86  = window[132] ? \adder$432  : \$85 ;
-  assign \$87  = window[131] ? \adder$433  : \$86 ;
+  assign \$85  = window[133] ? \adder$429  : \$84 ;
+  assign \$86  = window[132] ? \adder$430  : \$85 ;
+  assign \$87  = window[131] ? \adder$431  : \$86 ;
   assign \$88  = \$83  & \$87 ;
   assign \$89  = working1 & \$88 ;
   assign \$90  = ~ combining;
   assign \$91  = window[134] ? array : 1'h0;
-  assign \$92  = window[133] ? \array$435  : \$91 ;
-  assign \$93  = window[132] ? \array$436  : \$92 ;
-  assign \$94  = window[131] ? \array$437  : \$93 ;
+  assign \$92  = window[133] ? \array$433  : \$91 ;
+  assign \$93  = window[132] ? \array$434  : \$92 ;
+  assign \$94  = window[131] ? \array$435  : \$93 ;
   assign \$95  = \$90  & \$94 ;
   assign \$96  = working1 & \$95 ;
   assign \$97  = ~ combining;
   assign \$98  = window[134] ? rows : 1'h0;
-  assign \$99  = window[133] ? \rows$439  : \$98 ;
-  assign \$100  = window[132] ? \rows$440  : \$99 ;
-  assign \$101  = window[131] ? \rows$441  : \$100 ;
+  assign \$99  = window[133] ? \rows$437  : \$98 ;
+  assign \$100  = window[132] ? \rows$438  : \$99 ;
+  assign \$101  = window[131] ? \rows$439  : \$100 ;
   assign \$102  = \$97  & \$101 ;
   assign \$103  = working1 & \$102 ;
   assign \$104  = ~ combining;
   assign \$105  = window[134] ? drain : 1'h0;
-  assign \$106  = window[133] ? \drain$443  : \$105 ;
-  assign \$107  = window[132] ? \drain$444  : \$106 ;
-  assign \$108  = window[131] ? \drain$445  : \$107 ;
+  assign \$106  = window[133] ? \drain$441  : \$105 ;
+  assign \$107  = window[132] ? \drain$442  : \$106 ;
+  assign \$108  = window[131] ? \drain$443  : \$107 ;
   assign \$109  = \$104  & \$108 ;
   assign \$110  = working1 & \$109 ;
   assign \$111  = working1 & combining;
-  assign \$112  = ~ \host_wait$460 ;
+  assign \$112  = ~ \host_wait$457 ;
   assign \$113  = transferring[1] & \$112 ;
-  assign \$114  = ~ \buffer_wait$461 ;
+  assign \$114  = ~ \buffer_wait$458 ;
   assign \$115  = \$113  & \$114 ;
-  assign \$116  = transferring[1] & \host_wait$460 ;
-  assign \$117  = transferring[1] & \buffer_wait$461 ;
+  assign \$116  = transferring[1] & \host_wait$457 ;
+  assign \$117  = transferring[1] & \buffer_wait$458 ;
   assign \$118  = ~ window[134:131];
-  assign \$119  = { \calibrated$467 , \calibrated$466 , \calibrated$465 , \calibrated$464  } | \$118 ;
+  assign \$119  = { \calibrated$464 , \calibrated$463 , \calibrated$462 , \calibrated$461  } | \$118 ;
   assign \$120  = & \$119 ;
   assign calibrated = \$signal  & \$120 ;
-  assign timed_out = | { \timed_out$475 , \timed_out$474 , \timed_out$473 , \timed_out$472  };
-  assign \$121  = \done$477  | \done$478 ;
+  assign timed_out = | { \timed_out$472 , \timed_out$471 , \timed_out$470 , \timed_out$469  };
+  assign \$121  = \done$474  | \done$475 ;
   assign unit_done = \$121  | calibrated;
   assign \$122  = ~ window[134:131];
-  assign \$123  = { \bank_free$502 , \bank_free$501 , \bank_free$500 , \bank_free$499  } | \$122 ;
+  assign \$123  = { \bank_free$499 , \bank_free$498 , \bank_free$497 , \bank_free$496  } | \$122 ;
   assign bank_free = & \$123 ;
   assign \$124  = ! trace_tenant;
-  assign \start$518  = start & window[131];
-  assign chunk_begin = \chunk_begin$532  & window[131];
-  assign chunk_loaded = \chunk_loaded$534  & window[131];
-  assign load_enable = \load_enable$536  & window[131];
-  assign position_freed = \position_freed$561  & window[131];
-  assign calibrate = \calibrate$563  & window[131];
-  assign \$127  = \saturated$569  & window[131];
-  assign drain_clear = \drain_clear$581  & window[131];
-  assign \$128  = window[134] ? \position_done$626  : 1'h0;
-  assign \$129  = window[133] ? \position_done$625  : \$128 ;
-  assign \$130  = window[132] ? \position_done$624  : \$129 ;
-  assign \$131  = window[131] ? \position_done$623  : \$130 ;
-  assign \$132  = window[131] ? \position_done$623  : \$131 ;
+  assign \start$515  = start & window[131];
+  assign chunk_begin = \chunk_begin$529  & window[131];
+  assign chunk_loaded = \chunk_loaded$531  & window[131];
+  assign load_enable = \load_enable$533  & window[131];
+  assign position_freed = \position_freed$558  & window[131];
+  assign calibrate = \calibrate$560  & window[131];
+  assign \$127  = \saturated$566  & window[131];
+  assign drain_clear = \drain_clear$578  & window[131];
+  assign \$128  = window[134] ? \position_done$623  : 1'h0;
+  assign \$129  = window[133] ? \position_done$622  : \$128 ;
+  assign \$130  = window[132] ? \position_done$621  : \$129 ;
+  assign \$131  = window[131] ? \position_done$620  : \$130 ;
+  assign \$132  = window[131] ? \position_done$620  : \$131 ;
   assign \$133  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$630  = start & window[132];
-  assign \chunk_begin$635  = \chunk_begin$532  & window[132];
-  assign \chunk_loaded$636  = \chunk_loaded$534  & window[132];
-  assign \load_enable$637  = \load_enable$536  & window[132];
-  assign \position_freed$653  = \position_freed$561  & window[132];
-  assign \calibrate$654  = \calibrate$563  & window[132];
-  assign \$135  = \saturated$657  & window[132];
-  assign \drain_clear$664  = \drain_clear$581  & window[132];
-  assign \$136  = window[134] ? \position_done$626  : 1'h0;
-  assign \$137  = window[133] ? \position_done$625  : \$136 ;
-  assign \$138  = window[132] ? \position_done$624  : \$137 ;
-  assign \$139  = window[131] ? \position_done$623  : \$138 ;
-  assign \$140  = window[132] ? \position_done$624  : \$139 ;
-  assign \$141  = window[132] ? \drain_sum$705  : 25'h0000000;
-  assign \start$707  = start & window[133];
-  assign \chunk_begin$712  = \chunk_begin$532  & window[133];
-  assign \chunk_loaded$713  = \chunk_loaded$534  & window[133];
-  assign \load_enable$714  = \load_enable$536  & window[133];
-  assign \position_freed$730  = \position_freed$561  & window[133];
-  assign \calibrate$731  = \calibrate$563  & window[133];
-  assign \$143  = \saturated$734  & window[133];
-  assign \drain_clear$741  = \drain_clear$581  & window[133];
-  assign \$144  = window[134] ? \position_done$626  : 1'h0;
-  assign \$145  = window[133] ? \position_done$625  : \$144 ;
-  assign \$146  = window[132] ? \position_done$624  : \$145 ;
-  assign \$147  = window[131] ? \position_done$623  : \$146 ;
-  assign \$148  = window[133] ? \position_done$625  : \$147 ;
-  assign \$149  = window[133] ? \drain_sum$782  : 25'h0000000;
-  assign \start$784  = start & window[134];
-  assign \chunk_begin$789  = \chunk_begin$532  & window[134];
-  assign \chunk_loaded$790  = \chunk_loaded$534  & window[134];
-  assign \load_enable$791  = \load_enable$536  & window[134];
-  assign \position_freed$807  = \position_freed$561  & window[134];
-  assign \calibrate$808  = \calibrate$563  & window[134];
-  assign \$151  = \saturated$811  & window[134];
-  assign \drain_clear$818  = \drain_clear$581  & window[134];
-  assign \$152  = window[134] ? \position_done$626  : 1'h0;
-  assign \$153  = window[133] ? \position_done$625  : \$152 ;
-  assign \$154  = window[132] ? \position_done$624  : \$153 ;
-  assign \$155  = window[131] ? \position_done$623  : \$154 ;
-  assign \$156  = window[134] ? \position_done$626  : \$155 ;
-  assign \$157  = window[134] ? \drain_sum$859  : 25'h0000000;
-  assign \$158  = start | \start$506 ;
+  assign \start$627  = start & window[132];
+  assign \chunk_begin$632  = \chunk_begin$529  & window[132];
+  assign \chunk_loaded$633  = \chunk_loaded$531  & window[132];
+  assign \load_enable$634  = \load_enable$533  & window[132];
+  assign \position_freed$650  = \position_freed$558  & window[132];
+  assign \calibrate$651  = \calibrate$560  & window[132];
+  assign \$135  = \saturated$654  & window[132];
+  assign \drain_clear$661  = \drain_clear$578  & window[132];
+  assign \$136  = window[134] ? \position_done$623  : 1'h0;
+  assign \$137  = window[133] ? \position_done$622  : \$136 ;
+  assign \$138  = window[132] ? \position_done$621  : \$137 ;
+  assign \$139  = window[131] ? \position_done$620  : \$138 ;
+  assign \$140  = window[132] ? \position_done$621  : \$139 ;
+  assign \$141  = window[132] ? \drain_sum$702  : 25'h0000000;
+  assign \start$704  = start & window[133];
+  assign \chunk_begin$709  = \chunk_begin$529  & window[133];
+  assign \chunk_loaded$710  = \chunk_loaded$531  & window[133];
+  assign \load_enable$711  = \load_enable$533  & window[133];
+  assign \position_freed$727  = \position_freed$558  & window[133];
+  assign \calibrate$728  = \calibrate$560  & window[133];
+  assign \$143  = \saturated$731  & window[133];
+  assign \drain_clear$738  = \drain_clear$578  & window[133];
+  assign \$144  = window[134] ? \position_done$623  : 1'h0;
+  assign \$145  = window[133] ? \position_done$622  : \$144 ;
+  assign \$146  = window[132] ? \position_done$621  : \$145 ;
+  assign \$147  = window[131] ? \position_done$620  : \$146 ;
+  assign \$148  = window[133] ? \position_done$622  : \$147 ;
+  assign \$149  = window[133] ? \drain_sum$779  : 25'h0000000;
+  assign \start$781  = start & window[134];
+  assign \chunk_begin$786  = \chunk_begin$529  & window[134];
+  assign \chunk_loaded$787  = \chunk_loaded$531  & window[134];
+  assign \load_enable$788  = \load_enable$533  & window[134];
+  assign \position_freed$804  = \position_freed$558  & window[134];
+  assign \calibrate$805  = \calibrate$560  & window[134];
+  assign \$151  = \saturated$808  & window[134];
+  assign \drain_clear$815  = \drain_clear$578  & window[134];
+  assign \$152  = window[134] ? \position_done$623  : 1'h0;
+  assign \$153  = window[133] ? \position_done$622  : \$152 ;
+  assign \$154  = window[132] ? \position_done$621  : \$153 ;
+  assign \$155  = window[131] ? \position_done$620  : \$154 ;
+  assign \$156  = window[134] ? \position_done$623  : \$155 ;
+  assign \$157  = window[134] ? \drain_sum$856  : 25'h0000000;
+  assign \$158  = start | \start$503 ;
   assign \$159  = working0 & met;
   assign \$160  = \$159  | transfer_beyond[0];
   assign \$161  = working1 & met;
   assign \$162  = \$161  | transfer_beyond[1];
-  assign \$163  = calibrated | \clear$516 ;
+  assign \$163  = calibrated | \clear$513 ;
   assign \$164  = product & active[0];
   assign \$165  = product0 + 1'h1;
   assign \$166  = product & active[1];
@@ -1911,61 +1912,63 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @(posedge aclk)
     illegal <= \$169 ;
   always @(posedge aclk)
-    \$signal  <= \$170 ;
+    host_late <= \$170 ;
   always @(posedge aclk)
-    product0 <= \$171 ;
+    \$signal  <= \$171 ;
   always @(posedge aclk)
-    product1 <= \$172 ;
+    product0 <= \$172 ;
+  always @(posedge aclk)
+    product1 <= \$173 ;
   \crossloom.activity0  activity0 (
-    .adder(\adder$433 ),
-    .array(\array$437 ),
+    .adder(\adder$431 ),
+    .array(\array$435 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$429 ),
+    .comparator(\comparator$427 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$445 ),
+    .drain(\drain$443 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$441 ),
+    .rows(\rows$439 ),
     .rst(rst),
     .start(start),
     .works(\works$403 )
   );
   \crossloom.activity1  activity1 (
-    .adder(\adder$432 ),
-    .array(\array$436 ),
+    .adder(\adder$430 ),
+    .array(\array$434 ),
     .clear(macro1__clear),
     .clk(aclk),
-    .comparator(\comparator$428 ),
+    .comparator(\comparator$426 ),
     .convert_side(macro1__convert_side),
     .converting(\converting$348 ),
     .decided(macro1__decided),
-    .drain(\drain$444 ),
+    .drain(\drain$442 ),
     .hold(macro1__hold),
     .loading(loading),
     .reset(macro1__reset),
-    .rows(\rows$440 ),
+    .rows(\rows$438 ),
     .rst(rst),
     .start(start),
     .works(\works$402 )
   );
   \crossloom.activity2  activity2 (
-    .adder(\adder$431 ),
-    .array(\array$435 ),
+    .adder(\adder$429 ),
+    .array(\array$433 ),
     .clear(macro2__clear),
     .clk(aclk),
-    .comparator(\comparator$427 ),
+    .comparator(\comparator$425 ),
     .convert_side(macro2__convert_side),
     .converting(\converting$357 ),
     .decided(macro2__decided),
-    .drain(\drain$443 ),
+    .drain(\drain$441 ),
     .hold(macro2__hold),
     .loading(loading),
     .reset(macro2__reset),
-    .rows(\rows$439 ),
+    .rows(\rows$437 ),
     .rst(rst),
     .start(start),
     .works(\works$401 )
@@ -2036,22 +2039,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$516 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$477 ),
-    .drain_clear(\drain_clear$581 ),
+    .done(\done$474 ),
+    .drain_clear(\drain_clear$578 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4802$0 (\$173 ),
+    .\port$4805$0 (\$174 ),
     .position_done(position_done),
-    .position_freed(\position_freed$561 ),
+    .position_freed(\position_freed$558 ),
     .rst(rst),
     .start(start),
     .write_address(\write_address$283 ),
@@ -2059,25 +2062,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$516 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$478 ),
+    .\done$157 (\done$475 ),
     .read_address(\read_address$280 ),
     .read_data(\read_data$272 ),
     .read_enable(\read_enable$279 ),
     .rst(rst),
-    .start(\start$506 ),
+    .start(\start$503 ),
     .write_address(\write_address$286 ),
     .write_data(\write_data$287 ),
     .write_enable(\write_enable$285 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$532 ),
+    .chunk_begin(\chunk_begin$529 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$534 ),
-    .clear(\clear$516 ),
+    .chunk_loaded(\chunk_loaded$531 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -2085,7 +2088,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$536 ),
+    .load_enable(\load_enable$533 ),
     .load_row(load_row),
     .pad(pad),
     .read_address(\read_address$277 ),
@@ -2103,7 +2106,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .busy(\busy$378 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$521 ),
+    .comparator_timeout_clocks(\timeout$518 ),
     .constants_write(\write__en$251 ),
     .contest(contest),
     .conversions(\$15 [2:0]),
@@ -2135,7 +2138,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$565 ),
+    .settings(\settings$562 ),
     .start(\start$373 ),
     .waiting(waiting),
     .weights_write(weights_write),
@@ -2148,10 +2151,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.scheduler  scheduler (
     .abort(abort),
     .busy(\busy$378 ),
-    .calibrate(\calibrate$563 ),
+    .calibrate(\calibrate$560 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$506 ),
+    .combine(\start$503 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -2169,7 +2173,6 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_enable(read__en),
     .rst(rst),
     .start(\start$373 ),
-    .stopped(\clear$516 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -2183,13 +2186,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$499 ),
+    .bank_free(\bank_free$496 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$464 ),
+    .calibrated(\calibrated$461 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$516 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2239,20 +2242,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$567 ),
+    .measured(\measured$564 ),
     .overrun(overrun),
-    .\port$4439$90 (window[130:90]),
-    .position_done(\position_done$623 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$620 ),
     .position_freed(position_freed),
     .product_started(\product_started$408 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$569 ),
-    .settings(\settings$565 [39:0]),
-    .start(\start$518 ),
+    .saturated(\saturated$566 ),
+    .settings(\settings$562 [39:0]),
+    .start(\start$515 ),
     .stopped(stopped),
-    .timed_out(\timed_out$472 ),
-    .timeout(\timeout$521 ),
+    .timed_out(\timed_out$469 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2267,13 +2270,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$126 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$500 ),
-    .calibrate(\calibrate$654 ),
-    .calibrated(\calibrated$465 ),
-    .chunk_begin(\chunk_begin$635 ),
+    .bank_free(\bank_free$497 ),
+    .calibrate(\calibrate$651 ),
+    .calibrated(\calibrated$462 ),
+    .chunk_begin(\chunk_begin$632 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$636 ),
-    .clear(\clear$516 ),
+    .chunk_loaded(\chunk_loaded$633 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
@@ -2281,18 +2284,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$348 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$664 ),
+    .drain_clear(\drain_clear$661 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$705 ),
+    .drain_sum(\drain_sum$702 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$634 ),
+    .lengths(\lengths$631 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$637 ),
+    .load_enable(\load_enable$634 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2323,20 +2326,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$656 ),
+    .measured(\measured$653 ),
     .overrun(\overrun$329 ),
-    .\port$4439$90 (window[130:90]),
-    .position_done(\position_done$624 ),
-    .position_freed(\position_freed$653 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$621 ),
+    .position_freed(\position_freed$650 ),
     .product_started(\product_started$407 ),
     .refused(\refused$330 ),
     .rst(rst),
-    .saturated(\saturated$657 ),
-    .settings(\settings$565 [79:40]),
-    .start(\start$630 ),
+    .saturated(\saturated$654 ),
+    .settings(\settings$562 [79:40]),
+    .start(\start$627 ),
     .stopped(\stopped$395 ),
-    .timed_out(\timed_out$473 ),
-    .timeout(\timeout$521 ),
+    .timed_out(\timed_out$470 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2351,13 +2354,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$134 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$501 ),
-    .calibrate(\calibrate$731 ),
-    .calibrated(\calibrated$466 ),
-    .chunk_begin(\chunk_begin$712 ),
+    .bank_free(\bank_free$498 ),
+    .calibrate(\calibrate$728 ),
+    .calibrated(\calibrated$463 ),
+    .chunk_begin(\chunk_begin$709 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$713 ),
-    .clear(\clear$516 ),
+    .chunk_loaded(\chunk_loaded$710 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
@@ -2365,18 +2368,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$357 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$741 ),
+    .drain_clear(\drain_clear$738 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$782 ),
+    .drain_sum(\drain_sum$779 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$711 ),
+    .lengths(\lengths$708 ),
     .level_write(levels_write[2]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$714 ),
+    .load_enable(\load_enable$711 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2407,20 +2410,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .measured(\measured$733 ),
+    .measured(\measured$730 ),
     .overrun(\overrun$331 ),
-    .\port$4439$90 (window[130:90]),
-    .position_done(\position_done$625 ),
-    .position_freed(\position_freed$730 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$622 ),
+    .position_freed(\position_freed$727 ),
     .product_started(\product_started$406 ),
     .refused(\refused$332 ),
     .rst(rst),
-    .saturated(\saturated$734 ),
-    .settings(\settings$565 [119:80]),
-    .start(\start$707 ),
+    .saturated(\saturated$731 ),
+    .settings(\settings$562 [119:80]),
+    .start(\start$704 ),
     .stopped(\stopped$396 ),
-    .timed_out(\timed_out$474 ),
-    .timeout(\timeout$521 ),
+    .timed_out(\timed_out$471 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2435,13 +2438,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$142 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$502 ),
-    .calibrate(\calibrate$808 ),
-    .calibrated(\calibrated$467 ),
-    .chunk_begin(\chunk_begin$789 ),
+    .bank_free(\bank_free$499 ),
+    .calibrate(\calibrate$805 ),
+    .calibrated(\calibrated$464 ),
+    .chunk_begin(\chunk_begin$786 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$790 ),
-    .clear(\clear$516 ),
+    .chunk_loaded(\chunk_loaded$787 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
@@ -2449,18 +2452,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$366 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$818 ),
+    .drain_clear(\drain_clear$815 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$859 ),
+    .drain_sum(\drain_sum$856 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$788 ),
+    .lengths(\lengths$785 ),
     .level_write(levels_write[3]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$791 ),
+    .load_enable(\load_enable$788 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2491,20 +2494,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .measured(\measured$810 ),
+    .measured(\measured$807 ),
     .overrun(\overrun$333 ),
-    .\port$4439$90 (window[130:90]),
-    .position_done(\position_done$626 ),
-    .position_freed(\position_freed$807 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$623 ),
+    .position_freed(\position_freed$804 ),
     .product_started(product_started),
     .refused(\refused$334 ),
     .rst(rst),
-    .saturated(\saturated$811 ),
-    .settings(\settings$565 [159:120]),
-    .start(\start$784 ),
+    .saturated(\saturated$808 ),
+    .settings(\settings$562 [159:120]),
+    .start(\start$781 ),
     .stopped(\stopped$397 ),
-    .timed_out(\timed_out$475 ),
-    .timeout(\timeout$521 ),
+    .timed_out(\timed_out$472 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2530,7 +2533,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .late(late),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$174 ),
+    .r_data(\$175 ),
     .read_address(\read_address$297 ),
     .read_data(transfer_read_data[31:0]),
     .read_enable(\read_enable$296 ),
@@ -2546,17 +2549,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.transfer1  transfer1 (
     .abort(transfer_clear[1]),
-    .buffer_wait(\buffer_wait$461 ),
+    .buffer_wait(\buffer_wait$458 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$458 ),
+    .done(\done$456 ),
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$459 ),
+    .late(\late$861 ),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
-    .r_data(\$175 ),
+    .r_data(\$176 ),
     .read_address(\read_address$317 ),
     .read_data(transfer_read_data[63:32]),
     .read_enable(\read_enable$316 ),
@@ -2564,7 +2567,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .rst(rst),
     .start(transfer[1]),
     .timeout(host_timeout[47:24]),
-    .waiting(\host_wait$460 ),
+    .waiting(\host_wait$457 ),
     .write_address(\write_address$321 ),
     .write_data(\write_data$322 ),
     .write_enable(\write_enable$320 ),
@@ -2573,7 +2576,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.window$866  \window$866  (
     .address(\read_address$277 ),
     .busy(loading),
-    .clear(\clear$516 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -2655,7 +2658,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     \$168  = combining;
     if (\$158 ) begin
-      \$168  = \start$506 ;
+      \$168  = \start$503 ;
     end
     if (rst) begin
       \$168  = 1'h0;
@@ -2671,40 +2674,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$170  = \$signal ;
-    if (\calibrate$563 ) begin
-      \$170  = 1'h1;
-    end else if (\$163 ) begin
-      \$170  = 1'h0;
-    end
+    \$170 [0] = late;
+    \$170 [1] = \late$861 ;
     if (rst) begin
-      \$170  = 1'h0;
+      \$170  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$171  = product0;
+    \$171  = \$signal ;
+    if (\calibrate$560 ) begin
+      \$171  = 1'h1;
+    end else if (\$163 ) begin
+      \$171  = 1'h0;
+    end
+    if (rst) begin
+      \$171  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$172  = product0;
     if (\$164 ) begin
-      \$171  = \$165 [29:0];
+      \$172  = \$165 [29:0];
     end
     if (\start$373 [0]) begin
-      \$171  = 30'h00000000;
+      \$172  = 30'h00000000;
     end
     if (rst) begin
-      \$171  = 30'h00000000;
+      \$172  = 30'h00000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$172  = product1;
+    \$173  = product1;
     if (\$166 ) begin
-      \$172  = \$167 [29:0];
+      \$173  = \$167 [29:0];
     end
     if (\start$373 [1]) begin
-      \$172  = 30'h00000000;
+      \$173  = 30'h00000000;
     end
     if (rst) begin
-      \$172  = 30'h00000000;
+      \$173  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -2758,8 +2769,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$174 [31:0];
-  assign out_last = \$174 [32];
+  assign out_data = \$175 [31:0];
+  assign out_last = \$175 [32];
   assign read_ready = transfer_read_ready[0];
   assign \read_data$300  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
@@ -2768,8 +2779,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \in_data$311  = s_axis1_tdata;
   assign \out_valid$312  = m_axis1_tvalid;
   assign \out_ready$313  = m_axis1_tready;
-  assign \out_data$314  = \$175 [31:0];
-  assign \out_last$315  = \$175 [32];
+  assign \out_data$314  = \$176 [31:0];
+  assign \out_last$315  = \$176 [32];
   assign \read_ready$318  = transfer_read_ready[1];
   assign \read_data$319  = transfer_read_data[63:32];
   assign \write_ready$323  = transfer_write_ready[1];
@@ -2819,58 +2830,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign timeout = host_timeout[23:0];
   assign \descriptor$417  = descriptor;
   assign \start$418  = transfer[0];
-  assign \abort$454  = transfer_clear[1];
-  assign \timeout$455  = host_timeout[47:24];
-  assign \descriptor$456  = descriptor;
-  assign \start$457  = transfer[1];
-  assign \irq$479  = irq;
-  assign \descriptor$480  = convolution;
-  assign \start$481  = start;
-  assign \start$482  = start;
+  assign \abort$452  = transfer_clear[1];
+  assign \timeout$453  = host_timeout[47:24];
+  assign \descriptor$454  = descriptor;
+  assign \start$455  = transfer[1];
+  assign \irq$476  = irq;
+  assign \descriptor$477  = convolution;
+  assign \start$478  = start;
+  assign \start$479  = start;
   assign valid = word_valid;
   assign word_ready = ready;
   assign address = \read_address$277 ;
-  assign \address$488  = \read_address$277 ;
-  assign \pad$489  = pad;
-  assign \row_word$491  = row_word;
-  assign \first$493  = first;
-  assign \last$495  = last;
-  assign \last_chunk$497  = last_chunk;
-  assign \descriptor$503  = convolution;
-  assign \start$504  = start;
-  assign \descriptor$505  = descriptor;
-  assign combine = \start$506 ;
+  assign \address$485  = \read_address$277 ;
+  assign \pad$486  = pad;
+  assign \row_word$488  = row_word;
+  assign \first$490  = first;
+  assign \last$492  = last;
+  assign \last_chunk$494  = last_chunk;
+  assign \descriptor$500  = convolution;
+  assign \start$501  = start;
+  assign \descriptor$502  = descriptor;
+  assign combine = \start$503 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$173 [32:27];
-  assign sum_position = \$173 [56:33];
-  assign sum_value = \$173 [26:0];
+  assign sum_kernel = \$174 [32:27];
+  assign sum_position = \$174 [56:33];
+  assign sum_value = \$174 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$517  = \clear$516 ;
+  assign \clear$514  = \clear$513 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$521 ;
-  assign \chunk_final$538  = chunk_final;
-  assign \load_bank$540  = load_bank;
-  assign \load_clear$542  = load_clear;
-  assign \load_row$544  = load_row;
-  assign \load_codes$546  = load_codes;
-  assign \write_enable$547  = weights_write[0];
+  assign comparator_timeout = \timeout$518 ;
+  assign \chunk_final$535  = chunk_final;
+  assign \load_bank$537  = load_bank;
+  assign \load_clear$539  = load_clear;
+  assign \load_row$541  = load_row;
+  assign \load_codes$543  = load_codes;
+  assign \write_enable$544  = weights_write[0];
   assign write_row = \$126 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$551  = memory_data[31:0];
+  assign \write_data$548  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign settings = \settings$565 [39:0];
-  assign \drain_valid$571  = drain_valid;
+  assign settings = \settings$562 [39:0];
+  assign \drain_valid$568  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[7:0];
   assign level_data = memory_data[11:0];
-  assign \drain_group$577  = drain_group;
-  assign \drain_lane$579  = drain_lane;
+  assign \drain_group$574  = drain_group;
+  assign \drain_lane$576  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2909,213 +2920,213 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$620  = convolution;
+  assign \descriptor$617  = convolution;
   assign first_product = next_number;
-  assign \clear$629  = \clear$516 ;
-  assign \coefficient_base$631  = window[109:90];
-  assign \coefficient_words$632  = window[130:110];
-  assign \timeout$633  = \timeout$521 ;
-  assign \chunk_final$638  = chunk_final;
-  assign \load_bank$639  = load_bank;
-  assign \load_clear$640  = load_clear;
-  assign \load_row$641  = load_row;
-  assign \load_codes$642  = load_codes;
-  assign \write_enable$643  = weights_write[1];
-  assign \write_row$644  = \$134 [7:0];
-  assign \write_group$645  = memory_index[3:0];
-  assign \write_data$646  = memory_data[31:0];
-  assign \coefficient_write$647  = coefficients_write[1];
-  assign \coefficient_index$648  = memory_index[14:0];
-  assign \coefficient_data$649  = memory_data[31:0];
-  assign \correction_write$650  = corrections_write[1];
-  assign \correction_index$651  = memory_index[7:0];
-  assign \correction_data$652  = memory_data[5:0];
-  assign \settings$655  = \settings$565 [79:40];
-  assign \drain_valid$658  = drain_valid;
-  assign \level_write$659  = levels_write[1];
-  assign \level_index$660  = memory_index[7:0];
-  assign \level_data$661  = memory_data[11:0];
-  assign \drain_group$662  = drain_group;
-  assign \drain_lane$663  = drain_lane;
-  assign \trace__valid$665  = trace1__valid;
-  assign \trace__product$666  = trace1__product;
-  assign \trace__conversion$667  = trace1__conversion;
-  assign \trace__index$668  = trace1__index;
-  assign \trace__plane$669  = trace1__plane;
-  assign \trace__code$670  = trace1__code;
-  assign \trace__compensated$671  = trace1__compensated;
-  assign \trace__stopped$672  = trace1__stopped;
-  assign \trace__void$673  = trace1__void;
-  assign \macro__write_enable$674  = macro1__write_enable;
-  assign \macro__write_row$675  = macro1__write_row;
-  assign \macro__write_group$676  = macro1__write_group;
-  assign \macro__write_data$677  = macro1__write_data;
-  assign \macro__load_enable$678  = macro1__load_enable;
-  assign \macro__load_bank$679  = macro1__load_bank;
-  assign \macro__load_clear$680  = macro1__load_clear;
-  assign \macro__load_row$681  = macro1__load_row;
-  assign \macro__load_codes$682  = macro1__load_codes;
-  assign \macro__bank$683  = macro1__bank;
-  assign \macro__row_enable$684  = macro1__row_enable;
-  assign \macro__reset$685  = macro1__reset;
-  assign \macro__drive$686  = macro1__drive;
-  assign \macro__share$687  = macro1__share;
-  assign \macro__hold$688  = macro1__hold;
-  assign \macro__clear$689  = macro1__clear;
-  assign \macro__add$690  = macro1__add;
-  assign \macro__side$691  = macro1__side;
-  assign \macro__select$692  = macro1__select;
-  assign \macro__negate$693  = macro1__negate;
-  assign \macro__convert$694  = macro1__convert;
-  assign \macro__convert_side$695  = macro1__convert_side;
-  assign \macro__trial$696  = macro1__trial;
-  assign \macro__level$697  = macro1__level;
-  assign \macro__reference$698  = macro1__reference;
-  assign \macro__product$699  = macro1__product;
-  assign \macro__conversion$700  = macro1__conversion;
-  assign \macro__comparator$701  = macro1__comparator;
-  assign \macro__decided$702  = macro1__decided;
-  assign \descriptor$703  = convolution;
-  assign \first_product$704  = next_number;
-  assign \clear$706  = \clear$516 ;
-  assign \coefficient_base$708  = window[109:90];
-  assign \coefficient_words$709  = window[130:110];
-  assign \timeout$710  = \timeout$521 ;
-  assign \chunk_final$715  = chunk_final;
-  assign \load_bank$716  = load_bank;
-  assign \load_clear$717  = load_clear;
-  assign \load_row$718  = load_row;
-  assign \load_codes$719  = load_codes;
-  assign \write_enable$720  = weights_write[2];
-  assign \write_row$721  = \$142 [7:0];
-  assign \write_group$722  = memory_index[3:0];
-  assign \write_data$723  = memory_data[31:0];
-  assign \coefficient_write$724  = coefficients_write[2];
-  assign \coefficient_index$725  = memory_index[14:0];
-  assign \coefficient_data$726  = memory_data[31:0];
-  assign \correction_write$727  = corrections_write[2];
-  assign \correction_index$728  = memory_index[7:0];
-  assign \correction_data$729  = memory_data[5:0];
-  assign \settings$732  = \settings$565 [119:80];
-  assign \drain_valid$735  = drain_valid;
-  assign \level_write$736  = levels_write[2];
-  assign \level_index$737  = memory_index[7:0];
-  assign \level_data$738  = memory_data[11:0];
-  assign \drain_group$739  = drain_group;
-  assign \drain_lane$740  = drain_lane;
-  assign \trace__valid$742  = trace2__valid;
-  assign \trace__product$743  = trace2__product;
-  assign \trace__conversion$744  = trace2__conversion;
-  assign \trace__index$745  = trace2__index;
-  assign \trace__plane$746  = trace2__plane;
-  assign \trace__code$747  = trace2__code;
-  assign \trace__compensated$748  = trace2__compensated;
-  assign \trace__stopped$749  = trace2__stopped;
-  assign \trace__void$750  = trace2__void;
-  assign \macro__write_enable$751  = macro2__write_enable;
-  assign \macro__write_row$752  = macro2__write_row;
-  assign \macro__write_group$753  = macro2__write_group;
-  assign \macro__write_data$754  = macro2__write_data;
-  assign \macro__load_enable$755  = macro2__load_enable;
-  assign \macro__load_bank$756  = macro2__load_bank;
-  assign \macro__load_clear$757  = macro2__load_clear;
-  assign \macro__load_row$758  = macro2__load_row;
-  assign \macro__load_codes$759  = macro2__load_codes;
-  assign \macro__bank$760  = macro2__bank;
-  assign \macro__row_enable$761  = macro2__row_enable;
-  assign \macro__reset$762  = macro2__reset;
-  assign \macro__drive$763  = macro2__drive;
-  assign \macro__share$764  = macro2__share;
-  assign \macro__hold$765  = macro2__hold;
-  assign \macro__clear$766  = macro2__clear;
-  assign \macro__add$767  = macro2__add;
-  assign \macro__side$768  = macro2__side;
-  assign \macro__select$769  = macro2__select;
-  assign \macro__negate$770  = macro2__negate;
-  assign \macro__convert$771  = macro2__convert;
-  assign \macro__convert_side$772  = macro2__convert_side;
-  assign \macro__trial$773  = macro2__trial;
-  assign \macro__level$774  = macro2__level;
-  assign \macro__reference$775  = macro2__reference;
-  assign \macro__product$776  = macro2__product;
-  assign \macro__conversion$777  = macro2__conversion;
-  assign \macro__comparator$778  = macro2__comparator;
-  assign \macro__decided$779  = macro2__decided;
-  assign \descriptor$780  = convolution;
-  assign \first_product$781  = next_number;
-  assign \clear$783  = \clear$516 ;
-  assign \coefficient_base$785  = window[109:90];
-  assign \coefficient_words$786  = window[130:110];
-  assign \timeout$787  = \timeout$521 ;
-  assign \chunk_final$792  = chunk_final;
-  assign \load_bank$793  = load_bank;
-  assign \load_clear$794  = load_clear;
-  assign \load_row$795  = load_row;
-  assign \load_codes$796  = load_codes;
-  assign \write_enable$797  = weights_write[3];
-  assign \write_row$798  = \$150 [7:0];
-  assign \write_group$799  = memory_index[3:0];
-  assign \write_data$800  = memory_data[31:0];
-  assign \coefficient_write$801  = coefficients_write[3];
-  assign \coefficient_index$802  = memory_index[14:0];
-  assign \coefficient_data$803  = memory_data[31:0];
-  assign \correction_write$804  = corrections_write[3];
-  assign \correction_index$805  = memory_index[7:0];
-  assign \correction_data$806  = memory_data[5:0];
-  assign \settings$809  = \settings$565 [159:120];
-  assign \drain_valid$812  = drain_valid;
-  assign \level_write$813  = levels_write[3];
-  assign \level_index$814  = memory_index[7:0];
-  assign \level_data$815  = memory_data[11:0];
-  assign \drain_group$816  = drain_group;
-  assign \drain_lane$817  = drain_lane;
-  assign \trace__valid$819  = trace3__valid;
-  assign \trace__product$820  = trace3__product;
-  assign \trace__conversion$821  = trace3__conversion;
-  assign \trace__index$822  = trace3__index;
-  assign \trace__plane$823  = trace3__plane;
-  assign \trace__code$824  = trace3__code;
-  assign \trace__compensated$825  = trace3__compensated;
-  assign \trace__stopped$826  = trace3__stopped;
-  assign \trace__void$827  = trace3__void;
-  assign \macro__write_enable$828  = macro3__write_enable;
-  assign \macro__write_row$829  = macro3__write_row;
-  assign \macro__write_group$830  = macro3__write_group;
-  assign \macro__write_data$831  = macro3__write_data;
-  assign \macro__load_enable$832  = macro3__load_enable;
-  assign \macro__load_bank$833  = macro3__load_bank;
-  assign \macro__load_clear$834  = macro3__load_clear;
-  assign \macro__load_row$835  = macro3__load_row;
-  assign \macro__load_codes$836  = macro3__load_codes;
-  assign \macro__bank$837  = macro3__bank;
-  assign \macro__row_enable$838  = macro3__row_enable;
-  assign \macro__reset$839  = macro3__reset;
-  assign \macro__drive$840  = macro3__drive;
-  assign \macro__share$841  = macro3__share;
-  assign \macro__hold$842  = macro3__hold;
-  assign \macro__clear$843  = macro3__clear;
-  assign \macro__add$844  = macro3__add;
-  assign \macro__side$845  = macro3__side;
-  assign \macro__select$846  = macro3__select;
-  assign \macro__negate$847  = macro3__negate;
-  assign \macro__convert$848  = macro3__convert;
-  assign \macro__convert_side$849  = macro3__convert_side;
-  assign \macro__trial$850  = macro3__trial;
-  assign \macro__level$851  = macro3__level;
-  assign \macro__reference$852  = macro3__reference;
-  assign \macro__product$853  = macro3__product;
-  assign \macro__conversion$854  = macro3__conversion;
-  assign \macro__comparator$855  = macro3__comparator;
-  assign \macro__decided$856  = macro3__decided;
-  assign \descriptor$857  = convolution;
-  assign \first_product$858  = next_number;
-  assign m_axis_tdata = \$174 [31:0];
-  assign m_axis_tlast = \$174 [32];
-  assign m_axis1_tdata = \$175 [31:0];
-  assign m_axis1_tlast = \$175 [32];
-  assign trace_sum__kernel = \$173 [32:27];
-  assign trace_sum__position = \$173 [56:33];
-  assign trace_sum__value = \$173 [26:0];
+  assign \clear$626  = \clear$513 ;
+  assign \coefficient_base$628  = window[109:90];
+  assign \coefficient_words$629  = window[130:110];
+  assign \timeout$630  = \timeout$518 ;
+  assign \chunk_final$635  = chunk_final;
+  assign \load_bank$636  = load_bank;
+  assign \load_clear$637  = load_clear;
+  assign \load_row$638  = load_row;
+  assign \load_codes$639  = load_codes;
+  assign \write_enable$640  = weights_write[1];
+  assign \write_row$641  = \$134 [7:0];
+  assign \write_group$642  = memory_index[3:0];
+  assign \write_data$643  = memory_data[31:0];
+  assign \coefficient_write$644  = coefficients_write[1];
+  assign \coefficient_index$645  = memory_index[14:0];
+  assign \coefficient_data$646  = memory_data[31:0];
+  assign \correction_write$647  = corrections_write[1];
+  assign \correction_index$648  = memory_index[7:0];
+  assign \correction_data$649  = memory_data[5:0];
+  assign \settings$652  = \settings$562 [79:40];
+  assign \drain_valid$655  = drain_valid;
+  assign \level_write$656  = levels_write[1];
+  assign \level_index$657  = memory_index[7:0];
+  assign \level_data$658  = memory_data[11:0];
+  assign \drain_group$659  = drain_group;
+  assign \drain_lane$660  = drain_lane;
+  assign \trace__valid$662  = trace1__valid;
+  assign \trace__product$663  = trace1__product;
+  assign \trace__conversion$664  = trace1__conversion;
+  assign \trace__index$665  = trace1__index;
+  assign \trace__plane$666  = trace1__plane;
+  assign \trace__code$667  = trace1__code;
+  assign \trace__compensated$668  = trace1__compensated;
+  assign \trace__stopped$669  = trace1__stopped;
+  assign \trace__void$670  = trace1__void;
+  assign \macro__write_enable$671  = macro1__write_enable;
+  assign \macro__write_row$672  = macro1__write_row;
+  assign \macro__write_group$673  = macro1__write_group;
+  assign \macro__write_data$674  = macro1__write_data;
+  assign \macro__load_enable$675  = macro1__load_enable;
+  assign \macro__load_bank$676  = macro1__load_bank;
+  assign \macro__load_clear$677  = macro1__load_clear;
+  assign \macro__load_row$678  = macro1__load_row;
+  assign \macro__load_codes$679  = macro1__load_codes;
+  assign \macro__bank$680  = macro1__bank;
+  assign \macro__row_enable$681  = macro1__row_enable;
+  assign \macro__reset$682  = macro1__reset;
+  assign \macro__drive$683  = macro1__drive;
+  assign \macro__share$684  = macro1__share;
+  assign \macro__hold$685  = macro1__hold;
+  assign \macro__clear$686  = macro1__clear;
+  assign \macro__add$687  = macro1__add;
+  assign \macro__side$688  = macro1__side;
+  assign \macro__select$689  = macro1__select;
+  assign \macro__negate$690  = macro1__negate;
+  assign \macro__convert$691  = macro1__convert;
+  assign \macro__convert_side$692  = macro1__convert_side;
+  assign \macro__trial$693  = macro1__trial;
+  assign \macro__level$694  = macro1__level;
+  assign \macro__reference$695  = macro1__reference;
+  assign \macro__product$696  = macro1__product;
+  assign \macro__conversion$697  = macro1__conversion;
+  assign \macro__comparator$698  = macro1__comparator;
+  assign \macro__decided$699  = macro1__decided;
+  assign \descriptor$700  = convolution;
+  assign \first_product$701  = next_number;
+  assign \clear$703  = \clear$513 ;
+  assign \coefficient_base$705  = window[109:90];
+  assign \coefficient_words$706  = window[130:110];
+  assign \timeout$707  = \timeout$518 ;
+  assign \chunk_final$712  = chunk_final;
+  assign \load_bank$713  = load_bank;
+  assign \load_clear$714  = load_clear;
+  assign \load_row$715  = load_row;
+  assign \load_codes$716  = load_codes;
+  assign \write_enable$717  = weights_write[2];
+  assign \write_row$718  = \$142 [7:0];
+  assign \write_group$719  = memory_index[3:0];
+  assign \write_data$720  = memory_data[31:0];
+  assign \coefficient_write$721  = coefficients_write[2];
+  assign \coefficient_index$722  = memory_index[14:0];
+  assign \coefficient_data$723  = memory_data[31:0];
+  assign \correction_write$724  = corrections_write[2];
+  assign \correction_index$725  = memory_index[7:0];
+  assign \correction_data$726  = memory_data[5:0];
+  assign \settings$729  = \settings$562 [119:80];
+  assign \drain_valid$732  = drain_valid;
+  assign \level_write$733  = levels_write[2];
+  assign \level_index$734  = memory_index[7:0];
+  assign \level_data$735  = memory_data[11:0];
+  assign \drain_group$736  = drain_group;
+  assign \drain_lane$737  = drain_lane;
+  assign \trace__valid$739  = trace2__valid;
+  assign \trace__product$740  = trace2__product;
+  assign \trace__conversion$741  = trace2__conversion;
+  assign \trace__index$742  = trace2__index;
+  assign \trace__plane$743  = trace2__plane;
+  assign \trace__code$744  = trace2__code;
+  assign \trace__compensated$745  = trace2__compensated;
+  assign \trace__stopped$746  = trace2__stopped;
+  assign \trace__void$747  = trace2__void;
+  assign \macro__write_enable$748  = macro2__write_enable;
+  assign \macro__write_row$749  = macro2__write_row;
+  assign \macro__write_group$750  = macro2__write_group;
+  assign \macro__write_data$751  = macro2__write_data;
+  assign \macro__load_enable$752  = macro2__load_enable;
+  assign \macro__load_bank$753  = macro2__load_bank;
+  assign \macro__load_clear$754  = macro2__load_clear;
+  assign \macro__load_row$755  = macro2__load_row;
+  assign \macro__load_codes$756  = macro2__load_codes;
+  assign \macro__bank$757  = macro2__bank;
+  assign \macro__row_enable$758  = macro2__row_enable;
+  assign \macro__reset$759  = macro2__reset;
+  assign \macro__drive$760  = macro2__drive;
+  assign \macro__share$761  = macro2__share;
+  assign \macro__hold$762  = macro2__hold;
+  assign \macro__clear$763  = macro2__clear;
+  assign \macro__add$764  = macro2__add;
+  assign \macro__side$765  = macro2__side;
+  assign \macro__select$766  = macro2__select;
+  assign \macro__negate$767  = macro2__negate;
+  assign \macro__convert$768  = macro2__convert;
+  assign \macro__convert_side$769  = macro2__convert_side;
+  assign \macro__trial$770  = macro2__trial;
+  assign \macro__level$771  = macro2__level;
+  assign \macro__reference$772  = macro2__reference;
+  assign \macro__product$773  = macro2__product;
+  assign \macro__conversion$774  = macro2__conversion;
+  assign \macro__comparator$775  = macro2__comparator;
+  assign \macro__decided$776  = macro2__decided;
+  assign \descriptor$777  = convolution;
+  assign \first_product$778  = next_number;
+  assign \clear$780  = \clear$513 ;
+  assign \coefficient_base$782  = window[109:90];
+  assign \coefficient_words$783  = window[130:110];
+  assign \timeout$784  = \timeout$518 ;
+  assign \chunk_final$789  = chunk_final;
+  assign \load_bank$790  = load_bank;
+  assign \load_clear$791  = load_clear;
+  assign \load_row$792  = load_row;
+  assign \load_codes$793  = load_codes;
+  assign \write_enable$794  = weights_write[3];
+  assign \write_row$795  = \$150 [7:0];
+  assign \write_group$796  = memory_index[3:0];
+  assign \write_data$797  = memory_data[31:0];
+  assign \coefficient_write$798  = coefficients_write[3];
+  assign \coefficient_index$799  = memory_index[14:0];
+  assign \coefficient_data$800  = memory_data[31:0];
+  assign \correction_write$801  = corrections_write[3];
+  assign \correction_index$802  = memory_index[7:0];
+  assign \correction_data$803  = memory_data[5:0];
+  assign \settings$806  = \settings$562 [159:120];
+  assign \drain_valid$809  = drain_valid;
+  assign \level_write$810  = levels_write[3];
+  assign \level_index$811  = memory_index[7:0];
+  assign \level_data$812  = memory_data[11:0];
+  assign \drain_group$813  = drain_group;
+  assign \drain_lane$814  = drain_lane;
+  assign \trace__valid$816  = trace3__valid;
+  assign \trace__product$817  = trace3__product;
+  assign \trace__conversion$818  = trace3__conversion;
+  assign \trace__index$819  = trace3__index;
+  assign \trace__plane$820  = trace3__plane;
+  assign \trace__code$821  = trace3__code;
+  assign \trace__compensated$822  = trace3__compensated;
+  assign \trace__stopped$823  = trace3__stopped;
+  assign \trace__void$824  = trace3__void;
+  assign \macro__write_enable$825  = macro3__write_enable;
+  assign \macro__write_row$826  = macro3__write_row;
+  assign \macro__write_group$827  = macro3__write_group;
+  assign \macro__write_data$828  = macro3__write_data;
+  assign \macro__load_enable$829  = macro3__load_enable;
+  assign \macro__load_bank$830  = macro3__load_bank;
+  assign \macro__load_clear$831  = macro3__load_clear;
+  assign \macro__load_row$832  = macro3__load_row;
+  assign \macro__load_codes$833  = macro3__load_codes;
+  assign \macro__bank$834  = macro3__bank;
+  assign \macro__row_enable$835  = macro3__row_enable;
+  assign \macro__reset$836  = macro3__reset;
+  assign \macro__drive$837  = macro3__drive;
+  assign \macro__share$838  = macro3__share;
+  assign \macro__hold$839  = macro3__hold;
+  assign \macro__clear$840  = macro3__clear;
+  assign \macro__add$841  = macro3__add;
+  assign \macro__side$842  = macro3__side;
+  assign \macro__select$843  = macro3__select;
+  assign \macro__negate$844  = macro3__negate;
+  assign \macro__convert$845  = macro3__convert;
+  assign \macro__convert_side$846  = macro3__convert_side;
+  assign \macro__trial$847  = macro3__trial;
+  assign \macro__level$848  = macro3__level;
+  assign \macro__reference$849  = macro3__reference;
+  assign \macro__product$850  = macro3__product;
+  assign \macro__conversion$851  = macro3__conversion;
+  assign \macro__comparator$852  = macro3__comparator;
+  assign \macro__decided$853  = macro3__decided;
+  assign \descriptor$854  = convolution;
+  assign \first_product$855  = next_number;
+  assign m_axis_tdata = \$175 [31:0];
+  assign m_axis_tlast = \$175 [32];
+  assign m_axis1_tdata = \$176 [31:0];
+  assign m_axis1_tlast = \$176 [32];
+  assign trace_sum__kernel = \$174 [32:27];
+  assign trace_sum__position = \$174 [56:33];
+  assign trace_sum__value = \$174 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word1__valid = written[1];
   assign trace_layer__done = layer_done[0];
@@ -3269,22 +3280,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \waiting.tenant1  = waiting[21:11];
   assign \layer_cycles.tenant0  = layer_cycles[31:0];
   assign \layer_cycles.tenant1  = layer_cycles[63:32];
-  assign \descriptor$456[0]  = descriptor[31:0];
-  assign \descriptor$456[1]  = descriptor[63:32];
-  assign \descriptor$456[2]  = descriptor[95:64];
-  assign \descriptor$456[3]  = descriptor[127:96];
-  assign \descriptor$456[4]  = descriptor[159:128];
-  assign \descriptor$456[5]  = descriptor[191:160];
-  assign \descriptor$456[6]  = descriptor[223:192];
-  assign \descriptor$456[7]  = descriptor[255:224];
-  assign \descriptor$456[8]  = descriptor[287:256];
-  assign \descriptor$456[9]  = descriptor[319:288];
-  assign \descriptor$456[10]  = descriptor[351:320];
-  assign \descriptor$456[11]  = descriptor[383:352];
-  assign \descriptor$456[12]  = descriptor[415:384];
-  assign \descriptor$456[13]  = descriptor[447:416];
-  assign \descriptor$456[14]  = descriptor[479:448];
-  assign \descriptor$456[15]  = descriptor[511:480];
+  assign \descriptor$454[0]  = descriptor[31:0];
+  assign \descriptor$454[1]  = descriptor[63:32];
+  assign \descriptor$454[2]  = descriptor[95:64];
+  assign \descriptor$454[3]  = descriptor[127:96];
+  assign \descriptor$454[4]  = descriptor[159:128];
+  assign \descriptor$454[5]  = descriptor[191:160];
+  assign \descriptor$454[6]  = descriptor[223:192];
+  assign \descriptor$454[7]  = descriptor[255:224];
+  assign \descriptor$454[8]  = descriptor[287:256];
+  assign \descriptor$454[9]  = descriptor[319:288];
+  assign \descriptor$454[10]  = descriptor[351:320];
+  assign \descriptor$454[11]  = descriptor[383:352];
+  assign \descriptor$454[12]  = descriptor[415:384];
+  assign \descriptor$454[13]  = descriptor[447:416];
+  assign \descriptor$454[14]  = descriptor[479:448];
+  assign \descriptor$454[15]  = descriptor[511:480];
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -3301,54 +3312,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$480[0]  = convolution[31:0];
-  assign \descriptor$480[1]  = convolution[63:32];
-  assign \descriptor$480[2]  = convolution[95:64];
-  assign \descriptor$480[3]  = convolution[127:96];
-  assign \descriptor$480[4]  = convolution[159:128];
-  assign \descriptor$480[5]  = convolution[191:160];
-  assign \descriptor$480[6]  = convolution[223:192];
-  assign \descriptor$480[7]  = convolution[255:224];
-  assign \descriptor$480[8]  = convolution[287:256];
-  assign \descriptor$480[9]  = convolution[319:288];
-  assign \descriptor$480[10]  = convolution[351:320];
-  assign \descriptor$480[11]  = convolution[383:352];
-  assign \descriptor$480[12]  = convolution[415:384];
-  assign \descriptor$480[13]  = convolution[447:416];
-  assign \descriptor$480[14]  = convolution[479:448];
-  assign \descriptor$480[15]  = convolution[511:480];
-  assign \descriptor$503[0]  = convolution[31:0];
-  assign \descriptor$503[1]  = convolution[63:32];
-  assign \descriptor$503[2]  = convolution[95:64];
-  assign \descriptor$503[3]  = convolution[127:96];
-  assign \descriptor$503[4]  = convolution[159:128];
-  assign \descriptor$503[5]  = convolution[191:160];
-  assign \descriptor$503[6]  = convolution[223:192];
-  assign \descriptor$503[7]  = convolution[255:224];
-  assign \descriptor$503[8]  = convolution[287:256];
-  assign \descriptor$503[9]  = convolution[319:288];
-  assign \descriptor$503[10]  = convolution[351:320];
-  assign \descriptor$503[11]  = convolution[383:352];
-  assign \descriptor$503[12]  = convolution[415:384];
-  assign \descriptor$503[13]  = convolution[447:416];
-  assign \descriptor$503[14]  = convolution[479:448];
-  assign \descriptor$503[15]  = convolution[511:480];
-  assign \descriptor$505[0]  = descriptor[31:0];
-  assign \descriptor$505[1]  = descriptor[63:32];
-  assign \descriptor$505[2]  = descriptor[95:64];
-  assign \descriptor$505[3]  = descriptor[127:96];
-  assign \descriptor$505[4]  = descriptor[159:128];
-  assign \descriptor$505[5]  = descriptor[191:160];
-  assign \descriptor$505[6]  = descriptor[223:192];
-  assign \descriptor$505[7]  = descriptor[255:224];
-  assign \descriptor$505[8]  = descriptor[287:256];
-  assign \descriptor$505[9]  = descriptor[319:288];
-  assign \descriptor$505[10]  = descriptor[351:320];
-  assign \descriptor$505[11]  = descriptor[383:352];
-  assign \descriptor$505[12]  = descriptor[415:384];
-  assign \descriptor$505[13]  = descriptor[447:416];
-  assign \descriptor$505[14]  = descriptor[479:448];
-  assign \descriptor$505[15]  = descriptor[511:480];
+  assign \descriptor$477[0]  = convolution[31:0];
+  assign \descriptor$477[1]  = convolution[63:32];
+  assign \descriptor$477[2]  = convolution[95:64];
+  assign \descriptor$477[3]  = convolution[127:96];
+  assign \descriptor$477[4]  = convolution[159:128];
+  assign \descriptor$477[5]  = convolution[191:160];
+  assign \descriptor$477[6]  = convolution[223:192];
+  assign \descriptor$477[7]  = convolution[255:224];
+  assign \descriptor$477[8]  = convolution[287:256];
+  assign \descriptor$477[9]  = convolution[319:288];
+  assign \descriptor$477[10]  = convolution[351:320];
+  assign \descriptor$477[11]  = convolution[383:352];
+  assign \descriptor$477[12]  = convolution[415:384];
+  assign \descriptor$477[13]  = convolution[447:416];
+  assign \descriptor$477[14]  = convolution[479:448];
+  assign \descriptor$477[15]  = convolution[511:480];
+  assign \descriptor$500[0]  = convolution[31:0];
+  assign \descriptor$500[1]  = convolution[63:32];
+  assign \descriptor$500[2]  = convolution[95:64];
+  assign \descriptor$500[3]  = convolution[127:96];
+  assign \descriptor$500[4]  = convolution[159:128];
+  assign \descriptor$500[5]  = convolution[191:160];
+  assign \descriptor$500[6]  = convolution[223:192];
+  assign \descriptor$500[7]  = convolution[255:224];
+  assign \descriptor$500[8]  = convolution[287:256];
+  assign \descriptor$500[9]  = convolution[319:288];
+  assign \descriptor$500[10]  = convolution[351:320];
+  assign \descriptor$500[11]  = convolution[383:352];
+  assign \descriptor$500[12]  = convolution[415:384];
+  assign \descriptor$500[13]  = convolution[447:416];
+  assign \descriptor$500[14]  = convolution[479:448];
+  assign \descriptor$500[15]  = convolution[511:480];
+  assign \descriptor$502[0]  = descriptor[31:0];
+  assign \descriptor$502[1]  = descriptor[63:32];
+  assign \descriptor$502[2]  = descriptor[95:64];
+  assign \descriptor$502[3]  = descriptor[127:96];
+  assign \descriptor$502[4]  = descriptor[159:128];
+  assign \descriptor$502[5]  = descriptor[191:160];
+  assign \descriptor$502[6]  = descriptor[223:192];
+  assign \descriptor$502[7]  = descriptor[255:224];
+  assign \descriptor$502[8]  = descriptor[287:256];
+  assign \descriptor$502[9]  = descriptor[319:288];
+  assign \descriptor$502[10]  = descriptor[351:320];
+  assign \descriptor$502[11]  = descriptor[383:352];
+  assign \descriptor$502[12]  = descriptor[415:384];
+  assign \descriptor$502[13]  = descriptor[447:416];
+  assign \descriptor$502[14]  = descriptor[479:448];
+  assign \descriptor$502[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3356,30 +3367,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$565 [0];
-  assign \settings.offset  = \settings$565 [8:1];
-  assign \settings.gain  = \settings$565 [24:9];
-  assign \settings.gain_reference  = \settings$565 [39:25];
-  assign \settings$565[0]  = \settings$565 [39:0];
-  assign \settings$565[0].levels  = \settings$565 [0];
-  assign \settings$565[0].offset  = \settings$565 [8:1];
-  assign \settings$565[0].gain  = \settings$565 [24:9];
-  assign \settings$565[0].gain_reference  = \settings$565 [39:25];
-  assign \settings$565[1]  = \settings$565 [79:40];
-  assign \settings$565[1].levels  = \settings$565 [40];
-  assign \settings$565[1].offset  = \settings$565 [48:41];
-  assign \settings$565[1].gain  = \settings$565 [64:49];
-  assign \settings$565[1].gain_reference  = \settings$565 [79:65];
-  assign \settings$565[2]  = \settings$565 [119:80];
-  assign \settings$565[2].levels  = \settings$565 [80];
-  assign \settings$565[2].offset  = \settings$565 [88:81];
-  assign \settings$565[2].gain  = \settings$565 [104:89];
-  assign \settings$565[2].gain_reference  = \settings$565 [119:105];
-  assign \settings$565[3]  = \settings$565 [159:120];
-  assign \settings$565[3].levels  = \settings$565 [120];
-  assign \settings$565[3].offset  = \settings$565 [128:121];
-  assign \settings$565[3].gain  = \settings$565 [144:129];
-  assign \settings$565[3].gain_reference  = \settings$565 [159:145];
+  assign \settings.levels  = \settings$562 [0];
+  assign \settings.offset  = \settings$562 [8:1];
+  assign \settings.gain  = \settings$562 [24:9];
+  assign \settings.gain_reference  = \settings$562 [39:25];
+  assign \settings$562[0]  = \settings$562 [39:0];
+  assign \settings$562[0].levels  = \settings$562 [0];
+  assign \settings$562[0].offset  = \settings$562 [8:1];
+  assign \settings$562[0].gain  = \settings$562 [24:9];
+  assign \settings$562[0].gain_reference  = \settings$562 [39:25];
+  assign \settings$562[1]  = \settings$562 [79:40];
+  assign \settings$562[1].levels  = \settings$562 [40];
+  assign \settings$562[1].offset  = \settings$562 [48:41];
+  assign \settings$562[1].gain  = \settings$562 [64:49];
+  assign \settings$562[1].gain_reference  = \settings$562 [79:65];
+  assign \settings$562[2]  = \settings$562 [119:80];
+  assign \settings$562[2].levels  = \settings$562 [80];
+  assign \settings$562[2].offset  = \settings$562 [88:81];
+  assign \settings$562[2].gain  = \settings$562 [104:89];
+  assign \settings$562[2].gain_reference  = \settings$562 [119:105];
+  assign \settings$562[3]  = \settings$562 [159:120];
+  assign \settings$562[3].levels  = \settings$562 [120];
+  assign \settings$562[3].offset  = \settings$562 [128:121];
+  assign \settings$562[3].gain  = \settings$562 [144:129];
+  assign \settings$562[3].gain_reference  = \settings$562 [159:145];
   assign \measured[0]  = measured[42:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[8:1];
@@ -3412,156 +3423,156 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[3].reference_valid  = measured[155];
   assign \measured[3].gain_reference  = measured[170:156];
   assign \measured[3].failed  = measured[171];
-  assign \measured$567.offset_valid  = \measured$567 [0];
-  assign \measured$567.offset  = \measured$567 [8:1];
-  assign \measured$567.gain_valid  = \measured$567 [9];
-  assign \measured$567.gain  = \measured$567 [25:10];
-  assign \measured$567.reference_valid  = \measured$567 [26];
-  assign \measured$567.gain_reference  = \measured$567 [41:27];
-  assign \measured$567.failed  = \measured$567 [42];
-  assign \descriptor$620[0]  = convolution[31:0];
-  assign \descriptor$620[1]  = convolution[63:32];
-  assign \descriptor$620[2]  = convolution[95:64];
-  assign \descriptor$620[3]  = convolution[127:96];
-  assign \descriptor$620[4]  = convolution[159:128];
-  assign \descriptor$620[5]  = convolution[191:160];
-  assign \descriptor$620[6]  = convolution[223:192];
-  assign \descriptor$620[7]  = convolution[255:224];
-  assign \descriptor$620[8]  = convolution[287:256];
-  assign \descriptor$620[9]  = convolution[319:288];
-  assign \descriptor$620[10]  = convolution[351:320];
-  assign \descriptor$620[11]  = convolution[383:352];
-  assign \descriptor$620[12]  = convolution[415:384];
-  assign \descriptor$620[13]  = convolution[447:416];
-  assign \descriptor$620[14]  = convolution[479:448];
-  assign \descriptor$620[15]  = convolution[511:480];
+  assign \measured$564.offset_valid  = \measured$564 [0];
+  assign \measured$564.offset  = \measured$564 [8:1];
+  assign \measured$564.gain_valid  = \measured$564 [9];
+  assign \measured$564.gain  = \measured$564 [25:10];
+  assign \measured$564.reference_valid  = \measured$564 [26];
+  assign \measured$564.gain_reference  = \measured$564 [41:27];
+  assign \measured$564.failed  = \measured$564 [42];
+  assign \descriptor$617[0]  = convolution[31:0];
+  assign \descriptor$617[1]  = convolution[63:32];
+  assign \descriptor$617[2]  = convolution[95:64];
+  assign \descriptor$617[3]  = convolution[127:96];
+  assign \descriptor$617[4]  = convolution[159:128];
+  assign \descriptor$617[5]  = convolution[191:160];
+  assign \descriptor$617[6]  = convolution[223:192];
+  assign \descriptor$617[7]  = convolution[255:224];
+  assign \descriptor$617[8]  = convolution[287:256];
+  assign \descriptor$617[9]  = convolution[319:288];
+  assign \descriptor$617[10]  = convolution[351:320];
+  assign \descriptor$617[11]  = convolution[383:352];
+  assign \descriptor$617[12]  = convolution[415:384];
+  assign \descriptor$617[13]  = convolution[447:416];
+  assign \descriptor$617[14]  = convolution[479:448];
+  assign \descriptor$617[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$634.reset  = \lengths$634 [5:0];
-  assign \lengths$634.drive  = \lengths$634 [11:6];
-  assign \lengths$634.share  = \lengths$634 [17:12];
-  assign \lengths$634.hold  = \lengths$634 [23:18];
-  assign \lengths$634.clear  = \lengths$634 [29:24];
-  assign \lengths$634.add  = \lengths$634 [35:30];
-  assign \lengths$634.gap  = \lengths$634 [41:36];
-  assign \settings$655.levels  = \settings$565 [40];
-  assign \settings$655.offset  = \settings$565 [48:41];
-  assign \settings$655.gain  = \settings$565 [64:49];
-  assign \settings$655.gain_reference  = \settings$565 [79:65];
-  assign \measured$656.offset_valid  = \measured$656 [0];
-  assign \measured$656.offset  = \measured$656 [8:1];
-  assign \measured$656.gain_valid  = \measured$656 [9];
-  assign \measured$656.gain  = \measured$656 [25:10];
-  assign \measured$656.reference_valid  = \measured$656 [26];
-  assign \measured$656.gain_reference  = \measured$656 [41:27];
-  assign \measured$656.failed  = \measured$656 [42];
-  assign \descriptor$703[0]  = convolution[31:0];
-  assign \descriptor$703[1]  = convolution[63:32];
-  assign \descriptor$703[2]  = convolution[95:64];
-  assign \descriptor$703[3]  = convolution[127:96];
-  assign \descriptor$703[4]  = convolution[159:128];
-  assign \descriptor$703[5]  = convolution[191:160];
-  assign \descriptor$703[6]  = convolution[223:192];
-  assign \descriptor$703[7]  = convolution[255:224];
-  assign \descriptor$703[8]  = convolution[287:256];
-  assign \descriptor$703[9]  = convolution[319:288];
-  assign \descriptor$703[10]  = convolution[351:320];
-  assign \descriptor$703[11]  = convolution[383:352];
-  assign \descriptor$703[12]  = convolution[415:384];
-  assign \descriptor$703[13]  = convolution[447:416];
-  assign \descriptor$703[14]  = convolution[479:448];
-  assign \descriptor$703[15]  = convolution[511:480];
-  assign \lengths$711.reset  = \lengths$711 [5:0];
-  assign \lengths$711.drive  = \lengths$711 [11:6];
-  assign \lengths$711.share  = \lengths$711 [17:12];
-  assign \lengths$711.hold  = \lengths$711 [23:18];
-  assign \lengths$711.clear  = \lengths$711 [29:24];
-  assign \lengths$711.add  = \lengths$711 [35:30];
-  assign \lengths$711.gap  = \lengths$711 [41:36];
-  assign \settings$732.levels  = \settings$565 [80];
-  assign \settings$732.offset  = \settings$565 [88:81];
-  assign \settings$732.gain  = \settings$565 [104:89];
-  assign \settings$732.gain_reference  = \settings$565 [119:105];
-  assign \measured$733.offset_valid  = \measured$733 [0];
-  assign \measured$733.offset  = \measured$733 [8:1];
-  assign \measured$733.gain_valid  = \measured$733 [9];
-  assign \measured$733.gain  = \measured$733 [25:10];
-  assign \measured$733.reference_valid  = \measured$733 [26];
-  assign \measured$733.gain_reference  = \measured$733 [41:27];
-  assign \measured$733.failed  = \measured$733 [42];
-  assign \descriptor$780[0]  = convolution[31:0];
-  assign \descriptor$780[1]  = convolution[63:32];
-  assign \descriptor$780[2]  = convolution[95:64];
-  assign \descriptor$780[3]  = convolution[127:96];
-  assign \descriptor$780[4]  = convolution[159:128];
-  assign \descriptor$780[5]  = convolution[191:160];
-  assign \descriptor$780[6]  = convolution[223:192];
-  assign \descriptor$780[7]  = convolution[255:224];
-  assign \descriptor$780[8]  = convolution[287:256];
-  assign \descriptor$780[9]  = convolution[319:288];
-  assign \descriptor$780[10]  = convolution[351:320];
-  assign \descriptor$780[11]  = convolution[383:352];
-  assign \descriptor$780[12]  = convolution[415:384];
-  assign \descriptor$780[13]  = convolution[447:416];
-  assign \descriptor$780[14]  = convolution[479:448];
-  assign \descriptor$780[15]  = convolution[511:480];
-  assign \lengths$788.reset  = \lengths$788 [5:0];
-  assign \lengths$788.drive  = \lengths$788 [11:6];
-  assign \lengths$788.share  = \lengths$788 [17:12];
-  assign \lengths$788.hold  = \lengths$788 [23:18];
-  assign \lengths$788.clear  = \lengths$788 [29:24];
-  assign \lengths$788.add  = \lengths$788 [35:30];
-  assign \lengths$788.gap  = \lengths$788 [41:36];
-  assign \settings$809.levels  = \settings$565 [120];
-  assign \settings$809.offset  = \settings$565 [128:121];
-  assign \settings$809.gain  = \settings$565 [144:129];
-  assign \settings$809.gain_reference  = \settings$565 [159:145];
-  assign \measured$810.offset_valid  = \measured$810 [0];
-  assign \measured$810.offset  = \measured$810 [8:1];
-  assign \measured$810.gain_valid  = \measured$810 [9];
-  assign \measured$810.gain  = \measured$810 [25:10];
-  assign \measured$810.reference_valid  = \measured$810 [26];
-  assign \measured$810.gain_reference  = \measured$810 [41:27];
-  assign \measured$810.failed  = \measured$810 [42];
-  assign \descriptor$857[0]  = convolution[31:0];
-  assign \descriptor$857[1]  = convolution[63:32];
-  assign \descriptor$857[2]  = convolution[95:64];
-  assign \descriptor$857[3]  = convolution[127:96];
-  assign \descriptor$857[4]  = convolution[159:128];
-  assign \descriptor$857[5]  = convolution[191:160];
-  assign \descriptor$857[6]  = convolution[223:192];
-  assign \descriptor$857[7]  = convolution[255:224];
-  assign \descriptor$857[8]  = convolution[287:256];
-  assign \descriptor$857[9]  = convolution[319:288];
-  assign \descriptor$857[10]  = convolution[351:320];
-  assign \descriptor$857[11]  = convolution[383:352];
-  assign \descriptor$857[12]  = convolution[415:384];
-  assign \descriptor$857[13]  = convolution[447:416];
-  assign \descriptor$857[14]  = convolution[479:448];
-  assign \descriptor$857[15]  = convolution[511:480];
-  assign \lengths$788 [41:36] = phase_gap;
-  assign \lengths$788 [35:30] = phase_add;
-  assign \lengths$788 [29:24] = phase_clear;
-  assign \lengths$788 [23:18] = phase_hold;
-  assign \lengths$788 [17:12] = phase_share;
-  assign \lengths$788 [11:6] = phase_drive;
-  assign \lengths$788 [5:0] = phase_reset;
-  assign \lengths$711 [41:36] = phase_gap;
-  assign \lengths$711 [35:30] = phase_add;
-  assign \lengths$711 [29:24] = phase_clear;
-  assign \lengths$711 [23:18] = phase_hold;
-  assign \lengths$711 [17:12] = phase_share;
-  assign \lengths$711 [11:6] = phase_drive;
-  assign \lengths$711 [5:0] = phase_reset;
-  assign \lengths$634 [41:36] = phase_gap;
-  assign \lengths$634 [35:30] = phase_add;
-  assign \lengths$634 [29:24] = phase_clear;
-  assign \lengths$634 [23:18] = phase_hold;
-  assign \lengths$634 [17:12] = phase_share;
-  assign \lengths$634 [11:6] = phase_drive;
-  assign \lengths$634 [5:0] = phase_reset;
+  assign \lengths$631.reset  = \lengths$631 [5:0];
+  assign \lengths$631.drive  = \lengths$631 [11:6];
+  assign \lengths$631.share  = \lengths$631 [17:12];
+  assign \lengths$631.hold  = \lengths$631 [23:18];
+  assign \lengths$631.clear  = \lengths$631 [29:24];
+  assign \lengths$631.add  = \lengths$631 [35:30];
+  assign \lengths$631.gap  = \lengths$631 [41:36];
+  assign \settings$652.levels  = \settings$562 [40];
+  assign \settings$652.offset  = \settings$562 [48:41];
+  assign \settings$652.gain  = \settings$562 [64:49];
+  assign \settings$652.gain_reference  = \settings$562 [79:65];
+  assign \measured$653.offset_valid  = \measured$653 [0];
+  assign \measured$653.offset  = \measured$653 [8:1];
+  assign \measured$653.gain_valid  = \measured$653 [9];
+  assign \measured$653.gain  = \measured$653 [25:10];
+  assign \measured$653.reference_valid  = \measured$653 [26];
+  assign \measured$653.gain_reference  = \measured$653 [41:27];
+  assign \measured$653.failed  = \measured$653 [42];
+  assign \descriptor$700[0]  = convolution[31:0];
+  assign \descriptor$700[1]  = convolution[63:32];
+  assign \descriptor$700[2]  = convolution[95:64];
+  assign \descriptor$700[3]  = convolution[127:96];
+  assign \descriptor$700[4]  = convolution[159:128];
+  assign \descriptor$700[5]  = convolution[191:160];
+  assign \descriptor$700[6]  = convolution[223:192];
+  assign \descriptor$700[7]  = convolution[255:224];
+  assign \descriptor$700[8]  = convolution[287:256];
+  assign \descriptor$700[9]  = convolution[319:288];
+  assign \descriptor$700[10]  = convolution[351:320];
+  assign \descriptor$700[11]  = convolution[383:352];
+  assign \descriptor$700[12]  = convolution[415:384];
+  assign \descriptor$700[13]  = convolution[447:416];
+  assign \descriptor$700[14]  = convolution[479:448];
+  assign \descriptor$700[15]  = convolution[511:480];
+  assign \lengths$708.reset  = \lengths$708 [5:0];
+  assign \lengths$708.drive  = \lengths$708 [11:6];
+  assign \lengths$708.share  = \lengths$708 [17:12];
+  assign \lengths$708.hold  = \lengths$708 [23:18];
+  assign \lengths$708.clear  = \lengths$708 [29:24];
+  assign \lengths$708.add  = \lengths$708 [35:30];
+  assign \lengths$708.gap  = \lengths$708 [41:36];
+  assign \settings$729.levels  = \settings$562 [80];
+  assign \settings$729.offset  = \settings$562 [88:81];
+  assign \settings$729.gain  = \settings$562 [104:89];
+  assign \settings$729.gain_reference  = \settings$562 [119:105];
+  assign \measured$730.offset_valid  = \measured$730 [0];
+  assign \measured$730.offset  = \measured$730 [8:1];
+  assign \measured$730.gain_valid  = \measured$730 [9];
+  assign \measured$730.gain  = \measured$730 [25:10];
+  assign \measured$730.reference_valid  = \measured$730 [26];
+  assign \measured$730.gain_reference  = \measured$730 [41:27];
+  assign \measured$730.failed  = \measured$730 [42];
+  assign \descriptor$777[0]  = convolution[31:0];
+  assign \descriptor$777[1]  = convolution[63:32];
+  assign \descriptor$777[2]  = convolution[95:64];
+  assign \descriptor$777[3]  = convolution[127:96];
+  assign \descriptor$777[4]  = convolution[159:128];
+  assign \descriptor$777[5]  = convolution[191:160];
+  assign \descriptor$777[6]  = convolution[223:192];
+  assign \descriptor$777[7]  = convolution[255:224];
+  assign \descriptor$777[8]  = convolution[287:256];
+  assign \descriptor$777[9]  = convolution[319:288];
+  assign \descriptor$777[10]  = convolution[351:320];
+  assign \descriptor$777[11]  = convolution[383:352];
+  assign \descriptor$777[12]  = convolution[415:384];
+  assign \descriptor$777[13]  = convolution[447:416];
+  assign \descriptor$777[14]  = convolution[479:448];
+  assign \descriptor$777[15]  = convolution[511:480];
+  assign \lengths$785.reset  = \lengths$785 [5:0];
+  assign \lengths$785.drive  = \lengths$785 [11:6];
+  assign \lengths$785.share  = \lengths$785 [17:12];
+  assign \lengths$785.hold  = \lengths$785 [23:18];
+  assign \lengths$785.clear  = \lengths$785 [29:24];
+  assign \lengths$785.add  = \lengths$785 [35:30];
+  assign \lengths$785.gap  = \lengths$785 [41:36];
+  assign \settings$806.levels  = \settings$562 [120];
+  assign \settings$806.offset  = \settings$562 [128:121];
+  assign \settings$806.gain  = \settings$562 [144:129];
+  assign \settings$806.gain_reference  = \settings$562 [159:145];
+  assign \measured$807.offset_valid  = \measured$807 [0];
+  assign \measured$807.offset  = \measured$807 [8:1];
+  assign \measured$807.gain_valid  = \measured$807 [9];
+  assign \measured$807.gain  = \measured$807 [25:10];
+  assign \measured$807.reference_valid  = \measured$807 [26];
+  assign \measured$807.gain_reference  = \measured$807 [41:27];
+  assign \measured$807.failed  = \measured$807 [42];
+  assign \descriptor$854[0]  = convolution[31:0];
+  assign \descriptor$854[1]  = convolution[63:32];
+  assign \descriptor$854[2]  = convolution[95:64];
+  assign \descriptor$854[3]  = convolution[127:96];
+  assign \descriptor$854[4]  = convolution[159:128];
+  assign \descriptor$854[5]  = convolution[191:160];
+  assign \descriptor$854[6]  = convolution[223:192];
+  assign \descriptor$854[7]  = convolution[255:224];
+  assign \descriptor$854[8]  = convolution[287:256];
+  assign \descriptor$854[9]  = convolution[319:288];
+  assign \descriptor$854[10]  = convolution[351:320];
+  assign \descriptor$854[11]  = convolution[383:352];
+  assign \descriptor$854[12]  = convolution[415:384];
+  assign \descriptor$854[13]  = convolution[447:416];
+  assign \descriptor$854[14]  = convolution[479:448];
+  assign \descriptor$854[15]  = convolution[511:480];
+  assign \lengths$785 [41:36] = phase_gap;
+  assign \lengths$785 [35:30] = phase_add;
+  assign \lengths$785 [29:24] = phase_clear;
+  assign \lengths$785 [23:18] = phase_hold;
+  assign \lengths$785 [17:12] = phase_share;
+  assign \lengths$785 [11:6] = phase_drive;
+  assign \lengths$785 [5:0] = phase_reset;
+  assign \lengths$708 [41:36] = phase_gap;
+  assign \lengths$708 [35:30] = phase_add;
+  assign \lengths$708 [29:24] = phase_clear;
+  assign \lengths$708 [23:18] = phase_hold;
+  assign \lengths$708 [17:12] = phase_share;
+  assign \lengths$708 [11:6] = phase_drive;
+  assign \lengths$708 [5:0] = phase_reset;
+  assign \lengths$631 [41:36] = phase_gap;
+  assign \lengths$631 [35:30] = phase_add;
+  assign \lengths$631 [29:24] = phase_clear;
+  assign \lengths$631 [23:18] = phase_hold;
+  assign \lengths$631 [17:12] = phase_share;
+  assign \lengths$631 [11:6] = phase_drive;
+  assign \lengths$631 [5:0] = phase_reset;
   assign drain_sums[99:75] = \$157 ;
   assign drain_sums[74:50] = \$149 ;
   assign drain_sums[49:25] = \$141 ;
@@ -3574,10 +3585,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign saturated[2] = \$143 ;
   assign saturated[1] = \$135 ;
   assign saturated[0] = \$127 ;
-  assign measured[171:129] = \measured$810 ;
-  assign measured[128:86] = \measured$733 ;
-  assign measured[85:43] = \measured$656 ;
-  assign measured[42:0] = \measured$567 ;
+  assign measured[171:129] = \measured$807 ;
+  assign measured[128:86] = \measured$730 ;
+  assign measured[85:43] = \measured$653 ;
+  assign measured[42:0] = \measured$564 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3592,9 +3603,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign waiting[10:0] = { turn[0], fetching[0], \$74 , \$73 , \$72 , \$68 , \$67 , \$60 , \$53 , \$46 , \$39  };
   assign active[1] = working1;
   assign active[0] = working0;
-  assign host_late[1] = \late$459 ;
-  assign host_late[0] = late;
-  assign transfer_done[1] = \done$458 ;
+  assign transfer_done[1] = \done$456 ;
   assign transfer_done[0] = done;
   assign transfer_write[97:66] = \write_data$322 ;
   assign transfer_write[65:50] = \write_address$321 ;
@@ -5347,7 +5356,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$4802$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$4805$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5493,8 +5502,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$4802$0 ;
-  wire [56:0] \port$4802$0 ;
+  output [56:0] \port$4805$0 ;
+  wire [56:0] \port$4805$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -6147,7 +6156,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$41 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_valid = read1[0];
-  assign \port$4802$0  = out_tag[56:0];
+  assign \port$4805$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -8032,9 +8041,9 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .\port$2635$4 (\$26 [4]),
     .\port$2636$4 (\$27 [4]),
     .\port$2637$4 (\$28 [4]),
-    .\port$4411$136 (descriptor[139:136]),
-    .\port$4411$160 (descriptor[171:160]),
-    .\port$4411$96 (descriptor[119:96]),
+    .\port$4412$136 (descriptor[139:136]),
+    .\port$4412$160 (descriptor[171:160]),
+    .\port$4412$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -8055,7 +8064,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4411$136 (descriptor[147:136]),
+    .\port$4412$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -8068,7 +8077,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$4411$320 (descriptor[347:320]),
+    .\port$4412$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8875,7 +8884,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4883$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8990,7 +8999,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9038,8 +9047,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4883$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4883$0 ;
-  wire [15:0] \port$4883$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9147,17 +9156,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4883$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4883$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4883$0  };
-  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4883$0  };
-  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4883$0  };
-  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4883$0  };
-  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9435,7 +9444,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4883$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9550,7 +9559,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9598,8 +9607,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4883$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4883$0 ;
-  wire [15:0] \port$4883$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9707,17 +9716,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4883$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4883$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4883$0  };
-  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4883$0  };
-  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4883$0  };
-  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4883$0  };
-  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9995,7 +10004,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4883$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10110,7 +10119,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10158,8 +10167,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4883$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4883$0 ;
-  wire [15:0] \port$4883$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10267,17 +10276,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4883$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4883$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4883$0  };
-  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4883$0  };
-  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4883$0  };
-  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4883$0  };
-  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10555,7 +10564,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4883$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10670,7 +10679,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4883$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10718,8 +10727,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4883$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4883$0 ;
-  wire [15:0] \port$4883$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10827,17 +10836,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4883$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4883$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4883$0  };
-  assign \$3  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4883$0  };
-  assign \$8  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4883$0  };
-  assign \$13  = { 1'h0, \port$4883$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4883$0  };
-  assign \$18  = { 1'h0, \port$4883$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -11033,7 +11042,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
 endmodule
 
 module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2612$0 , \port$2613$4 , \port$2614$4 , \port$2615$4 , \port$2616$4 , \port$2617$4 , \port$2618$4 , \port$2619$4 , \port$2620$4 , \port$2621$4 , \port$2622$4 , \port$2623$4 , \port$2624$4 , \port$2625$0 , \port$2626$4 , \port$2627$4 , \port$2628$4 
-, \port$2629$4 , \port$2630$4 , \port$2631$4 , \port$2632$4 , \port$2633$4 , \port$2634$4 , \port$2635$4 , \port$2636$4 , \port$2637$4 , \port$4411$96 , \port$4411$136 , \port$4411$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+, \port$2629$4 , \port$2630$4 , \port$2631$4 , \port$2632$4 , \port$2633$4 , \port$2634$4 , \port$2635$4 , \port$2636$4 , \port$2637$4 , \port$4412$96 , \port$4412$136 , \port$4412$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -11322,12 +11331,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$2636$4 ;
   input \port$2637$4 ;
   wire \port$2637$4 ;
-  input [3:0] \port$4411$136 ;
-  wire [3:0] \port$4411$136 ;
-  input [11:0] \port$4411$160 ;
-  wire [11:0] \port$4411$160 ;
-  input [23:0] \port$4411$96 ;
-  wire [23:0] \port$4411$96 ;
+  input [3:0] \port$4412$136 ;
+  wire [3:0] \port$4412$136 ;
+  input [11:0] \port$4412$160 ;
+  wire [11:0] \port$4412$160 ;
+  input [23:0] \port$4412$96 ;
+  wire [23:0] \port$4412$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -11385,24 +11394,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$4411$96 [11:0] == 1'h1;
+  assign \$25  = \port$4412$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$4411$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$4411$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$4412$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$4412$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$4411$96 [23:12] == 1'h1;
+  assign \$35  = \port$4412$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$4411$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$4411$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$4412$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$4412$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$4411$160 ;
+  assign \$43  = address_column_start + \port$4412$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -11473,8 +11482,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$4411$136 ;
-  assign \$129  = pixel_x_x_start + \port$4411$136 ;
+  assign \$128  = pixel_x_x_start + \port$4412$136 ;
+  assign \$129  = pixel_x_x_start + \port$4412$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -11495,8 +11504,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$4411$136 ;
-  assign \$156  = pixel_y_y_start + \port$4411$136 ;
+  assign \$155  = pixel_y_y_start + \port$4412$136 ;
+  assign \$156  = pixel_y_y_start + \port$4412$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -11637,7 +11646,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$4411$96 [11:0];
+      \$163  = \port$4412$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -11667,7 +11676,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$4411$96 [23:12];
+      \$165  = \port$4412$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -11983,18 +11992,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$4411$96 [11:0];
-  assign y_count = \port$4411$96 [23:12];
-  assign address_column_step = { 4'h0, \port$4411$160  };
+  assign x_count = \port$4412$96 [11:0];
+  assign y_count = \port$4412$96 [23:12];
+  assign address_column_step = { 4'h0, \port$4412$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_origin = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4411$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$4412$136  };
   assign pixel_y_origin = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4411$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$4412$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -12023,7 +12032,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -12086,8 +12095,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4411$136 ;
-  wire [11:0] \port$4411$136 ;
+  input [11:0] \port$4412$136 ;
+  wire [11:0] \port$4412$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12219,7 +12228,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$4411$136 [3:0];
+      \$33  = \port$4412$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12234,7 +12243,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$4411$136 [7:4];
+      \$34  = \port$4412$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -12249,7 +12258,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$4411$136 [11:8];
+      \$35  = \port$4412$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -12365,9 +12374,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$4411$136 [3:0];
-  assign pad_left = \port$4411$136 [7:4];
-  assign pad_top = \port$4411$136 [11:8];
+  assign stride = \port$4412$136 [3:0];
+  assign pad_left = \port$4412$136 [7:4];
+  assign pad_top = \port$4412$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -12377,7 +12386,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4411$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$4411$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -12438,8 +12447,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4411$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$4411$320 ;
-  wire [27:0] \port$4411$320 ;
+  input [27:0] \port$4412$320 ;
+  wire [27:0] \port$4412$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12456,14 +12465,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4411$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$4411$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$4412$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$4411$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$4412$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$4411$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$4412$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -12554,7 +12563,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4411$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$4411$320 [27:16];
+      \$32  = \port$4412$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -12569,7 +12578,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4411$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$4411$320 [15:12];
+      \$33  = \port$4412$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12715,11 +12724,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4411$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$4411$320 [27:16];
-  assign stride = \port$4411$320 [15:12];
+  assign \width$7  = \port$4412$320 [27:16];
+  assign stride = \port$4412$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$4411$320 [11:0];
+  assign pixel = \port$4412$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -20078,8 +20087,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$882  = \$881 ;
 endmodule
 
-module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, host_late, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, tenant, window, turn, layer_done
-, ended, transfer, transfer_clear, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, calibrate, combine, working, clk);
+module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, illegal, host_late, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, clear, tenant, window, turn
+, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, convolve, calibrate, combine, working, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
   wire [32:0] \$10 ;
@@ -20119,10 +20128,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   reg [1:0] \$130 ;
   reg [11:0] \$131 ;
   reg [5:0] \$132 ;
-  reg [4:0] \$133 ;
-  reg \$134 ;
-  reg [1:0] \$135 ;
-  reg [134:0] \$136 ;
+  reg \$133 ;
+  reg [4:0] \$134 ;
+  reg \$135 ;
+  reg [1:0] \$136 ;
+  reg [134:0] \$137 ;
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
@@ -20219,10 +20229,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$99 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  wire [1:0] \$signal$27 ;
-  reg \$signal$43 ;
-  reg \$signal$49 ;
-  reg \$signal$52 ;
+  wire [1:0] \$signal$29 ;
+  reg \$signal$44 ;
+  reg \$signal$50 ;
+  reg \$signal$53 ;
   input [1:0] abort;
   wire [1:0] abort;
   wire aborted0;
@@ -20235,7 +20245,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   reg [1:0] busy = 2'h0;
   output calibrate;
   reg calibrate;
-  wire clear;
+  output clear;
+  reg clear = 1'h0;
   input clk;
   wire clk;
   (* init = 5'h00 *)
@@ -20251,23 +20262,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$35 ;
-  wire [31:0] \descriptor$35[0] ;
-  wire [31:0] \descriptor$35[10] ;
-  wire [31:0] \descriptor$35[11] ;
-  wire [31:0] \descriptor$35[12] ;
-  wire [31:0] \descriptor$35[13] ;
-  wire [31:0] \descriptor$35[14] ;
-  wire [31:0] \descriptor$35[15] ;
-  wire [31:0] \descriptor$35[1] ;
-  wire [31:0] \descriptor$35[2] ;
-  wire [31:0] \descriptor$35[3] ;
-  wire [31:0] \descriptor$35[4] ;
-  wire [31:0] \descriptor$35[5] ;
-  wire [31:0] \descriptor$35[6] ;
-  wire [31:0] \descriptor$35[7] ;
-  wire [31:0] \descriptor$35[8] ;
-  wire [31:0] \descriptor$35[9] ;
+  wire [511:0] \descriptor$36 ;
+  wire [31:0] \descriptor$36[0] ;
+  wire [31:0] \descriptor$36[10] ;
+  wire [31:0] \descriptor$36[11] ;
+  wire [31:0] \descriptor$36[12] ;
+  wire [31:0] \descriptor$36[13] ;
+  wire [31:0] \descriptor$36[14] ;
+  wire [31:0] \descriptor$36[15] ;
+  wire [31:0] \descriptor$36[1] ;
+  wire [31:0] \descriptor$36[2] ;
+  wire [31:0] \descriptor$36[3] ;
+  wire [31:0] \descriptor$36[4] ;
+  wire [31:0] \descriptor$36[5] ;
+  wire [31:0] \descriptor$36[6] ;
+  wire [31:0] \descriptor$36[7] ;
+  wire [31:0] \descriptor$36[8] ;
+  wire [31:0] \descriptor$36[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -20336,7 +20347,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire rst;
   input [1:0] start;
   wire [1:0] start;
-  output stopped;
   reg stopped;
   output tenant;
   reg tenant = 1'h0;
@@ -20359,16 +20369,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$37 ;
-  wire [15:0] \window$37.activation_base ;
-  wire [16:0] \window$37.activation_words ;
-  wire [20:0] \window$37.coefficient_words ;
-  wire [19:0] \window$37.coefficients_base ;
-  wire [16:0] \window$37.constant_entries ;
-  wire [15:0] \window$37.constants_base ;
-  wire [11:0] \window$37.program_base ;
-  wire [11:0] \window$37.program_length ;
-  wire [3:0] \window$37.tiles ;
+  wire [134:0] \window$38 ;
+  wire [15:0] \window$38.activation_base ;
+  wire [16:0] \window$38.activation_words ;
+  wire [20:0] \window$38.coefficient_words ;
+  wire [19:0] \window$38.coefficients_base ;
+  wire [16:0] \window$38.constant_entries ;
+  wire [15:0] \window$38.constants_base ;
+  wire [11:0] \window$38.program_base ;
+  wire [11:0] \window$38.program_length ;
+  wire [3:0] \window$38.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -20419,7 +20429,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$14  = ended[1] | failed[1];
   assign \$15  = ~ busy[1];
   assign \$16  = start[1] & \$15 ;
-  assign \$17  = | \$signal$27 ;
+  assign \$17  = | \$signal$29 ;
   assign \$18  = ! \$like ;
   assign \$20  = ! tenant;
   assign \$21  = ! word;
@@ -20431,14 +20441,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$28  = ~ alive;
   assign \$29  = stopped | \$28 ;
   assign \$30  = convolve | combine;
-  assign \$31  = | \$signal$27 ;
+  assign \$31  = | \$signal$29 ;
   assign \$32  = ! \$like ;
   assign \$34  = ~ unit_done;
   assign \$35  = stopped & \$34 ;
   assign \$36  = ! tenant;
   assign present0 = engaged & \$36 ;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$37  = \$signal$43  & present0;
+  assign \$37  = \$signal$44  & present0;
   assign advance0 = \$37  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
   assign \$38  = ~ present0;
@@ -20455,7 +20465,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$49  = ~ failed[0];
   assign \$50  = \$48  & \$49 ;
   assign \$51  = \$50  | aborted0;
-  assign \$52  = \$signal$49  & present0;
+  assign \$52  = \$signal$50  & present0;
   assign \$53  = ~ aborted0;
   assign \$54  = \$52  & \$53 ;
   assign \$55  = ~ failed[0];
@@ -20470,12 +20480,12 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$64  = | left0[11:1];
   assign \$65  = ~ \$64 ;
   assign \$66  = advance0 & \$65 ;
-  assign \$67  = \$signal$52  & present0;
+  assign \$67  = \$signal$53  & present0;
   assign \$68  = aborted0 | failed[0];
   assign \$69  = present0 & \$68 ;
   assign present1 = engaged & \$70 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$71  = \$signal$43  & present1;
+  assign \$71  = \$signal$44  & present1;
   assign advance1 = \$71  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
   assign \$72  = ~ present1;
@@ -20492,7 +20502,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$83  = ~ failed[1];
   assign \$84  = \$82  & \$83 ;
   assign \$85  = \$84  | aborted1;
-  assign \$86  = \$signal$49  & present1;
+  assign \$86  = \$signal$50  & present1;
   assign \$87  = ~ aborted1;
   assign \$88  = \$86  & \$87 ;
   assign \$89  = ~ failed[1];
@@ -20507,7 +20517,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$98  = | left1[11:1];
   assign \$99  = ~ \$98 ;
   assign \$100  = advance1 & \$99 ;
-  assign \$101  = \$signal$52  & present1;
+  assign \$101  = \$signal$53  & present1;
   assign \$102  = aborted1 | failed[1];
   assign \$103  = present1 & \$102 ;
   assign \$104  = word != 5'h10;
@@ -20552,13 +20562,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   always @(posedge clk)
     index1 <= \$132 ;
   always @(posedge clk)
-    word <= \$133 ;
+    clear <= \$133 ;
   always @(posedge clk)
-    tenant <= \$134 ;
+    word <= \$134 ;
   always @(posedge clk)
-    program_state <= \$135 ;
+    tenant <= \$135 ;
   always @(posedge clk)
-    window <= \$136 ;
+    program_state <= \$136 ;
+  always @(posedge clk)
+    window <= \$137 ;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -20800,32 +20812,39 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$133  = word;
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          \$133  = 5'h00;
-      2'h1:
-          \$133  = \$26 [4:0];
-      2'h2:
-          /* empty */;
-      2'h3:
-          if (unit_done) begin
-            \$133  = 5'h00;
-          end
-    endcase
+    \$133  = stopped;
     if (rst) begin
-      \$133  = 5'h00;
+      \$133  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$134  = tenant;
+    \$134  = word;
+    (* full_case = 32'd1 *)
+    casez (program_state)
+      2'h0:
+          \$134  = 5'h00;
+      2'h1:
+          \$134  = \$26 [4:0];
+      2'h2:
+          /* empty */;
+      2'h3:
+          if (unit_done) begin
+            \$134  = 5'h00;
+          end
+    endcase
+    if (rst) begin
+      \$134  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$135  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$17 ) begin
-            \$134  = \$like ;
+            \$135  = \$like ;
           end
       2'h1:
           /* empty */;
@@ -20834,40 +20853,40 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       2'h3:
           if (unit_done) begin
             if (\$31 ) begin
-              \$134  = \$like ;
+              \$135  = \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$134  = 1'h0;
+      \$135  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$135  = program_state;
+    \$136  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$17 ) begin
-            \$135  = 2'h1;
+            \$136  = 2'h1;
           end else begin
-            \$135  = 2'h0;
+            \$136  = 2'h0;
           end
       2'h1:
         begin
           if (\$27 ) begin
-            \$135  = 2'h2;
+            \$136  = 2'h2;
           end
           if (\$29 ) begin
-            \$135  = 2'h0;
+            \$136  = 2'h0;
           end
         end
       2'h2:
         begin
-          \$135  = 2'h0;
+          \$136  = 2'h0;
           if (\$30 ) begin
-            \$135  = 2'h3;
+            \$136  = 2'h3;
           end
         end
       2'h3:
@@ -20875,23 +20894,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           if (unit_done) begin
             (* full_case = 32'd1 *)
             if (\$31 ) begin
-              \$135  = 2'h1;
+              \$136  = 2'h1;
             end else begin
-              \$135  = 2'h0;
+              \$136  = 2'h0;
             end
           end
           if (\$35 ) begin
-            \$135  = 2'h0;
+            \$136  = 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$135  = 2'h0;
+      \$136  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$136  = window;
+    \$137  = window;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -20899,18 +20918,18 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         begin
           if (\$20 ) begin
             if (\$22 ) begin
-              \$136  = windows[134:0];
+              \$137  = windows[134:0];
             end
           end
           if (\$23 ) begin
             if (\$25 ) begin
-              \$136  = windows[269:135];
+              \$137  = windows[269:135];
             end
           end
         end
     endcase
     if (rst) begin
-      \$136  = 135'h0000000000000000000000000000000000;
+      \$137  = 135'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -20920,19 +20939,19 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     casez (tenant)
       1'h0:
         begin
-          if (\$signal$27 [0]) begin
+          if (\$signal$29 [0]) begin
             \$like  = 1'h0;
           end
-          if (\$signal$27 [1]) begin
+          if (\$signal$29 [1]) begin
             \$like  = 1'h1;
           end
         end
       1'h1:
         begin
-          if (\$signal$27 [1]) begin
+          if (\$signal$29 [1]) begin
             \$like  = 1'h1;
           end
-          if (\$signal$27 [0]) begin
+          if (\$signal$29 [0]) begin
             \$like  = 1'h0;
           end
         end
@@ -21107,7 +21126,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$49  = 1'h0;
+    \$signal$50  = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -21118,7 +21137,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             4'h0:
                 /* empty */;
             4'h1, 4'h2:
-                \$signal$49  = legal;
+                \$signal$50  = legal;
           endcase
     endcase
   end
@@ -21189,7 +21208,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$52  = 1'h0;
+    \$signal$53  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -21211,15 +21230,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                \$signal$52  = 1'h1;
+                \$signal$53  = 1'h1;
           endcase
           if (\$115 ) begin
-            \$signal$52  = 1'h1;
+            \$signal$53  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$52  = 1'h1;
+            \$signal$53  = 1'h1;
           end
     endcase
   end
@@ -21276,7 +21295,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$43  = 1'h0;
+    \$signal$44  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -21287,15 +21306,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$43  = 1'h1;
+            \$signal$44  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$35  = descriptor;
+  assign \descriptor$36  = descriptor;
   assign clock = word;
-  assign \window$37  = window;
+  assign \window$38  = window;
   assign first_request = \$like ;
-  assign clear = stopped;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -21345,35 +21363,35 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \descriptor$35[0]  = descriptor[31:0];
-  assign \descriptor$35[1]  = descriptor[63:32];
-  assign \descriptor$35[2]  = descriptor[95:64];
-  assign \descriptor$35[3]  = descriptor[127:96];
-  assign \descriptor$35[4]  = descriptor[159:128];
-  assign \descriptor$35[5]  = descriptor[191:160];
-  assign \descriptor$35[6]  = descriptor[223:192];
-  assign \descriptor$35[7]  = descriptor[255:224];
-  assign \descriptor$35[8]  = descriptor[287:256];
-  assign \descriptor$35[9]  = descriptor[319:288];
-  assign \descriptor$35[10]  = descriptor[351:320];
-  assign \descriptor$35[11]  = descriptor[383:352];
-  assign \descriptor$35[12]  = descriptor[415:384];
-  assign \descriptor$35[13]  = descriptor[447:416];
-  assign \descriptor$35[14]  = descriptor[479:448];
-  assign \descriptor$35[15]  = descriptor[511:480];
-  assign \window$37.program_base  = window[11:0];
-  assign \window$37.program_length  = window[23:12];
-  assign \window$37.activation_base  = window[39:24];
-  assign \window$37.activation_words  = window[56:40];
-  assign \window$37.constants_base  = window[72:57];
-  assign \window$37.constant_entries  = window[89:73];
-  assign \window$37.coefficients_base  = window[109:90];
-  assign \window$37.coefficient_words  = window[130:110];
-  assign \window$37.tiles  = window[134:131];
+  assign \descriptor$36[0]  = descriptor[31:0];
+  assign \descriptor$36[1]  = descriptor[63:32];
+  assign \descriptor$36[2]  = descriptor[95:64];
+  assign \descriptor$36[3]  = descriptor[127:96];
+  assign \descriptor$36[4]  = descriptor[159:128];
+  assign \descriptor$36[5]  = descriptor[191:160];
+  assign \descriptor$36[6]  = descriptor[223:192];
+  assign \descriptor$36[7]  = descriptor[255:224];
+  assign \descriptor$36[8]  = descriptor[287:256];
+  assign \descriptor$36[9]  = descriptor[319:288];
+  assign \descriptor$36[10]  = descriptor[351:320];
+  assign \descriptor$36[11]  = descriptor[383:352];
+  assign \descriptor$36[12]  = descriptor[415:384];
+  assign \descriptor$36[13]  = descriptor[447:416];
+  assign \descriptor$36[14]  = descriptor[479:448];
+  assign \descriptor$36[15]  = descriptor[511:480];
+  assign \window$38.program_base  = window[11:0];
+  assign \window$38.program_length  = window[23:12];
+  assign \window$38.activation_base  = window[39:24];
+  assign \window$38.activation_words  = window[56:40];
+  assign \window$38.constants_base  = window[72:57];
+  assign \window$38.constant_entries  = window[89:73];
+  assign \window$38.coefficients_base  = window[109:90];
+  assign \window$38.coefficient_words  = window[130:110];
+  assign \window$38.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$27 [1] = \$95 ;
-  assign \$signal$27 [0] = \$61 ;
+  assign \$signal$29 [1] = \$95 ;
+  assign \$signal$29 [0] = \$61 ;
   assign transfer_clear[1] = \$91 ;
   assign transfer_clear[0] = \$57 ;
   assign transfer[1] = \$90 ;
@@ -22051,7 +22069,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22205,8 +22223,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4439$90 ;
-  wire [40:0] \port$4439$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22267,10 +22285,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4439$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4439$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22349,8 +22367,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4439$90 [19:0];
-  assign coefficient_words = \port$4439$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22396,7 +22414,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22550,8 +22568,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4439$90 ;
-  wire [40:0] \port$4439$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22612,10 +22630,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4439$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4439$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22694,8 +22712,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4439$90 [19:0];
-  assign coefficient_words = \port$4439$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22741,7 +22759,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22895,8 +22913,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4439$90 ;
-  wire [40:0] \port$4439$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22957,10 +22975,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4439$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4439$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23039,8 +23057,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4439$90 [19:0];
-  assign coefficient_words = \port$4439$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23086,7 +23104,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$4439$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23240,8 +23258,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4439$90 ;
-  wire [40:0] \port$4439$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23302,10 +23320,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4439$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4439$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23384,8 +23402,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4439$90 [19:0];
-  assign coefficient_words = \port$4439$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23649,8 +23667,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4511$0 (read_data),
-    .\port$5342$0 (arriving_last),
+    .\port$4514$0 (read_data),
+    .\port$5345$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -23886,7 +23904,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$0 , w_en, \port$5342$0 , clk);
+module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$0 , w_en, \port$5345$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -23916,10 +23934,10 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4511$0 ;
-  wire [31:0] \port$4511$0 ;
-  input \port$5342$0 ;
-  wire \port$5342$0 ;
+  input [31:0] \port$4514$0 ;
+  wire [31:0] \port$4514$0 ;
+  input \port$5345$0 ;
+  wire \port$5345$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -23951,7 +23969,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$5342$0 , \port$4511$0  };
+      storage[w_port__addr] <= { \port$5345$0 , \port$4514$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -24026,8 +24044,8 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$5342$0 , \port$4511$0  };
-  assign w_data = { \port$5342$0 , \port$4511$0  };
+  assign w_port__data = { \port$5345$0 , \port$4514$0  };
+  assign w_data = { \port$5345$0 , \port$4514$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -24253,8 +24271,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4511$32 (read_data),
-    .\port$5381$0 (arriving_last),
+    .\port$4514$32 (read_data),
+    .\port$5384$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -24490,7 +24508,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$32 , w_en, \port$5381$0 , clk);
+module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$32 , w_en, \port$5384$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$37  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -24520,10 +24538,10 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$3
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4511$32 ;
-  wire [31:0] \port$4511$32 ;
-  input \port$5381$0 ;
-  wire \port$5381$0 ;
+  input [31:0] \port$4514$32 ;
+  wire [31:0] \port$4514$32 ;
+  input \port$5384$0 ;
+  wire \port$5384$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -24555,7 +24573,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$3
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$5381$0 , \port$4511$32  };
+      storage[w_port__addr] <= { \port$5384$0 , \port$4514$32  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -24630,8 +24648,8 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4511$3
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$5381$0 , \port$4511$32  };
-  assign w_data = { \port$5381$0 , \port$4511$32  };
+  assign w_port__data = { \port$5384$0 , \port$4514$32  };
+  assign w_data = { \port$5384$0 , \port$4514$32  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -24945,10 +24963,10 @@ module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, va
     .\port$2129$4 (\$25 [4]),
     .\port$2130$4 (\$26 [4]),
     .\port$2131$4 (\$27 [4]),
-    .\port$3551$128 (descriptor[139:128]),
-    .\port$3551$160 (descriptor[171:160]),
-    .\port$3551$192 (descriptor[215:192]),
-    .\port$3551$96 (descriptor[119:96]),
+    .\port$3550$128 (descriptor[139:128]),
+    .\port$3550$160 (descriptor[171:160]),
+    .\port$3550$192 (descriptor[215:192]),
+    .\port$3550$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -24963,7 +24981,7 @@ module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3551$136 (descriptor[147:136]),
+    .\port$3550$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -25255,7 +25273,7 @@ module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, va
 endmodule
 
 module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108$4 , \port$2109$4 , \port$2110$4 , \port$2111$4 , \port$2112$4 , \port$2113$4 , \port$2114$4 , \port$2115$4 , \port$2116$4 , \port$2117$4 , \port$2118$4 , \port$2119$0 , \port$2120$4 , \port$2121$4 , \port$2122$4 , \port$2123$4 , \port$2124$4 , \port$2125$4 
-, \port$2126$4 , \port$2127$4 , \port$2128$4 , \port$2129$4 , \port$2130$4 , \port$2131$4 , advance, \port$3551$96 , \port$3551$128 , \port$3551$160 , \port$3551$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+, \port$2126$4 , \port$2127$4 , \port$2128$4 , \port$2129$4 , \port$2130$4 , \port$2131$4 , advance, \port$3550$96 , \port$3550$128 , \port$3550$160 , \port$3550$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$39  = 0;
   wire \$1 ;
@@ -25537,14 +25555,14 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   wire \port$2130$4 ;
   input \port$2131$4 ;
   wire \port$2131$4 ;
-  input [11:0] \port$3551$128 ;
-  wire [11:0] \port$3551$128 ;
-  input [11:0] \port$3551$160 ;
-  wire [11:0] \port$3551$160 ;
-  input [23:0] \port$3551$192 ;
-  wire [23:0] \port$3551$192 ;
-  input [23:0] \port$3551$96 ;
-  wire [23:0] \port$3551$96 ;
+  input [11:0] \port$3550$128 ;
+  wire [11:0] \port$3550$128 ;
+  input [11:0] \port$3550$160 ;
+  wire [11:0] \port$3550$160 ;
+  input [23:0] \port$3550$192 ;
+  wire [23:0] \port$3550$192 ;
+  input [23:0] \port$3550$96 ;
+  wire [23:0] \port$3550$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -25563,44 +25581,44 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3551$192 [11:0] == 1'h1;
+  assign \$1  = \port$3550$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3551$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3551$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3550$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3550$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$3551$128 [3:0] == 1'h1;
+  assign \$8  = \port$3550$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3551$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3551$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3550$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3550$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3551$128 [7:4] == 1'h1;
+  assign \$16  = \port$3550$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3551$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3551$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3550$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3550$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3551$192 [23:12] == 1'h1;
+  assign \$25  = \port$3550$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3551$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3551$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3550$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3550$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3551$96 [11:0] == 1'h1;
+  assign \$35  = \port$3550$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3551$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3551$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3550$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3550$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -25608,18 +25626,18 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3551$96 [23:12] == 1'h1;
+  assign \$46  = \port$3550$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3551$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3551$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3550$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3550$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3551$160 ;
-  assign \$59  = address_column_start + \port$3551$160 ;
+  assign \$58  = address_column_start + \port$3550$160 ;
+  assign \$59  = address_column_start + \port$3550$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -25630,10 +25648,10 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3551$192 [11:0];
-  assign \$73  = address_block_start + \port$3551$192 [11:0];
-  assign \$74  = address_block_start + \port$3551$192 [11:0];
-  assign \$75  = address_block_start + \port$3551$192 [11:0];
+  assign \$72  = address_block_start + \port$3550$192 [11:0];
+  assign \$73  = address_block_start + \port$3550$192 [11:0];
+  assign \$74  = address_block_start + \port$3550$192 [11:0];
+  assign \$75  = address_block_start + \port$3550$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -25671,8 +25689,8 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3551$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3551$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3550$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3550$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -25698,8 +25716,8 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3551$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3551$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$3550$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3550$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -25748,7 +25766,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$3551$192 [11:0];
+      \$153  = \port$3550$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -25778,7 +25796,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$3551$128 [3:0];
+      \$155  = \port$3550$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -25808,7 +25826,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$3551$128 [7:4];
+      \$157  = \port$3550$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -25838,7 +25856,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$3551$192 [23:12];
+      \$159  = \port$3550$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -25868,7 +25886,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$3551$96 [11:0];
+      \$161  = \port$3550$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -25898,7 +25916,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$3551$96 [23:12];
+      \$163  = \port$3550$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -26163,21 +26181,21 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$3551$192 [11:0];
-  assign column_count = \port$3551$128 [3:0];
-  assign row_count = \port$3551$128 [7:4];
-  assign block_count = \port$3551$192 [23:12];
-  assign x_count = \port$3551$96 [11:0];
-  assign y_count = \port$3551$96 [23:12];
+  assign word_count = \port$3550$192 [11:0];
+  assign column_count = \port$3550$128 [3:0];
+  assign row_count = \port$3550$128 [7:4];
+  assign block_count = \port$3550$192 [23:12];
+  assign x_count = \port$3550$96 [11:0];
+  assign y_count = \port$3550$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3551$160  };
-  assign address_block_step = { 4'h0, \port$3551$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$3550$160  };
+  assign address_block_step = { 4'h0, \port$3550$192 [11:0] };
   assign pixel_x_origin = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3551$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$3550$128 [11:8] };
   assign pixel_y_origin = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3551$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3550$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -26199,7 +26217,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3551$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$40  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -26262,8 +26280,8 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3551$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3551$136 ;
-  wire [11:0] \port$3551$136 ;
+  input [11:0] \port$3550$136 ;
+  wire [11:0] \port$3550$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -26395,7 +26413,7 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3551$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3551$136 [3:0];
+      \$33  = \port$3550$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -26410,7 +26428,7 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3551$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3551$136 [7:4];
+      \$34  = \port$3550$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -26425,7 +26443,7 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3551$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3551$136 [11:8];
+      \$35  = \port$3550$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -26541,9 +26559,9 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3551$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3551$136 [3:0];
-  assign pad_left = \port$3551$136 [7:4];
-  assign pad_top = \port$3551$136 [11:8];
+  assign stride = \port$3550$136 [3:0];
+  assign pad_left = \port$3550$136 [7:4];
+  assign pad_top = \port$3550$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };

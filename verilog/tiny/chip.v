@@ -83,10 +83,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   reg \$76 ;
   reg \$77 ;
   reg \$78 ;
-  reg [29:0] \$79 ;
+  reg \$79 ;
   wire \$8 ;
-  wire [45:0] \$80 ;
-  wire [32:0] \$81 ;
+  reg [29:0] \$80 ;
+  wire [45:0] \$81 ;
+  wire [32:0] \$82 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
   wire abort;
@@ -96,15 +97,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire aclk;
   wire active;
   wire adder;
-  wire \adder$294 ;
+  wire \adder$292 ;
   wire [15:0] address;
-  wire [15:0] \address$330 ;
+  wire [15:0] \address$328 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$296 ;
+  wire \array$294 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -112,8 +113,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$341 ;
-  wire \bank_free$342 ;
+  wire \bank_free$339 ;
+  wire \bank_free$340 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
@@ -123,42 +124,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \busy$252 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$402 ;
-  wire \calibrate$491 ;
+  wire \calibrate$400 ;
+  wire \calibrate$489 ;
   wire calibrated;
-  wire \calibrated$310 ;
-  wire \calibrated$311 ;
+  wire \calibrated$308 ;
+  wire \calibrated$309 ;
   wire chunk_begin;
-  wire \chunk_begin$371 ;
-  wire \chunk_begin$472 ;
+  wire \chunk_begin$369 ;
+  wire \chunk_begin$470 ;
   wire chunk_final;
-  wire \chunk_final$377 ;
-  wire \chunk_final$475 ;
+  wire \chunk_final$375 ;
+  wire \chunk_final$473 ;
   wire chunk_loaded;
-  wire \chunk_loaded$373 ;
-  wire \chunk_loaded$473 ;
+  wire \chunk_loaded$371 ;
+  wire \chunk_loaded$471 ;
   wire clear;
   wire \clear$244 ;
-  wire \clear$355 ;
-  wire \clear$356 ;
-  wire \clear$466 ;
+  wire \clear$353 ;
+  wire \clear$354 ;
+  wire \clear$464 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$468 ;
+  wire [19:0] \coefficient_base$466 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$486 ;
+  wire [7:0] \coefficient_data$484 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$485 ;
+  wire [8:0] \coefficient_index$483 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$469 ;
+  wire [20:0] \coefficient_words$467 ;
   wire coefficient_write;
-  wire \coefficient_write$484 ;
+  wire \coefficient_write$482 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
   wire comparator;
-  wire \comparator$292 ;
+  wire \comparator$290 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
@@ -197,11 +198,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$489 ;
+  wire [3:0] \correction_data$487 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$488 ;
+  wire [5:0] \correction_index$486 ;
   wire correction_write;
-  wire \correction_write$487 ;
+  wire \correction_write$485 ;
   wire [1:0] corrections_write;
   wire decided;
   wire \decided$241 ;
@@ -223,23 +224,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor$282[7] ;
   wire [31:0] \descriptor$282[8] ;
   wire [31:0] \descriptor$282[9] ;
-  wire [511:0] \descriptor$322 ;
-  wire [31:0] \descriptor$322[0] ;
-  wire [31:0] \descriptor$322[10] ;
-  wire [31:0] \descriptor$322[11] ;
-  wire [31:0] \descriptor$322[12] ;
-  wire [31:0] \descriptor$322[13] ;
-  wire [31:0] \descriptor$322[14] ;
-  wire [31:0] \descriptor$322[15] ;
-  wire [31:0] \descriptor$322[1] ;
-  wire [31:0] \descriptor$322[2] ;
-  wire [31:0] \descriptor$322[3] ;
-  wire [31:0] \descriptor$322[4] ;
-  wire [31:0] \descriptor$322[5] ;
-  wire [31:0] \descriptor$322[6] ;
-  wire [31:0] \descriptor$322[7] ;
-  wire [31:0] \descriptor$322[8] ;
-  wire [31:0] \descriptor$322[9] ;
+  wire [511:0] \descriptor$320 ;
+  wire [31:0] \descriptor$320[0] ;
+  wire [31:0] \descriptor$320[10] ;
+  wire [31:0] \descriptor$320[11] ;
+  wire [31:0] \descriptor$320[12] ;
+  wire [31:0] \descriptor$320[13] ;
+  wire [31:0] \descriptor$320[14] ;
+  wire [31:0] \descriptor$320[15] ;
+  wire [31:0] \descriptor$320[1] ;
+  wire [31:0] \descriptor$320[2] ;
+  wire [31:0] \descriptor$320[3] ;
+  wire [31:0] \descriptor$320[4] ;
+  wire [31:0] \descriptor$320[5] ;
+  wire [31:0] \descriptor$320[6] ;
+  wire [31:0] \descriptor$320[7] ;
+  wire [31:0] \descriptor$320[8] ;
+  wire [31:0] \descriptor$320[9] ;
+  wire [511:0] \descriptor$341 ;
+  wire [31:0] \descriptor$341[0] ;
+  wire [31:0] \descriptor$341[10] ;
+  wire [31:0] \descriptor$341[11] ;
+  wire [31:0] \descriptor$341[12] ;
+  wire [31:0] \descriptor$341[13] ;
+  wire [31:0] \descriptor$341[14] ;
+  wire [31:0] \descriptor$341[15] ;
+  wire [31:0] \descriptor$341[1] ;
+  wire [31:0] \descriptor$341[2] ;
+  wire [31:0] \descriptor$341[3] ;
+  wire [31:0] \descriptor$341[4] ;
+  wire [31:0] \descriptor$341[5] ;
+  wire [31:0] \descriptor$341[6] ;
+  wire [31:0] \descriptor$341[7] ;
+  wire [31:0] \descriptor$341[8] ;
+  wire [31:0] \descriptor$341[9] ;
   wire [511:0] \descriptor$343 ;
   wire [31:0] \descriptor$343[0] ;
   wire [31:0] \descriptor$343[10] ;
@@ -257,57 +275,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor$343[7] ;
   wire [31:0] \descriptor$343[8] ;
   wire [31:0] \descriptor$343[9] ;
-  wire [511:0] \descriptor$345 ;
-  wire [31:0] \descriptor$345[0] ;
-  wire [31:0] \descriptor$345[10] ;
-  wire [31:0] \descriptor$345[11] ;
-  wire [31:0] \descriptor$345[12] ;
-  wire [31:0] \descriptor$345[13] ;
-  wire [31:0] \descriptor$345[14] ;
-  wire [31:0] \descriptor$345[15] ;
-  wire [31:0] \descriptor$345[1] ;
-  wire [31:0] \descriptor$345[2] ;
-  wire [31:0] \descriptor$345[3] ;
-  wire [31:0] \descriptor$345[4] ;
-  wire [31:0] \descriptor$345[5] ;
-  wire [31:0] \descriptor$345[6] ;
-  wire [31:0] \descriptor$345[7] ;
-  wire [31:0] \descriptor$345[8] ;
-  wire [31:0] \descriptor$345[9] ;
-  wire [511:0] \descriptor$459 ;
-  wire [31:0] \descriptor$459[0] ;
-  wire [31:0] \descriptor$459[10] ;
-  wire [31:0] \descriptor$459[11] ;
-  wire [31:0] \descriptor$459[12] ;
-  wire [31:0] \descriptor$459[13] ;
-  wire [31:0] \descriptor$459[14] ;
-  wire [31:0] \descriptor$459[15] ;
-  wire [31:0] \descriptor$459[1] ;
-  wire [31:0] \descriptor$459[2] ;
-  wire [31:0] \descriptor$459[3] ;
-  wire [31:0] \descriptor$459[4] ;
-  wire [31:0] \descriptor$459[5] ;
-  wire [31:0] \descriptor$459[6] ;
-  wire [31:0] \descriptor$459[7] ;
-  wire [31:0] \descriptor$459[8] ;
-  wire [31:0] \descriptor$459[9] ;
-  wire [511:0] \descriptor$540 ;
-  wire [31:0] \descriptor$540[0] ;
-  wire [31:0] \descriptor$540[10] ;
-  wire [31:0] \descriptor$540[11] ;
-  wire [31:0] \descriptor$540[12] ;
-  wire [31:0] \descriptor$540[13] ;
-  wire [31:0] \descriptor$540[14] ;
-  wire [31:0] \descriptor$540[15] ;
-  wire [31:0] \descriptor$540[1] ;
-  wire [31:0] \descriptor$540[2] ;
-  wire [31:0] \descriptor$540[3] ;
-  wire [31:0] \descriptor$540[4] ;
-  wire [31:0] \descriptor$540[5] ;
-  wire [31:0] \descriptor$540[6] ;
-  wire [31:0] \descriptor$540[7] ;
-  wire [31:0] \descriptor$540[8] ;
-  wire [31:0] \descriptor$540[9] ;
+  wire [511:0] \descriptor$457 ;
+  wire [31:0] \descriptor$457[0] ;
+  wire [31:0] \descriptor$457[10] ;
+  wire [31:0] \descriptor$457[11] ;
+  wire [31:0] \descriptor$457[12] ;
+  wire [31:0] \descriptor$457[13] ;
+  wire [31:0] \descriptor$457[14] ;
+  wire [31:0] \descriptor$457[15] ;
+  wire [31:0] \descriptor$457[1] ;
+  wire [31:0] \descriptor$457[2] ;
+  wire [31:0] \descriptor$457[3] ;
+  wire [31:0] \descriptor$457[4] ;
+  wire [31:0] \descriptor$457[5] ;
+  wire [31:0] \descriptor$457[6] ;
+  wire [31:0] \descriptor$457[7] ;
+  wire [31:0] \descriptor$457[8] ;
+  wire [31:0] \descriptor$457[9] ;
+  wire [511:0] \descriptor$538 ;
+  wire [31:0] \descriptor$538[0] ;
+  wire [31:0] \descriptor$538[10] ;
+  wire [31:0] \descriptor$538[11] ;
+  wire [31:0] \descriptor$538[12] ;
+  wire [31:0] \descriptor$538[13] ;
+  wire [31:0] \descriptor$538[14] ;
+  wire [31:0] \descriptor$538[15] ;
+  wire [31:0] \descriptor$538[1] ;
+  wire [31:0] \descriptor$538[2] ;
+  wire [31:0] \descriptor$538[3] ;
+  wire [31:0] \descriptor$538[4] ;
+  wire [31:0] \descriptor$538[5] ;
+  wire [31:0] \descriptor$538[6] ;
+  wire [31:0] \descriptor$538[7] ;
+  wire [31:0] \descriptor$538[8] ;
+  wire [31:0] \descriptor$538[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -325,27 +326,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$319 ;
-  wire \done$320 ;
+  wire \done$317 ;
+  wire \done$318 ;
   wire drain;
-  wire \drain$300 ;
+  wire \drain$298 ;
   wire drain_clear;
-  wire \drain_clear$420 ;
-  wire \drain_clear$501 ;
+  wire \drain_clear$418 ;
+  wire \drain_clear$499 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$416 ;
-  wire [1:0] \drain_group$499 ;
+  wire [1:0] \drain_group$414 ;
+  wire [1:0] \drain_group$497 ;
   wire drain_lane;
-  wire \drain_lane$418 ;
-  wire \drain_lane$500 ;
+  wire \drain_lane$416 ;
+  wire \drain_lane$498 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$542 ;
+  wire [17:0] \drain_sum$540 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire drain_valid;
-  wire \drain_valid$410 ;
-  wire \drain_valid$495 ;
+  wire \drain_valid$408 ;
+  wire \drain_valid$493 ;
   wire [1:0] early_stops;
   wire ended;
   wire \ended$256 ;
@@ -357,12 +358,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$335 ;
+  wire \first$333 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$541 ;
+  wire [31:0] \first_product$539 ;
   wire hold;
   wire \hold$243 ;
-  wire host_late;
+  reg host_late = 1'h0;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire host_wait;
@@ -372,11 +373,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$321 ;
+  wire \irq$319 ;
   wire last;
-  wire \last$337 ;
+  wire \last$335 ;
   wire last_chunk;
-  wire \last_chunk$339 ;
+  wire \last_chunk$337 ;
   wire late;
   wire [11:0] layer;
   wire [11:0] \layer$254 ;
@@ -386,14 +387,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant0 ;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$471 ;
-  wire [5:0] \lengths$471.add ;
-  wire [5:0] \lengths$471.clear ;
-  wire [5:0] \lengths$471.drive ;
-  wire [5:0] \lengths$471.gap ;
-  wire [5:0] \lengths$471.hold ;
-  wire [5:0] \lengths$471.reset ;
-  wire [5:0] \lengths$471.share ;
+  wire [41:0] \lengths$469 ;
+  wire [5:0] \lengths$469.add ;
+  wire [5:0] \lengths$469.clear ;
+  wire [5:0] \lengths$469.drive ;
+  wire [5:0] \lengths$469.gap ;
+  wire [5:0] \lengths$469.hold ;
+  wire [5:0] \lengths$469.reset ;
+  wire [5:0] \lengths$469.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -402,27 +403,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [9:0] level_data;
-  wire [9:0] \level_data$498 ;
+  wire [9:0] \level_data$496 ;
   wire [5:0] level_index;
-  wire [5:0] \level_index$497 ;
+  wire [5:0] \level_index$495 ;
   wire level_write;
-  wire \level_write$496 ;
+  wire \level_write$494 ;
   wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$379 ;
-  wire \load_bank$476 ;
+  wire \load_bank$377 ;
+  wire \load_bank$474 ;
   wire load_clear;
-  wire \load_clear$381 ;
-  wire \load_clear$477 ;
+  wire \load_clear$379 ;
+  wire \load_clear$475 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$385 ;
-  wire [31:0] \load_codes$479 ;
+  wire [31:0] \load_codes$383 ;
+  wire [31:0] \load_codes$477 ;
   wire load_enable;
-  wire \load_enable$375 ;
-  wire \load_enable$474 ;
+  wire \load_enable$373 ;
+  wire \load_enable$472 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$383 ;
-  wire [1:0] \load_row$478 ;
+  wire [1:0] \load_row$381 ;
+  wire [1:0] \load_row$476 ;
   wire loading;
   wire \loading$238 ;
   output [31:0] m_axis_tdata;
@@ -550,80 +551,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$527 ;
+  wire \macro__add$525 ;
   wire macro__bank;
-  wire \macro__bank$520 ;
+  wire \macro__bank$518 ;
   wire macro__clear;
-  wire \macro__clear$526 ;
+  wire \macro__clear$524 ;
   wire macro__comparator;
-  wire \macro__comparator$538 ;
+  wire \macro__comparator$536 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$537 ;
+  wire [15:0] \macro__conversion$535 ;
   wire macro__convert;
-  wire \macro__convert$531 ;
+  wire \macro__convert$529 ;
   wire macro__convert_side;
-  wire \macro__convert_side$532 ;
+  wire \macro__convert_side$530 ;
   wire macro__decided;
-  wire \macro__decided$539 ;
+  wire \macro__decided$537 ;
   wire macro__drive;
-  wire \macro__drive$523 ;
+  wire \macro__drive$521 ;
   wire macro__hold;
-  wire \macro__hold$525 ;
+  wire \macro__hold$523 ;
   wire [9:0] macro__level;
-  wire [9:0] \macro__level$534 ;
+  wire [9:0] \macro__level$532 ;
   wire macro__load_bank;
-  wire \macro__load_bank$516 ;
+  wire \macro__load_bank$514 ;
   wire macro__load_clear;
-  wire \macro__load_clear$517 ;
+  wire \macro__load_clear$515 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$519 ;
+  wire [31:0] \macro__load_codes$517 ;
   wire macro__load_enable;
-  wire \macro__load_enable$515 ;
+  wire \macro__load_enable$513 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$518 ;
+  wire [1:0] \macro__load_row$516 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$530 ;
+  wire [7:0] \macro__negate$528 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$536 ;
+  wire [31:0] \macro__product$534 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$535 ;
+  wire [18:0] \macro__reference$533 ;
   wire macro__reset;
-  wire \macro__reset$522 ;
+  wire \macro__reset$520 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$521 ;
+  wire [1:0] \macro__row_enable$519 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$529 ;
+  wire [7:0] \macro__select$527 ;
   wire macro__share;
-  wire \macro__share$524 ;
+  wire \macro__share$522 ;
   wire macro__side;
-  wire \macro__side$528 ;
+  wire \macro__side$526 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$533 ;
+  wire [5:0] \macro__trial$531 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$514 ;
+  wire [31:0] \macro__write_data$512 ;
   wire macro__write_enable;
-  wire \macro__write_enable$511 ;
+  wire \macro__write_enable$509 ;
   wire macro__write_group;
-  wire \macro__write_group$513 ;
+  wire \macro__write_group$511 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$512 ;
+  wire [3:0] \macro__write_row$510 ;
   wire [71:0] measured;
-  wire [35:0] \measured$406 ;
-  wire \measured$406.failed ;
-  wire [15:0] \measured$406.gain ;
-  wire [9:0] \measured$406.gain_reference ;
-  wire \measured$406.gain_valid ;
-  wire [5:0] \measured$406.offset ;
-  wire \measured$406.offset_valid ;
-  wire \measured$406.reference_valid ;
-  wire [35:0] \measured$493 ;
-  wire \measured$493.failed ;
-  wire [15:0] \measured$493.gain ;
-  wire [9:0] \measured$493.gain_reference ;
-  wire \measured$493.gain_valid ;
-  wire [5:0] \measured$493.offset ;
-  wire \measured$493.offset_valid ;
-  wire \measured$493.reference_valid ;
+  wire [35:0] \measured$404 ;
+  wire \measured$404.failed ;
+  wire [15:0] \measured$404.gain ;
+  wire [9:0] \measured$404.gain_reference ;
+  wire \measured$404.gain_valid ;
+  wire [5:0] \measured$404.offset ;
+  wire \measured$404.offset_valid ;
+  wire \measured$404.reference_valid ;
+  wire [35:0] \measured$491 ;
+  wire \measured$491.failed ;
+  wire [15:0] \measured$491.gain ;
+  wire [9:0] \measured$491.gain_reference ;
+  wire \measured$491.gain_valid ;
+  wire [5:0] \measured$491.offset ;
+  wire \measured$491.offset_valid ;
+  wire \measured$491.reference_valid ;
   wire [35:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -652,7 +653,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire overrun;
   wire \overrun$224 ;
   wire pad;
-  wire \pad$331 ;
+  wire \pad$329 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -661,11 +662,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$462 ;
-  wire \position_done$463 ;
+  wire \position_done$460 ;
+  wire \position_done$461 ;
   wire position_freed;
-  wire \position_freed$400 ;
-  wire \position_freed$490 ;
+  wire \position_freed$398 ;
+  wire \position_freed$488 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
@@ -706,9 +707,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire reset;
   wire \reset$242 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$333 ;
+  wire [1:0] \row_word$331 ;
   wire rows;
-  wire \rows$298 ;
+  wire \rows$296 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -760,25 +761,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [1:0] saturated;
-  wire \saturated$408 ;
-  wire \saturated$494 ;
+  wire \saturated$406 ;
+  wire \saturated$492 ;
   wire [32:0] settings;
-  wire [65:0] \settings$404 ;
-  wire [32:0] \settings$404[0] ;
-  wire [15:0] \settings$404[0].gain ;
-  wire [9:0] \settings$404[0].gain_reference ;
-  wire \settings$404[0].levels ;
-  wire [5:0] \settings$404[0].offset ;
-  wire [32:0] \settings$404[1] ;
-  wire [15:0] \settings$404[1].gain ;
-  wire [9:0] \settings$404[1].gain_reference ;
-  wire \settings$404[1].levels ;
-  wire [5:0] \settings$404[1].offset ;
-  wire [32:0] \settings$492 ;
-  wire [15:0] \settings$492.gain ;
-  wire [9:0] \settings$492.gain_reference ;
-  wire \settings$492.levels ;
-  wire [5:0] \settings$492.offset ;
+  wire [65:0] \settings$402 ;
+  wire [32:0] \settings$402[0] ;
+  wire [15:0] \settings$402[0].gain ;
+  wire [9:0] \settings$402[0].gain_reference ;
+  wire \settings$402[0].levels ;
+  wire [5:0] \settings$402[0].offset ;
+  wire [32:0] \settings$402[1] ;
+  wire [15:0] \settings$402[1].gain ;
+  wire [9:0] \settings$402[1].gain_reference ;
+  wire \settings$402[1].levels ;
+  wire [5:0] \settings$402[1].offset ;
+  wire [32:0] \settings$490 ;
+  wire [15:0] \settings$490.gain ;
+  wire [9:0] \settings$490.gain_reference ;
+  wire \settings$490.levels ;
+  wire [5:0] \settings$490.offset ;
   wire [15:0] \settings.gain ;
   wire [9:0] \settings.gain_reference ;
   wire \settings.levels ;
@@ -788,12 +789,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \start$246 ;
   wire \start$247 ;
   wire \start$283 ;
-  wire \start$323 ;
-  wire \start$324 ;
+  wire \start$321 ;
+  wire \start$322 ;
+  wire \start$342 ;
   wire \start$344 ;
-  wire \start$346 ;
-  wire \start$357 ;
-  wire \start$467 ;
+  wire \start$355 ;
+  wire \start$465 ;
   wire stopped;
   wire \stopped$266 ;
   wire [2:0] sum_kernel;
@@ -804,11 +805,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire tenant;
   wire \tenant$177 ;
   wire timed_out;
-  wire \timed_out$316 ;
-  wire \timed_out$317 ;
+  wire \timed_out$314 ;
+  wire \timed_out$315 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$360 ;
-  wire [15:0] \timeout$470 ;
+  wire [15:0] \timeout$358 ;
+  wire [15:0] \timeout$468 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -846,23 +847,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$507 ;
+  wire [5:0] \trace__code$505 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$508 ;
+  wire [6:0] \trace__compensated$506 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$504 ;
+  wire [15:0] \trace__conversion$502 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$505 ;
+  wire [2:0] \trace__index$503 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$506 ;
+  wire [1:0] \trace__plane$504 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$503 ;
+  wire [31:0] \trace__product$501 ;
   wire trace__stopped;
-  wire \trace__stopped$509 ;
+  wire \trace__stopped$507 ;
   wire trace__valid;
-  wire \trace__valid$502 ;
+  wire \trace__valid$500 ;
   wire trace__void;
-  wire \trace__void$510 ;
+  wire \trace__void$508 ;
   output [31:0] trace_layer__cycles;
   wire [31:0] trace_layer__cycles;
   output trace_layer__done;
@@ -992,20 +993,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \write_data$194 ;
   wire [31:0] \write_data$197 ;
   wire [31:0] \write_data$215 ;
-  wire [31:0] \write_data$390 ;
-  wire [31:0] \write_data$483 ;
+  wire [31:0] \write_data$388 ;
+  wire [31:0] \write_data$481 ;
   wire write_enable;
   wire \write_enable$195 ;
   wire \write_enable$213 ;
-  wire \write_enable$386 ;
-  wire \write_enable$480 ;
+  wire \write_enable$384 ;
+  wire \write_enable$478 ;
   wire write_error;
   wire \write_error$150 ;
   wire write_group;
-  wire \write_group$482 ;
+  wire \write_group$480 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$481 ;
+  wire [3:0] \write_row$479 ;
   wire write_valid;
   wire \write_valid$140 ;
   wire written;
@@ -1045,6 +1046,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   assign \read_data$169  = _1_;
+  assign product = window[131] ? \product_started$273  : \$12 ;
   assign \$13  = { \converting$239 , converting } & window[132:131];
   assign \$14  = | \$13 ;
   assign \$15  = ~ { \converting$239 , converting };
@@ -1055,27 +1057,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign working0 = working & \$18 ;
   assign \$19  = ~ combining;
   assign \$20  = window[132] ? comparator : 1'h0;
-  assign \$21  = window[131] ? \comparator$292  : \$20 ;
+  assign \$21  = window[131] ? \comparator$290  : \$20 ;
   assign \$22  = \$19  & \$21 ;
   assign \$23  = working0 & \$22 ;
   assign \$24  = ~ combining;
   assign \$25  = window[132] ? adder : 1'h0;
-  assign \$26  = window[131] ? \adder$294  : \$25 ;
+  assign \$26  = window[131] ? \adder$292  : \$25 ;
   assign \$27  = \$24  & \$26 ;
   assign \$28  = working0 & \$27 ;
   assign \$29  = ~ combining;
   assign \$30  = window[132] ? array : 1'h0;
-  assign \$31  = window[131] ? \array$296  : \$30 ;
+  assign \$31  = window[131] ? \array$294  : \$30 ;
   assign \$32  = \$29  & \$31 ;
   assign \$33  = working0 & \$32 ;
   assign \$34  = ~ combining;
   assign \$35  = window[132] ? rows : 1'h0;
-  assign \$36  = window[131] ? \rows$298  : \$35 ;
+  assign \$36  = window[131] ? \rows$296  : \$35 ;
   assign \$37  = \$34  & \$36 ;
   assign \$38  = working0 & \$37 ;
   assign \$39  = ~ combining;
   assign \$40  = window[132] ? drain : 1'h0;
-  assign \$41  = window[131] ? \drain$300  : \$40 ;
+  assign \$41  = window[131] ? \drain$298  : \$40 ;
   assign \$42  = \$39  & \$41 ;
   assign \$43  = working0 & \$42 ;
   assign \$44  = working0 & combining;
@@ -1086,44 +1088,44 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$49  = transferring & host_wait;
   assign \$50  = transferring & buffer_wait;
   assign \$51  = ~ window[132:131];
-  assign \$52  = { \calibrated$311 , \calibrated$310  } | \$51 ;
+  assign \$52  = { \calibrated$309 , \calibrated$308  } | \$51 ;
   assign \$53  = & \$52 ;
   assign calibrated = \$signal  & \$53 ;
-  assign timed_out = | { \timed_out$317 , \timed_out$316  };
-  assign \$54  = \done$319  | \done$320 ;
+  assign timed_out = | { \timed_out$315 , \timed_out$314  };
+  assign \$54  = \done$317  | \done$318 ;
   assign unit_done = \$54  | calibrated;
   assign \$55  = ~ window[132:131];
-  assign \$56  = { \bank_free$342 , \bank_free$341  } | \$55 ;
+  assign \$56  = { \bank_free$340 , \bank_free$339  } | \$55 ;
   assign bank_free = & \$56 ;
   assign \$57  = ! trace_tenant;
-  assign \start$357  = start & window[131];
-  assign chunk_begin = \chunk_begin$371  & window[131];
-  assign chunk_loaded = \chunk_loaded$373  & window[131];
-  assign load_enable = \load_enable$375  & window[131];
-  assign position_freed = \position_freed$400  & window[131];
-  assign calibrate = \calibrate$402  & window[131];
-  assign \$59  = \saturated$408  & window[131];
-  assign drain_clear = \drain_clear$420  & window[131];
-  assign \$60  = window[132] ? \position_done$463  : 1'h0;
-  assign \$61  = window[131] ? \position_done$462  : \$60 ;
-  assign \$62  = window[131] ? \position_done$462  : \$61 ;
+  assign \start$355  = start & window[131];
+  assign chunk_begin = \chunk_begin$369  & window[131];
+  assign chunk_loaded = \chunk_loaded$371  & window[131];
+  assign load_enable = \load_enable$373  & window[131];
+  assign position_freed = \position_freed$398  & window[131];
+  assign calibrate = \calibrate$400  & window[131];
+  assign \$59  = \saturated$406  & window[131];
+  assign drain_clear = \drain_clear$418  & window[131];
+  assign \$60  = window[132] ? \position_done$461  : 1'h0;
+  assign \$61  = window[131] ? \position_done$460  : \$60 ;
+  assign \$62  = window[131] ? \position_done$460  : \$61 ;
   assign \$63  = window[131] ? drain_sum : 18'h00000;
-  assign \start$467  = start & window[132];
-  assign \chunk_begin$472  = \chunk_begin$371  & window[132];
-  assign \chunk_loaded$473  = \chunk_loaded$373  & window[132];
-  assign \load_enable$474  = \load_enable$375  & window[132];
-  assign \position_freed$490  = \position_freed$400  & window[132];
-  assign \calibrate$491  = \calibrate$402  & window[132];
-  assign \$65  = \saturated$494  & window[132];
-  assign \drain_clear$501  = \drain_clear$420  & window[132];
-  assign \$66  = window[132] ? \position_done$463  : 1'h0;
-  assign \$67  = window[131] ? \position_done$462  : \$66 ;
-  assign \$68  = window[132] ? \position_done$463  : \$67 ;
-  assign \$69  = window[132] ? \drain_sum$542  : 18'h00000;
-  assign \$70  = start | \start$346 ;
+  assign \start$465  = start & window[132];
+  assign \chunk_begin$470  = \chunk_begin$369  & window[132];
+  assign \chunk_loaded$471  = \chunk_loaded$371  & window[132];
+  assign \load_enable$472  = \load_enable$373  & window[132];
+  assign \position_freed$488  = \position_freed$398  & window[132];
+  assign \calibrate$489  = \calibrate$400  & window[132];
+  assign \$65  = \saturated$492  & window[132];
+  assign \drain_clear$499  = \drain_clear$418  & window[132];
+  assign \$66  = window[132] ? \position_done$461  : 1'h0;
+  assign \$67  = window[131] ? \position_done$460  : \$66 ;
+  assign \$68  = window[132] ? \position_done$461  : \$67 ;
+  assign \$69  = window[132] ? \drain_sum$540  : 18'h00000;
+  assign \$70  = start | \start$344 ;
   assign \$71  = working0 & met;
   assign \$72  = \$71  | transfer_beyond;
-  assign \$73  = calibrated | \clear$355 ;
+  assign \$73  = calibrated | \clear$353 ;
   assign \$74  = product & working0;
   assign \$75  = product0 + 1'h1;
   always @(posedge aclk)
@@ -1131,9 +1133,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @(posedge aclk)
     illegal <= \$77 ;
   always @(posedge aclk)
-    \$signal  <= \$78 ;
+    host_late <= \$78 ;
   always @(posedge aclk)
-    product0 <= \$79 ;
+    \$signal  <= \$79 ;
+  always @(posedge aclk)
+    product0 <= \$80 ;
   assign rst = ~ aresetn;
   assign \$1  = ~ pad;
   assign \$2  = \read_enable$184  & \$1 ;
@@ -1151,21 +1155,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$11  = window[131] ? \works$270  : \$10 ;
   assign \converting$267  = \$9  & \$11 ;
   assign \$12  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$273  : \$12 ;
   \crossloom.activity0  activity0 (
-    .adder(\adder$294 ),
-    .array(\array$296 ),
+    .adder(\adder$292 ),
+    .array(\array$294 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$292 ),
+    .comparator(\comparator$290 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$300 ),
+    .drain(\drain$298 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$298 ),
+    .rows(\rows$296 ),
     .rst(rst),
     .start(start),
     .works(\works$270 )
@@ -1236,22 +1239,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$355 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$319 ),
-    .drain_clear(\drain_clear$420 ),
+    .done(\done$317 ),
+    .drain_clear(\drain_clear$418 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$3560$0 (\$80 ),
+    .\port$3564$0 (\$81 ),
     .position_done(position_done),
-    .position_freed(\position_freed$400 ),
+    .position_freed(\position_freed$398 ),
     .rst(rst),
     .start(start),
     .write_address(\write_address$193 ),
@@ -1259,25 +1262,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$355 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$320 ),
+    .\done$157 (\done$318 ),
     .read_address(\read_address$190 ),
     .read_data(\read_data$182 ),
     .read_enable(\read_enable$189 ),
     .rst(rst),
-    .start(\start$346 ),
+    .start(\start$344 ),
     .write_address(\write_address$196 ),
     .write_data(\write_data$197 ),
     .write_enable(\write_enable$195 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$371 ),
+    .chunk_begin(\chunk_begin$369 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$373 ),
-    .clear(\clear$355 ),
+    .chunk_loaded(\chunk_loaded$371 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1285,7 +1288,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$375 ),
+    .load_enable(\load_enable$373 ),
     .load_row(load_row),
     .pad(pad),
     .read_address(\read_address$187 ),
@@ -1303,7 +1306,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .busy(\busy$251 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$360 ),
+    .comparator_timeout_clocks(\timeout$358 ),
     .constants_write(\write__en$161 ),
     .contest(contest),
     .conversions(conversions),
@@ -1328,7 +1331,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_reset(phase_reset),
     .phase_share(phase_share),
     .\port$1018$0 (turn),
-    .\port$3225$0 (fetching),
+    .\port$3229$0 (fetching),
     .\port$41$0 (\$23 ),
     .\port$46$0 (\$28 ),
     .\port$51$0 (\$33 ),
@@ -1346,7 +1349,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$404 ),
+    .settings(\settings$402 ),
     .start(\start$246 ),
     .weights_write(weights_write),
     .windows(windows),
@@ -1358,10 +1361,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.scheduler  scheduler (
     .abort(abort),
     .busy(\busy$251 ),
-    .calibrate(\calibrate$402 ),
+    .calibrate(\calibrate$400 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$346 ),
+    .combine(\start$344 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1379,7 +1383,6 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_enable(read__en),
     .rst(rst),
     .start(\start$246 ),
-    .stopped(\clear$355 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(\start$283 ),
@@ -1393,13 +1396,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$341 ),
+    .bank_free(\bank_free$339 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$310 ),
+    .calibrated(\calibrated$308 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$355 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1449,20 +1452,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$406 ),
+    .measured(\measured$404 ),
     .overrun(overrun),
-    .\port$3217$90 (window[130:90]),
-    .position_done(\position_done$462 ),
+    .\port$3221$90 (window[130:90]),
+    .position_done(\position_done$460 ),
     .position_freed(position_freed),
     .product_started(\product_started$273 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$408 ),
-    .settings(\settings$404 [32:0]),
-    .start(\start$357 ),
+    .saturated(\saturated$406 ),
+    .settings(\settings$402 [32:0]),
+    .start(\start$355 ),
     .stopped(stopped),
-    .timed_out(\timed_out$316 ),
-    .timeout(\timeout$360 ),
+    .timed_out(\timed_out$314 ),
+    .timeout(\timeout$358 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1477,13 +1480,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$58 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$342 ),
-    .calibrate(\calibrate$491 ),
-    .calibrated(\calibrated$311 ),
-    .chunk_begin(\chunk_begin$472 ),
+    .bank_free(\bank_free$340 ),
+    .calibrate(\calibrate$489 ),
+    .calibrated(\calibrated$309 ),
+    .chunk_begin(\chunk_begin$470 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$473 ),
-    .clear(\clear$355 ),
+    .chunk_loaded(\chunk_loaded$471 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
@@ -1491,18 +1494,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$239 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$501 ),
+    .drain_clear(\drain_clear$499 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$542 ),
+    .drain_sum(\drain_sum$540 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$471 ),
+    .lengths(\lengths$469 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$474 ),
+    .load_enable(\load_enable$472 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1533,20 +1536,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$493 ),
+    .measured(\measured$491 ),
     .overrun(\overrun$224 ),
-    .\port$3217$90 (window[130:90]),
-    .position_done(\position_done$463 ),
-    .position_freed(\position_freed$490 ),
+    .\port$3221$90 (window[130:90]),
+    .position_done(\position_done$461 ),
+    .position_freed(\position_freed$488 ),
     .product_started(product_started),
     .refused(\refused$225 ),
     .rst(rst),
-    .saturated(\saturated$494 ),
-    .settings(\settings$404 [65:33]),
-    .start(\start$467 ),
+    .saturated(\saturated$492 ),
+    .settings(\settings$402 [65:33]),
+    .start(\start$465 ),
     .stopped(\stopped$266 ),
-    .timed_out(\timed_out$317 ),
-    .timeout(\timeout$360 ),
+    .timed_out(\timed_out$315 ),
+    .timeout(\timeout$358 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1569,10 +1572,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .in_data(s_axis_tdata),
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
-    .late(host_late),
+    .late(late),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$81 ),
+    .r_data(\$82 ),
     .read_address(\read_address$207 ),
     .read_data(\read_data$210 ),
     .read_enable(\read_enable$206 ),
@@ -1589,7 +1592,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.window$549  \window$549  (
     .address(\read_address$187 ),
     .busy(loading),
-    .clear(\clear$355 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -1654,7 +1657,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     \$76  = combining;
     if (\$70 ) begin
-      \$76  = \start$346 ;
+      \$76  = \start$344 ;
     end
     if (rst) begin
       \$76  = 1'h0;
@@ -1669,27 +1672,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$78  = \$signal ;
-    if (\calibrate$402 ) begin
-      \$78  = 1'h1;
-    end else if (\$73 ) begin
-      \$78  = 1'h0;
-    end
+    \$78  = late;
     if (rst) begin
       \$78  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$79  = product0;
-    if (\$74 ) begin
-      \$79  = \$75 [29:0];
-    end
-    if (\start$246 ) begin
-      \$79  = 30'h00000000;
+    \$79  = \$signal ;
+    if (\calibrate$400 ) begin
+      \$79  = 1'h1;
+    end else if (\$73 ) begin
+      \$79  = 1'h0;
     end
     if (rst) begin
-      \$79  = 30'h00000000;
+      \$79  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$80  = product0;
+    if (\$74 ) begin
+      \$80  = \$75 [29:0];
+    end
+    if (\start$246 ) begin
+      \$80  = 30'h00000000;
+    end
+    if (rst) begin
+      \$80  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -1743,8 +1753,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$81 [31:0];
-  assign out_last = \$81 [32];
+  assign out_data = \$82 [31:0];
+  assign out_last = \$82 [32];
   assign transfer_read_ready = read_ready;
   assign transfer_read_data = \read_data$210 ;
   assign transfer_write_ready = write_ready;
@@ -1779,59 +1789,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor$282  = descriptor;
   assign transfer = \start$283 ;
   assign done = transfer_done;
-  assign late = host_late;
   assign active = working0;
   assign waiting = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
   assign layer_done = trace_layer__done;
   assign layer_cycles = trace_layer__cycles;
-  assign \irq$321  = irq;
-  assign \descriptor$322  = convolution;
-  assign \start$323  = start;
-  assign \start$324  = start;
+  assign \irq$319  = irq;
+  assign \descriptor$320  = convolution;
+  assign \start$321  = start;
+  assign \start$322  = start;
   assign valid = word_valid;
   assign word_ready = ready;
   assign address = \read_address$187 ;
-  assign \address$330  = \read_address$187 ;
-  assign \pad$331  = pad;
-  assign \row_word$333  = row_word;
-  assign \first$335  = first;
-  assign \last$337  = last;
-  assign \last_chunk$339  = last_chunk;
-  assign \descriptor$343  = convolution;
-  assign \start$344  = start;
-  assign \descriptor$345  = descriptor;
-  assign combine = \start$346 ;
+  assign \address$328  = \read_address$187 ;
+  assign \pad$329  = pad;
+  assign \row_word$331  = row_word;
+  assign \first$333  = first;
+  assign \last$335  = last;
+  assign \last_chunk$337  = last_chunk;
+  assign \descriptor$341  = convolution;
+  assign \start$342  = start;
+  assign \descriptor$343  = descriptor;
+  assign combine = \start$344 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$80 [21:19];
-  assign sum_position = \$80 [45:22];
-  assign sum_value = \$80 [18:0];
+  assign sum_kernel = \$81 [21:19];
+  assign sum_position = \$81 [45:22];
+  assign sum_value = \$81 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$356  = \clear$355 ;
+  assign \clear$354  = \clear$353 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$360 ;
-  assign \chunk_final$377  = chunk_final;
-  assign \load_bank$379  = load_bank;
-  assign \load_clear$381  = load_clear;
-  assign \load_row$383  = load_row;
-  assign \load_codes$385  = load_codes;
-  assign \write_enable$386  = weights_write[0];
+  assign comparator_timeout = \timeout$358 ;
+  assign \chunk_final$375  = chunk_final;
+  assign \load_bank$377  = load_bank;
+  assign \load_clear$379  = load_clear;
+  assign \load_row$381  = load_row;
+  assign \load_codes$383  = load_codes;
+  assign \write_enable$384  = weights_write[0];
   assign write_row = \$58 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$390  = memory_data[31:0];
+  assign \write_data$388  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign settings = \settings$404 [32:0];
-  assign \drain_valid$410  = drain_valid;
+  assign settings = \settings$402 [32:0];
+  assign \drain_valid$408  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[5:0];
   assign level_data = memory_data[9:0];
-  assign \drain_group$416  = drain_group;
-  assign \drain_lane$418  = drain_lane;
+  assign \drain_group$414  = drain_group;
+  assign \drain_lane$416  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1870,79 +1879,79 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$459  = convolution;
+  assign \descriptor$457  = convolution;
   assign first_product = next_number;
-  assign \clear$466  = \clear$355 ;
-  assign \coefficient_base$468  = window[109:90];
-  assign \coefficient_words$469  = window[130:110];
-  assign \timeout$470  = \timeout$360 ;
-  assign \chunk_final$475  = chunk_final;
-  assign \load_bank$476  = load_bank;
-  assign \load_clear$477  = load_clear;
-  assign \load_row$478  = load_row;
-  assign \load_codes$479  = load_codes;
-  assign \write_enable$480  = weights_write[1];
-  assign \write_row$481  = \$64 [3:0];
-  assign \write_group$482  = memory_index[0];
-  assign \write_data$483  = memory_data[31:0];
-  assign \coefficient_write$484  = coefficients_write[1];
-  assign \coefficient_index$485  = memory_index[8:0];
-  assign \coefficient_data$486  = memory_data[7:0];
-  assign \correction_write$487  = corrections_write[1];
-  assign \correction_index$488  = memory_index[5:0];
-  assign \correction_data$489  = memory_data[3:0];
-  assign \settings$492  = \settings$404 [65:33];
-  assign \drain_valid$495  = drain_valid;
-  assign \level_write$496  = levels_write[1];
-  assign \level_index$497  = memory_index[5:0];
-  assign \level_data$498  = memory_data[9:0];
-  assign \drain_group$499  = drain_group;
-  assign \drain_lane$500  = drain_lane;
-  assign \trace__valid$502  = trace1__valid;
-  assign \trace__product$503  = trace1__product;
-  assign \trace__conversion$504  = trace1__conversion;
-  assign \trace__index$505  = trace1__index;
-  assign \trace__plane$506  = trace1__plane;
-  assign \trace__code$507  = trace1__code;
-  assign \trace__compensated$508  = trace1__compensated;
-  assign \trace__stopped$509  = trace1__stopped;
-  assign \trace__void$510  = trace1__void;
-  assign \macro__write_enable$511  = macro1__write_enable;
-  assign \macro__write_row$512  = macro1__write_row;
-  assign \macro__write_group$513  = macro1__write_group;
-  assign \macro__write_data$514  = macro1__write_data;
-  assign \macro__load_enable$515  = macro1__load_enable;
-  assign \macro__load_bank$516  = macro1__load_bank;
-  assign \macro__load_clear$517  = macro1__load_clear;
-  assign \macro__load_row$518  = macro1__load_row;
-  assign \macro__load_codes$519  = macro1__load_codes;
-  assign \macro__bank$520  = macro1__bank;
-  assign \macro__row_enable$521  = macro1__row_enable;
-  assign \macro__reset$522  = macro1__reset;
-  assign \macro__drive$523  = macro1__drive;
-  assign \macro__share$524  = macro1__share;
-  assign \macro__hold$525  = macro1__hold;
-  assign \macro__clear$526  = macro1__clear;
-  assign \macro__add$527  = macro1__add;
-  assign \macro__side$528  = macro1__side;
-  assign \macro__select$529  = macro1__select;
-  assign \macro__negate$530  = macro1__negate;
-  assign \macro__convert$531  = macro1__convert;
-  assign \macro__convert_side$532  = macro1__convert_side;
-  assign \macro__trial$533  = macro1__trial;
-  assign \macro__level$534  = macro1__level;
-  assign \macro__reference$535  = macro1__reference;
-  assign \macro__product$536  = macro1__product;
-  assign \macro__conversion$537  = macro1__conversion;
-  assign \macro__comparator$538  = macro1__comparator;
-  assign \macro__decided$539  = macro1__decided;
-  assign \descriptor$540  = convolution;
-  assign \first_product$541  = next_number;
-  assign m_axis_tdata = \$81 [31:0];
-  assign m_axis_tlast = \$81 [32];
-  assign trace_sum__kernel = \$80 [21:19];
-  assign trace_sum__position = \$80 [45:22];
-  assign trace_sum__value = \$80 [18:0];
+  assign \clear$464  = \clear$353 ;
+  assign \coefficient_base$466  = window[109:90];
+  assign \coefficient_words$467  = window[130:110];
+  assign \timeout$468  = \timeout$358 ;
+  assign \chunk_final$473  = chunk_final;
+  assign \load_bank$474  = load_bank;
+  assign \load_clear$475  = load_clear;
+  assign \load_row$476  = load_row;
+  assign \load_codes$477  = load_codes;
+  assign \write_enable$478  = weights_write[1];
+  assign \write_row$479  = \$64 [3:0];
+  assign \write_group$480  = memory_index[0];
+  assign \write_data$481  = memory_data[31:0];
+  assign \coefficient_write$482  = coefficients_write[1];
+  assign \coefficient_index$483  = memory_index[8:0];
+  assign \coefficient_data$484  = memory_data[7:0];
+  assign \correction_write$485  = corrections_write[1];
+  assign \correction_index$486  = memory_index[5:0];
+  assign \correction_data$487  = memory_data[3:0];
+  assign \settings$490  = \settings$402 [65:33];
+  assign \drain_valid$493  = drain_valid;
+  assign \level_write$494  = levels_write[1];
+  assign \level_index$495  = memory_index[5:0];
+  assign \level_data$496  = memory_data[9:0];
+  assign \drain_group$497  = drain_group;
+  assign \drain_lane$498  = drain_lane;
+  assign \trace__valid$500  = trace1__valid;
+  assign \trace__product$501  = trace1__product;
+  assign \trace__conversion$502  = trace1__conversion;
+  assign \trace__index$503  = trace1__index;
+  assign \trace__plane$504  = trace1__plane;
+  assign \trace__code$505  = trace1__code;
+  assign \trace__compensated$506  = trace1__compensated;
+  assign \trace__stopped$507  = trace1__stopped;
+  assign \trace__void$508  = trace1__void;
+  assign \macro__write_enable$509  = macro1__write_enable;
+  assign \macro__write_row$510  = macro1__write_row;
+  assign \macro__write_group$511  = macro1__write_group;
+  assign \macro__write_data$512  = macro1__write_data;
+  assign \macro__load_enable$513  = macro1__load_enable;
+  assign \macro__load_bank$514  = macro1__load_bank;
+  assign \macro__load_clear$515  = macro1__load_clear;
+  assign \macro__load_row$516  = macro1__load_row;
+  assign \macro__load_codes$517  = macro1__load_codes;
+  assign \macro__bank$518  = macro1__bank;
+  assign \macro__row_enable$519  = macro1__row_enable;
+  assign \macro__reset$520  = macro1__reset;
+  assign \macro__drive$521  = macro1__drive;
+  assign \macro__share$522  = macro1__share;
+  assign \macro__hold$523  = macro1__hold;
+  assign \macro__clear$524  = macro1__clear;
+  assign \macro__add$525  = macro1__add;
+  assign \macro__side$526  = macro1__side;
+  assign \macro__select$527  = macro1__select;
+  assign \macro__negate$528  = macro1__negate;
+  assign \macro__convert$529  = macro1__convert;
+  assign \macro__convert_side$530  = macro1__convert_side;
+  assign \macro__trial$531  = macro1__trial;
+  assign \macro__level$532  = macro1__level;
+  assign \macro__reference$533  = macro1__reference;
+  assign \macro__product$534  = macro1__product;
+  assign \macro__conversion$535  = macro1__conversion;
+  assign \macro__comparator$536  = macro1__comparator;
+  assign \macro__decided$537  = macro1__decided;
+  assign \descriptor$538  = convolution;
+  assign \first_product$539  = next_number;
+  assign m_axis_tdata = \$82 [31:0];
+  assign m_axis_tlast = \$82 [32];
+  assign trace_sum__kernel = \$81 [21:19];
+  assign trace_sum__position = \$81 [45:22];
+  assign trace_sum__value = \$81 [18:0];
   assign \window.program_base  = window[11:0];
   assign \window.program_length  = window[23:12];
   assign \window.activation_base  = window[39:24];
@@ -2059,54 +2068,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$322[0]  = convolution[31:0];
-  assign \descriptor$322[1]  = convolution[63:32];
-  assign \descriptor$322[2]  = convolution[95:64];
-  assign \descriptor$322[3]  = convolution[127:96];
-  assign \descriptor$322[4]  = convolution[159:128];
-  assign \descriptor$322[5]  = convolution[191:160];
-  assign \descriptor$322[6]  = convolution[223:192];
-  assign \descriptor$322[7]  = convolution[255:224];
-  assign \descriptor$322[8]  = convolution[287:256];
-  assign \descriptor$322[9]  = convolution[319:288];
-  assign \descriptor$322[10]  = convolution[351:320];
-  assign \descriptor$322[11]  = convolution[383:352];
-  assign \descriptor$322[12]  = convolution[415:384];
-  assign \descriptor$322[13]  = convolution[447:416];
-  assign \descriptor$322[14]  = convolution[479:448];
-  assign \descriptor$322[15]  = convolution[511:480];
-  assign \descriptor$343[0]  = convolution[31:0];
-  assign \descriptor$343[1]  = convolution[63:32];
-  assign \descriptor$343[2]  = convolution[95:64];
-  assign \descriptor$343[3]  = convolution[127:96];
-  assign \descriptor$343[4]  = convolution[159:128];
-  assign \descriptor$343[5]  = convolution[191:160];
-  assign \descriptor$343[6]  = convolution[223:192];
-  assign \descriptor$343[7]  = convolution[255:224];
-  assign \descriptor$343[8]  = convolution[287:256];
-  assign \descriptor$343[9]  = convolution[319:288];
-  assign \descriptor$343[10]  = convolution[351:320];
-  assign \descriptor$343[11]  = convolution[383:352];
-  assign \descriptor$343[12]  = convolution[415:384];
-  assign \descriptor$343[13]  = convolution[447:416];
-  assign \descriptor$343[14]  = convolution[479:448];
-  assign \descriptor$343[15]  = convolution[511:480];
-  assign \descriptor$345[0]  = descriptor[31:0];
-  assign \descriptor$345[1]  = descriptor[63:32];
-  assign \descriptor$345[2]  = descriptor[95:64];
-  assign \descriptor$345[3]  = descriptor[127:96];
-  assign \descriptor$345[4]  = descriptor[159:128];
-  assign \descriptor$345[5]  = descriptor[191:160];
-  assign \descriptor$345[6]  = descriptor[223:192];
-  assign \descriptor$345[7]  = descriptor[255:224];
-  assign \descriptor$345[8]  = descriptor[287:256];
-  assign \descriptor$345[9]  = descriptor[319:288];
-  assign \descriptor$345[10]  = descriptor[351:320];
-  assign \descriptor$345[11]  = descriptor[383:352];
-  assign \descriptor$345[12]  = descriptor[415:384];
-  assign \descriptor$345[13]  = descriptor[447:416];
-  assign \descriptor$345[14]  = descriptor[479:448];
-  assign \descriptor$345[15]  = descriptor[511:480];
+  assign \descriptor$320[0]  = convolution[31:0];
+  assign \descriptor$320[1]  = convolution[63:32];
+  assign \descriptor$320[2]  = convolution[95:64];
+  assign \descriptor$320[3]  = convolution[127:96];
+  assign \descriptor$320[4]  = convolution[159:128];
+  assign \descriptor$320[5]  = convolution[191:160];
+  assign \descriptor$320[6]  = convolution[223:192];
+  assign \descriptor$320[7]  = convolution[255:224];
+  assign \descriptor$320[8]  = convolution[287:256];
+  assign \descriptor$320[9]  = convolution[319:288];
+  assign \descriptor$320[10]  = convolution[351:320];
+  assign \descriptor$320[11]  = convolution[383:352];
+  assign \descriptor$320[12]  = convolution[415:384];
+  assign \descriptor$320[13]  = convolution[447:416];
+  assign \descriptor$320[14]  = convolution[479:448];
+  assign \descriptor$320[15]  = convolution[511:480];
+  assign \descriptor$341[0]  = convolution[31:0];
+  assign \descriptor$341[1]  = convolution[63:32];
+  assign \descriptor$341[2]  = convolution[95:64];
+  assign \descriptor$341[3]  = convolution[127:96];
+  assign \descriptor$341[4]  = convolution[159:128];
+  assign \descriptor$341[5]  = convolution[191:160];
+  assign \descriptor$341[6]  = convolution[223:192];
+  assign \descriptor$341[7]  = convolution[255:224];
+  assign \descriptor$341[8]  = convolution[287:256];
+  assign \descriptor$341[9]  = convolution[319:288];
+  assign \descriptor$341[10]  = convolution[351:320];
+  assign \descriptor$341[11]  = convolution[383:352];
+  assign \descriptor$341[12]  = convolution[415:384];
+  assign \descriptor$341[13]  = convolution[447:416];
+  assign \descriptor$341[14]  = convolution[479:448];
+  assign \descriptor$341[15]  = convolution[511:480];
+  assign \descriptor$343[0]  = descriptor[31:0];
+  assign \descriptor$343[1]  = descriptor[63:32];
+  assign \descriptor$343[2]  = descriptor[95:64];
+  assign \descriptor$343[3]  = descriptor[127:96];
+  assign \descriptor$343[4]  = descriptor[159:128];
+  assign \descriptor$343[5]  = descriptor[191:160];
+  assign \descriptor$343[6]  = descriptor[223:192];
+  assign \descriptor$343[7]  = descriptor[255:224];
+  assign \descriptor$343[8]  = descriptor[287:256];
+  assign \descriptor$343[9]  = descriptor[319:288];
+  assign \descriptor$343[10]  = descriptor[351:320];
+  assign \descriptor$343[11]  = descriptor[383:352];
+  assign \descriptor$343[12]  = descriptor[415:384];
+  assign \descriptor$343[13]  = descriptor[447:416];
+  assign \descriptor$343[14]  = descriptor[479:448];
+  assign \descriptor$343[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -2114,20 +2123,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$404 [0];
-  assign \settings.offset  = \settings$404 [6:1];
-  assign \settings.gain  = \settings$404 [22:7];
-  assign \settings.gain_reference  = \settings$404 [32:23];
-  assign \settings$404[0]  = \settings$404 [32:0];
-  assign \settings$404[0].levels  = \settings$404 [0];
-  assign \settings$404[0].offset  = \settings$404 [6:1];
-  assign \settings$404[0].gain  = \settings$404 [22:7];
-  assign \settings$404[0].gain_reference  = \settings$404 [32:23];
-  assign \settings$404[1]  = \settings$404 [65:33];
-  assign \settings$404[1].levels  = \settings$404 [33];
-  assign \settings$404[1].offset  = \settings$404 [39:34];
-  assign \settings$404[1].gain  = \settings$404 [55:40];
-  assign \settings$404[1].gain_reference  = \settings$404 [65:56];
+  assign \settings.levels  = \settings$402 [0];
+  assign \settings.offset  = \settings$402 [6:1];
+  assign \settings.gain  = \settings$402 [22:7];
+  assign \settings.gain_reference  = \settings$402 [32:23];
+  assign \settings$402[0]  = \settings$402 [32:0];
+  assign \settings$402[0].levels  = \settings$402 [0];
+  assign \settings$402[0].offset  = \settings$402 [6:1];
+  assign \settings$402[0].gain  = \settings$402 [22:7];
+  assign \settings$402[0].gain_reference  = \settings$402 [32:23];
+  assign \settings$402[1]  = \settings$402 [65:33];
+  assign \settings$402[1].levels  = \settings$402 [33];
+  assign \settings$402[1].offset  = \settings$402 [39:34];
+  assign \settings$402[1].gain  = \settings$402 [55:40];
+  assign \settings$402[1].gain_reference  = \settings$402 [65:56];
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[6:1];
@@ -2144,80 +2153,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[1].reference_valid  = measured[60];
   assign \measured[1].gain_reference  = measured[70:61];
   assign \measured[1].failed  = measured[71];
-  assign \measured$406.offset_valid  = \measured$406 [0];
-  assign \measured$406.offset  = \measured$406 [6:1];
-  assign \measured$406.gain_valid  = \measured$406 [7];
-  assign \measured$406.gain  = \measured$406 [23:8];
-  assign \measured$406.reference_valid  = \measured$406 [24];
-  assign \measured$406.gain_reference  = \measured$406 [34:25];
-  assign \measured$406.failed  = \measured$406 [35];
-  assign \descriptor$459[0]  = convolution[31:0];
-  assign \descriptor$459[1]  = convolution[63:32];
-  assign \descriptor$459[2]  = convolution[95:64];
-  assign \descriptor$459[3]  = convolution[127:96];
-  assign \descriptor$459[4]  = convolution[159:128];
-  assign \descriptor$459[5]  = convolution[191:160];
-  assign \descriptor$459[6]  = convolution[223:192];
-  assign \descriptor$459[7]  = convolution[255:224];
-  assign \descriptor$459[8]  = convolution[287:256];
-  assign \descriptor$459[9]  = convolution[319:288];
-  assign \descriptor$459[10]  = convolution[351:320];
-  assign \descriptor$459[11]  = convolution[383:352];
-  assign \descriptor$459[12]  = convolution[415:384];
-  assign \descriptor$459[13]  = convolution[447:416];
-  assign \descriptor$459[14]  = convolution[479:448];
-  assign \descriptor$459[15]  = convolution[511:480];
+  assign \measured$404.offset_valid  = \measured$404 [0];
+  assign \measured$404.offset  = \measured$404 [6:1];
+  assign \measured$404.gain_valid  = \measured$404 [7];
+  assign \measured$404.gain  = \measured$404 [23:8];
+  assign \measured$404.reference_valid  = \measured$404 [24];
+  assign \measured$404.gain_reference  = \measured$404 [34:25];
+  assign \measured$404.failed  = \measured$404 [35];
+  assign \descriptor$457[0]  = convolution[31:0];
+  assign \descriptor$457[1]  = convolution[63:32];
+  assign \descriptor$457[2]  = convolution[95:64];
+  assign \descriptor$457[3]  = convolution[127:96];
+  assign \descriptor$457[4]  = convolution[159:128];
+  assign \descriptor$457[5]  = convolution[191:160];
+  assign \descriptor$457[6]  = convolution[223:192];
+  assign \descriptor$457[7]  = convolution[255:224];
+  assign \descriptor$457[8]  = convolution[287:256];
+  assign \descriptor$457[9]  = convolution[319:288];
+  assign \descriptor$457[10]  = convolution[351:320];
+  assign \descriptor$457[11]  = convolution[383:352];
+  assign \descriptor$457[12]  = convolution[415:384];
+  assign \descriptor$457[13]  = convolution[447:416];
+  assign \descriptor$457[14]  = convolution[479:448];
+  assign \descriptor$457[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$471.reset  = \lengths$471 [5:0];
-  assign \lengths$471.drive  = \lengths$471 [11:6];
-  assign \lengths$471.share  = \lengths$471 [17:12];
-  assign \lengths$471.hold  = \lengths$471 [23:18];
-  assign \lengths$471.clear  = \lengths$471 [29:24];
-  assign \lengths$471.add  = \lengths$471 [35:30];
-  assign \lengths$471.gap  = \lengths$471 [41:36];
-  assign \settings$492.levels  = \settings$404 [33];
-  assign \settings$492.offset  = \settings$404 [39:34];
-  assign \settings$492.gain  = \settings$404 [55:40];
-  assign \settings$492.gain_reference  = \settings$404 [65:56];
-  assign \measured$493.offset_valid  = \measured$493 [0];
-  assign \measured$493.offset  = \measured$493 [6:1];
-  assign \measured$493.gain_valid  = \measured$493 [7];
-  assign \measured$493.gain  = \measured$493 [23:8];
-  assign \measured$493.reference_valid  = \measured$493 [24];
-  assign \measured$493.gain_reference  = \measured$493 [34:25];
-  assign \measured$493.failed  = \measured$493 [35];
-  assign \descriptor$540[0]  = convolution[31:0];
-  assign \descriptor$540[1]  = convolution[63:32];
-  assign \descriptor$540[2]  = convolution[95:64];
-  assign \descriptor$540[3]  = convolution[127:96];
-  assign \descriptor$540[4]  = convolution[159:128];
-  assign \descriptor$540[5]  = convolution[191:160];
-  assign \descriptor$540[6]  = convolution[223:192];
-  assign \descriptor$540[7]  = convolution[255:224];
-  assign \descriptor$540[8]  = convolution[287:256];
-  assign \descriptor$540[9]  = convolution[319:288];
-  assign \descriptor$540[10]  = convolution[351:320];
-  assign \descriptor$540[11]  = convolution[383:352];
-  assign \descriptor$540[12]  = convolution[415:384];
-  assign \descriptor$540[13]  = convolution[447:416];
-  assign \descriptor$540[14]  = convolution[479:448];
-  assign \descriptor$540[15]  = convolution[511:480];
-  assign \lengths$471 [41:36] = phase_gap;
-  assign \lengths$471 [35:30] = phase_add;
-  assign \lengths$471 [29:24] = phase_clear;
-  assign \lengths$471 [23:18] = phase_hold;
-  assign \lengths$471 [17:12] = phase_share;
-  assign \lengths$471 [11:6] = phase_drive;
-  assign \lengths$471 [5:0] = phase_reset;
+  assign \lengths$469.reset  = \lengths$469 [5:0];
+  assign \lengths$469.drive  = \lengths$469 [11:6];
+  assign \lengths$469.share  = \lengths$469 [17:12];
+  assign \lengths$469.hold  = \lengths$469 [23:18];
+  assign \lengths$469.clear  = \lengths$469 [29:24];
+  assign \lengths$469.add  = \lengths$469 [35:30];
+  assign \lengths$469.gap  = \lengths$469 [41:36];
+  assign \settings$490.levels  = \settings$402 [33];
+  assign \settings$490.offset  = \settings$402 [39:34];
+  assign \settings$490.gain  = \settings$402 [55:40];
+  assign \settings$490.gain_reference  = \settings$402 [65:56];
+  assign \measured$491.offset_valid  = \measured$491 [0];
+  assign \measured$491.offset  = \measured$491 [6:1];
+  assign \measured$491.gain_valid  = \measured$491 [7];
+  assign \measured$491.gain  = \measured$491 [23:8];
+  assign \measured$491.reference_valid  = \measured$491 [24];
+  assign \measured$491.gain_reference  = \measured$491 [34:25];
+  assign \measured$491.failed  = \measured$491 [35];
+  assign \descriptor$538[0]  = convolution[31:0];
+  assign \descriptor$538[1]  = convolution[63:32];
+  assign \descriptor$538[2]  = convolution[95:64];
+  assign \descriptor$538[3]  = convolution[127:96];
+  assign \descriptor$538[4]  = convolution[159:128];
+  assign \descriptor$538[5]  = convolution[191:160];
+  assign \descriptor$538[6]  = convolution[223:192];
+  assign \descriptor$538[7]  = convolution[255:224];
+  assign \descriptor$538[8]  = convolution[287:256];
+  assign \descriptor$538[9]  = convolution[319:288];
+  assign \descriptor$538[10]  = convolution[351:320];
+  assign \descriptor$538[11]  = convolution[383:352];
+  assign \descriptor$538[12]  = convolution[415:384];
+  assign \descriptor$538[13]  = convolution[447:416];
+  assign \descriptor$538[14]  = convolution[479:448];
+  assign \descriptor$538[15]  = convolution[511:480];
+  assign \lengths$469 [41:36] = phase_gap;
+  assign \lengths$469 [35:30] = phase_add;
+  assign \lengths$469 [29:24] = phase_clear;
+  assign \lengths$469 [23:18] = phase_hold;
+  assign \lengths$469 [17:12] = phase_share;
+  assign \lengths$469 [11:6] = phase_drive;
+  assign \lengths$469 [5:0] = phase_reset;
   assign drain_sums[35:18] = \$69 ;
   assign drain_sums[17:0] = \$63 ;
   assign position_done[1] = \$68 ;
   assign position_done[0] = \$62 ;
   assign saturated[1] = \$65 ;
   assign saturated[0] = \$59 ;
-  assign measured[71:36] = \measured$493 ;
-  assign measured[35:0] = \measured$406 ;
+  assign measured[71:36] = \measured$491 ;
+  assign measured[35:0] = \measured$404 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3235,7 +3244,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$3560$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$3564$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3367,8 +3376,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$3560$0 ;
-  wire [45:0] \port$3560$0 ;
+  output [45:0] \port$3564$0 ;
+  wire [45:0] \port$3564$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3982,7 +3991,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$33 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_valid = read1[0];
-  assign \port$3560$0  = out_tag[45:0];
+  assign \port$3564$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -5866,9 +5875,9 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .\port$1907$4 (\$26 [4]),
     .\port$1908$4 (\$27 [4]),
     .\port$1909$4 (\$28 [4]),
-    .\port$3193$136 (descriptor[139:136]),
-    .\port$3193$160 (descriptor[171:160]),
-    .\port$3193$96 (descriptor[119:96]),
+    .\port$3195$136 (descriptor[139:136]),
+    .\port$3195$160 (descriptor[171:160]),
+    .\port$3195$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5889,7 +5898,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3193$136 (descriptor[147:136]),
+    .\port$3195$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5902,7 +5911,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$3193$320 (descriptor[347:320]),
+    .\port$3195$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6709,7 +6718,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3641$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6824,7 +6833,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3641$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -6872,8 +6881,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3641$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3641$0 ;
-  wire [15:0] \port$3641$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6981,17 +6990,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3641$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3641$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3641$0  };
-  assign \$3  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3641$0  };
-  assign \$8  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3641$0  };
-  assign \$13  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3641$0  };
-  assign \$18  = { 1'h0, \port$3641$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -7269,7 +7278,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3641$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7384,7 +7393,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3641$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7432,8 +7441,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3641$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3641$0 ;
-  wire [15:0] \port$3641$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7541,17 +7550,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3641$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3641$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3641$0  };
-  assign \$3  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3641$0  };
-  assign \$8  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3641$0  };
-  assign \$13  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3641$0  };
-  assign \$18  = { 1'h0, \port$3641$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -7829,7 +7838,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3641$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7944,7 +7953,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3641$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7992,8 +8001,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3641$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3641$0 ;
-  wire [15:0] \port$3641$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8101,17 +8110,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3641$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3641$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3641$0  };
-  assign \$3  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3641$0  };
-  assign \$8  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3641$0  };
-  assign \$13  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3641$0  };
-  assign \$18  = { 1'h0, \port$3641$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8389,7 +8398,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3641$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8504,7 +8513,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3641$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8552,8 +8561,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3641$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3641$0 ;
-  wire [15:0] \port$3641$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8661,17 +8670,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3641$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3641$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3641$0  };
-  assign \$3  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3641$0  };
-  assign \$8  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3641$0  };
-  assign \$13  = { 1'h0, \port$3641$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3641$0  };
-  assign \$18  = { 1'h0, \port$3641$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8867,7 +8876,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
 endmodule
 
 module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1884$0 , \port$1885$4 , \port$1886$4 , \port$1887$4 , \port$1888$4 , \port$1889$4 , \port$1890$4 , \port$1891$4 , \port$1892$4 , \port$1893$4 , \port$1894$4 , \port$1895$4 , \port$1896$4 , \port$1897$0 , \port$1898$4 , \port$1899$4 , \port$1900$4 
-, \port$1901$4 , \port$1902$4 , \port$1903$4 , \port$1904$4 , \port$1905$4 , \port$1906$4 , \port$1907$4 , \port$1908$4 , \port$1909$4 , \port$3193$96 , \port$3193$136 , \port$3193$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+, \port$1901$4 , \port$1902$4 , \port$1903$4 , \port$1904$4 , \port$1905$4 , \port$1906$4 , \port$1907$4 , \port$1908$4 , \port$1909$4 , \port$3195$96 , \port$3195$136 , \port$3195$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
@@ -9156,12 +9165,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \port$1908$4 ;
   input \port$1909$4 ;
   wire \port$1909$4 ;
-  input [3:0] \port$3193$136 ;
-  wire [3:0] \port$3193$136 ;
-  input [11:0] \port$3193$160 ;
-  wire [11:0] \port$3193$160 ;
-  input [23:0] \port$3193$96 ;
-  wire [23:0] \port$3193$96 ;
+  input [3:0] \port$3195$136 ;
+  wire [3:0] \port$3195$136 ;
+  input [11:0] \port$3195$160 ;
+  wire [11:0] \port$3195$160 ;
+  input [23:0] \port$3195$96 ;
+  wire [23:0] \port$3195$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -9219,24 +9228,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$3193$96 [11:0] == 1'h1;
+  assign \$25  = \port$3195$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$3193$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$3193$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$3195$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$3195$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$3193$96 [23:12] == 1'h1;
+  assign \$35  = \port$3195$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$3193$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$3193$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$3195$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$3195$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$3193$160 ;
+  assign \$43  = address_column_start + \port$3195$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -9307,8 +9316,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$3193$136 ;
-  assign \$129  = pixel_x_x_start + \port$3193$136 ;
+  assign \$128  = pixel_x_x_start + \port$3195$136 ;
+  assign \$129  = pixel_x_x_start + \port$3195$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -9329,8 +9338,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$3193$136 ;
-  assign \$156  = pixel_y_y_start + \port$3193$136 ;
+  assign \$155  = pixel_y_y_start + \port$3195$136 ;
+  assign \$156  = pixel_y_y_start + \port$3195$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -9471,7 +9480,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$3193$96 [11:0];
+      \$163  = \port$3195$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -9501,7 +9510,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$3193$96 [23:12];
+      \$165  = \port$3195$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -9817,18 +9826,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$3193$96 [11:0];
-  assign y_count = \port$3193$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3193$160  };
+  assign x_count = \port$3195$96 [11:0];
+  assign y_count = \port$3195$96 [23:12];
+  assign address_column_step = { 4'h0, \port$3195$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_origin = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3193$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$3195$136  };
   assign pixel_y_origin = { \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3193$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$3195$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -9857,7 +9866,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3193$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9920,8 +9929,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3193$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3193$136 ;
-  wire [11:0] \port$3193$136 ;
+  input [11:0] \port$3195$136 ;
+  wire [11:0] \port$3195$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10053,7 +10062,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3193$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3193$136 [3:0];
+      \$33  = \port$3195$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -10068,7 +10077,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3193$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3193$136 [7:4];
+      \$34  = \port$3195$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -10083,7 +10092,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3193$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3193$136 [11:8];
+      \$35  = \port$3195$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -10199,9 +10208,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3193$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3193$136 [3:0];
-  assign pad_left = \port$3193$136 [7:4];
-  assign pad_top = \port$3193$136 [11:8];
+  assign stride = \port$3195$136 [3:0];
+  assign pad_left = \port$3195$136 [7:4];
+  assign pad_top = \port$3195$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10211,7 +10220,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3193$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$3193$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -10272,8 +10281,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3193$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3193$320 ;
-  wire [27:0] \port$3193$320 ;
+  input [27:0] \port$3195$320 ;
+  wire [27:0] \port$3195$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10290,14 +10299,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3193$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$3193$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$3195$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$3193$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$3195$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$3193$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$3195$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -10388,7 +10397,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3193$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$3193$320 [27:16];
+      \$32  = \port$3195$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -10403,7 +10412,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3193$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3193$320 [15:12];
+      \$33  = \port$3195$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -10549,11 +10558,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3193$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$3193$320 [27:16];
-  assign stride = \port$3193$320 [15:12];
+  assign \width$7  = \port$3195$320 [27:16];
+  assign stride = \port$3195$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3193$320 [11:0];
+  assign pixel = \port$3195$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10830,7 +10839,7 @@ endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$61$0 , \port$62$0 , \port$66$0 , \port$67$0 , \port$68$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
 , phase_hold, phase_clear, phase_add, phase_gap, \port$1018$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$3225$0 , clk);
+, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$3229$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -11871,8 +11880,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [5:0] phase_share_clocks = 6'h02;
   input \port$1018$0 ;
   wire \port$1018$0 ;
-  input \port$3225$0 ;
-  wire \port$3225$0 ;
+  input \port$3229$0 ;
+  wire \port$3229$0 ;
   input \port$41$0 ;
   wire \port$41$0 ;
   input \port$46$0 ;
@@ -14749,7 +14758,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$853  = \port$3225$0 ;
+    \$853  = \port$3229$0 ;
     if (rst) begin
       \$853  = 1'h0;
     end
@@ -14825,7 +14834,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1018$0 , \port$3225$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign waiting = { \port$1018$0 , \port$3229$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -14848,7 +14857,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1018$0 , \port$3225$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \waiting.tenant0  = { \port$1018$0 , \port$3229$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -15119,8 +15128,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$642  = \$641 ;
 endmodule
 
-module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, host_late, read_data, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
-, tenant, window, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, calibrate, combine, working, transfer_done, clk);
+module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, read_data, illegal, host_late, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
+, clear, tenant, window, failed, failed_cause, read_enable, fetching, read_address, convolve, calibrate, combine, working, transfer_done, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
@@ -15197,18 +15206,19 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   reg [3:0] \$75 ;
   reg \$76 ;
   reg \$77 ;
-  reg [4:0] \$78 ;
-  reg \$79 ;
+  reg \$78 ;
+  reg [4:0] \$79 ;
   wire \$8 ;
-  reg [1:0] \$80 ;
-  reg [132:0] \$81 ;
+  reg \$80 ;
+  reg [1:0] \$81 ;
+  reg [132:0] \$82 ;
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  wire \$signal$24 ;
-  reg \$signal$40 ;
-  reg \$signal$46 ;
-  reg \$signal$49 ;
+  wire \$signal$26 ;
+  reg \$signal$41 ;
+  reg \$signal$47 ;
+  reg \$signal$50 ;
   input abort;
   wire abort;
   wire aborted0;
@@ -15219,7 +15229,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   reg busy = 1'h0;
   output calibrate;
   reg calibrate;
-  wire clear;
+  output clear;
+  reg clear = 1'h0;
   input clk;
   wire clk;
   (* init = 5'h00 *)
@@ -15235,23 +15246,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$32 ;
-  wire [31:0] \descriptor$32[0] ;
-  wire [31:0] \descriptor$32[10] ;
-  wire [31:0] \descriptor$32[11] ;
-  wire [31:0] \descriptor$32[12] ;
-  wire [31:0] \descriptor$32[13] ;
-  wire [31:0] \descriptor$32[14] ;
-  wire [31:0] \descriptor$32[15] ;
-  wire [31:0] \descriptor$32[1] ;
-  wire [31:0] \descriptor$32[2] ;
-  wire [31:0] \descriptor$32[3] ;
-  wire [31:0] \descriptor$32[4] ;
-  wire [31:0] \descriptor$32[5] ;
-  wire [31:0] \descriptor$32[6] ;
-  wire [31:0] \descriptor$32[7] ;
-  wire [31:0] \descriptor$32[8] ;
-  wire [31:0] \descriptor$32[9] ;
+  wire [511:0] \descriptor$33 ;
+  wire [31:0] \descriptor$33[0] ;
+  wire [31:0] \descriptor$33[10] ;
+  wire [31:0] \descriptor$33[11] ;
+  wire [31:0] \descriptor$33[12] ;
+  wire [31:0] \descriptor$33[13] ;
+  wire [31:0] \descriptor$33[14] ;
+  wire [31:0] \descriptor$33[15] ;
+  wire [31:0] \descriptor$33[1] ;
+  wire [31:0] \descriptor$33[2] ;
+  wire [31:0] \descriptor$33[3] ;
+  wire [31:0] \descriptor$33[4] ;
+  wire [31:0] \descriptor$33[5] ;
+  wire [31:0] \descriptor$33[6] ;
+  wire [31:0] \descriptor$33[7] ;
+  wire [31:0] \descriptor$33[8] ;
+  wire [31:0] \descriptor$33[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -15314,7 +15325,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire rst;
   input start;
   wire start;
-  output stopped;
   reg stopped;
   output tenant;
   reg tenant = 1'h0;
@@ -15336,16 +15346,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$34 ;
-  wire [15:0] \window$34.activation_base ;
-  wire [16:0] \window$34.activation_words ;
-  wire [20:0] \window$34.coefficient_words ;
-  wire [19:0] \window$34.coefficients_base ;
-  wire [16:0] \window$34.constant_entries ;
-  wire [15:0] \window$34.constants_base ;
-  wire [11:0] \window$34.program_base ;
-  wire [11:0] \window$34.program_length ;
-  wire [1:0] \window$34.tiles ;
+  wire [132:0] \window$35 ;
+  wire [15:0] \window$35.activation_base ;
+  wire [16:0] \window$35.activation_words ;
+  wire [20:0] \window$35.coefficient_words ;
+  wire [19:0] \window$35.coefficients_base ;
+  wire [16:0] \window$35.constant_entries ;
+  wire [15:0] \window$35.constants_base ;
+  wire [11:0] \window$35.program_base ;
+  wire [11:0] \window$35.program_length ;
+  wire [1:0] \window$35.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -15370,6 +15380,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   reg [4:0] word = 5'h00;
   output working;
   reg working;
+  assign \$18  = stopped | \$17 ;
   assign \$19  = convolve | combine;
   assign \$21  = ! \$like ;
   assign \$22  = ~ unit_done;
@@ -15377,7 +15388,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$24  = ! tenant;
   assign present0 = engaged & \$24 ;
   assign transfer_done0 = transfer_done & transferring;
-  assign \$25  = \$signal$40  & present0;
+  assign \$25  = \$signal$41  & present0;
   assign advance0 = \$25  | transfer_done0;
   assign aborted0 = abort & busy;
   assign \$26  = ~ present0;
@@ -15394,7 +15405,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$35  = ~ failed;
   assign \$36  = \$34  & \$35 ;
   assign ended = \$36  | aborted0;
-  assign \$37  = \$signal$46  & present0;
+  assign \$37  = \$signal$47  & present0;
   assign \$38  = ~ aborted0;
   assign \$39  = \$37  & \$38 ;
   assign \$40  = ~ failed;
@@ -15403,13 +15414,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$41  = busy | start;
   assign \$42  = ~ transferring;
   assign \$43  = \$42  | transfer_done0;
-  assign \$signal$24  = \$41  & \$43 ;
+  assign \$signal$26  = \$41  & \$43 ;
   assign \$44  = ~ aborted0;
   assign \$45  = busy & \$44 ;
   assign \$46  = | left0[11:1];
   assign \$47  = ~ \$46 ;
   assign \$48  = advance0 & \$47 ;
-  assign \$49  = \$signal$49  & present0;
+  assign \$49  = \$signal$50  & present0;
   assign \$50  = aborted0 | failed;
   assign \$51  = present0 & \$50 ;
   assign \$52  = word != 5'h10;
@@ -15450,13 +15461,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   always @(posedge clk)
     busy <= \$77 ;
   always @(posedge clk)
-    word <= \$78 ;
+    clear <= \$78 ;
   always @(posedge clk)
-    tenant <= \$79 ;
+    word <= \$79 ;
   always @(posedge clk)
-    program_state <= \$80 ;
+    tenant <= \$80 ;
   always @(posedge clk)
-    window <= \$81 ;
+    program_state <= \$81 ;
+  always @(posedge clk)
+    window <= \$82 ;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
   assign \$3  = layer_cycles + 1'h1;
@@ -15473,7 +15486,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$15  = word + 1'h1;
   assign \$16  = word == 5'h10;
   assign \$17  = ~ alive;
-  assign \$18  = stopped | \$17 ;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -15657,32 +15669,39 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$78  = word;
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          \$78  = 5'h00;
-      2'h1:
-          \$78  = \$15 [4:0];
-      2'h2:
-          /* empty */;
-      2'h3:
-          if (unit_done) begin
-            \$78  = 5'h00;
-          end
-    endcase
+    \$78  = stopped;
     if (rst) begin
-      \$78  = 5'h00;
+      \$78  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$79  = tenant;
+    \$79  = word;
+    (* full_case = 32'd1 *)
+    casez (program_state)
+      2'h0:
+          \$79  = 5'h00;
+      2'h1:
+          \$79  = \$15 [4:0];
+      2'h2:
+          /* empty */;
+      2'h3:
+          if (unit_done) begin
+            \$79  = 5'h00;
+          end
+    endcase
+    if (rst) begin
+      \$79  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$80  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$10 ) begin
-            \$79  = \$like ;
+            \$80  = \$like ;
           end
       2'h1:
           /* empty */;
@@ -15691,40 +15710,40 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h3:
           if (unit_done) begin
             if (\$20 ) begin
-              \$79  = \$like ;
+              \$80  = \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$79  = 1'h0;
+      \$80  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$80  = program_state;
+    \$81  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$10 ) begin
-            \$80  = 2'h1;
+            \$81  = 2'h1;
           end else begin
-            \$80  = 2'h0;
+            \$81  = 2'h0;
           end
       2'h1:
         begin
           if (\$16 ) begin
-            \$80  = 2'h2;
+            \$81  = 2'h2;
           end
           if (\$18 ) begin
-            \$80  = 2'h0;
+            \$81  = 2'h0;
           end
         end
       2'h2:
         begin
-          \$80  = 2'h0;
+          \$81  = 2'h0;
           if (\$19 ) begin
-            \$80  = 2'h3;
+            \$81  = 2'h3;
           end
         end
       2'h3:
@@ -15732,35 +15751,35 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           if (unit_done) begin
             (* full_case = 32'd1 *)
             if (\$20 ) begin
-              \$80  = 2'h1;
+              \$81  = 2'h1;
             end else begin
-              \$80  = 2'h0;
+              \$81  = 2'h0;
             end
           end
           if (\$23 ) begin
-            \$80  = 2'h0;
+            \$81  = 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$80  = 2'h0;
+      \$81  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$81  = window;
+    \$82  = window;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
           if (\$12 ) begin
             if (\$14 ) begin
-              \$81  = windows;
+              \$82  = windows;
             end
           end
     endcase
     if (rst) begin
-      \$81  = 133'h0000000000000000000000000000000000;
+      \$82  = 133'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -15768,7 +15787,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
-          if (\$signal$24 ) begin
+          if (\$signal$26 ) begin
             \$like  = 1'h0;
           end
     endcase
@@ -15896,7 +15915,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$46  = 1'h0;
+    \$signal$47  = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -15907,7 +15926,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             4'h0:
                 /* empty */;
             4'h1, 4'h2:
-                \$signal$46  = legal;
+                \$signal$47  = legal;
           endcase
     endcase
   end
@@ -15978,7 +15997,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$49  = 1'h0;
+    \$signal$50  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16000,15 +16019,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                \$signal$49  = 1'h1;
+                \$signal$50  = 1'h1;
           endcase
           if (\$62 ) begin
-            \$signal$49  = 1'h1;
+            \$signal$50  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$49  = 1'h1;
+            \$signal$50  = 1'h1;
           end
     endcase
   end
@@ -16065,7 +16084,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$40  = 1'h0;
+    \$signal$41  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16076,15 +16095,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$40  = 1'h1;
+            \$signal$41  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$32  = descriptor;
+  assign \descriptor$33  = descriptor;
   assign clock = word;
-  assign \window$34  = window;
+  assign \window$35  = window;
   assign first_request = \$like ;
-  assign clear = stopped;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -16122,34 +16140,34 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \descriptor$32[0]  = descriptor[31:0];
-  assign \descriptor$32[1]  = descriptor[63:32];
-  assign \descriptor$32[2]  = descriptor[95:64];
-  assign \descriptor$32[3]  = descriptor[127:96];
-  assign \descriptor$32[4]  = descriptor[159:128];
-  assign \descriptor$32[5]  = descriptor[191:160];
-  assign \descriptor$32[6]  = descriptor[223:192];
-  assign \descriptor$32[7]  = descriptor[255:224];
-  assign \descriptor$32[8]  = descriptor[287:256];
-  assign \descriptor$32[9]  = descriptor[319:288];
-  assign \descriptor$32[10]  = descriptor[351:320];
-  assign \descriptor$32[11]  = descriptor[383:352];
-  assign \descriptor$32[12]  = descriptor[415:384];
-  assign \descriptor$32[13]  = descriptor[447:416];
-  assign \descriptor$32[14]  = descriptor[479:448];
-  assign \descriptor$32[15]  = descriptor[511:480];
-  assign \window$34.program_base  = window[11:0];
-  assign \window$34.program_length  = window[23:12];
-  assign \window$34.activation_base  = window[39:24];
-  assign \window$34.activation_words  = window[56:40];
-  assign \window$34.constants_base  = window[72:57];
-  assign \window$34.constant_entries  = window[89:73];
-  assign \window$34.coefficients_base  = window[109:90];
-  assign \window$34.coefficient_words  = window[130:110];
-  assign \window$34.tiles  = window[132:131];
+  assign \descriptor$33[0]  = descriptor[31:0];
+  assign \descriptor$33[1]  = descriptor[63:32];
+  assign \descriptor$33[2]  = descriptor[95:64];
+  assign \descriptor$33[3]  = descriptor[127:96];
+  assign \descriptor$33[4]  = descriptor[159:128];
+  assign \descriptor$33[5]  = descriptor[191:160];
+  assign \descriptor$33[6]  = descriptor[223:192];
+  assign \descriptor$33[7]  = descriptor[255:224];
+  assign \descriptor$33[8]  = descriptor[287:256];
+  assign \descriptor$33[9]  = descriptor[319:288];
+  assign \descriptor$33[10]  = descriptor[351:320];
+  assign \descriptor$33[11]  = descriptor[383:352];
+  assign \descriptor$33[12]  = descriptor[415:384];
+  assign \descriptor$33[13]  = descriptor[447:416];
+  assign \descriptor$33[14]  = descriptor[479:448];
+  assign \descriptor$33[15]  = descriptor[511:480];
+  assign \window$35.program_base  = window[11:0];
+  assign \window$35.program_length  = window[23:12];
+  assign \window$35.activation_base  = window[39:24];
+  assign \window$35.activation_words  = window[56:40];
+  assign \window$35.constants_base  = window[72:57];
+  assign \window$35.constant_entries  = window[89:73];
+  assign \window$35.coefficients_base  = window[109:90];
+  assign \window$35.coefficient_words  = window[130:110];
+  assign \window$35.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
-  assign \$10  = \$signal$24 ;
-  assign \$20  = \$signal$24 ;
+  assign \$10  = \$signal$26 ;
+  assign \$20  = \$signal$26 ;
 endmodule
 
 module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
@@ -16812,7 +16830,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$3217$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3221$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -16966,8 +16984,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3217$90 ;
-  wire [40:0] \port$3217$90 ;
+  input [40:0] \port$3221$90 ;
+  wire [40:0] \port$3221$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17028,10 +17046,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3217$90 [19:0]),
+    .coefficient_base(\port$3221$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3217$90 [40:20]),
+    .coefficient_words(\port$3221$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17110,8 +17128,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3217$90 [19:0];
-  assign coefficient_words = \port$3217$90 [40:20];
+  assign coefficient_base = \port$3221$90 [19:0];
+  assign coefficient_words = \port$3221$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17157,7 +17175,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, \port$3217$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3221$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17311,8 +17329,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3217$90 ;
-  wire [40:0] \port$3217$90 ;
+  input [40:0] \port$3221$90 ;
+  wire [40:0] \port$3221$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17373,10 +17391,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3217$90 [19:0]),
+    .coefficient_base(\port$3221$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3217$90 [40:20]),
+    .coefficient_words(\port$3221$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17455,8 +17473,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3217$90 [19:0];
-  assign coefficient_words = \port$3217$90 [40:20];
+  assign coefficient_base = \port$3221$90 [19:0];
+  assign coefficient_words = \port$3221$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17720,8 +17738,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$3270$0 (read_data),
-    .\port$4100$0 (arriving_last),
+    .\port$3274$0 (read_data),
+    .\port$4104$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -17957,7 +17975,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3270$0 , w_en, \port$4100$0 , clk);
+module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3274$0 , w_en, \port$4104$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -17987,10 +18005,10 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3270$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$3270$0 ;
-  wire [31:0] \port$3270$0 ;
-  input \port$4100$0 ;
-  wire \port$4100$0 ;
+  input [31:0] \port$3274$0 ;
+  wire [31:0] \port$3274$0 ;
+  input \port$4104$0 ;
+  wire \port$4104$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -18022,7 +18040,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3270$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4100$0 , \port$3270$0  };
+      storage[w_port__addr] <= { \port$4104$0 , \port$3274$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -18097,8 +18115,8 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3270$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4100$0 , \port$3270$0  };
-  assign w_data = { \port$4100$0 , \port$3270$0  };
+  assign w_port__data = { \port$4104$0 , \port$3274$0  };
+  assign w_data = { \port$4104$0 , \port$3274$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
