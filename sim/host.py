@@ -84,7 +84,7 @@ def placement_writes(chip: Chip, placement: Placement) -> NDArray[np.uint32]:
 
 def _load_writes(program: Program, phases: Phases | None, placement: Placement | None
                  ) -> Iterator[NDArray[np.uint32]]:
-    chip, images, settings = program.chip, program.images(), program.settings()
+    chip, images = program.chip, program.images()
     registers_ = RegisterMap(chip)
     first = dict.fromkeys(("program", "constants", "coefficients"), 0)
     if placement is not None:
@@ -106,16 +106,6 @@ def _load_writes(program: Program, phases: Phases | None, placement: Placement |
         corrections = images.corrections[tile].astype(np.int32).view(np.uint32)
         yield _window_writes(registers_.window(f"corrections{tile}"),
                              np.arange(len(corrections)), corrections)
-        if images.levels is not None:
-            levels = images.levels[tile].astype(np.int32).view(np.uint32)
-            yield _window_writes(registers_.window(f"levels{tile}"), np.arange(len(levels)), levels)
-        offset = registers_.field(f"converter{tile}", "offset")
-        value = (int(settings.offsets[tile]) & ((1 << offset.width) - 1)) << offset.low
-        yield np.array([[registers_.address(f"converter{tile}"),
-                         value | (images.levels is not None)]], np.uint32)
-        for name, values in (("gain", settings.gains),
-                             ("gain_reference", settings.gain_references)):
-            yield np.array([[registers_.address(f"{name}{tile}"), values[tile]]], np.uint32)
     if phases is not None:
         yield np.array([[registers_.address(f"phase_{name}"), clocks]
                         for name, clocks in asdict(phases).items()], np.uint32)

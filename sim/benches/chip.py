@@ -21,7 +21,7 @@ from sim.host import RegisterMap, input_words, load_writes, output_words
 from sim.macro_agent import MacroAgent
 from sim.macro_model import MacroModel
 from sim.products import product_ranges
-from sim.record import CODE, LAYER, SUM, WORD, RtlImage, registers_read
+from sim.record import CODE, COUNTERS, LAYER, SUM, WORD, RtlImage
 from sim.runner import bench_parameters
 from sim.values import signed, unsigned
 
@@ -111,7 +111,7 @@ class ChipBench:
         self.agents = [
             MacroAgent(dut, f"macro{tile}__", dut.aclk,
                        MacroModel(parameters.macro, tile, ranges, parameters.seed,
-                                  parameters.phases or chip.phases, program.levels),
+                                  parameters.phases or chip.phases),
                        source, parameters.undecided)
             for tile in range(chip.tiles)]
         self.time = 0
@@ -168,8 +168,7 @@ class ChipBench:
         assert status & done and not status & self.registers.mask("status", "error"), \
             f"status is {status:#010x}"
         await self.write("status", done)
-        counters = {name: await self.read(name)
-                    for name in registers_read(self.parameters.program.chip)}
+        counters = {name: await self.read(name) for name in COUNTERS}
         stored = np.array(self.sink.words, np.uint32)
         count = output_words(self.parameters.program)
         assert self.sink.lasts == [i == count - 1 for i in range(len(stored))], "tlast"

@@ -19,7 +19,7 @@ from golden.physics import MacroPhysics
 from golden.program import Program
 from sim.compare import Comparison, compare_image
 from sim.host import RegisterMap, input_words, load_writes, output_words
-from sim.record import RtlImage, registers_read
+from sim.record import COUNTERS, RtlImage
 
 from .library import Harness, HarnessError, MacroSettings, build_harness
 from .waves import Waves, WavesWindow
@@ -167,8 +167,7 @@ def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
         raise HarnessError(f"image {image} ended with status {status:#010x}")
     harness.write([(registers.address("status"), done)])
     harness.finish()
-    counters = {name: harness.read(registers.address(name))
-                for name in registers_read(program.chip)}
+    counters = {name: harness.read(registers.address(name)) for name in COUNTERS}
     return RtlImage(harness.outputs(),
                     tuple(harness.codes(tile) for tile in range(program.chip.tiles)),
                     harness.sums(), harness.words(), harness.layers(), counters,

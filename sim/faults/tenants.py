@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.chip.registers import COUNTERS
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
@@ -15,7 +16,7 @@ from golden.timing import layer_clocks
 from golden.trace import LayerTrace
 from sim.compare import compare_image
 from sim.host import RegisterMap, input_words, load_writes
-from sim.record import RtlImage, registers_read
+from sim.record import RtlImage
 
 from .campaign import Outcome
 from .damage import damaged
@@ -199,8 +200,7 @@ class _Case:
         """Every word, sum and code of the good tenant, and the clocks of its layers."""
         good, chip = self.good, self.chip
         codes, sums, words, layers, outputs = chip.traces(good.placement.tenant)
-        counters = {name: chip.read(good.map.address(name))
-                    for name in registers_read(good.program.chip)}
+        counters = {name: chip.read(good.map.address(name)) for name in COUNTERS}
         rtl = RtlImage(outputs, codes, sums, words, layers, counters, 0)
         compare_image(good.program, good.layers, 0, rtl, good.clocks).check()
         for tenant in (good, self.bad):
