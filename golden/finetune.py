@@ -16,7 +16,7 @@ from .accumulate import Noise, accumulate, held
 from .distillation import distillation_loss
 from .graph import Add, Node, Pool, Weighted, evaluate
 from .mapping import Mapping
-from .quantise import CODE_LIMIT, unrounded
+from .quantise import CODE_LIMIT, rounded, straight_through, unrounded
 
 __all__ = ["Training", "finetune"]
 
@@ -55,15 +55,6 @@ class Training:
                                  f"not {getattr(self, name)!r}")
 
 
-def _through(value: Tensor, exact: Tensor) -> Tensor:
-    """``exact`` forward, the gradient of ``value`` backward."""
-    return value + (exact - value).detach()
-
-
-def _rounded(value: Tensor) -> Tensor:
-    return _through(value, value.round())
-
-
 class _Student(nn.Module):
     """The mapped network with trainable vectors, coefficients, gains and biases."""
 
@@ -85,8 +76,8 @@ class _Student(nn.Module):
 
     def integers(self, index: int) -> tuple[Tensor, Tensor]:
         """Vectors and coefficients of a layer as the chip has them."""
-        vectors = _rounded(self.vectors.clamp(-CODE_LIMIT, CODE_LIMIT))
-        coefficients = _rounded(self.coefficients[index].clamp(-self.limit, self.limit))
+        vectors = rounded(self.vectors.clamp(-CODE_LIMIT, CODE_LIMIT))
+        coefficients = rounded(self.coefficients[index].clamp(-self.limit, self.limit))
         return vectors, coefficients
 
     def weighted(self, node: Weighted, images: Tensor) -> Tensor:
@@ -102,7 +93,7 @@ class _Student(nn.Module):
                                resolution=layer.resolution, reference=layer.reference,
                                noise=self.noise, generator=self.generator,
                                averaging=layer.averaging)
-        sums = _through(smooth, exact)
+        sums = straight_through(smooth, exact)
         result = sums * layer.gain.float() * self.gains[index] + 10 * self.biases[index]
         return layer.chunking.outputs(result, len(images))
 
@@ -115,7 +106,7 @@ class _Student(nn.Module):
             result = unrounded(node, operands, self.mapping.scales)
         else:
             return first
-        return _rounded(result.clamp(0 if node.relu else -CODE_LIMIT - 1, CODE_LIMIT))
+        return rounded(result.clamp(0 if node.relu else -CODE_LIMIT - 1, CODE_LIMIT))
 
     def forward(self, images: Tensor) -> Tensor:
         """Real logits [batch, classes] of integer images."""

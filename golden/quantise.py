@@ -20,7 +20,7 @@ from .graph import (
 
 __all__ = ["CODE_LIMIT", "Requantization", "activation_scales", "quantise_images",
            "requantization", "elementwise_gains", "elementwise_requantization", "elementwise",
-           "eight_bit_operator", "unrounded"]
+           "eight_bit_operator", "rounded", "straight_through", "unrounded"]
 
 #: Largest activation and weight magnitude: the symmetric range of eight signed bits.
 CODE_LIMIT = 127
@@ -130,6 +130,16 @@ def elementwise_requantization(node: Add | Pool, scales: Mapping[str, float],
     if shift < 0:
         raise ValueError(f"layer {node.name!r}: gain {top:.6g} does not fit the requantizer")
     return [round(gain * 2.0**shift) for gain in gains], shift
+
+
+def straight_through(value: Tensor, exact: Tensor) -> Tensor:
+    """``exact`` forward, the gradient of ``value`` backward."""
+    return value + (exact - value).detach()
+
+
+def rounded(value: Tensor) -> Tensor:
+    """``value`` rounded; backward, rounding counts as the identity."""
+    return straight_through(value, value.round())
 
 
 def unrounded(node: Add | Pool, operands: tuple[Tensor, ...], scales: Mapping[str, float]

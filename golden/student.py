@@ -18,7 +18,7 @@ from .accumulate import NOISELESS, Noise, merge_masks
 from .chip import Chip
 from .graph import Add, Node, Pool, Weighted, convolve, evaluate
 from .mapping import Layer, Mapping
-from .quantise import CODE_LIMIT, unrounded
+from .quantise import CODE_LIMIT, rounded, unrounded
 
 __all__ = ["Student", "sum_variance"]
 
@@ -66,10 +66,6 @@ class _Rounded(torch.autograd.Function):
         # A subsampled shortcut hands back its gradient in another memory format: a slow one here.
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         return torch.ops.aten.hardtanh_backward(gradient, clipped, context.low, CODE_LIMIT), None
-
-
-def _rounded(value: Tensor) -> Tensor:
-    return value + (value.round() - value).detach()
 
 
 class Student(nn.Module):
@@ -125,9 +121,9 @@ class Student(nn.Module):
 
     def integers(self, index: int) -> tuple[Tensor, Tensor]:
         """Vectors [N, rows] and coefficients [chunks, N, kernels] as the chip has them."""
-        vectors = _rounded(self.vectors.clamp(-CODE_LIMIT, CODE_LIMIT))
+        vectors = rounded(self.vectors.clamp(-CODE_LIMIT, CODE_LIMIT))
         coefficients = self.coefficients[index] * self.allowed(index)
-        return vectors, _rounded(coefficients.clamp(-self.limit, self.limit))
+        return vectors, rounded(coefficients.clamp(-self.limit, self.limit))
 
     def _kernels(self, node: Weighted, index: int) -> Tensor:
         """Weights of a layer in output steps per input step, of the shape of ``node.weight``."""
