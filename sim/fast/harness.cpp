@@ -1,8 +1,9 @@
 // The Verilated chip with a host on its buses and a macro on the pins of every tile.
 //
-// In a clock: inputs are set and settle while aclk is low; handshakes and traces are sampled; aclk
-// rises; the macros read their pins, and their comparators answer before the next rising edge.
-// Where both edges of aclk are rising ones to the chip, there is one evaluation per clock instead.
+// In a clock: handshakes and traces are sampled; the host's inputs are set; aclk rises, which gives
+// them to the chip, and its pins ask the comparators, which answer before the next rising edge; the
+// macros read their pins. Where both edges of aclk are rising ones to the chip, there is one
+// evaluation per clock instead of two.
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "svdpi.h"
 #include "Vchip.h"
 #include "macro.h"
 #include "ports.h"
@@ -58,10 +60,21 @@ public:
 #endif
     }
 
+    // What a macro's comparator answers; outside a conversion, where it means nothing, noise.
+    bool answer(int tile, bool converting, uint32_t side, int32_t trial) {
+        if (converting) return running_ && macros_[tile].answer(side, trial);
+        noise_ = noise_ * 6364136223846793005u + 1442695040888963407u;
+        return noise_ >> 63;
+    }
+
+    // The harness whose chip is being evaluated.
+    static inline thread_local Harness* evaluating = nullptr;
+
     void select(uint64_t mutant) { select_mutant(top_, mutant); }
 
     // Lets the power-on reset pass; neither macros nor traces look before its end.
     void reset(uint64_t clocks) {
+        evaluate();
         for (uint64_t i = 0; i < clocks; i++) clock();
         running_ = true;
     }
@@ -72,7 +85,6 @@ public:
         top_.s_axi_wstrb = 0xF;
         top_.s_axi_awvalid = top_.s_axi_wvalid = 1;
         write_done_ = false;
-        unsettled_ = true;
         for (int i = 0; !write_done_; i++) {
             if (i == BUS_LIMIT) bus_error("write to", address, "is not answered");
             clock();
@@ -84,7 +96,6 @@ public:
         top_.s_axi_araddr = address;
         top_.s_axi_arvalid = 1;
         read_done_ = false;
-        unsettled_ = true;
         for (int i = 0; !read_done_; i++) {
             if (i == BUS_LIMIT) bus_error("read of", address, "is not answered");
             clock();
@@ -104,7 +115,6 @@ public:
         input_.assign(words, words + count);
         sent_ = 0;
         offer();
-        unsettled_ = true;
         for (Macro& macro : macros_) {
             macro.start_image(image);
             macro.forget();
@@ -166,15 +176,10 @@ private:
         Pins pins;
         read_pins<TILE>(top_, pins);
         const bool comparator = macros_[TILE].clock(pins, clock_);
-        // The answer means nothing outside a conversion: give the chip noise then.
-        noise_ = noise_ * 6364136223846793005u + 1442695040888963407u;
-        if constexpr (!TWIN) {
-            answer<TILE>(top_, pins.convert ? comparator : bool(noise_ >> 63));
-        } else if (pins.convert && answered<TILE>(top_) != comparator) {
+        if (pins.convert && answered<TILE>(top_) != comparator)
             throw Violation("tile " + std::to_string(TILE) + ", clock " + std::to_string(clock_)
-                            + ": the twin answers " + std::to_string(!comparator)
-                            + ", the model " + std::to_string(comparator));
-        }
+                            + ": the comparator answered " + std::to_string(!comparator)
+                            + ", the model says " + std::to_string(comparator));
     }
 
     template <int TILE> void tile_trace() {
@@ -207,19 +212,23 @@ private:
                                      + std::to_string(expected_));
     }
 
+    void evaluate() {
+        // The comparators ask for it.
+        evaluating = this;
+        top_.eval();
+    }
+
     void clock() {
         if constexpr (!BOTH_EDGES) {
             top_.aclk = 0;
-            top_.eval();
+            evaluate();
             dump(2 * clock_ + 1);
-        } else if (unsettled_) {
-            top_.eval();
         }
 
-        const bool address_taken = top_.s_axi_awvalid && top_.s_axi_awready;
-        const bool data_taken = top_.s_axi_wvalid && top_.s_axi_wready;
-        const bool read_taken = top_.s_axi_arvalid && top_.s_axi_arready;
-        const bool input_taken = top_.s_axis_tvalid && top_.s_axis_tready;
+        const bool address_taken = shown_.address && top_.s_axi_awready;
+        const bool data_taken = shown_.data && top_.s_axi_wready;
+        const bool read_taken = shown_.read && top_.s_axi_arready;
+        const bool input_taken = shown_.input && top_.s_axis_tready;
         if (top_.s_axi_bvalid) {
             write_done_ = true;
             response_ = top_.s_axi_bresp;
@@ -243,13 +252,6 @@ private:
             }
             if (layer_done(top_)) layers_.push_back(read_layer(top_));
         }
-
-        top_.aclk = !top_.aclk;
-        top_.eval();
-        clock_++;
-        dump(2 * clock_);
-        unsettled_ = address_taken || data_taken || read_taken || input_taken;
-
         if (address_taken) top_.s_axi_awvalid = 0;
         if (data_taken) top_.s_axi_wvalid = 0;
         if (read_taken) top_.s_axi_arvalid = 0;
@@ -258,6 +260,13 @@ private:
             sent_++;
             offer();
         }
+
+        top_.aclk = !top_.aclk;
+        evaluate();
+        clock_++;
+        dump(2 * clock_);
+        shown_ = {bool(top_.s_axi_awvalid), bool(top_.s_axi_wvalid), bool(top_.s_axi_arvalid),
+                  bool(top_.s_axis_tvalid)};
         if (running_) tiles_clock(std::make_integer_sequence<int, TILES>());
     }
 
@@ -278,12 +287,12 @@ private:
 #endif
     int64_t waves_layer_ = -1;
     uint64_t waves_products_ = 0, waves_sums_ = 0;
-    uint64_t clock_ = 0, last_event_ = 0, noise_ = 1;
+    uint64_t clock_ = 0, last_event_ = 0;
+    uint64_t noise_ = 1;
     std::vector<uint32_t> input_;
     size_t sent_ = 0, expected_ = 0;
-    // An input of the buses has changed: the outputs that it leads to must settle before the edge.
-    // The comparators lead to flip-flops alone.
-    bool unsettled_ = true;
+    // What the host offers, as the chip sees it: its inputs reach the chip at the next edge.
+    struct { bool address, data, read, input; } shown_{};
     bool running_ = false, write_done_ = false, read_done_ = false;
     uint32_t response_ = 0, read_data_ = 0;
     std::vector<Code> codes_[TILES];
@@ -313,6 +322,10 @@ struct Handle {
 using crossloom::Handle;
 
 extern "C" {
+
+svBit comparator_answer(int tile, svBit convert, svBit side, int trial) {
+    return crossloom::Harness::evaluating->answer(tile, convert, side, trial);
+}
 
 Handle* harness_open(const crossloom::MacroSettings* settings) {
     Handle* handle = new Handle;

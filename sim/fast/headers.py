@@ -61,7 +61,6 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
              "namespace crossloom {"]
     pins = macro_signature(chip).members
     lines.append("template <int TILE> void read_pins(const Vchip& top, Pins& pins);")
-    lines.append("template <int TILE> void answer(Vchip& top, bool comparator);")
     lines.append("template <int TILE> bool answered(const Vchip& top);")
     lines.append("template <int TILE> bool read_trace(const Vchip& top, Code& code);")
     for tile in range(chip.tiles):
@@ -76,8 +75,6 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
                 lines.append(f"    pins.{name} = {_value(source, shape)};")
         lines += [
             "}",
-            f"template <> inline void answer<{tile}>(Vchip& top, bool comparator) {{",
-            f"    {_member(f'macro{tile}__comparator')} = comparator;", "}",
             f"template <> inline bool answered<{tile}>(const Vchip& top) {{",
             f"    return {_member(f'macro{tile}__comparator')};", "}",
             f"template <> inline bool read_trace<{tile}>(const Vchip& top, Code& code) {{",

@@ -69,7 +69,7 @@ def build_mutated_harness(chip: Chip, verilog: str, select: str) -> Path:
     """
     headers = {"constants.h": constants_header(chip, False, True),
                "ports.h": ports_header(chip, select)}
-    return _build(f"fast-{chip.name}-mutants", inside_fast_top(verilog, reset=True), headers,
+    return _build(f"fast-{chip.name}-mutants", inside_fast_top(verilog, True, select), headers,
                   None)
 
 

@@ -104,6 +104,17 @@ public:
     // Products begun in this image of the first tenant.
     uint64_t next_product() const { return runs_[0].next_product; }
 
+    // What the comparator answers while a sample is converted, if the pins keep the rules. Of the
+    // pins of this clock it takes the trial alone: a sample is complete a clock before at least.
+    bool answer(uint32_t side, int32_t trial) const {
+        const Sample& sample = samples_[side];
+        if (!sample.added) return false;
+        const Run& run = runs_[sample.run];
+        const int half = 1 << (run.layers[sample.layer].resolution - 1);
+        return trial > -half && trial < half
+               && sample.value >= run.thresholds[sample.layer][trial + half];
+    }
+
     // One clock: checks the pins, keeps what they do, answers the comparator.
     bool clock(const Pins& pins, uint64_t clock) {
         clock_ = clock;
@@ -146,8 +157,7 @@ private:
     };
 
     struct Sample {
-        bool added = false, complete = false, evaluated = false;
-        uint64_t draw = 0;
+        bool added = false, complete = false, converted = false;
         uint32_t run = 0;
         size_t layer = 0;
         uint64_t complete_clock = 0;
@@ -276,7 +286,7 @@ private:
                 for (uint64_t word : pins.negate)
                     if (word) fail("negate", "set on a macro without polarity");
             const Sample& lost = samples_[pins.side & 1];
-            if (lost.complete && !lost.evaluated)
+            if (lost.complete && !lost.converted)
                 fail("clear", "a sample is discarded that was never converted");
             samples_[pins.side] = Sample();
         }
@@ -298,11 +308,13 @@ private:
                      + std::to_string(held_.conversions));
             held_.conversions++;
             sample.added = true;
-            sample.draw = draws_.ask({CONVERSION_KIND, runs_[held_.run].image, uint64_t(tile_), held_.number,
-                                      uint64_t(pins.conversion)});
+            const uint64_t draw = draws_.ask({CONVERSION_KIND, runs_[held_.run].image,
+                                              uint64_t(tile_), held_.number,
+                                              uint64_t(pins.conversion)});
             sample.run = held_.run;
             sample.layer = held_.layer;
             sample.value = selected_sum();
+            if (conversion_sigma_ != 0) sample.value += draws_.noise(conversion_sigma_, draw);
         } else if (phase == NONE && adder_last_ == ADD) {
             sample.complete = true;
             sample.complete_clock = clock_;
@@ -353,20 +365,15 @@ private:
             fail("convert_side", "the sampling capacitor being filled is converted");
         if (!sample.complete || clock_ - sample.complete_clock < lengths_.gap)
             fail("convert", "no complete sample on the capacitor to convert");
-        const Run& run = runs_[sample.run];
-        const LayerRange& layer = run.layers[sample.layer];
+        const LayerRange& layer = runs_[sample.run].layers[sample.layer];
         if (pins.reference != layer.reference)
             fail("reference", "is " + std::to_string(pins.reference) + ", the layer's is "
                  + std::to_string(layer.reference));
         const int half = 1 << (layer.resolution - 1);
         if (pins.trial <= -half || pins.trial >= half)
             fail("trial", std::to_string(pins.trial) + " is no trial code of the layer's resolution");
-        if (!sample.evaluated) {
-            sample.evaluated = true;
-            if (conversion_sigma_ != 0)
-                sample.value += draws_.noise(conversion_sigma_, sample.draw);
-        }
-        return sample.value >= run.thresholds[sample.layer][pins.trial + half];
+        sample.converted = true;
+        return answer(pins.convert_side, pins.trial);
     }
 
     int tile_;

@@ -29,7 +29,7 @@ def test_random_programs_are_equal(seed):
 
 def test_a_twin_that_gets_too_little_time_is_caught():
     shortest = Phases(1, 1, 1, 1, 1, 1, 1)
-    with pytest.raises(HarnessError, match=r"tile \d, clock \d+: the twin answers"):
+    with pytest.raises(HarnessError, match=r"tile \d, clock \d+: the comparator answered"):
         verified(0, MacroPhysics.ideal(), shortest)
 
 
