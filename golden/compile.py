@@ -15,6 +15,8 @@ from .chunks import choose_chunking
 from .emission import emit, faster_mode
 from .finetune import Training, finetune
 from .graph import Graph, Node, Weighted, evaluate, float_operator, import_graph
+from .improvement import Improvement, float_distance
+from .layer_errors import layer_errors
 from .mapping import Layer, Mapping, calibrate, integer_operator
 from .physics import MacroPhysics
 from .program import Program
@@ -87,11 +89,15 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Compilation:
-    """A program and what it was made from, for accuracy stage by stage."""
+    """A program and what it was made from, for accuracy stage by stage.
+
+    ``improvement`` says what joint training gained, where there was one.
+    """
 
     graph: Graph
     mapping: Mapping
     program: Program
+    improvement: Improvement | None = None
 
     def images(self, images: Tensor) -> np.ndarray:
         """int8 [batch, height, width, channels], as the program takes them, of float images."""
@@ -120,6 +126,10 @@ class Compilation:
         """
         return evaluate(self.graph, self._codes(images),
                         integer_operator(self.mapping, noise, seed)).flatten(1)
+
+    def layer_errors(self, images: Tensor) -> dict[str, float]:
+        """Relative output error that the basis makes in each layer: see `golden.layer_errors`."""
+        return layer_errors(self.mapping, self._codes(images))
 
 
 def _second_moments(patches: Tensor) -> Tensor:
@@ -203,12 +213,27 @@ def _captured(graph: Graph, images: Tensor, codes: Tensor, scales: dict[str, flo
 
 
 def _jointly_trained(mapping: Mapping, joint: JointTraining, images: Tensor, limit: int, mode: str,
-                     noise: Noise, seed: int, progress: Progress | None) -> Mapping:
+                     noise: Noise, seed: int, progress: Progress | None
+                     ) -> tuple[Mapping, Improvement | None]:
+    """What was trained, or ``mapping`` if that is nearer to the float network.
+
+    A contest is not asked for the sake of accuracy, and a loop of the user's own may want other
+    things than the float network's outputs: what they give is taken.
+    """
     student = joint.train(mapping, noise, limit, seed, progress)
-    mapping = calibrated(student, _with_modes(student.mapping(), mode), images, noise, seed)
+    trained = calibrated(student, _with_modes(student.mapping(), mode), images, noise, seed)
     if progress is not None:
         progress("calibrate again", 1.0)
-    return mapping
+    if joint.loop is not None:
+        return trained, None
+    _, shown = joint.parts(seed)
+    improvement = Improvement(*(
+        float_distance(each, shown, joint.recipe.temperature, noise, seed)
+        for each in (mapping, trained)), len(shown.images))
+    if progress is not None:
+        progress("compare", 1.0)
+    taken = improvement.found or joint.contest is not None
+    return (trained if taken else mapping), improvement
 
 
 def train_further(made: Compilation, joint: JointTraining, calibration: Tensor, *, seed: int,
@@ -220,10 +245,10 @@ def train_further(made: Compilation, joint: JointTraining, calibration: Tensor, 
     """
     chip = made.mapping.chip
     noise = Noise.of(MacroPhysics() if physics is None else physics, chip)
-    mapping = _jointly_trained(
+    mapping, improvement = _jointly_trained(
         made.mapping, joint, calibration[:options.images].float(),
         options.coefficient_limit(chip), options.mode, noise, seed, progress)
-    return Compilation(made.graph, mapping, emit(mapping, made.program.network))
+    return Compilation(made.graph, mapping, emit(mapping, made.program.network), improvement)
 
 
 def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,
@@ -241,7 +266,8 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     seed
         Fixes every choice: the same inputs and seed give the same program.
     joint
-        Joint training of basis and coefficients, before the fine-tuning.
+        Joint training of basis and coefficients, before the fine-tuning. If it does not come
+        nearer to the float network on images held out of it, the fit is kept.
     physics
         Noise that calibration and training reckon with; None for the default `MacroPhysics`.
     progress
@@ -281,13 +307,15 @@ def compile_stages(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: i
     mapping = _with_modes(mapping, options.mode)
     mapping = calibrate(mapping, codes[:options.images], wanted, noise, seed)
     tell("calibrate", 1.0)
+    improvement = None
     if joint is not None:
-        mapping = _jointly_trained(mapping, joint, few, limit, options.mode, noise, seed, progress)
+        mapping, improvement = _jointly_trained(mapping, joint, few, limit, options.mode, noise,
+                                                seed, progress)
     if options.training.epochs:
         mapping = finetune(mapping, codes, teacher, options.training, limit, noise, seed,
                            progress)
     program = emit(mapping, name or type(model).__name__)
-    return Compilation(graph, mapping, program)
+    return Compilation(graph, mapping, program, improvement)
 
 
 def compile_network(model: nn.Module, chip: Chip, calibration: Tensor, *, seed: int,

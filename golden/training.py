@@ -47,6 +47,12 @@ class ImageSet:
         if len(self.images) == 0:
             raise ValueError("ImageSet.images must hold at least one image, not 0")
 
+    def split(self, count: int, seed: int) -> tuple["ImageSet", "ImageSet"]:
+        """All images but ``count`` of them, drawn from ``seed``; and those ``count``."""
+        order = torch.randperm(len(self.images), generator=_generator(seed, 3))
+        return tuple(replace(self, images=self.images[part.sort().values])
+                     for part in (order[count:], order[:count]))
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -252,6 +258,10 @@ class JointTraining:
     loop
         The user's own training loop in place of `train`: called with the student, whose
         parameters it trains in place.
+    held_out
+        Images that are not trained with, a tenth of all at most: on them the compiler compares
+        what was trained with the fit it began from. Fewer than ten images, or ``held_out`` 0, are
+        both trained with and compared on.
     """
 
     images: ImageSet
@@ -261,13 +271,21 @@ class JointTraining:
     start: Path | None = None
     device: str = "cpu"
     loop: Callable[[Student], None] | None = None
+    held_out: int = 256
 
     def __post_init__(self) -> None:
+        if self.held_out < 0:
+            raise ValueError(f"JointTraining.held_out must be at least 0, not {self.held_out!r}")
         if self.device not in ("cpu", "cuda"):
             raise ValueError(f"JointTraining.device must be cpu or cuda, not {self.device!r}")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("JointTraining.device is cuda, but PyTorch finds no such device: "
                              "use cpu")
+
+    def parts(self, seed: int) -> tuple[ImageSet, ImageSet]:
+        """What is trained with, and what the result is compared on."""
+        count = min(self.held_out, len(self.images.images) // 10)
+        return self.images.split(count, seed) if count else (self.images, self.images)
 
     def train(self, mapping: Mapping, noise: Noise, limit: int, seed: int,
               progress: Progress | None = None) -> Student:
@@ -279,13 +297,14 @@ class JointTraining:
             student.train()
             self.loop(student)
             return student
+        images, _ = self.parts(seed)
         checkpoint = None
         if self.checkpoint is not None:
             run = hashlib.sha256(repr((self.recipe, self.contest, noise, limit, seed,
-                                       tuple(self.images.images.shape))).encode())
+                                       tuple(images.images.shape))).encode())
             for name, value in student.state_dict().items():
                 run.update(name.encode() + value.cpu().float().numpy().tobytes())
             checkpoint = Checkpoint(self.checkpoint, run.hexdigest())
-        train(student, self.images, self.recipe, seed, contest=self.contest,
+        train(student, images, self.recipe, seed, contest=self.contest,
               checkpoint=checkpoint, progress=progress)
         return student

@@ -23,10 +23,13 @@ from sim.toolchain import cached_build
 
 from .networks import Network, golden_digest
 
-__all__ = ["Stages", "compensated", "compiled_stages", "digits_key", "macro_accuracy"]
+__all__ = ["ERROR_IMAGES", "Stages", "compensated", "compiled_stages", "digits_key",
+           "macro_accuracy"]
 
 Report = Callable[[str, float], None]
 
+#: Calibration images on which the layers' errors are measured.
+ERROR_IMAGES = 64
 #: Images that are evaluated at once.
 _BATCH = 256
 
@@ -36,12 +39,14 @@ class Stages:
     """Shares of the images classified correctly before the macro's deviations come in.
 
     ``float32``: as trained; ``int8``: 8-bit weights and activations, exact sums; ``basis_ideal``:
-    on the chip with ideal macros, bit for bit what the program computes there.
+    on the chip with ideal macros, bit for bit what the program computes there. ``layer_errors``:
+    relative output error that the basis makes in each layer (`golden.layer_errors`).
     """
 
     float32: float
     int8: float
     basis_ideal: float
+    layer_errors: dict[str, float]
 
 
 def digits_key(seed: int, count: int | None = None) -> str:
@@ -62,7 +67,8 @@ def compiled_stages(network: Network, chip: Chip, images: Tensor, labels: Tensor
                               options=options, progress=report,
                               name=network.name)
         found = Stages(*(_accuracy(outputs, images, labels) for outputs in (
-            made.float_outputs, made.eight_bit_outputs, made.basis_outputs)))
+            made.float_outputs, made.eight_bit_outputs, made.basis_outputs)),
+            made.layer_errors(network.calibration[:ERROR_IMAGES]))
         made.program.save(place / "program.safetensors")
         (place / "stages.json").write_text(json.dumps(asdict(found)))
 

@@ -11,7 +11,7 @@ from golden.chip import Chip, preset
 
 __all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images",
            "Labels", "Data", "Epochs", "VectorsPerTile", "CoefficientBits", "Physics",
-           "Precision", "OWN_IMAGES", "configured_chip"]
+           "Precision", "Rate", "OWN_IMAGES", "configured_chip"]
 
 #: Images that a network is measured on where none are named.
 OWN_IMAGES = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}
@@ -51,6 +51,9 @@ CoefficientBits = Annotated[int | None, typer.Option(
     help="Bits of a coefficient; as many as the chip has if not given.")]
 Precision = Annotated[str, typer.Option(
     "--precision", help="Of the training: float32, or bfloat16, faster on some processors.")]
+Rate = Annotated[float, typer.Option(
+    "--rate", help="Of the training: factor on all step sizes; below 1 where it is short or the "
+                   "fit is good to begin with.")]
 Physics = Annotated[str, typer.Option(
     "--macro", help="Analog macro: ideal, or default with its non-idealities.")]
 

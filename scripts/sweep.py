@@ -55,7 +55,10 @@ def sweep(
             "--bits", help="Coefficient bits, commas between them.")] = "2,3,4",
         train: Annotated[float, typer.Option(
             "--train", metavar="EPOCHS", help="Joint training of each point.")] = 0.25,
-        precision: options.Precision = "float32",
+        rate: options.Rate = 1.0, precision: options.Precision = "float32",
+        checkpoint: Annotated[Path | None, typer.Option(
+            "--checkpoint", metavar="FILE", help="Keep each point in FILE; an interrupted run "
+                                                 "goes on from there.")] = None,
         seed: options.Seed = 0, json: options.Json = None,
         plot: Annotated[Path | None, typer.Option(
             "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
@@ -67,41 +70,58 @@ def sweep(
     places = [(size, width) for width in _whole("bits", bits)
               for size in _whole("vectors", vectors)]
     chips = [point_chip(chip, size, width) for size, width in places]
-    for path in filter(None, (json, plot)):
+    for path in filter(None, (json, plot, checkpoint)):
         output.check_file(path)
 
+    from golden.analog.rows import store_rows, stored_rows
     from golden.compile import Options
     from golden.training import Recipe
 
     from . import plots
+    from .accuracy_tables import network_settings
     from .networks import labelled_images, load_network
     from .progress import stages
 
     for (_, width), (custom, _) in zip(places, chips, strict=True):
         Options(coefficient_bits=width).check(custom)
-    recipe = Recipe(epochs=train, precision=precision)
+    recipe = Recipe(epochs=train, rate=rate, precision=precision)
     rows: list[dict[str, Any]] = []
     with stages() as report:
         shown, truth = labelled_images(source, labels, seed, data, count)
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
+        settings = {**network_settings(given, shown, truth), "chip": chip.hash, "epochs": train,
+                    "rate": rate, "precision": precision, "seed": seed}
+        known = stored_rows(checkpoint, settings) if checkpoint is not None else []
         for (size, width), (custom, each) in zip(places, chips, strict=True):
-            found = _point(given, custom, each, width, recipe, seed, shown, truth, data)
-            rows.append({"vectors": size, "bits": width, **found})
+            row = next((r for r in known if (r["vectors"], r["bits"]) == (size, width)), None)
+            if row is None:
+                row = {"vectors": size, "bits": width, **_point(
+                    given, custom, each, width, recipe, seed, shown, truth, data)}
+                known.append(row)
+                if checkpoint is not None:
+                    store_rows(checkpoint, settings, known)
+            rows.append(row)
             report("points", len(rows) / len(places))
     for row in rows:
         typer.echo(f"{row['vectors']:4d} vectors, {row['bits']} bits: "
-                   f"{100 * row['fit']:.2f} % fitted, {100 * row['trained']:.2f} % trained")
+                   f"{100 * row['fit']:.2f} % fitted, {100 * row['trained']:.2f} % trained; "
+                   f"distance to the float network {row['before']:.3g} and {row['after']:.3g}")
     if json is not None:
         output.write_json(json, {"network": given.name, "preset": chip.name, "seed": seed,
-                                 "images": len(truth), "epochs": train, "points": rows})
+                                 "images": len(truth), "epochs": train, "rate": rate,
+                                 "points": rows})
     if plot is not None:
         output.write_text(plot, plots.svg(plots.accuracy_over_basis(rows)))
 
 
 def _point(network: "Network", chip: Chip, vectors_per_tile: int, bits: int, recipe: Any,
            seed: int, images: "Tensor", labels: "Tensor", data: Path | None) -> dict[str, float]:
-    """Shares correct, ``fit`` without training and ``trained``."""
+    """Shares correct, ``fit`` without training and ``trained``; distances to the float network.
+
+    ``before`` and ``after`` the training, on images held out of it; where it came no nearer the
+    fit is kept.
+    """
     from golden.compile import Options, compile_stages, train_further
     from golden.finetune import Training
     from golden.physics import MacroPhysics
@@ -114,6 +134,10 @@ def _point(network: "Network", chip: Chip, vectors_per_tile: int, bits: int, rec
                       images=_CALIBRATION, training=Training(epochs=0))
     joint = JointTraining(training_images(network, None, data), recipe)
     fit = compile_stages(network.model, chip, network.calibration, seed=seed, options=choices)
-    trained = train_further(fit, joint, network.calibration, seed=seed, options=choices)
-    return {name: macro_accuracy(made.program, images, labels, MacroPhysics.ideal(), seed, False)
-            for name, made in (("fit", fit), ("trained", trained))}
+    made = train_further(fit, joint, network.calibration, seed=seed, options=choices)
+    improvement = made.improvement
+    assert improvement is not None
+    right = [macro_accuracy(each.program, images, labels, MacroPhysics.ideal(), seed, False)
+             for each in ((fit, made) if improvement.found else (fit,))]
+    return {"fit": right[0], "trained": right[-1], "before": improvement.before,
+            "after": improvement.after}

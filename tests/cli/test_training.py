@@ -47,7 +47,13 @@ COMPILE = ["compile", "network.py:small", "--calibration", "images.npy"]
 def test_trained_programs_run_and_a_finished_run_is_taken_up(place, monkeypatch, capsys):
     train = [*COMPILE, "--vectors-per-tile", 2, "--train", 4, "--training-images", "more.npy",
              "--contest", 2, "--checkpoint", "run"]
-    _run(monkeypatch, *train, "-o", "one")
+    _run(monkeypatch, *train, "-o", "one", "--json", "one.json")
+    printed = capsys.readouterr().out
+    assert "distance to the float network on 4 images" in printed and "error %" in printed
+    found = json.loads((place / "one.json").read_text())
+    assert found["training"]["images"] == 4 and found["training"]["after"] > 0
+    assert all(0 < layer["error"] < 1 for layer in found["layers"]
+               if layer["kind"] == "convolution")
     before = (place / "run").read_bytes()
     _run(monkeypatch, *train, "-o", "two")
     assert (place / "one").read_bytes() == (place / "two").read_bytes()
@@ -79,10 +85,17 @@ def test_noise_aware_training(place, monkeypatch):
 
 
 def test_sweep_writes_every_point(place, monkeypatch):
-    _run(monkeypatch, "sweep", "network.py:small", "--calibration", "images.npy", "--images",
-         "images.npy", "--labels", "labels.npy", "--vectors", "4,8", "--bits", "2,6",
-         "--train", 2, "--json", "sweep.json", "--plot", "sweep.svg")
+    sweep = ["sweep", "network.py:small", "--calibration", "images.npy", "--images",
+             "images.npy", "--labels", "labels.npy", "--train", 2, "--rate", 0.5,
+             "--checkpoint", "points"]
+    _run(monkeypatch, *sweep, "--vectors", "4", "--bits", "2")
+    first, = json.loads((place / "points").read_text())["rows"]
+    _run(monkeypatch, *sweep, "--vectors", "4,8", "--bits", "2,6", "--json", "sweep.json",
+         "--plot", "sweep.svg")
     found = json.loads((place / "sweep.json").read_text())
     assert [(p["vectors"], p["bits"]) for p in found["points"]] == [(4, 2), (8, 2), (4, 6), (8, 6)]
+    assert found["points"][0] == first and found["rate"] == 0.5
     assert all(0 <= p[name] <= 1 for p in found["points"] for name in ("fit", "trained"))
+    for point in found["points"]:
+        assert point["after"] < point["before"] or point["trained"] == point["fit"]
     assert (place / "sweep.svg").read_text().startswith("<?xml")

@@ -1,9 +1,13 @@
 """Clocks: the recurrences of golden.timing against the chip's counters, layer by layer."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from golden.chip import Phases, preset
+from golden.chip.descriptor import Opcode
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
@@ -14,7 +18,9 @@ from tests.golden.random_programs import random_images, random_program
 
 #: Phase lengths, shortest, the reset values, and such that each phase stands out.
 PHASES = (Phases(1, 1, 1, 1, 1, 1, 1), None, Phases(5, 9, 3, 7, 4, 6, 2))
-PROGRAMS = 60
+RANDOM_PROGRAMS = 60
+#: The trained programs.
+PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
 def kind(layer):
@@ -57,13 +63,48 @@ def test_random_layers():
     """At least 200 different layer shapes of every kind, difference zero."""
     chip = preset("tiny")
     shapes, kinds = set(), set()
-    for seed in range(PROGRAMS):
+    for seed in range(RANDOM_PROGRAMS):
         program = random_program(chip, seed)
         assert len(compare(program, random_images(program, 2, seed), PHASES[seed % 3], seed)) == 2
         shapes |= {shape(layer) for layer in program.layers}
         kinds |= {kind(layer) for layer in program.layers}
     assert kinds == {"merge", "stream", "load", "store", "ADD", "AVERAGE_POOL", "MAX_POOL"}
     assert len(shapes) >= 200
+
+
+def sampled(program):
+    """``program`` with every image shrunk fourfold in both directions: a corner of each layer."""
+    def shrunk(window):
+        names = ["in_width", "in_height", "out_width", "out_height"]
+        if window.kernel_width > 3:  # a pool over the whole image
+            names += ["kernel_width", "kernel_height"]
+        return replace(window, **{name: -(-getattr(window, name) // 4) for name in names})
+
+    layers = []
+    for layer in program.layers:
+        if isinstance(layer, Transfer):
+            layers.append(replace(layer, count=layer.count // 16) if layer.load else layer)
+            continue
+        changes = {"window": shrunk(layer.window)}
+        if isinstance(layer, Elementwise) and layer.opcode is Opcode.ADD:
+            changes["second_width"] = layer.second_width // 4
+        layers.append(replace(layer, **changes))
+    height, width, channels = program.input_shape
+    return replace(program, layers=tuple(layers), input_shape=(height // 4, width // 4, channels))
+
+
+@pytest.mark.parametrize("name", ["resnet20_256", "resnet20_256_contest"])
+def test_layers_of_resnet20(name):
+    """Every layer of the trained programs, a sixteenth of its positions; merge and stream."""
+    whole = Program.load(PROGRAMS / f"{name}.safetensors", preset("default"))
+    program = sampled(whole)
+    image, = compare(program, random_images(program, 1, 0), None, 0)
+    weighted = [layer for layer in program.layers if isinstance(layer, Convolution)]
+    assert len(weighted) == 20 and {layer.stream for layer in weighted} == {False, True}
+    positions = [layer.window.positions for layer in weighted]
+    assert positions == [-(-layer.window.positions // 16) for layer in whole.layers
+                         if isinstance(layer, Convolution)]
+    assert image.counters["cycles"] > 100_000
 
 
 def steady_program(chip, stream, size, channels=16, kernels=16):

@@ -124,6 +124,51 @@ def test_training_comes_nearer_to_the_float_network(network):
             == after.basis_outputs(images).numpy()).all()
 
 
+def test_a_training_that_does_harm_is_not_taken(network, start):
+    _, images = network
+    options = replace(FIT, vectors_per_tile=6)
+    harm = replace(RECIPE, epochs=1, rate=100)
+    kept = train_further(start, JointTraining(ImageSet(images), harm), images, seed=0,
+                         options=options)
+    assert kept.improvement.after > kept.improvement.before
+    assert kept.improvement.images == 6
+    assert (kept.program.weights == start.program.weights).all()
+    for layer, given in zip(kept.program.layers, start.program.layers, strict=True):
+        if isinstance(layer, Convolution):
+            assert (layer.coefficients == given.coefficients).all()
+            assert (layer.multiplier == given.multiplier).all()
+    # A contest is asked for the clocks, whatever it costs.
+    joint = JointTraining(ImageSet(images), harm, Contest(1))
+    taken = train_further(start, joint, images, seed=0, options=options)
+    assert not taken.improvement.found
+    assert (taken.program.weights != start.program.weights).any()
+
+
+def test_images_to_compare_on_are_not_trained_with():
+    images = ImageSet(torch.arange(100))
+    train, shown = JointTraining(images, held_out=7).parts(seed=3)
+    assert len(train.images) == 93 and len(shown.images) == 7
+    assert sorted([*train.images.tolist(), *shown.images.tolist()]) == list(range(100))
+    assert shown.images.tolist() == JointTraining(
+        images, held_out=7).parts(seed=3)[1].images.tolist()
+    assert shown.images.tolist() != list(range(7))
+    assert len(JointTraining(images).parts(seed=3)[1].images) == 10
+    few = ImageSet(torch.arange(9))
+    assert JointTraining(few).parts(seed=3) == (few, few)
+
+
+def test_errors_of_layers(network, start):
+    _, images = network
+    errors = start.layer_errors(images)
+    assert list(errors) == [node.name for node in start.graph.weighted]
+    assert all(0 < error < 1 for error in errors.values())
+    # As many vectors as there are chunks of kernels: no combination, rounding to 8 bits alone.
+    model, _ = network
+    chip = replace(CHIP, array=replace(CHIP.array, columns=32))
+    plain = compile_stages(model, chip, images, seed=0, options=FIT)
+    assert all(plain.layer_errors(images)[name] < error / 3 for name, error in errors.items())
+
+
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(network, start, tmp_path):
     class Interrupted(Exception):
         pass
@@ -274,6 +319,7 @@ def test_kernels_give_way_only_where_it_saves_as_much_as_it_costs():
     (lambda: Contest(2, share=0), "Contest.share"),
     (lambda: ImageSet(torch.zeros(0, 1, 2, 2)), "ImageSet.images"),
     (lambda: JointTraining(ImageSet(torch.zeros(1, 1, 2, 2)), device="tpu"), "device must be"),
+    (lambda: JointTraining(ImageSet(torch.zeros(1, 1, 2, 2)), held_out=-1), "held_out must be"),
     (lambda: Options(coefficient_bits=5).check(CHIP), "coefficient_bits must be 2 to 4"),
 ])
 def test_bad_choices_are_refused(make, words):
