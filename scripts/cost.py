@@ -66,6 +66,14 @@ def _sweep(console: "Console", points: Sequence[Mapping[str, Any]]) -> None:
                       f"{100 * point['energy_delay_ratio']:.3g}",
                       "yes" if point["holds"] else "no")
     console.print(table)
+    clocks, products = ([point[name] for point in points]
+                        for name in ("clocks_ratio", "energy_delay_ratio"))
+    typer.echo(f"Of {len(points)} ways of writing: fewer clocks in "
+               f"{sum(ratio < 1 for ratio in clocks)} ({100 * min(clocks):.1g} to "
+               f"{100 * max(clocks):.3g} %), energy-delay product below 1 % in "
+               f"{sum(ratio < 0.01 for ratio in products)} ({100 * min(products):.1g} to "
+               f"{100 * max(products):.3g} %), both below 1 % in "
+               f"{sum(point['holds'] for point in points)}.")
 
 
 def _claim(content: Mapping[str, Any]) -> str:

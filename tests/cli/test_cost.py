@@ -38,6 +38,19 @@ def test_tables(tmp_path, monkeypatch, capsys):
         assert word in output
 
 
+def test_counts_of_the_sweep(place, tmp_path, monkeypatch, capsys):
+    points = json.loads((place / "cost.json").read_text())["sweep"]
+    assert crossloom(monkeypatch, "resnet20", "--sweep", "--assume", "density.tiles=0.5",
+                     cwd=tmp_path) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    fewer = sum(point["clocks_ratio"] < 1 for point in points)
+    below = sum(point["energy_delay_ratio"] < 0.01 for point in points)
+    both = sum(point["holds"] for point in points)
+    assert 0 < both < below < fewer < 36
+    assert f"Of 36 ways of writing: fewer clocks in {fewer} (" in output
+    assert f"product below 1 % in {below} (" in output and f"below 1 % in {both}." in output
+
+
 def test_json_schema(place):
     content = json.loads((place / "cost.json").read_text())
     assert set(content) == {

@@ -14,8 +14,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import typer
 
+from golden.chip import preset
+from golden.program import Program
 from scripts.__main__ import app
 from sim.toolchain import icarus_missing
 
@@ -120,3 +123,16 @@ def test_readme_commands_run(tmp_path):
                  "technologies.json", "technologies.svg", "digits_noise.safetensors",
                  "cost.json"):
         assert (tmp_path / name).stat().st_size > 0
+
+
+def test_readme_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(NETWORK, names)
+    names |= {"model": names["small"]().eval(),
+              "images": torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))}
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert len(blocks) == 1
+    exec(blocks[0], names)
+    saved = Program.load(tmp_path / "own.safetensors", preset("default"))
+    assert (saved.weights == names["program"].weights).all() and saved.outputs == 3
