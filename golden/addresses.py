@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .chip import ACTIVATIONS_PER_WORD
 from .chip.descriptor import Opcode
-from .program import Convolution, Elementwise, Program, Transfer, Window
+from .program import Calibration, Convolution, Elementwise, Program, Transfer, Window
 
 __all__ = ["window_pixels", "convolution_reads", "elementwise_reads", "second_reads",
            "layer_writes", "check_addresses"]
@@ -100,7 +100,10 @@ def check_addresses(program: Program) -> None:
     written = np.zeros(size, bool)
     for layer in program.layers:
         who = f"layer {layer.name!r}"
-        if isinstance(layer, Transfer):
+        if isinstance(layer, Calibration):
+            run = np.arange(layer.source, layer.source + layer.words)[None]
+            reads, writes = [run], run[:, :0]
+        elif isinstance(layer, Transfer):
             run = np.arange(layer.address, layer.address + layer.count)[None]
             reads, writes = ([], run) if layer.load else ([run], run[:, :0])
         else:

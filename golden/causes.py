@@ -28,6 +28,8 @@ class Cause(Enum):
     MULTIPLIERS = "multipliers"
     #: Accumulators on their way through the requantizer to the activation buffer.
     DRAIN = "drain"
+    #: Rows of a calibration on their way to the converter, and what is made of its codes.
+    CALIBRATION = "calibration"
     #: A descriptor is fetched.
     FETCH = "fetch"
     ELEMENTWISE = "elementwise"

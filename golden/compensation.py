@@ -16,7 +16,8 @@ __all__ = ["SWEEPS", "calibrate"]
 SWEEPS = 64
 
 
-def calibrate(macro: Macro, resolution: int, reference: int, seed: int) -> NDArray[np.int64]:
+def calibrate(macro: Macro, resolution: int, reference: int, seed: int,
+              levels: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Corrections for a program: int64 [tiles, 2**converter bits].
 
     The chip is loaded with known weights and driven with known row codes whose exact sums cover
@@ -34,6 +35,8 @@ def calibrate(macro: Macro, resolution: int, reference: int, seed: int) -> NDArr
         non-linearity scales with the reference, an offset in volts does not.
     seed
         Of the row codes and the noise while measuring.
+    levels
+        Reference tables in use (`golden.program.Program`).
     """
     chip, rng = macro.chip, np.random.default_rng(seed)
     weights, sign = _known_weights(macro, rng)
@@ -51,7 +54,8 @@ def calibrate(macro: Macro, resolution: int, reference: int, seed: int) -> NDArr
             known = weights[tile][:, columns].astype(np.int64)
             codes = _row_codes(known, sign, target, rng)
             exact = (codes @ known).sum(axis=1)
-            code = _convert(bench, tile, columns, codes, sweep, resolution, reference, seed)
+            code = _convert(bench, tile, columns, codes, sweep, resolution, reference, seed,
+                            levels)
             usable = (exact >= -(half + 0.5) * reference) & (exact < (half - 0.5) * reference)
             index = code[usable] + half
             count += np.bincount(index, minlength=size)
@@ -97,10 +101,11 @@ def _row_codes(weights: NDArray[np.int64], sign: NDArray[np.int64], target: NDAr
 
 
 def _convert(bench: Macro, tile: int, columns: NDArray[np.int64], codes: NDArray[np.int64],
-             sweep: int, resolution: int, reference: int, seed: int) -> NDArray[np.int16]:
+             sweep: int, resolution: int, reference: int, seed: int,
+             levels: NDArray[np.int64] | None) -> NDArray[np.int16]:
     """One merged conversion of ``columns`` per sample: int16 [samples]."""
     sample = np.arange(len(codes))
     held = codes @ bench.effective[tile][:, columns]
     held += bench.hold_noise(seed, sweep, tile, sample[:, None], columns)
     value = held.sum(axis=1) + bench.conversion_noise(seed, sweep, tile, sample, 0)
-    return convert(value, bench.thresholds(tile, resolution, reference))
+    return convert(value, bench.thresholds(tile, resolution, reference, levels))

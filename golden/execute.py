@@ -1,6 +1,6 @@
 """The golden run: a program on the macro's model, bit for bit what the chip computes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from .addresses import (
     check_addresses, convolution_reads, elementwise_reads, layer_writes, second_reads,
 )
+from .calibration import calibrated
 from .chip import ACTIVATIONS_PER_WORD, PRODUCT_COUNT_BITS
-from .chip.descriptor import Opcode
+from .chip.descriptor import Measure, Opcode
 from .jobs import product_jobs
 from .macro import Macro
 from .products import ProductEngine
-from .program import Convolution, Elementwise, Program, Transfer
+from .program import Calibration, Convolution, Elementwise, Program, Settings, Transfer
 from .recorder import Recorder
 from .trace import LayerStatistics, LayerTrace
 
@@ -28,12 +29,13 @@ class Execution:
     """Result of `execute`.
 
     ``outputs`` int8 [batch, outputs]; ``stored`` uint32 [batch, words], the whole activation
-    stream out; ``layers`` a trace per layer if asked for; ``statistics`` one per convolution if
-    asked for.
+    stream out; ``settings`` [batch, tiles] of the tiles at the end; ``layers`` a trace per layer
+    if asked for; ``statistics`` one per convolution if asked for.
     """
 
     outputs: NDArray[np.int8]
     stored: NDArray[np.uint32]
+    settings: Settings
     layers: tuple[LayerTrace, ...] | None
     statistics: tuple[LayerStatistics, ...] | None
 
@@ -81,6 +83,8 @@ def execute(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
     outputs = stored.view(np.int8)[:, :program.outputs]
     return Execution(
         outputs, stored.view(np.uint32),
+        Settings(*(np.concatenate([getattr(run.settings, f.name) for run in runs])
+                   for f in fields(Settings))),
         tuple(map(LayerTrace.join, zip(*(run.traces for run in runs), strict=True)))
         if trace else None,
         tuple(map(LayerStatistics.add, zip(*(run.counts for run in runs), strict=True)))
@@ -139,6 +143,9 @@ class _Run:
         self.counts: list[LayerStatistics] = []
         self.products = tenant << PRODUCT_COUNT_BITS
         stored = []
+        shape = len(stream), program.chip.tiles
+        self.settings = Settings(*(np.broadcast_to(getattr(program.settings(), f.name), shape)
+                                   for f in fields(Settings)))
         for layer in program.layers:
             if isinstance(layer, Transfer):
                 span = slice(layer.address, layer.address + layer.count)
@@ -153,6 +160,8 @@ class _Run:
                         layer.name, np.arange(span.start, span.stop), data.view(np.uint32)))
             elif isinstance(layer, Convolution):
                 self._convolution(layer)
+            elif isinstance(layer, Calibration):
+                self._calibration(layer)
             else:
                 self._elementwise(layer)
         self.stored = np.concatenate(stored, axis=1)
@@ -187,7 +196,7 @@ class _Run:
             flat[start:start + len(image)] = engine.sums(
                 words.view(np.int8), self.image[image],
                 self.products + position * (layer.chunks * layer.row_groups),
-                slice(start, start + len(image)), recorder)
+                slice(start, start + len(image)), recorder, self._settings(image))
         scaled = (sums * layer.multiplier + layer.bias + (1 << layer.shift >> 1)) >> layer.shift
         outputs = _saturate(scaled, layer.relu)
         if self.trace:
@@ -198,6 +207,39 @@ class _Run:
         if self.statistics:
             self.counts.append(LayerStatistics(layer.name, recorder.histogram, recorder.stops))
         self.products += positions * layer.chunks * layer.row_groups
+
+    def _settings(self, image: NDArray[np.int64]) -> Settings:
+        """Settings of the tiles in some of the batch's images."""
+        return Settings(*(getattr(self.settings, f.name)[image] for f in fields(Settings)))
+
+    def _calibration(self, layer: Calibration) -> None:
+        chip, offset = self.program.chip, layer.measure is Measure.OFFSET
+        same = layer.convolution(chip)
+        jobs = [[product_jobs(chip, same, 0, tile) for tile in range(chip.tiles)]]
+        engine = ProductEngine(self.program, self.macro, same, jobs, self.seed, not offset)
+        recorder = Recorder(same, jobs, self.program.used_tiles, len(self.image), self.products,
+                            True, False)
+        settings = self.settings
+        if offset:  # the offset is measured without the one before
+            settings = replace(settings, offsets=np.zeros_like(settings.offsets))
+        words = np.take(self.memory, convolution_reads(same)[0], axis=1)
+        engine.sums(words.view(np.int8), self.image, np.full(len(self.image), self.products),
+                    slice(0, len(self.image)), recorder, settings)
+        found = recorder.conversions()
+        tiles = list(self.program.used_tiles)
+        shape = len(self.image), len(tiles), layer.columns
+        measured = calibrated(
+            layer, Settings(*(getattr(self.settings, f.name)[:, tiles] for f in fields(Settings))),
+            found.code.reshape(shape), found.compensated.reshape(shape))
+        after = {f.name: getattr(self.settings, f.name).copy() for f in fields(Settings)}
+        for name, values in after.items():
+            values[:, tiles] = getattr(measured, name)
+        self.settings = Settings(**after)
+        if self.trace:
+            self.traces.append(LayerTrace(
+                layer.name, np.zeros(0, np.int64), np.zeros((len(self.image), 0), np.uint32),
+                conversions=found, settings=self.settings))
+        self.products += 1
 
     def _channels(self, reads: NDArray[np.int64]) -> NDArray[np.int64]:
         """Channels of the words that ``reads`` [..., words] names: int64 [batch, ..., channels]."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .chip import ACTIVATION_BITS, Chip
+from .chip import ACTIVATION_BITS, LEVEL_FRACTION_BITS, Chip
 from .draws import LARGEST_NORMAL, Kind, normal
 from .physics import MacroPhysics
 
@@ -32,6 +32,9 @@ class Macro:
     seed
         The specimen: static deviations are drawn from it. Noise has a seed of its own, so that
         one specimen can be run many times.
+    drift
+        Factor on all weights of each tile, as an array has that has drifted (phase-change memory:
+        mean of ``(t/t_c)**-nu`` over the devices); 1 to be left out. None: none has.
 
     Attributes
     ----------
@@ -51,6 +54,7 @@ class Macro:
     physics: MacroPhysics
     weights: NDArray[np.int8]
     seed: int
+    drift: tuple[float, ...] | None = None
     effective: NDArray[np.float64] = field(init=False, repr=False)
     exact: bool = field(init=False, repr=False)
     hold_sigma: float = field(init=False, repr=False)
@@ -68,6 +72,10 @@ class Macro:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) \
                 or not 0 <= self.seed < 1 << 64:
             raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {self.seed!r}")
+        if self.drift is not None and (len(self.drift) != self.chip.tiles
+                                       or not all(0 < factor < 4 for factor in self.drift)):
+            raise ValueError(f"drift must be {self.chip.tiles} factors between 0 and 4, "
+                             f"not {self.drift!r}")
         steps = (1 << GRID_BITS) / self.physics.product_unit(self.chip.array)  # per volt
         offset = self.physics.comparator_offset * steps
         derived = {
@@ -108,15 +116,20 @@ class Macro:
         loss = np.full((tiles, 1, columns), physics.gain_loss)
         if physics.gain_loss_spread:
             loss += physics.gain_loss_spread * normal(self.seed, Kind.COLUMN_GAIN, tile, column)
-        return np.rint(total * (1 - loss) * (1 << GRID_BITS))
+        drift = np.ones(tiles) if self.drift is None else np.array(self.drift)
+        return np.rint(total * (1 - loss) * drift[:, None, None] * (1 << GRID_BITS))
 
-    def thresholds(self, tile: int, resolution: int, reference: int) -> NDArray[np.float64]:
+    def thresholds(self, tile: int, resolution: int, reference: int,
+                   levels: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """What a sum must reach for each code; float64 [2**resolution], on the grid.
 
         Entry i belongs to code ``c = i - 2**(resolution - 1)``: ideally
         ``(c - 1/2) * reference`` product units, that is ``(2c - 1) * reference * 2**15`` steps.
-        The lowest code has none: entry 0 is minus infinity. The tile's comparator offset and the
-        converter's non-linearity are in; the table need not be monotone.
+        ``levels`` int64 [tiles, 2**bits], where the reference tables are in use: a code then
+        stands at its own entry (index: the code modulo 2**bits), in steps of
+        ``2**-LEVEL_FRACTION_BITS`` codes. The lowest code has none: entry 0 is minus infinity.
+        The tile's comparator offset and the converter's non-linearity are in; what is returned
+        need not be monotone.
         """
         converter = self.chip.converter
         for name, value, low, high in (
@@ -127,10 +140,13 @@ class Macro:
                 raise ValueError(f"{name} must be {low} to {high}, not {value!r}")
         half = 1 << (resolution - 1)
         code = np.arange(-half, half, dtype=np.int64)
-        ideal = (2 * code - 1) * (int(reference) << (GRID_BITS - 1))
+        level = (code << LEVEL_FRACTION_BITS if levels is None
+                 else levels[tile, code & (levels.shape[1] - 1)])
+        half_code = 1 << (LEVEL_FRACTION_BITS - 1)
+        ideal = (level - half_code) * (int(reference) << (GRID_BITS - LEVEL_FRACTION_BITS))
         full_scale = float(half * int(reference) << GRID_BITS)
-        level = ideal / full_scale
-        bend = self.physics.second_order * level**2 + self.physics.third_order * level**3
+        place = ideal / full_scale
+        bend = self.physics.second_order * place**2 + self.physics.third_order * place**3
         deviation = np.rint(bend * full_scale) + self._offsets[tile]
         if not np.abs(ideal + deviation).max() < GRID_LIMIT:
             raise ValueError(f"reference {reference!r} at resolution {resolution!r} puts "

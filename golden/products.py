@@ -3,11 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD
+from .calibration import scaled
+from .chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD, GAIN_FRACTION_BITS
 from .conversion import convert, mean_code
 from .jobs import Jobs
 from .macro import GRID_BITS, Macro
-from .program import Convolution, Program
+from .program import Convolution, Program, Settings
 from .recorder import Recorder
 
 __all__ = ["ProductEngine"]
@@ -22,11 +23,12 @@ class ProductEngine:
     """A convolution's products: rows in, sums over the tiles out."""
 
     def __init__(self, program: Program, macro: Macro, layer: Convolution,
-                 jobs: list[list[Jobs]], seed: int) -> None:
+                 jobs: list[list[Jobs]], seed: int, selected: bool = True) -> None:
         chip = program.chip
+        self.selected = selected    # whether the adder selects columns at all
         self.macro, self.layer, self.jobs, self.seed = macro, layer, jobs, seed
         self.corrections = program.corrections
-        self.thresholds = [macro.thresholds(tile, layer.resolution, layer.reference)
+        self.thresholds = [macro.thresholds(tile, layer.resolution, layer.reference, program.levels)
                            for tile in range(chip.tiles)]
         granule = chip.array.row_granule
         group_rows = (layer.group_granules or chip.array.granules) * granule
@@ -53,13 +55,14 @@ class ProductEngine:
                    for tiles in self.jobs for tile, job in enumerate(tiles))
 
     def sums(self, rows: NDArray[np.int8], image: NDArray[np.int64], product: NDArray[np.int64],
-             span: slice, recorder: Recorder) -> NDArray[np.int64]:
-        """Sums over the tiles: int64 [n, kernels].
+             span: slice, recorder: Recorder, settings: Settings) -> NDArray[np.int64]:
+        """Sums over the tiles, each times its drift gain: int64 [n, kernels].
 
         ``rows`` int8 [n, chunks, rows]; ``image`` and first ``product`` of each, int64 [n];
-        ``span`` says which (image, position) these are.
+        ``span`` says which (image, position) these are; ``settings`` [n, tiles].
         """
-        total = np.zeros((len(rows), self.layer.kernels))
+        chip = self.macro.chip
+        totals = np.zeros((chip.tiles, len(rows), self.layer.kernels))
         for chunk, group, tile in recorder.products():
             jobs, lines = self.jobs[chunk][tile], self.groups[group]
             if not jobs.conversions:
@@ -67,13 +70,18 @@ class ProductEngine:
             number = product + (chunk * self.layer.row_groups + group)
             code, compensated, stopped = self._codes(
                 rows[:, chunk, lines].astype(self.dtype), self.weights[tile, lines],
-                self.columns[chunk][tile], jobs, tile, image, number)
-            total += compensated @ self.digital[chunk][tile]
+                self.columns[chunk][tile], jobs, tile, image, number,
+                settings.offsets[:, tile])
+            totals[tile] += compensated @ self.digital[chunk][tile]
             recorder.record(span, chunk, group, tile, code, compensated, stopped)
-        return total.astype(np.int64)
+        if (settings.gains == 1 << GAIN_FRACTION_BITS).all():
+            return totals.sum(axis=0).astype(np.int64)
+        gains = settings.gains.T[:, :, None]
+        return scaled(totals.astype(np.int64), gains, chip).sum(axis=0)
 
     def _codes(self, rows: NDArray, weights: NDArray, columns: NDArray, jobs: Jobs, tile: int,
-               image: NDArray[np.int64], product: NDArray[np.int64]
+               image: NDArray[np.int64], product: NDArray[np.int64],
+               offsets: NDArray[np.int64]
                ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.bool_] | None]:
         """Codes, compensated codes, early stops (None where none may): [n, jobs]."""
         macro, address = self.macro, (image[:, None], tile, product[:, None])
@@ -85,14 +93,19 @@ class ProductEngine:
         values = merged.astype(np.float64)
         if self.integer:
             values *= 1 << GRID_BITS
-        code = self._converted(values, tile, image, product)
+        if not self.selected:
+            values = np.zeros_like(values)
+        raw = code = self._converted(values, tile, image, product)
+        if offsets.any():
+            half = 1 << (macro.chip.converter.bits - 1)
+            code = np.clip(raw - offsets[:, None], -half, half - 1).astype(np.int16)
         table = self.corrections[tile]
         compensated = code
         if table.any():
             compensated = code + table.astype(np.int16)[code & (table.size - 1)]
         if not jobs.stop.any():
             return code, compensated, None
-        stopped = jobs.stop & (code < 0)
+        stopped = jobs.stop & (raw < 0)
         return (np.where(stopped, np.int16(-1), code),
                 np.where(stopped, np.int16(-1), compensated), stopped)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .causes import Cause
 from .chip import Phases
-from .program import Convolution, Program, Transfer
+from .program import Program, Transfer
 from .timing import FETCH_CLOCKS, convolution_timings, layer_clocks
 from .trace import LayerTrace
 
@@ -76,7 +76,7 @@ def profile(program: Program, phases: Phases | None = None,
     for i, (layer, clocks) in enumerate(zip(
             program.layers, layer_clocks(program, phases, traces, image), strict=True)):
         spent = Counter({Cause.FETCH: FETCH_CLOCKS * tiles})
-        if isinstance(layer, Convolution):
+        if i in timings:
             for tile in timings[i].spent:
                 spent.update(tile)
         else:

@@ -4,7 +4,7 @@ A `Program` holds the layers as plain data (coefficients, requantizer constants,
 memory images, bit for bit what the tile scheduler reads, come from `Program.images`.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 import hashlib
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from .chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, Chip
-from .chip.descriptor import Opcode, encode
+from .chip import (
+    ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, GAIN_BITS, GAIN_FRACTION_BITS, LEVEL_FRACTION_BITS, Chip,
+)
+from .chip.descriptor import FIELDS, Measure, Opcode, encode
 
-__all__ = ["Window", "Transfer", "Convolution", "Elementwise", "Layer", "Program", "Images",
-           "ProgramError"]
+__all__ = ["Window", "Transfer", "Convolution", "Elementwise", "Calibration", "Layer", "Program",
+           "Images", "Settings", "ProgramError"]
 
 
 class ProgramError(ValueError):
@@ -137,7 +139,53 @@ class Elementwise:
     second_multiplier: int = 0
 
 
-Layer = Transfer | Convolution | Elementwise
+@dataclass(frozen=True)
+class Calibration:
+    """A setting of each tile, made of codes of known rows (golden.chip.descriptor.Measure).
+
+    ``words`` words of the activation buffer from ``source`` on are loaded into the row latches and
+    columns 0 to ``columns`` - 1 converted, each code the mean of 2**averaging conversions. The
+    offset is that of an empty sum: no row is driven and no column selected.
+    """
+
+    name: str
+    measure: Measure
+    source: int
+    words: int
+    columns: int
+    resolution: int
+    reference: int
+    averaging: int = 0
+
+    def convolution(self, chip: Chip) -> Convolution:
+        """The convolution that does the same with rows and columns: one position, one kernel."""
+        coefficients = np.zeros((1, chip.tiles, chip.array.columns, 1), np.int8)
+        coefficients[:, :, self.columns - 1] = 1
+        none = np.zeros(1, np.int64)
+        return Convolution(
+            self.name, Window(1, 1, 1, 1), self.source, 0, self.words, 1, self.words, 1,
+            self.words, False, True, self.resolution, self.reference, coefficients, none, none,
+            none, np.zeros(1, bool), averaging=self.averaging)
+
+
+Layer = Transfer | Convolution | Elementwise | Calibration
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What each tile is set to by the host, or by calibration: int64 [..., tiles].
+
+    ``offsets`` subtracted from codes; ``gains`` in steps of ``2**-GAIN_FRACTION_BITS``;
+    ``gain_references`` sums of codes.
+    """
+
+    offsets: NDArray[np.int64]
+    gains: NDArray[np.int64]
+    gain_references: NDArray[np.int64]
+
+
+#: Arrays of a program that need not be there.
+_OPTIONAL = ("levels", "offsets", "gains", "gain_references")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +194,9 @@ class Images:
 
     ``program`` uint32 [words]; ``constants`` uint64 [entries], shift and multiplier in the upper
     word, bias in the lower; ``coefficients`` per tile, uint64 [words], each
-    ``Accumulator.word_bits`` wide; ``weights`` int8 [tiles, rows, columns]; ``corrections`` int64
-    [tiles, 2**bits], indexed by the code modulo 2**bits.
+    ``Accumulator.word_bits`` wide; ``weights`` int8 [tiles, rows, columns]; ``corrections`` and,
+    where the reference tables are in use, ``levels`` int64 [tiles, 2**bits], indexed by the code
+    modulo 2**bits.
     """
 
     program: NDArray[np.uint32]
@@ -155,6 +204,7 @@ class Images:
     coefficients: tuple[NDArray[np.uint64], ...]
     weights: NDArray[np.int8]
     corrections: NDArray[np.int64]
+    levels: NDArray[np.int64] | None
 
 
 def merge_entries(coefficients: NDArray[np.int8], polarity: bool, planes: int
@@ -242,6 +292,14 @@ class Program:
     tiles
         Tiles that it uses, in rising order; None stands for all of the chip's. No other has
         coefficients.
+    levels
+        Reference tables, int64 [tiles, 2**converter bits]: the level of the DAC that a trial code
+        stands for, in steps of ``2**-LEVEL_FRACTION_BITS`` codes, indexed by the code modulo
+        2**bits; must not fall from a code to the next. None: every code stands for itself.
+    offsets, gains, gain_references
+        Settings of the tiles before the program runs, int64 [tiles]: what is subtracted from each
+        code; the drift gain in steps of ``2**-GAIN_FRACTION_BITS``; the sum that a calibration
+        of the gain divides. None: 0, one, 0.
     """
 
     chip: Chip
@@ -254,6 +312,10 @@ class Program:
     outputs: int
     network: str = "network"
     tiles: tuple[int, ...] | None = None
+    levels: NDArray[np.int64] | None = None
+    offsets: NDArray[np.int64] | None = None
+    gains: NDArray[np.int64] | None = None
+    gain_references: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         chip = self.chip
@@ -269,14 +331,75 @@ class Program:
                                f"{chip.tiles - 1}, at least one, not {self.tiles!r}")
         limit = 1 << (chip.converter.correction_bits - 1)
         _check_range("program corrections", self.corrections, -limit, limit - 1)
+        if self.levels is not None:
+            self._check_levels(self.levels)
+        half = 1 << (chip.converter.bits - 1)
+        for name, low, high in (
+                ("offsets", -half, half - 1), ("gains", 0, (1 << GAIN_BITS) - 1),
+                ("gain_references", 0, (1 << chip.calibration_bits) - 1)):
+            setting = getattr(self, name)
+            if setting is None:
+                continue
+            if setting.shape != (chip.tiles,):
+                raise ProgramError(f"program {name} must have shape {(chip.tiles,)}, "
+                                   f"not {setting.shape}")
+            _check_range(f"program {name}", setting, low, high)
         for layer in self.layers:
             if isinstance(layer, Convolution):
                 self._check_convolution(layer)
+            elif isinstance(layer, Calibration):
+                self._check_calibration(layer)
+        self._check_order()
+
+    def _check_calibration(self, layer: Calibration) -> None:
+        chip = self.chip
+        for name, low, high in (
+                ("words", 1, chip.array.row_words), ("columns", 1, chip.array.columns),
+                ("resolution", chip.converter.minimum_bits, chip.converter.bits),
+                ("reference", 1, (1 << chip.reference_bits) - 1),
+                ("averaging", 0, (1 << FIELDS["averaging"].width) - 1)):
+            value = getattr(layer, name)
+            if not low <= value <= high:
+                raise ProgramError(f"layer {layer.name!r}: {name} must be {low} to {high}, "
+                                   f"not {value}")
+        if layer.measure is Measure.OFFSET and layer.columns != 1:
+            raise ProgramError(f"layer {layer.name!r}: columns must be 1 where the offset is "
+                               f"measured, not {layer.columns}")
+
+    def _check_order(self) -> None:
+        """A setting that the program makes is made before it is used, in every run alike."""
+        used: set[Measure] = set()
+        made: set[Measure] = set()
+        for layer in self.layers:
+            if isinstance(layer, Calibration):
+                if layer.measure in used and layer.measure not in made:
+                    raise ProgramError(f"layer {layer.name!r} sets the "
+                                       f"{layer.measure.name.lower()} only after a layer has used "
+                                       "it, so the next run would begin with it")
+                made.add(layer.measure)
+                used |= {Measure.REFERENCE} if layer.measure is Measure.GAIN else set()
+                used |= {Measure.OFFSET} if layer.measure is not Measure.OFFSET else set()
+            elif isinstance(layer, Convolution):
+                used |= {Measure.OFFSET, Measure.GAIN}
 
     @property
     def used_tiles(self) -> tuple[int, ...]:
         """The tiles that work for this program, in rising order."""
         return tuple(range(self.chip.tiles)) if self.tiles is None else self.tiles
+
+    def _check_levels(self, levels: NDArray[np.int64]) -> None:
+        converter = self.chip.converter
+        if levels.shape != self.corrections.shape:
+            raise ProgramError(f"program levels must have shape {self.corrections.shape}, "
+                               f"not {levels.shape}")
+        limit = 1 << (converter.level_bits - 1)
+        _check_range("program levels", levels, -limit, limit - 1)
+        half = 1 << (converter.bits - 1)
+        falls = np.argwhere(np.diff(np.roll(levels, half, axis=1)) < 0)
+        if falls.size:
+            tile, index = falls[0].tolist()
+            raise ProgramError(f"program levels of tile {tile} must not fall, as they do from "
+                               f"code {index - half} to code {index - half + 1}")
 
     def _check_convolution(self, layer: Convolution) -> None:
         chip, who = self.chip, f"layer {layer.name!r}"
@@ -329,6 +452,9 @@ class Program:
                 opcode = Opcode.LOAD if layer.load else Opcode.STORE
                 program += encode(opcode, count=layer.count, **{where: layer.address})
                 continue
+            if isinstance(layer, Calibration):
+                program += self._calibration(layer)
+                continue
             window = {f.name: getattr(layer.window, f.name) for f in fields(Window)}
             common = dict(window, relu=int(layer.relu), source=layer.source,
                           destination=layer.destination,
@@ -370,7 +496,35 @@ class Program:
                                    f"entries; the program needs {needed}")
         return Images(np.array(program, np.uint32), np.array(constants, np.uint64),
                       tuple(np.array(m, np.uint64) for m in memories),
-                      self.weights, self.corrections)
+                      self.weights, self.corrections, self.levels)
+
+    def _calibration(self, layer: Calibration) -> tuple[int, ...]:
+        chip = self.chip
+        return encode(
+            Opcode.CALIBRATE, **asdict(Window(1, 1, 1, 1)), relu=0, measure=int(layer.measure),
+            stream=1, resolution=layer.resolution, averaging=layer.averaging,
+            source=layer.source, destination=0, source_pixel_words=layer.words,
+            destination_pixel_words=1, block_words=layer.words, blocks=1,
+            chunk_words=layer.words, chunks=1, row_groups=1, kernels=1, columns=layer.columns,
+            group_granules=0 if layer.measure is Measure.OFFSET else chip.array.granules,
+            constants=0, coefficients=0, reference=layer.reference)
+
+    def settings(self) -> "Settings":
+        """Settings of the tiles before the program runs."""
+        zero = np.zeros(self.chip.tiles, np.int64)
+        return Settings(
+            zero if self.offsets is None else self.offsets,
+            zero + (1 << GAIN_FRACTION_BITS) if self.gains is None else self.gains,
+            zero if self.gain_references is None else self.gain_references)
+
+    @property
+    def level_table(self) -> NDArray[np.int64]:
+        """`levels`, written out where every code stands for itself."""
+        if self.levels is not None:
+            return self.levels
+        size = self.corrections.shape[1]
+        code = (np.arange(size) + size // 2) % size - size // 2
+        return np.tile(code << LEVEL_FRACTION_BITS, (self.chip.tiles, 1))
 
     def input_words(self) -> int:
         """Words of one image in the activation stream."""
@@ -381,6 +535,9 @@ class Program:
         """Write the program to ``path`` (safetensors), whole or not at all."""
         tensors: dict[str, NDArray[Any]] = {"weights": self.weights,
                                             "corrections": self.corrections}
+        for name in _OPTIONAL:
+            if getattr(self, name) is not None:
+                tensors[name] = getattr(self, name)
         described = []
         for i, layer in enumerate(self.layers):
             entry: dict[str, Any] = {"kind": type(layer).__name__}
@@ -429,7 +586,8 @@ class Program:
         if header["chip_hash"] != chip.hash:
             raise ProgramError(f"{str(path)!r} was compiled for chip {header['chip']!r} "
                                f"({header['chip_hash']}), not for {chip.name!r} ({chip.hash})")
-        kinds = {"Transfer": Transfer, "Convolution": Convolution, "Elementwise": Elementwise}
+        kinds = {"Transfer": Transfer, "Convolution": Convolution, "Elementwise": Elementwise,
+                 "Calibration": Calibration}
         layers = []
         for i, entry in enumerate(header["layers"]):
             values = {k: v for k, v in entry.items() if k != "kind"}
@@ -437,13 +595,16 @@ class Program:
                 values["window"] = Window(**values["window"])
             if "opcode" in values:
                 values["opcode"] = Opcode(values["opcode"])
+            if "measure" in values:
+                values["measure"] = Measure(values["measure"])
             values.update({name.split(".", 1)[1]: array for name, array in tensors.items()
                            if name.startswith(f"{i}.")})
             layers.append(kinds[entry["kind"]](**values))
         return cls(chip, tensors["weights"], tensors["corrections"], tuple(layers),
                    tuple(header["input_shape"]), header["input_scale"], header["output_scale"],
                    header["outputs"], header["network"],
-                   None if header["tiles"] is None else tuple(header["tiles"]))
+                   None if header["tiles"] is None else tuple(header["tiles"]),
+                   **{name: tensors.get(name) for name in _OPTIONAL})
 
 
 def _digest(header: str, tensors: dict[str, NDArray[Any]]) -> str:

@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .chip import ACTIVATIONS_PER_WORD, Chip
-from .chip.descriptor import DESCRIPTOR_WORDS, Opcode, decode
+from .chip import ACTIVATIONS_PER_WORD, GAIN_BITS, GAIN_FRACTION_BITS, Chip
+from .chip.descriptor import DESCRIPTOR_WORDS, Measure, Opcode, decode
 from .macro import Macro
 from .program import Program
 
@@ -43,6 +43,7 @@ class ReferenceLayer:
     sums: list[list[int]] = field(default_factory=list)       #: [position][kernel]
     outputs: list[list[int]] = field(default_factory=list)    #: [position][kernel]
     words: list[tuple[int, int]] = field(default_factory=list)  #: (address, data)
+    settings: list[list[int]] = field(default_factory=list)   #: [setting][tile], if calibrated
 
 
 def _bytes_of(word: int) -> list[int]:
@@ -77,6 +78,9 @@ class _Image:
         self.stream, self.stored = stream, []
         self.product = 0
         self.thresholds: list[list[float]] = []   # of the present layer, per tile
+        settings = program.settings()
+        self.offsets, self.gains = settings.offsets.tolist(), settings.gains.tolist()
+        self.references = settings.gain_references.tolist()
 
     def run(self) -> list[ReferenceLayer]:
         layers = []
@@ -96,6 +100,8 @@ class _Image:
                     self.stored.append(self.buffer[address])
             elif opcode is Opcode.CONVOLVE:
                 self.convolve(descriptor, layers[-1])
+            elif opcode is Opcode.CALIBRATE:
+                self.calibrate(descriptor, layers[-1])
             else:
                 self.elementwise(descriptor, layers[-1])
         return layers
@@ -126,11 +132,12 @@ class _Image:
 
     def convolve(self, d: dict[str, int], layer: ReferenceLayer) -> None:
         chip = self.chip
-        self.thresholds = [self.macro.thresholds(tile, d["resolution"], d["reference"]).tolist()
+        self.thresholds = [self.macro.thresholds(tile, d["resolution"], d["reference"],
+                                                 self.images.levels).tolist()
                            for tile in range(chip.tiles)]
         for position in range(d["out_width"] * d["out_height"]):
             words = self.window_words(d, position)
-            sums = [0] * d["kernels"]
+            parts = [[0] * d["kernels"] for _ in range(chip.tiles)]
             pointers = [d["coefficients"]] * chip.tiles
             for chunk in range(d["chunks"]):
                 rows = [0] * chip.array.rows
@@ -144,10 +151,13 @@ class _Image:
                                * chip.array.row_granule for row in range(chip.array.rows)]
                     driven = [code if on else 0
                               for code, on in zip(rows, enabled, strict=True)]
-                    following = [self.tile_product(d, layer, tile, pointers[tile], driven, sums)
-                                 for tile in range(chip.tiles)]
+                    following = [
+                        self.tile_product(d, layer, tile, pointers[tile], driven, parts[tile])
+                        for tile in range(chip.tiles)]
                     self.product += 1
                 pointers = following
+            sums = [sum(self.scaled(tile, part[kernel]) for tile, part in enumerate(parts))
+                    for kernel in range(d["kernels"])]
             outputs = []
             for kernel, total in enumerate(sums):
                 entry = int(self.images.constants[d["constants"] + kernel])
@@ -163,6 +173,52 @@ class _Image:
             for i in range(len(padded) // 4):
                 self.write(layer, d["destination"] + position * d["destination_pixel_words"] + i,
                            _word_of(padded[4 * i:4 * i + 4]))
+
+    def scaled(self, tile: int, value: int) -> int:
+        """An accumulator times the tile's drift gain."""
+        low, high = self.chip.scaled_interval
+        exact = Fraction(value * self.gains[tile], 1 << GAIN_FRACTION_BITS)
+        return max(low, min(high, math.floor(exact + Fraction(1, 2))))
+
+    def calibrate(self, d: dict[str, int], layer: ReferenceLayer) -> None:
+        """Columns one by one, of rows that are known; a setting of each tile from their codes."""
+        chip = self.chip
+        self.thresholds = [self.macro.thresholds(tile, d["resolution"], d["reference"],
+                                                 self.images.levels).tolist()
+                           for tile in range(chip.tiles)]
+        empty = d["measure"] == Measure.OFFSET
+        if empty:
+            self.offsets = [0] * chip.tiles
+        rows = [0] * chip.array.rows
+        for i in range(d["chunk_words"]):
+            rows[4 * i:4 * i + 4] = _bytes_of(self.buffer[d["source"] + i])
+        for tile in range(chip.tiles):
+            noise = self.macro.hold_noise(self.seed, self.image, tile, self.product,
+                                          range(chip.array.columns))
+            total = 0
+            for column in range(d["columns"]):
+                value = 0
+                if not empty:
+                    value = int(noise[column]) + sum(
+                        code * int(weight) for code, weight in
+                        zip(rows, self.macro.effective[tile, :, column], strict=True))
+                code = self.mean(d, tile, column, value)[0]
+                compensated = self.compensate(tile, code)
+                number = ((column + 1) << d["averaging"]) - 1
+                layer.conversions.append(Conversion(self.product, tile, number, column, 0, code,
+                                                    compensated))
+                total += abs(compensated)
+            if empty:
+                self.offsets[tile] = code
+            elif d["measure"] == Measure.REFERENCE:
+                self.references[tile] = total
+            elif total:
+                exact = Fraction(self.references[tile] << GAIN_FRACTION_BITS, total)
+                gain = math.floor(exact + Fraction(total // 2, total))
+                if 0 < gain < 1 << GAIN_BITS:
+                    self.gains[tile] = gain
+        layer.settings = [list(each) for each in (self.offsets, self.gains, self.references)]
+        self.product += 1
 
     def tile_product(self, d: dict[str, int], layer: ReferenceLayer, tile: int, pointer: int,
                      rows: list[int], sums: list[int]) -> int:
@@ -180,7 +236,7 @@ class _Image:
                     held: list[int], sums: list[int]) -> int:
         bits, lanes = self.chip.accumulator.coefficient_bits, self.chip.accumulator.lanes
         for column in range(d["columns"]):
-            code = self.mean(d, tile, column, held[column])
+            code, _ = self.mean(d, tile, column, held[column])
             number = ((column + 1) << d["averaging"]) - 1
             compensated = self.compensate(tile, code)
             layer.conversions.append(Conversion(self.product, tile, number, column, 0, code,
@@ -212,8 +268,8 @@ class _Image:
                 selected, pointer = self.mask(tile, pointer)
                 value = sum(-charge if minus else charge for charge, minus, use
                             in zip(held, negative, selected, strict=True) if use)
-                code = self.mean(d, tile, conversion, value)
-                stopped = stop and code < 0
+                code, negative_sign = self.mean(d, tile, conversion, value)
+                stopped = stop and negative_sign
                 if stopped:
                     code = -1
                 compensated = -1 if stopped else self.compensate(tile, code)
@@ -233,11 +289,16 @@ class _Image:
         return ([bool(value >> column & 1) for column in range(self.chip.array.columns)],
                 pointer + self.chip.mask_words)
 
-    def mean(self, d: dict[str, int], tile: int, job: int, value: int) -> int:
-        """Mean of the conversions of the product's job number ``job``, rounded half up."""
-        count = 1 << d["averaging"]
+    def mean(self, d: dict[str, int], tile: int, job: int, value: int) -> tuple[int, bool]:
+        """Mean of the conversions of the product's job number ``job``, rounded half up.
+
+        The tile's offset is taken off, as far as there is a code for it. Also whether the mean was
+        negative before.
+        """
+        count, half = 1 << d["averaging"], 1 << (self.chip.converter.bits - 1)
         total = sum(self.search(d, tile, job * count + i, value) for i in range(count))
-        return math.floor(Fraction(total, count) + Fraction(1, 2))
+        mean = math.floor(Fraction(total, count) + Fraction(1, 2))
+        return max(-half, min(half - 1, mean - self.offsets[tile])), mean < 0
 
     def search(self, d: dict[str, int], tile: int, conversion: int, value: int) -> int:
         """Successive approximation, a comparison at a time."""

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from .chip import Phases
 from .chip.descriptor import DESCRIPTOR_WORDS
-from .program import Convolution, Elementwise, Program, Transfer
-from .timing_convolution import Timing, convolution_timing
+from .program import Calibration, Convolution, Elementwise, Program, Transfer
+from .timing_convolution import Timing, calibration_timing, convolution_timing
 from .timing_elementwise import elementwise_clocks
 from .timing_transfer import transfer_clocks
 from .trace import LayerTrace
@@ -31,7 +31,10 @@ def _stopped(tiles: Sequence[int], trace: LayerTrace, image: int) -> list[NDArra
 def convolution_timings(program: Program, phases: Phases | None = None,
                         traces: Sequence[LayerTrace] | None = None,
                         image: int = 0) -> dict[int, Timing]:
-    """Timing of each convolution, by its place in the program; arguments as `layer_clocks`."""
+    """Timing of each convolution and calibration, by its place in the program.
+
+    Arguments as `layer_clocks`.
+    """
     result = {}
     for i, layer in enumerate(program.layers):
         if isinstance(layer, Convolution):
@@ -42,6 +45,8 @@ def convolution_timings(program: Program, phases: Phases | None = None,
             stopped = _stopped(program.used_tiles, traces[i], image) if early else None
             result[i] = convolution_timing(program.chip, layer, phases, stopped,
                                            program.used_tiles)
+        elif isinstance(layer, Calibration):
+            result[i] = calibration_timing(program.chip, layer, phases, program.used_tiles)
     return result
 
 

@@ -10,26 +10,30 @@ Where a converter waits, the chain of events that it waited for says why (golden
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .causes import Cause, split_wait
-from .chip import Chip, Phases, multiplier_clocks
+from .chip import GAIN_FRACTION_BITS, Chip, Phases, multiplier_clocks
+from .chip.descriptor import Measure
 from .jobs import product_jobs
-from .program import Convolution
+from .program import Calibration, Convolution
 
-__all__ = ["COLLECT_CLOCKS", "Timing", "convolution_timing"]
+__all__ = ["COLLECT_CLOCKS", "Timing", "calibration_timing", "convolution_timing"]
 
 #: Clocks from the start of a convolution to the first word of its window.
 WINDOW_CLOCKS = 20
 #: Clocks from a word of the window to its chunk being offered as a product.
 LOAD_CLOCKS = 3
 #: Clocks from reading an accumulator to the write of its output beside the multiplication: lane,
-#: sum over tiles, constants and tag (3), operands and addition (2), rescaler (4), word (1).
-COLLECT_CLOCKS = 10
+#: drift gain (4), sum over tiles, constants and tag (3), operands and addition (2), rescaler (4),
+#: word (1).
+COLLECT_CLOCKS = 14
+#: Clocks from the acceptance of a calibration's last code to the end of the unit.
+CALIBRATE_CLOCKS = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Timing:
     early_stops: int
     spent: tuple[Mapping[Cause, int], ...]
     products: int
+    last_code: int      #: clock in which the last code was accepted in every tile
 
     @property
     def converting(self) -> tuple[int, ...]:
@@ -280,4 +285,20 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
         clocks=clocks,
         conversions=conversions * (len(used) // distinct), early_stops=stops,
         spent=tuple(tile.spent for tile in tiles) * (len(used) // distinct),
-        products=positions * layer.chunks * layer.row_groups)
+        products=positions * layer.chunks * layer.row_groups,
+        last_code=max(tile.accepted for tile in tiles))
+
+
+def calibration_timing(chip: Chip, layer: Calibration, phases: Phases | None = None,
+                       used: Sequence[int] | None = None) -> Timing:
+    """Clocks of a calibration: of the same conversions in a convolution, and of the division.
+
+    Arguments as `convolution_timing`.
+    """
+    timing = convolution_timing(chip, layer.convolution(chip), phases, used=used)
+    clocks = timing.last_code + CALIBRATE_CLOCKS
+    if layer.measure is Measure.GAIN:
+        clocks += chip.calibration_bits + GAIN_FRACTION_BITS + 2
+    spent = {Cause.CONVERTING: timing.converting[0],
+             Cause.CALIBRATION: clocks - timing.converting[0]}
+    return replace(timing, clocks=clocks, spent=(spent,) * len(timing.spent))

@@ -1,10 +1,12 @@
 """What a golden run leaves behind: traces to compare with the RTL, and statistics of codes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .program import Settings
 
 __all__ = ["ConversionTrace", "LayerTrace", "LayerStatistics"]
 
@@ -46,7 +48,8 @@ class LayerTrace:
     ``address`` int64 [words] and ``data`` uint32 [batch, words]: words written to the activation
     buffer (a store's: read from it), in order. A convolution also has ``conversions``, and
     ``sums`` int64 and ``outputs`` int8, both [batch, positions, kernels]: sums over the tiles
-    and their requantised values.
+    and their requantised values. A calibration has ``conversions`` and ``settings``, those of the
+    tiles after it, [batch, tiles].
     """
 
     name: str
@@ -55,6 +58,7 @@ class LayerTrace:
     conversions: ConversionTrace | None = None
     sums: NDArray[np.int64] | None = None
     outputs: NDArray[np.int8] | None = None
+    settings: Settings | None = None
 
     @classmethod
     def join(cls, parts: Sequence["LayerTrace"]) -> "LayerTrace":
@@ -62,9 +66,14 @@ class LayerTrace:
         joined = replace(parts[0], data=np.concatenate([part.data for part in parts]))
         if joined.conversions is None:
             return joined
+        joined = replace(joined, conversions=ConversionTrace.join(
+            [part.conversions for part in parts]))
+        if joined.settings is not None:
+            return replace(joined, settings=Settings(*(
+                np.concatenate([getattr(part.settings, f.name) for part in parts])
+                for f in fields(Settings))))
         return replace(
-            joined, conversions=ConversionTrace.join([part.conversions for part in parts]),
-            sums=np.concatenate([part.sums for part in parts]),
+            joined, sums=np.concatenate([part.sums for part in parts]),
             outputs=np.concatenate([part.outputs for part in parts]))
 
 

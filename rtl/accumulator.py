@@ -30,10 +30,15 @@ class BasisAccumulator(Component):
     Members
     -------
     start : in
-        Pulse: begin a layer. The first code is accepted once both banks are zeroed, one clock per
-        group of ``chip.accumulator.kernels``, and one more.
+        Pulse: begin a layer, whatever the one before has left in the banks; all its sums must have
+        been written. The first code is accepted once both banks are zeroed, one clock per group of
+        ``chip.accumulator.kernels``, and one more.
     stream, groups, base : in
         From the descriptor: mode, kernel groups (``ceil(kernels / lanes)``), first coefficient.
+    summing : in
+        The layer's codes are added up. Where they are not, in a calibration, they are accepted,
+        compensated and traced as in stream mode, but no coefficient is read, no accumulator
+        written and no position finished. Constant after `start`.
     code_valid, code, code_ready
         Codes in. A code occupies the multipliers for ``max(groups, 2)`` clocks in stream mode and
         2 in merge mode.
@@ -64,6 +69,7 @@ class BasisAccumulator(Component):
         address = bits_for(chip.memories.coefficient_words - 1)
         super().__init__({
             "start": In(1), "stream": In(1), "groups": In(bits_for(groups)), "base": In(address),
+            "summing": In(1),
             "code_valid": In(1), "code": In(code_layout(chip)), "code_ready": Out(1),
             "read_enable": Out(1), "read_address": Out(address),
             "read_data": In(chip.accumulator.word_bits),
@@ -111,11 +117,12 @@ class BasisAccumulator(Component):
         blocked = Signal()                      # full == 2
         accept, accept_last = Signal(), Signal()
         interval = Signal.like(self.groups)
-        m.d.sync += interval.eq(Mux(self.stream, self.groups, 1))
+        adding = Signal()
+        m.d.sync += [interval.eq(Mux(self.stream, self.groups, 1)), adding.eq(self.summing)]
         m.d.comb += [
             self.code_ready.eq(~(working | blocked | clearing)),
             accept.eq(self.code_valid & self.code_ready), correction.en.eq(accept),
-            accept_last.eq(accept & tag.last & tag.final),
+            accept_last.eq(accept & adding & tag.last & tag.final),
         ]
         with m.If(accept):
             # Two clocks at least, so that a word read for one code has been written back for it.
@@ -167,7 +174,7 @@ class BasisAccumulator(Component):
                     m.d.sync += [pointer.eq(self.base), chunk_start.eq(self.base)]
                 with m.Else():
                     m.d.sync += chunk_start.eq(pointer + 1)
-        with m.If(accept):
+        with m.If(accept & adding):
             m.d.sync += [steps.eq(interval), group.eq(0)]
 
         # Stage 2: the coefficient word as it leaves its memory. Merge is a coefficient of plus or
@@ -238,7 +245,9 @@ class BasisAccumulator(Component):
         lanes_out = Array(word[i * width:(i + 1) * width].as_signed() for i in range(lanes))
         m.d.sync += self.drain_sum.eq(lanes_out[self.drain_lane])
 
+        # Filled and drained are the same bank again, even if a position was never drained.
         with m.If(self.start):
             m.d.sync += [pointer.eq(self.base), chunk_start.eq(self.base), full.eq(0),
-                         blocked.eq(0), clearing.eq(1), clear_word.eq(0)]
+                         blocked.eq(0), remaining.eq(0), working.eq(0), fill_bank.eq(0),
+                         drain_bank.eq(0), clearing.eq(1), clear_word.eq(0)]
         return m

@@ -1,8 +1,8 @@
 """Integer arithmetic on values of known width. Every narrowing of a number goes through here."""
 
-from amaranth.hdl import Cat, Const, Value, ValueLike
+from amaranth.hdl import Cat, Const, Mux, Value, ValueLike, signed
 
-__all__ = ["modulo", "half_step"]
+__all__ = ["modulo", "saturate", "half_step"]
 
 
 def modulo(value: ValueLike, bits: int) -> Value:
@@ -13,6 +13,21 @@ def modulo(value: ValueLike, bits: int) -> Value:
     if value.shape().signed:
         return Cat(value, value[-1].replicate(bits - len(value)))
     return value
+
+
+def saturate(value: Value, bits: int) -> Value:
+    """The nearest number to a signed ``value`` that ``bits`` bits in two's complement hold.
+
+    Raises ValueError if ``value`` is not signed.
+    """
+    if not value.shape().signed:
+        raise ValueError(f"value must be signed, not {value.shape()!r}")
+    if len(value) <= bits:
+        return value
+    excess = value[bits - 1:]
+    low, high = Const(-1 << (bits - 1), signed(bits)), Const((1 << (bits - 1)) - 1, signed(bits))
+    return Mux(excess.all() | ~excess.any(), value[:bits].as_signed(),
+               Mux(value[-1], low, high))
 
 
 def half_step(shift: Value) -> Value:

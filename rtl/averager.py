@@ -5,14 +5,14 @@ from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip
 
-from .arithmetic import half_step, modulo
+from .arithmetic import half_step, saturate
 from .messages import AVERAGING_BITS, code_layout
 
 __all__ = ["CodeAverager"]
 
 
 class CodeAverager(Component):
-    """Adds the codes of a job and gives their mean, rounded to the nearest, a half upwards.
+    """Adds the codes of a job and gives their mean, rounded half up, less the tile's offset.
 
     The codes of a job come in a row, the tags of all but the last `partial`; the mean leaves with
     the tag of the last.
@@ -24,12 +24,14 @@ class CodeAverager(Component):
 
     Members
     -------
-    averaging : in
-        Logarithm of the codes of a job, constant while there is any code inside.
+    averaging, offset : in
+        Logarithm of the codes of a job; what is subtracted from their mean. Both constant while
+        there is any code inside, and for a clock before.
     code_valid, code, code_ready
         Codes in.
     mean_valid, mean, mean_ready
-        Means out; held until taken. A code that stopped early is its own mean.
+        Means out, less the offset and saturated to a code; held until taken. A code that stopped
+        early stays as it is.
 
     Latency
     -------
@@ -40,7 +42,7 @@ class CodeAverager(Component):
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         super().__init__({
-            "averaging": In(AVERAGING_BITS),
+            "averaging": In(AVERAGING_BITS), "offset": In(signed(chip.converter.bits)),
             "code_valid": In(1), "code": In(code_layout(chip)), "code_ready": Out(1),
             "mean_valid": Out(1), "mean": Out(code_layout(chip)), "mean_ready": In(1),
         })
@@ -48,7 +50,8 @@ class CodeAverager(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         growth = (1 << AVERAGING_BITS) - 1      # bits that the sum has more than a code
-        total = Signal(signed(self.chip.converter.bits + growth + 1))
+        bits = self.chip.converter.bits
+        total = Signal(signed(bits + growth + 2))
         last = Signal(code_layout(self.chip))   # tag and early stop of the code added last
         first = Signal(init=1)                  # the next code begins a job
         whole = Signal()                        # `total` is that of a whole job
@@ -58,14 +61,15 @@ class CodeAverager(Component):
             self.code_ready.eq(~whole | move),
             accept.eq(self.code_valid & self.code_ready),
         ]
-        half = Signal(growth)
-        m.d.sync += half.eq(half_step(self.averaging))
+        # What a sum begins with: half of the divisor, so that what is shifted out rounds, less the
+        # offset, which so needs no subtraction of its own.
+        begin = Signal(signed(bits + growth + 1))
+        m.d.sync += begin.eq(half_step(self.averaging) - (self.offset << self.averaging))
 
         with m.If(move):
             m.d.sync += whole.eq(0)
         with m.If(accept):
-            # A half of the divisor comes first, so that what is shifted out rounds.
-            m.d.sync += [total.eq(Mux(first, half, total) + self.code.code), last.eq(self.code),
+            m.d.sync += [total.eq(Mux(first, begin, total) + self.code.code), last.eq(self.code),
                          first.eq(~self.code.tag.partial), whole.eq(~self.code.tag.partial)]
 
         with m.If(self.mean_ready):
@@ -73,7 +77,6 @@ class CodeAverager(Component):
         with m.If(move):
             m.d.sync += [self.mean_valid.eq(1), self.mean.tag.eq(last.tag),
                          self.mean.stopped.eq(last.stopped),
-                         # A mean lies between the codes, so it is one.
-                         self.mean.code.eq(modulo(total >> self.averaging,
-                                                  self.chip.converter.bits))]
+                         self.mean.code.eq(Mux(last.stopped, -1,
+                                               saturate(total >> self.averaging, bits)))]
         return m

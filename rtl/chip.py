@@ -124,6 +124,13 @@ class ChipTop(Component):
         self._connect_tenants(m, registers, scheduler, buffer, window, tiles, transfers)
 
         use = scheduler.window.tiles
+        calibrating, calibrated = Signal(), Signal()
+        m.d.comb += calibrated.eq(
+            calibrating & (Cat(*(tile.calibrated for tile in tiles)) | ~use).all())
+        with m.If(scheduler.calibrate):
+            m.d.sync += calibrating.eq(1)
+        with m.Elif(calibrated | scheduler.clear):
+            m.d.sync += calibrating.eq(0)
         # A convolution's descriptor, with the addresses of the memories for those of the windows.
         convolution = Signal(DescriptorLayout)
         m.d.comb += [
@@ -132,7 +139,7 @@ class ChipTop(Component):
             read_field(convolution, "coefficients").eq(scheduler.coefficients),
 
             scheduler.timed_out.eq(Cat(*(tile.timed_out for tile in tiles)).any()),
-            scheduler.unit_done.eq(collector.done | elementwise.done),
+            scheduler.unit_done.eq(collector.done | elementwise.done | calibrated),
             self.irq.eq(registers.irq),
 
             window.descriptor.eq(convolution), window.start.eq(scheduler.convolve),
@@ -274,10 +281,10 @@ class ChipTop(Component):
                 transfer.descriptor.eq(scheduler.descriptor),
                 transfer.start.eq(scheduler.transfer[t]),
                 scheduler.transfer_done[t].eq(transfer.done),
-                scheduler.host_late[t].eq(transfer.late),
                 registers.active[t].eq(mine),
             ]
-            m.d.sync += scheduler.illegal[t].eq(mine & met | buffer.transfer_beyond[t])
+            m.d.sync += [scheduler.illegal[t].eq(mine & met | buffer.transfer_beyond[t]),
+                         scheduler.host_late[t].eq(transfer.late)]
             waits: dict[str, Value] = {
                 **{name: mine & doing[name] for name in (
                     "comparator", "adder", "array", "rows", "drain", "elementwise")},
@@ -362,6 +369,14 @@ class ChipTop(Component):
             tile.correction_index.eq(registers.memory_index),
             tile.correction_data.eq(registers.memory_data),
             tile.position_freed.eq(collector.position_freed & used),
+            tile.calibrate.eq(scheduler.calibrate & used),
+            tile.settings.eq(registers.settings[index]),
+            registers.measured[index].eq(tile.measured),
+            registers.saturated[index].eq(tile.saturated & used),
+            tile.drain_valid.eq(collector.drain_valid),
+            tile.level_write.eq(registers.levels_write[index]),
+            tile.level_index.eq(registers.memory_index),
+            tile.level_data.eq(registers.memory_data),
             tile.drain_group.eq(collector.drain_group),
             tile.drain_lane.eq(collector.drain_lane),
             tile.drain_clear.eq(collector.drain_clear & used),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import Component, In, Out
 from golden.chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD, Chip, bits_for
 
 from .descriptor import DescriptorLayout, read_field
+from .drift_gain import DriftGain
 from .requantizer import Requantizer
 
 __all__ = ["Collector", "POSITION_BITS"]
@@ -33,8 +34,9 @@ class Collector(Component):
         Pulse of each tile: it holds a finished position.
     position_freed : out
         Pulse to all tiles: the position has been drained.
-    drain_group, drain_lane, drain_clear : out; drain_sums : in
-        Drain ports of the accumulators (rtl.accumulator).
+    drain_group, drain_lane, drain_clear, drain_valid : out; drain_sums : in
+        Drain ports of the accumulators (rtl.accumulator); `drain_valid` with the accumulators'
+        answer, `DriftGain.LATENCY` clocks before `drain_sums`, their answer times the drift gain.
     constant_address : out; constant : in
         Requantizer constants (multiplier, shift, bias), data the clock after.
     write_enable, write_address, write_data : out
@@ -45,8 +47,9 @@ class Collector(Component):
     Latency
     -------
     A position that is finished in every tile in clock 0 is read from clock 2 on, one kernel per
-    clock; the first kernel's output byte follows ``3 + Requantizer.latency`` clocks after its
-    read, and a word is written in the clock after its last byte.
+    clock; the first kernel's output byte follows
+    ``3 + DriftGain.LATENCY + Requantizer.latency`` clocks after its read, and a word is written in
+    the clock after its last byte.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -57,6 +60,7 @@ class Collector(Component):
             "position_done": In(chip.tiles), "position_freed": Out(1),
             "drain_group": Out(bits_for(groups - 1)),
             "drain_lane": Out(bits_for(chip.accumulator.lanes - 1)), "drain_clear": Out(1),
+            "drain_valid": Out(1),
             "drain_sums": In(data.ArrayLayout(signed(chip.accumulator_bits), chip.tiles)),
             "constant_address": Out(bits_for(chip.memories.constant_entries - 1)),
             "constant": In(64),
@@ -117,34 +121,35 @@ class Collector(Component):
             with m.If(last_x):
                 m.d.sync += [x.eq(0), y.eq(y + 1)]
 
-        # Three clocks from the read to the requantizer: lane, tile sum, constants.
+        # From the read to the requantizer: lane, drift gain, tile sum, constants.
         tag_layout = data.StructLayout({
             "kernel": kernel.shape().width, "position": POSITION_BITS, "last": 1, "end": 1})
         pipe = [Signal(data.StructLayout({"valid": 1, "tag": tag_layout}), name=f"read{i}")
-                for i in range(3)]
+                for i in range(3 + DriftGain.LATENCY)]
         m.d.sync += [
             pipe[0].valid.eq(active), pipe[0].tag.kernel.eq(kernel),
             pipe[0].tag.position.eq(position), pipe[0].tag.last.eq(last_kernel),
             pipe[0].tag.end.eq(last_kernel & last_x & last_y),
-            pipe[1].eq(pipe[0]), pipe[2].eq(pipe[1]),
+            *(later.eq(earlier) for earlier, later in zip(pipe, pipe[1:], strict=False)),
         ]
+        m.d.comb += self.drain_valid.eq(pipe[1].valid)
         total = Signal(signed(chip.sum_bits))
         m.d.sync += total.eq(sum(self.drain_sums[tile] for tile in range(chip.tiles)))
         m.d.comb += self.constant_address.eq(
-            read_field(self.descriptor, "constants") + pipe[1].tag.kernel)
+            read_field(self.descriptor, "constants") + pipe[-2].tag.kernel)
 
         value_tag = data.StructLayout({"value": signed(chip.sum_bits), "tag": tag_layout})
         m.submodules.requantizer = requantizer = Requantizer(chip, tag_shape=value_tag)
         multiplier_bits = requantizer_limits.multiplier_bits
         m.d.comb += [
-            requantizer.valid.eq(pipe[2].valid), requantizer.sum.eq(total),
+            requantizer.valid.eq(pipe[-1].valid), requantizer.sum.eq(total),
             requantizer.bias.eq(self.constant[:requantizer_limits.bias_bits].as_signed()),
             requantizer.multiplier.eq(self.constant[32:32 + multiplier_bits]),
             requantizer.shift.eq(self.constant[32 + multiplier_bits:
                                                32 + multiplier_bits
                                                + requantizer_limits.shift_bits]),
             requantizer.relu.eq(read_field(self.descriptor, "relu")),
-            requantizer.tag.tag.eq(pipe[2].tag), requantizer.tag.value.eq(total),
+            requantizer.tag.tag.eq(pipe[-1].tag), requantizer.tag.value.eq(total),
         ]
 
         # Pack four outputs to a word and write it.

@@ -1,10 +1,12 @@
 """The single-ADC interface: successive approximation, sign first."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike, signed
+from amaranth.hdl import Module, Mux, Signal, ValueLike, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip
 
+from .arithmetic import modulo
+from .levels import LevelTable
 from .messages import code_layout, tag_layout
 
 __all__ = ["Converter"]
@@ -33,8 +35,11 @@ class Converter(Component):
         Samples in.
     code_valid, code, code_ready
         Codes out; held until taken.
-    convert, trial : out; comparator, decided : in
-        Pins to the comparator. The answer to `trial` is due before the end of the clock.
+    convert, trial, level : out; comparator, decided : in
+        Pins to the comparator and its DAC. The answer to `trial`, whose level is `level`, is due
+        before the end of the clock.
+    levels_enable, level_write, level_index, level_data : in
+        The reference table (rtl.levels).
     busy : out
         A conversion is under way.
     timed_out : out
@@ -55,7 +60,10 @@ class Converter(Component):
             "sample_valid": In(1), "tag": In(tag_layout(chip)), "sample_ready": Out(1),
             "code_valid": Out(1), "code": Out(code_layout(chip)), "code_ready": In(1),
             "convert": Out(1), "trial": Out(signed(bits)),
+            "level": Out(signed(chip.converter.level_bits)),
             "comparator": In(1), "decided": In(1),
+            "levels_enable": In(1), "level_write": In(1), "level_index": In(bits),
+            "level_data": In(signed(chip.converter.level_bits)),
             "busy": Out(1), "timed_out": Out(1),
         })
 
@@ -69,20 +77,29 @@ class Converter(Component):
         free = Signal()                     # the output register can be written
         m.d.comb += free.eq(~self.code_valid | self.code_ready)
 
-        # The next trial is half a step from this one, up or down. After the last decision, whose
-        # step is one, the code is the trial or one below it.
-        base, following = Signal(signed(bits)), Signal(signed(bits))
-        stopped, down = Signal(), Signal()
-        half = (step >> 1) ^ down.replicate(bits)
+        # The next trial is half a step from this one, up or down: both are ready, with their
+        # levels, before the comparator answers. After the last decision, whose step is one, the
+        # code is the trial or one below it.
+        m.submodules.levels = levels = LevelTable(self.chip)
+        base = Signal(signed(bits))
+        stopped = Signal()
+        upper, lower = Signal(signed(bits)), Signal(signed(bits))
+        next_upper, next_lower = Signal.like(upper), Signal.like(lower)
+        quarter = step >> 2
         m.d.comb += [
-            down.eq(~self.comparator),
-            base.eq((self.trial - down)[:bits].as_signed()),
-            # The lowest bit of both operands carries one in where the half step is inverted.
-            following.eq((Cat(down, self.trial) + Cat(down, half))[1:1 + bits].as_signed()),
+            levels.upper.eq(upper), levels.lower.eq(lower),
+            levels.enable.eq(self.levels_enable), levels.write.eq(self.level_write),
+            levels.write_index.eq(self.level_index), levels.write_data.eq(self.level_data),
+            base.eq(modulo(self.trial - ~self.comparator, bits).as_signed()),
+            next_upper.eq(modulo(Mux(self.comparator, upper + quarter, lower + quarter), bits)),
+            next_lower.eq(modulo(Mux(self.comparator, upper - quarter, lower - quarter), bits)),
             stopped.eq(sign & ~self.comparator & tag.stop),
         ]
         with m.If(self.code_ready):
             m.d.sync += self.code_valid.eq(0)
+
+        first_step = Signal(bits)
+        m.d.comb += first_step.eq(1 << (self.resolution - 1)[:4])
 
         def take() -> None:
             m.d.comb += self.sample_ready.eq(1)
@@ -94,7 +111,8 @@ class Converter(Component):
                     m.next = "VOID"
                 with m.Else():
                     m.d.sync += [self.convert.eq(1), self.trial.eq(0), sign.eq(1),
-                                 step.eq(1 << (self.resolution - 1)[:4])]
+                                 self.level.eq(levels.first_level), step.eq(first_step),
+                                 upper.eq(first_step >> 1), lower.eq(-(first_step >> 1))]
                     m.next = "CONVERT"
 
         def emit(code: ValueLike, is_stopped: ValueLike) -> None:
@@ -118,7 +136,11 @@ class Converter(Component):
                                          tag.stop.eq(stopped)]
                             m.next = "WAIT"
                     with m.Else():
-                        m.d.sync += self.trial.eq(following)
+                        m.d.sync += [
+                            self.trial.eq(Mux(self.comparator, upper, lower)),
+                            self.level.eq(Mux(self.comparator, levels.upper_level,
+                                              levels.lower_level)),
+                            upper.eq(next_upper), lower.eq(next_lower)]
                 with m.Elif(self.timeout != 0):
                     m.d.sync += waited.eq(waited + 1)
                     m.d.comb += self.timed_out.eq(waited == self.timeout - 1)

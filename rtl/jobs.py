@@ -38,6 +38,8 @@ class JobSource(Component):
         Pulse: begin a layer; what was fetched ahead for another is dropped.
     stream, columns, base, row_groups, chunks : in
         From the descriptor, constant after `start`.
+    unselected : in
+        In stream mode the jobs select no column at all; constant after `start`.
     read_enable, read_address : out; read_data : in
         Coefficient memory; data the clock after `read_enable` and until the next one.
     job_valid, job, job_ready
@@ -56,8 +58,8 @@ class JobSource(Component):
         self.chip = chip
         address = bits_for(chip.memories.coefficient_words - 1)
         super().__init__({
-            "start": In(1), "stream": In(1), "columns": In(12), "base": In(address),
-            "row_groups": In(8), "chunks": In(12),
+            "start": In(1), "stream": In(1), "unselected": In(1), "columns": In(12),
+            "base": In(address), "row_groups": In(8), "chunks": In(12),
             "read_enable": Out(1), "read_address": Out(address),
             "read_data": In(chip.accumulator.word_bits),
             "job_valid": Out(1), "job": Out(job_layout(chip)), "job_ready": In(1),
@@ -138,7 +140,7 @@ class JobSource(Component):
                                  job.select.eq(job.select << 1),
                                  job.last.eq(job.index + 2 == self.columns)]
                     with m.If(job.last):
-                        m.d.sync += [job.index.eq(0), job.select.eq(1),
+                        m.d.sync += [job.index.eq(0), job.select.eq(~self.unselected),
                                      job.last.eq(self.columns == 1)]
             with m.Case(_State.HEADER):
                 with m.If(present & free):
@@ -175,7 +177,7 @@ class JobSource(Component):
 
         with m.If(self.start):
             m.d.sync += [
-                self.job_valid.eq(self.stream), job.eq(0), job.select.eq(1),
+                self.job_valid.eq(self.stream), job.eq(0), job.select.eq(~self.unselected),
                 job.last.eq(self.columns == 1), primed.eq(~self.stream), present.eq(0),
                 address.eq(self.base), loop.eq(self.base),
                 *(each.eq(modulo(self.base + 1, len(address)))

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, Chip, bits_for
-from golden.chip.descriptor import FIELDS, Opcode
+from golden.chip.descriptor import FIELDS, Measure, Opcode
 
 from .descriptor import DescriptorLayout, read_field
 from .tenants import tenant_windows
@@ -99,12 +99,24 @@ class DescriptorCheck(Component):
             field("coefficients") < window.coefficient_words,
             end("constants", "kernels") <= window.constant_entries, window.tiles.any(),
             field("destination_pixel_words") >= kernel_words]
+        calibrate = shape + [
+            within("resolution", chip.converter.minimum_bits, chip.converter.bits),
+            within("measure", 0, max(Measure)), field("stream"),
+            within("out_width", 1, 1), within("out_height", 1, 1), within("blocks", 1, 1),
+            within("kernel_width", 1, 1), within("kernel_height", 1, 1),
+            within("block_words", 1, chip.array.row_words),
+            field("block_words") == field("chunk_words"),
+            within("chunks", 1, 1), within("row_groups", 1, 1),
+            within("group_granules", 0, chip.array.granules), within("kernels", 1, 1),
+            within("columns", 1, chip.array.columns), window.tiles.any(),
+            within("reference", 1, (1 << chip.reference_bits) - 1)]
         load = [field("count") != 0, end("destination", "count") <= activation_words]
         store = [field("count") != 0, end("source", "count") <= activation_words]
 
         opcode = field("opcode")
         for checks, opcodes in (
-                (convolve, (Opcode.CONVOLVE,)), (add, (Opcode.ADD,)),
+                (convolve, (Opcode.CONVOLVE,)), (calibrate, (Opcode.CALIBRATE,)),
+                (add, (Opcode.ADD,)),
                 (pool, (Opcode.AVERAGE_POOL, Opcode.MAX_POOL)), (load, (Opcode.LOAD,)),
                 (store, (Opcode.STORE,))):
             passed = Signal(len(checks), name=f"{opcodes[0].name.lower()}_passed")

@@ -80,6 +80,7 @@ def macro_signature(chip: Chip) -> Signature:
         "select": Out(chip.array.columns), "negate": Out(chip.array.columns),
         "convert": Out(1), "convert_side": Out(1),
         "trial": Out(signed(chip.converter.bits)),
+        "level": Out(signed(chip.converter.level_bits)),
         "reference": Out(chip.reference_bits),
         "product": Out(PRODUCT_BITS), "conversion": Out(CONVERSION_BITS),
         "comparator": In(1), "decided": In(1),

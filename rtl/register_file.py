@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, Phases, bits_for
@@ -12,6 +13,7 @@ from golden.chip.registers import (
 )
 
 from .arithmetic import modulo
+from .calibration import measured_layout, settings_layout
 from .tenants import each_tenant, tenant_windows
 
 __all__ = ["RegisterFile"]
@@ -20,7 +22,7 @@ __all__ = ["RegisterFile"]
 _CONSTANTS = ("id", "version", "configuration", "tenants")
 _PHASES = tuple(field.name for field in fields(Phases))
 #: Memories that every tile has one of; the others are the chip's.
-_PER_TILE = ("coefficients", "weights", "corrections")
+_PER_TILE = ("coefficients", "weights", "corrections", "levels")
 #: Registers whose values are joined in one clock of a read.
 _READ_GROUP = 8
 
@@ -68,7 +70,11 @@ class RegisterFile(Component):
         Entry of a memory and its data, all its words, lowest in the lowest bits.
     program_write, constants_write : out
         Pulse: write that entry of the program, of the requantizer constants.
-    coefficients_write, weights_write, corrections_write : out
+    settings : out
+        Of each tile (rtl.calibration).
+    measured, saturated : in
+        Of each tile: what a calibration has measured; pulse: its drift gain saturated.
+    coefficients_write, weights_write, corrections_write, levels_write : out
         The same for the memories of each tile, one bit per tile.
     busy, layer : in
         Of each tenant: a program runs; the descriptor being run, or at fault.
@@ -110,6 +116,9 @@ class RegisterFile(Component):
             "host_timeout": Out(each_tenant(chip, 24)),
             **{f"phase_{name}": Out(Phases.BITS) for name in _PHASES},
             "comparator_timeout": Out(16),
+            "settings": Out(data.ArrayLayout(settings_layout(chip), chip.tiles)),
+            "measured": In(data.ArrayLayout(measured_layout(chip), chip.tiles)),
+            "saturated": In(chip.tiles),
             "memory_index": Out(20), "memory_data": Out(32 * entry_words),
             "program_write": Out(1), "constants_write": Out(1),
             **{f"{name}_write": Out(chip.tiles) for name in _PER_TILE},
@@ -149,6 +158,8 @@ class RegisterFile(Component):
             length = storage[f"phase_{name}", "clocks"]
             m.d.comb += getattr(self, f"phase_{name}").eq(Mux(length == 0, 1, length))
         m.d.comb += self.comparator_timeout.eq(storage["comparator_timeout", "clocks"])
+        for tile in range(self.chip.tiles):
+            self._add_tile(m, tile, storage)
         return m
 
     def _storage(self, register: Register, bits: Bits) -> Value:
@@ -255,6 +266,27 @@ class RegisterFile(Component):
         with m.If(self.failed[tenant]):
             m.d.sync += [error.eq(1), cause.eq(self.failed_cause[tenant])]
         return (done & field("interrupt", "done")) | (error & field("interrupt", "error"))
+
+    def _add_tile(self, m: Module, tile: int, storage: dict[tuple[str, str], Value]) -> None:
+        """Settings of a tile; what it measures wins over a write in the same clock."""
+        settings, measured = self.settings[tile], self.measured[tile]
+        offset = storage[f"converter{tile}", "offset"]
+        gain, reference = (storage[f"{name}{tile}", "value"] for name in ("gain",
+                                                                          "gain_reference"))
+        m.d.comb += [
+            settings.levels.eq(storage[f"converter{tile}", "levels"]),
+            settings.offset.eq(offset), settings.gain.eq(gain),
+            settings.gain_reference.eq(reference),
+        ]
+        for valid, setting, value in ((measured.offset_valid, offset, measured.offset),
+                                      (measured.gain_valid, gain, measured.gain),
+                                      (measured.reference_valid, reference,
+                                       measured.gain_reference)):
+            with m.If(valid):
+                m.d.sync += setting.eq(value)
+        for event, flag in ((measured.failed, "calibration"), (self.saturated[tile], "gain")):
+            with m.If(event):
+                m.d.sync += storage[f"tile_flags{tile}", flag].eq(1)
 
     def _add_windows(self, m: Module, storage: dict[tuple[str, str], Value],
                      running: Value) -> list[Value]:

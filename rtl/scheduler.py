@@ -60,8 +60,8 @@ class TileScheduler(Component):
         Whose descriptor it is, and its windows, constant as long.
     constants, coefficients : out
         Where its requantizer entries and coefficients begin in their memories, constant as long.
-    convolve, combine : out
-        Pulse: start of a convolution; of an add or pool.
+    convolve, calibrate, combine : out
+        Pulse: start of a convolution or, with `calibrate`, a calibration; of an add or pool.
     transfer : out
         Pulse for each tenant: start of a load or store.
     unit_done : in
@@ -69,7 +69,8 @@ class TileScheduler(Component):
     transfer_done : in
         The same for each tenant's transfer unit.
     clear : out
-        Return every unit but the transfers' to idle, with all switches open.
+        Return every unit but the transfers' to idle, with all switches open; comes the clock
+        after the abort or failure.
     transfer_clear : out
         The same for each tenant's transfer unit.
     busy, layer, ended, failed, failed_cause : out
@@ -105,7 +106,7 @@ class TileScheduler(Component):
             "descriptor": Out(DescriptorLayout),
             "tenant": Out(bits_for(tenants - 1)), "window": Out(tenant_windows(chip)),
             "constants": Out(16), "coefficients": Out(20),
-            "convolve": Out(1), "combine": Out(1), "unit_done": In(1),
+            "convolve": Out(1), "calibrate": Out(1), "combine": Out(1), "unit_done": In(1),
             "transfer": Out(tenants), "transfer_done": In(tenants),
             "clear": Out(1), "transfer_clear": Out(tenants),
             "busy": Out(tenants), "layer": Out(each_tenant(chip, 12)),
@@ -141,7 +142,9 @@ class TileScheduler(Component):
                              passed=passed & present, ending=ending & present,
                              handed=handed & present, refused=refused & present,
                              refusal=refusal, stopped=stopped)
-        m.d.comb += self.clear.eq(stopped)
+        # A register, since it resets every unit: they go on for a clock, in which their tenant and
+        # its windows still stand, and the next unit starts many clocks later.
+        m.d.sync += self.clear.eq(stopped)
 
         def fetch_next() -> None:
             m.d.sync += word.eq(0)
@@ -184,6 +187,9 @@ class TileScheduler(Component):
                         m.d.comb += handed.eq(check.legal)
                     with m.Case(Opcode.CONVOLVE):
                         m.d.comb += self.convolve.eq(check.legal & ~stopped)
+                    with m.Case(Opcode.CALIBRATE):
+                        m.d.comb += [self.calibrate.eq(check.legal & ~stopped),
+                                     self.convolve.eq(self.calibrate)]
                     with m.Case(Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL):
                         m.d.comb += self.combine.eq(check.legal & ~stopped)
                     with m.Default():
@@ -258,9 +264,9 @@ class TileScheduler(Component):
                 fail(Cause.OPCODE)
             with m.If(refused):
                 fail(refusal.as_value())
+            # What a unit met comes a clock late, when the next descriptor may be on its way.
             with m.If(self.host_late[t]):
                 fail(Cause.HOST)
-            # What a unit met comes a clock late, when the next descriptor may be on its way.
             with m.If(self.illegal[t]):
                 fail(Cause.FIELD)
         with m.If(present & (aborted | self.failed[t])):

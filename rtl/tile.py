@@ -5,13 +5,16 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out, Signature
 
 from golden.chip import PRODUCT_BITS, Chip, bits_for
+from golden.chip.descriptor import Measure, Opcode
 
 from .accumulator import BasisAccumulator
 from .arithmetic import modulo
 from .averager import CodeAverager
+from .calibration import CalibrationUnit, measured_layout, settings_layout
 from .charge_controller import ChargeController
 from .converter import Converter
 from .descriptor import DescriptorLayout, read_field
+from .drift_gain import DriftGain
 from .feed import ProductFeed
 from .jobs import JobSource
 from .messages import PhaseLengths, macro_signature, trace_signature
@@ -40,10 +43,15 @@ def tile_signature(chip: Chip) -> Signature:
         "coefficient_data": In(chip.accumulator.word_bits),
         "correction_write": In(1), "correction_index": In(chip.converter.bits),
         "correction_data": In(chip.converter.correction_bits),
+        "calibrate": In(1), "settings": In(settings_layout(chip)),
+        "measured": Out(measured_layout(chip)), "calibrated": Out(1),
+        "level_write": In(1), "level_index": In(chip.converter.bits),
+        "level_data": In(signed(chip.converter.level_bits)),
         "position_done": Out(1), "position_freed": In(1),
         "drain_group": In(bits_for(groups - 1)),
         "drain_lane": In(bits_for(chip.accumulator.lanes - 1)), "drain_clear": In(1),
-        "drain_sum": Out(signed(chip.accumulator_bits)),
+        "drain_valid": In(1), "drain_sum": Out(signed(chip.accumulator_bits)),
+        "saturated": Out(1),
         "macro": Out(macro), "trace": Out(trace_signature(chip)),
         "product_started": Out(1), "converting": Out(1), "converted": Out(1), "stopped": Out(1),
         "timed_out": Out(1), "overrun": Out(1), "refused": Out(1),
@@ -80,8 +88,17 @@ class Tile(Component):
         Write port of the coefficient memory.
     correction_write, correction_index, correction_data : in
         Write port of the compensation table.
-    position_done, position_freed, drain_group, drain_lane, drain_clear, drain_sum
-        To and from the collector (rtl.accumulator).
+    calibrate : in
+        Pulse with `start`: it is a calibration that begins.
+    settings : in; measured, calibrated : out
+        Settings of the tile; what a calibration measures of them; it has ended (rtl.calibration).
+    level_write, level_index, level_data : in
+        The reference table of the converter (rtl.levels).
+    position_done, position_freed, drain_group, drain_lane, drain_clear
+        To and from the collector (rtl.accumulator). A calibration finishes no position.
+    drain_valid : in; drain_sum, saturated : out
+        The sum that `drain_lane` selected a clock before is read; the accumulator times the drift
+        gain, ``DriftGain.LATENCY`` clocks later; it did not fit.
     macro : out
         Pins of the analog macro.
     trace : out
@@ -108,6 +125,8 @@ class Tile(Component):
         m.submodules.converter = converter = clearable(Converter(chip))
         m.submodules.averager = averager = clearable(CodeAverager(chip))
         m.submodules.accumulator = accumulator = clearable(BasisAccumulator(chip))
+        m.submodules.gain = gain = clearable(DriftGain(chip))
+        m.submodules.calibration = calibration = clearable(CalibrationUnit(chip))
         m.submodules.coefficients = coefficients = Memory(
             shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
         read, write = coefficients.read_port(), coefficients.write_port()
@@ -120,7 +139,7 @@ class Tile(Component):
             outside.eq(asked & (distance >= self.coefficient_words)),
         ]
 
-        stream = Signal()
+        stream, calibrating, unselected = Signal(), Signal(), Signal()
         lane_bits = (chip.accumulator.lanes - 1).bit_length()
         kernels = read_field(self.descriptor, "kernels")
         base = read_field(self.descriptor, "coefficients")
@@ -128,6 +147,9 @@ class Tile(Component):
         converted = Signal()        # a code of a conversion leaves the converter
         m.d.comb += [
             stream.eq(read_field(self.descriptor, "stream")),
+            calibrating.eq(read_field(self.descriptor, "opcode") == Opcode.CALIBRATE),
+            unselected.eq(calibrating
+                          & (read_field(self.descriptor, "measure") == Measure.OFFSET)),
             # The coefficient memory serves the accumulator in stream mode, the jobs in merge.
             read.en.eq(Mux(stream, accumulator.read_enable, jobs.read_enable)),
             read.addr.eq(Mux(stream, accumulator.read_address, jobs.read_address)),
@@ -144,6 +166,7 @@ class Tile(Component):
             self.product_started.eq(feed.started),
 
             jobs.start.eq(self.start), jobs.stream.eq(stream), jobs.base.eq(base),
+            jobs.unselected.eq(unselected),
             jobs.columns.eq(read_field(self.descriptor, "columns")),
             jobs.row_groups.eq(read_field(self.descriptor, "row_groups")),
             jobs.chunks.eq(read_field(self.descriptor, "chunks")),
@@ -156,18 +179,24 @@ class Tile(Component):
 
             converter.resolution.eq(read_field(self.descriptor, "resolution")),
             converter.timeout.eq(self.timeout),
+            converter.levels_enable.eq(self.settings.levels),
+            *(getattr(converter, name).eq(getattr(self, name)) for name in (
+                "level_write", "level_index", "level_data")),
             converter.sample_valid.eq(controller.sample_valid), converter.tag.eq(controller.tag),
             controller.sample_ready.eq(converter.sample_ready),
             self.converting.eq(converter.busy), self.timed_out.eq(converter.timed_out),
             self.overrun.eq(jobs.overrun | outside),
 
             averager.averaging.eq(averaging),
+            # The offset is measured without the one before.
+            averager.offset.eq(Mux(unselected, 0, self.settings.offset)),
             averager.code_valid.eq(converter.code_valid), averager.code.eq(converter.code),
             converter.code_ready.eq(averager.code_ready),
             converted.eq(converter.code_valid & averager.code_ready & ~converter.code.tag.void),
             self.converted.eq(converted), self.stopped.eq(converted & converter.code.stopped),
 
             accumulator.start.eq(self.start), accumulator.stream.eq(stream),
+            accumulator.summing.eq(~calibrating),
             accumulator.groups.eq((kernels + (chip.accumulator.lanes - 1)) >> lane_bits),
             accumulator.base.eq(base),
             accumulator.code_valid.eq(averager.mean_valid), accumulator.code.eq(averager.mean),
@@ -180,7 +209,17 @@ class Tile(Component):
             accumulator.drain_group.eq(self.drain_group),
             accumulator.drain_lane.eq(self.drain_lane),
             accumulator.drain_clear.eq(self.drain_clear),
-            self.drain_sum.eq(accumulator.drain_sum),
+            gain.gain.eq(self.settings.gain), gain.sum.eq(accumulator.drain_sum),
+            gain.valid.eq(self.drain_valid), self.drain_sum.eq(gain.scaled),
+            self.saturated.eq(gain.saturated),
+
+            calibration.start.eq(self.calibrate),
+            calibration.measure.eq(read_field(self.descriptor, "measure")),
+            calibration.columns.eq(read_field(self.descriptor, "columns")),
+            calibration.gain_reference.eq(self.settings.gain_reference),
+            *(getattr(calibration.code, name).eq(getattr(accumulator.trace, name))
+              for name in self.trace.signature.members),
+            self.measured.eq(calibration.measured), self.calibrated.eq(calibration.done),
 
             *(getattr(macro, name).eq(getattr(self, name)) for name in _PASSED),
             *(getattr(macro, name).eq(getattr(controller, name)) for name in (
@@ -188,6 +227,7 @@ class Tile(Component):
                 "select", "negate", "convert_side", "conversion")),
             macro.product.eq(controller.product_number),
             macro.convert.eq(converter.convert), macro.trial.eq(converter.trial),
+            macro.level.eq(converter.level),
             macro.reference.eq(read_field(self.descriptor, "reference")),
             converter.comparator.eq(macro.comparator), converter.decided.eq(macro.decided),
             *(getattr(self.trace, name).eq(getattr(accumulator.trace, name))

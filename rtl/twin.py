@@ -6,7 +6,9 @@ from amaranth.hdl import Array, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component
 
-from golden.chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD, Chip, Phases, signed_bits_for
+from golden.chip import (
+    ACTIVATION_BITS, ACTIVATIONS_PER_WORD, LEVEL_FRACTION_BITS, Chip, Phases, signed_bits_for,
+)
 
 from .arithmetic import modulo
 from .delay import delayed
@@ -65,12 +67,12 @@ class MacroTwin(Component):
         word, reading = self._sequence(m)
         sums = self._products(m, word, reading)
         values = self._samples(m, sums)
-        threshold = Signal(signed(self.chip.converter.bits + 2 + self.chip.reference_bits))
+        threshold = Signal(signed(self.chip.converter.level_bits + 1 + self.chip.reference_bits))
         value = Array(values)[self.convert_side]
         m.d.comb += [
-            # threshold(trial) = (trial - 1/2) * reference, both sides doubled.
-            threshold.eq((2 * self.trial - 1) * self.reference),
-            self.comparator.eq(2 * value >= threshold),
+            # A level is in fractions of a code: threshold(level) = (level - 1/2) * reference.
+            threshold.eq((self.level - (1 << (LEVEL_FRACTION_BITS - 1))) * self.reference),
+            self.comparator.eq((value << LEVEL_FRACTION_BITS) >= threshold),
         ]
         # A register, low in reset: Yosys writes no legal Verilog for a converter that is told by a
         # constant.

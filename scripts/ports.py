@@ -46,6 +46,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"macro\d+__convert", "comparator strobe, once per clock of a conversion"),
     (r"macro\d+__convert_side", "sampling capacitor being converted"),
     (r"macro\d+__trial", "signed trial code of the successive approximation"),
+    (r"macro\d+__level", "signed level of the DAC for the trial code, in 1/16 of a code"),
     (r"macro\d+__reference", "converter step, in product units"),
     (r"macro\d+__product", "tag: number of the array's present product, the tenant in bits 31:30"),
     (r"macro\d+__conversion", "tag: conversion number of the present `add`"),

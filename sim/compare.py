@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.chip.registers import WAITS
-from golden.program import Convolution, Elementwise, Program, Transfer
+from golden.program import Calibration, Convolution, Elementwise, Program, Transfer
 from golden.timing import FETCH_CLOCKS
 from golden.trace import ConversionTrace, LayerTrace
 
+from .host import RegisterMap
 from .record import RtlImage
 
 __all__ = ["Comparison", "Mismatch", "compare_image"]
@@ -153,6 +154,12 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     return Comparison(comparer.compared, comparer.in_order(names))
 
 
+def _converting(program: Program) -> list[Convolution]:
+    """Convolutions, and what stands for calibrations."""
+    return [layer if isinstance(layer, Convolution) else layer.convolution(program.chip)
+            for layer in program.layers if isinstance(layer, Convolution | Calibration)]
+
+
 def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrace]]:
     return [(t.name, t.conversions) for t in traces if t.conversions is not None]
 
@@ -160,7 +167,7 @@ def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrac
 def _compare_codes(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
                    index: int, got: NDArray, tile: int) -> None:
     start = 0
-    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
+    layers = _converting(program)
     for layer, (name, trace) in zip(layers, _conversions(traces), strict=True):
         here = np.flatnonzero(trace.tile == tile)
         mine = got[start:start + len(here)]
@@ -229,6 +236,25 @@ def _compare_words(comparer: _Comparer, program: Program, traces: Sequence[Layer
     comparer.lengths("stored word", "END", stored, len(rtl.stored))
 
 
+def _settings(program: Program, traces: Sequence[LayerTrace], index: int) -> dict[str, int]:
+    """Registers of each tile after the program."""
+    settings = program.settings()
+    offsets, gains, references = settings.offsets, settings.gains, settings.gain_references
+    for trace in traces:
+        if trace.settings is not None:
+            offsets, gains, references = (values[index] for values in (
+                trace.settings.offsets, trace.settings.gains, trace.settings.gain_references))
+    registers = RegisterMap(program.chip)
+    expected = {}
+    for tile in program.used_tiles:
+        field = registers.field(f"converter{tile}", "offset")
+        offset = (int(offsets[tile]) & ((1 << field.width) - 1)) << field.low
+        expected |= {f"converter{tile}": offset | (program.levels is not None),
+                     f"gain{tile}": int(gains[tile]),
+                     f"gain_reference{tile}": int(references[tile])}
+    return expected
+
+
 def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
                       index: int, rtl: RtlImage, hindered: bool) -> None:
     conversions = [trace for _, trace in _conversions(traces)]
@@ -241,8 +267,7 @@ def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[La
         "fetch": FETCH_CLOCKS * (len(program.layers) + 1),
         "conversions": 0, "converting": 0, "elementwise": 0,
     }
-    layers = [layer for layer in program.layers if isinstance(layer, Convolution)]
-    for layer, trace in zip(layers, conversions, strict=True):
+    for layer, trace in zip(_converting(program), conversions, strict=True):
         first = ~trace.void & (trace.tile == program.used_tiles[0])
         lengths = np.where(trace.stopped[index], 1, layer.resolution)
         expected["conversions"] += int((~trace.void).sum()) << layer.averaging
@@ -252,6 +277,7 @@ def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[La
             expected["elementwise"] += clocks - FETCH_CLOCKS
     if not hindered:
         expected["comparator"] = 0
+    expected |= _settings(program, traces, index)
     for name, value in expected.items():
         comparer.words("counter", np.array([value]), np.array([got[name]]),
                        layer=f"counter {name}")

@@ -10,9 +10,10 @@ from golden.chip import ACTIVATIONS_PER_WORD, Chip, Phases
 from golden.chip.descriptor import DESCRIPTOR_WORDS
 from golden.chip.registers import Bits, Register, Window, registers, tenant_prefix, windows
 from golden.placement import Placement
-from golden.program import Program, Transfer
+from golden.program import Calibration, Program, Transfer
 
-__all__ = ["RegisterMap", "input_words", "load_writes", "output_words", "placement_writes"]
+__all__ = ["RegisterMap", "image_writes", "input_words", "load_writes", "output_words",
+           "placement_writes"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,30 @@ def placement_writes(chip: Chip, placement: Placement) -> NDArray[np.uint32]:
     return np.array([[map_.address(name), value] for name, value in values.items()], np.uint32)
 
 
+def image_writes(program: Program) -> NDArray[np.uint32]:
+    """Bus writes, as `load_writes`, before each start of a loaded program.
+
+    A calibration leaves its results in the tiles' settings, where the next run would begin with
+    them: the program's own settings are written again, so that no image depends on those before.
+    """
+    if any(isinstance(layer, Calibration) for layer in program.layers):
+        return _setting_writes(program)
+    return np.zeros((0, 2), np.uint32)
+
+
+def _setting_writes(program: Program) -> NDArray[np.uint32]:
+    """Offset, gain and reference of the gain of each tile in use."""
+    settings, map_ = program.settings(), RegisterMap(program.chip)
+    values = {}
+    for tile in program.used_tiles:
+        offset = map_.field(f"converter{tile}", "offset")
+        value = (int(settings.offsets[tile]) & ((1 << offset.width) - 1)) << offset.low
+        values |= {f"converter{tile}": value | (program.levels is not None),
+                   f"gain{tile}": int(settings.gains[tile]),
+                   f"gain_reference{tile}": int(settings.gain_references[tile])}
+    return np.array([[map_.address(name), value] for name, value in values.items()], np.uint32)
+
+
 def _load_writes(program: Program, phases: Phases | None, placement: Placement | None
                  ) -> Iterator[NDArray[np.uint32]]:
     chip, images = program.chip, program.images()
@@ -106,6 +131,10 @@ def _load_writes(program: Program, phases: Phases | None, placement: Placement |
         corrections = images.corrections[tile].astype(np.int32).view(np.uint32)
         yield _window_writes(registers_.window(f"corrections{tile}"),
                              np.arange(len(corrections)), corrections)
+        if images.levels is not None:
+            levels = images.levels[tile].astype(np.int32).view(np.uint32)
+            yield _window_writes(registers_.window(f"levels{tile}"), np.arange(len(levels)), levels)
+    yield _setting_writes(program)
     if phases is not None:
         yield np.array([[registers_.address(f"phase_{name}"), clocks]
                         for name, clocks in asdict(phases).items()], np.uint32)

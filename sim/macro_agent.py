@@ -31,7 +31,7 @@ class _Pins(Mapping):
 
     def __getitem__(self, name: str) -> int:
         if name not in self._values:
-            read = signed if name == "trial" else unsigned
+            read = signed if name in ("trial", "level") else unsigned
             self._values[name] = read(self._handles[name])
         return self._values[name]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.chip import ACTIVATIONS_PER_WORD, Phases
+from golden.chip import ACTIVATIONS_PER_WORD, LEVEL_FRACTION_BITS, Phases
 from golden.macro import Macro
 
 from .pin_rules import PinRules
@@ -36,10 +36,12 @@ class MacroModel:
         Seed of the run's noise.
     lengths
         Phase lengths that the chip is programmed with.
+    levels
+        Reference tables that it is programmed with (golden.program.Program).
     """
 
     def __init__(self, macro: Macro, tile: int, ranges: tuple[ProductRange, ...], seed: int,
-                 lengths: Phases) -> None:
+                 lengths: Phases, levels: NDArray[np.int64] | None = None) -> None:
         array = macro.chip.array
         self.macro, self.tile, self.ranges, self.seed = macro, tile, ranges, seed
         self.rules = PinRules(tile, lengths, array.polarity)
@@ -47,7 +49,8 @@ class MacroModel:
         self.written = np.zeros((array.rows, array.columns), bool)
         self.latches = np.zeros((2, array.rows), np.int8)
         self.image = 0
-        self._thresholds = layer_thresholds(ranges, macro)[:, tile]
+        self._thresholds = layer_thresholds(ranges, macro, levels)[:, tile]
+        self._levels = None if levels is None else levels[tile]
         self._driven = np.zeros(array.rows)
         self._held = np.zeros(array.columns)
         # Per side: value on the capacitor, product and conversion number.
@@ -135,6 +138,12 @@ class MacroModel:
         if not -half < pins["trial"] < half:
             self.rules.fail("trial", f"{pins['trial']} is no trial code of the layer's "
                                      "resolution")
+        level = pins["trial"] << LEVEL_FRACTION_BITS
+        if self._levels is not None:
+            level = self._levels[pins["trial"] & (len(self._levels) - 1)]
+        if pins["level"] != level:
+            self.rules.fail("level", f"is {pins['level']}, that of trial {pins['trial']} is "
+                                     f"{level}")
         if self.macro.conversion_sigma:
             value += float(self.macro.conversion_noise(self.seed, self.image, self.tile, product,
                                                        conversion))

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.macro import Macro
-from golden.program import Convolution, Program
+from golden.program import Calibration, Convolution, Program
 
 __all__ = ["ProductRange", "find_range", "layer_thresholds", "product_ranges", "total_products"]
 
 
 @dataclass(frozen=True)
 class ProductRange:
-    """Products of one convolution, numbered from ``first``, and how its codes are converted."""
+    """Products of a convolution or calibration, from number ``first`` on, and how converted."""
 
     layer: str
     first: int
@@ -24,11 +24,12 @@ class ProductRange:
 
 
 def product_ranges(program: Program) -> tuple[ProductRange, ...]:
-    """One range per convolution, in order of execution."""
+    """One range per convolution and calibration, in order of execution."""
     ranges, first = [], 0
     for layer in program.layers:
-        if isinstance(layer, Convolution):
-            count = layer.window.positions * layer.chunks * layer.row_groups
+        if isinstance(layer, Convolution | Calibration):
+            count = (1 if isinstance(layer, Calibration)
+                     else layer.window.positions * layer.chunks * layer.row_groups)
             ranges.append(ProductRange(layer.name, first, count, layer.resolution,
                                        layer.reference))
             first += count
@@ -47,15 +48,17 @@ def find_range(ranges: tuple[ProductRange, ...], product: int) -> int:
     return bisect_right([each.first for each in ranges], product) - 1
 
 
-def layer_thresholds(ranges: tuple[ProductRange, ...], macro: Macro) -> NDArray[np.float64]:
+def layer_thresholds(ranges: tuple[ProductRange, ...], macro: Macro,
+                     levels: NDArray[np.int64] | None) -> NDArray[np.float64]:
     """Thresholds [ranges, tiles, 2**bits] on the analog grid; entry i is code i - 2**(r - 1).
 
-    A range of lower resolution r fills the first 2**r entries; the rest are infinite.
+    ``levels`` as in golden.program.Program. A range of lower resolution r fills the first 2**r
+    entries; the rest are infinite.
     """
     chip = macro.chip
     table = np.full((len(ranges), chip.tiles, 1 << chip.converter.bits), np.inf)
     for i, each in enumerate(ranges):
         for tile in range(chip.tiles):
             table[i, tile, :1 << each.resolution] = macro.thresholds(
-                tile, each.resolution, each.reference)
+                tile, each.resolution, each.reference, levels)
     return table

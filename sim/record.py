@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.chip import Chip
 from golden.chip.registers import COUNTERS
 
-__all__ = ["CODE", "LAYER", "SUM", "WORD", "COUNTERS", "RtlImage"]
+__all__ = ["CODE", "LAYER", "SUM", "WORD", "COUNTERS", "RtlImage", "registers_read"]
 
 #: Records of sim/fast/trace.h: a code, a sum over the tiles, a word written, a layer ended.
 CODE = np.dtype([("product", "<u4"), ("conversion", "<u2"), ("index", "<u2"), ("code", "<i2"),
@@ -20,14 +21,20 @@ LAYER = np.dtype([("index", "<u4"), ("cycles", "<u4")])
 
 
 
+def registers_read(chip: Chip) -> tuple[str, ...]:
+    """Registers read after each image: the counters, and what each tile is set to."""
+    return COUNTERS + tuple(f"{name}{tile}" for tile in range(chip.tiles)
+                            for name in ("converter", "gain", "gain_reference"))
+
+
 @dataclass(frozen=True, eq=False)
 class RtlImage:
     """One image on the RTL.
 
     ``stored`` uint32 [words], the stream out; ``codes`` a `CODE` array per tile, ``sums``,
     ``words`` and ``layers`` arrays of `SUM`, `WORD` and `LAYER`, each in order of time;
-    ``counters`` the chip's counters by name; ``clocks`` from before the start to after the
-    counters were read, with the bus transactions.
+    ``counters`` the chip's registers (`registers_read`) by name; ``clocks`` from before the start
+    to after the counters were read, with the bus transactions.
     """
 
     stored: NDArray[np.uint32]

@@ -10,7 +10,8 @@ import re
 
 __all__ = [
     "ACTIVATION_BITS", "ACTIVATIONS_PER_WORD", "WORD_BITS", "ACCUMULATOR_LIMIT_BITS",
-    "AVERAGING_LIMIT", "PRODUCT_BITS", "PRODUCT_COUNT_BITS", "TENANT_BITS",
+    "AVERAGING_LIMIT", "GAIN_BITS", "GAIN_FRACTION_BITS", "LEVEL_FRACTION_BITS", "PRODUCT_BITS",
+    "PRODUCT_COUNT_BITS", "TENANT_BITS",
     "Array", "Converter", "Accumulator", "Requantizer", "Memories", "Phases", "Chip",
     "bits_for", "multiplier_clocks", "signed_bits_for",
 ]
@@ -31,6 +32,11 @@ TENANT_BITS = 2
 PRODUCT_COUNT_BITS = PRODUCT_BITS - TENANT_BITS
 #: A convolution averages at most 2**AVERAGING_LIMIT conversions to a code.
 AVERAGING_LIMIT = 3
+#: A drift gain is unsigned, with this many bits, of which so many stand behind the point.
+GAIN_BITS = 16
+GAIN_FRACTION_BITS = 14
+#: A level of the converter's DAC is a code with so many bits behind the point.
+LEVEL_FRACTION_BITS = 4
 
 
 def bits_for(maximum: int) -> int:
@@ -134,6 +140,11 @@ class Converter:
     def minimum_bits(self) -> int:
         """Lowest run-time resolution."""
         return 4
+
+    @property
+    def level_bits(self) -> int:
+        """Width of a signed level of the DAC."""
+        return self.bits + LEVEL_FRACTION_BITS
 
     @property
     def compensated_bits(self) -> int:
@@ -309,20 +320,31 @@ class Chip:
         return signed_bits_for(*self.accumulator_interval)
 
     @property
+    def scaled_interval(self) -> tuple[int, int]:
+        """Range of one tile's accumulator times its drift gain, saturated to the same width."""
+        half = 1 << (self.accumulator_bits - 1)
+        return -half, half - 1
+
+    @property
     def sum_bits(self) -> int:
-        """Width of the sum of all tiles' accumulators."""
-        low, high = self.accumulator_interval
+        """Width of the sum of all tiles' accumulators, each times its gain."""
+        low, high = self.scaled_interval
         return signed_bits_for(low * self.tiles, high * self.tiles)
 
     @property
     def scaled_bits(self) -> int:
         """Width of ``acc * m + bias + rounding`` inside the requantizer."""
-        low, high = self.accumulator_interval
+        low, high = self.scaled_interval
         multiplier = (1 << self.requantizer.multiplier_bits) - 1
         rest = 1 << (self.requantizer.bias_bits - 1)
         rounding = 1 << ((1 << self.requantizer.shift_bits) - 2)
         return signed_bits_for(low * self.tiles * multiplier - rest,
                                high * self.tiles * multiplier + rest + rounding)
+
+    @property
+    def calibration_bits(self) -> int:
+        """Width of the codes' magnitudes summed over all columns of a tile."""
+        return bits_for(self.array.columns << self.converter.bits)
 
     @property
     def reference_bits(self) -> int:

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from .configuration import WORD_BITS
 
-__all__ = ["DESCRIPTOR_WORDS", "Opcode", "Field", "FIELDS", "encode", "decode"]
+__all__ = ["DESCRIPTOR_WORDS", "Opcode", "Measure", "Field", "FIELDS", "encode", "decode"]
 
 #: Words of a descriptor.
 DESCRIPTOR_WORDS = 16
@@ -26,6 +26,15 @@ class Opcode(IntEnum):
     ADD = 4            #: residual add of two operands with a multiplier each
     AVERAGE_POOL = 5   #: sum over the window, then multiplier, bias, shift
     MAX_POOL = 6       #: maximum over the window, padding counts as -128
+    CALIBRATE = 7      #: convert known rows, and make a setting of each tile of the codes
+
+
+class Measure(IntEnum):
+    """What a CALIBRATE descriptor measures, and sets, in each tile."""
+
+    OFFSET = 0         #: code of an empty sum: the converter's offset
+    REFERENCE = 1      #: magnitudes of the codes, summed: what the gain is measured against
+    GAIN = 2           #: the reference divided by the same sum, later: the drift gain
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ FIELDS: Mapping[str, Field] = {
     # CONVOLVE: 1 = stream (every column converted, coefficient multiplied digitally),
     # 0 = merge (the adder network sums the columns of a coefficient bit-plane).
     "stream": Field(0, 5, 1),
+    "measure": Field(0, 6, 2),                   # CALIBRATE: what
     "resolution": Field(0, 8, 4),                # converter bits
     "averaging": Field(0, 12, 3),                # 2**averaging conversions give one code
     "source": Field(1, 0, 16),
@@ -93,6 +103,9 @@ FIELDS: Mapping[str, Field] = {
 _COMMON = ("opcode", "relu", "source", "destination", "in_width", "in_height", "out_width",
            "out_height", "kernel_width", "kernel_height", "stride", "pad_left", "pad_top",
            "source_pixel_words", "destination_pixel_words")
+_CONVOLVE = _COMMON + (
+    "stream", "resolution", "averaging", "block_words", "blocks", "chunk_words", "chunks",
+    "row_groups", "group_granules", "kernels", "columns", "constants", "coefficients", "reference")
 _ELEMENTWISE = _COMMON + ("channel_words", "multiplier", "bias", "shift")
 
 #: The fields that each opcode uses; the others' bits are zero.
@@ -100,10 +113,8 @@ USED: Mapping[Opcode, tuple[str, ...]] = {
     Opcode.END: ("opcode",),
     Opcode.LOAD: ("opcode", "destination", "count"),
     Opcode.STORE: ("opcode", "source", "count"),
-    Opcode.CONVOLVE: _COMMON + (
-        "stream", "resolution", "averaging", "block_words", "blocks", "chunk_words", "chunks",
-        "row_groups", "group_granules", "kernels", "columns", "constants",
-        "coefficients", "reference"),
+    Opcode.CONVOLVE: _CONVOLVE,
+    Opcode.CALIBRATE: _CONVOLVE + ("measure",),
     Opcode.ADD: _ELEMENTWISE + (
         "second_source", "second_pixel_words", "second_stride", "second_width", "second_offset",
         "second_words", "second_multiplier"),

@@ -6,7 +6,7 @@ The RTL, docs/registers.md and the C header are made from `REGISTERS` and `windo
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from .configuration import WORD_BITS, Chip, Phases
+from .configuration import GAIN_BITS, GAIN_FRACTION_BITS, TENANT_BITS, WORD_BITS, Chip, Phases
 from .descriptor import DESCRIPTOR_WORDS
 
 __all__ = ["ADDRESS_BITS", "COUNTERS", "IDENTIFIER", "TENANT_PITCH", "VERSION", "WAITS", "Bits",
@@ -20,6 +20,9 @@ IDENTIFIER = 0x584C_4F4D
 VERSION = 0x0002_0000
 #: Bytes from the registers of one tenant to those of the next.
 TENANT_PITCH = 0x100
+#: Byte offset of the registers of tile 0, behind all tenants', and bytes from tile to tile.
+TILE_REGISTERS = TENANT_PITCH << TENANT_BITS
+TILE_PITCH = 0x20
 
 _EVENTS: Mapping[str, str] = {
     "cycles": "clocks since the last start, while busy",
@@ -119,6 +122,26 @@ def _tenant_registers(chip: Chip, tenant: int) -> tuple[Register, ...]:
     )
 
 
+def _tile_registers(chip: Chip, tile: int) -> tuple[Register, ...]:
+    base = TILE_REGISTERS + TILE_PITCH * tile
+    return (
+        Register(f"converter{tile}", base, (
+            Bits("levels", 0, 1, "RW", 0, "trial codes stand for the levels of the reference "
+                                          "table, not for themselves"),
+            Bits("offset", 16, chip.converter.bits, "RW", 0,
+                 "signed, subtracted from each code"),)),
+        Register(f"gain{tile}", base + 4, (
+            Bits("value", 0, GAIN_BITS, "RW", 1 << GAIN_FRACTION_BITS,
+                 f"drift gain of the accumulators, in 1/{1 << GAIN_FRACTION_BITS}"),)),
+        Register(f"gain_reference{tile}", base + 8, (
+            Bits("value", 0, chip.calibration_bits, "RW", 0,
+                 "sum of codes that a CALIBRATE divides for the drift gain"),)),
+        Register(f"tile_flags{tile}", base + 12, (
+            Bits("calibration", 0, 1, "W1C", 0, "a CALIBRATE found no gain and left it as it was"),
+            Bits("gain", 1, 1, "W1C", 0, "an accumulator times the gain did not fit: saturated"),)),
+    )
+
+
 def registers(chip: Chip) -> tuple[Register, ...]:
     """The register map of ``chip``, in order of address.
 
@@ -140,6 +163,7 @@ def registers(chip: Chip) -> tuple[Register, ...]:
           for i, f in enumerate(fields(Phases))),
         Register("comparator_timeout", 0x60, (
             Bits("clocks", 0, 16, "RW", 1024, "longest wait for `decided`; 0 waits for ever"),)),
+        *(register for tile in range(chip.tiles) for register in _tile_registers(chip, tile)),
     )
     pages = (replace(register, name=f"{tenant_prefix(tenant)}{register.name}",
                      offset=TENANT_PITCH * tenant + register.offset)
@@ -187,6 +211,9 @@ def windows(chip: Chip) -> tuple[Window, ...]:
     for tile in range(chip.tiles):
         specification.append((f"corrections{tile}", 1 << chip.converter.bits, 1,
                               f"code compensation of tile {tile}"))
+    for tile in range(chip.tiles):
+        specification.append((f"levels{tile}", 1 << chip.converter.bits, 1,
+                              f"reference table of tile {tile}: levels in 1/16 of a code"))
     result, offset = [], 0x1000
     for name, entries, entry_words, meaning in specification:
         size = 1 << (4 * entries * (1 << (entry_words - 1).bit_length()) - 1).bit_length()

@@ -17,11 +17,11 @@ from golden.macro import Macro
 from golden.program import Program
 from sim.axi import AxiLiteManager, StreamSink, StreamSource, WatchdogError
 from sim.compare import Comparison, compare_image
-from sim.host import RegisterMap, input_words, load_writes, output_words
+from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
 from sim.macro_agent import MacroAgent
 from sim.macro_model import MacroModel
 from sim.products import product_ranges
-from sim.record import CODE, COUNTERS, LAYER, SUM, WORD, RtlImage
+from sim.record import CODE, LAYER, SUM, WORD, RtlImage, registers_read
 from sim.runner import bench_parameters
 from sim.values import signed, unsigned
 
@@ -111,7 +111,7 @@ class ChipBench:
         self.agents = [
             MacroAgent(dut, f"macro{tile}__", dut.aclk,
                        MacroModel(parameters.macro, tile, ranges, parameters.seed,
-                                  parameters.phases or chip.phases),
+                                  parameters.phases or chip.phases, program.levels),
                        source, parameters.undecided)
             for tile in range(chip.tiles)]
         self.time = 0
@@ -143,16 +143,20 @@ class ChipBench:
         assert response == 0, f"read of {register} answered {response}"
         return data
 
-    async def load(self) -> None:
-        """Write the program into the chip's memories."""
-        for address, data in load_writes(self.parameters.program, self.parameters.phases).tolist():
+    async def _write_all(self, writes: NDArray[np.uint32]) -> None:
+        for address, data in writes.tolist():
             response = await self.host.write(address, data)
             assert response == 0, f"write to {address:#x} answered {response}"
+
+    async def load(self) -> None:
+        """Write the program into the chip's memories."""
+        await self._write_all(load_writes(self.parameters.program, self.parameters.phases))
         await self.write("interrupt", self.registers.mask("interrupt", "done")
                          | self.registers.mask("interrupt", "error"))
 
     async def run_image(self, index: int, words: NDArray[np.uint32]) -> RtlImage:
         """Run one image; what the chip did with it."""
+        await self._write_all(image_writes(self.parameters.program))
         for agent in self.agents:
             agent.model.start_image(self.parameters.first_image + index)
         began = self.time
@@ -168,7 +172,8 @@ class ChipBench:
         assert status & done and not status & self.registers.mask("status", "error"), \
             f"status is {status:#010x}"
         await self.write("status", done)
-        counters = {name: await self.read(name) for name in COUNTERS}
+        counters = {name: await self.read(name)
+                    for name in registers_read(self.parameters.program.chip)}
         stored = np.array(self.sink.words, np.uint32)
         count = output_words(self.parameters.program)
         assert self.sink.lasts == [i == count - 1 for i in range(len(stored))], "tlast"

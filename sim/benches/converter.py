@@ -30,7 +30,7 @@ class ConverterBench(BlockBench):
     def __init__(self, dut: Any, parameters: BlockParameters) -> None:
         super().__init__(dut, parameters, inputs=(
             "resolution", "timeout", "sample_valid", "tag", "comparator", "decided",
-            "code_ready"))
+            "code_ready", "levels_enable", "level_write", "level_index", "level_data"))
         self.tags, self.codes = tag_layout(parameters.chip), code_layout(parameters.chip)
 
     def restart(self) -> None:

@@ -30,6 +30,7 @@ def _whole(chip: Chip) -> int:
 _UNITS = ("transfer", "convolve", "combine")
 #: The unit that each opcode starts.
 _UNIT_OF = {Opcode.LOAD: "transfer", Opcode.STORE: "transfer", Opcode.CONVOLVE: "convolve",
+            Opcode.CALIBRATE: "convolve",
             Opcode.ADD: "combine", Opcode.AVERAGE_POOL: "combine", Opcode.MAX_POOL: "combine"}
 
 

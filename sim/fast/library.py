@@ -114,7 +114,8 @@ class _LayerRange(ctypes.Structure):
 class _Settings(ctypes.Structure):
     _fields_ = [
         ("effective", ctypes.c_void_p), ("weights", ctypes.c_void_p),
-        ("thresholds", ctypes.c_void_p), ("layers", ctypes.POINTER(_LayerRange)),
+        ("thresholds", ctypes.c_void_p), ("levels", ctypes.c_void_p),
+        ("layers", ctypes.POINTER(_LayerRange)),
         ("layer_count", ctypes.c_uint64), ("products", ctypes.c_uint64),
         ("table", ctypes.c_void_p), ("seed", ctypes.c_uint64),
         ("hold_sigma", ctypes.c_double), ("conversion_sigma", ctypes.c_double),
@@ -129,14 +130,16 @@ class MacroSettings:
         layers = (_LayerRange * len(ranges))(*(
             (each.first, each.resolution, each.reference) for each in ranges))
         self._arrays = [np.ascontiguousarray(array) for array in (
-            macro.effective.transpose(0, 2, 1), program.weights, layer_thresholds(ranges, macro),
-            table())]
-        effective, weights, thresholds, normals = (a.ctypes.data for a in self._arrays)
+            macro.effective.transpose(0, 2, 1), program.weights,
+            layer_thresholds(ranges, macro, program.levels),
+            program.level_table.astype(np.int32), table())]
+        effective, weights, thresholds, levels, normals = (a.ctypes.data for a in self._arrays)
         lengths = (phases.reset, phases.drive, phases.share, phases.hold, phases.clear,
                    phases.add, phases.gap)
         self.structure = _Settings(
-            effective, weights, thresholds, layers, len(ranges), total_products(ranges), normals,
-            seed, macro.hold_sigma, macro.conversion_sigma, (ctypes.c_uint32 * 7)(*lengths))
+            effective, weights, thresholds, levels, layers, len(ranges), total_products(ranges),
+            normals, seed, macro.hold_sigma, macro.conversion_sigma,
+            (ctypes.c_uint32 * 7)(*lengths))
 
 
 def _load(path: Path) -> ctypes.CDLL:

@@ -30,7 +30,7 @@ struct Pins {
     uint32_t load_enable, load_bank, load_clear, load_row, load_codes;
     uint32_t bank, reset, drive, share, hold, clear, add, side;
     uint32_t convert, convert_side, reference, product, conversion;
-    int32_t trial;
+    int32_t trial, level;
 };
 
 // Clocks of each phase, in the order of golden.chip.Phases.
@@ -48,6 +48,7 @@ struct MacroSettings {
     const double* effective;    // [tiles][columns][rows], steps of the grid
     const int8_t* weights;      // [tiles][rows][columns], what the host is to write
     const double* thresholds;   // [layers][tiles][2**bits], entry i: code i - 2**(resolution - 1)
+    const int32_t* levels;      // [tiles][2**bits], of each trial code modulo 2**bits
     const LayerRange* layers;   // [layers]
     uint64_t layer_count;
     uint64_t products;          // of a whole run
@@ -76,6 +77,8 @@ public:
         Run& run = runs_[tenant];
         run = Run();
         run.products = settings.products;
+        run.levels.assign(settings.levels + (size_t(tile_) << CODE_BITS),
+                          settings.levels + (size_t(tile_ + 1) << CODE_BITS));
         run.layers.assign(settings.layers, settings.layers + settings.layer_count);
         for (size_t layer = 0; layer < run.layers.size(); layer++) {
             const double* first = settings.thresholds + ((layer * TILES + tile_) << CODE_BITS);
@@ -141,6 +144,7 @@ private:
         size_t current_layer = 0;
         std::vector<LayerRange> layers;
         std::vector<std::vector<double>> thresholds;
+        std::vector<int32_t> levels;
     };
 
     struct Product {
@@ -372,6 +376,10 @@ private:
         const int half = 1 << (layer.resolution - 1);
         if (pins.trial <= -half || pins.trial >= half)
             fail("trial", std::to_string(pins.trial) + " is no trial code of the layer's resolution");
+        const int32_t level = runs_[sample.run].levels[pins.trial & ((1 << CODE_BITS) - 1)];
+        if (pins.level != level)
+            fail("level", "is " + std::to_string(pins.level) + ", that of trial "
+                 + std::to_string(pins.trial) + " is " + std::to_string(level));
         sample.converted = true;
         return answer(pins.convert_side, pins.trial);
     }

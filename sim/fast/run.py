@@ -18,8 +18,8 @@ from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.program import Program
 from sim.compare import Comparison, compare_image
-from sim.host import RegisterMap, input_words, load_writes, output_words
-from sim.record import COUNTERS, RtlImage
+from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
+from sim.record import RtlImage, registers_read
 
 from .library import Harness, HarnessError, MacroSettings, build_harness
 from .waves import Waves, WavesWindow
@@ -145,6 +145,7 @@ def load_program(harness: Harness, program: Program, phases: Phases | None) -> N
 def start_image(harness: Harness, program: Program, words: NDArray[np.uint32], image: int) -> None:
     """Offer image number ``image``, the stream ``words``, to a loaded chip and start it."""
     registers = RegisterMap(program.chip)
+    harness.write(image_writes(program))
     harness.begin(image, words, output_words(program))
     harness.write([(registers.address("control"), registers.mask("control", "start"))])
 
@@ -167,7 +168,8 @@ def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
         raise HarnessError(f"image {image} ended with status {status:#010x}")
     harness.write([(registers.address("status"), done)])
     harness.finish()
-    counters = {name: harness.read(registers.address(name)) for name in COUNTERS}
+    counters = {name: harness.read(registers.address(name))
+                for name in registers_read(program.chip)}
     return RtlImage(harness.outputs(),
                     tuple(harness.codes(tile) for tile in range(program.chip.tiles)),
                     harness.sums(), harness.words(), harness.layers(), counters,

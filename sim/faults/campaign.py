@@ -15,7 +15,7 @@ from golden.timing import layer_clocks
 from golden.trace import LayerTrace
 from sim.compare import compare_image
 from sim.host import RegisterMap, input_words, load_writes
-from sim.record import COUNTERS, RtlImage
+from sim.record import RtlImage, registers_read
 
 from .damage import damaged
 from .library import FaultChip, FaultError
@@ -251,7 +251,8 @@ class _Campaign:
         if not chip.interrupt or self.ending() != "done":
             raise FaultError("the program after the fault does not end")
         codes, sums, words, layers, outputs = chip.traces()
-        counters = {name: chip.read(self.map.address(name)) for name in COUNTERS}
+        counters = {name: chip.read(self.map.address(name))
+                    for name in registers_read(good.program.chip)}
         rtl = RtlImage(outputs, codes, sums, words, layers, counters, chip.clocks - before)
         compare_image(good.program, good.layers, 0, rtl, good.cycles).check()
         self.write("status", self.map.mask("status", "done"))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.chip.registers import COUNTERS
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
@@ -16,7 +15,7 @@ from golden.timing import layer_clocks
 from golden.trace import LayerTrace
 from sim.compare import compare_image
 from sim.host import RegisterMap, input_words, load_writes
-from sim.record import RtlImage
+from sim.record import RtlImage, registers_read
 
 from .campaign import Outcome
 from .damage import damaged
@@ -41,8 +40,9 @@ MISDEEDS: dict[str, tuple[int | None, ...]] = {
     "starved": (4,),                # its host stops in the middle of the input stream
 }
 
-#: After so many clocks the misbehaving tenant's host gives up and aborts.
-_PATIENCE = 20_000
+#: So many clocks beyond those of both programs, for each has to wait for the other's turns, the
+#: misbehaving tenant's host gives up and aborts.
+_PATIENCE = 10_000
 _HOST_TIMEOUT = 400
 _COMPARATOR_TIMEOUT = 100
 
@@ -72,6 +72,7 @@ class _Case:
                  ) -> None:
         self.chip, self.rng, self.good, self.bad = chip, rng, good, bad
         self.program_writes = RegisterMap(chip.chip).window("program")
+        self.patience = _PATIENCE + sum(good.clocks) + sum(bad.clocks)
 
     def write(self, tenant: _Tenant, register: str, value: int) -> None:
         if self.chip.write(tenant.map.address(register), value):
@@ -158,7 +159,7 @@ class _Case:
     def follow(self, kind: str) -> str:
         chip, good, bad = self.chip, self.good, self.bad
         began, ended, done = chip.clocks, "", False
-        next_abort = int(self.rng.integers(1, 300)) if kind == "abort" else _PATIENCE
+        next_abort = int(self.rng.integers(1, 300)) if kind == "abort" else self.patience
         aborts = 0
         while not (done and ended):
             chip.run(min(500, next_abort))
@@ -177,7 +178,7 @@ class _Case:
                                      f"cause {cause}")
                 ended = f"cause {cause}" if error else "done"
                 self.write(bad, "interrupt", 0)
-            late = chip.clocks - began > (next_abort if kind == "abort" else _PATIENCE)
+            late = chip.clocks - began > (next_abort if kind == "abort" else self.patience)
             if not ended and late:
                 self.abort(bad)
                 busy, finished, error, _ = self.status(bad)
@@ -192,7 +193,7 @@ class _Case:
                 else:
                     ended = "aborted"
                     self.write(bad, "interrupt", 0)
-            if chip.clocks - began > 20 * _PATIENCE:
+            if chip.clocks - began > 20 * self.patience:
                 raise FaultError("the tenants do not end")
         return ended
 
@@ -200,7 +201,8 @@ class _Case:
         """Every word, sum and code of the good tenant, and the clocks of its layers."""
         good, chip = self.good, self.chip
         codes, sums, words, layers, outputs = chip.traces(good.placement.tenant)
-        counters = {name: chip.read(good.map.address(name)) for name in COUNTERS}
+        counters = {name: chip.read(good.map.address(name))
+                    for name in registers_read(good.program.chip)}
         rtl = RtlImage(outputs, codes, sums, words, layers, counters, 0)
         compare_image(good.program, good.layers, 0, rtl, good.clocks).check()
         for tenant in (good, self.bad):

@@ -56,7 +56,7 @@ class CompiledMacro:
         self._dtype = np.dtype(
             [("row_enable", "<u8", words(array.granules)), ("select", "<u8", words(array.columns)),
              ("negate", "<u8", words(array.columns)), *((name, "<u4") for name in _NUMBERS),
-             ("trial", "<i4")], align=True)
+             ("trial", "<i4"), ("level", "<i4")], align=True)
 
     def __del__(self) -> None:
         self._library.macro_close(self._handle)

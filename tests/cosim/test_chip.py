@@ -9,6 +9,7 @@ from golden.chip import Chip, Phases, preset
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
+from golden.program import Calibration, Convolution
 from golden.timing import layer_clocks
 from rtl.verilog import TOP_NAME, chip_verilog
 from sim.benches.chip import ChipParameters
@@ -86,6 +87,18 @@ def test_fast_path_on_many_programs(physics):
     assert set(compared) >= {"code", "compensated code", "early stop", "sum", "output",
                              "buffer word", "stored word", "layer cycles", "counter"}
     assert compared["code"] > 5_000
+
+
+def test_a_convolution_after_an_odd_number_of_calibrations():
+    # Of each tile's two banks, the one that is filled was then not the one that is drained.
+    program = random_program(CHIP, 12)
+    first = next(i for i, layer in enumerate(program.layers) if isinstance(layer, Convolution))
+    before = [layer for layer in program.layers[:first] if isinstance(layer, Calibration)]
+    assert len(before) % 2 == 1
+    macro = Macro(CHIP, MacroPhysics(), program.weights, 12)
+    comparison = verify_on_rtl(program, macro, random_images(program, 1, 12), 12).comparison
+    comparison.check()
+    assert comparison.compared["sum"] > 0
 
 
 def test_fast_path_with_three_tiles_and_masks_of_several_words():

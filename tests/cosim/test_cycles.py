@@ -11,7 +11,7 @@ from golden.chip.descriptor import Opcode
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
-from golden.program import Convolution, Elementwise, Program, Transfer, Window
+from golden.program import Calibration, Convolution, Elementwise, Program, Transfer, Window
 from golden.timing import convolution_timings, layer_clocks, program_clocks
 from sim.fast import run_on_rtl
 from tests.golden.random_programs import random_images, random_program
@@ -29,6 +29,8 @@ def kind(layer):
         return "stream" if layer.stream else "merge"
     if isinstance(layer, Elementwise):
         return layer.opcode.name
+    if isinstance(layer, Calibration):
+        return layer.measure.name
     return "load" if layer.load else "store"
 
 
@@ -36,11 +38,14 @@ def shape(layer):
     """A key that tells layers of different shape apart."""
     if isinstance(layer, Transfer):
         return kind(layer), layer.count
+    if isinstance(layer, Calibration):
+        return kind(layer), layer.words, layer.columns, layer.resolution, layer.averaging
     window = layer.window
     if isinstance(layer, Elementwise):
         return kind(layer), window, layer.channel_words
     return (kind(layer), window, layer.chunks, layer.row_groups, layer.chunk_words,
-            layer.kernels, layer.columns, layer.resolution, layer.coefficients.tobytes())
+            layer.kernels, layer.columns, layer.resolution, layer.averaging,
+            layer.coefficients.tobytes())
 
 
 def compare(program, images, phases, seed):
@@ -68,7 +73,8 @@ def test_random_layers():
         assert len(compare(program, random_images(program, 2, seed), PHASES[seed % 3], seed)) == 2
         shapes |= {shape(layer) for layer in program.layers}
         kinds |= {kind(layer) for layer in program.layers}
-    assert kinds == {"merge", "stream", "load", "store", "ADD", "AVERAGE_POOL", "MAX_POOL"}
+    assert kinds == {"merge", "stream", "load", "store", "ADD", "AVERAGE_POOL", "MAX_POOL",
+                     "OFFSET", "REFERENCE", "GAIN"}
     assert len(shapes) >= 200
 
 

@@ -26,14 +26,14 @@ SEED, TILE = 5, 1
 IDLE = dict.fromkeys((
     "write_enable", "write_row", "write_group", "write_data", "load_enable", "load_bank",
     "load_clear", "load_row", "load_codes", "bank", "row_enable", "reset", "drive", "share",
-    "hold", "clear", "add", "side", "select", "negate", "convert", "convert_side", "trial",
+    "hold", "clear", "add", "side", "select", "negate", "convert", "convert_side", "trial", "level",
     "product", "conversion"), 0) | {"reference": FIRST.reference}
 
 Sequence = list[dict[str, int]]
 
 
 def models():
-    return [MacroModel(MACRO, TILE, product_ranges(PROGRAM), SEED, LENGTHS),
+    return [MacroModel(MACRO, TILE, product_ranges(PROGRAM), SEED, LENGTHS, PROGRAM.levels),
             CompiledMacro(PROGRAM, MACRO, TILE, SEED, LENGTHS)]
 
 
@@ -60,7 +60,8 @@ def product(number: int, rng: random.Random) -> Sequence:
         for phase in ("clear", "add"):
             clocks += [pins | {phase: 1}] * getattr(LENGTHS, phase) + [pins] * LENGTHS.gap
         trials = [0, *(rng.randint(1 - half, half - 1) for _ in range(4))]
-        clocks += [pins | {"convert": 1, "trial": trial} for trial in trials]
+        clocks += [pins | {"convert": 1, "trial": trial,
+                           "level": int(PROGRAM.level_table[TILE, trial])} for trial in trials]
     return [dict(each) for each in clocks]
 
 
@@ -195,6 +196,7 @@ VIOLATIONS = {
     "sample lost": (drop_conversion, "clear"),
     "reference": (put("reference", at("convert", 2)), "reference"),
     "trial too high": (put("trial", at("convert", 1), 1 << (FIRST.resolution - 1)), "trial"),
+    "level of another trial": (put("level", at("convert", 1)), "level"),
     "trial too low": (put("trial", at("convert", 1), -(1 << (FIRST.resolution - 1))), "trial"),
     "row outside": (put("load_row", at("load_enable", 1), 4), "load_row"),
     "weights while driven": (put("write_enable", at("drive", 1), 1), "write_enable"),

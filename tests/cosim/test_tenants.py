@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 
 from golden.chip import preset
-from golden.chip.registers import COUNTERS, WAITS
+from golden.chip.registers import WAITS
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.placement import place
-from golden.program import Convolution, Transfer
+from golden.program import Calibration, Convolution, Transfer
 from golden.timing import FETCH_CLOCKS, layer_clocks
 from golden.turns import turns
 from sim.compare import compare_image
 from sim.faults import FaultChip
 from sim.host import RegisterMap, input_words, load_writes
-from sim.record import RtlImage
+from sim.record import RtlImage, registers_read
 from tests.golden.random_programs import random_images, random_program
 
 #: The tiny preset with another tile, and memories for two tenants.
@@ -28,24 +28,30 @@ CHIP = replace(TINY, name="shared", tiles=3, tenants=2, memories=replace(
 START_TO_ANSWER = 3
 
 
-def on_tiles(program, tiles, weights, corrections):
-    """``program`` with coefficients on ``tiles`` alone, on a chip that holds ``weights``."""
+def on_tiles(program, tiles, owner):
+    """``program`` with coefficients on ``tiles`` alone, the rest of the chip as ``owner`` has it.
+
+    Without its calibrations: they would set what the other tenant uses.
+    """
     others = sorted(set(range(CHIP.tiles)) - set(tiles))
     layers = []
     for layer in program.layers:
+        if isinstance(layer, Calibration):
+            continue
         if isinstance(layer, Convolution):
             coefficients = layer.coefficients.copy()
             coefficients[:, others] = 0
             layer = replace(layer, coefficients=coefficients)
         layers.append(layer)
-    return replace(program, layers=tuple(layers), tiles=tiles, weights=weights,
-                   corrections=corrections)
+    shared = {name: getattr(owner, name) for name in (
+        "weights", "corrections", "levels", "offsets", "gains", "gain_references")}
+    return replace(program, layers=tuple(layers), tiles=tiles, **shared)
 
 
 def pair(seed, tiles):
     """Two random programs on their tiles, and an image each."""
     made = [random_program(CHIP, 2 * seed + i) for i in range(2)]
-    programs = [on_tiles(program, own, made[0].weights, made[0].corrections)
+    programs = [on_tiles(program, own, made[0])
                 for program, own in zip(made, tiles, strict=True)]
     images = [random_images(program, 3, seed)[2] for program in programs]
     return programs, images
@@ -100,7 +106,8 @@ class Tenants:
 
     def result(self, tenant):
         codes, sums, words, layers, outputs = self.chip.traces(tenant)
-        counters = {name: self.chip.read(self.maps[tenant].address(name)) for name in COUNTERS}
+        counters = {name: self.chip.read(self.maps[tenant].address(name))
+                    for name in registers_read(CHIP)}
         return RtlImage(outputs, codes, sums, words, layers, counters, 0)
 
     def compare(self, tenant, clocks=True):

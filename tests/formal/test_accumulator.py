@@ -49,7 +49,7 @@ def attained_interval(chip):
 def bench_of(component=BasisAccumulator):
     bench = Bench()
     m = bench.module
-    dut = bench.add("dut", component(CHIP), driven=("groups", "stream"))
+    dut = bench.add("dut", component(CHIP), driven=("groups", "stream", "summing"))
     tag = dut.code.tag
 
     def history(value, clocks):
@@ -59,25 +59,26 @@ def bench_of(component=BasisAccumulator):
             values.append(bench.past(values[-1]))
         return values
 
-    # A layer starts from rest, and its codes come after.
+    # A layer starts when the sums of the one before are written, drained or not, and its codes
+    # come after.
     ended = Signal()        # no position is under way
     used, quiet = Signal(), Signal()
     start = dut.start
     accept = dut.code_valid & dut.code_ready
-    finishes = accept & tag.last & tag.final
-    with m.If(accept):
+    summed = accept & dut.summing
+    finishes = summed & tag.last & tag.final
+    with m.If(summed):
         m.d.sync += ended.eq(finishes)
-    with m.If(start):
-        m.d.sync += [ended.eq(1), used.eq(1)]
     inside, finished = Signal(3), Signal(3)     # positions not freed; of those, ready to drain
     m.d.sync += [inside.eq(inside + finishes - dut.position_freed),
                  finished.eq(finished + dut.position_done - dut.position_freed)]
-    accepts = history(accept, STORE + GROUPS)
-    m.d.comb += quiet.eq(~Cat(accepts).any() & (inside == 0) & (ended | ~used)
-                         & ~bench.past(start))
+    with m.If(start):
+        m.d.sync += [ended.eq(1), used.eq(1), inside.eq(0), finished.eq(0)]
+    accepts = history(summed, STORE + GROUPS)
+    m.d.comb += quiet.eq(~Cat(accepts).any() & ~bench.past(start))
     bench.assume(implies(start, quiet))
     bench.assume(implies(dut.code_valid, used & ~start))
-    for port, name in ((dut.groups, "groups"), (dut.stream, "stream")):
+    for port, name in ((dut.groups, "groups"), (dut.stream, "stream"), (dut.summing, "summing")):
         chosen, value = bench.free(f"chosen_{name}", len(port)), Signal(len(port), name=name)
         with m.If(start):
             m.d.sync += value.eq(chosen)
@@ -101,7 +102,8 @@ def bench_of(component=BasisAccumulator):
     bench.lemma(bench.probe("dut.blocked", 1) == (full == 2))
     bench.lemma(bench.probe("dut.working", 1) == (bench.probe("dut.remaining", groups_bits) != 0))
     bench.lemma(implies(used & ~start & ~bench.past(start),
-                        bench.probe("dut.interval", groups_bits) == interval))
+                        (bench.probe("dut.interval", groups_bits) == interval)
+                        & (bench.probe("dut.adding", 1) == dut.summing)))
     bench.always("two positions at most, and counted", counted)
     bench.always("done once for each final code, in time", dut.position_done == due)
     coming = sum(ends[clock] & (clock < STORE + interval) for clock in range(1, STORE + GROUPS))
@@ -127,6 +129,8 @@ def bench_of(component=BasisAccumulator):
     m.d.sync += fill.eq(fill ^ finishes)
     with m.If(accept):
         m.d.sync += of_code.eq(fill)
+    with m.If(start):
+        m.d.sync += fill.eq(0)
     bench.always("written to the bank of its position", implies(
         writing, write_bank == history(of_code, STORE - 1)[-1]))
     bench.lemma(fill ^ drain_bank == inside[0])
@@ -167,6 +171,8 @@ def bench_of(component=BasisAccumulator):
         bench.cover(f"codes in a row, stream {stream}", accept & (dut.stream == stream) & Mux(
             stream, accepts[GROUPS] & (dut.groups == GROUPS), accepts[2]))
     bench.cover("a second layer", start & used)
+    bench.cover("a layer after a position that nobody drained", start & (inside != 0))
+    bench.cover("codes that are not summed", accept & ~dut.summing & bench.past(bench.past(accept)))
     bench.cover("one position drained while the other fills", dut.drain_clear & writing)
     return bench
 
@@ -192,12 +198,17 @@ def test_the_accumulator_holds_the_most_extreme_position(chip):
     ("(full == 1)", "(full == 2)", "two positions at most, and counted"),
     ("working.eq(1)]", "working.eq(interval > 2)]",
      "read after the last write"),
-    ("accept_last.eq(accept & tag.last & tag.final)", "accept_last.eq(accept & tag.final)",
+    ("accept_last.eq(accept & adding & tag.last & tag.final)",
+     "accept_last.eq(accept & adding & tag.final)",
      "two positions at most, and counted"),
     ("store_last.eq(read_last)", "store_last.eq(read_last & ~issue)",
      "done once for each final code, in time"),
     ("m.d.sync += fill_bank.eq(~fill_bank)", "m.d.sync += fill_bank.eq(fill_bank)",
      "written to the bank of its position"),
+    ("full.eq(0),", "", "two positions at most, and counted"),
+    ("fill_bank.eq(0),", "", "the bank being drained is not written"),
+    ("accept & adding & tag.last", "accept & tag.last", "two positions at most, and counted"),
+    ("m.If(accept & adding)", "m.If(accept)", "word 0 is written once for each code"),
     ("clearing.eq(clear_word != group_count - 1)", "clearing.eq(clear_word != group_count - 2)",
      "every word is zeroed before the first code"),
 ])

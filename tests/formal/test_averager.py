@@ -19,9 +19,10 @@ TOTAL = BITS + HIGHEST + 1
 def bench_of(component=CodeAverager):
     bench = Bench()
     m = bench.module
-    dut = bench.add("dut", component(CHIP), driven=("averaging",))
+    dut = bench.add("dut", component(CHIP), driven=("averaging", "offset"))
     averaging = bench.constant("averaging", AVERAGING_BITS)
-    m.d.comb += dut.averaging.eq(averaging)
+    offset = bench.constant("offset", signed(BITS))
+    m.d.comb += [dut.averaging.eq(averaging), dut.offset.eq(offset)]
     code, mean = dut.code, dut.mean
     taken, given = dut.code_valid & dut.code_ready, dut.mean_valid & dut.mean_ready
 
@@ -57,23 +58,27 @@ def bench_of(component=CodeAverager):
         m.d.sync += [total.eq(summed), waiting_stopped.eq(code.stopped),
                      waiting_tag.eq(Value.cast(code.tag))]
     loaded = dut.mean_valid & (~bench.past(dut.mean_valid) | bench.past(given))
+    # The mean of `total`, rounded half up, less the offset, saturated to a code.
+    shifted = Signal(signed(BITS + 2))
+    m.d.comb += shifted.eq((wide >> averaging) - offset)
+    lowest = -1 << (BITS - 1)
+    fitting = Mux(shifted < lowest, lowest, Mux(shifted > ~lowest, ~lowest, shifted))
     bench.always("the rounded mean of the job", implies(
-        loaded, mean.code == bench.past(wide >> averaging)))
+        loaded & ~mean.stopped, mean.code == bench.past(fitting)))
     bench.always("tag and stop of the last code", implies(
         loaded, Cat(mean.tag, mean.stopped) == bench.past(Cat(waiting_tag, waiting_stopped))))
     bench.always("an early stop stays one", implies(
         loaded & mean.stopped, mean.code == -1))
 
-    half = bench.probe("dut.half", HIGHEST)
+    begin = bench.probe("dut.begin", signed(BITS + HIGHEST + 1))
     first = bench.probe("dut.first", 1)
-    inner = bench.probe("dut.total", signed(TOTAL))
-    bench.lemma(implies(bench.past(1), half == (1 << averaging >> 1)[:HIGHEST]))
+    inner = bench.probe("dut.total", signed(TOTAL + 1))
+    bench.lemma(implies(bench.past(1), begin == (1 << averaging >> 1) - (offset << averaging)))
     bench.lemma(first == (count == 0))
     # While a job is under way or waits, the component's sum is ours and the half.
-    bench.lemma(implies(whole | ~first, inner == wide))
+    bench.lemma(implies(whole | ~first, inner == wide - (offset << averaging)))
     bench.lemma(implies(whole, first))
     # No sum leaves the range of its codes, so the mean is a code.
-    lowest = -1 << (BITS - 1)
     number = Signal(HIGHEST + 2)
     m.d.comb += number.eq(Mux(whole, 1 << averaging, count))
     bench.lemma(implies(~first | whole & ~waiting_stopped & ~waiting_tag[VOID],
@@ -97,7 +102,9 @@ def test_proof():
     ("move.eq(whole & (~self.mean_valid | self.mean_ready))", "move.eq(whole)",
      "mean holds until taken"),
     ("self.code_ready.eq(~whole | move)", "self.code_ready.eq(1)", "a mean for each job"),
-    ("half.eq(half_step(self.averaging))", "half.eq(0)", "the rounded mean of the job"),
+    ("begin.eq(half_step(self.averaging) - ", "begin.eq(0 - ", "the rounded mean of the job"),
+    ("saturate(total >> self.averaging, bits)", "(total >> self.averaging)",
+     "the rounded mean of the job"),
     ("self.mean.tag.eq(last.tag)", "self.mean.tag.eq(self.code.tag)",
      "tag and stop of the last code"),
 ])

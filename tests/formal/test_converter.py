@@ -1,9 +1,9 @@
 """Converter: one grant at a time, and the right code for every sample and resolution."""
 
-from amaranth.hdl import Cat, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Mux, Signal, Value, signed
 import pytest
 
-from golden.chip import PRESETS
+from golden.chip import LEVEL_FRACTION_BITS, PRESETS
 from rtl.converter import Converter
 from tests.formal.bench import Bench, implies
 from tests.formal.defects import defective
@@ -15,7 +15,7 @@ BITS = CHIP.converter.bits
 def bench_of(component=Converter):
     bench = Bench()
     m = bench.module
-    dut = bench.add("dut", component(CHIP), driven=("comparator",))
+    dut = bench.add("dut", component(CHIP), driven=("comparator", "levels_enable"))
 
     taken = dut.sample_valid & dut.sample_ready
     given = dut.code_valid & dut.code_ready
@@ -88,8 +88,28 @@ def bench_of(component=Converter):
     bench.always("time-out", dut.timed_out == (
         converting & ~dut.decided & (dut.timeout != 0) & (waited == dut.timeout - 1)))
 
-    # What has been decided so far brackets the sample; `step` is the weight of this decision.
     step = bench.probe("dut.step", BITS)
+    # The level is that of the trial: the code's own, or where the table is in use, its entry. One
+    # entry, any, is watched from its last write on; the table is written between conversions.
+    enabled, watched = bench.constant("enabled"), bench.constant("watched", BITS)
+    m.d.comb += dut.levels_enable.eq(enabled)
+    bench.assume(implies(dut.level_write, (inside == 0) & ~dut.sample_valid))
+    entry, written = Signal.like(dut.level_data), Signal()
+    with m.If(dut.level_write & (dut.level_index == watched)):
+        m.d.sync += [entry.eq(dut.level_data), written.eq(1)]
+    own = Cat(Const(0, LEVEL_FRACTION_BITS), dut.trial).as_signed()
+    here = dut.trial[:] == watched
+    upper, lower = (bench.probe(f"dut.{name}", signed(BITS)) for name in ("upper", "lower"))
+    half = step >> 1
+    bench.lemma(implies(converting & ~step[0], (upper == dut.trial + half)
+                        & (lower == dut.trial - half)))
+    bench.always("level of the trial itself", implies(dut.convert & ~enabled, dut.level == own))
+    bench.always("level from the table", implies(
+        dut.convert & enabled & written & here, dut.level == entry))
+    bench.cover("a level from the table", dut.convert & enabled & written & (dut.trial == 5)
+                & here & (dut.level == -77))
+
+    # What has been decided so far brackets the sample; `step` is the weight of this decision.
     bench.lemma(dut.convert == converting)
     bench.lemma(inside <= 2)
     bench.lemma(implies(dut.code_valid, inside != 0))
@@ -121,9 +141,11 @@ def test_proof():
      "convert from the take to the last decision"),
     ("with m.If(self.decided):", "with m.If(self.decided | self.tag.void):",
      "trial waits for the decision"),
-    ("base.eq((self.trial - down)[:bits]", "base.eq((self.trial - sign)[:bits]",
+    ("base.eq(modulo(self.trial - ~self.comparator,", "base.eq(modulo(self.trial - sign,",
      "code of the sample"),
     ("waited.eq(0), sign.eq(0)", "sign.eq(0)", "time-out"),
+    ("lower.eq(-(first_step >> 1))", "lower.eq(first_step >> 1)", "code of the sample"),
+    ("self.level.eq(levels.first_level), ", "", "level of the trial itself"),
     ("self.code.tag.eq(tag)", "self.code.tag.eq(self.tag)", "tag of the sample"),
 ])
 def test_defects_are_found(old, new, broken):

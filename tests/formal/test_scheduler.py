@@ -85,7 +85,7 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
                implies(dut.transfer_clear[t], stopped[t]))
         always("nothing happens while idle", implies(
             ~dut.busy[t], ~dut.transfer[t] & ~dut.failed[t] & ~dut.layer_done[t]
-            & ~dut.ended[t] & ~(present & (dut.read_enable | started | running))))
+            & ~dut.ended[t] & ~(present & (dut.read_enable | started | running & ~dut.clear))))
         always("busy from the start", implies(bench.past(dut.start[t] & ~dut.busy[t]),
                                               dut.busy[t]))
         always("end or failure, not both", ~(dut.ended[t] & dut.failed[t]))
@@ -110,11 +110,12 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
             # Its turn came, or the others' order puts it before the present tenant's next one.
             always(f"no two descriptors of tenant {other} while it waits",
                    implies(dut.turn[t] & again, ~had))
-    bench.always("an abort or failure clears the units", implies(
-        Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any() & running, dut.clear))
-    bench.always("the units are cleared only for their tenant", implies(
-        dut.clear, Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any()))
-    bench.always("a timed-out unit is stopped", implies(dut.timed_out & running, dut.clear))
+    fallen = bench.past(Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any())
+    bench.always("an abort or failure clears the units",
+                 implies(fallen & bench.past(running), dut.clear))
+    bench.always("the units are cleared only for their tenant", implies(dut.clear, fallen))
+    bench.always("a timed-out unit is stopped", implies(
+        bench.past(dut.timed_out & running & ~dut.clear), dut.clear))
 
     # One unit at a time, and its descriptor stands still.
     bench.always("one unit started", (starts & (starts - 1)[:len(starts)]) == 0)
@@ -148,7 +149,7 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
     window = dut.window
     bench.always("products that an accumulator can sum", implies(
         dut.convolve, field("chunks") * field("row_groups") <= chip.accumulator.products))
-    bench.always("a convolution inside its windows", implies(dut.convolve, Cat(
+    bench.always("a convolution inside its windows", implies(dut.convolve & ~dut.calibrate, Cat(
         field("constants") + field("kernels") <= window.constant_entries,
         field("coefficients") < window.coefficient_words, window.tiles.any(),
         field("source") < window.activation_words,
@@ -157,12 +158,26 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
     for name, (low, high) in convolution_ranges(chip).items():
         top = (1 << FIELDS[name].width) - 1 if high is None else high
         legal += [field(name) >= low, field(name) <= top]
-    bench.always("a legal convolution", implies(dut.convolve, Cat(*legal).all()))
+    bench.always("a legal convolution",
+                 implies(dut.convolve & ~dut.calibrate, Cat(*legal).all()))
+    single = [field(name) == 1 for name in (
+        "stream", "out_width", "out_height", "kernel_width", "kernel_height", "blocks", "chunks",
+        "row_groups", "kernels")]
+    for name, (low, high) in convolution_ranges(chip).items():
+        if name in ("columns", "chunk_words", "resolution", "reference"):
+            single.append((field(name) >= low) & (field(name) <= high))
+    single += [field("block_words") == field("chunk_words"), field("measure") <= 2,
+               field("group_granules") <= chip.array.granules, window.tiles.any(),
+               field("source") < window.activation_words]
+    bench.always("a legal calibration",
+                 implies(dut.calibrate, dut.convolve & Cat(*single).all()))
+    bench.cover("a calibration", dut.calibrate)
     for name, end in (("load", "destination"), ("store", "source")):
         bench.always(f"legal {name}", implies(
             dut.transfer.any() & (field("opcode") == Opcode[name.upper()]),
             (field("count") != 0) & (field(end) + field("count") <= window.activation_words)))
-    units = ((dut.convolve, {Opcode.CONVOLVE}), (dut.transfer.any(), {Opcode.LOAD, Opcode.STORE}),
+    units = ((dut.convolve & ~dut.calibrate, {Opcode.CONVOLVE}),
+             (dut.calibrate, {Opcode.CALIBRATE}), (dut.transfer.any(), {Opcode.LOAD, Opcode.STORE}),
              (dut.combine, {Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL}))
     bench.always("the unit of the opcode", Cat(
         implies(start, Cat(field("opcode") == opcode for opcode in opcodes).any())
@@ -180,7 +195,7 @@ def test_proof(tenants, contents):
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("m.d.comb += self.clear.eq(stopped)", "m.d.comb += self.clear.eq(stopped & ~self.working)",
+    ("m.d.sync += self.clear.eq(stopped)", "m.d.sync += self.clear.eq(stopped & ~self.working)",
      "an abort or failure clears the units"),
     ("with m.If(present & (aborted | self.failed[t])):", "with m.If(aborted | self.failed[t]):",
      "the units are cleared only for their tenant"),
@@ -191,6 +206,7 @@ def test_proof(tenants, contents):
                     m.next = "START"
                 with m.If(0):''', "tenant 0: nothing happens while idle"),
     ("self.convolve.eq(check.legal & ~stopped)", "self.convolve.eq(1)", "a legal convolution"),
+    ("self.calibrate.eq(check.legal & ~stopped)", "self.calibrate.eq(1)", "a legal calibration"),
     ("with m.If(self.unit_done):", "with m.If(1):", "no start while a unit runs"),
     ("arrived.eq(word)]", "arrived.eq(word ^ 1)]", "the descriptor is the memory's"),
     ("candidate = (last + distance) % tenants", "candidate = distance % tenants",

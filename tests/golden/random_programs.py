@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from golden.chip import Chip, preset
-from golden.chip.descriptor import Opcode
-from golden.program import Convolution, Elementwise, Layer, Program, Transfer, Window
+from golden.chip import GAIN_BITS, GAIN_FRACTION_BITS, Chip, preset
+from golden.chip.descriptor import Measure, Opcode
+from golden.program import Calibration, Convolution, Elementwise, Layer, Program, Transfer, Window
 
 __all__ = ["MODES", "chips", "random_program", "random_images"]
 
@@ -143,6 +143,8 @@ def random_program(chip: Chip, seed: int, modes: tuple[str, ...] = MODES) -> Pro
     tensors = [_Tensor(0, height, width, words, words)]
     builder.free = height * width * words
     builder.layers.append(Transfer("load", True, 0, builder.free))
+    if rng.random() < 0.4:
+        builder.layers += _random_calibrations(builder, height * width * words)
     for kind in rng.permutation(["convolution", "convolution", "pool", "add"]):
         source = tensors[builder.integer(0, len(tensors) - 1)]
         if kind == "convolution":
@@ -164,7 +166,45 @@ def random_program(chip: Chip, seed: int, modes: tuple[str, ...] = MODES) -> Pro
     corrections *= rng.random((chip.tiles, 1)) < 0.7
     weights = rng.integers(-128, 128, (chip.tiles, chip.array.rows, chip.array.columns))
     return Program(chip, weights.astype(np.int8), corrections, tuple(builder.layers),
-                   (height, width, channels), 1.0, 1.0, outputs)
+                   (height, width, channels), 1.0, 1.0, outputs,
+                   levels=_random_levels(chip, rng) if rng.random() < 0.4 else None,
+                   **_random_settings(chip, rng))
+
+
+def _random_settings(chip: Chip, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Settings of the tiles, each there or not; gains from a half to four."""
+    half, top = 1 << (chip.converter.bits - 1), 1 << GAIN_BITS
+    drawn = {"offsets": rng.integers(-half // 4, half // 4 + 1, chip.tiles),
+             "gains": rng.integers(1 << (GAIN_FRACTION_BITS - 1), top, chip.tiles),
+             "gain_references": rng.integers(0, 1 << (chip.calibration_bits - 2), chip.tiles)}
+    return {name: values for name, values in drawn.items() if rng.random() < 0.4}
+
+
+def _random_calibrations(builder: _Builder, loaded: int) -> list[Layer]:
+    """Some of the settings measured, each before its use; rows are pixels of the image."""
+    chip = builder.chip
+    layers: list[Layer] = []
+    for measure in Measure:
+        if builder.integer(0, 2) == 0:
+            continue
+        words = builder.integer(1, min(loaded, chip.array.row_words))
+        layers.append(Calibration(
+            measure.name.lower(), measure, builder.integer(0, loaded - words), words,
+            1 if measure is Measure.OFFSET else builder.integer(1, chip.array.columns),
+            builder.integer(chip.converter.minimum_bits, chip.converter.bits),
+            int(2**builder.rng.uniform(8, 16)), builder.integer(0, 4)))
+    return layers
+
+
+def _random_levels(chip: Chip, rng: np.random.Generator) -> np.ndarray:
+    """Reference tables that rise, with steps of nothing up to three codes, one of them straight."""
+    converter = chip.converter
+    size, limit = 1 << converter.bits, 1 << (converter.level_bits - 1)
+    steps = rng.integers(0, 48, (chip.tiles, size))
+    steps[0] = 16
+    levels = np.cumsum(steps, axis=1)
+    levels -= levels[:, size // 2:size // 2 + 1]
+    return np.roll(np.clip(levels, -limit, limit - 1), -(size // 2), axis=1)
 
 
 def random_images(program: Program, count: int, seed: int) -> np.ndarray:

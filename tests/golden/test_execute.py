@@ -1,7 +1,7 @@
 """The golden run against its slow scalar reference, and what must not change it."""
 
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def assert_equals_reference(program: Program, macro: Macro, images: np.ndarray,
             assert found.address.tolist() == [address for address, _ in expected.words]
             assert found.data[i].tolist() == [data for _, data in expected.words]
             if found.conversions is None:
-                assert expected.opcode is not Opcode.CONVOLVE
+                assert expected.opcode not in (Opcode.CONVOLVE, Opcode.CALIBRATE)
                 continue
             for name in ("product", "tile", "conversion", "index", "plane", "void"):
                 assert getattr(found.conversions, name).tolist() == [
@@ -48,6 +48,12 @@ def assert_equals_reference(program: Program, macro: Macro, images: np.ndarray,
             for name in ("code", "compensated", "stopped"):
                 assert getattr(found.conversions, name)[i].tolist() == [
                     getattr(c, name) for c in expected.conversions], name
+            if found.settings is not None:
+                assert expected.opcode is Opcode.CALIBRATE
+                assert expected.settings == [
+                    getattr(found.settings, name)[i].tolist()
+                    for name in ("offsets", "gains", "gain_references")]
+                continue
             assert found.sums[i].tolist() == expected.sums
             assert found.outputs[i].tolist() == expected.outputs
     return result
@@ -281,7 +287,11 @@ def traced_arrays(result: Execution) -> list[np.ndarray]:
         arrays.append(layer.data)
         if layer.conversions is not None:
             arrays += [layer.conversions.code, layer.conversions.compensated,
-                       layer.conversions.stopped, layer.sums, layer.outputs]
+                       layer.conversions.stopped]
+        if layer.sums is not None:
+            arrays += [layer.sums, layer.outputs]
+        if layer.settings is not None:
+            arrays += [getattr(layer.settings, f.name) for f in fields(layer.settings)]
     return arrays
 
 

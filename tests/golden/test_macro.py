@@ -263,3 +263,18 @@ def test_corrections_saturate_and_fill_only_the_codes_of_the_resolution():
     assert not corrections[:, 8:-8].any()
     assert set(np.unique(corrections[:, [*range(8), *range(-8, 0)]])) <= set(range(-8, 8))
     assert np.abs(corrections).max() >= 7
+
+
+def test_thresholds_follow_the_levels():
+    """Levels are sixteenths of codes: doubled, thresholds are those of twice the code."""
+    size = 1 << 6
+    code = (np.arange(size) + size // 2) % size - size // 2
+    straight, double = np.tile(code * 16, (2, 1)), np.tile(np.clip(code * 32, -512, 511), (2, 1))
+    plain = macro().thresholds(0, 6, 1000)
+    assert np.array_equal(macro().thresholds(0, 6, 1000, straight), plain)
+    found = macro().thresholds(0, 6, 1000, double)
+    # Codes -15 to 15 stand for -30 to 30, entries 2 to 62 of every second.
+    assert np.array_equal(found[17:48], plain[2:63:2])
+    rough = macro(MacroPhysics(second_order=0.1, third_order=-0.1))
+    assert np.array_equal(rough.thresholds(1, 6, 1000, double)[17:48],
+                          rough.thresholds(1, 6, 1000)[2:63:2])

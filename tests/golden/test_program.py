@@ -164,8 +164,8 @@ def test_decode_refuses():
         decode([0] * 15)
     with pytest.raises(ValueError, match="must be an unsigned 32-bit integer"):
         decode([0] * 15 + [1 << 32])
-    with pytest.raises(ValueError, match="opcode must be one of .*, not 7"):
-        decode((7, *[0] * 15))
+    with pytest.raises(ValueError, match="opcode must be one of .*, not 8"):
+        decode((8, *[0] * 15))
 
 
 # Memory images
@@ -307,3 +307,37 @@ def test_failed_save_leaves_nothing_behind(tmp_path, monkeypatch):
         random_program(TINY, 1).save(tmp_path / "program")
     assert [path.name for path in tmp_path.iterdir()] == ["program"]
     assert (tmp_path / "program").read_text() == "old"
+
+
+def straight(chip) -> np.ndarray:
+    """Reference tables in which every code stands for itself."""
+    size = 1 << chip.converter.bits
+    return np.tile(((np.arange(size) + size // 2) % size - size // 2) * 16, (chip.tiles, 1))
+
+
+def test_levels_are_saved_and_loaded(tmp_path):
+    made = program(convolution())
+    assert made.levels is None and np.array_equal(made.level_table, straight(made.chip))
+    levels = straight(made.chip) // 2
+    replace(made, levels=levels).save(tmp_path / "p")
+    assert np.array_equal(Program.load(tmp_path / "p", made.chip).levels, levels)
+
+
+@pytest.mark.parametrize("code, level, message", [
+    (31, 512, "levels must be -512 to 511, not 512"),
+    (-32, -513, "levels must be -512 to 511, not -513"),
+    (3, 31, "levels of tile 1 must not fall, as they do from code 2 to code 3"),
+    (-1, 1, "levels of tile 1 must not fall, as they do from code -1 to code 0"),
+])
+def test_levels_refused(code, level, message):
+    made = program(convolution())
+    levels = straight(made.chip)
+    levels[1, code] = level
+    with pytest.raises(ProgramError, match=message):
+        replace(made, levels=levels)
+
+
+def test_levels_of_another_shape_are_refused():
+    made = program(convolution())
+    with pytest.raises(ProgramError, match=r"levels must have shape \(2, 64\), not \(2, 32\)"):
+        replace(made, levels=straight(made.chip)[:, :32])

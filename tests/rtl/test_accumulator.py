@@ -49,8 +49,11 @@ def expected_sums(chip, layer, codes, corrections):
     return sums
 
 
-def run(chip, layer, codes, corrections, *, rate, drain_delay, seed):
-    """Sums drained per position, clocks of acceptance, clocks of position_done."""
+def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), summing=True):
+    """Sums drained per position, clocks of acceptance, clocks of position_done.
+
+    The codes ``before``, of a layer that is summed or not, are followed by no drain.
+    """
     dut = BasisAccumulator(chip)
     generator = random.Random(seed)
     base = 3
@@ -70,7 +73,7 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed):
 
     async def drain(context):
         for _ in range(positions):
-            while not waiting:
+            while not (collecting and waiting):
                 await context.tick()
             waiting.pop(0)
             for _ in range(1 + generator.randint(0, drain_delay)):
@@ -92,7 +95,7 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed):
             context.set(dut.position_freed, 0)
             sums.append(values)
 
-    waiting = []
+    waiting, reads, collecting = [], [], []
 
     async def watch(context):
         clock = 0
@@ -100,6 +103,7 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed):
             if context.get(dut.position_done):
                 waiting.append(clock)
                 done.append(clock)
+            reads.append(context.get(dut.read_enable))
             await context.tick()
             clock += 1
 
@@ -120,22 +124,36 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed):
         context.set(dut.stream, layer.stream)
         context.set(dut.groups, -(-layer.kernels // lanes))
         context.set(dut.base, base)
-        context.set(dut.start, 1)
-        await tick()
-        context.set(dut.start, 0)
-        for entry in codes:
-            while generator.random() >= rate:
-                await tick()
-            context.set(dut.code_valid, 1)
-            context.set(dut.code.code, entry["code"])
-            context.set(dut.code.stopped, entry["stopped"])
-            for name in ("index", "plane", "void", "last", "release", "final"):
-                context.set(dut.code.tag[name], entry[name])
-            while not context.get(dut.code_ready):
-                await tick()
-            accepted.append(clock)
+
+        async def run_layer(entries):
+            context.set(dut.start, 1)
             await tick()
-            context.set(dut.code_valid, 0)
+            context.set(dut.start, 0)
+            for entry in entries:
+                while generator.random() >= rate:
+                    await tick()
+                context.set(dut.code_valid, 1)
+                context.set(dut.code.code, entry["code"])
+                context.set(dut.code.stopped, entry["stopped"])
+                for name in ("index", "plane", "void", "last", "release", "final"):
+                    context.set(dut.code.tag[name], entry[name])
+                while not context.get(dut.code_ready):
+                    await tick()
+                accepted.append(clock)
+                await tick()
+                context.set(dut.code_valid, 0)
+
+        if before:
+            context.set(dut.summing, summing)
+            await run_layer(before)
+            for _ in range(chip.accumulator.kernels + 20):
+                await tick()
+            assert bool(done) == summing and any(reads) == (summing and layer.stream)
+            for record in (accepted, done, waiting):
+                record.clear()
+        context.set(dut.summing, 1)
+        collecting.append(True)
+        await run_layer(codes)
         while len(sums) < positions:
             await tick()
 
@@ -164,3 +182,21 @@ def test_sums(chip, stream, rate, drain_delay):
     if rate == 1.0 and not drain_delay:
         steps = [b - a for a, b in zip(accepted, accepted[1:], strict=False)]
         assert min(steps) == max(groups, 2)
+
+
+@pytest.mark.parametrize("summing", [True, False], ids=["undrained", "calibration"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("positions", [1, 2])
+def test_a_layer_without_drain_leaves_nothing_to_the_next(positions, stream, summing):
+    # A calibration has a position that nobody drains: once, it left the bank that is filled
+    # another than the one that is drained, and the next convolution lost its first sum.
+    chip = PRESETS["tiny"]
+    generator = random.Random(f"{positions} {stream} {summing}")
+    layer = layer_of(chip, stream, seed=4)
+    corrections = [0] * (1 << chip.converter.bits)
+    before = codes_of(chip, layer, positions, generator)
+    codes = codes_of(chip, layer, 3, generator)
+    sums, _, done = run(chip, layer, codes, corrections, rate=1.0, drain_delay=0, seed=5,
+                        before=before, summing=summing)
+    assert sums == expected_sums(chip, layer, codes, corrections)
+    assert len(done) == 3

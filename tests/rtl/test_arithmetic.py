@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.sim import Simulator
 import pytest
 
-from rtl.arithmetic import half_step, modulo
+from rtl.arithmetic import half_step, modulo, saturate
 
 
 def evaluate(make, operand, values):
@@ -25,6 +25,19 @@ def evaluate(make, operand, values):
     simulator.add_testbench(testbench)
     simulator.run()
     return results
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5, 6, 9])
+def test_saturate(bits):
+    values = range(-32, 32)
+    low, high = -1 << (bits - 1), (1 << (bits - 1)) - 1
+    assert (evaluate(lambda v: saturate(v, bits), Signal(signed(6)), values)
+            == [min(max(v, low), high) for v in values])
+
+
+def test_saturate_refuses_an_unsigned_value():
+    with pytest.raises(ValueError, match="must be signed, not unsigned"):
+        saturate(Signal(8), 4)
 
 
 @pytest.mark.parametrize("shape", [5, signed(5)])

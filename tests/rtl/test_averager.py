@@ -28,7 +28,7 @@ def random_jobs(chip, averaging, count, generator):
     return jobs
 
 
-def run(dut, averaging, jobs, *, offer=1.0, take=1.0, seed=0):
+def run(dut, averaging, jobs, *, offset=0, offer=1.0, take=1.0, seed=0):
     """(clock, index, code, stopped, void) of each mean; clocks in which codes were taken."""
     generator = random.Random(seed)
     codes = []
@@ -42,6 +42,7 @@ def run(dut, averaging, jobs, *, offer=1.0, take=1.0, seed=0):
     async def testbench(context):
         clock = sent = 0
         context.set(dut.averaging, averaging)
+        context.set(dut.offset, offset)
         await context.tick()
         while len(means) < len(jobs):
             offered = sent < len(codes) and generator.random() < offer
@@ -68,14 +69,14 @@ def run(dut, averaging, jobs, *, offer=1.0, take=1.0, seed=0):
     return means, taken
 
 
-def expected(jobs):
-    result = []
+def expected(chip, jobs, offset=0):
+    result, edge = [], 1 << (chip.converter.bits - 1)
     for index, job in enumerate(jobs):
         if job is None or job == -1:
-            result.append((index, job or 0, int(job == -1), int(job is None)))
+            result.append((index, job, int(job == -1), int(job is None)))
         else:
-            mean = floor(Fraction(sum(job), len(job)) + Fraction(1, 2))
-            result.append((index, mean, 0, 0))
+            mean = floor(Fraction(sum(job), len(job)) + Fraction(1, 2)) - offset
+            result.append((index, max(-edge, min(edge - 1, mean)), 0, 0))
     return result
 
 
@@ -84,8 +85,13 @@ def expected(jobs):
 def test_means(averaging, offer, take):
     chip = PRESETS["default" if averaging % 2 else "tiny"]
     jobs = random_jobs(chip, averaging, 30 if averaging < 4 else 8, random.Random(averaging))
-    means, _ = run(CodeAverager(chip), averaging, jobs, offer=offer, take=take, seed=averaging)
-    assert [mean[1:] for mean in means] == expected(jobs)
+    for offset in (0, -1 << (chip.converter.bits - 1), (1 << (chip.converter.bits - 1)) - 1, 3):
+        means, _ = run(CodeAverager(chip), averaging, jobs, offset=offset, offer=offer, take=take,
+                       seed=averaging)
+        # The code of a void means nothing.
+        found = [(index, None if void else code, stopped, void)
+                 for _, index, code, stopped, void in means]
+        assert found == expected(chip, jobs, offset)
 
 
 def test_latency():

@@ -1,5 +1,6 @@
 """Collector against sums, requantised words and clocks worked out in Python."""
 
+from collections import deque
 import random
 
 import pytest
@@ -8,6 +9,7 @@ from golden.chip import PRESETS, multiplier_clocks
 from golden.chip.descriptor import Opcode, encode
 from golden.timing_convolution import COLLECT_CLOCKS
 from rtl.collector import Collector
+from rtl.drift_gain import DriftGain
 from tests.rtl.simulation import simulate
 
 
@@ -48,11 +50,12 @@ def test_positions(name, width, height, kernels, relu, rate):
               generator.randrange(12, 32)) for _ in range(kernels)]
     finished = [0] * chip.tiles         # positions that each tile has announced
     drained = [0]
-    written, traced, freed, begun, done = [], [], [], [], []
+    written, traced, freed, begun, done, valid = [], [], [], [], [], []
 
     async def accumulators(context):
-        """The drain ports: a word read, then one lane of it, a clock later each."""
+        """The drain ports: a word read, then one lane of it, a clock later each; the drift gain."""
         group = position = 0
+        answers = deque([None] * DriftGain.LATENCY)
         cleared = []
         while True:
             next_group, lane = context.get(dut.drain_group), context.get(dut.drain_lane)
@@ -62,9 +65,12 @@ def test_positions(name, width, height, kernels, relu, rate):
                 cleared.append(group)
             await context.tick()
             kernel = group * lanes + lane
-            if kernel < kernels and position < positions:
-                for tile in range(chip.tiles):
-                    context.set(dut.drain_sums[tile], sums[position][tile][kernel])
+            there = kernel < kernels and position < positions
+            answers.append([sums[position][tile][kernel] for tile in range(chip.tiles)]
+                           if there else None)
+            for tile, value in enumerate(answers.popleft() or [0] * chip.tiles):
+                context.set(dut.drain_sums[tile], value)
+            valid.append(context.get(dut.drain_valid))
             if free:
                 assert cleared == list(range(-(-kernels // lanes)))
                 cleared = []
@@ -116,6 +122,7 @@ def test_positions(name, width, height, kernels, relu, rate):
             expected_words.append((destination + position * pitch + i // 4, data))
     assert traced == outputs
     assert written == expected_words
+    assert sum(valid) == positions * kernels
     assert len(done) == 1 and len(freed) == positions
     # Clocks as golden.timing_convolution counts them.
     begin = -kernels - 1

@@ -116,3 +116,77 @@ def test_timeout():
             await context.tick()
 
     simulate(dut, testbench)
+
+
+def random_table(chip, generator):
+    """A level for every code, index the code modulo the codes: any at all, rising or not."""
+    limit = 1 << (chip.converter.level_bits - 1)
+    return [generator.randrange(-limit, limit) for _ in range(1 << chip.converter.bits)]
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("name", PRESETS)
+def test_levels(name, enabled):
+    """In every clock of a conversion the level is that of the trial: the table's, or its own."""
+    chip = PRESETS[name]
+    dut = Converter(chip)
+    generator = random.Random(f"{name} {enabled}")
+    table = random_table(chip, generator)
+    seen = set()
+
+    async def testbench(context):
+        context.set(dut.level_write, 1)
+        for index, level in enumerate(table):
+            context.set(dut.level_index, index)
+            context.set(dut.level_data, level)
+            await context.tick()
+        context.set(dut.level_write, 0)
+        context.set(dut.levels_enable, enabled)
+        context.set(dut.code_ready, 1)
+        for resolution in range(chip.converter.minimum_bits, chip.converter.bits + 1):
+            context.set(dut.resolution, resolution)
+            for _ in range(40 * resolution):
+                context.set(dut.sample_valid, generator.random() < 0.8)
+                context.set(dut.tag.stop, generator.random() < 0.3)
+                context.set(dut.comparator, generator.random() < 0.5)
+                context.set(dut.decided, generator.random() < 0.8)
+                if context.get(dut.convert):
+                    trial = context.get(dut.trial)
+                    seen.add(trial)
+                    expected = table[trial % len(table)] if enabled else trial << 4
+                    assert context.get(dut.level) == expected
+                await context.tick()
+            context.set(dut.sample_valid, 0)
+            context.set(dut.decided, 1)
+            for _ in range(resolution + 2):
+                await context.tick()
+
+    simulate(dut, testbench)
+    assert len(seen) > 30
+
+
+def test_table_written_again():
+    """The level of code 0, kept apart from the others, follows the table too."""
+    chip = PRESETS["tiny"]
+    dut = Converter(chip)
+
+    async def testbench(context):
+        context.set(dut.resolution, 4)
+        context.set(dut.levels_enable, 1)
+        for level in (-7, 100):
+            context.set(dut.level_write, 1)
+            context.set(dut.level_index, 0)
+            context.set(dut.level_data, level)
+            await context.tick()
+            context.set(dut.level_write, 0)
+            context.set(dut.sample_valid, 1)
+            await context.tick()
+            context.set(dut.sample_valid, 0)
+            assert context.get(dut.convert) and context.get(dut.trial) == 0
+            assert context.get(dut.level) == level
+            context.set(dut.decided, 1)
+            context.set(dut.code_ready, 1)
+            for _ in range(6):
+                await context.tick()
+
+    simulate(dut, testbench)

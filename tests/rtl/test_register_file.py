@@ -20,7 +20,7 @@ ODD = Chip("odd", tiles=3, array=Array(rows=12, columns=12, row_granule=4),
                              activation_words=64))
 CHIPS = {**PRESETS, "odd": ODD, "shared": replace(ODD, name="shared", tenants=4)}
 WRITES = ("program_write", "constants_write", "coefficients_write", "weights_write",
-          "corrections_write")
+          "corrections_write", "levels_write")
 
 
 def address_of(name):

@@ -56,7 +56,7 @@ def test_requantizer(name, pauses):
     chip = PRESETS[name]
     generator = random.Random(f"{name} {pauses}")
     dut = Requantizer(chip, data.StructLayout({"index": signed(12)}))
-    low, high = (end * chip.tiles for end in chip.accumulator_interval)
+    low, high = (end * chip.tiles for end in chip.scaled_interval)
     stimulus = []
     for values in operands(chip, generator, 400):
         stimulus.append((min(max(values[0], low), high), *values[1:]))

@@ -23,13 +23,16 @@ ADD = dict(SHAPE, channel_words=1, multiplier=1, bias=0, shift=0, second_source=
            second_pixel_words=1, second_stride=1, second_width=4, second_offset=0,
            second_words=1, second_multiplier=1)
 POOL = dict(SHAPE, channel_words=1, multiplier=1, bias=0, shift=0)
+CALIBRATE = CONVOLVE | dict(measure=2, out_width=1, out_height=1, kernels=1)
 LAYERS = {
+    "calibrate": encode(Opcode.CALIBRATE, **CALIBRATE),
     "convolve": encode(Opcode.CONVOLVE, **CONVOLVE), "add": encode(Opcode.ADD, **ADD),
     "pool": encode(Opcode.MAX_POOL, **POOL), "average": encode(Opcode.AVERAGE_POOL, **POOL),
     "load": encode(Opcode.LOAD, destination=0, count=5),
     "store": encode(Opcode.STORE, source=0, count=2), "end": encode(Opcode.END),
 }
-UNIT = {"convolve": "convolve", "add": "combine", "pool": "combine", "average": "combine",
+UNIT = {"convolve": "convolve", "calibrate": "convolve", "add": "combine", "pool": "combine",
+        "average": "combine",
         "load": "transfer", "store": "transfer"}
 STARTS = ("convolve", "combine", "transfer")
 WORDS, CONSTANTS = CHIP.memories.activation_words, CHIP.memories.constant_entries
@@ -55,6 +58,7 @@ class Bench:
                                port.addr.eq(self.dut.read_address),
                                self.dut.read_data.eq(port.data)]
         self.time = 0
+        self.fallen = False     # aborted or failed in the clock before
 
     async def clock(self, context, **inputs):
         """`unit_done` is that of the unit at work, a transfer or another."""
@@ -67,7 +71,11 @@ class Bench:
             *STARTS, "busy", "ended", "failed", "layer_done")}
         seen |= {name: context.get(getattr(self.dut, name)[0]) for name in (
             "layer", "failed_cause", "layer_cycles")}
-        seen["clear"] = context.get(self.dut.clear) | context.get(self.dut.transfer_clear)
+        seen["clear"] = context.get(self.dut.transfer_clear)
+        # The units' reset follows in the clock after, where one of them was at work or on its way.
+        assert not context.get(self.dut.clear) or self.fallen
+        self.fallen = seen["clear"]
+        seen["unit_clear"] = context.get(self.dut.clear)
         seen["descriptor"] = tuple(context.get(self.dut.descriptor[i])
                                    for i in range(DESCRIPTOR_WORDS))
         seen["time"] = self.time
@@ -82,7 +90,7 @@ def image(*names):
 
 def test_order_and_clocks():
     generator = random.Random(1)
-    names = ["load", "convolve", "add", "convolve", "pool", "average", "store"]
+    names = ["load", "convolve", "add", "calibrate", "convolve", "pool", "average", "store"]
     bench = Bench(image(*names, "end"))
 
     async def testbench(context):
@@ -128,7 +136,7 @@ def with_fields(layer, **values):
 
 
 @pytest.mark.parametrize("words, cause", [
-    (with_field("opcode", 7), Cause.OPCODE), (with_field("opcode", 15), Cause.OPCODE),
+    (with_field("opcode", 8), Cause.OPCODE), (with_field("opcode", 15), Cause.OPCODE),
     *((with_field(name, 0), Cause.FIELD) for name in (
         "in_width", "out_height", "kernel_width", "stride", "chunks", "chunk_words", "blocks",
         "block_words", "row_groups", "group_granules", "kernels", "columns", "reference")),
@@ -151,6 +159,14 @@ def with_fields(layer, **values):
     (with_field("constants", CONSTANTS - 2), Cause.FIELD),
     (with_field("destination_pixel_words", 0), Cause.FIELD),
     (with_fields("convolve", kernels=5), Cause.FIELD),
+    *((with_field(name, value, "calibrate"), Cause.FIELD) for name, value in (
+        ("measure", 3), ("stream", 0), ("out_width", 2), ("out_height", 2), ("blocks", 2),
+        ("kernel_width", 2), ("kernel_height", 2), ("block_words", 2), ("block_words", 0),
+        ("chunks", 2), ("row_groups", 2), ("group_granules", CHIP.array.granules + 1),
+        ("kernels", 2), ("columns", 0), ("columns", CHIP.array.columns + 1), ("reference", 0),
+        ("resolution", CHIP.converter.bits + 1), ("source", WORDS), ("stride", 0))),
+    (with_fields("calibrate", block_words=CHIP.array.row_words + 1,
+                 chunk_words=CHIP.array.row_words + 1), Cause.FIELD),
     (with_fields("pool", channel_words=2), Cause.FIELD),
     (with_field("kernel_width", 2, "add"), Cause.FIELD),
     (with_field("kernel_height", 2, "add"), Cause.FIELD),
@@ -257,7 +273,9 @@ def test_timeout():
             assert not (await bench.clock(context))["failed"]
         seen = await bench.clock(context, timed_out=1)
         assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.TIMEOUT.value
-        assert not (await bench.clock(context))["busy"]
+        seen = await bench.clock(context)
+        assert seen["unit_clear"] and not seen["busy"]
+        assert not (await bench.clock(context))["unit_clear"]
 
     simulate(bench.module, testbench)
 

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from golden.chip import Phases, preset
+from golden.chip import LEVEL_FRACTION_BITS, Phases, preset
 from rtl.twin import MacroTwin, twin_phases
 from tests.rtl.simulation import simulate
 
@@ -109,7 +109,7 @@ def test_products_and_answers(polarity, seed):
                     for trial in (near - 1, near, near + 1, -31, 31):
                         context.set(twin.convert, 1)
                         context.set(twin.convert_side, side)
-                        context.set(twin.trial, trial)
+                        context.set(twin.level, trial << LEVEL_FRACTION_BITS)
                         context.set(twin.reference, reference)
                         assert context.get(twin.comparator) == (
                             2 * value >= (2 * trial - 1) * reference)

@@ -3,13 +3,13 @@
 module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata, s_axi_wstrb, s_axi_wvalid, s_axi_bready, s_axi_araddr, s_axi_arprot, s_axi_arvalid, s_axi_rready, s_axis_tvalid, s_axis_tdata, s_axis_tlast, s_axis1_tvalid, s_axis1_tdata, s_axis1_tlast, m_axis_tready, m_axis1_tready, macro0__comparator
 , macro0__decided, macro1__comparator, macro1__decided, macro2__comparator, macro2__decided, macro3__comparator, macro3__decided, irq, s_axi_awready, s_axi_wready, s_axi_bresp, s_axi_bvalid, s_axi_arready, s_axi_rdata, s_axi_rresp, s_axi_rvalid, s_axis_tready, s_axis1_tready, m_axis_tvalid, m_axis_tdata, m_axis_tlast
 , m_axis1_tvalid, m_axis1_tdata, m_axis1_tlast, macro0__write_enable, macro0__write_row, macro0__write_group, macro0__write_data, macro0__load_enable, macro0__load_bank, macro0__load_clear, macro0__load_row, macro0__load_codes, macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side
-, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group, macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive
-, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__reference, macro1__product, macro1__conversion, macro2__write_enable, macro2__write_row, macro2__write_group, macro2__write_data, macro2__load_enable, macro2__load_bank, macro2__load_clear, macro2__load_row
-, macro2__load_codes, macro2__bank, macro2__row_enable, macro2__reset, macro2__drive, macro2__share, macro2__hold, macro2__clear, macro2__add, macro2__side, macro2__select, macro2__negate, macro2__convert, macro2__convert_side, macro2__trial, macro2__reference, macro2__product, macro2__conversion, macro3__write_enable, macro3__write_row, macro3__write_group
-, macro3__write_data, macro3__load_enable, macro3__load_bank, macro3__load_clear, macro3__load_row, macro3__load_codes, macro3__bank, macro3__row_enable, macro3__reset, macro3__drive, macro3__share, macro3__hold, macro3__clear, macro3__add, macro3__side, macro3__select, macro3__negate, macro3__convert, macro3__convert_side, macro3__trial, macro3__reference
-, macro3__product, macro3__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void, trace2__valid
-, trace2__product, trace2__conversion, trace2__index, trace2__plane, trace2__code, trace2__compensated, trace2__stopped, trace2__void, trace3__valid, trace3__product, trace3__conversion, trace3__index, trace3__plane, trace3__code, trace3__compensated, trace3__stopped, trace3__void, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value
-, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__done, trace_layer__index, trace_layer__cycles, trace_layer1__done, trace_layer1__index, trace_layer1__cycles, aclk);
+, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__level, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group, macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset
+, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__level, macro1__reference, macro1__product, macro1__conversion, macro2__write_enable, macro2__write_row, macro2__write_group, macro2__write_data, macro2__load_enable, macro2__load_bank
+, macro2__load_clear, macro2__load_row, macro2__load_codes, macro2__bank, macro2__row_enable, macro2__reset, macro2__drive, macro2__share, macro2__hold, macro2__clear, macro2__add, macro2__side, macro2__select, macro2__negate, macro2__convert, macro2__convert_side, macro2__trial, macro2__level, macro2__reference, macro2__product, macro2__conversion
+, macro3__write_enable, macro3__write_row, macro3__write_group, macro3__write_data, macro3__load_enable, macro3__load_bank, macro3__load_clear, macro3__load_row, macro3__load_codes, macro3__bank, macro3__row_enable, macro3__reset, macro3__drive, macro3__share, macro3__hold, macro3__clear, macro3__add, macro3__side, macro3__select, macro3__negate, macro3__convert
+, macro3__convert_side, macro3__trial, macro3__level, macro3__reference, macro3__product, macro3__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code
+, trace1__compensated, trace1__stopped, trace1__void, trace2__valid, trace2__product, trace2__conversion, trace2__index, trace2__plane, trace2__code, trace2__compensated, trace2__stopped, trace2__void, trace3__valid, trace3__product, trace3__conversion, trace3__index, trace3__plane, trace3__code, trace3__compensated, trace3__stopped, trace3__void
+, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__done, trace_layer__index, trace_layer__cycles, trace_layer1__done, trace_layer1__index, trace_layer1__cycles, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -37,30 +37,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$12 ;
   wire \$120 ;
   wire \$121 ;
-  wire [19:0] \$122 ;
-  wire \$123 ;
+  wire [3:0] \$122 ;
+  wire [3:0] \$123 ;
   wire \$124 ;
   wire \$125 ;
-  wire \$126 ;
+  wire [19:0] \$126 ;
   wire \$127 ;
-  wire [24:0] \$128 ;
-  wire [19:0] \$129 ;
+  wire \$128 ;
+  wire \$129 ;
   wire [1:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
-  wire \$133 ;
-  wire \$134 ;
-  wire [24:0] \$135 ;
-  wire [19:0] \$136 ;
+  wire [24:0] \$133 ;
+  wire [19:0] \$134 ;
+  wire \$135 ;
+  wire \$136 ;
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
   wire [2:0] \$14 ;
   wire \$140 ;
-  wire \$141 ;
-  wire [24:0] \$142 ;
-  wire [19:0] \$143 ;
+  wire [24:0] \$141 ;
+  wire [19:0] \$142 ;
+  wire \$143 ;
   wire \$144 ;
   wire \$145 ;
   wire \$146 ;
@@ -68,24 +68,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$148 ;
   wire [24:0] \$149 ;
   wire [3:0] \$15 ;
-  wire \$150 ;
+  wire [19:0] \$150 ;
   wire \$151 ;
   wire \$152 ;
   wire \$153 ;
   wire \$154 ;
   wire \$155 ;
-  wire [30:0] \$156 ;
-  wire \$157 ;
-  wire [30:0] \$158 ;
-  reg \$159 ;
+  wire \$156 ;
+  wire [24:0] \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire [1:0] \$16 ;
-  reg [1:0] \$160 ;
-  reg [29:0] \$161 ;
-  reg [29:0] \$162 ;
-  wire [56:0] \$163 ;
-  wire [32:0] \$164 ;
-  wire [32:0] \$165 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire [30:0] \$165 ;
+  wire \$166 ;
+  wire [30:0] \$167 ;
+  reg \$168 ;
+  reg [1:0] \$169 ;
   wire [2:0] \$17 ;
+  reg [1:0] \$170 ;
+  reg \$171 ;
+  reg [29:0] \$172 ;
+  reg [29:0] \$173 ;
+  wire [56:0] \$174 ;
+  wire [32:0] \$175 ;
+  wire [32:0] \$176 ;
   wire [3:0] \$18 ;
   wire \$19 ;
   wire \$2 ;
@@ -176,27 +187,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
+  reg \$signal  = 1'h0;
   wire [1:0] abort;
-  wire [1:0] \abort$372 ;
-  wire \abort$408 ;
-  wire \abort$450 ;
+  wire [1:0] \abort$376 ;
+  wire \abort$412 ;
+  wire \abort$452 ;
   input aclk;
   wire aclk;
   wire [1:0] active;
   wire adder;
-  wire \adder$427 ;
-  wire \adder$428 ;
   wire \adder$429 ;
+  wire \adder$430 ;
+  wire \adder$431 ;
   wire [15:0] address;
-  wire [15:0] \address$478 ;
+  wire [15:0] \address$485 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$431 ;
-  wire \array$432 ;
   wire \array$433 ;
+  wire \array$434 ;
+  wire \array$435 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -204,72 +216,82 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$489 ;
-  wire \bank_free$490 ;
-  wire \bank_free$491 ;
-  wire \bank_free$492 ;
+  wire \bank_free$496 ;
+  wire \bank_free$497 ;
+  wire \bank_free$498 ;
+  wire \bank_free$499 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
-  wire \buffer_wait$457 ;
+  wire \buffer_wait$458 ;
   wire busy;
-  wire [1:0] \busy$374 ;
-  wire [1:0] \busy$375 ;
+  wire [1:0] \busy$378 ;
+  wire [1:0] \busy$379 ;
   wire bvalid;
+  wire calibrate;
+  wire \calibrate$560 ;
+  wire \calibrate$651 ;
+  wire \calibrate$728 ;
+  wire \calibrate$805 ;
+  wire calibrated;
+  wire \calibrated$461 ;
+  wire \calibrated$462 ;
+  wire \calibrated$463 ;
+  wire \calibrated$464 ;
   wire chunk_begin;
-  wire \chunk_begin$522 ;
-  wire \chunk_begin$610 ;
-  wire \chunk_begin$678 ;
-  wire \chunk_begin$746 ;
+  wire \chunk_begin$529 ;
+  wire \chunk_begin$632 ;
+  wire \chunk_begin$709 ;
+  wire \chunk_begin$786 ;
   wire chunk_final;
-  wire \chunk_final$528 ;
-  wire \chunk_final$613 ;
-  wire \chunk_final$681 ;
-  wire \chunk_final$749 ;
+  wire \chunk_final$535 ;
+  wire \chunk_final$635 ;
+  wire \chunk_final$712 ;
+  wire \chunk_final$789 ;
   wire chunk_loaded;
-  wire \chunk_loaded$524 ;
-  wire \chunk_loaded$611 ;
-  wire \chunk_loaded$679 ;
-  wire \chunk_loaded$747 ;
+  wire \chunk_loaded$531 ;
+  wire \chunk_loaded$633 ;
+  wire \chunk_loaded$710 ;
+  wire \chunk_loaded$787 ;
   wire clear;
-  wire \clear$349 ;
-  wire \clear$358 ;
-  wire \clear$367 ;
-  wire \clear$506 ;
-  wire \clear$507 ;
-  wire \clear$604 ;
-  wire \clear$672 ;
-  wire \clear$740 ;
+  wire \clear$353 ;
+  wire \clear$362 ;
+  wire \clear$371 ;
+  wire \clear$513 ;
+  wire \clear$514 ;
+  wire \clear$626 ;
+  wire \clear$703 ;
+  wire \clear$780 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$606 ;
-  wire [19:0] \coefficient_base$674 ;
-  wire [19:0] \coefficient_base$742 ;
+  wire [19:0] \coefficient_base$628 ;
+  wire [19:0] \coefficient_base$705 ;
+  wire [19:0] \coefficient_base$782 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$624 ;
-  wire [31:0] \coefficient_data$692 ;
-  wire [31:0] \coefficient_data$760 ;
+  wire [31:0] \coefficient_data$646 ;
+  wire [31:0] \coefficient_data$723 ;
+  wire [31:0] \coefficient_data$800 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$623 ;
-  wire [14:0] \coefficient_index$691 ;
-  wire [14:0] \coefficient_index$759 ;
+  wire [14:0] \coefficient_index$645 ;
+  wire [14:0] \coefficient_index$722 ;
+  wire [14:0] \coefficient_index$799 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$607 ;
-  wire [20:0] \coefficient_words$675 ;
-  wire [20:0] \coefficient_words$743 ;
+  wire [20:0] \coefficient_words$629 ;
+  wire [20:0] \coefficient_words$706 ;
+  wire [20:0] \coefficient_words$783 ;
   wire coefficient_write;
-  wire \coefficient_write$622 ;
-  wire \coefficient_write$690 ;
-  wire \coefficient_write$758 ;
+  wire \coefficient_write$644 ;
+  wire \coefficient_write$721 ;
+  wire \coefficient_write$798 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
   wire comparator;
-  wire \comparator$423 ;
-  wire \comparator$424 ;
   wire \comparator$425 ;
+  wire \comparator$426 ;
+  wire \comparator$427 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [10:0] constant__addr;
@@ -281,22 +303,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [2:0] conversions;
   wire convert_side;
-  wire \convert_side$350 ;
-  wire \convert_side$359 ;
-  wire \convert_side$368 ;
+  wire \convert_side$354 ;
+  wire \convert_side$363 ;
+  wire \convert_side$372 ;
   wire converted;
-  wire \converted$386 ;
-  wire \converted$387 ;
-  wire \converted$388 ;
+  wire \converted$390 ;
+  wire \converted$391 ;
+  wire \converted$392 ;
   wire converting;
-  wire \converting$336 ;
-  wire \converting$344 ;
-  wire \converting$345 ;
-  wire \converting$353 ;
-  wire \converting$354 ;
-  wire \converting$362 ;
-  wire \converting$363 ;
-  wire \converting$394 ;
+  wire \converting$340 ;
+  wire \converting$348 ;
+  wire \converting$349 ;
+  wire \converting$357 ;
+  wire \converting$358 ;
+  wire \converting$366 ;
+  wire \converting$367 ;
+  wire \converting$398 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -316,176 +338,176 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$627 ;
-  wire [5:0] \correction_data$695 ;
-  wire [5:0] \correction_data$763 ;
+  wire [5:0] \correction_data$649 ;
+  wire [5:0] \correction_data$726 ;
+  wire [5:0] \correction_data$803 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$626 ;
-  wire [7:0] \correction_index$694 ;
-  wire [7:0] \correction_index$762 ;
+  wire [7:0] \correction_index$648 ;
+  wire [7:0] \correction_index$725 ;
+  wire [7:0] \correction_index$802 ;
   wire correction_write;
-  wire \correction_write$625 ;
-  wire \correction_write$693 ;
-  wire \correction_write$761 ;
+  wire \correction_write$647 ;
+  wire \correction_write$724 ;
+  wire \correction_write$801 ;
   wire [3:0] corrections_write;
   wire decided;
-  wire \decided$346 ;
-  wire \decided$355 ;
-  wire \decided$364 ;
+  wire \decided$350 ;
+  wire \decided$359 ;
+  wire \decided$368 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$413 ;
-  wire [31:0] \descriptor$413[0] ;
-  wire [31:0] \descriptor$413[10] ;
-  wire [31:0] \descriptor$413[11] ;
-  wire [31:0] \descriptor$413[12] ;
-  wire [31:0] \descriptor$413[13] ;
-  wire [31:0] \descriptor$413[14] ;
-  wire [31:0] \descriptor$413[15] ;
-  wire [31:0] \descriptor$413[1] ;
-  wire [31:0] \descriptor$413[2] ;
-  wire [31:0] \descriptor$413[3] ;
-  wire [31:0] \descriptor$413[4] ;
-  wire [31:0] \descriptor$413[5] ;
-  wire [31:0] \descriptor$413[6] ;
-  wire [31:0] \descriptor$413[7] ;
-  wire [31:0] \descriptor$413[8] ;
-  wire [31:0] \descriptor$413[9] ;
-  wire [511:0] \descriptor$452 ;
-  wire [31:0] \descriptor$452[0] ;
-  wire [31:0] \descriptor$452[10] ;
-  wire [31:0] \descriptor$452[11] ;
-  wire [31:0] \descriptor$452[12] ;
-  wire [31:0] \descriptor$452[13] ;
-  wire [31:0] \descriptor$452[14] ;
-  wire [31:0] \descriptor$452[15] ;
-  wire [31:0] \descriptor$452[1] ;
-  wire [31:0] \descriptor$452[2] ;
-  wire [31:0] \descriptor$452[3] ;
-  wire [31:0] \descriptor$452[4] ;
-  wire [31:0] \descriptor$452[5] ;
-  wire [31:0] \descriptor$452[6] ;
-  wire [31:0] \descriptor$452[7] ;
-  wire [31:0] \descriptor$452[8] ;
-  wire [31:0] \descriptor$452[9] ;
-  wire [511:0] \descriptor$470 ;
-  wire [31:0] \descriptor$470[0] ;
-  wire [31:0] \descriptor$470[10] ;
-  wire [31:0] \descriptor$470[11] ;
-  wire [31:0] \descriptor$470[12] ;
-  wire [31:0] \descriptor$470[13] ;
-  wire [31:0] \descriptor$470[14] ;
-  wire [31:0] \descriptor$470[15] ;
-  wire [31:0] \descriptor$470[1] ;
-  wire [31:0] \descriptor$470[2] ;
-  wire [31:0] \descriptor$470[3] ;
-  wire [31:0] \descriptor$470[4] ;
-  wire [31:0] \descriptor$470[5] ;
-  wire [31:0] \descriptor$470[6] ;
-  wire [31:0] \descriptor$470[7] ;
-  wire [31:0] \descriptor$470[8] ;
-  wire [31:0] \descriptor$470[9] ;
-  wire [511:0] \descriptor$493 ;
-  wire [31:0] \descriptor$493[0] ;
-  wire [31:0] \descriptor$493[10] ;
-  wire [31:0] \descriptor$493[11] ;
-  wire [31:0] \descriptor$493[12] ;
-  wire [31:0] \descriptor$493[13] ;
-  wire [31:0] \descriptor$493[14] ;
-  wire [31:0] \descriptor$493[15] ;
-  wire [31:0] \descriptor$493[1] ;
-  wire [31:0] \descriptor$493[2] ;
-  wire [31:0] \descriptor$493[3] ;
-  wire [31:0] \descriptor$493[4] ;
-  wire [31:0] \descriptor$493[5] ;
-  wire [31:0] \descriptor$493[6] ;
-  wire [31:0] \descriptor$493[7] ;
-  wire [31:0] \descriptor$493[8] ;
-  wire [31:0] \descriptor$493[9] ;
-  wire [511:0] \descriptor$495 ;
-  wire [31:0] \descriptor$495[0] ;
-  wire [31:0] \descriptor$495[10] ;
-  wire [31:0] \descriptor$495[11] ;
-  wire [31:0] \descriptor$495[12] ;
-  wire [31:0] \descriptor$495[13] ;
-  wire [31:0] \descriptor$495[14] ;
-  wire [31:0] \descriptor$495[15] ;
-  wire [31:0] \descriptor$495[1] ;
-  wire [31:0] \descriptor$495[2] ;
-  wire [31:0] \descriptor$495[3] ;
-  wire [31:0] \descriptor$495[4] ;
-  wire [31:0] \descriptor$495[5] ;
-  wire [31:0] \descriptor$495[6] ;
-  wire [31:0] \descriptor$495[7] ;
-  wire [31:0] \descriptor$495[8] ;
-  wire [31:0] \descriptor$495[9] ;
-  wire [511:0] \descriptor$595 ;
-  wire [31:0] \descriptor$595[0] ;
-  wire [31:0] \descriptor$595[10] ;
-  wire [31:0] \descriptor$595[11] ;
-  wire [31:0] \descriptor$595[12] ;
-  wire [31:0] \descriptor$595[13] ;
-  wire [31:0] \descriptor$595[14] ;
-  wire [31:0] \descriptor$595[15] ;
-  wire [31:0] \descriptor$595[1] ;
-  wire [31:0] \descriptor$595[2] ;
-  wire [31:0] \descriptor$595[3] ;
-  wire [31:0] \descriptor$595[4] ;
-  wire [31:0] \descriptor$595[5] ;
-  wire [31:0] \descriptor$595[6] ;
-  wire [31:0] \descriptor$595[7] ;
-  wire [31:0] \descriptor$595[8] ;
-  wire [31:0] \descriptor$595[9] ;
-  wire [511:0] \descriptor$669 ;
-  wire [31:0] \descriptor$669[0] ;
-  wire [31:0] \descriptor$669[10] ;
-  wire [31:0] \descriptor$669[11] ;
-  wire [31:0] \descriptor$669[12] ;
-  wire [31:0] \descriptor$669[13] ;
-  wire [31:0] \descriptor$669[14] ;
-  wire [31:0] \descriptor$669[15] ;
-  wire [31:0] \descriptor$669[1] ;
-  wire [31:0] \descriptor$669[2] ;
-  wire [31:0] \descriptor$669[3] ;
-  wire [31:0] \descriptor$669[4] ;
-  wire [31:0] \descriptor$669[5] ;
-  wire [31:0] \descriptor$669[6] ;
-  wire [31:0] \descriptor$669[7] ;
-  wire [31:0] \descriptor$669[8] ;
-  wire [31:0] \descriptor$669[9] ;
-  wire [511:0] \descriptor$737 ;
-  wire [31:0] \descriptor$737[0] ;
-  wire [31:0] \descriptor$737[10] ;
-  wire [31:0] \descriptor$737[11] ;
-  wire [31:0] \descriptor$737[12] ;
-  wire [31:0] \descriptor$737[13] ;
-  wire [31:0] \descriptor$737[14] ;
-  wire [31:0] \descriptor$737[15] ;
-  wire [31:0] \descriptor$737[1] ;
-  wire [31:0] \descriptor$737[2] ;
-  wire [31:0] \descriptor$737[3] ;
-  wire [31:0] \descriptor$737[4] ;
-  wire [31:0] \descriptor$737[5] ;
-  wire [31:0] \descriptor$737[6] ;
-  wire [31:0] \descriptor$737[7] ;
-  wire [31:0] \descriptor$737[8] ;
-  wire [31:0] \descriptor$737[9] ;
-  wire [511:0] \descriptor$805 ;
-  wire [31:0] \descriptor$805[0] ;
-  wire [31:0] \descriptor$805[10] ;
-  wire [31:0] \descriptor$805[11] ;
-  wire [31:0] \descriptor$805[12] ;
-  wire [31:0] \descriptor$805[13] ;
-  wire [31:0] \descriptor$805[14] ;
-  wire [31:0] \descriptor$805[15] ;
-  wire [31:0] \descriptor$805[1] ;
-  wire [31:0] \descriptor$805[2] ;
-  wire [31:0] \descriptor$805[3] ;
-  wire [31:0] \descriptor$805[4] ;
-  wire [31:0] \descriptor$805[5] ;
-  wire [31:0] \descriptor$805[6] ;
-  wire [31:0] \descriptor$805[7] ;
-  wire [31:0] \descriptor$805[8] ;
-  wire [31:0] \descriptor$805[9] ;
+  wire [511:0] \descriptor$417 ;
+  wire [31:0] \descriptor$417[0] ;
+  wire [31:0] \descriptor$417[10] ;
+  wire [31:0] \descriptor$417[11] ;
+  wire [31:0] \descriptor$417[12] ;
+  wire [31:0] \descriptor$417[13] ;
+  wire [31:0] \descriptor$417[14] ;
+  wire [31:0] \descriptor$417[15] ;
+  wire [31:0] \descriptor$417[1] ;
+  wire [31:0] \descriptor$417[2] ;
+  wire [31:0] \descriptor$417[3] ;
+  wire [31:0] \descriptor$417[4] ;
+  wire [31:0] \descriptor$417[5] ;
+  wire [31:0] \descriptor$417[6] ;
+  wire [31:0] \descriptor$417[7] ;
+  wire [31:0] \descriptor$417[8] ;
+  wire [31:0] \descriptor$417[9] ;
+  wire [511:0] \descriptor$454 ;
+  wire [31:0] \descriptor$454[0] ;
+  wire [31:0] \descriptor$454[10] ;
+  wire [31:0] \descriptor$454[11] ;
+  wire [31:0] \descriptor$454[12] ;
+  wire [31:0] \descriptor$454[13] ;
+  wire [31:0] \descriptor$454[14] ;
+  wire [31:0] \descriptor$454[15] ;
+  wire [31:0] \descriptor$454[1] ;
+  wire [31:0] \descriptor$454[2] ;
+  wire [31:0] \descriptor$454[3] ;
+  wire [31:0] \descriptor$454[4] ;
+  wire [31:0] \descriptor$454[5] ;
+  wire [31:0] \descriptor$454[6] ;
+  wire [31:0] \descriptor$454[7] ;
+  wire [31:0] \descriptor$454[8] ;
+  wire [31:0] \descriptor$454[9] ;
+  wire [511:0] \descriptor$477 ;
+  wire [31:0] \descriptor$477[0] ;
+  wire [31:0] \descriptor$477[10] ;
+  wire [31:0] \descriptor$477[11] ;
+  wire [31:0] \descriptor$477[12] ;
+  wire [31:0] \descriptor$477[13] ;
+  wire [31:0] \descriptor$477[14] ;
+  wire [31:0] \descriptor$477[15] ;
+  wire [31:0] \descriptor$477[1] ;
+  wire [31:0] \descriptor$477[2] ;
+  wire [31:0] \descriptor$477[3] ;
+  wire [31:0] \descriptor$477[4] ;
+  wire [31:0] \descriptor$477[5] ;
+  wire [31:0] \descriptor$477[6] ;
+  wire [31:0] \descriptor$477[7] ;
+  wire [31:0] \descriptor$477[8] ;
+  wire [31:0] \descriptor$477[9] ;
+  wire [511:0] \descriptor$500 ;
+  wire [31:0] \descriptor$500[0] ;
+  wire [31:0] \descriptor$500[10] ;
+  wire [31:0] \descriptor$500[11] ;
+  wire [31:0] \descriptor$500[12] ;
+  wire [31:0] \descriptor$500[13] ;
+  wire [31:0] \descriptor$500[14] ;
+  wire [31:0] \descriptor$500[15] ;
+  wire [31:0] \descriptor$500[1] ;
+  wire [31:0] \descriptor$500[2] ;
+  wire [31:0] \descriptor$500[3] ;
+  wire [31:0] \descriptor$500[4] ;
+  wire [31:0] \descriptor$500[5] ;
+  wire [31:0] \descriptor$500[6] ;
+  wire [31:0] \descriptor$500[7] ;
+  wire [31:0] \descriptor$500[8] ;
+  wire [31:0] \descriptor$500[9] ;
+  wire [511:0] \descriptor$502 ;
+  wire [31:0] \descriptor$502[0] ;
+  wire [31:0] \descriptor$502[10] ;
+  wire [31:0] \descriptor$502[11] ;
+  wire [31:0] \descriptor$502[12] ;
+  wire [31:0] \descriptor$502[13] ;
+  wire [31:0] \descriptor$502[14] ;
+  wire [31:0] \descriptor$502[15] ;
+  wire [31:0] \descriptor$502[1] ;
+  wire [31:0] \descriptor$502[2] ;
+  wire [31:0] \descriptor$502[3] ;
+  wire [31:0] \descriptor$502[4] ;
+  wire [31:0] \descriptor$502[5] ;
+  wire [31:0] \descriptor$502[6] ;
+  wire [31:0] \descriptor$502[7] ;
+  wire [31:0] \descriptor$502[8] ;
+  wire [31:0] \descriptor$502[9] ;
+  wire [511:0] \descriptor$617 ;
+  wire [31:0] \descriptor$617[0] ;
+  wire [31:0] \descriptor$617[10] ;
+  wire [31:0] \descriptor$617[11] ;
+  wire [31:0] \descriptor$617[12] ;
+  wire [31:0] \descriptor$617[13] ;
+  wire [31:0] \descriptor$617[14] ;
+  wire [31:0] \descriptor$617[15] ;
+  wire [31:0] \descriptor$617[1] ;
+  wire [31:0] \descriptor$617[2] ;
+  wire [31:0] \descriptor$617[3] ;
+  wire [31:0] \descriptor$617[4] ;
+  wire [31:0] \descriptor$617[5] ;
+  wire [31:0] \descriptor$617[6] ;
+  wire [31:0] \descriptor$617[7] ;
+  wire [31:0] \descriptor$617[8] ;
+  wire [31:0] \descriptor$617[9] ;
+  wire [511:0] \descriptor$700 ;
+  wire [31:0] \descriptor$700[0] ;
+  wire [31:0] \descriptor$700[10] ;
+  wire [31:0] \descriptor$700[11] ;
+  wire [31:0] \descriptor$700[12] ;
+  wire [31:0] \descriptor$700[13] ;
+  wire [31:0] \descriptor$700[14] ;
+  wire [31:0] \descriptor$700[15] ;
+  wire [31:0] \descriptor$700[1] ;
+  wire [31:0] \descriptor$700[2] ;
+  wire [31:0] \descriptor$700[3] ;
+  wire [31:0] \descriptor$700[4] ;
+  wire [31:0] \descriptor$700[5] ;
+  wire [31:0] \descriptor$700[6] ;
+  wire [31:0] \descriptor$700[7] ;
+  wire [31:0] \descriptor$700[8] ;
+  wire [31:0] \descriptor$700[9] ;
+  wire [511:0] \descriptor$777 ;
+  wire [31:0] \descriptor$777[0] ;
+  wire [31:0] \descriptor$777[10] ;
+  wire [31:0] \descriptor$777[11] ;
+  wire [31:0] \descriptor$777[12] ;
+  wire [31:0] \descriptor$777[13] ;
+  wire [31:0] \descriptor$777[14] ;
+  wire [31:0] \descriptor$777[15] ;
+  wire [31:0] \descriptor$777[1] ;
+  wire [31:0] \descriptor$777[2] ;
+  wire [31:0] \descriptor$777[3] ;
+  wire [31:0] \descriptor$777[4] ;
+  wire [31:0] \descriptor$777[5] ;
+  wire [31:0] \descriptor$777[6] ;
+  wire [31:0] \descriptor$777[7] ;
+  wire [31:0] \descriptor$777[8] ;
+  wire [31:0] \descriptor$777[9] ;
+  wire [511:0] \descriptor$854 ;
+  wire [31:0] \descriptor$854[0] ;
+  wire [31:0] \descriptor$854[10] ;
+  wire [31:0] \descriptor$854[11] ;
+  wire [31:0] \descriptor$854[12] ;
+  wire [31:0] \descriptor$854[13] ;
+  wire [31:0] \descriptor$854[14] ;
+  wire [31:0] \descriptor$854[15] ;
+  wire [31:0] \descriptor$854[1] ;
+  wire [31:0] \descriptor$854[2] ;
+  wire [31:0] \descriptor$854[3] ;
+  wire [31:0] \descriptor$854[4] ;
+  wire [31:0] \descriptor$854[5] ;
+  wire [31:0] \descriptor$854[6] ;
+  wire [31:0] \descriptor$854[7] ;
+  wire [31:0] \descriptor$854[8] ;
+  wire [31:0] \descriptor$854[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -503,85 +525,90 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$454 ;
-  wire \done$467 ;
-  wire \done$468 ;
+  wire \done$456 ;
+  wire \done$474 ;
+  wire \done$475 ;
   wire drain;
-  wire \drain$439 ;
-  wire \drain$440 ;
   wire \drain$441 ;
+  wire \drain$442 ;
+  wire \drain$443 ;
   wire drain_clear;
-  wire \drain_clear$557 ;
-  wire \drain_clear$631 ;
-  wire \drain_clear$699 ;
-  wire \drain_clear$767 ;
+  wire \drain_clear$578 ;
+  wire \drain_clear$661 ;
+  wire \drain_clear$738 ;
+  wire \drain_clear$815 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$553 ;
-  wire [2:0] \drain_group$629 ;
-  wire [2:0] \drain_group$697 ;
-  wire [2:0] \drain_group$765 ;
+  wire [2:0] \drain_group$574 ;
+  wire [2:0] \drain_group$659 ;
+  wire [2:0] \drain_group$736 ;
+  wire [2:0] \drain_group$813 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$555 ;
-  wire [2:0] \drain_lane$630 ;
-  wire [2:0] \drain_lane$698 ;
-  wire [2:0] \drain_lane$766 ;
+  wire [2:0] \drain_lane$576 ;
+  wire [2:0] \drain_lane$660 ;
+  wire [2:0] \drain_lane$737 ;
+  wire [2:0] \drain_lane$814 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$671 ;
-  wire [24:0] \drain_sum$739 ;
-  wire [24:0] \drain_sum$807 ;
+  wire [24:0] \drain_sum$702 ;
+  wire [24:0] \drain_sum$779 ;
+  wire [24:0] \drain_sum$856 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
+  wire drain_valid;
+  wire \drain_valid$568 ;
+  wire \drain_valid$655 ;
+  wire \drain_valid$732 ;
+  wire \drain_valid$809 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
-  wire [1:0] \ended$379 ;
+  wire [1:0] \ended$383 ;
   wire [1:0] failed;
-  wire [1:0] \failed$381 ;
+  wire [1:0] \failed$385 ;
   wire [7:0] failed_cause;
-  wire [7:0] \failed_cause$383 ;
-  wire [3:0] \failed_cause$383.tenant0 ;
-  wire [3:0] \failed_cause$383.tenant1 ;
+  wire [7:0] \failed_cause$387 ;
+  wire [3:0] \failed_cause$387.tenant0 ;
+  wire [3:0] \failed_cause$387.tenant1 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$483 ;
+  wire \first$490 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$670 ;
-  wire [31:0] \first_product$738 ;
-  wire [31:0] \first_product$806 ;
+  wire [31:0] \first_product$701 ;
+  wire [31:0] \first_product$778 ;
+  wire [31:0] \first_product$855 ;
   wire hold;
-  wire \hold$348 ;
-  wire \hold$357 ;
-  wire \hold$366 ;
-  wire [1:0] host_late;
+  wire \hold$352 ;
+  wire \hold$361 ;
+  wire \hold$370 ;
+  reg [1:0] host_late = 2'h0;
   wire [47:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire [23:0] \host_timeout.tenant1 ;
   wire host_wait;
-  wire \host_wait$456 ;
+  wire \host_wait$457 ;
   reg [1:0] illegal = 2'h0;
   wire [31:0] in_data;
-  wire [31:0] \in_data$307 ;
+  wire [31:0] \in_data$311 ;
   wire in_ready;
-  wire \in_ready$306 ;
+  wire \in_ready$310 ;
   wire in_valid;
-  wire \in_valid$305 ;
+  wire \in_valid$309 ;
   output irq;
   wire irq;
-  wire \irq$469 ;
+  wire \irq$476 ;
   wire last;
-  wire \last$485 ;
+  wire \last$492 ;
   wire last_chunk;
-  wire \last_chunk$487 ;
+  wire \last_chunk$494 ;
   wire late;
-  wire \late$455 ;
+  wire \late$861 ;
   wire [23:0] layer;
-  wire [23:0] \layer$377 ;
-  wire [11:0] \layer$377.tenant0 ;
-  wire [11:0] \layer$377.tenant1 ;
+  wire [23:0] \layer$381 ;
+  wire [11:0] \layer$381.tenant0 ;
+  wire [11:0] \layer$381.tenant1 ;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
   wire [63:0] layer_cycles;
@@ -589,30 +616,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant1 ;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$609 ;
-  wire [5:0] \lengths$609.add ;
-  wire [5:0] \lengths$609.clear ;
-  wire [5:0] \lengths$609.drive ;
-  wire [5:0] \lengths$609.gap ;
-  wire [5:0] \lengths$609.hold ;
-  wire [5:0] \lengths$609.reset ;
-  wire [5:0] \lengths$609.share ;
-  wire [41:0] \lengths$677 ;
-  wire [5:0] \lengths$677.add ;
-  wire [5:0] \lengths$677.clear ;
-  wire [5:0] \lengths$677.drive ;
-  wire [5:0] \lengths$677.gap ;
-  wire [5:0] \lengths$677.hold ;
-  wire [5:0] \lengths$677.reset ;
-  wire [5:0] \lengths$677.share ;
-  wire [41:0] \lengths$745 ;
-  wire [5:0] \lengths$745.add ;
-  wire [5:0] \lengths$745.clear ;
-  wire [5:0] \lengths$745.drive ;
-  wire [5:0] \lengths$745.gap ;
-  wire [5:0] \lengths$745.hold ;
-  wire [5:0] \lengths$745.reset ;
-  wire [5:0] \lengths$745.share ;
+  wire [41:0] \lengths$631 ;
+  wire [5:0] \lengths$631.add ;
+  wire [5:0] \lengths$631.clear ;
+  wire [5:0] \lengths$631.drive ;
+  wire [5:0] \lengths$631.gap ;
+  wire [5:0] \lengths$631.hold ;
+  wire [5:0] \lengths$631.reset ;
+  wire [5:0] \lengths$631.share ;
+  wire [41:0] \lengths$708 ;
+  wire [5:0] \lengths$708.add ;
+  wire [5:0] \lengths$708.clear ;
+  wire [5:0] \lengths$708.drive ;
+  wire [5:0] \lengths$708.gap ;
+  wire [5:0] \lengths$708.hold ;
+  wire [5:0] \lengths$708.reset ;
+  wire [5:0] \lengths$708.share ;
+  wire [41:0] \lengths$785 ;
+  wire [5:0] \lengths$785.add ;
+  wire [5:0] \lengths$785.clear ;
+  wire [5:0] \lengths$785.drive ;
+  wire [5:0] \lengths$785.gap ;
+  wire [5:0] \lengths$785.hold ;
+  wire [5:0] \lengths$785.reset ;
+  wire [5:0] \lengths$785.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -620,35 +647,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [11:0] \level_data$658 ;
+  wire [11:0] \level_data$735 ;
+  wire [11:0] \level_data$812 ;
+  wire [7:0] level_index;
+  wire [7:0] \level_index$657 ;
+  wire [7:0] \level_index$734 ;
+  wire [7:0] \level_index$811 ;
+  wire level_write;
+  wire \level_write$656 ;
+  wire \level_write$733 ;
+  wire \level_write$810 ;
+  wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$530 ;
-  wire \load_bank$614 ;
-  wire \load_bank$682 ;
-  wire \load_bank$750 ;
+  wire \load_bank$537 ;
+  wire \load_bank$636 ;
+  wire \load_bank$713 ;
+  wire \load_bank$790 ;
   wire load_clear;
-  wire \load_clear$532 ;
-  wire \load_clear$615 ;
-  wire \load_clear$683 ;
-  wire \load_clear$751 ;
+  wire \load_clear$539 ;
+  wire \load_clear$637 ;
+  wire \load_clear$714 ;
+  wire \load_clear$791 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$536 ;
-  wire [31:0] \load_codes$617 ;
-  wire [31:0] \load_codes$685 ;
-  wire [31:0] \load_codes$753 ;
+  wire [31:0] \load_codes$543 ;
+  wire [31:0] \load_codes$639 ;
+  wire [31:0] \load_codes$716 ;
+  wire [31:0] \load_codes$793 ;
   wire load_enable;
-  wire \load_enable$526 ;
-  wire \load_enable$612 ;
-  wire \load_enable$680 ;
-  wire \load_enable$748 ;
+  wire \load_enable$533 ;
+  wire \load_enable$634 ;
+  wire \load_enable$711 ;
+  wire \load_enable$788 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$534 ;
-  wire [5:0] \load_row$616 ;
-  wire [5:0] \load_row$684 ;
-  wire [5:0] \load_row$752 ;
+  wire [5:0] \load_row$541 ;
+  wire [5:0] \load_row$638 ;
+  wire [5:0] \load_row$715 ;
+  wire [5:0] \load_row$792 ;
   wire loading;
-  wire \loading$343 ;
-  wire \loading$352 ;
-  wire \loading$361 ;
+  wire \loading$347 ;
+  wire \loading$356 ;
+  wire \loading$365 ;
   output [31:0] m_axis1_tdata;
   wire [31:0] m_axis1_tdata;
   output m_axis1_tlast;
@@ -685,6 +725,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro0__drive;
   output macro0__hold;
   wire macro0__hold;
+  output [11:0] macro0__level;
+  wire [11:0] macro0__level;
   output macro0__load_bank;
   wire macro0__load_bank;
   output macro0__load_clear;
@@ -741,6 +783,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro1__drive;
   output macro1__hold;
   wire macro1__hold;
+  output [11:0] macro1__level;
+  wire [11:0] macro1__level;
   output macro1__load_bank;
   wire macro1__load_bank;
   output macro1__load_clear;
@@ -797,6 +841,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro2__drive;
   output macro2__hold;
   wire macro2__hold;
+  output [11:0] macro2__level;
+  wire [11:0] macro2__level;
   output macro2__load_bank;
   wire macro2__load_bank;
   output macro2__load_clear;
@@ -853,6 +899,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro3__drive;
   output macro3__hold;
   wire macro3__hold;
+  output [11:0] macro3__level;
+  wire [11:0] macro3__level;
   output macro3__load_bank;
   wire macro3__load_bank;
   output macro3__load_clear;
@@ -890,136 +938,205 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$657 ;
-  wire \macro__add$725 ;
-  wire \macro__add$793 ;
+  wire \macro__add$687 ;
+  wire \macro__add$764 ;
+  wire \macro__add$841 ;
   wire macro__bank;
-  wire \macro__bank$650 ;
-  wire \macro__bank$718 ;
-  wire \macro__bank$786 ;
+  wire \macro__bank$680 ;
+  wire \macro__bank$757 ;
+  wire \macro__bank$834 ;
   wire macro__clear;
-  wire \macro__clear$656 ;
-  wire \macro__clear$724 ;
-  wire \macro__clear$792 ;
+  wire \macro__clear$686 ;
+  wire \macro__clear$763 ;
+  wire \macro__clear$840 ;
   wire macro__comparator;
-  wire \macro__comparator$667 ;
-  wire \macro__comparator$735 ;
-  wire \macro__comparator$803 ;
+  wire \macro__comparator$698 ;
+  wire \macro__comparator$775 ;
+  wire \macro__comparator$852 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$666 ;
-  wire [15:0] \macro__conversion$734 ;
-  wire [15:0] \macro__conversion$802 ;
+  wire [15:0] \macro__conversion$697 ;
+  wire [15:0] \macro__conversion$774 ;
+  wire [15:0] \macro__conversion$851 ;
   wire macro__convert;
-  wire \macro__convert$661 ;
-  wire \macro__convert$729 ;
-  wire \macro__convert$797 ;
+  wire \macro__convert$691 ;
+  wire \macro__convert$768 ;
+  wire \macro__convert$845 ;
   wire macro__convert_side;
-  wire \macro__convert_side$662 ;
-  wire \macro__convert_side$730 ;
-  wire \macro__convert_side$798 ;
+  wire \macro__convert_side$692 ;
+  wire \macro__convert_side$769 ;
+  wire \macro__convert_side$846 ;
   wire macro__decided;
-  wire \macro__decided$668 ;
-  wire \macro__decided$736 ;
-  wire \macro__decided$804 ;
+  wire \macro__decided$699 ;
+  wire \macro__decided$776 ;
+  wire \macro__decided$853 ;
   wire macro__drive;
-  wire \macro__drive$653 ;
-  wire \macro__drive$721 ;
-  wire \macro__drive$789 ;
+  wire \macro__drive$683 ;
+  wire \macro__drive$760 ;
+  wire \macro__drive$837 ;
   wire macro__hold;
-  wire \macro__hold$655 ;
-  wire \macro__hold$723 ;
-  wire \macro__hold$791 ;
+  wire \macro__hold$685 ;
+  wire \macro__hold$762 ;
+  wire \macro__hold$839 ;
+  wire [11:0] macro__level;
+  wire [11:0] \macro__level$694 ;
+  wire [11:0] \macro__level$771 ;
+  wire [11:0] \macro__level$848 ;
   wire macro__load_bank;
-  wire \macro__load_bank$646 ;
-  wire \macro__load_bank$714 ;
-  wire \macro__load_bank$782 ;
+  wire \macro__load_bank$676 ;
+  wire \macro__load_bank$753 ;
+  wire \macro__load_bank$830 ;
   wire macro__load_clear;
-  wire \macro__load_clear$647 ;
-  wire \macro__load_clear$715 ;
-  wire \macro__load_clear$783 ;
+  wire \macro__load_clear$677 ;
+  wire \macro__load_clear$754 ;
+  wire \macro__load_clear$831 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$649 ;
-  wire [31:0] \macro__load_codes$717 ;
-  wire [31:0] \macro__load_codes$785 ;
+  wire [31:0] \macro__load_codes$679 ;
+  wire [31:0] \macro__load_codes$756 ;
+  wire [31:0] \macro__load_codes$833 ;
   wire macro__load_enable;
-  wire \macro__load_enable$645 ;
-  wire \macro__load_enable$713 ;
-  wire \macro__load_enable$781 ;
+  wire \macro__load_enable$675 ;
+  wire \macro__load_enable$752 ;
+  wire \macro__load_enable$829 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$648 ;
-  wire [5:0] \macro__load_row$716 ;
-  wire [5:0] \macro__load_row$784 ;
+  wire [5:0] \macro__load_row$678 ;
+  wire [5:0] \macro__load_row$755 ;
+  wire [5:0] \macro__load_row$832 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$660 ;
-  wire [63:0] \macro__negate$728 ;
-  wire [63:0] \macro__negate$796 ;
+  wire [63:0] \macro__negate$690 ;
+  wire [63:0] \macro__negate$767 ;
+  wire [63:0] \macro__negate$844 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$665 ;
-  wire [31:0] \macro__product$733 ;
-  wire [31:0] \macro__product$801 ;
+  wire [31:0] \macro__product$696 ;
+  wire [31:0] \macro__product$773 ;
+  wire [31:0] \macro__product$850 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$664 ;
-  wire [24:0] \macro__reference$732 ;
-  wire [24:0] \macro__reference$800 ;
+  wire [24:0] \macro__reference$695 ;
+  wire [24:0] \macro__reference$772 ;
+  wire [24:0] \macro__reference$849 ;
   wire macro__reset;
-  wire \macro__reset$652 ;
-  wire \macro__reset$720 ;
-  wire \macro__reset$788 ;
+  wire \macro__reset$682 ;
+  wire \macro__reset$759 ;
+  wire \macro__reset$836 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$651 ;
-  wire [8:0] \macro__row_enable$719 ;
-  wire [8:0] \macro__row_enable$787 ;
+  wire [8:0] \macro__row_enable$681 ;
+  wire [8:0] \macro__row_enable$758 ;
+  wire [8:0] \macro__row_enable$835 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$659 ;
-  wire [63:0] \macro__select$727 ;
-  wire [63:0] \macro__select$795 ;
+  wire [63:0] \macro__select$689 ;
+  wire [63:0] \macro__select$766 ;
+  wire [63:0] \macro__select$843 ;
   wire macro__share;
-  wire \macro__share$654 ;
-  wire \macro__share$722 ;
-  wire \macro__share$790 ;
+  wire \macro__share$684 ;
+  wire \macro__share$761 ;
+  wire \macro__share$838 ;
   wire macro__side;
-  wire \macro__side$658 ;
-  wire \macro__side$726 ;
-  wire \macro__side$794 ;
+  wire \macro__side$688 ;
+  wire \macro__side$765 ;
+  wire \macro__side$842 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$663 ;
-  wire [7:0] \macro__trial$731 ;
-  wire [7:0] \macro__trial$799 ;
+  wire [7:0] \macro__trial$693 ;
+  wire [7:0] \macro__trial$770 ;
+  wire [7:0] \macro__trial$847 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$644 ;
-  wire [31:0] \macro__write_data$712 ;
-  wire [31:0] \macro__write_data$780 ;
+  wire [31:0] \macro__write_data$674 ;
+  wire [31:0] \macro__write_data$751 ;
+  wire [31:0] \macro__write_data$828 ;
   wire macro__write_enable;
-  wire \macro__write_enable$641 ;
-  wire \macro__write_enable$709 ;
-  wire \macro__write_enable$777 ;
+  wire \macro__write_enable$671 ;
+  wire \macro__write_enable$748 ;
+  wire \macro__write_enable$825 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$643 ;
-  wire [3:0] \macro__write_group$711 ;
-  wire [3:0] \macro__write_group$779 ;
+  wire [3:0] \macro__write_group$673 ;
+  wire [3:0] \macro__write_group$750 ;
+  wire [3:0] \macro__write_group$827 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$642 ;
-  wire [7:0] \macro__write_row$710 ;
-  wire [7:0] \macro__write_row$778 ;
+  wire [7:0] \macro__write_row$672 ;
+  wire [7:0] \macro__write_row$749 ;
+  wire [7:0] \macro__write_row$826 ;
+  wire [171:0] measured;
+  wire [42:0] \measured$564 ;
+  wire \measured$564.failed ;
+  wire [15:0] \measured$564.gain ;
+  wire [14:0] \measured$564.gain_reference ;
+  wire \measured$564.gain_valid ;
+  wire [7:0] \measured$564.offset ;
+  wire \measured$564.offset_valid ;
+  wire \measured$564.reference_valid ;
+  wire [42:0] \measured$653 ;
+  wire \measured$653.failed ;
+  wire [15:0] \measured$653.gain ;
+  wire [14:0] \measured$653.gain_reference ;
+  wire \measured$653.gain_valid ;
+  wire [7:0] \measured$653.offset ;
+  wire \measured$653.offset_valid ;
+  wire \measured$653.reference_valid ;
+  wire [42:0] \measured$730 ;
+  wire \measured$730.failed ;
+  wire [15:0] \measured$730.gain ;
+  wire [14:0] \measured$730.gain_reference ;
+  wire \measured$730.gain_valid ;
+  wire [7:0] \measured$730.offset ;
+  wire \measured$730.offset_valid ;
+  wire \measured$730.reference_valid ;
+  wire [42:0] \measured$807 ;
+  wire \measured$807.failed ;
+  wire [15:0] \measured$807.gain ;
+  wire [14:0] \measured$807.gain_reference ;
+  wire \measured$807.gain_valid ;
+  wire [7:0] \measured$807.offset ;
+  wire \measured$807.offset_valid ;
+  wire \measured$807.reference_valid ;
+  wire [42:0] \measured[0] ;
+  wire \measured[0].failed ;
+  wire [15:0] \measured[0].gain ;
+  wire [14:0] \measured[0].gain_reference ;
+  wire \measured[0].gain_valid ;
+  wire [7:0] \measured[0].offset ;
+  wire \measured[0].offset_valid ;
+  wire \measured[0].reference_valid ;
+  wire [42:0] \measured[1] ;
+  wire \measured[1].failed ;
+  wire [15:0] \measured[1].gain ;
+  wire [14:0] \measured[1].gain_reference ;
+  wire \measured[1].gain_valid ;
+  wire [7:0] \measured[1].offset ;
+  wire \measured[1].offset_valid ;
+  wire \measured[1].reference_valid ;
+  wire [42:0] \measured[2] ;
+  wire \measured[2].failed ;
+  wire [15:0] \measured[2].gain ;
+  wire [14:0] \measured[2].gain_reference ;
+  wire \measured[2].gain_valid ;
+  wire [7:0] \measured[2].offset ;
+  wire \measured[2].offset_valid ;
+  wire \measured[2].reference_valid ;
+  wire [42:0] \measured[3] ;
+  wire \measured[3].failed ;
+  wire [15:0] \measured[3].gain ;
+  wire [14:0] \measured[3].gain_reference ;
+  wire \measured[3].gain_valid ;
+  wire [7:0] \measured[3].offset ;
+  wire \measured[3].offset_valid ;
+  wire \measured[3].reference_valid ;
   wire [63:0] memory_data;
   wire [19:0] memory_index;
   wire met;
   wire mismatch;
   reg [31:0] next_number;
   wire [31:0] out_data;
-  wire [31:0] \out_data$310 ;
+  wire [31:0] \out_data$314 ;
   wire out_last;
-  wire \out_last$311 ;
+  wire \out_last$315 ;
   wire out_ready;
-  wire \out_ready$309 ;
+  wire \out_ready$313 ;
   wire out_valid;
-  wire \out_valid$308 ;
+  wire \out_valid$312 ;
   wire overrun;
-  wire \overrun$325 ;
-  wire \overrun$327 ;
   wire \overrun$329 ;
+  wire \overrun$331 ;
+  wire \overrun$333 ;
   wire pad;
-  wire \pad$479 ;
+  wire \pad$486 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1028,22 +1145,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
-  wire \position_done$598 ;
-  wire \position_done$599 ;
-  wire \position_done$600 ;
-  wire \position_done$601 ;
+  wire \position_done$620 ;
+  wire \position_done$621 ;
+  wire \position_done$622 ;
+  wire \position_done$623 ;
   wire position_freed;
-  wire \position_freed$551 ;
-  wire \position_freed$628 ;
-  wire \position_freed$696 ;
-  wire \position_freed$764 ;
+  wire \position_freed$558 ;
+  wire \position_freed$650 ;
+  wire \position_freed$727 ;
+  wire \position_freed$804 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
   wire product_started;
-  wire \product_started$402 ;
-  wire \product_started$403 ;
-  wire \product_started$404 ;
+  wire \product_started$406 ;
+  wire \product_started$407 ;
+  wire \product_started$408 ;
   wire program_write;
   wire [31:0] rdata;
   reg [16:0] read;
@@ -1053,46 +1170,46 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$234 ;
-  wire [9:0] \read_address$254 ;
-  wire [15:0] \read_address$273 ;
-  wire [15:0] \read_address$276 ;
-  wire [15:0] \read_address$293 ;
-  wire [15:0] \read_address$313 ;
+  wire [23:0] \read_address$238 ;
+  wire [9:0] \read_address$258 ;
+  wire [15:0] \read_address$277 ;
+  wire [15:0] \read_address$280 ;
+  wire [15:0] \read_address$297 ;
+  wire [15:0] \read_address$317 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$238 ;
-  wire [31:0] \read_data$255 ;
-  wire [31:0] \read_data$268 ;
-  wire [31:0] \read_data$269 ;
-  wire [31:0] \read_data$274 ;
-  wire [31:0] \read_data$296 ;
-  wire [31:0] \read_data$315 ;
+  wire [31:0] \read_data$242 ;
+  wire [31:0] \read_data$259 ;
+  wire [31:0] \read_data$272 ;
+  wire [31:0] \read_data$273 ;
+  wire [31:0] \read_data$278 ;
+  wire [31:0] \read_data$300 ;
+  wire [31:0] \read_data$319 ;
   wire read_enable;
-  wire \read_enable$270 ;
-  wire \read_enable$275 ;
-  wire \read_enable$292 ;
-  wire \read_enable$312 ;
+  wire \read_enable$274 ;
+  wire \read_enable$279 ;
+  wire \read_enable$296 ;
+  wire \read_enable$316 ;
   wire read_error;
-  wire \read_error$240 ;
+  wire \read_error$244 ;
   wire read_ready;
-  wire \read_ready$314 ;
+  wire \read_ready$318 ;
   wire read_valid;
-  wire \read_valid$232 ;
+  wire \read_valid$236 ;
   wire ready;
   wire refused;
-  wire \refused$326 ;
-  wire \refused$328 ;
   wire \refused$330 ;
+  wire \refused$332 ;
+  wire \refused$334 ;
   wire reset;
-  wire \reset$347 ;
-  wire \reset$356 ;
-  wire \reset$365 ;
+  wire \reset$351 ;
+  wire \reset$360 ;
+  wire \reset$369 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$481 ;
+  wire [5:0] \row_word$488 ;
   wire rows;
-  wire \rows$435 ;
-  wire \rows$436 ;
   wire \rows$437 ;
+  wire \rows$438 ;
+  wire \rows$439 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -1151,44 +1268,90 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire s_axis_tready;
   input s_axis_tvalid;
   wire s_axis_tvalid;
+  wire [3:0] saturated;
+  wire \saturated$566 ;
+  wire \saturated$654 ;
+  wire \saturated$731 ;
+  wire \saturated$808 ;
+  wire [39:0] settings;
+  wire [159:0] \settings$562 ;
+  wire [39:0] \settings$562[0] ;
+  wire [15:0] \settings$562[0].gain ;
+  wire [14:0] \settings$562[0].gain_reference ;
+  wire \settings$562[0].levels ;
+  wire [7:0] \settings$562[0].offset ;
+  wire [39:0] \settings$562[1] ;
+  wire [15:0] \settings$562[1].gain ;
+  wire [14:0] \settings$562[1].gain_reference ;
+  wire \settings$562[1].levels ;
+  wire [7:0] \settings$562[1].offset ;
+  wire [39:0] \settings$562[2] ;
+  wire [15:0] \settings$562[2].gain ;
+  wire [14:0] \settings$562[2].gain_reference ;
+  wire \settings$562[2].levels ;
+  wire [7:0] \settings$562[2].offset ;
+  wire [39:0] \settings$562[3] ;
+  wire [15:0] \settings$562[3].gain ;
+  wire [14:0] \settings$562[3].gain_reference ;
+  wire \settings$562[3].levels ;
+  wire [7:0] \settings$562[3].offset ;
+  wire [39:0] \settings$652 ;
+  wire [15:0] \settings$652.gain ;
+  wire [14:0] \settings$652.gain_reference ;
+  wire \settings$652.levels ;
+  wire [7:0] \settings$652.offset ;
+  wire [39:0] \settings$729 ;
+  wire [15:0] \settings$729.gain ;
+  wire [14:0] \settings$729.gain_reference ;
+  wire \settings$729.levels ;
+  wire [7:0] \settings$729.offset ;
+  wire [39:0] \settings$806 ;
+  wire [15:0] \settings$806.gain ;
+  wire [14:0] \settings$806.gain_reference ;
+  wire \settings$806.levels ;
+  wire [7:0] \settings$806.offset ;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   wire start;
-  wire \start$342 ;
-  wire \start$351 ;
-  wire \start$360 ;
-  wire [1:0] \start$369 ;
-  wire [1:0] \start$370 ;
-  wire \start$414 ;
-  wire \start$453 ;
-  wire \start$471 ;
-  wire \start$472 ;
-  wire \start$494 ;
-  wire \start$496 ;
-  wire \start$508 ;
-  wire \start$605 ;
-  wire \start$673 ;
-  wire \start$741 ;
+  wire \start$346 ;
+  wire \start$355 ;
+  wire \start$364 ;
+  wire [1:0] \start$373 ;
+  wire [1:0] \start$374 ;
+  wire \start$418 ;
+  wire \start$455 ;
+  wire \start$478 ;
+  wire \start$479 ;
+  wire \start$501 ;
+  wire \start$503 ;
+  wire \start$515 ;
+  wire \start$627 ;
+  wire \start$704 ;
+  wire \start$781 ;
   wire stopped;
-  wire \stopped$391 ;
-  wire \stopped$392 ;
-  wire \stopped$393 ;
+  wire \stopped$395 ;
+  wire \stopped$396 ;
+  wire \stopped$397 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [26:0] sum_value;
   wire tenant;
-  wire \tenant$263 ;
+  wire \tenant$267 ;
   wire timed_out;
-  wire \timed_out$462 ;
-  wire \timed_out$463 ;
-  wire \timed_out$464 ;
-  wire \timed_out$465 ;
+  wire \timed_out$469 ;
+  wire \timed_out$470 ;
+  wire \timed_out$471 ;
+  wire \timed_out$472 ;
   wire [23:0] timeout;
-  wire [23:0] \timeout$451 ;
-  wire [15:0] \timeout$511 ;
-  wire [15:0] \timeout$608 ;
-  wire [15:0] \timeout$676 ;
-  wire [15:0] \timeout$744 ;
+  wire [23:0] \timeout$453 ;
+  wire [15:0] \timeout$518 ;
+  wire [15:0] \timeout$630 ;
+  wire [15:0] \timeout$707 ;
+  wire [15:0] \timeout$784 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1262,41 +1425,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$637 ;
-  wire [7:0] \trace__code$705 ;
-  wire [7:0] \trace__code$773 ;
+  wire [7:0] \trace__code$667 ;
+  wire [7:0] \trace__code$744 ;
+  wire [7:0] \trace__code$821 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$638 ;
-  wire [8:0] \trace__compensated$706 ;
-  wire [8:0] \trace__compensated$774 ;
+  wire [8:0] \trace__compensated$668 ;
+  wire [8:0] \trace__compensated$745 ;
+  wire [8:0] \trace__compensated$822 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$634 ;
-  wire [15:0] \trace__conversion$702 ;
-  wire [15:0] \trace__conversion$770 ;
+  wire [15:0] \trace__conversion$664 ;
+  wire [15:0] \trace__conversion$741 ;
+  wire [15:0] \trace__conversion$818 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$635 ;
-  wire [5:0] \trace__index$703 ;
-  wire [5:0] \trace__index$771 ;
+  wire [5:0] \trace__index$665 ;
+  wire [5:0] \trace__index$742 ;
+  wire [5:0] \trace__index$819 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$636 ;
-  wire [1:0] \trace__plane$704 ;
-  wire [1:0] \trace__plane$772 ;
+  wire [1:0] \trace__plane$666 ;
+  wire [1:0] \trace__plane$743 ;
+  wire [1:0] \trace__plane$820 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$633 ;
-  wire [31:0] \trace__product$701 ;
-  wire [31:0] \trace__product$769 ;
+  wire [31:0] \trace__product$663 ;
+  wire [31:0] \trace__product$740 ;
+  wire [31:0] \trace__product$817 ;
   wire trace__stopped;
-  wire \trace__stopped$639 ;
-  wire \trace__stopped$707 ;
-  wire \trace__stopped$775 ;
+  wire \trace__stopped$669 ;
+  wire \trace__stopped$746 ;
+  wire \trace__stopped$823 ;
   wire trace__valid;
-  wire \trace__valid$632 ;
-  wire \trace__valid$700 ;
-  wire \trace__valid$768 ;
+  wire \trace__valid$662 ;
+  wire \trace__valid$739 ;
+  wire \trace__valid$816 ;
   wire trace__void;
-  wire \trace__void$640 ;
-  wire \trace__void$708 ;
-  wire \trace__void$776 ;
+  wire \trace__void$670 ;
+  wire \trace__void$747 ;
+  wire \trace__void$824 ;
   output [31:0] trace_layer1__cycles;
   wire [31:0] trace_layer1__cycles;
   output trace_layer1__done;
@@ -1368,16 +1531,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [3:0] weights_write;
   wire [134:0] window;
-  wire [134:0] \window$265 ;
-  wire [15:0] \window$265.activation_base ;
-  wire [16:0] \window$265.activation_words ;
-  wire [20:0] \window$265.coefficient_words ;
-  wire [19:0] \window$265.coefficients_base ;
-  wire [16:0] \window$265.constant_entries ;
-  wire [15:0] \window$265.constants_base ;
-  wire [11:0] \window$265.program_base ;
-  wire [11:0] \window$265.program_length ;
-  wire [3:0] \window$265.tiles ;
+  wire [134:0] \window$269 ;
+  wire [15:0] \window$269.activation_base ;
+  wire [16:0] \window$269.activation_words ;
+  wire [20:0] \window$269.coefficient_words ;
+  wire [19:0] \window$269.coefficients_base ;
+  wire [16:0] \window$269.constant_entries ;
+  wire [15:0] \window$269.constants_base ;
+  wire [11:0] \window$269.program_base ;
+  wire [11:0] \window$269.program_length ;
+  wire [3:0] \window$269.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -1388,48 +1551,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [3:0] \window.tiles ;
   wire [269:0] windows;
-  wire [269:0] \windows$267 ;
-  wire [134:0] \windows$267.tenant0 ;
-  wire [15:0] \windows$267.tenant0.activation_base ;
-  wire [16:0] \windows$267.tenant0.activation_words ;
-  wire [20:0] \windows$267.tenant0.coefficient_words ;
-  wire [19:0] \windows$267.tenant0.coefficients_base ;
-  wire [16:0] \windows$267.tenant0.constant_entries ;
-  wire [15:0] \windows$267.tenant0.constants_base ;
-  wire [11:0] \windows$267.tenant0.program_base ;
-  wire [11:0] \windows$267.tenant0.program_length ;
-  wire [3:0] \windows$267.tenant0.tiles ;
-  wire [134:0] \windows$267.tenant1 ;
-  wire [15:0] \windows$267.tenant1.activation_base ;
-  wire [16:0] \windows$267.tenant1.activation_words ;
-  wire [20:0] \windows$267.tenant1.coefficient_words ;
-  wire [19:0] \windows$267.tenant1.coefficients_base ;
-  wire [16:0] \windows$267.tenant1.constant_entries ;
-  wire [15:0] \windows$267.tenant1.constants_base ;
-  wire [11:0] \windows$267.tenant1.program_base ;
-  wire [11:0] \windows$267.tenant1.program_length ;
-  wire [3:0] \windows$267.tenant1.tiles ;
-  wire [269:0] \windows$373 ;
-  wire [134:0] \windows$373.tenant0 ;
-  wire [15:0] \windows$373.tenant0.activation_base ;
-  wire [16:0] \windows$373.tenant0.activation_words ;
-  wire [20:0] \windows$373.tenant0.coefficient_words ;
-  wire [19:0] \windows$373.tenant0.coefficients_base ;
-  wire [16:0] \windows$373.tenant0.constant_entries ;
-  wire [15:0] \windows$373.tenant0.constants_base ;
-  wire [11:0] \windows$373.tenant0.program_base ;
-  wire [11:0] \windows$373.tenant0.program_length ;
-  wire [3:0] \windows$373.tenant0.tiles ;
-  wire [134:0] \windows$373.tenant1 ;
-  wire [15:0] \windows$373.tenant1.activation_base ;
-  wire [16:0] \windows$373.tenant1.activation_words ;
-  wire [20:0] \windows$373.tenant1.coefficient_words ;
-  wire [19:0] \windows$373.tenant1.coefficients_base ;
-  wire [16:0] \windows$373.tenant1.constant_entries ;
-  wire [15:0] \windows$373.tenant1.constants_base ;
-  wire [11:0] \windows$373.tenant1.program_base ;
-  wire [11:0] \windows$373.tenant1.program_length ;
-  wire [3:0] \windows$373.tenant1.tiles ;
+  wire [269:0] \windows$271 ;
+  wire [134:0] \windows$271.tenant0 ;
+  wire [15:0] \windows$271.tenant0.activation_base ;
+  wire [16:0] \windows$271.tenant0.activation_words ;
+  wire [20:0] \windows$271.tenant0.coefficient_words ;
+  wire [19:0] \windows$271.tenant0.coefficients_base ;
+  wire [16:0] \windows$271.tenant0.constant_entries ;
+  wire [15:0] \windows$271.tenant0.constants_base ;
+  wire [11:0] \windows$271.tenant0.program_base ;
+  wire [11:0] \windows$271.tenant0.program_length ;
+  wire [3:0] \windows$271.tenant0.tiles ;
+  wire [134:0] \windows$271.tenant1 ;
+  wire [15:0] \windows$271.tenant1.activation_base ;
+  wire [16:0] \windows$271.tenant1.activation_words ;
+  wire [20:0] \windows$271.tenant1.coefficient_words ;
+  wire [19:0] \windows$271.tenant1.coefficients_base ;
+  wire [16:0] \windows$271.tenant1.constant_entries ;
+  wire [15:0] \windows$271.tenant1.constants_base ;
+  wire [11:0] \windows$271.tenant1.program_base ;
+  wire [11:0] \windows$271.tenant1.program_length ;
+  wire [3:0] \windows$271.tenant1.tiles ;
+  wire [269:0] \windows$377 ;
+  wire [134:0] \windows$377.tenant0 ;
+  wire [15:0] \windows$377.tenant0.activation_base ;
+  wire [16:0] \windows$377.tenant0.activation_words ;
+  wire [20:0] \windows$377.tenant0.coefficient_words ;
+  wire [19:0] \windows$377.tenant0.coefficients_base ;
+  wire [16:0] \windows$377.tenant0.constant_entries ;
+  wire [15:0] \windows$377.tenant0.constants_base ;
+  wire [11:0] \windows$377.tenant0.program_base ;
+  wire [11:0] \windows$377.tenant0.program_length ;
+  wire [3:0] \windows$377.tenant0.tiles ;
+  wire [134:0] \windows$377.tenant1 ;
+  wire [15:0] \windows$377.tenant1.activation_base ;
+  wire [16:0] \windows$377.tenant1.activation_words ;
+  wire [20:0] \windows$377.tenant1.coefficient_words ;
+  wire [19:0] \windows$377.tenant1.coefficients_base ;
+  wire [16:0] \windows$377.tenant1.constant_entries ;
+  wire [15:0] \windows$377.tenant1.constants_base ;
+  wire [11:0] \windows$377.tenant1.program_base ;
+  wire [11:0] \windows$377.tenant1.program_length ;
+  wire [3:0] \windows$377.tenant1.tiles ;
   wire [134:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -1456,75 +1619,75 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working0;
   wire working1;
   wire works;
-  wire \works$397 ;
-  wire \works$398 ;
-  wire \works$399 ;
+  wire \works$401 ;
+  wire \works$402 ;
+  wire \works$403 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [9:0] write__addr;
-  wire [10:0] \write__addr$249 ;
+  wire [10:0] \write__addr$253 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$250 ;
+  wire [63:0] \write__data$254 ;
   wire write__en;
-  wire \write__en$247 ;
+  wire \write__en$251 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$228 ;
-  wire [15:0] \write_address$279 ;
-  wire [15:0] \write_address$282 ;
-  wire [15:0] \write_address$300 ;
-  wire [15:0] \write_address$317 ;
+  wire [23:0] \write_address$232 ;
+  wire [15:0] \write_address$283 ;
+  wire [15:0] \write_address$286 ;
+  wire [15:0] \write_address$304 ;
+  wire [15:0] \write_address$321 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$230 ;
-  wire [31:0] \write_data$280 ;
-  wire [31:0] \write_data$283 ;
-  wire [31:0] \write_data$301 ;
-  wire [31:0] \write_data$318 ;
-  wire [31:0] \write_data$541 ;
-  wire [31:0] \write_data$621 ;
-  wire [31:0] \write_data$689 ;
-  wire [31:0] \write_data$757 ;
+  wire [31:0] \write_data$234 ;
+  wire [31:0] \write_data$284 ;
+  wire [31:0] \write_data$287 ;
+  wire [31:0] \write_data$305 ;
+  wire [31:0] \write_data$322 ;
+  wire [31:0] \write_data$548 ;
+  wire [31:0] \write_data$643 ;
+  wire [31:0] \write_data$720 ;
+  wire [31:0] \write_data$797 ;
   wire write_enable;
-  wire \write_enable$281 ;
-  wire \write_enable$299 ;
-  wire \write_enable$316 ;
-  wire \write_enable$537 ;
-  wire \write_enable$618 ;
-  wire \write_enable$686 ;
-  wire \write_enable$754 ;
+  wire \write_enable$285 ;
+  wire \write_enable$303 ;
+  wire \write_enable$320 ;
+  wire \write_enable$544 ;
+  wire \write_enable$640 ;
+  wire \write_enable$717 ;
+  wire \write_enable$794 ;
   wire write_error;
-  wire \write_error$236 ;
+  wire \write_error$240 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$620 ;
-  wire [3:0] \write_group$688 ;
-  wire [3:0] \write_group$756 ;
+  wire [3:0] \write_group$642 ;
+  wire [3:0] \write_group$719 ;
+  wire [3:0] \write_group$796 ;
   wire write_ready;
-  wire \write_ready$319 ;
+  wire \write_ready$323 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$619 ;
-  wire [7:0] \write_row$687 ;
-  wire [7:0] \write_row$755 ;
+  wire [7:0] \write_row$641 ;
+  wire [7:0] \write_row$718 ;
+  wire [7:0] \write_row$795 ;
   wire write_valid;
-  wire \write_valid$226 ;
+  wire \write_valid$230 ;
   wire [1:0] written;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$825  [2047:0];
+  reg [63:0] \constants$877  [2047:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$825
+  initial begin : zero_constants$877
     integer i;
-    for (i = 0; i < 2048; i = i + 1) \constants$825 [i] = 64'h0000000000000000;
+    for (i = 0; i < 2048; i = i + 1) \constants$877 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$247 )
-      \constants$825 [memory_index[10:0]] <= memory_data;
+    if (\write__en$251 )
+      \constants$877 [memory_index[10:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$825 [constant__addr];
+    _0_ <= \constants$877 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [1023:0];
@@ -1544,39 +1707,39 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$255  = _1_;
+  assign \read_data$259  = _1_;
   assign rst = ~ aresetn;
   assign \$1  = ~ pad;
-  assign \$2  = \read_enable$270  & \$1 ;
+  assign \$2  = \read_enable$274  & \$1 ;
   assign \$3  = ! trace_tenant;
   assign \$4  = write[0] & \$3 ;
   assign \$6  = write[0] & \$5 ;
   assign \$7  = beyond | mismatch;
   assign \$8  = overrun | refused;
-  assign \$9  = \overrun$325  | \refused$326 ;
-  assign \$10  = \overrun$327  | \refused$328 ;
-  assign \$11  = \overrun$329  | \refused$330 ;
+  assign \$9  = \overrun$329  | \refused$330 ;
+  assign \$10  = \overrun$331  | \refused$332 ;
+  assign \$11  = \overrun$333  | \refused$334 ;
   assign \$12  = | { \$11 , \$10 , \$9 , \$8  };
   assign met = \$7  | \$12 ;
-  assign \$13  = converted + \converted$386 ;
-  assign \$14  = \$13  + \converted$387 ;
-  assign \$15  = \$14  + \converted$388 ;
-  assign \$16  = stopped + \stopped$391 ;
-  assign \$17  = \$16  + \stopped$392 ;
-  assign \$18  = \$17  + \stopped$393 ;
+  assign \$13  = converted + \converted$390 ;
+  assign \$14  = \$13  + \converted$391 ;
+  assign \$15  = \$14  + \converted$392 ;
+  assign \$16  = stopped + \stopped$395 ;
+  assign \$17  = \$16  + \stopped$396 ;
+  assign \$18  = \$17  + \stopped$397 ;
   assign \$19  = ~ combining;
   assign \$20  = window[134] ? works : 1'h0;
-  assign \$21  = window[133] ? \works$397  : \$20 ;
-  assign \$22  = window[132] ? \works$398  : \$21 ;
-  assign \$23  = window[131] ? \works$399  : \$22 ;
-  assign \converting$394  = \$19  & \$23 ;
+  assign \$21  = window[133] ? \works$401  : \$20 ;
+  assign \$22  = window[132] ? \works$402  : \$21 ;
+  assign \$23  = window[131] ? \works$403  : \$22 ;
+  assign \converting$398  = \$19  & \$23 ;
   assign \$24  = window[134] ? product_started : 1'h0;
-  assign \$25  = window[133] ? \product_started$402  : \$24 ;
-  assign \$26  = window[132] ? \product_started$403  : \$25 ;
-  assign product = window[131] ? \product_started$404  : \$26 ;
-  assign \$27  = { \converting$362 , \converting$353 , \converting$344 , converting } & window[134:131];
+  assign \$25  = window[133] ? \product_started$406  : \$24 ;
+  assign \$26  = window[132] ? \product_started$407  : \$25 ;
+  assign product = window[131] ? \product_started$408  : \$26 ;
+  assign \$27  = { \converting$366 , \converting$357 , \converting$348 , converting } & window[134:131];
   assign \$28  = | \$27 ;
-  assign \$29  = ~ { \converting$362 , \converting$353 , \converting$344 , converting };
+  assign \$29  = ~ { \converting$366 , \converting$357 , \converting$348 , converting };
   assign \$30  = \$29  & window[134:131];
   assign \$31  = | \$30 ;
   assign contest = \$28  & \$31 ;
@@ -1584,37 +1747,37 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign working0 = working & \$32 ;
   assign \$33  = ~ combining;
   assign \$34  = window[134] ? comparator : 1'h0;
-  assign \$35  = window[133] ? \comparator$423  : \$34 ;
-  assign \$36  = window[132] ? \comparator$424  : \$35 ;
-  assign \$37  = window[131] ? \comparator$425  : \$36 ;
+  assign \$35  = window[133] ? \comparator$425  : \$34 ;
+  assign \$36  = window[132] ? \comparator$426  : \$35 ;
+  assign \$37  = window[131] ? \comparator$427  : \$36 ;
   assign \$38  = \$33  & \$37 ;
   assign \$39  = working0 & \$38 ;
   assign \$40  = ~ combining;
   assign \$41  = window[134] ? adder : 1'h0;
-  assign \$42  = window[133] ? \adder$427  : \$41 ;
-  assign \$43  = window[132] ? \adder$428  : \$42 ;
-  assign \$44  = window[131] ? \adder$429  : \$43 ;
+  assign \$42  = window[133] ? \adder$429  : \$41 ;
+  assign \$43  = window[132] ? \adder$430  : \$42 ;
+  assign \$44  = window[131] ? \adder$431  : \$43 ;
   assign \$45  = \$40  & \$44 ;
   assign \$46  = working0 & \$45 ;
   assign \$47  = ~ combining;
   assign \$48  = window[134] ? array : 1'h0;
-  assign \$49  = window[133] ? \array$431  : \$48 ;
-  assign \$50  = window[132] ? \array$432  : \$49 ;
-  assign \$51  = window[131] ? \array$433  : \$50 ;
+  assign \$49  = window[133] ? \array$433  : \$48 ;
+  assign \$50  = window[132] ? \array$434  : \$49 ;
+  assign \$51  = window[131] ? \array$435  : \$50 ;
   assign \$52  = \$47  & \$51 ;
   assign \$53  = working0 & \$52 ;
   assign \$54  = ~ combining;
   assign \$55  = window[134] ? rows : 1'h0;
-  assign \$56  = window[133] ? \rows$435  : \$55 ;
-  assign \$57  = window[132] ? \rows$436  : \$56 ;
-  assign \$58  = window[131] ? \rows$437  : \$57 ;
+  assign \$56  = window[133] ? \rows$437  : \$55 ;
+  assign \$57  = window[132] ? \rows$438  : \$56 ;
+  assign \$58  = window[131] ? \rows$439  : \$57 ;
   assign \$59  = \$54  & \$58 ;
   assign \$60  = working0 & \$59 ;
   assign \$61  = ~ combining;
   assign \$62  = window[134] ? drain : 1'h0;
-  assign \$63  = window[133] ? \drain$439  : \$62 ;
-  assign \$64  = window[132] ? \drain$440  : \$63 ;
-  assign \$65  = window[131] ? \drain$441  : \$64 ;
+  assign \$63  = window[133] ? \drain$441  : \$62 ;
+  assign \$64  = window[132] ? \drain$442  : \$63 ;
+  assign \$65  = window[131] ? \drain$443  : \$64 ;
   assign \$66  = \$61  & \$65 ;
   assign \$67  = working0 & \$66 ;
   assign \$68  = working0 & combining;
@@ -1627,170 +1790,188 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign working1 = working & \$75 ;
   assign \$76  = ~ combining;
   assign \$77  = window[134] ? comparator : 1'h0;
-  assign \$78  = window[133] ? \comparator$423  : \$77 ;
-  assign \$79  = window[132] ? \comparator$424  : \$78 ;
-  assign \$80  = window[131] ? \comparator$425  : \$79 ;
+  assign \$78  = window[133] ? \comparator$425  : \$77 ;
+  assign \$79  = window[132] ? \comparator$426  : \$78 ;
+  assign \$80  = window[131] ? \comparator$427  : \$79 ;
   assign \$81  = \$76  & \$80 ;
   assign \$82  = working1 & \$81 ;
   assign \$83  = ~ combining;
   assign \$84  = window[134] ? adder : 1'h0;
-  assign \$85  = window[133] ? \adder$427  : \$84 ;
-  assign \$86  = window[132] ? \adder$428  : \$85 ;
-  assign \$87  = window[131] ? \adder$429  : \$86 ;
+  assign \$85  = window[133] ? \adder$429  : \$84 ;
+  assign \$86  = window[132] ? \adder$430  : \$85 ;
+  assign \$87  = window[131] ? \adder$431  : \$86 ;
   assign \$88  = \$83  & \$87 ;
   assign \$89  = working1 & \$88 ;
   assign \$90  = ~ combining;
   assign \$91  = window[134] ? array : 1'h0;
-  assign \$92  = window[133] ? \array$431  : \$91 ;
-  assign \$93  = window[132] ? \array$432  : \$92 ;
-  assign \$94  = window[131] ? \array$433  : \$93 ;
+  assign \$92  = window[133] ? \array$433  : \$91 ;
+  assign \$93  = window[132] ? \array$434  : \$92 ;
+  assign \$94  = window[131] ? \array$435  : \$93 ;
   assign \$95  = \$90  & \$94 ;
   assign \$96  = working1 & \$95 ;
   assign \$97  = ~ combining;
   assign \$98  = window[134] ? rows : 1'h0;
-  assign \$99  = window[133] ? \rows$435  : \$98 ;
-  assign \$100  = window[132] ? \rows$436  : \$99 ;
-  assign \$101  = window[131] ? \rows$437  : \$100 ;
+  assign \$99  = window[133] ? \rows$437  : \$98 ;
+  assign \$100  = window[132] ? \rows$438  : \$99 ;
+  assign \$101  = window[131] ? \rows$439  : \$100 ;
   assign \$102  = \$97  & \$101 ;
   assign \$103  = working1 & \$102 ;
   assign \$104  = ~ combining;
   assign \$105  = window[134] ? drain : 1'h0;
-  assign \$106  = window[133] ? \drain$439  : \$105 ;
-  assign \$107  = window[132] ? \drain$440  : \$106 ;
-  assign \$108  = window[131] ? \drain$441  : \$107 ;
+  assign \$106  = window[133] ? \drain$441  : \$105 ;
+  assign \$107  = window[132] ? \drain$442  : \$106 ;
+  assign \$108  = window[131] ? \drain$443  : \$107 ;
   assign \$109  = \$104  & \$108 ;
   assign \$110  = working1 & \$109 ;
   assign \$111  = working1 & combining;
-  assign \$112  = ~ \host_wait$456 ;
+  assign \$112  = ~ \host_wait$457 ;
   assign \$113  = transferring[1] & \$112 ;
-  assign \$114  = ~ \buffer_wait$457 ;
+  assign \$114  = ~ \buffer_wait$458 ;
   assign \$115  = \$113  & \$114 ;
-  assign \$116  = transferring[1] & \host_wait$456 ;
-  assign \$117  = transferring[1] & \buffer_wait$457 ;
-  assign timed_out = | { \timed_out$465 , \timed_out$464 , \timed_out$463 , \timed_out$462  };
-  assign unit_done = \done$467  | \done$468 ;
+  assign \$116  = transferring[1] & \host_wait$457 ;
+  assign \$117  = transferring[1] & \buffer_wait$458 ;
   assign \$118  = ~ window[134:131];
-  assign \$119  = { \bank_free$492 , \bank_free$491 , \bank_free$490 , \bank_free$489  } | \$118 ;
-  assign bank_free = & \$119 ;
-  assign \$120  = ! trace_tenant;
-  assign \start$508  = start & window[131];
-  assign chunk_begin = \chunk_begin$522  & window[131];
-  assign chunk_loaded = \chunk_loaded$524  & window[131];
-  assign load_enable = \load_enable$526  & window[131];
-  assign position_freed = \position_freed$551  & window[131];
-  assign drain_clear = \drain_clear$557  & window[131];
-  assign \$123  = window[134] ? \position_done$601  : 1'h0;
-  assign \$124  = window[133] ? \position_done$600  : \$123 ;
-  assign \$125  = window[132] ? \position_done$599  : \$124 ;
-  assign \$126  = window[131] ? \position_done$598  : \$125 ;
-  assign \$127  = window[131] ? \position_done$598  : \$126 ;
-  assign \$128  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$605  = start & window[132];
-  assign \chunk_begin$610  = \chunk_begin$522  & window[132];
-  assign \chunk_loaded$611  = \chunk_loaded$524  & window[132];
-  assign \load_enable$612  = \load_enable$526  & window[132];
-  assign \position_freed$628  = \position_freed$551  & window[132];
-  assign \drain_clear$631  = \drain_clear$557  & window[132];
-  assign \$130  = window[134] ? \position_done$601  : 1'h0;
-  assign \$131  = window[133] ? \position_done$600  : \$130 ;
-  assign \$132  = window[132] ? \position_done$599  : \$131 ;
-  assign \$133  = window[131] ? \position_done$598  : \$132 ;
-  assign \$134  = window[132] ? \position_done$599  : \$133 ;
-  assign \$135  = window[132] ? \drain_sum$671  : 25'h0000000;
-  assign \start$673  = start & window[133];
-  assign \chunk_begin$678  = \chunk_begin$522  & window[133];
-  assign \chunk_loaded$679  = \chunk_loaded$524  & window[133];
-  assign \load_enable$680  = \load_enable$526  & window[133];
-  assign \position_freed$696  = \position_freed$551  & window[133];
-  assign \drain_clear$699  = \drain_clear$557  & window[133];
-  assign \$137  = window[134] ? \position_done$601  : 1'h0;
-  assign \$138  = window[133] ? \position_done$600  : \$137 ;
-  assign \$139  = window[132] ? \position_done$599  : \$138 ;
-  assign \$140  = window[131] ? \position_done$598  : \$139 ;
-  assign \$141  = window[133] ? \position_done$600  : \$140 ;
-  assign \$142  = window[133] ? \drain_sum$739  : 25'h0000000;
-  assign \start$741  = start & window[134];
-  assign \chunk_begin$746  = \chunk_begin$522  & window[134];
-  assign \chunk_loaded$747  = \chunk_loaded$524  & window[134];
-  assign \load_enable$748  = \load_enable$526  & window[134];
-  assign \position_freed$764  = \position_freed$551  & window[134];
-  assign \drain_clear$767  = \drain_clear$557  & window[134];
-  assign \$144  = window[134] ? \position_done$601  : 1'h0;
-  assign \$145  = window[133] ? \position_done$600  : \$144 ;
-  assign \$146  = window[132] ? \position_done$599  : \$145 ;
-  assign \$147  = window[131] ? \position_done$598  : \$146 ;
-  assign \$148  = window[134] ? \position_done$601  : \$147 ;
-  assign \$149  = window[134] ? \drain_sum$807  : 25'h0000000;
-  assign \$150  = start | \start$496 ;
-  assign \$151  = working0 & met;
-  assign \$152  = \$151  | transfer_beyond[0];
-  assign \$153  = working1 & met;
-  assign \$154  = \$153  | transfer_beyond[1];
-  assign \$155  = product & active[0];
-  assign \$156  = product0 + 1'h1;
-  assign \$157  = product & active[1];
-  assign \$158  = product1 + 1'h1;
+  assign \$119  = { \calibrated$464 , \calibrated$463 , \calibrated$462 , \calibrated$461  } | \$118 ;
+  assign \$120  = & \$119 ;
+  assign calibrated = \$signal  & \$120 ;
+  assign timed_out = | { \timed_out$472 , \timed_out$471 , \timed_out$470 , \timed_out$469  };
+  assign \$121  = \done$474  | \done$475 ;
+  assign unit_done = \$121  | calibrated;
+  assign \$122  = ~ window[134:131];
+  assign \$123  = { \bank_free$499 , \bank_free$498 , \bank_free$497 , \bank_free$496  } | \$122 ;
+  assign bank_free = & \$123 ;
+  assign \$124  = ! trace_tenant;
+  assign \start$515  = start & window[131];
+  assign chunk_begin = \chunk_begin$529  & window[131];
+  assign chunk_loaded = \chunk_loaded$531  & window[131];
+  assign load_enable = \load_enable$533  & window[131];
+  assign position_freed = \position_freed$558  & window[131];
+  assign calibrate = \calibrate$560  & window[131];
+  assign \$127  = \saturated$566  & window[131];
+  assign drain_clear = \drain_clear$578  & window[131];
+  assign \$128  = window[134] ? \position_done$623  : 1'h0;
+  assign \$129  = window[133] ? \position_done$622  : \$128 ;
+  assign \$130  = window[132] ? \position_done$621  : \$129 ;
+  assign \$131  = window[131] ? \position_done$620  : \$130 ;
+  assign \$132  = window[131] ? \position_done$620  : \$131 ;
+  assign \$133  = window[131] ? drain_sum : 25'h0000000;
+  assign \start$627  = start & window[132];
+  assign \chunk_begin$632  = \chunk_begin$529  & window[132];
+  assign \chunk_loaded$633  = \chunk_loaded$531  & window[132];
+  assign \load_enable$634  = \load_enable$533  & window[132];
+  assign \position_freed$650  = \position_freed$558  & window[132];
+  assign \calibrate$651  = \calibrate$560  & window[132];
+  assign \$135  = \saturated$654  & window[132];
+  assign \drain_clear$661  = \drain_clear$578  & window[132];
+  assign \$136  = window[134] ? \position_done$623  : 1'h0;
+  assign \$137  = window[133] ? \position_done$622  : \$136 ;
+  assign \$138  = window[132] ? \position_done$621  : \$137 ;
+  assign \$139  = window[131] ? \position_done$620  : \$138 ;
+  assign \$140  = window[132] ? \position_done$621  : \$139 ;
+  assign \$141  = window[132] ? \drain_sum$702  : 25'h0000000;
+  assign \start$704  = start & window[133];
+  assign \chunk_begin$709  = \chunk_begin$529  & window[133];
+  assign \chunk_loaded$710  = \chunk_loaded$531  & window[133];
+  assign \load_enable$711  = \load_enable$533  & window[133];
+  assign \position_freed$727  = \position_freed$558  & window[133];
+  assign \calibrate$728  = \calibrate$560  & window[133];
+  assign \$143  = \saturated$731  & window[133];
+  assign \drain_clear$738  = \drain_clear$578  & window[133];
+  assign \$144  = window[134] ? \position_done$623  : 1'h0;
+  assign \$145  = window[133] ? \position_done$622  : \$144 ;
+  assign \$146  = window[132] ? \position_done$621  : \$145 ;
+  assign \$147  = window[131] ? \position_done$620  : \$146 ;
+  assign \$148  = window[133] ? \position_done$622  : \$147 ;
+  assign \$149  = window[133] ? \drain_sum$779  : 25'h0000000;
+  assign \start$781  = start & window[134];
+  assign \chunk_begin$786  = \chunk_begin$529  & window[134];
+  assign \chunk_loaded$787  = \chunk_loaded$531  & window[134];
+  assign \load_enable$788  = \load_enable$533  & window[134];
+  assign \position_freed$804  = \position_freed$558  & window[134];
+  assign \calibrate$805  = \calibrate$560  & window[134];
+  assign \$151  = \saturated$808  & window[134];
+  assign \drain_clear$815  = \drain_clear$578  & window[134];
+  assign \$152  = window[134] ? \position_done$623  : 1'h0;
+  assign \$153  = window[133] ? \position_done$622  : \$152 ;
+  assign \$154  = window[132] ? \position_done$621  : \$153 ;
+  assign \$155  = window[131] ? \position_done$620  : \$154 ;
+  assign \$156  = window[134] ? \position_done$623  : \$155 ;
+  assign \$157  = window[134] ? \drain_sum$856  : 25'h0000000;
+  assign \$158  = start | \start$503 ;
+  assign \$159  = working0 & met;
+  assign \$160  = \$159  | transfer_beyond[0];
+  assign \$161  = working1 & met;
+  assign \$162  = \$161  | transfer_beyond[1];
+  assign \$163  = calibrated | \clear$513 ;
+  assign \$164  = product & active[0];
+  assign \$165  = product0 + 1'h1;
+  assign \$166  = product & active[1];
+  assign \$167  = product1 + 1'h1;
   always @(posedge aclk)
-    combining <= \$159 ;
+    combining <= \$168 ;
   always @(posedge aclk)
-    illegal <= \$160 ;
+    illegal <= \$169 ;
   always @(posedge aclk)
-    product0 <= \$161 ;
+    host_late <= \$170 ;
   always @(posedge aclk)
-    product1 <= \$162 ;
+    \$signal  <= \$171 ;
+  always @(posedge aclk)
+    product0 <= \$172 ;
+  always @(posedge aclk)
+    product1 <= \$173 ;
   \crossloom.activity0  activity0 (
-    .adder(\adder$429 ),
-    .array(\array$433 ),
+    .adder(\adder$431 ),
+    .array(\array$435 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$425 ),
+    .comparator(\comparator$427 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$441 ),
+    .drain(\drain$443 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$437 ),
+    .rows(\rows$439 ),
     .rst(rst),
     .start(start),
-    .works(\works$399 )
+    .works(\works$403 )
   );
   \crossloom.activity1  activity1 (
-    .adder(\adder$428 ),
-    .array(\array$432 ),
+    .adder(\adder$430 ),
+    .array(\array$434 ),
     .clear(macro1__clear),
     .clk(aclk),
-    .comparator(\comparator$424 ),
+    .comparator(\comparator$426 ),
     .convert_side(macro1__convert_side),
-    .converting(\converting$344 ),
+    .converting(\converting$348 ),
     .decided(macro1__decided),
-    .drain(\drain$440 ),
+    .drain(\drain$442 ),
     .hold(macro1__hold),
     .loading(loading),
     .reset(macro1__reset),
-    .rows(\rows$436 ),
+    .rows(\rows$438 ),
     .rst(rst),
     .start(start),
-    .works(\works$398 )
+    .works(\works$402 )
   );
   \crossloom.activity2  activity2 (
-    .adder(\adder$427 ),
-    .array(\array$431 ),
+    .adder(\adder$429 ),
+    .array(\array$433 ),
     .clear(macro2__clear),
     .clk(aclk),
-    .comparator(\comparator$423 ),
+    .comparator(\comparator$425 ),
     .convert_side(macro2__convert_side),
-    .converting(\converting$353 ),
+    .converting(\converting$357 ),
     .decided(macro2__decided),
-    .drain(\drain$439 ),
+    .drain(\drain$441 ),
     .hold(macro2__hold),
     .loading(loading),
     .reset(macro2__reset),
-    .rows(\rows$435 ),
+    .rows(\rows$437 ),
     .rst(rst),
     .start(start),
-    .works(\works$397 )
+    .works(\works$401 )
   );
   \crossloom.activity3  activity3 (
     .adder(adder),
@@ -1799,7 +1980,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro3__convert_side),
-    .converting(\converting$362 ),
+    .converting(\converting$366 ),
     .decided(macro3__decided),
     .drain(drain),
     .hold(macro3__hold),
@@ -1814,7 +1995,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$268 ),
+    .read_data(\read_data$272 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer_beyond(transfer_beyond),
@@ -1858,47 +2039,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$506 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$467 ),
-    .drain_clear(\drain_clear$557 ),
+    .done(\done$474 ),
+    .drain_clear(\drain_clear$578 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
+    .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4343$0 (\$163 ),
+    .\port$4805$0 (\$174 ),
     .position_done(position_done),
-    .position_freed(\position_freed$551 ),
+    .position_freed(\position_freed$558 ),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$279 ),
-    .write_data(\write_data$280 ),
+    .write_address(\write_address$283 ),
+    .write_data(\write_data$284 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$506 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$468 ),
-    .read_address(\read_address$276 ),
-    .read_data(\read_data$268 ),
-    .read_enable(\read_enable$275 ),
+    .\done$157 (\done$475 ),
+    .read_address(\read_address$280 ),
+    .read_data(\read_data$272 ),
+    .read_enable(\read_enable$279 ),
     .rst(rst),
-    .start(\start$496 ),
-    .write_address(\write_address$282 ),
-    .write_data(\write_data$283 ),
-    .write_enable(\write_enable$281 )
+    .start(\start$503 ),
+    .write_address(\write_address$286 ),
+    .write_data(\write_data$287 ),
+    .write_enable(\write_enable$285 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$522 ),
+    .chunk_begin(\chunk_begin$529 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$524 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$531 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1906,12 +2088,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$526 ),
+    .load_enable(\load_enable$533 ),
     .load_row(load_row),
     .pad(pad),
-    .read_address(\read_address$273 ),
-    .read_data(\read_data$268 ),
-    .read_enable(\read_enable$270 ),
+    .read_address(\read_address$277 ),
+    .read_data(\read_data$272 ),
+    .read_enable(\read_enable$274 ),
     .row_word(row_word),
     .rst(rst),
     .start(start),
@@ -1921,14 +2103,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(active),
-    .busy(\busy$374 ),
+    .busy(\busy$378 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$511 ),
-    .constants_write(\write__en$247 ),
+    .comparator_timeout_clocks(\timeout$518 ),
+    .constants_write(\write__en$251 ),
     .contest(contest),
     .conversions(\$15 [2:0]),
-    .converting(\converting$394 ),
+    .converting(\converting$398 ),
     .corrections_write(corrections_write),
     .early_stops(\$18 [2:0]),
     .ended(ended),
@@ -1937,6 +2119,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .host_timeout(host_timeout),
     .irq(irq),
     .layer(layer),
+    .levels_write(levels_write),
+    .measured(measured),
     .memory_data(memory_data),
     .memory_index(memory_index),
     .phase_add(phase_add),
@@ -1953,7 +2137,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_error(read_error),
     .read_valid(read_valid),
     .rst(rst),
-    .start(\start$369 ),
+    .saturated(saturated),
+    .settings(\settings$562 ),
+    .start(\start$373 ),
     .waiting(waiting),
     .weights_write(weights_write),
     .windows(windows),
@@ -1964,10 +2150,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$374 ),
+    .busy(\busy$378 ),
+    .calibrate(\calibrate$560 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$496 ),
+    .combine(\start$503 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1981,11 +2169,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .layer_cycles(layer_cycles),
     .layer_done(layer_done),
     .read_address(read__addr),
-    .read_data(\read_data$255 ),
+    .read_data(\read_data$259 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$369 ),
-    .stopped(\clear$506 ),
+    .start(\start$373 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -1999,11 +2186,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$489 ),
+    .bank_free(\bank_free$496 ),
+    .calibrate(calibrate),
+    .calibrated(\calibrated$461 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$506 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2015,8 +2204,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(next_number),
     .lengths(lengths),
+    .level_write(levels_write[0]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -2032,6 +2223,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro0__decided),
     .macro__drive(macro0__drive),
     .macro__hold(macro0__hold),
+    .macro__level(macro0__level),
     .macro__load_bank(macro0__load_bank),
     .macro__load_clear(macro0__load_clear),
     .macro__load_codes(macro0__load_codes),
@@ -2050,17 +2242,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
+    .measured(\measured$564 ),
     .overrun(overrun),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$598 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$620 ),
     .position_freed(position_freed),
-    .product_started(\product_started$404 ),
+    .product_started(\product_started$408 ),
     .refused(refused),
     .rst(rst),
-    .start(\start$508 ),
+    .saturated(\saturated$566 ),
+    .settings(\settings$562 [39:0]),
+    .start(\start$515 ),
     .stopped(stopped),
-    .timed_out(\timed_out$462 ),
-    .timeout(\timeout$511 ),
+    .timed_out(\timed_out$469 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2072,31 +2267,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$122 [7:0])
+    .write_row(\$126 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$490 ),
-    .chunk_begin(\chunk_begin$610 ),
+    .bank_free(\bank_free$497 ),
+    .calibrate(\calibrate$651 ),
+    .calibrated(\calibrated$462 ),
+    .chunk_begin(\chunk_begin$632 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$611 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$633 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$386 ),
-    .converting(\converting$344 ),
+    .converted(\converted$390 ),
+    .converting(\converting$348 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$631 ),
+    .drain_clear(\drain_clear$661 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$671 ),
+    .drain_sum(\drain_sum$702 ),
+    .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$609 ),
+    .lengths(\lengths$631 ),
+    .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$612 ),
+    .load_enable(\load_enable$634 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2108,6 +2307,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro1__decided),
     .macro__drive(macro1__drive),
     .macro__hold(macro1__hold),
+    .macro__level(macro1__level),
     .macro__load_bank(macro1__load_bank),
     .macro__load_clear(macro1__load_clear),
     .macro__load_codes(macro1__load_codes),
@@ -2126,17 +2326,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .overrun(\overrun$325 ),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$599 ),
-    .position_freed(\position_freed$628 ),
-    .product_started(\product_started$403 ),
-    .refused(\refused$326 ),
+    .measured(\measured$653 ),
+    .overrun(\overrun$329 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$621 ),
+    .position_freed(\position_freed$650 ),
+    .product_started(\product_started$407 ),
+    .refused(\refused$330 ),
     .rst(rst),
-    .start(\start$605 ),
-    .stopped(\stopped$391 ),
-    .timed_out(\timed_out$463 ),
-    .timeout(\timeout$511 ),
+    .saturated(\saturated$654 ),
+    .settings(\settings$562 [79:40]),
+    .start(\start$627 ),
+    .stopped(\stopped$395 ),
+    .timed_out(\timed_out$470 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2148,31 +2351,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$129 [7:0])
+    .write_row(\$134 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$491 ),
-    .chunk_begin(\chunk_begin$678 ),
+    .bank_free(\bank_free$498 ),
+    .calibrate(\calibrate$728 ),
+    .calibrated(\calibrated$463 ),
+    .chunk_begin(\chunk_begin$709 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$679 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$710 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
-    .converted(\converted$387 ),
-    .converting(\converting$353 ),
+    .converted(\converted$391 ),
+    .converting(\converting$357 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$699 ),
+    .drain_clear(\drain_clear$738 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$739 ),
+    .drain_sum(\drain_sum$779 ),
+    .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$677 ),
+    .lengths(\lengths$708 ),
+    .level_write(levels_write[2]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$680 ),
+    .load_enable(\load_enable$711 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2184,6 +2391,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro2__decided),
     .macro__drive(macro2__drive),
     .macro__hold(macro2__hold),
+    .macro__level(macro2__level),
     .macro__load_bank(macro2__load_bank),
     .macro__load_clear(macro2__load_clear),
     .macro__load_codes(macro2__load_codes),
@@ -2202,17 +2410,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .overrun(\overrun$327 ),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$600 ),
-    .position_freed(\position_freed$696 ),
-    .product_started(\product_started$402 ),
-    .refused(\refused$328 ),
+    .measured(\measured$730 ),
+    .overrun(\overrun$331 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$622 ),
+    .position_freed(\position_freed$727 ),
+    .product_started(\product_started$406 ),
+    .refused(\refused$332 ),
     .rst(rst),
-    .start(\start$673 ),
-    .stopped(\stopped$392 ),
-    .timed_out(\timed_out$464 ),
-    .timeout(\timeout$511 ),
+    .saturated(\saturated$731 ),
+    .settings(\settings$562 [119:80]),
+    .start(\start$704 ),
+    .stopped(\stopped$396 ),
+    .timed_out(\timed_out$471 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2224,31 +2435,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace2__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[2]),
-    .write_row(\$136 [7:0])
+    .write_row(\$142 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$492 ),
-    .chunk_begin(\chunk_begin$746 ),
+    .bank_free(\bank_free$499 ),
+    .calibrate(\calibrate$805 ),
+    .calibrated(\calibrated$464 ),
+    .chunk_begin(\chunk_begin$786 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$747 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$787 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
-    .converted(\converted$388 ),
-    .converting(\converting$362 ),
+    .converted(\converted$392 ),
+    .converting(\converting$366 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$767 ),
+    .drain_clear(\drain_clear$815 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$807 ),
+    .drain_sum(\drain_sum$856 ),
+    .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$745 ),
+    .lengths(\lengths$785 ),
+    .level_write(levels_write[3]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$748 ),
+    .load_enable(\load_enable$788 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2260,6 +2475,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro3__decided),
     .macro__drive(macro3__drive),
     .macro__hold(macro3__hold),
+    .macro__level(macro3__level),
     .macro__load_bank(macro3__load_bank),
     .macro__load_clear(macro3__load_clear),
     .macro__load_codes(macro3__load_codes),
@@ -2278,17 +2494,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .overrun(\overrun$329 ),
-    .\port$3991$90 (window[130:90]),
-    .position_done(\position_done$601 ),
-    .position_freed(\position_freed$764 ),
+    .measured(\measured$807 ),
+    .overrun(\overrun$333 ),
+    .\port$4442$90 (window[130:90]),
+    .position_done(\position_done$623 ),
+    .position_freed(\position_freed$804 ),
     .product_started(product_started),
-    .refused(\refused$330 ),
+    .refused(\refused$334 ),
     .rst(rst),
-    .start(\start$741 ),
-    .stopped(\stopped$393 ),
-    .timed_out(\timed_out$465 ),
-    .timeout(\timeout$511 ),
+    .saturated(\saturated$808 ),
+    .settings(\settings$562 [159:120]),
+    .start(\start$781 ),
+    .stopped(\stopped$397 ),
+    .timed_out(\timed_out$472 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2300,7 +2519,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace3__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[3]),
-    .write_row(\$143 [7:0])
+    .write_row(\$150 [7:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear[0]),
@@ -2314,50 +2533,50 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .late(late),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$164 ),
-    .read_address(\read_address$293 ),
+    .r_data(\$175 ),
+    .read_address(\read_address$297 ),
     .read_data(transfer_read_data[31:0]),
-    .read_enable(\read_enable$292 ),
+    .read_enable(\read_enable$296 ),
     .read_ready(transfer_read_ready[0]),
     .rst(rst),
     .start(transfer[0]),
     .timeout(host_timeout[23:0]),
     .waiting(host_wait),
-    .write_address(\write_address$300 ),
-    .write_data(\write_data$301 ),
-    .write_enable(\write_enable$299 ),
+    .write_address(\write_address$304 ),
+    .write_data(\write_data$305 ),
+    .write_enable(\write_enable$303 ),
     .write_ready(transfer_write_ready[0])
   );
   \crossloom.transfer1  transfer1 (
     .abort(transfer_clear[1]),
-    .buffer_wait(\buffer_wait$457 ),
+    .buffer_wait(\buffer_wait$458 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$454 ),
+    .done(\done$456 ),
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$455 ),
+    .late(\late$861 ),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
-    .r_data(\$165 ),
-    .read_address(\read_address$313 ),
+    .r_data(\$176 ),
+    .read_address(\read_address$317 ),
     .read_data(transfer_read_data[63:32]),
-    .read_enable(\read_enable$312 ),
+    .read_enable(\read_enable$316 ),
     .read_ready(transfer_read_ready[1]),
     .rst(rst),
     .start(transfer[1]),
     .timeout(host_timeout[47:24]),
-    .waiting(\host_wait$456 ),
-    .write_address(\write_address$317 ),
-    .write_data(\write_data$318 ),
-    .write_enable(\write_enable$316 ),
+    .waiting(\host_wait$457 ),
+    .write_address(\write_address$321 ),
+    .write_data(\write_data$322 ),
+    .write_enable(\write_enable$320 ),
     .write_ready(transfer_write_ready[1])
   );
-  \crossloom.window$814  \window$814  (
-    .address(\read_address$273 ),
+  \crossloom.window$866  \window$866  (
+    .address(\read_address$277 ),
     .busy(loading),
-    .clear(\clear$506 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -2376,11 +2595,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     read = 17'h00000;
     if (\$2 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$273 ;
+      read[16:1] = \read_address$277 ;
     end
-    if (\read_enable$275 ) begin
+    if (\read_enable$279 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$276 ;
+      read[16:1] = \read_address$280 ;
     end
   end
   always @* begin
@@ -2388,39 +2607,39 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$279 ;
-      write[48:17] = \write_data$280 ;
+      write[16:1] = \write_address$283 ;
+      write[48:17] = \write_data$284 ;
     end
-    if (\write_enable$281 ) begin
+    if (\write_enable$285 ) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$282 ;
-      write[48:17] = \write_data$283 ;
+      write[16:1] = \write_address$286 ;
+      write[48:17] = \write_data$287 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__address = \write_address$300 ;
+    trace_word__address = \write_address$304 ;
     if (\$4 ) begin
       trace_word__address = write[16:1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__data = \write_data$301 ;
+    trace_word__data = \write_data$305 ;
     if (\$4 ) begin
       trace_word__data = write[48:17];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word1__address = \write_address$317 ;
+    trace_word1__address = \write_address$321 ;
     if (\$6 ) begin
       trace_word1__address = write[16:1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word1__data = \write_data$318 ;
+    trace_word1__data = \write_data$322 ;
     if (\$6 ) begin
       trace_word1__data = write[48:17];
     end
@@ -2428,55 +2647,75 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$120 ) begin
+    if (\$124 ) begin
       next_number = { 2'h0, product0 };
     end
-    if (\$121 ) begin
+    if (\$125 ) begin
       next_number = { 2'h1, product1 };
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$159  = combining;
-    if (\$150 ) begin
-      \$159  = \start$496 ;
+    \$168  = combining;
+    if (\$158 ) begin
+      \$168  = \start$503 ;
     end
     if (rst) begin
-      \$159  = 1'h0;
+      \$168  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$160 [0] = \$152 ;
-    \$160 [1] = \$154 ;
+    \$169 [0] = \$160 ;
+    \$169 [1] = \$162 ;
     if (rst) begin
-      \$160  = 2'h0;
+      \$169  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$161  = product0;
-    if (\$155 ) begin
-      \$161  = \$156 [29:0];
-    end
-    if (\start$369 [0]) begin
-      \$161  = 30'h00000000;
-    end
+    \$170 [0] = late;
+    \$170 [1] = \late$861 ;
     if (rst) begin
-      \$161  = 30'h00000000;
+      \$170  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$162  = product1;
-    if (\$157 ) begin
-      \$162  = \$158 [29:0];
-    end
-    if (\start$369 [1]) begin
-      \$162  = 30'h00000000;
+    \$171  = \$signal ;
+    if (\calibrate$560 ) begin
+      \$171  = 1'h1;
+    end else if (\$163 ) begin
+      \$171  = 1'h0;
     end
     if (rst) begin
-      \$162  = 30'h00000000;
+      \$171  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$172  = product0;
+    if (\$164 ) begin
+      \$172  = \$165 [29:0];
+    end
+    if (\start$373 [0]) begin
+      \$172  = 30'h00000000;
+    end
+    if (rst) begin
+      \$172  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$173  = product1;
+    if (\$166 ) begin
+      \$173  = \$167 [29:0];
+    end
+    if (\start$373 [1]) begin
+      \$173  = 30'h00000000;
+    end
+    if (rst) begin
+      \$173  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -2499,145 +2738,150 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$226  = write_valid;
-  assign \write_address$228  = write_address;
-  assign \write_data$230  = write_data;
-  assign \read_valid$232  = read_valid;
-  assign \read_address$234  = read_address;
-  assign \write_error$236  = write_error;
-  assign \read_data$238  = read_data;
-  assign \read_error$240  = read_error;
+  assign \write_valid$230  = write_valid;
+  assign \write_address$232  = write_address;
+  assign \write_data$234  = write_data;
+  assign \read_valid$236  = read_valid;
+  assign \read_address$238  = read_address;
+  assign \write_error$240  = write_error;
+  assign \read_data$242  = read_data;
+  assign \read_error$244  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[9:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$247 ;
-  assign \write__addr$249  = memory_index[10:0];
-  assign \write__data$250  = memory_data;
+  assign constants_write = \write__en$251 ;
+  assign \write__addr$253  = memory_index[10:0];
+  assign \write__data$254  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$254  = read__addr;
-  assign read__data = \read_data$255 ;
+  assign \read_address$258  = read__addr;
+  assign read__data = \read_data$259 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$263  = trace_tenant;
-  assign \window$265  = window;
-  assign \windows$267  = windows;
-  assign \read_data$269  = \read_data$268 ;
-  assign \read_data$274  = \read_data$268 ;
+  assign \tenant$267  = trace_tenant;
+  assign \window$269  = window;
+  assign \windows$271  = windows;
+  assign \read_data$273  = \read_data$272 ;
+  assign \read_data$278  = \read_data$272 ;
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$164 [31:0];
-  assign out_last = \$164 [32];
+  assign out_data = \$175 [31:0];
+  assign out_last = \$175 [32];
   assign read_ready = transfer_read_ready[0];
-  assign \read_data$296  = transfer_read_data[31:0];
+  assign \read_data$300  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
-  assign \in_valid$305  = s_axis1_tvalid;
-  assign \in_ready$306  = s_axis1_tready;
-  assign \in_data$307  = s_axis1_tdata;
-  assign \out_valid$308  = m_axis1_tvalid;
-  assign \out_ready$309  = m_axis1_tready;
-  assign \out_data$310  = \$165 [31:0];
-  assign \out_last$311  = \$165 [32];
-  assign \read_ready$314  = transfer_read_ready[1];
-  assign \read_data$315  = transfer_read_data[63:32];
-  assign \write_ready$319  = transfer_write_ready[1];
+  assign \in_valid$309  = s_axis1_tvalid;
+  assign \in_ready$310  = s_axis1_tready;
+  assign \in_data$311  = s_axis1_tdata;
+  assign \out_valid$312  = m_axis1_tvalid;
+  assign \out_ready$313  = m_axis1_tready;
+  assign \out_data$314  = \$176 [31:0];
+  assign \out_last$315  = \$176 [32];
+  assign \read_ready$318  = transfer_read_ready[1];
+  assign \read_data$319  = transfer_read_data[63:32];
+  assign \write_ready$323  = transfer_write_ready[1];
   assign convolve = start;
   assign busy = loading;
-  assign \converting$336  = converting;
+  assign \converting$340  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$342  = start;
-  assign \loading$343  = loading;
-  assign \converting$345  = \converting$344 ;
-  assign \decided$346  = macro1__decided;
-  assign \reset$347  = macro1__reset;
-  assign \hold$348  = macro1__hold;
-  assign \clear$349  = macro1__clear;
-  assign \convert_side$350  = macro1__convert_side;
-  assign \start$351  = start;
-  assign \loading$352  = loading;
-  assign \converting$354  = \converting$353 ;
-  assign \decided$355  = macro2__decided;
-  assign \reset$356  = macro2__reset;
-  assign \hold$357  = macro2__hold;
-  assign \clear$358  = macro2__clear;
-  assign \convert_side$359  = macro2__convert_side;
-  assign \start$360  = start;
-  assign \loading$361  = loading;
-  assign \converting$363  = \converting$362 ;
-  assign \decided$364  = macro3__decided;
-  assign \reset$365  = macro3__reset;
-  assign \hold$366  = macro3__hold;
-  assign \clear$367  = macro3__clear;
-  assign \convert_side$368  = macro3__convert_side;
-  assign \start$370  = \start$369 ;
-  assign \abort$372  = abort;
-  assign \windows$373  = windows;
-  assign \busy$375  = \busy$374 ;
-  assign \layer$377  = layer;
-  assign \ended$379  = ended;
-  assign \failed$381  = failed;
-  assign \failed_cause$383  = failed_cause;
+  assign \start$346  = start;
+  assign \loading$347  = loading;
+  assign \converting$349  = \converting$348 ;
+  assign \decided$350  = macro1__decided;
+  assign \reset$351  = macro1__reset;
+  assign \hold$352  = macro1__hold;
+  assign \clear$353  = macro1__clear;
+  assign \convert_side$354  = macro1__convert_side;
+  assign \start$355  = start;
+  assign \loading$356  = loading;
+  assign \converting$358  = \converting$357 ;
+  assign \decided$359  = macro2__decided;
+  assign \reset$360  = macro2__reset;
+  assign \hold$361  = macro2__hold;
+  assign \clear$362  = macro2__clear;
+  assign \convert_side$363  = macro2__convert_side;
+  assign \start$364  = start;
+  assign \loading$365  = loading;
+  assign \converting$367  = \converting$366 ;
+  assign \decided$368  = macro3__decided;
+  assign \reset$369  = macro3__reset;
+  assign \hold$370  = macro3__hold;
+  assign \clear$371  = macro3__clear;
+  assign \convert_side$372  = macro3__convert_side;
+  assign \start$374  = \start$373 ;
+  assign \abort$376  = abort;
+  assign \windows$377  = windows;
+  assign \busy$379  = \busy$378 ;
+  assign \layer$381  = layer;
+  assign \ended$383  = ended;
+  assign \failed$385  = failed;
+  assign \failed_cause$387  = failed_cause;
   assign conversions = \$15 [2:0];
   assign early_stops = \$18 [2:0];
-  assign \abort$408  = transfer_clear[0];
+  assign \abort$412  = transfer_clear[0];
   assign timeout = host_timeout[23:0];
-  assign \descriptor$413  = descriptor;
-  assign \start$414  = transfer[0];
-  assign \abort$450  = transfer_clear[1];
-  assign \timeout$451  = host_timeout[47:24];
-  assign \descriptor$452  = descriptor;
-  assign \start$453  = transfer[1];
-  assign \irq$469  = irq;
-  assign \descriptor$470  = convolution;
-  assign \start$471  = start;
-  assign \start$472  = start;
+  assign \descriptor$417  = descriptor;
+  assign \start$418  = transfer[0];
+  assign \abort$452  = transfer_clear[1];
+  assign \timeout$453  = host_timeout[47:24];
+  assign \descriptor$454  = descriptor;
+  assign \start$455  = transfer[1];
+  assign \irq$476  = irq;
+  assign \descriptor$477  = convolution;
+  assign \start$478  = start;
+  assign \start$479  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \read_address$273 ;
-  assign \address$478  = \read_address$273 ;
-  assign \pad$479  = pad;
-  assign \row_word$481  = row_word;
-  assign \first$483  = first;
-  assign \last$485  = last;
-  assign \last_chunk$487  = last_chunk;
-  assign \descriptor$493  = convolution;
-  assign \start$494  = start;
-  assign \descriptor$495  = descriptor;
-  assign combine = \start$496 ;
+  assign address = \read_address$277 ;
+  assign \address$485  = \read_address$277 ;
+  assign \pad$486  = pad;
+  assign \row_word$488  = row_word;
+  assign \first$490  = first;
+  assign \last$492  = last;
+  assign \last_chunk$494  = last_chunk;
+  assign \descriptor$500  = convolution;
+  assign \start$501  = start;
+  assign \descriptor$502  = descriptor;
+  assign combine = \start$503 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$163 [32:27];
-  assign sum_position = \$163 [56:33];
-  assign sum_value = \$163 [26:0];
+  assign sum_kernel = \$174 [32:27];
+  assign sum_position = \$174 [56:33];
+  assign sum_value = \$174 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$507  = \clear$506 ;
+  assign \clear$514  = \clear$513 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$511 ;
-  assign \chunk_final$528  = chunk_final;
-  assign \load_bank$530  = load_bank;
-  assign \load_clear$532  = load_clear;
-  assign \load_row$534  = load_row;
-  assign \load_codes$536  = load_codes;
-  assign \write_enable$537  = weights_write[0];
-  assign write_row = \$122 [7:0];
+  assign comparator_timeout = \timeout$518 ;
+  assign \chunk_final$535  = chunk_final;
+  assign \load_bank$537  = load_bank;
+  assign \load_clear$539  = load_clear;
+  assign \load_row$541  = load_row;
+  assign \load_codes$543  = load_codes;
+  assign \write_enable$544  = weights_write[0];
+  assign write_row = \$126 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$541  = memory_data[31:0];
+  assign \write_data$548  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign \drain_group$553  = drain_group;
-  assign \drain_lane$555  = drain_lane;
+  assign settings = \settings$562 [39:0];
+  assign \drain_valid$568  = drain_valid;
+  assign level_write = levels_write[0];
+  assign level_index = memory_index[7:0];
+  assign level_data = memory_data[11:0];
+  assign \drain_group$574  = drain_group;
+  assign \drain_lane$576  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2670,200 +2914,219 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__convert = macro0__convert;
   assign macro__convert_side = macro0__convert_side;
   assign macro__trial = macro0__trial;
+  assign macro__level = macro0__level;
   assign macro__reference = macro0__reference;
   assign macro__product = macro0__product;
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$595  = convolution;
+  assign \descriptor$617  = convolution;
   assign first_product = next_number;
-  assign \clear$604  = \clear$506 ;
-  assign \coefficient_base$606  = window[109:90];
-  assign \coefficient_words$607  = window[130:110];
-  assign \timeout$608  = \timeout$511 ;
-  assign \chunk_final$613  = chunk_final;
-  assign \load_bank$614  = load_bank;
-  assign \load_clear$615  = load_clear;
-  assign \load_row$616  = load_row;
-  assign \load_codes$617  = load_codes;
-  assign \write_enable$618  = weights_write[1];
-  assign \write_row$619  = \$129 [7:0];
-  assign \write_group$620  = memory_index[3:0];
-  assign \write_data$621  = memory_data[31:0];
-  assign \coefficient_write$622  = coefficients_write[1];
-  assign \coefficient_index$623  = memory_index[14:0];
-  assign \coefficient_data$624  = memory_data[31:0];
-  assign \correction_write$625  = corrections_write[1];
-  assign \correction_index$626  = memory_index[7:0];
-  assign \correction_data$627  = memory_data[5:0];
-  assign \drain_group$629  = drain_group;
-  assign \drain_lane$630  = drain_lane;
-  assign \trace__valid$632  = trace1__valid;
-  assign \trace__product$633  = trace1__product;
-  assign \trace__conversion$634  = trace1__conversion;
-  assign \trace__index$635  = trace1__index;
-  assign \trace__plane$636  = trace1__plane;
-  assign \trace__code$637  = trace1__code;
-  assign \trace__compensated$638  = trace1__compensated;
-  assign \trace__stopped$639  = trace1__stopped;
-  assign \trace__void$640  = trace1__void;
-  assign \macro__write_enable$641  = macro1__write_enable;
-  assign \macro__write_row$642  = macro1__write_row;
-  assign \macro__write_group$643  = macro1__write_group;
-  assign \macro__write_data$644  = macro1__write_data;
-  assign \macro__load_enable$645  = macro1__load_enable;
-  assign \macro__load_bank$646  = macro1__load_bank;
-  assign \macro__load_clear$647  = macro1__load_clear;
-  assign \macro__load_row$648  = macro1__load_row;
-  assign \macro__load_codes$649  = macro1__load_codes;
-  assign \macro__bank$650  = macro1__bank;
-  assign \macro__row_enable$651  = macro1__row_enable;
-  assign \macro__reset$652  = macro1__reset;
-  assign \macro__drive$653  = macro1__drive;
-  assign \macro__share$654  = macro1__share;
-  assign \macro__hold$655  = macro1__hold;
-  assign \macro__clear$656  = macro1__clear;
-  assign \macro__add$657  = macro1__add;
-  assign \macro__side$658  = macro1__side;
-  assign \macro__select$659  = macro1__select;
-  assign \macro__negate$660  = macro1__negate;
-  assign \macro__convert$661  = macro1__convert;
-  assign \macro__convert_side$662  = macro1__convert_side;
-  assign \macro__trial$663  = macro1__trial;
-  assign \macro__reference$664  = macro1__reference;
-  assign \macro__product$665  = macro1__product;
-  assign \macro__conversion$666  = macro1__conversion;
-  assign \macro__comparator$667  = macro1__comparator;
-  assign \macro__decided$668  = macro1__decided;
-  assign \descriptor$669  = convolution;
-  assign \first_product$670  = next_number;
-  assign \clear$672  = \clear$506 ;
-  assign \coefficient_base$674  = window[109:90];
-  assign \coefficient_words$675  = window[130:110];
-  assign \timeout$676  = \timeout$511 ;
-  assign \chunk_final$681  = chunk_final;
-  assign \load_bank$682  = load_bank;
-  assign \load_clear$683  = load_clear;
-  assign \load_row$684  = load_row;
-  assign \load_codes$685  = load_codes;
-  assign \write_enable$686  = weights_write[2];
-  assign \write_row$687  = \$136 [7:0];
-  assign \write_group$688  = memory_index[3:0];
-  assign \write_data$689  = memory_data[31:0];
-  assign \coefficient_write$690  = coefficients_write[2];
-  assign \coefficient_index$691  = memory_index[14:0];
-  assign \coefficient_data$692  = memory_data[31:0];
-  assign \correction_write$693  = corrections_write[2];
-  assign \correction_index$694  = memory_index[7:0];
-  assign \correction_data$695  = memory_data[5:0];
-  assign \drain_group$697  = drain_group;
-  assign \drain_lane$698  = drain_lane;
-  assign \trace__valid$700  = trace2__valid;
-  assign \trace__product$701  = trace2__product;
-  assign \trace__conversion$702  = trace2__conversion;
-  assign \trace__index$703  = trace2__index;
-  assign \trace__plane$704  = trace2__plane;
-  assign \trace__code$705  = trace2__code;
-  assign \trace__compensated$706  = trace2__compensated;
-  assign \trace__stopped$707  = trace2__stopped;
-  assign \trace__void$708  = trace2__void;
-  assign \macro__write_enable$709  = macro2__write_enable;
-  assign \macro__write_row$710  = macro2__write_row;
-  assign \macro__write_group$711  = macro2__write_group;
-  assign \macro__write_data$712  = macro2__write_data;
-  assign \macro__load_enable$713  = macro2__load_enable;
-  assign \macro__load_bank$714  = macro2__load_bank;
-  assign \macro__load_clear$715  = macro2__load_clear;
-  assign \macro__load_row$716  = macro2__load_row;
-  assign \macro__load_codes$717  = macro2__load_codes;
-  assign \macro__bank$718  = macro2__bank;
-  assign \macro__row_enable$719  = macro2__row_enable;
-  assign \macro__reset$720  = macro2__reset;
-  assign \macro__drive$721  = macro2__drive;
-  assign \macro__share$722  = macro2__share;
-  assign \macro__hold$723  = macro2__hold;
-  assign \macro__clear$724  = macro2__clear;
-  assign \macro__add$725  = macro2__add;
-  assign \macro__side$726  = macro2__side;
-  assign \macro__select$727  = macro2__select;
-  assign \macro__negate$728  = macro2__negate;
-  assign \macro__convert$729  = macro2__convert;
-  assign \macro__convert_side$730  = macro2__convert_side;
-  assign \macro__trial$731  = macro2__trial;
-  assign \macro__reference$732  = macro2__reference;
-  assign \macro__product$733  = macro2__product;
-  assign \macro__conversion$734  = macro2__conversion;
-  assign \macro__comparator$735  = macro2__comparator;
-  assign \macro__decided$736  = macro2__decided;
-  assign \descriptor$737  = convolution;
-  assign \first_product$738  = next_number;
-  assign \clear$740  = \clear$506 ;
-  assign \coefficient_base$742  = window[109:90];
-  assign \coefficient_words$743  = window[130:110];
-  assign \timeout$744  = \timeout$511 ;
-  assign \chunk_final$749  = chunk_final;
-  assign \load_bank$750  = load_bank;
-  assign \load_clear$751  = load_clear;
-  assign \load_row$752  = load_row;
-  assign \load_codes$753  = load_codes;
-  assign \write_enable$754  = weights_write[3];
-  assign \write_row$755  = \$143 [7:0];
-  assign \write_group$756  = memory_index[3:0];
-  assign \write_data$757  = memory_data[31:0];
-  assign \coefficient_write$758  = coefficients_write[3];
-  assign \coefficient_index$759  = memory_index[14:0];
-  assign \coefficient_data$760  = memory_data[31:0];
-  assign \correction_write$761  = corrections_write[3];
-  assign \correction_index$762  = memory_index[7:0];
-  assign \correction_data$763  = memory_data[5:0];
-  assign \drain_group$765  = drain_group;
-  assign \drain_lane$766  = drain_lane;
-  assign \trace__valid$768  = trace3__valid;
-  assign \trace__product$769  = trace3__product;
-  assign \trace__conversion$770  = trace3__conversion;
-  assign \trace__index$771  = trace3__index;
-  assign \trace__plane$772  = trace3__plane;
-  assign \trace__code$773  = trace3__code;
-  assign \trace__compensated$774  = trace3__compensated;
-  assign \trace__stopped$775  = trace3__stopped;
-  assign \trace__void$776  = trace3__void;
-  assign \macro__write_enable$777  = macro3__write_enable;
-  assign \macro__write_row$778  = macro3__write_row;
-  assign \macro__write_group$779  = macro3__write_group;
-  assign \macro__write_data$780  = macro3__write_data;
-  assign \macro__load_enable$781  = macro3__load_enable;
-  assign \macro__load_bank$782  = macro3__load_bank;
-  assign \macro__load_clear$783  = macro3__load_clear;
-  assign \macro__load_row$784  = macro3__load_row;
-  assign \macro__load_codes$785  = macro3__load_codes;
-  assign \macro__bank$786  = macro3__bank;
-  assign \macro__row_enable$787  = macro3__row_enable;
-  assign \macro__reset$788  = macro3__reset;
-  assign \macro__drive$789  = macro3__drive;
-  assign \macro__share$790  = macro3__share;
-  assign \macro__hold$791  = macro3__hold;
-  assign \macro__clear$792  = macro3__clear;
-  assign \macro__add$793  = macro3__add;
-  assign \macro__side$794  = macro3__side;
-  assign \macro__select$795  = macro3__select;
-  assign \macro__negate$796  = macro3__negate;
-  assign \macro__convert$797  = macro3__convert;
-  assign \macro__convert_side$798  = macro3__convert_side;
-  assign \macro__trial$799  = macro3__trial;
-  assign \macro__reference$800  = macro3__reference;
-  assign \macro__product$801  = macro3__product;
-  assign \macro__conversion$802  = macro3__conversion;
-  assign \macro__comparator$803  = macro3__comparator;
-  assign \macro__decided$804  = macro3__decided;
-  assign \descriptor$805  = convolution;
-  assign \first_product$806  = next_number;
-  assign m_axis_tdata = \$164 [31:0];
-  assign m_axis_tlast = \$164 [32];
-  assign m_axis1_tdata = \$165 [31:0];
-  assign m_axis1_tlast = \$165 [32];
-  assign trace_sum__kernel = \$163 [32:27];
-  assign trace_sum__position = \$163 [56:33];
-  assign trace_sum__value = \$163 [26:0];
+  assign \clear$626  = \clear$513 ;
+  assign \coefficient_base$628  = window[109:90];
+  assign \coefficient_words$629  = window[130:110];
+  assign \timeout$630  = \timeout$518 ;
+  assign \chunk_final$635  = chunk_final;
+  assign \load_bank$636  = load_bank;
+  assign \load_clear$637  = load_clear;
+  assign \load_row$638  = load_row;
+  assign \load_codes$639  = load_codes;
+  assign \write_enable$640  = weights_write[1];
+  assign \write_row$641  = \$134 [7:0];
+  assign \write_group$642  = memory_index[3:0];
+  assign \write_data$643  = memory_data[31:0];
+  assign \coefficient_write$644  = coefficients_write[1];
+  assign \coefficient_index$645  = memory_index[14:0];
+  assign \coefficient_data$646  = memory_data[31:0];
+  assign \correction_write$647  = corrections_write[1];
+  assign \correction_index$648  = memory_index[7:0];
+  assign \correction_data$649  = memory_data[5:0];
+  assign \settings$652  = \settings$562 [79:40];
+  assign \drain_valid$655  = drain_valid;
+  assign \level_write$656  = levels_write[1];
+  assign \level_index$657  = memory_index[7:0];
+  assign \level_data$658  = memory_data[11:0];
+  assign \drain_group$659  = drain_group;
+  assign \drain_lane$660  = drain_lane;
+  assign \trace__valid$662  = trace1__valid;
+  assign \trace__product$663  = trace1__product;
+  assign \trace__conversion$664  = trace1__conversion;
+  assign \trace__index$665  = trace1__index;
+  assign \trace__plane$666  = trace1__plane;
+  assign \trace__code$667  = trace1__code;
+  assign \trace__compensated$668  = trace1__compensated;
+  assign \trace__stopped$669  = trace1__stopped;
+  assign \trace__void$670  = trace1__void;
+  assign \macro__write_enable$671  = macro1__write_enable;
+  assign \macro__write_row$672  = macro1__write_row;
+  assign \macro__write_group$673  = macro1__write_group;
+  assign \macro__write_data$674  = macro1__write_data;
+  assign \macro__load_enable$675  = macro1__load_enable;
+  assign \macro__load_bank$676  = macro1__load_bank;
+  assign \macro__load_clear$677  = macro1__load_clear;
+  assign \macro__load_row$678  = macro1__load_row;
+  assign \macro__load_codes$679  = macro1__load_codes;
+  assign \macro__bank$680  = macro1__bank;
+  assign \macro__row_enable$681  = macro1__row_enable;
+  assign \macro__reset$682  = macro1__reset;
+  assign \macro__drive$683  = macro1__drive;
+  assign \macro__share$684  = macro1__share;
+  assign \macro__hold$685  = macro1__hold;
+  assign \macro__clear$686  = macro1__clear;
+  assign \macro__add$687  = macro1__add;
+  assign \macro__side$688  = macro1__side;
+  assign \macro__select$689  = macro1__select;
+  assign \macro__negate$690  = macro1__negate;
+  assign \macro__convert$691  = macro1__convert;
+  assign \macro__convert_side$692  = macro1__convert_side;
+  assign \macro__trial$693  = macro1__trial;
+  assign \macro__level$694  = macro1__level;
+  assign \macro__reference$695  = macro1__reference;
+  assign \macro__product$696  = macro1__product;
+  assign \macro__conversion$697  = macro1__conversion;
+  assign \macro__comparator$698  = macro1__comparator;
+  assign \macro__decided$699  = macro1__decided;
+  assign \descriptor$700  = convolution;
+  assign \first_product$701  = next_number;
+  assign \clear$703  = \clear$513 ;
+  assign \coefficient_base$705  = window[109:90];
+  assign \coefficient_words$706  = window[130:110];
+  assign \timeout$707  = \timeout$518 ;
+  assign \chunk_final$712  = chunk_final;
+  assign \load_bank$713  = load_bank;
+  assign \load_clear$714  = load_clear;
+  assign \load_row$715  = load_row;
+  assign \load_codes$716  = load_codes;
+  assign \write_enable$717  = weights_write[2];
+  assign \write_row$718  = \$142 [7:0];
+  assign \write_group$719  = memory_index[3:0];
+  assign \write_data$720  = memory_data[31:0];
+  assign \coefficient_write$721  = coefficients_write[2];
+  assign \coefficient_index$722  = memory_index[14:0];
+  assign \coefficient_data$723  = memory_data[31:0];
+  assign \correction_write$724  = corrections_write[2];
+  assign \correction_index$725  = memory_index[7:0];
+  assign \correction_data$726  = memory_data[5:0];
+  assign \settings$729  = \settings$562 [119:80];
+  assign \drain_valid$732  = drain_valid;
+  assign \level_write$733  = levels_write[2];
+  assign \level_index$734  = memory_index[7:0];
+  assign \level_data$735  = memory_data[11:0];
+  assign \drain_group$736  = drain_group;
+  assign \drain_lane$737  = drain_lane;
+  assign \trace__valid$739  = trace2__valid;
+  assign \trace__product$740  = trace2__product;
+  assign \trace__conversion$741  = trace2__conversion;
+  assign \trace__index$742  = trace2__index;
+  assign \trace__plane$743  = trace2__plane;
+  assign \trace__code$744  = trace2__code;
+  assign \trace__compensated$745  = trace2__compensated;
+  assign \trace__stopped$746  = trace2__stopped;
+  assign \trace__void$747  = trace2__void;
+  assign \macro__write_enable$748  = macro2__write_enable;
+  assign \macro__write_row$749  = macro2__write_row;
+  assign \macro__write_group$750  = macro2__write_group;
+  assign \macro__write_data$751  = macro2__write_data;
+  assign \macro__load_enable$752  = macro2__load_enable;
+  assign \macro__load_bank$753  = macro2__load_bank;
+  assign \macro__load_clear$754  = macro2__load_clear;
+  assign \macro__load_row$755  = macro2__load_row;
+  assign \macro__load_codes$756  = macro2__load_codes;
+  assign \macro__bank$757  = macro2__bank;
+  assign \macro__row_enable$758  = macro2__row_enable;
+  assign \macro__reset$759  = macro2__reset;
+  assign \macro__drive$760  = macro2__drive;
+  assign \macro__share$761  = macro2__share;
+  assign \macro__hold$762  = macro2__hold;
+  assign \macro__clear$763  = macro2__clear;
+  assign \macro__add$764  = macro2__add;
+  assign \macro__side$765  = macro2__side;
+  assign \macro__select$766  = macro2__select;
+  assign \macro__negate$767  = macro2__negate;
+  assign \macro__convert$768  = macro2__convert;
+  assign \macro__convert_side$769  = macro2__convert_side;
+  assign \macro__trial$770  = macro2__trial;
+  assign \macro__level$771  = macro2__level;
+  assign \macro__reference$772  = macro2__reference;
+  assign \macro__product$773  = macro2__product;
+  assign \macro__conversion$774  = macro2__conversion;
+  assign \macro__comparator$775  = macro2__comparator;
+  assign \macro__decided$776  = macro2__decided;
+  assign \descriptor$777  = convolution;
+  assign \first_product$778  = next_number;
+  assign \clear$780  = \clear$513 ;
+  assign \coefficient_base$782  = window[109:90];
+  assign \coefficient_words$783  = window[130:110];
+  assign \timeout$784  = \timeout$518 ;
+  assign \chunk_final$789  = chunk_final;
+  assign \load_bank$790  = load_bank;
+  assign \load_clear$791  = load_clear;
+  assign \load_row$792  = load_row;
+  assign \load_codes$793  = load_codes;
+  assign \write_enable$794  = weights_write[3];
+  assign \write_row$795  = \$150 [7:0];
+  assign \write_group$796  = memory_index[3:0];
+  assign \write_data$797  = memory_data[31:0];
+  assign \coefficient_write$798  = coefficients_write[3];
+  assign \coefficient_index$799  = memory_index[14:0];
+  assign \coefficient_data$800  = memory_data[31:0];
+  assign \correction_write$801  = corrections_write[3];
+  assign \correction_index$802  = memory_index[7:0];
+  assign \correction_data$803  = memory_data[5:0];
+  assign \settings$806  = \settings$562 [159:120];
+  assign \drain_valid$809  = drain_valid;
+  assign \level_write$810  = levels_write[3];
+  assign \level_index$811  = memory_index[7:0];
+  assign \level_data$812  = memory_data[11:0];
+  assign \drain_group$813  = drain_group;
+  assign \drain_lane$814  = drain_lane;
+  assign \trace__valid$816  = trace3__valid;
+  assign \trace__product$817  = trace3__product;
+  assign \trace__conversion$818  = trace3__conversion;
+  assign \trace__index$819  = trace3__index;
+  assign \trace__plane$820  = trace3__plane;
+  assign \trace__code$821  = trace3__code;
+  assign \trace__compensated$822  = trace3__compensated;
+  assign \trace__stopped$823  = trace3__stopped;
+  assign \trace__void$824  = trace3__void;
+  assign \macro__write_enable$825  = macro3__write_enable;
+  assign \macro__write_row$826  = macro3__write_row;
+  assign \macro__write_group$827  = macro3__write_group;
+  assign \macro__write_data$828  = macro3__write_data;
+  assign \macro__load_enable$829  = macro3__load_enable;
+  assign \macro__load_bank$830  = macro3__load_bank;
+  assign \macro__load_clear$831  = macro3__load_clear;
+  assign \macro__load_row$832  = macro3__load_row;
+  assign \macro__load_codes$833  = macro3__load_codes;
+  assign \macro__bank$834  = macro3__bank;
+  assign \macro__row_enable$835  = macro3__row_enable;
+  assign \macro__reset$836  = macro3__reset;
+  assign \macro__drive$837  = macro3__drive;
+  assign \macro__share$838  = macro3__share;
+  assign \macro__hold$839  = macro3__hold;
+  assign \macro__clear$840  = macro3__clear;
+  assign \macro__add$841  = macro3__add;
+  assign \macro__side$842  = macro3__side;
+  assign \macro__select$843  = macro3__select;
+  assign \macro__negate$844  = macro3__negate;
+  assign \macro__convert$845  = macro3__convert;
+  assign \macro__convert_side$846  = macro3__convert_side;
+  assign \macro__trial$847  = macro3__trial;
+  assign \macro__level$848  = macro3__level;
+  assign \macro__reference$849  = macro3__reference;
+  assign \macro__product$850  = macro3__product;
+  assign \macro__conversion$851  = macro3__conversion;
+  assign \macro__comparator$852  = macro3__comparator;
+  assign \macro__decided$853  = macro3__decided;
+  assign \descriptor$854  = convolution;
+  assign \first_product$855  = next_number;
+  assign m_axis_tdata = \$175 [31:0];
+  assign m_axis_tlast = \$175 [32];
+  assign m_axis1_tdata = \$176 [31:0];
+  assign m_axis1_tlast = \$176 [32];
+  assign trace_sum__kernel = \$174 [32:27];
+  assign trace_sum__position = \$174 [56:33];
+  assign trace_sum__value = \$174 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word1__valid = written[1];
   assign trace_layer__done = layer_done[0];
@@ -2881,15 +3144,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
-  assign \window$265.program_base  = window[11:0];
-  assign \window$265.program_length  = window[23:12];
-  assign \window$265.activation_base  = window[39:24];
-  assign \window$265.activation_words  = window[56:40];
-  assign \window$265.constants_base  = window[72:57];
-  assign \window$265.constant_entries  = window[89:73];
-  assign \window$265.coefficients_base  = window[109:90];
-  assign \window$265.coefficient_words  = window[130:110];
-  assign \window$265.tiles  = window[134:131];
+  assign \window$269.program_base  = window[11:0];
+  assign \window$269.program_length  = window[23:12];
+  assign \window$269.activation_base  = window[39:24];
+  assign \window$269.activation_words  = window[56:40];
+  assign \window$269.constants_base  = window[72:57];
+  assign \window$269.constant_entries  = window[89:73];
+  assign \window$269.coefficients_base  = window[109:90];
+  assign \window$269.coefficient_words  = window[130:110];
+  assign \window$269.tiles  = window[134:131];
   assign \windows.tenant0  = windows[134:0];
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -2910,26 +3173,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \windows$267.tenant0  = windows[134:0];
-  assign \windows$267.tenant0.program_base  = windows[11:0];
-  assign \windows$267.tenant0.program_length  = windows[23:12];
-  assign \windows$267.tenant0.activation_base  = windows[39:24];
-  assign \windows$267.tenant0.activation_words  = windows[56:40];
-  assign \windows$267.tenant0.constants_base  = windows[72:57];
-  assign \windows$267.tenant0.constant_entries  = windows[89:73];
-  assign \windows$267.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$267.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$267.tenant0.tiles  = windows[134:131];
-  assign \windows$267.tenant1  = windows[269:135];
-  assign \windows$267.tenant1.program_base  = windows[146:135];
-  assign \windows$267.tenant1.program_length  = windows[158:147];
-  assign \windows$267.tenant1.activation_base  = windows[174:159];
-  assign \windows$267.tenant1.activation_words  = windows[191:175];
-  assign \windows$267.tenant1.constants_base  = windows[207:192];
-  assign \windows$267.tenant1.constant_entries  = windows[224:208];
-  assign \windows$267.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$267.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$267.tenant1.tiles  = windows[269:266];
+  assign \windows$271.tenant0  = windows[134:0];
+  assign \windows$271.tenant0.program_base  = windows[11:0];
+  assign \windows$271.tenant0.program_length  = windows[23:12];
+  assign \windows$271.tenant0.activation_base  = windows[39:24];
+  assign \windows$271.tenant0.activation_words  = windows[56:40];
+  assign \windows$271.tenant0.constants_base  = windows[72:57];
+  assign \windows$271.tenant0.constant_entries  = windows[89:73];
+  assign \windows$271.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$271.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$271.tenant0.tiles  = windows[134:131];
+  assign \windows$271.tenant1  = windows[269:135];
+  assign \windows$271.tenant1.program_base  = windows[146:135];
+  assign \windows$271.tenant1.program_length  = windows[158:147];
+  assign \windows$271.tenant1.activation_base  = windows[174:159];
+  assign \windows$271.tenant1.activation_words  = windows[191:175];
+  assign \windows$271.tenant1.constants_base  = windows[207:192];
+  assign \windows$271.tenant1.constant_entries  = windows[224:208];
+  assign \windows$271.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$271.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$271.tenant1.tiles  = windows[269:266];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -2951,34 +3214,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_write.tenant1.enable  = transfer_write[49];
   assign \transfer_write.tenant1.address  = transfer_write[65:50];
   assign \transfer_write.tenant1.data  = transfer_write[97:66];
-  assign \windows$373.tenant0  = windows[134:0];
-  assign \windows$373.tenant0.program_base  = windows[11:0];
-  assign \windows$373.tenant0.program_length  = windows[23:12];
-  assign \windows$373.tenant0.activation_base  = windows[39:24];
-  assign \windows$373.tenant0.activation_words  = windows[56:40];
-  assign \windows$373.tenant0.constants_base  = windows[72:57];
-  assign \windows$373.tenant0.constant_entries  = windows[89:73];
-  assign \windows$373.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$373.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$373.tenant0.tiles  = windows[134:131];
-  assign \windows$373.tenant1  = windows[269:135];
-  assign \windows$373.tenant1.program_base  = windows[146:135];
-  assign \windows$373.tenant1.program_length  = windows[158:147];
-  assign \windows$373.tenant1.activation_base  = windows[174:159];
-  assign \windows$373.tenant1.activation_words  = windows[191:175];
-  assign \windows$373.tenant1.constants_base  = windows[207:192];
-  assign \windows$373.tenant1.constant_entries  = windows[224:208];
-  assign \windows$373.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$373.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$373.tenant1.tiles  = windows[269:266];
+  assign \windows$377.tenant0  = windows[134:0];
+  assign \windows$377.tenant0.program_base  = windows[11:0];
+  assign \windows$377.tenant0.program_length  = windows[23:12];
+  assign \windows$377.tenant0.activation_base  = windows[39:24];
+  assign \windows$377.tenant0.activation_words  = windows[56:40];
+  assign \windows$377.tenant0.constants_base  = windows[72:57];
+  assign \windows$377.tenant0.constant_entries  = windows[89:73];
+  assign \windows$377.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$377.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$377.tenant0.tiles  = windows[134:131];
+  assign \windows$377.tenant1  = windows[269:135];
+  assign \windows$377.tenant1.program_base  = windows[146:135];
+  assign \windows$377.tenant1.program_length  = windows[158:147];
+  assign \windows$377.tenant1.activation_base  = windows[174:159];
+  assign \windows$377.tenant1.activation_words  = windows[191:175];
+  assign \windows$377.tenant1.constants_base  = windows[207:192];
+  assign \windows$377.tenant1.constant_entries  = windows[224:208];
+  assign \windows$377.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$377.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$377.tenant1.tiles  = windows[269:266];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
-  assign \layer$377.tenant0  = layer[11:0];
-  assign \layer$377.tenant1  = layer[23:12];
+  assign \layer$381.tenant0  = layer[11:0];
+  assign \layer$381.tenant1  = layer[23:12];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \failed_cause$383.tenant0  = failed_cause[3:0];
-  assign \failed_cause$383.tenant1  = failed_cause[7:4];
+  assign \failed_cause$387.tenant0  = failed_cause[3:0];
+  assign \failed_cause$387.tenant1  = failed_cause[7:4];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
   assign \descriptor[0]  = descriptor[31:0];
@@ -2997,42 +3260,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$413[0]  = descriptor[31:0];
-  assign \descriptor$413[1]  = descriptor[63:32];
-  assign \descriptor$413[2]  = descriptor[95:64];
-  assign \descriptor$413[3]  = descriptor[127:96];
-  assign \descriptor$413[4]  = descriptor[159:128];
-  assign \descriptor$413[5]  = descriptor[191:160];
-  assign \descriptor$413[6]  = descriptor[223:192];
-  assign \descriptor$413[7]  = descriptor[255:224];
-  assign \descriptor$413[8]  = descriptor[287:256];
-  assign \descriptor$413[9]  = descriptor[319:288];
-  assign \descriptor$413[10]  = descriptor[351:320];
-  assign \descriptor$413[11]  = descriptor[383:352];
-  assign \descriptor$413[12]  = descriptor[415:384];
-  assign \descriptor$413[13]  = descriptor[447:416];
-  assign \descriptor$413[14]  = descriptor[479:448];
-  assign \descriptor$413[15]  = descriptor[511:480];
+  assign \descriptor$417[0]  = descriptor[31:0];
+  assign \descriptor$417[1]  = descriptor[63:32];
+  assign \descriptor$417[2]  = descriptor[95:64];
+  assign \descriptor$417[3]  = descriptor[127:96];
+  assign \descriptor$417[4]  = descriptor[159:128];
+  assign \descriptor$417[5]  = descriptor[191:160];
+  assign \descriptor$417[6]  = descriptor[223:192];
+  assign \descriptor$417[7]  = descriptor[255:224];
+  assign \descriptor$417[8]  = descriptor[287:256];
+  assign \descriptor$417[9]  = descriptor[319:288];
+  assign \descriptor$417[10]  = descriptor[351:320];
+  assign \descriptor$417[11]  = descriptor[383:352];
+  assign \descriptor$417[12]  = descriptor[415:384];
+  assign \descriptor$417[13]  = descriptor[447:416];
+  assign \descriptor$417[14]  = descriptor[479:448];
+  assign \descriptor$417[15]  = descriptor[511:480];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
   assign \layer_cycles.tenant0  = layer_cycles[31:0];
   assign \layer_cycles.tenant1  = layer_cycles[63:32];
-  assign \descriptor$452[0]  = descriptor[31:0];
-  assign \descriptor$452[1]  = descriptor[63:32];
-  assign \descriptor$452[2]  = descriptor[95:64];
-  assign \descriptor$452[3]  = descriptor[127:96];
-  assign \descriptor$452[4]  = descriptor[159:128];
-  assign \descriptor$452[5]  = descriptor[191:160];
-  assign \descriptor$452[6]  = descriptor[223:192];
-  assign \descriptor$452[7]  = descriptor[255:224];
-  assign \descriptor$452[8]  = descriptor[287:256];
-  assign \descriptor$452[9]  = descriptor[319:288];
-  assign \descriptor$452[10]  = descriptor[351:320];
-  assign \descriptor$452[11]  = descriptor[383:352];
-  assign \descriptor$452[12]  = descriptor[415:384];
-  assign \descriptor$452[13]  = descriptor[447:416];
-  assign \descriptor$452[14]  = descriptor[479:448];
-  assign \descriptor$452[15]  = descriptor[511:480];
+  assign \descriptor$454[0]  = descriptor[31:0];
+  assign \descriptor$454[1]  = descriptor[63:32];
+  assign \descriptor$454[2]  = descriptor[95:64];
+  assign \descriptor$454[3]  = descriptor[127:96];
+  assign \descriptor$454[4]  = descriptor[159:128];
+  assign \descriptor$454[5]  = descriptor[191:160];
+  assign \descriptor$454[6]  = descriptor[223:192];
+  assign \descriptor$454[7]  = descriptor[255:224];
+  assign \descriptor$454[8]  = descriptor[287:256];
+  assign \descriptor$454[9]  = descriptor[319:288];
+  assign \descriptor$454[10]  = descriptor[351:320];
+  assign \descriptor$454[11]  = descriptor[383:352];
+  assign \descriptor$454[12]  = descriptor[415:384];
+  assign \descriptor$454[13]  = descriptor[447:416];
+  assign \descriptor$454[14]  = descriptor[479:448];
+  assign \descriptor$454[15]  = descriptor[511:480];
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -3049,54 +3312,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$470[0]  = convolution[31:0];
-  assign \descriptor$470[1]  = convolution[63:32];
-  assign \descriptor$470[2]  = convolution[95:64];
-  assign \descriptor$470[3]  = convolution[127:96];
-  assign \descriptor$470[4]  = convolution[159:128];
-  assign \descriptor$470[5]  = convolution[191:160];
-  assign \descriptor$470[6]  = convolution[223:192];
-  assign \descriptor$470[7]  = convolution[255:224];
-  assign \descriptor$470[8]  = convolution[287:256];
-  assign \descriptor$470[9]  = convolution[319:288];
-  assign \descriptor$470[10]  = convolution[351:320];
-  assign \descriptor$470[11]  = convolution[383:352];
-  assign \descriptor$470[12]  = convolution[415:384];
-  assign \descriptor$470[13]  = convolution[447:416];
-  assign \descriptor$470[14]  = convolution[479:448];
-  assign \descriptor$470[15]  = convolution[511:480];
-  assign \descriptor$493[0]  = convolution[31:0];
-  assign \descriptor$493[1]  = convolution[63:32];
-  assign \descriptor$493[2]  = convolution[95:64];
-  assign \descriptor$493[3]  = convolution[127:96];
-  assign \descriptor$493[4]  = convolution[159:128];
-  assign \descriptor$493[5]  = convolution[191:160];
-  assign \descriptor$493[6]  = convolution[223:192];
-  assign \descriptor$493[7]  = convolution[255:224];
-  assign \descriptor$493[8]  = convolution[287:256];
-  assign \descriptor$493[9]  = convolution[319:288];
-  assign \descriptor$493[10]  = convolution[351:320];
-  assign \descriptor$493[11]  = convolution[383:352];
-  assign \descriptor$493[12]  = convolution[415:384];
-  assign \descriptor$493[13]  = convolution[447:416];
-  assign \descriptor$493[14]  = convolution[479:448];
-  assign \descriptor$493[15]  = convolution[511:480];
-  assign \descriptor$495[0]  = descriptor[31:0];
-  assign \descriptor$495[1]  = descriptor[63:32];
-  assign \descriptor$495[2]  = descriptor[95:64];
-  assign \descriptor$495[3]  = descriptor[127:96];
-  assign \descriptor$495[4]  = descriptor[159:128];
-  assign \descriptor$495[5]  = descriptor[191:160];
-  assign \descriptor$495[6]  = descriptor[223:192];
-  assign \descriptor$495[7]  = descriptor[255:224];
-  assign \descriptor$495[8]  = descriptor[287:256];
-  assign \descriptor$495[9]  = descriptor[319:288];
-  assign \descriptor$495[10]  = descriptor[351:320];
-  assign \descriptor$495[11]  = descriptor[383:352];
-  assign \descriptor$495[12]  = descriptor[415:384];
-  assign \descriptor$495[13]  = descriptor[447:416];
-  assign \descriptor$495[14]  = descriptor[479:448];
-  assign \descriptor$495[15]  = descriptor[511:480];
+  assign \descriptor$477[0]  = convolution[31:0];
+  assign \descriptor$477[1]  = convolution[63:32];
+  assign \descriptor$477[2]  = convolution[95:64];
+  assign \descriptor$477[3]  = convolution[127:96];
+  assign \descriptor$477[4]  = convolution[159:128];
+  assign \descriptor$477[5]  = convolution[191:160];
+  assign \descriptor$477[6]  = convolution[223:192];
+  assign \descriptor$477[7]  = convolution[255:224];
+  assign \descriptor$477[8]  = convolution[287:256];
+  assign \descriptor$477[9]  = convolution[319:288];
+  assign \descriptor$477[10]  = convolution[351:320];
+  assign \descriptor$477[11]  = convolution[383:352];
+  assign \descriptor$477[12]  = convolution[415:384];
+  assign \descriptor$477[13]  = convolution[447:416];
+  assign \descriptor$477[14]  = convolution[479:448];
+  assign \descriptor$477[15]  = convolution[511:480];
+  assign \descriptor$500[0]  = convolution[31:0];
+  assign \descriptor$500[1]  = convolution[63:32];
+  assign \descriptor$500[2]  = convolution[95:64];
+  assign \descriptor$500[3]  = convolution[127:96];
+  assign \descriptor$500[4]  = convolution[159:128];
+  assign \descriptor$500[5]  = convolution[191:160];
+  assign \descriptor$500[6]  = convolution[223:192];
+  assign \descriptor$500[7]  = convolution[255:224];
+  assign \descriptor$500[8]  = convolution[287:256];
+  assign \descriptor$500[9]  = convolution[319:288];
+  assign \descriptor$500[10]  = convolution[351:320];
+  assign \descriptor$500[11]  = convolution[383:352];
+  assign \descriptor$500[12]  = convolution[415:384];
+  assign \descriptor$500[13]  = convolution[447:416];
+  assign \descriptor$500[14]  = convolution[479:448];
+  assign \descriptor$500[15]  = convolution[511:480];
+  assign \descriptor$502[0]  = descriptor[31:0];
+  assign \descriptor$502[1]  = descriptor[63:32];
+  assign \descriptor$502[2]  = descriptor[95:64];
+  assign \descriptor$502[3]  = descriptor[127:96];
+  assign \descriptor$502[4]  = descriptor[159:128];
+  assign \descriptor$502[5]  = descriptor[191:160];
+  assign \descriptor$502[6]  = descriptor[223:192];
+  assign \descriptor$502[7]  = descriptor[255:224];
+  assign \descriptor$502[8]  = descriptor[287:256];
+  assign \descriptor$502[9]  = descriptor[319:288];
+  assign \descriptor$502[10]  = descriptor[351:320];
+  assign \descriptor$502[11]  = descriptor[383:352];
+  assign \descriptor$502[12]  = descriptor[415:384];
+  assign \descriptor$502[13]  = descriptor[447:416];
+  assign \descriptor$502[14]  = descriptor[479:448];
+  assign \descriptor$502[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3104,124 +3367,228 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \descriptor$595[0]  = convolution[31:0];
-  assign \descriptor$595[1]  = convolution[63:32];
-  assign \descriptor$595[2]  = convolution[95:64];
-  assign \descriptor$595[3]  = convolution[127:96];
-  assign \descriptor$595[4]  = convolution[159:128];
-  assign \descriptor$595[5]  = convolution[191:160];
-  assign \descriptor$595[6]  = convolution[223:192];
-  assign \descriptor$595[7]  = convolution[255:224];
-  assign \descriptor$595[8]  = convolution[287:256];
-  assign \descriptor$595[9]  = convolution[319:288];
-  assign \descriptor$595[10]  = convolution[351:320];
-  assign \descriptor$595[11]  = convolution[383:352];
-  assign \descriptor$595[12]  = convolution[415:384];
-  assign \descriptor$595[13]  = convolution[447:416];
-  assign \descriptor$595[14]  = convolution[479:448];
-  assign \descriptor$595[15]  = convolution[511:480];
+  assign \settings.levels  = \settings$562 [0];
+  assign \settings.offset  = \settings$562 [8:1];
+  assign \settings.gain  = \settings$562 [24:9];
+  assign \settings.gain_reference  = \settings$562 [39:25];
+  assign \settings$562[0]  = \settings$562 [39:0];
+  assign \settings$562[0].levels  = \settings$562 [0];
+  assign \settings$562[0].offset  = \settings$562 [8:1];
+  assign \settings$562[0].gain  = \settings$562 [24:9];
+  assign \settings$562[0].gain_reference  = \settings$562 [39:25];
+  assign \settings$562[1]  = \settings$562 [79:40];
+  assign \settings$562[1].levels  = \settings$562 [40];
+  assign \settings$562[1].offset  = \settings$562 [48:41];
+  assign \settings$562[1].gain  = \settings$562 [64:49];
+  assign \settings$562[1].gain_reference  = \settings$562 [79:65];
+  assign \settings$562[2]  = \settings$562 [119:80];
+  assign \settings$562[2].levels  = \settings$562 [80];
+  assign \settings$562[2].offset  = \settings$562 [88:81];
+  assign \settings$562[2].gain  = \settings$562 [104:89];
+  assign \settings$562[2].gain_reference  = \settings$562 [119:105];
+  assign \settings$562[3]  = \settings$562 [159:120];
+  assign \settings$562[3].levels  = \settings$562 [120];
+  assign \settings$562[3].offset  = \settings$562 [128:121];
+  assign \settings$562[3].gain  = \settings$562 [144:129];
+  assign \settings$562[3].gain_reference  = \settings$562 [159:145];
+  assign \measured[0]  = measured[42:0];
+  assign \measured[0].offset_valid  = measured[0];
+  assign \measured[0].offset  = measured[8:1];
+  assign \measured[0].gain_valid  = measured[9];
+  assign \measured[0].gain  = measured[25:10];
+  assign \measured[0].reference_valid  = measured[26];
+  assign \measured[0].gain_reference  = measured[41:27];
+  assign \measured[0].failed  = measured[42];
+  assign \measured[1]  = measured[85:43];
+  assign \measured[1].offset_valid  = measured[43];
+  assign \measured[1].offset  = measured[51:44];
+  assign \measured[1].gain_valid  = measured[52];
+  assign \measured[1].gain  = measured[68:53];
+  assign \measured[1].reference_valid  = measured[69];
+  assign \measured[1].gain_reference  = measured[84:70];
+  assign \measured[1].failed  = measured[85];
+  assign \measured[2]  = measured[128:86];
+  assign \measured[2].offset_valid  = measured[86];
+  assign \measured[2].offset  = measured[94:87];
+  assign \measured[2].gain_valid  = measured[95];
+  assign \measured[2].gain  = measured[111:96];
+  assign \measured[2].reference_valid  = measured[112];
+  assign \measured[2].gain_reference  = measured[127:113];
+  assign \measured[2].failed  = measured[128];
+  assign \measured[3]  = measured[171:129];
+  assign \measured[3].offset_valid  = measured[129];
+  assign \measured[3].offset  = measured[137:130];
+  assign \measured[3].gain_valid  = measured[138];
+  assign \measured[3].gain  = measured[154:139];
+  assign \measured[3].reference_valid  = measured[155];
+  assign \measured[3].gain_reference  = measured[170:156];
+  assign \measured[3].failed  = measured[171];
+  assign \measured$564.offset_valid  = \measured$564 [0];
+  assign \measured$564.offset  = \measured$564 [8:1];
+  assign \measured$564.gain_valid  = \measured$564 [9];
+  assign \measured$564.gain  = \measured$564 [25:10];
+  assign \measured$564.reference_valid  = \measured$564 [26];
+  assign \measured$564.gain_reference  = \measured$564 [41:27];
+  assign \measured$564.failed  = \measured$564 [42];
+  assign \descriptor$617[0]  = convolution[31:0];
+  assign \descriptor$617[1]  = convolution[63:32];
+  assign \descriptor$617[2]  = convolution[95:64];
+  assign \descriptor$617[3]  = convolution[127:96];
+  assign \descriptor$617[4]  = convolution[159:128];
+  assign \descriptor$617[5]  = convolution[191:160];
+  assign \descriptor$617[6]  = convolution[223:192];
+  assign \descriptor$617[7]  = convolution[255:224];
+  assign \descriptor$617[8]  = convolution[287:256];
+  assign \descriptor$617[9]  = convolution[319:288];
+  assign \descriptor$617[10]  = convolution[351:320];
+  assign \descriptor$617[11]  = convolution[383:352];
+  assign \descriptor$617[12]  = convolution[415:384];
+  assign \descriptor$617[13]  = convolution[447:416];
+  assign \descriptor$617[14]  = convolution[479:448];
+  assign \descriptor$617[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$609.reset  = \lengths$609 [5:0];
-  assign \lengths$609.drive  = \lengths$609 [11:6];
-  assign \lengths$609.share  = \lengths$609 [17:12];
-  assign \lengths$609.hold  = \lengths$609 [23:18];
-  assign \lengths$609.clear  = \lengths$609 [29:24];
-  assign \lengths$609.add  = \lengths$609 [35:30];
-  assign \lengths$609.gap  = \lengths$609 [41:36];
-  assign \descriptor$669[0]  = convolution[31:0];
-  assign \descriptor$669[1]  = convolution[63:32];
-  assign \descriptor$669[2]  = convolution[95:64];
-  assign \descriptor$669[3]  = convolution[127:96];
-  assign \descriptor$669[4]  = convolution[159:128];
-  assign \descriptor$669[5]  = convolution[191:160];
-  assign \descriptor$669[6]  = convolution[223:192];
-  assign \descriptor$669[7]  = convolution[255:224];
-  assign \descriptor$669[8]  = convolution[287:256];
-  assign \descriptor$669[9]  = convolution[319:288];
-  assign \descriptor$669[10]  = convolution[351:320];
-  assign \descriptor$669[11]  = convolution[383:352];
-  assign \descriptor$669[12]  = convolution[415:384];
-  assign \descriptor$669[13]  = convolution[447:416];
-  assign \descriptor$669[14]  = convolution[479:448];
-  assign \descriptor$669[15]  = convolution[511:480];
-  assign \lengths$677.reset  = \lengths$677 [5:0];
-  assign \lengths$677.drive  = \lengths$677 [11:6];
-  assign \lengths$677.share  = \lengths$677 [17:12];
-  assign \lengths$677.hold  = \lengths$677 [23:18];
-  assign \lengths$677.clear  = \lengths$677 [29:24];
-  assign \lengths$677.add  = \lengths$677 [35:30];
-  assign \lengths$677.gap  = \lengths$677 [41:36];
-  assign \descriptor$737[0]  = convolution[31:0];
-  assign \descriptor$737[1]  = convolution[63:32];
-  assign \descriptor$737[2]  = convolution[95:64];
-  assign \descriptor$737[3]  = convolution[127:96];
-  assign \descriptor$737[4]  = convolution[159:128];
-  assign \descriptor$737[5]  = convolution[191:160];
-  assign \descriptor$737[6]  = convolution[223:192];
-  assign \descriptor$737[7]  = convolution[255:224];
-  assign \descriptor$737[8]  = convolution[287:256];
-  assign \descriptor$737[9]  = convolution[319:288];
-  assign \descriptor$737[10]  = convolution[351:320];
-  assign \descriptor$737[11]  = convolution[383:352];
-  assign \descriptor$737[12]  = convolution[415:384];
-  assign \descriptor$737[13]  = convolution[447:416];
-  assign \descriptor$737[14]  = convolution[479:448];
-  assign \descriptor$737[15]  = convolution[511:480];
-  assign \lengths$745.reset  = \lengths$745 [5:0];
-  assign \lengths$745.drive  = \lengths$745 [11:6];
-  assign \lengths$745.share  = \lengths$745 [17:12];
-  assign \lengths$745.hold  = \lengths$745 [23:18];
-  assign \lengths$745.clear  = \lengths$745 [29:24];
-  assign \lengths$745.add  = \lengths$745 [35:30];
-  assign \lengths$745.gap  = \lengths$745 [41:36];
-  assign \descriptor$805[0]  = convolution[31:0];
-  assign \descriptor$805[1]  = convolution[63:32];
-  assign \descriptor$805[2]  = convolution[95:64];
-  assign \descriptor$805[3]  = convolution[127:96];
-  assign \descriptor$805[4]  = convolution[159:128];
-  assign \descriptor$805[5]  = convolution[191:160];
-  assign \descriptor$805[6]  = convolution[223:192];
-  assign \descriptor$805[7]  = convolution[255:224];
-  assign \descriptor$805[8]  = convolution[287:256];
-  assign \descriptor$805[9]  = convolution[319:288];
-  assign \descriptor$805[10]  = convolution[351:320];
-  assign \descriptor$805[11]  = convolution[383:352];
-  assign \descriptor$805[12]  = convolution[415:384];
-  assign \descriptor$805[13]  = convolution[447:416];
-  assign \descriptor$805[14]  = convolution[479:448];
-  assign \descriptor$805[15]  = convolution[511:480];
-  assign \lengths$745 [41:36] = phase_gap;
-  assign \lengths$745 [35:30] = phase_add;
-  assign \lengths$745 [29:24] = phase_clear;
-  assign \lengths$745 [23:18] = phase_hold;
-  assign \lengths$745 [17:12] = phase_share;
-  assign \lengths$745 [11:6] = phase_drive;
-  assign \lengths$745 [5:0] = phase_reset;
-  assign \lengths$677 [41:36] = phase_gap;
-  assign \lengths$677 [35:30] = phase_add;
-  assign \lengths$677 [29:24] = phase_clear;
-  assign \lengths$677 [23:18] = phase_hold;
-  assign \lengths$677 [17:12] = phase_share;
-  assign \lengths$677 [11:6] = phase_drive;
-  assign \lengths$677 [5:0] = phase_reset;
-  assign \lengths$609 [41:36] = phase_gap;
-  assign \lengths$609 [35:30] = phase_add;
-  assign \lengths$609 [29:24] = phase_clear;
-  assign \lengths$609 [23:18] = phase_hold;
-  assign \lengths$609 [17:12] = phase_share;
-  assign \lengths$609 [11:6] = phase_drive;
-  assign \lengths$609 [5:0] = phase_reset;
-  assign drain_sums[99:75] = \$149 ;
-  assign drain_sums[74:50] = \$142 ;
-  assign drain_sums[49:25] = \$135 ;
-  assign drain_sums[24:0] = \$128 ;
-  assign position_done[3] = \$148 ;
-  assign position_done[2] = \$141 ;
-  assign position_done[1] = \$134 ;
-  assign position_done[0] = \$127 ;
+  assign \lengths$631.reset  = \lengths$631 [5:0];
+  assign \lengths$631.drive  = \lengths$631 [11:6];
+  assign \lengths$631.share  = \lengths$631 [17:12];
+  assign \lengths$631.hold  = \lengths$631 [23:18];
+  assign \lengths$631.clear  = \lengths$631 [29:24];
+  assign \lengths$631.add  = \lengths$631 [35:30];
+  assign \lengths$631.gap  = \lengths$631 [41:36];
+  assign \settings$652.levels  = \settings$562 [40];
+  assign \settings$652.offset  = \settings$562 [48:41];
+  assign \settings$652.gain  = \settings$562 [64:49];
+  assign \settings$652.gain_reference  = \settings$562 [79:65];
+  assign \measured$653.offset_valid  = \measured$653 [0];
+  assign \measured$653.offset  = \measured$653 [8:1];
+  assign \measured$653.gain_valid  = \measured$653 [9];
+  assign \measured$653.gain  = \measured$653 [25:10];
+  assign \measured$653.reference_valid  = \measured$653 [26];
+  assign \measured$653.gain_reference  = \measured$653 [41:27];
+  assign \measured$653.failed  = \measured$653 [42];
+  assign \descriptor$700[0]  = convolution[31:0];
+  assign \descriptor$700[1]  = convolution[63:32];
+  assign \descriptor$700[2]  = convolution[95:64];
+  assign \descriptor$700[3]  = convolution[127:96];
+  assign \descriptor$700[4]  = convolution[159:128];
+  assign \descriptor$700[5]  = convolution[191:160];
+  assign \descriptor$700[6]  = convolution[223:192];
+  assign \descriptor$700[7]  = convolution[255:224];
+  assign \descriptor$700[8]  = convolution[287:256];
+  assign \descriptor$700[9]  = convolution[319:288];
+  assign \descriptor$700[10]  = convolution[351:320];
+  assign \descriptor$700[11]  = convolution[383:352];
+  assign \descriptor$700[12]  = convolution[415:384];
+  assign \descriptor$700[13]  = convolution[447:416];
+  assign \descriptor$700[14]  = convolution[479:448];
+  assign \descriptor$700[15]  = convolution[511:480];
+  assign \lengths$708.reset  = \lengths$708 [5:0];
+  assign \lengths$708.drive  = \lengths$708 [11:6];
+  assign \lengths$708.share  = \lengths$708 [17:12];
+  assign \lengths$708.hold  = \lengths$708 [23:18];
+  assign \lengths$708.clear  = \lengths$708 [29:24];
+  assign \lengths$708.add  = \lengths$708 [35:30];
+  assign \lengths$708.gap  = \lengths$708 [41:36];
+  assign \settings$729.levels  = \settings$562 [80];
+  assign \settings$729.offset  = \settings$562 [88:81];
+  assign \settings$729.gain  = \settings$562 [104:89];
+  assign \settings$729.gain_reference  = \settings$562 [119:105];
+  assign \measured$730.offset_valid  = \measured$730 [0];
+  assign \measured$730.offset  = \measured$730 [8:1];
+  assign \measured$730.gain_valid  = \measured$730 [9];
+  assign \measured$730.gain  = \measured$730 [25:10];
+  assign \measured$730.reference_valid  = \measured$730 [26];
+  assign \measured$730.gain_reference  = \measured$730 [41:27];
+  assign \measured$730.failed  = \measured$730 [42];
+  assign \descriptor$777[0]  = convolution[31:0];
+  assign \descriptor$777[1]  = convolution[63:32];
+  assign \descriptor$777[2]  = convolution[95:64];
+  assign \descriptor$777[3]  = convolution[127:96];
+  assign \descriptor$777[4]  = convolution[159:128];
+  assign \descriptor$777[5]  = convolution[191:160];
+  assign \descriptor$777[6]  = convolution[223:192];
+  assign \descriptor$777[7]  = convolution[255:224];
+  assign \descriptor$777[8]  = convolution[287:256];
+  assign \descriptor$777[9]  = convolution[319:288];
+  assign \descriptor$777[10]  = convolution[351:320];
+  assign \descriptor$777[11]  = convolution[383:352];
+  assign \descriptor$777[12]  = convolution[415:384];
+  assign \descriptor$777[13]  = convolution[447:416];
+  assign \descriptor$777[14]  = convolution[479:448];
+  assign \descriptor$777[15]  = convolution[511:480];
+  assign \lengths$785.reset  = \lengths$785 [5:0];
+  assign \lengths$785.drive  = \lengths$785 [11:6];
+  assign \lengths$785.share  = \lengths$785 [17:12];
+  assign \lengths$785.hold  = \lengths$785 [23:18];
+  assign \lengths$785.clear  = \lengths$785 [29:24];
+  assign \lengths$785.add  = \lengths$785 [35:30];
+  assign \lengths$785.gap  = \lengths$785 [41:36];
+  assign \settings$806.levels  = \settings$562 [120];
+  assign \settings$806.offset  = \settings$562 [128:121];
+  assign \settings$806.gain  = \settings$562 [144:129];
+  assign \settings$806.gain_reference  = \settings$562 [159:145];
+  assign \measured$807.offset_valid  = \measured$807 [0];
+  assign \measured$807.offset  = \measured$807 [8:1];
+  assign \measured$807.gain_valid  = \measured$807 [9];
+  assign \measured$807.gain  = \measured$807 [25:10];
+  assign \measured$807.reference_valid  = \measured$807 [26];
+  assign \measured$807.gain_reference  = \measured$807 [41:27];
+  assign \measured$807.failed  = \measured$807 [42];
+  assign \descriptor$854[0]  = convolution[31:0];
+  assign \descriptor$854[1]  = convolution[63:32];
+  assign \descriptor$854[2]  = convolution[95:64];
+  assign \descriptor$854[3]  = convolution[127:96];
+  assign \descriptor$854[4]  = convolution[159:128];
+  assign \descriptor$854[5]  = convolution[191:160];
+  assign \descriptor$854[6]  = convolution[223:192];
+  assign \descriptor$854[7]  = convolution[255:224];
+  assign \descriptor$854[8]  = convolution[287:256];
+  assign \descriptor$854[9]  = convolution[319:288];
+  assign \descriptor$854[10]  = convolution[351:320];
+  assign \descriptor$854[11]  = convolution[383:352];
+  assign \descriptor$854[12]  = convolution[415:384];
+  assign \descriptor$854[13]  = convolution[447:416];
+  assign \descriptor$854[14]  = convolution[479:448];
+  assign \descriptor$854[15]  = convolution[511:480];
+  assign \lengths$785 [41:36] = phase_gap;
+  assign \lengths$785 [35:30] = phase_add;
+  assign \lengths$785 [29:24] = phase_clear;
+  assign \lengths$785 [23:18] = phase_hold;
+  assign \lengths$785 [17:12] = phase_share;
+  assign \lengths$785 [11:6] = phase_drive;
+  assign \lengths$785 [5:0] = phase_reset;
+  assign \lengths$708 [41:36] = phase_gap;
+  assign \lengths$708 [35:30] = phase_add;
+  assign \lengths$708 [29:24] = phase_clear;
+  assign \lengths$708 [23:18] = phase_hold;
+  assign \lengths$708 [17:12] = phase_share;
+  assign \lengths$708 [11:6] = phase_drive;
+  assign \lengths$708 [5:0] = phase_reset;
+  assign \lengths$631 [41:36] = phase_gap;
+  assign \lengths$631 [35:30] = phase_add;
+  assign \lengths$631 [29:24] = phase_clear;
+  assign \lengths$631 [23:18] = phase_hold;
+  assign \lengths$631 [17:12] = phase_share;
+  assign \lengths$631 [11:6] = phase_drive;
+  assign \lengths$631 [5:0] = phase_reset;
+  assign drain_sums[99:75] = \$157 ;
+  assign drain_sums[74:50] = \$149 ;
+  assign drain_sums[49:25] = \$141 ;
+  assign drain_sums[24:0] = \$133 ;
+  assign position_done[3] = \$156 ;
+  assign position_done[2] = \$148 ;
+  assign position_done[1] = \$140 ;
+  assign position_done[0] = \$132 ;
+  assign saturated[3] = \$151 ;
+  assign saturated[2] = \$143 ;
+  assign saturated[1] = \$135 ;
+  assign saturated[0] = \$127 ;
+  assign measured[171:129] = \measured$807 ;
+  assign measured[128:86] = \measured$730 ;
+  assign measured[85:43] = \measured$653 ;
+  assign measured[42:0] = \measured$564 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3236,27 +3603,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign waiting[10:0] = { turn[0], fetching[0], \$74 , \$73 , \$72 , \$68 , \$67 , \$60 , \$53 , \$46 , \$39  };
   assign active[1] = working1;
   assign active[0] = working0;
-  assign host_late[1] = \late$455 ;
-  assign host_late[0] = late;
-  assign transfer_done[1] = \done$454 ;
+  assign transfer_done[1] = \done$456 ;
   assign transfer_done[0] = done;
-  assign transfer_write[97:66] = \write_data$318 ;
-  assign transfer_write[65:50] = \write_address$317 ;
-  assign transfer_write[49] = \write_enable$316 ;
-  assign transfer_write[48:17] = \write_data$301 ;
-  assign transfer_write[16:1] = \write_address$300 ;
-  assign transfer_write[0] = \write_enable$299 ;
-  assign transfer_read[33:18] = \read_address$313 ;
-  assign transfer_read[17] = \read_enable$312 ;
-  assign transfer_read[16:1] = \read_address$293 ;
-  assign transfer_read[0] = \read_enable$292 ;
+  assign transfer_write[97:66] = \write_data$322 ;
+  assign transfer_write[65:50] = \write_address$321 ;
+  assign transfer_write[49] = \write_enable$320 ;
+  assign transfer_write[48:17] = \write_data$305 ;
+  assign transfer_write[16:1] = \write_address$304 ;
+  assign transfer_write[0] = \write_enable$303 ;
+  assign transfer_read[33:18] = \read_address$317 ;
+  assign transfer_read[17] = \read_enable$316 ;
+  assign transfer_read[16:1] = \read_address$297 ;
+  assign transfer_read[0] = \read_enable$296 ;
   assign \$5  = trace_tenant;
   assign \$75  = trace_tenant;
-  assign \$121  = trace_tenant;
-  assign \$122  = { 4'h0, memory_index[19:4] };
-  assign \$129  = { 4'h0, memory_index[19:4] };
-  assign \$136  = { 4'h0, memory_index[19:4] };
-  assign \$143  = { 4'h0, memory_index[19:4] };
+  assign \$125  = trace_tenant;
+  assign \$126  = { 4'h0, memory_index[19:4] };
+  assign \$134  = { 4'h0, memory_index[19:4] };
+  assign \$142  = { 4'h0, memory_index[19:4] };
+  assign \$150  = { 4'h0, memory_index[19:4] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -4991,7 +5356,8 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$4343$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$4805$0 , out, clk
+);
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
   wire [12:0] \$10 ;
@@ -5051,20 +5417,24 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [3:0] \$6 ;
   reg [32:0] \$60 ;
   reg [32:0] \$61 ;
-  reg [26:0] \$62 ;
-  reg \$63 ;
-  reg \$64 ;
-  reg [31:0] \$65 ;
-  reg [15:0] \$66 ;
-  reg [31:0] \$67 ;
-  reg [15:0] \$68 ;
-  reg [15:0] \$69 ;
+  reg [32:0] \$62 ;
+  reg [32:0] \$63 ;
+  reg [32:0] \$64 ;
+  reg [32:0] \$65 ;
+  reg [26:0] \$66 ;
+  reg \$67 ;
+  reg \$68 ;
+  reg [31:0] \$69 ;
   wire [2:0] \$7 ;
+  reg [15:0] \$70 ;
+  reg [31:0] \$71 ;
+  reg [15:0] \$72 ;
+  reg [15:0] \$73 ;
   wire [3:0] \$8 ;
   wire [6:0] \$9 ;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$19  = 12'h000;
-  reg [15:0] \$signal$37  = 16'h0000;
+  reg [15:0] \$signal$41  = 16'h0000;
   reg active = 1'h0;
   reg [15:0] address = 16'h0000;
   wire \begin ;
@@ -5109,6 +5479,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
+  output drain_valid;
+  wire drain_valid;
   reg [1:0] finished0 = 2'h0;
   reg [1:0] finished1 = 2'h0;
   reg [1:0] finished2 = 2'h0;
@@ -5130,8 +5502,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$4343$0 ;
-  wire [56:0] \port$4343$0 ;
+  output [56:0] \port$4805$0 ;
+  wire [56:0] \port$4805$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5158,6 +5530,34 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire \read2.tag.last ;
   wire [23:0] \read2.tag.position ;
   wire \read2.valid ;
+  reg [32:0] read3 = 33'h000000000;
+  wire [31:0] \read3.tag ;
+  wire \read3.tag.end ;
+  wire [5:0] \read3.tag.kernel ;
+  wire \read3.tag.last ;
+  wire [23:0] \read3.tag.position ;
+  wire \read3.valid ;
+  reg [32:0] read4 = 33'h000000000;
+  wire [31:0] \read4.tag ;
+  wire \read4.tag.end ;
+  wire [5:0] \read4.tag.kernel ;
+  wire \read4.tag.last ;
+  wire [23:0] \read4.tag.position ;
+  wire \read4.valid ;
+  reg [32:0] read5 = 33'h000000000;
+  wire [31:0] \read5.tag ;
+  wire \read5.tag.end ;
+  wire [5:0] \read5.tag.kernel ;
+  wire \read5.tag.last ;
+  wire [23:0] \read5.tag.position ;
+  wire \read5.valid ;
+  reg [32:0] read6 = 33'h000000000;
+  wire [31:0] \read6.tag ;
+  wire \read6.tag.end ;
+  wire [5:0] \read6.tag.kernel ;
+  wire \read6.tag.last ;
+  wire [23:0] \read6.tag.position ;
+  wire \read6.valid ;
   wire ready;
   wire relu;
   input rst;
@@ -5189,11 +5589,15 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
+  assign \$27  = $signed(1'h0) + $signed(drain_sums[24:0]);
+  assign \$28  = $signed(\$27 ) + $signed(drain_sums[49:25]);
+  assign \$29  = $signed(\$28 ) + $signed(drain_sums[74:50]);
+  assign \$30  = $signed(\$29 ) + $signed(drain_sums[99:75]);
   assign \$31  = out_tag[28:27] == 2'h3;
   assign \$32  = \$31  | out_tag[57];
   assign \$33  = address + 1'h1;
-  assign \$34  = \$signal$37  + descriptor[183:172];
-  assign \$35  = \$signal$37  + descriptor[183:172];
+  assign \$34  = \$signal$41  + descriptor[183:172];
+  assign \$35  = \$signal$41  + descriptor[183:172];
   assign \$36  = | finished0;
   assign \$37  = | finished1;
   assign \$38  = | finished2;
@@ -5201,7 +5605,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign ready = & { \$39 , \$38 , \$37 , \$36  };
   assign \$40  = ~ active;
   assign \begin  = ready & \$40 ;
-  assign \$42  = descriptor[303:288] + read1[6:1];
+  assign \$42  = descriptor[303:288] + read5[6:1];
   always @(posedge clk)
     finished0 <= \$43 ;
   always @(posedge clk)
@@ -5241,21 +5645,29 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   always @(posedge clk)
     read2 <= \$61 ;
   always @(posedge clk)
-    total <= \$62 ;
+    read3 <= \$62 ;
   always @(posedge clk)
-    write_enable <= \$63 ;
+    read4 <= \$63 ;
   always @(posedge clk)
-    done <= \$64 ;
+    read5 <= \$64 ;
   always @(posedge clk)
-    word <= \$65 ;
+    read6 <= \$65 ;
   always @(posedge clk)
-    write_address <= \$66 ;
+    total <= \$66 ;
   always @(posedge clk)
-    write_data <= \$67 ;
+    write_enable <= \$67 ;
   always @(posedge clk)
-    address <= \$68 ;
+    done <= \$68 ;
   always @(posedge clk)
-    \$signal$37  <= \$69 ;
+    word <= \$69 ;
+  always @(posedge clk)
+    write_address <= \$70 ;
+  always @(posedge clk)
+    write_data <= \$71 ;
+  always @(posedge clk)
+    address <= \$72 ;
+  always @(posedge clk)
+    \$signal$41  <= \$73 ;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -5282,22 +5694,18 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$24  = y + 1'h1;
   assign \$25  = last_kernel & \$signal ;
   assign \$26  = \$25  & last_y;
-  assign \$27  = $signed(1'h0) + $signed(drain_sums[24:0]);
-  assign \$28  = $signed(\$27 ) + $signed(drain_sums[49:25]);
-  assign \$29  = $signed(\$28 ) + $signed(drain_sums[74:50]);
-  assign \$30  = $signed(\$29 ) + $signed(drain_sums[99:75]);
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$3157$0 (constant[52:0]),
+    .\port$3450$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(total),
     .tag(tag),
-    .valid(read2[0])
+    .valid(read6[0])
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
@@ -5555,128 +5963,168 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$62  = \$30 [26:0];
+    \$62  = read2;
     if (clear) begin
-      \$62  = 27'h0000000;
+      \$62  = 33'h000000000;
     end
     if (rst) begin
-      \$62  = 27'h0000000;
+      \$62  = 33'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$63  = 1'h0;
+    \$63  = read3;
+    if (clear) begin
+      \$63  = 33'h000000000;
+    end
+    if (rst) begin
+      \$63  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$64  = read4;
+    if (clear) begin
+      \$64  = 33'h000000000;
+    end
+    if (rst) begin
+      \$64  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$65  = read5;
+    if (clear) begin
+      \$65  = 33'h000000000;
+    end
+    if (rst) begin
+      \$65  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$66  = \$30 [26:0];
+    if (clear) begin
+      \$66  = 27'h0000000;
+    end
+    if (rst) begin
+      \$66  = 27'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    \$67  = 1'h0;
     if (out_valid) begin
       if (\$32 ) begin
-        \$63  = 1'h1;
+        \$67  = 1'h1;
       end
     end
     if (clear) begin
-      \$63  = 1'h0;
+      \$67  = 1'h0;
     end
     if (rst) begin
-      \$63  = 1'h0;
+      \$67  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$64  = 1'h0;
+    \$68  = 1'h0;
     if (out_valid) begin
-      \$64  = out_tag[58];
+      \$68  = out_tag[58];
     end
     if (clear) begin
-      \$64  = 1'h0;
+      \$68  = 1'h0;
     end
     if (rst) begin
-      \$64  = 1'h0;
+      \$68  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$65  = word;
+    \$69  = word;
     if (out_valid) begin
-      \$65  = merged;
+      \$69  = merged;
       if (\$32 ) begin
-        \$65  = 32'd0;
+        \$69  = 32'd0;
       end
     end
     if (start) begin
-      \$65  = 32'd0;
+      \$69  = 32'd0;
     end
     if (clear) begin
-      \$65  = 32'd0;
+      \$69  = 32'd0;
     end
     if (rst) begin
-      \$65  = 32'd0;
+      \$69  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$66  = write_address;
+    \$70  = write_address;
     if (out_valid) begin
       if (\$32 ) begin
-        \$66  = address;
+        \$70  = address;
       end
     end
     if (clear) begin
-      \$66  = 16'h0000;
+      \$70  = 16'h0000;
     end
     if (rst) begin
-      \$66  = 16'h0000;
+      \$70  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$67  = write_data;
+    \$71  = write_data;
     if (out_valid) begin
       if (\$32 ) begin
-        \$67  = merged;
+        \$71  = merged;
       end
     end
     if (clear) begin
-      \$67  = 32'd0;
+      \$71  = 32'd0;
     end
     if (rst) begin
-      \$67  = 32'd0;
+      \$71  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$68  = address;
+    \$72  = address;
     if (out_valid) begin
       if (\$32 ) begin
-        \$68  = \$33 [15:0];
+        \$72  = \$33 [15:0];
       end
       if (out_tag[57]) begin
-        \$68  = \$35 [15:0];
+        \$72  = \$35 [15:0];
       end
     end
     if (start) begin
-      \$68  = descriptor[63:48];
+      \$72  = descriptor[63:48];
     end
     if (clear) begin
-      \$68  = 16'h0000;
+      \$72  = 16'h0000;
     end
     if (rst) begin
-      \$68  = 16'h0000;
+      \$72  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$69  = \$signal$37 ;
+    \$73  = \$signal$41 ;
     if (out_valid) begin
       if (out_tag[57]) begin
-        \$69  = \$34 [15:0];
+        \$73  = \$34 [15:0];
       end
     end
     if (start) begin
-      \$69  = descriptor[63:48];
+      \$73  = descriptor[63:48];
     end
     if (clear) begin
-      \$69  = 16'h0000;
+      \$73  = 16'h0000;
     end
     if (rst) begin
-      \$69  = 16'h0000;
+      \$73  = 16'h0000;
     end
   end
   always @* begin
@@ -5694,7 +6142,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
           merged[31:24] = out;
     endcase
   end
-  assign valid = read2[0];
+  assign valid = read6[0];
   assign sum = total;
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
@@ -5707,7 +6155,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$41 [2:0];
   assign constant_address = \$42 [10:0];
-  assign \port$4343$0  = out_tag[56:0];
+  assign drain_valid = read1[0];
+  assign \port$4805$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -5742,6 +6191,30 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \read2.tag.position  = read2[30:7];
   assign \read2.tag.last  = read2[31];
   assign \read2.tag.end  = read2[32];
+  assign \read3.valid  = read3[0];
+  assign \read3.tag  = read3[32:1];
+  assign \read3.tag.kernel  = read3[6:1];
+  assign \read3.tag.position  = read3[30:7];
+  assign \read3.tag.last  = read3[31];
+  assign \read3.tag.end  = read3[32];
+  assign \read4.valid  = read4[0];
+  assign \read4.tag  = read4[32:1];
+  assign \read4.tag.kernel  = read4[6:1];
+  assign \read4.tag.position  = read4[30:7];
+  assign \read4.tag.last  = read4[31];
+  assign \read4.tag.end  = read4[32];
+  assign \read5.valid  = read5[0];
+  assign \read5.tag  = read5[32:1];
+  assign \read5.tag.kernel  = read5[6:1];
+  assign \read5.tag.position  = read5[30:7];
+  assign \read5.tag.last  = read5[31];
+  assign \read5.tag.end  = read5[32];
+  assign \read6.valid  = read6[0];
+  assign \read6.tag  = read6[32:1];
+  assign \read6.tag.kernel  = read6[6:1];
+  assign \read6.tag.position  = read6[30:7];
+  assign \read6.tag.last  = read6[31];
+  assign \read6.tag.end  = read6[32];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
@@ -5759,16 +6232,16 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \tag.tag.last  = tag[57];
   assign \tag.tag.end  = tag[58];
   assign tag[26:0] = total;
-  assign tag[58:27] = read2[32:1];
+  assign tag[58:27] = read6[32:1];
   assign \$41  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire [31:0] \$1 ;
-  reg [42:0] \$10 ;
-  reg [42:0] \$11 ;
-  reg [42:0] \$12 ;
+  reg [43:0] \$10 ;
+  reg [43:0] \$11 ;
+  reg [43:0] \$12 ;
   reg [4:0] \$13 ;
   reg [4:0] \$14 ;
   reg [4:0] \$15 ;
@@ -5787,7 +6260,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   reg \$27 ;
   reg \$28 ;
   reg \$29 ;
-  wire [43:0] \$3 ;
+  wire [44:0] \$3 ;
   reg \$30 ;
   reg \$31 ;
   reg \$32 ;
@@ -5806,11 +6279,11 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   reg [15:0] \$5 ;
   reg [31:0] \$6 ;
   reg [4:0] \$7 ;
-  reg [42:0] \$8 ;
-  reg [42:0] \$9 ;
+  reg [43:0] \$8 ;
+  reg [43:0] \$9 ;
   reg [26:0] \$like  = 27'h0000000;
   reg [31:0] \$like$6  = 32'd0;
-  reg [42:0] \$signal  = 43'h00000000000;
+  reg [43:0] \$signal  = 44'h00000000000;
   wire abort;
   wire [31:0] bias;
   input clear;
@@ -5836,12 +6309,12 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$3157$0 ;
-  wire [52:0] \port$3157$0 ;
+  input [52:0] \port$3450$0 ;
+  wire [52:0] \port$3450$0 ;
   wire [42:0] product;
-  reg [42:0] register = 43'h00000000000;
-  reg [42:0] \register$12  = 43'h00000000000;
-  reg [42:0] \register$13  = 43'h00000000000;
+  reg [43:0] register = 44'h00000000000;
+  reg [43:0] \register$12  = 44'h00000000000;
+  reg [43:0] \register$13  = 44'h00000000000;
   reg [4:0] \register$16  = 5'h00;
   reg [4:0] \register$17  = 5'h00;
   reg [4:0] \register$18  = 5'h00;
@@ -5881,7 +6354,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   wire \relu$56 ;
   input rst;
   wire rst;
-  reg [42:0] scaled = 43'h00000000000;
+  reg [43:0] scaled = 44'h00000000000;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
   wire [4:0] \shift$55 ;
@@ -5898,8 +6371,8 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   wire [26:0] \tag.value ;
   input valid;
   wire valid;
-  (* init = 43'h00000000000 *)
-  wire [42:0] value;
+  (* init = 44'h00000000000 *)
+  wire [43:0] value;
   always @(posedge clk)
     \register$35  <= \$30 ;
   always @(posedge clk)
@@ -6142,7 +6615,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$5  = \port$3157$0 [47:32];
+    \$5  = \port$3450$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -6152,7 +6625,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$6  = \port$3157$0 [31:0];
+    \$6  = \port$3450$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -6162,7 +6635,7 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$7  = \port$3157$0 [52:48];
+    \$7  = \port$3450$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -6174,50 +6647,50 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$8  = \$signal ;
     if (clear) begin
-      \$8  = 43'h00000000000;
+      \$8  = 44'h00000000000;
     end
     if (rst) begin
-      \$8  = 43'h00000000000;
+      \$8  = 44'h00000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$9  = register;
     if (clear) begin
-      \$9  = 43'h00000000000;
+      \$9  = 44'h00000000000;
     end
     if (rst) begin
-      \$9  = 43'h00000000000;
+      \$9  = 44'h00000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$10  = \register$12 ;
     if (clear) begin
-      \$10  = 43'h00000000000;
+      \$10  = 44'h00000000000;
     end
     if (rst) begin
-      \$10  = 43'h00000000000;
+      \$10  = 44'h00000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$11  = { \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2  };
+    \$11  = { \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2 [32], \$2  };
     if (clear) begin
-      \$11  = 43'h00000000000;
+      \$11  = 44'h00000000000;
     end
     if (rst) begin
-      \$11  = 43'h00000000000;
+      \$11  = 44'h00000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$12  = \$3 [42:0];
+    \$12  = \$3 [43:0];
     if (clear) begin
-      \$12  = 43'h00000000000;
+      \$12  = 44'h00000000000;
     end
     if (rst) begin
-      \$12  = 43'h00000000000;
+      \$12  = 44'h00000000000;
     end
   end
   always @* begin
@@ -6400,9 +6873,9 @@ module \crossloom.collector.requantizer (rst, \port$3157$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$3157$0 [47:32];
-  assign bias = \port$3157$0 [31:0];
-  assign \shift$9  = \port$3157$0 [52:48];
+  assign \multiplier$5  = \port$3450$0 [47:32];
+  assign bias = \port$3450$0 [31:0];
+  assign \shift$9  = \port$3450$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -6765,16 +7238,16 @@ endmodule
 
 module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
-  wire [42:0] \$1 ;
+  wire [43:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  reg [42:0] \$16 ;
+  reg [43:0] \$16 ;
   reg [2:0] \$17 ;
-  reg [42:0] \$18 ;
+  reg [43:0] \$18 ;
   reg \$19 ;
   wire [5:0] \$2 ;
   reg \$20 ;
@@ -6783,14 +7256,14 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   reg \$23 ;
   reg \$24 ;
   reg [7:0] \$25 ;
-  wire [42:0] \$3 ;
+  wire [43:0] \$3 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [42:0] \$like  = 43'h00000000000;
+  reg [43:0] \$like  = 44'h00000000000;
   reg \$signal  = 1'h0;
   wire abort;
   input clear;
@@ -6810,21 +7283,21 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  reg [42:0] shifted = 43'h00000000000;
-  input [42:0] value;
-  wire [42:0] value;
+  reg [43:0] shifted = 44'h00000000000;
+  input [43:0] value;
+  wire [43:0] value;
   reg zero = 1'h0;
   assign \$1  = $signed(value) >>> shift[1:0];
   assign \$3  = $signed(\$like ) >>> \$2 ;
   assign \$4  = ~ \register$9 ;
-  assign \$5  = shifted[42] & \$4 ;
-  assign \$6  = & shifted[42:7];
+  assign \$5  = shifted[43] & \$4 ;
+  assign \$6  = & shifted[43:7];
   assign \$7  = ~ \$6 ;
   assign \$8  = \$5  & \$7 ;
-  assign \$9  = ~ shifted[42];
-  assign \$10  = | shifted[42:7];
+  assign \$9  = ~ shifted[43];
+  assign \$10  = | shifted[43:7];
   assign \$11  = \$9  & \$10 ;
-  assign \$12  = shifted[42] & \register$9 ;
+  assign \$12  = shifted[43] & \register$9 ;
   assign \$13  = high ? 8'h7f : kept;
   assign \$14  = \$signal  ? 8'h80 : \$13 ;
   assign \$15  = zero ? 8'h00 : \$14 ;
@@ -6852,10 +7325,10 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$16  = \$1 ;
     if (clear) begin
-      \$16  = 43'h00000000000;
+      \$16  = 44'h00000000000;
     end
     if (rst) begin
-      \$16  = 43'h00000000000;
+      \$16  = 44'h00000000000;
     end
   end
   always @* begin
@@ -6872,10 +7345,10 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$18  = \$3 ;
     if (clear) begin
-      \$18  = 43'h00000000000;
+      \$18  = 44'h00000000000;
     end
     if (rst) begin
-      \$18  = 43'h00000000000;
+      \$18  = 44'h00000000000;
     end
   end
   always @* begin
@@ -7542,35 +8015,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2319$0 (\$3 ),
-    .\port$2320$4 (\$4 [4]),
-    .\port$2321$4 (\$5 [4]),
-    .\port$2322$4 (\$6 [4]),
-    .\port$2323$4 (\$7 [4]),
-    .\port$2324$4 (\$8 [4]),
-    .\port$2325$4 (\$9 [4]),
-    .\port$2326$4 (\$10 [4]),
-    .\port$2327$4 (\$11 [4]),
-    .\port$2328$4 (\$12 [4]),
-    .\port$2329$4 (\$13 [4]),
-    .\port$2330$4 (\$14 [4]),
-    .\port$2331$4 (\$15 [4]),
-    .\port$2332$0 (\$16 ),
-    .\port$2333$4 (\$17 [4]),
-    .\port$2334$4 (\$18 [4]),
-    .\port$2335$4 (\$19 [4]),
-    .\port$2336$4 (\$20 [4]),
-    .\port$2337$4 (\$21 [4]),
-    .\port$2338$4 (\$22 [4]),
-    .\port$2339$4 (\$23 [4]),
-    .\port$2340$4 (\$24 [4]),
-    .\port$2341$4 (\$25 [4]),
-    .\port$2342$4 (\$26 [4]),
-    .\port$2343$4 (\$27 [4]),
-    .\port$2344$4 (\$28 [4]),
-    .\port$3963$136 (descriptor[139:136]),
-    .\port$3963$160 (descriptor[171:160]),
-    .\port$3963$96 (descriptor[119:96]),
+    .\port$2612$0 (\$3 ),
+    .\port$2613$4 (\$4 [4]),
+    .\port$2614$4 (\$5 [4]),
+    .\port$2615$4 (\$6 [4]),
+    .\port$2616$4 (\$7 [4]),
+    .\port$2617$4 (\$8 [4]),
+    .\port$2618$4 (\$9 [4]),
+    .\port$2619$4 (\$10 [4]),
+    .\port$2620$4 (\$11 [4]),
+    .\port$2621$4 (\$12 [4]),
+    .\port$2622$4 (\$13 [4]),
+    .\port$2623$4 (\$14 [4]),
+    .\port$2624$4 (\$15 [4]),
+    .\port$2625$0 (\$16 ),
+    .\port$2626$4 (\$17 [4]),
+    .\port$2627$4 (\$18 [4]),
+    .\port$2628$4 (\$19 [4]),
+    .\port$2629$4 (\$20 [4]),
+    .\port$2630$4 (\$21 [4]),
+    .\port$2631$4 (\$22 [4]),
+    .\port$2632$4 (\$23 [4]),
+    .\port$2633$4 (\$24 [4]),
+    .\port$2634$4 (\$25 [4]),
+    .\port$2635$4 (\$26 [4]),
+    .\port$2636$4 (\$27 [4]),
+    .\port$2637$4 (\$28 [4]),
+    .\port$4412$136 (descriptor[139:136]),
+    .\port$4412$160 (descriptor[171:160]),
+    .\port$4412$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7591,7 +8064,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3963$136 (descriptor[147:136]),
+    .\port$4412$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7604,7 +8077,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$3963$320 (descriptor[347:320]),
+    .\port$4412$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8411,7 +8884,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8526,7 +8999,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8574,8 +9047,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8683,17 +9156,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8971,7 +9444,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9086,7 +9559,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9134,8 +9607,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9243,17 +9716,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9531,7 +10004,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9646,7 +10119,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9694,8 +10167,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9803,17 +10276,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10091,7 +10564,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4424$0 (multiplier),
+    .\port$4886$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10206,7 +10679,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4424$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10254,8 +10727,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4424$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4424$0 ;
-  wire [15:0] \port$4424$0 ;
+  input [15:0] \port$4886$0 ;
+  wire [15:0] \port$4886$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10363,17 +10836,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4424$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4424$0  };
+  assign multiplicand = { 1'h0, \port$4886$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4424$0  };
-  assign \$3  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4424$0  };
-  assign \$8  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4424$0  };
-  assign \$13  = { 1'h0, \port$4424$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4424$0  };
-  assign \$18  = { 1'h0, \port$4424$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$4886$0  };
+  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$4886$0  };
+  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$4886$0  };
+  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$4886$0  };
+  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10568,8 +11041,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2319$0 , \port$2320$4 , \port$2321$4 , \port$2322$4 , \port$2323$4 , \port$2324$4 , \port$2325$4 , \port$2326$4 , \port$2327$4 , \port$2328$4 , \port$2329$4 , \port$2330$4 , \port$2331$4 , \port$2332$0 , \port$2333$4 , \port$2334$4 , \port$2335$4 
-, \port$2336$4 , \port$2337$4 , \port$2338$4 , \port$2339$4 , \port$2340$4 , \port$2341$4 , \port$2342$4 , \port$2343$4 , \port$2344$4 , \port$3963$96 , \port$3963$136 , \port$3963$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2612$0 , \port$2613$4 , \port$2614$4 , \port$2615$4 , \port$2616$4 , \port$2617$4 , \port$2618$4 , \port$2619$4 , \port$2620$4 , \port$2621$4 , \port$2622$4 , \port$2623$4 , \port$2624$4 , \port$2625$0 , \port$2626$4 , \port$2627$4 , \port$2628$4 
+, \port$2629$4 , \port$2630$4 , \port$2631$4 , \port$2632$4 , \port$2633$4 , \port$2634$4 , \port$2635$4 , \port$2636$4 , \port$2637$4 , \port$4412$96 , \port$4412$136 , \port$4412$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -10806,64 +11279,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2319$0 ;
-  wire [4:0] \port$2319$0 ;
-  input \port$2320$4 ;
-  wire \port$2320$4 ;
-  input \port$2321$4 ;
-  wire \port$2321$4 ;
-  input \port$2322$4 ;
-  wire \port$2322$4 ;
-  input \port$2323$4 ;
-  wire \port$2323$4 ;
-  input \port$2324$4 ;
-  wire \port$2324$4 ;
-  input \port$2325$4 ;
-  wire \port$2325$4 ;
-  input \port$2326$4 ;
-  wire \port$2326$4 ;
-  input \port$2327$4 ;
-  wire \port$2327$4 ;
-  input \port$2328$4 ;
-  wire \port$2328$4 ;
-  input \port$2329$4 ;
-  wire \port$2329$4 ;
-  input \port$2330$4 ;
-  wire \port$2330$4 ;
-  input \port$2331$4 ;
-  wire \port$2331$4 ;
-  input [4:0] \port$2332$0 ;
-  wire [4:0] \port$2332$0 ;
-  input \port$2333$4 ;
-  wire \port$2333$4 ;
-  input \port$2334$4 ;
-  wire \port$2334$4 ;
-  input \port$2335$4 ;
-  wire \port$2335$4 ;
-  input \port$2336$4 ;
-  wire \port$2336$4 ;
-  input \port$2337$4 ;
-  wire \port$2337$4 ;
-  input \port$2338$4 ;
-  wire \port$2338$4 ;
-  input \port$2339$4 ;
-  wire \port$2339$4 ;
-  input \port$2340$4 ;
-  wire \port$2340$4 ;
-  input \port$2341$4 ;
-  wire \port$2341$4 ;
-  input \port$2342$4 ;
-  wire \port$2342$4 ;
-  input \port$2343$4 ;
-  wire \port$2343$4 ;
-  input \port$2344$4 ;
-  wire \port$2344$4 ;
-  input [3:0] \port$3963$136 ;
-  wire [3:0] \port$3963$136 ;
-  input [11:0] \port$3963$160 ;
-  wire [11:0] \port$3963$160 ;
-  input [23:0] \port$3963$96 ;
-  wire [23:0] \port$3963$96 ;
+  input [4:0] \port$2612$0 ;
+  wire [4:0] \port$2612$0 ;
+  input \port$2613$4 ;
+  wire \port$2613$4 ;
+  input \port$2614$4 ;
+  wire \port$2614$4 ;
+  input \port$2615$4 ;
+  wire \port$2615$4 ;
+  input \port$2616$4 ;
+  wire \port$2616$4 ;
+  input \port$2617$4 ;
+  wire \port$2617$4 ;
+  input \port$2618$4 ;
+  wire \port$2618$4 ;
+  input \port$2619$4 ;
+  wire \port$2619$4 ;
+  input \port$2620$4 ;
+  wire \port$2620$4 ;
+  input \port$2621$4 ;
+  wire \port$2621$4 ;
+  input \port$2622$4 ;
+  wire \port$2622$4 ;
+  input \port$2623$4 ;
+  wire \port$2623$4 ;
+  input \port$2624$4 ;
+  wire \port$2624$4 ;
+  input [4:0] \port$2625$0 ;
+  wire [4:0] \port$2625$0 ;
+  input \port$2626$4 ;
+  wire \port$2626$4 ;
+  input \port$2627$4 ;
+  wire \port$2627$4 ;
+  input \port$2628$4 ;
+  wire \port$2628$4 ;
+  input \port$2629$4 ;
+  wire \port$2629$4 ;
+  input \port$2630$4 ;
+  wire \port$2630$4 ;
+  input \port$2631$4 ;
+  wire \port$2631$4 ;
+  input \port$2632$4 ;
+  wire \port$2632$4 ;
+  input \port$2633$4 ;
+  wire \port$2633$4 ;
+  input \port$2634$4 ;
+  wire \port$2634$4 ;
+  input \port$2635$4 ;
+  wire \port$2635$4 ;
+  input \port$2636$4 ;
+  wire \port$2636$4 ;
+  input \port$2637$4 ;
+  wire \port$2637$4 ;
+  input [3:0] \port$4412$136 ;
+  wire [3:0] \port$4412$136 ;
+  input [11:0] \port$4412$160 ;
+  wire [11:0] \port$4412$160 ;
+  input [23:0] \port$4412$96 ;
+  wire [23:0] \port$4412$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -10921,24 +11394,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$3963$96 [11:0] == 1'h1;
+  assign \$25  = \port$4412$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$3963$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$3963$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$4412$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$4412$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$3963$96 [23:12] == 1'h1;
+  assign \$35  = \port$4412$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$3963$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$3963$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$4412$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$4412$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$3963$160 ;
+  assign \$43  = address_column_start + \port$4412$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -11009,8 +11482,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$3963$136 ;
-  assign \$129  = pixel_x_x_start + \port$3963$136 ;
+  assign \$128  = pixel_x_x_start + \port$4412$136 ;
+  assign \$129  = pixel_x_x_start + \port$4412$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -11031,8 +11504,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$3963$136 ;
-  assign \$156  = pixel_y_y_start + \port$3963$136 ;
+  assign \$155  = pixel_y_y_start + \port$4412$136 ;
+  assign \$156  = pixel_y_y_start + \port$4412$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -11173,7 +11646,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$3963$96 [11:0];
+      \$163  = \port$4412$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -11203,7 +11676,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$3963$96 [23:12];
+      \$165  = \port$4412$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -11431,7 +11904,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+      \$176  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -11446,7 +11919,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+        \$176  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
       end
     end
     if (clear) begin
@@ -11460,13 +11933,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+      \$177  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+        \$177  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
       end
     end
     if (clear) begin
@@ -11480,7 +11953,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
+      \$178  = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -11506,7 +11979,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
+      \$179  = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -11519,18 +11992,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$3963$96 [11:0];
-  assign y_count = \port$3963$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3963$160  };
+  assign x_count = \port$4412$96 [11:0];
+  assign y_count = \port$4412$96 [23:12];
+  assign address_column_step = { 4'h0, \port$4412$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$2331$4 , \port$2330$4 , \port$2329$4 , \port$2328$4 , \port$2327$4 , \port$2326$4 , \port$2325$4 , \port$2324$4 , \port$2323$4 , \port$2322$4 , \port$2321$4 , \port$2320$4 , \port$2319$0  };
+  assign pixel_x_origin = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3963$136  };
-  assign pixel_y_origin = { \port$2344$4 , \port$2343$4 , \port$2342$4 , \port$2341$4 , \port$2340$4 , \port$2339$4 , \port$2338$4 , \port$2337$4 , \port$2336$4 , \port$2335$4 , \port$2334$4 , \port$2333$4 , \port$2332$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$4412$136  };
+  assign pixel_y_origin = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3963$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$4412$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -11559,7 +12032,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -11622,8 +12095,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3963$136 ;
-  wire [11:0] \port$3963$136 ;
+  input [11:0] \port$4412$136 ;
+  wire [11:0] \port$4412$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11755,7 +12228,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3963$136 [3:0];
+      \$33  = \port$4412$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -11770,7 +12243,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3963$136 [7:4];
+      \$34  = \port$4412$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -11785,7 +12258,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3963$136 [11:8];
+      \$35  = \port$4412$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -11901,9 +12374,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3963$136 [3:0];
-  assign pad_left = \port$3963$136 [7:4];
-  assign pad_top = \port$3963$136 [11:8];
+  assign stride = \port$4412$136 [3:0];
+  assign pad_left = \port$4412$136 [7:4];
+  assign pad_top = \port$4412$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -11913,7 +12386,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3963$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -11974,8 +12447,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3963$320 ;
-  wire [27:0] \port$3963$320 ;
+  input [27:0] \port$4412$320 ;
+  wire [27:0] \port$4412$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11992,14 +12465,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$3963$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$4412$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$3963$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$4412$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$3963$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$4412$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -12090,7 +12563,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$3963$320 [27:16];
+      \$32  = \port$4412$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -12105,7 +12578,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3963$320 [15:12];
+      \$33  = \port$4412$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12251,11 +12724,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3963$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$3963$320 [27:16];
-  assign stride = \port$3963$320 [15:12];
+  assign \width$7  = \port$4412$320 [27:16];
+  assign stride = \port$4412$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3963$320 [11:0];
+  assign pixel = \port$4412$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -12530,36 +13003,36 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, write_valid, read_valid, phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap, active, waiting, write_address, write_data, read_address, windows
-, host_timeout, comparator_timeout_clocks, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, ended, failed, failed_cause, clk
-);
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, write_valid, read_valid, phase_reset, phase_drive, phase_share, phase_hold, phase_clear, phase_add, phase_gap, active, waiting, measured, saturated, write_address, write_data
+, read_address, windows, host_timeout, settings, comparator_timeout_clocks, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy
+, ended, failed, failed_cause, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
-  reg \$1000 ;
+  reg [11:0] \$1000 ;
   reg \$1001 ;
-  reg [31:0] \$1002 ;
+  reg [15:0] \$1002 ;
   reg \$1003 ;
-  reg \$1004 ;
+  reg [16:0] \$1004 ;
   reg \$1005 ;
-  reg \$1006 ;
+  reg [15:0] \$1006 ;
   reg \$1007 ;
-  reg \$1008 ;
+  reg [16:0] \$1008 ;
   reg \$1009 ;
   wire \$101 ;
-  reg \$1010 ;
-  reg [31:0] \$1011 ;
-  reg \$1012 ;
+  reg [19:0] \$1010 ;
+  reg \$1011 ;
+  reg [20:0] \$1012 ;
   reg \$1013 ;
-  reg \$1014 ;
+  reg [3:0] \$1014 ;
   reg \$1015 ;
-  reg \$1016 ;
+  reg [23:0] \$1016 ;
   reg \$1017 ;
   reg \$1018 ;
   reg \$1019 ;
   wire \$102 ;
-  reg [31:0] \$1020 ;
+  reg \$1020 ;
   reg \$1021 ;
   reg \$1022 ;
   reg \$1023 ;
@@ -12568,7 +13041,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$1026 ;
   reg \$1027 ;
   reg \$1028 ;
-  reg [31:0] \$1029 ;
+  reg \$1029 ;
   wire \$103 ;
   reg \$1030 ;
   reg \$1031 ;
@@ -12578,142 +13051,339 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$1035 ;
   reg \$1036 ;
   reg \$1037 ;
-  reg [31:0] \$1038 ;
+  reg \$1038 ;
   reg \$1039 ;
   wire \$104 ;
   reg \$1040 ;
   reg \$1041 ;
-  reg \$1042 ;
-  reg \$1043 ;
+  reg [11:0] \$1042 ;
+  reg [11:0] \$1043 ;
   reg \$1044 ;
-  reg \$1045 ;
+  reg [15:0] \$1045 ;
   reg \$1046 ;
-  reg [31:0] \$1047 ;
+  reg [16:0] \$1047 ;
   reg \$1048 ;
-  reg \$1049 ;
+  reg [15:0] \$1049 ;
   wire \$105 ;
   reg \$1050 ;
-  reg \$1051 ;
+  reg [16:0] \$1051 ;
   reg \$1052 ;
-  reg \$1053 ;
+  reg [19:0] \$1053 ;
   reg \$1054 ;
-  reg \$1055 ;
-  reg [31:0] \$1056 ;
-  reg \$1057 ;
+  reg [20:0] \$1055 ;
+  reg \$1056 ;
+  reg [3:0] \$1057 ;
   reg \$1058 ;
-  reg \$1059 ;
+  reg [23:0] \$1059 ;
   wire \$106 ;
   reg \$1060 ;
   reg \$1061 ;
   reg \$1062 ;
-  reg [31:0] \$1063 ;
-  reg [1:0] \$1064 ;
+  reg \$1063 ;
+  reg \$1064 ;
   reg \$1065 ;
   reg \$1066 ;
-  reg [31:0] \$1067 ;
-  reg [1:0] \$1068 ;
-  reg [1:0] \$1069 ;
+  reg \$1067 ;
+  reg \$1068 ;
+  reg \$1069 ;
   wire \$107 ;
   reg \$1070 ;
-  reg [31:0] \$1071 ;
-  reg [2:0] \$1072 ;
-  reg [31:0] \$1073 ;
-  reg [2:0] \$1074 ;
-  reg [31:0] \$1075 ;
+  reg \$1071 ;
+  reg \$1072 ;
+  reg [7:0] \$1073 ;
+  reg \$1074 ;
+  reg [15:0] \$1075 ;
   reg \$1076 ;
-  reg [31:0] \$1077 ;
+  reg [14:0] \$1077 ;
   reg \$1078 ;
-  reg [31:0] \$1079 ;
+  reg \$1079 ;
   wire \$108 ;
   reg \$1080 ;
-  reg [31:0] \$1081 ;
+  reg \$1081 ;
   reg \$1082 ;
-  reg [31:0] \$1083 ;
+  reg [7:0] \$1083 ;
   reg \$1084 ;
-  reg [31:0] \$1085 ;
+  reg [15:0] \$1085 ;
   reg \$1086 ;
-  reg [31:0] \$1087 ;
+  reg [14:0] \$1087 ;
   reg \$1088 ;
-  reg [31:0] \$1089 ;
+  reg \$1089 ;
   wire \$109 ;
   reg \$1090 ;
-  reg [31:0] \$1091 ;
+  reg \$1091 ;
   reg \$1092 ;
-  reg [31:0] \$1093 ;
+  reg [7:0] \$1093 ;
   reg \$1094 ;
-  reg [31:0] \$1095 ;
+  reg [15:0] \$1095 ;
   reg \$1096 ;
-  reg [31:0] \$1097 ;
+  reg [14:0] \$1097 ;
   reg \$1098 ;
-  reg [31:0] \$1099 ;
+  reg \$1099 ;
   wire \$11 ;
   wire \$110 ;
   reg \$1100 ;
-  reg [31:0] \$1101 ;
+  reg \$1101 ;
   reg \$1102 ;
-  reg [31:0] \$1103 ;
-  reg [3:0] \$1104 ;
-  reg \$1105 ;
-  reg [31:0] \$1106 ;
-  reg [2:0] \$1107 ;
-  reg [31:0] \$1108 ;
-  reg [2:0] \$1109 ;
+  reg [7:0] \$1103 ;
+  reg \$1104 ;
+  reg [15:0] \$1105 ;
+  reg \$1106 ;
+  reg [14:0] \$1107 ;
+  reg \$1108 ;
+  reg \$1109 ;
   wire \$111 ;
-  reg [31:0] \$1110 ;
-  reg \$1111 ;
-  reg [31:0] \$1112 ;
+  reg \$1110 ;
+  reg [3:0] \$1111 ;
+  reg \$1112 ;
   reg \$1113 ;
-  reg [31:0] \$1114 ;
+  reg \$1114 ;
   reg \$1115 ;
-  reg [31:0] \$1116 ;
+  reg \$1116 ;
   reg \$1117 ;
-  reg [31:0] \$1118 ;
+  reg \$1118 ;
   reg \$1119 ;
   wire \$112 ;
-  reg [31:0] \$1120 ;
+  reg \$1120 ;
   reg \$1121 ;
   reg [31:0] \$1122 ;
   reg \$1123 ;
-  reg [31:0] \$1124 ;
-  reg \$1125 ;
-  reg [31:0] \$1126 ;
+  reg \$1124 ;
+  reg [3:0] \$1125 ;
+  reg \$1126 ;
   reg \$1127 ;
-  reg [31:0] \$1128 ;
+  reg \$1128 ;
   reg \$1129 ;
   wire \$113 ;
-  reg [31:0] \$1130 ;
+  reg \$1130 ;
   reg \$1131 ;
-  reg [31:0] \$1132 ;
+  reg \$1132 ;
   reg \$1133 ;
-  reg [31:0] \$1134 ;
+  reg [3:0] \$1134 ;
   reg \$1135 ;
-  reg [31:0] \$1136 ;
+  reg \$1136 ;
   reg \$1137 ;
-  reg [31:0] \$1138 ;
-  reg [3:0] \$1139 ;
+  reg \$1138 ;
+  reg \$1139 ;
   wire \$114 ;
   reg \$1140 ;
+  reg \$1141 ;
+  reg \$1142 ;
+  reg [3:0] \$1143 ;
+  reg \$1144 ;
+  reg \$1145 ;
+  reg \$1146 ;
+  reg \$1147 ;
+  reg \$1148 ;
+  reg \$1149 ;
   wire \$115 ;
+  reg \$1150 ;
+  reg \$1151 ;
+  reg [3:0] \$1152 ;
+  reg \$1153 ;
+  reg \$1154 ;
+  reg \$1155 ;
+  reg \$1156 ;
+  reg \$1157 ;
+  reg \$1158 ;
+  reg [19:0] \$1159 ;
   wire \$116 ;
+  reg [63:0] \$1160 ;
+  reg [1:0] \$1161 ;
+  reg \$1162 ;
+  reg \$1163 ;
+  reg \$1164 ;
+  reg \$1165 ;
+  reg \$1166 ;
+  reg \$1167 ;
+  reg \$1168 ;
+  reg \$1169 ;
   wire \$117 ;
+  reg \$1170 ;
+  reg \$1171 ;
+  reg [31:0] \$1172 ;
+  reg \$1173 ;
+  reg \$1174 ;
+  reg \$1175 ;
+  reg \$1176 ;
+  reg \$1177 ;
+  reg \$1178 ;
+  reg \$1179 ;
   wire \$118 ;
+  reg \$1180 ;
+  reg [31:0] \$1181 ;
+  reg \$1182 ;
+  reg \$1183 ;
+  reg \$1184 ;
+  reg \$1185 ;
+  reg \$1186 ;
+  reg \$1187 ;
+  reg \$1188 ;
+  reg \$1189 ;
   wire \$119 ;
+  reg [31:0] \$1190 ;
+  reg \$1191 ;
+  reg \$1192 ;
+  reg \$1193 ;
+  reg \$1194 ;
+  reg \$1195 ;
+  reg \$1196 ;
+  reg \$1197 ;
+  reg \$1198 ;
+  reg [31:0] \$1199 ;
   wire \$12 ;
   wire \$120 ;
+  reg \$1200 ;
+  reg \$1201 ;
+  reg \$1202 ;
+  reg \$1203 ;
+  reg \$1204 ;
+  reg \$1205 ;
+  reg \$1206 ;
+  reg \$1207 ;
+  reg [31:0] \$1208 ;
+  reg \$1209 ;
   wire \$121 ;
+  reg \$1210 ;
+  reg \$1211 ;
+  reg \$1212 ;
+  reg \$1213 ;
+  reg \$1214 ;
+  reg \$1215 ;
+  reg \$1216 ;
+  reg [31:0] \$1217 ;
+  reg \$1218 ;
+  reg \$1219 ;
   wire \$122 ;
+  reg \$1220 ;
+  reg \$1221 ;
+  reg \$1222 ;
+  reg \$1223 ;
+  reg \$1224 ;
+  reg \$1225 ;
+  reg [31:0] \$1226 ;
+  reg \$1227 ;
+  reg \$1228 ;
+  reg \$1229 ;
   wire \$123 ;
+  reg \$1230 ;
+  reg \$1231 ;
+  reg \$1232 ;
+  reg \$1233 ;
+  reg \$1234 ;
+  reg [31:0] \$1235 ;
+  reg \$1236 ;
+  reg \$1237 ;
+  reg \$1238 ;
+  reg \$1239 ;
   wire \$124 ;
+  reg \$1240 ;
+  reg \$1241 ;
+  reg \$1242 ;
+  reg \$1243 ;
+  reg [31:0] \$1244 ;
+  reg \$1245 ;
+  reg \$1246 ;
+  reg \$1247 ;
+  reg \$1248 ;
+  reg \$1249 ;
   wire \$125 ;
+  reg \$1250 ;
+  reg \$1251 ;
+  reg \$1252 ;
+  reg [31:0] \$1253 ;
+  reg \$1254 ;
+  reg \$1255 ;
+  reg \$1256 ;
+  reg \$1257 ;
+  reg \$1258 ;
+  reg \$1259 ;
   wire \$126 ;
+  reg [31:0] \$1260 ;
+  reg [1:0] \$1261 ;
+  reg \$1262 ;
+  reg \$1263 ;
+  reg [31:0] \$1264 ;
+  reg [1:0] \$1265 ;
+  reg [1:0] \$1266 ;
+  reg \$1267 ;
+  reg [31:0] \$1268 ;
+  reg [2:0] \$1269 ;
   wire \$127 ;
+  reg [31:0] \$1270 ;
+  reg [2:0] \$1271 ;
+  reg [31:0] \$1272 ;
+  reg \$1273 ;
+  reg [31:0] \$1274 ;
+  reg \$1275 ;
+  reg [31:0] \$1276 ;
+  reg \$1277 ;
+  reg [31:0] \$1278 ;
+  reg \$1279 ;
   wire \$128 ;
+  reg [31:0] \$1280 ;
+  reg \$1281 ;
+  reg [31:0] \$1282 ;
+  reg \$1283 ;
+  reg [31:0] \$1284 ;
+  reg \$1285 ;
+  reg [31:0] \$1286 ;
+  reg \$1287 ;
+  reg [31:0] \$1288 ;
+  reg \$1289 ;
   wire \$129 ;
+  reg [31:0] \$1290 ;
+  reg \$1291 ;
+  reg [31:0] \$1292 ;
+  reg \$1293 ;
+  reg [31:0] \$1294 ;
+  reg \$1295 ;
+  reg [31:0] \$1296 ;
+  reg \$1297 ;
+  reg [31:0] \$1298 ;
+  reg \$1299 ;
   wire \$13 ;
   wire \$130 ;
+  reg [31:0] \$1300 ;
+  reg [3:0] \$1301 ;
+  reg \$1302 ;
+  reg [31:0] \$1303 ;
+  reg [2:0] \$1304 ;
+  reg [31:0] \$1305 ;
+  reg [2:0] \$1306 ;
+  reg [31:0] \$1307 ;
+  reg \$1308 ;
+  reg [31:0] \$1309 ;
   wire \$131 ;
+  reg \$1310 ;
+  reg [31:0] \$1311 ;
+  reg \$1312 ;
+  reg [31:0] \$1313 ;
+  reg \$1314 ;
+  reg [31:0] \$1315 ;
+  reg \$1316 ;
+  reg [31:0] \$1317 ;
+  reg \$1318 ;
+  reg [31:0] \$1319 ;
   wire \$132 ;
+  reg \$1320 ;
+  reg [31:0] \$1321 ;
+  reg \$1322 ;
+  reg [31:0] \$1323 ;
+  reg \$1324 ;
+  reg [31:0] \$1325 ;
+  reg \$1326 ;
+  reg [31:0] \$1327 ;
+  reg \$1328 ;
+  reg [31:0] \$1329 ;
   wire \$133 ;
+  reg \$1330 ;
+  reg [31:0] \$1331 ;
+  reg \$1332 ;
+  reg [31:0] \$1333 ;
+  reg \$1334 ;
+  reg [31:0] \$1335 ;
+  reg [3:0] \$1336 ;
+  reg \$1337 ;
   wire \$134 ;
   wire \$135 ;
   wire \$136 ;
@@ -12756,10 +13426,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$17 ;
   wire \$170 ;
   wire \$171 ;
-  wire [3:0] \$172 ;
-  wire [3:0] \$173 ;
-  wire [3:0] \$174 ;
-  wire [3:0] \$175 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
   wire \$176 ;
   wire \$177 ;
   wire \$178 ;
@@ -12814,10 +13484,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$221 ;
   wire \$222 ;
   wire \$223 ;
-  wire \$224 ;
-  wire \$225 ;
-  wire \$226 ;
-  wire \$227 ;
+  wire [3:0] \$224 ;
+  wire [3:0] \$225 ;
+  wire [3:0] \$226 ;
+  wire [3:0] \$227 ;
   wire \$228 ;
   wire \$229 ;
   wire \$23 ;
@@ -12891,8 +13561,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$291 ;
   wire \$292 ;
   wire \$293 ;
-  wire [9:0] \$294 ;
-  wire [19:0] \$295 ;
+  wire \$294 ;
+  wire \$295 ;
   wire \$296 ;
   wire \$297 ;
   wire \$298 ;
@@ -12906,8 +13576,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$304 ;
   wire \$305 ;
   wire \$306 ;
-  wire [10:0] \$307 ;
-  wire [19:0] \$308 ;
+  wire \$307 ;
+  wire \$308 ;
   wire \$309 ;
   wire \$31 ;
   wire \$310 ;
@@ -12925,8 +13595,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$321 ;
   wire \$322 ;
   wire \$323 ;
-  wire [14:0] \$324 ;
-  wire [19:0] \$325 ;
+  wire \$324 ;
+  wire \$325 ;
   wire \$326 ;
   wire \$327 ;
   wire \$328 ;
@@ -12940,8 +13610,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$335 ;
   wire \$336 ;
   wire \$337 ;
-  wire [11:0] \$338 ;
-  wire [19:0] \$339 ;
+  wire \$338 ;
+  wire \$339 ;
   wire \$34 ;
   wire \$340 ;
   wire \$341 ;
@@ -12951,8 +13621,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$345 ;
   wire \$346 ;
   wire \$347 ;
-  wire [7:0] \$348 ;
-  wire [19:0] \$349 ;
+  wire \$348 ;
+  wire \$349 ;
   wire \$35 ;
   wire \$350 ;
   wire \$351 ;
@@ -12980,8 +13650,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$371 ;
   wire \$372 ;
   wire \$373 ;
-  wire \$374 ;
-  wire \$375 ;
+  wire [9:0] \$374 ;
+  wire [19:0] \$375 ;
   wire \$376 ;
   wire \$377 ;
   wire \$378 ;
@@ -12989,13 +13659,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$38 ;
   wire \$380 ;
   wire \$381 ;
-  wire [31:0] \$382 ;
-  wire [63:0] \$383 ;
+  wire \$382 ;
+  wire \$383 ;
   wire \$384 ;
   wire \$385 ;
   wire \$386 ;
-  wire \$387 ;
-  wire \$388 ;
+  wire [10:0] \$387 ;
+  wire [19:0] \$388 ;
   wire \$389 ;
   wire \$39 ;
   wire \$390 ;
@@ -13014,8 +13684,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$401 ;
   wire \$402 ;
   wire \$403 ;
-  wire \$404 ;
-  wire \$405 ;
+  wire [14:0] \$404 ;
+  wire [19:0] \$405 ;
   wire \$406 ;
   wire \$407 ;
   wire \$408 ;
@@ -13029,8 +13699,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$415 ;
   wire \$416 ;
   wire \$417 ;
-  wire \$418 ;
-  wire \$419 ;
+  wire [11:0] \$418 ;
+  wire [19:0] \$419 ;
   wire \$42 ;
   wire \$420 ;
   wire \$421 ;
@@ -13040,8 +13710,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$425 ;
   wire \$426 ;
   wire \$427 ;
-  wire \$428 ;
-  wire \$429 ;
+  wire [7:0] \$428 ;
+  wire [19:0] \$429 ;
   wire \$43 ;
   wire \$430 ;
   wire \$431 ;
@@ -13062,8 +13732,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$445 ;
   wire \$446 ;
   wire \$447 ;
-  wire [63:0] \$448 ;
-  wire [63:0] \$449 ;
+  wire \$448 ;
+  wire \$449 ;
   wire \$45 ;
   wire \$450 ;
   wire \$451 ;
@@ -13078,8 +13748,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$46 ;
   wire \$460 ;
   wire \$461 ;
-  wire \$462 ;
-  wire \$463 ;
+  wire [31:0] \$462 ;
+  wire [63:0] \$463 ;
   wire \$464 ;
   wire \$465 ;
   wire \$466 ;
@@ -13100,8 +13770,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$48 ;
   wire \$480 ;
   wire \$481 ;
-  wire [31:0] \$482 ;
-  wire [63:0] \$483 ;
+  wire \$482 ;
+  wire \$483 ;
   wire \$484 ;
   wire \$485 ;
   wire \$486 ;
@@ -13138,8 +13808,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$513 ;
   wire \$514 ;
   wire \$515 ;
-  wire [31:0] \$516 ;
-  wire [63:0] \$517 ;
+  wire \$516 ;
+  wire \$517 ;
   wire \$518 ;
   wire \$519 ;
   wire \$52 ;
@@ -13151,8 +13821,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$525 ;
   wire \$526 ;
   wire \$527 ;
-  wire \$528 ;
-  wire \$529 ;
+  wire [63:0] \$528 ;
+  wire [63:0] \$529 ;
   wire \$53 ;
   wire \$530 ;
   wire \$531 ;
@@ -13176,8 +13846,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$548 ;
   wire \$549 ;
   wire \$55 ;
-  wire [31:0] \$550 ;
-  wire [63:0] \$551 ;
+  wire \$550 ;
+  wire \$551 ;
   wire \$552 ;
   wire \$553 ;
   wire \$554 ;
@@ -13189,24 +13859,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$56 ;
   wire \$560 ;
   wire \$561 ;
-  wire \$562 ;
-  wire [31:0] \$563 ;
-  wire [31:0] \$564 ;
-  wire [31:0] \$565 ;
-  wire [31:0] \$566 ;
-  wire [31:0] \$567 ;
-  wire [31:0] \$568 ;
-  wire [31:0] \$569 ;
+  wire [31:0] \$562 ;
+  wire [63:0] \$563 ;
+  wire \$564 ;
+  wire \$565 ;
+  wire \$566 ;
+  wire \$567 ;
+  wire \$568 ;
+  wire \$569 ;
   wire \$57 ;
-  wire [31:0] \$570 ;
-  wire [31:0] \$571 ;
-  wire [31:0] \$572 ;
-  wire [31:0] \$573 ;
-  wire [31:0] \$574 ;
-  wire [31:0] \$575 ;
-  wire [31:0] \$576 ;
-  wire [31:0] \$577 ;
-  wire [31:0] \$578 ;
+  wire \$570 ;
+  wire \$571 ;
+  wire \$572 ;
+  wire \$573 ;
+  wire \$574 ;
+  wire \$575 ;
+  wire \$576 ;
+  wire \$577 ;
+  wire \$578 ;
   wire \$579 ;
   wire \$58 ;
   wire \$580 ;
@@ -13216,25 +13886,25 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$584 ;
   wire \$585 ;
   wire \$586 ;
-  wire [31:0] \$587 ;
-  wire [31:0] \$588 ;
-  wire [31:0] \$589 ;
+  wire \$587 ;
+  wire \$588 ;
+  wire \$589 ;
   wire \$59 ;
-  wire [31:0] \$590 ;
-  wire [31:0] \$591 ;
-  wire [31:0] \$592 ;
-  wire [31:0] \$593 ;
-  wire [31:0] \$594 ;
-  wire [31:0] \$595 ;
+  wire \$590 ;
+  wire \$591 ;
+  wire \$592 ;
+  wire \$593 ;
+  wire \$594 ;
+  wire \$595 ;
   wire [31:0] \$596 ;
-  wire [31:0] \$597 ;
-  wire [31:0] \$598 ;
-  wire [31:0] \$599 ;
+  wire [63:0] \$597 ;
+  wire \$598 ;
+  wire \$599 ;
   wire \$6 ;
   wire \$60 ;
-  wire [31:0] \$600 ;
-  wire [31:0] \$601 ;
-  wire [31:0] \$602 ;
+  wire \$600 ;
+  wire \$601 ;
+  wire \$602 ;
   wire \$603 ;
   wire \$604 ;
   wire \$605 ;
@@ -13244,41 +13914,41 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$609 ;
   wire \$61 ;
   wire \$610 ;
-  wire [31:0] \$611 ;
-  wire [31:0] \$612 ;
-  wire [31:0] \$613 ;
-  wire [31:0] \$614 ;
-  wire [31:0] \$615 ;
-  wire [31:0] \$616 ;
-  wire [31:0] \$617 ;
-  wire [31:0] \$618 ;
-  wire [31:0] \$619 ;
+  wire \$611 ;
+  wire \$612 ;
+  wire \$613 ;
+  wire \$614 ;
+  wire \$615 ;
+  wire \$616 ;
+  wire \$617 ;
+  wire \$618 ;
+  wire \$619 ;
   wire \$62 ;
-  wire [31:0] \$620 ;
-  wire [31:0] \$621 ;
-  wire [31:0] \$622 ;
-  wire [31:0] \$623 ;
-  wire [31:0] \$624 ;
-  wire [31:0] \$625 ;
-  wire [31:0] \$626 ;
+  wire \$620 ;
+  wire \$621 ;
+  wire \$622 ;
+  wire \$623 ;
+  wire \$624 ;
+  wire \$625 ;
+  wire \$626 ;
   wire \$627 ;
   wire \$628 ;
   wire \$629 ;
   wire \$63 ;
-  wire \$630 ;
-  wire \$631 ;
+  wire [31:0] \$630 ;
+  wire [63:0] \$631 ;
   wire \$632 ;
   wire \$633 ;
   wire \$634 ;
-  wire [31:0] \$635 ;
-  wire [31:0] \$636 ;
-  wire [31:0] \$637 ;
-  wire [31:0] \$638 ;
-  wire [31:0] \$639 ;
+  wire \$635 ;
+  wire \$636 ;
+  wire \$637 ;
+  wire \$638 ;
+  wire \$639 ;
   wire \$64 ;
-  wire [31:0] \$640 ;
-  wire [31:0] \$641 ;
-  wire [31:0] \$642 ;
+  wire \$640 ;
+  wire \$641 ;
+  wire \$642 ;
   wire [31:0] \$643 ;
   wire [31:0] \$644 ;
   wire [31:0] \$645 ;
@@ -13288,23 +13958,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$649 ;
   wire \$65 ;
   wire [31:0] \$650 ;
-  wire \$651 ;
-  wire \$652 ;
-  wire \$653 ;
-  wire \$654 ;
-  wire \$655 ;
-  wire \$656 ;
-  wire \$657 ;
-  wire \$658 ;
-  wire [31:0] \$659 ;
+  wire [31:0] \$651 ;
+  wire [31:0] \$652 ;
+  wire [31:0] \$653 ;
+  wire [31:0] \$654 ;
+  wire [31:0] \$655 ;
+  wire [31:0] \$656 ;
+  wire [31:0] \$657 ;
+  wire [31:0] \$658 ;
+  wire \$659 ;
   wire \$66 ;
-  wire [31:0] \$660 ;
-  wire [31:0] \$661 ;
-  wire [31:0] \$662 ;
-  wire [31:0] \$663 ;
-  wire [31:0] \$664 ;
-  wire [31:0] \$665 ;
-  wire [31:0] \$666 ;
+  wire \$660 ;
+  wire \$661 ;
+  wire \$662 ;
+  wire \$663 ;
+  wire \$664 ;
+  wire \$665 ;
+  wire \$666 ;
   wire [31:0] \$667 ;
   wire [31:0] \$668 ;
   wire [31:0] \$669 ;
@@ -13314,24 +13984,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$672 ;
   wire [31:0] \$673 ;
   wire [31:0] \$674 ;
-  wire \$675 ;
-  wire \$676 ;
-  wire \$677 ;
-  wire \$678 ;
-  wire \$679 ;
+  wire [31:0] \$675 ;
+  wire [31:0] \$676 ;
+  wire [31:0] \$677 ;
+  wire [31:0] \$678 ;
+  wire [31:0] \$679 ;
   wire \$68 ;
-  wire \$680 ;
-  wire \$681 ;
-  wire \$682 ;
-  wire [31:0] \$683 ;
-  wire [31:0] \$684 ;
-  wire [31:0] \$685 ;
-  wire [31:0] \$686 ;
-  wire [31:0] \$687 ;
-  wire [31:0] \$688 ;
-  wire [31:0] \$689 ;
+  wire [31:0] \$680 ;
+  wire [31:0] \$681 ;
+  wire [31:0] \$682 ;
+  wire \$683 ;
+  wire \$684 ;
+  wire \$685 ;
+  wire \$686 ;
+  wire \$687 ;
+  wire \$688 ;
+  wire \$689 ;
   wire \$69 ;
-  wire [31:0] \$690 ;
+  wire \$690 ;
   wire [31:0] \$691 ;
   wire [31:0] \$692 ;
   wire [31:0] \$693 ;
@@ -13340,25 +14010,25 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$696 ;
   wire [31:0] \$697 ;
   wire [31:0] \$698 ;
-  wire \$699 ;
+  wire [31:0] \$699 ;
   wire \$7 ;
   wire \$70 ;
-  wire \$700 ;
-  wire \$701 ;
-  wire \$702 ;
-  wire \$703 ;
-  wire \$704 ;
-  wire \$705 ;
-  wire \$706 ;
-  wire [31:0] \$707 ;
-  wire [31:0] \$708 ;
-  wire [31:0] \$709 ;
+  wire [31:0] \$700 ;
+  wire [31:0] \$701 ;
+  wire [31:0] \$702 ;
+  wire [31:0] \$703 ;
+  wire [31:0] \$704 ;
+  wire [31:0] \$705 ;
+  wire [31:0] \$706 ;
+  wire \$707 ;
+  wire \$708 ;
+  wire \$709 ;
   wire \$71 ;
-  wire [31:0] \$710 ;
-  wire [31:0] \$711 ;
-  wire [31:0] \$712 ;
-  wire [31:0] \$713 ;
-  wire [31:0] \$714 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire \$712 ;
+  wire \$713 ;
+  wire \$714 ;
   wire [31:0] \$715 ;
   wire [31:0] \$716 ;
   wire [31:0] \$717 ;
@@ -13368,23 +14038,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$720 ;
   wire [31:0] \$721 ;
   wire [31:0] \$722 ;
-  wire \$723 ;
-  wire \$724 ;
-  wire \$725 ;
-  wire \$726 ;
-  wire \$727 ;
-  wire \$728 ;
-  wire \$729 ;
+  wire [31:0] \$723 ;
+  wire [31:0] \$724 ;
+  wire [31:0] \$725 ;
+  wire [31:0] \$726 ;
+  wire [31:0] \$727 ;
+  wire [31:0] \$728 ;
+  wire [31:0] \$729 ;
   wire \$73 ;
-  wire \$730 ;
-  wire [31:0] \$731 ;
-  wire [31:0] \$732 ;
-  wire [31:0] \$733 ;
-  wire [31:0] \$734 ;
-  wire [31:0] \$735 ;
-  wire [31:0] \$736 ;
-  wire [31:0] \$737 ;
-  wire [31:0] \$738 ;
+  wire [31:0] \$730 ;
+  wire \$731 ;
+  wire \$732 ;
+  wire \$733 ;
+  wire \$734 ;
+  wire \$735 ;
+  wire \$736 ;
+  wire \$737 ;
+  wire \$738 ;
   wire [31:0] \$739 ;
   wire \$74 ;
   wire [31:0] \$740 ;
@@ -13394,29 +14064,29 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$744 ;
   wire [31:0] \$745 ;
   wire [31:0] \$746 ;
-  wire \$747 ;
-  wire \$748 ;
-  wire \$749 ;
+  wire [31:0] \$747 ;
+  wire [31:0] \$748 ;
+  wire [31:0] \$749 ;
   wire \$75 ;
-  wire \$750 ;
-  wire \$751 ;
-  wire \$752 ;
+  wire [31:0] \$750 ;
+  wire [31:0] \$751 ;
+  wire [31:0] \$752 ;
   wire [31:0] \$753 ;
   wire [31:0] \$754 ;
-  wire [31:0] \$755 ;
-  wire [31:0] \$756 ;
-  wire [31:0] \$757 ;
-  wire [31:0] \$758 ;
-  wire [31:0] \$759 ;
+  wire \$755 ;
+  wire \$756 ;
+  wire \$757 ;
+  wire \$758 ;
+  wire \$759 ;
   wire \$76 ;
-  wire [31:0] \$760 ;
-  wire [31:0] \$761 ;
-  wire [31:0] \$762 ;
+  wire \$760 ;
+  wire \$761 ;
+  wire \$762 ;
   wire [31:0] \$763 ;
   wire [31:0] \$764 ;
-  wire \$765 ;
-  wire \$766 ;
-  wire \$767 ;
+  wire [31:0] \$765 ;
+  wire [31:0] \$766 ;
+  wire [31:0] \$767 ;
   wire [31:0] \$768 ;
   wire [31:0] \$769 ;
   wire \$77 ;
@@ -13426,64 +14096,64 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$773 ;
   wire [31:0] \$774 ;
   wire [31:0] \$775 ;
-  wire \$776 ;
-  wire \$777 ;
-  wire \$778 ;
+  wire [31:0] \$776 ;
+  wire [31:0] \$777 ;
+  wire [31:0] \$778 ;
   wire \$779 ;
   wire \$78 ;
-  wire [32:0] \$780 ;
-  wire [2:0] \$781 ;
-  wire [32:0] \$782 ;
-  wire [2:0] \$783 ;
-  wire [32:0] \$784 ;
+  wire \$780 ;
+  wire \$781 ;
+  wire \$782 ;
+  wire \$783 ;
+  wire \$784 ;
   wire \$785 ;
-  wire [32:0] \$786 ;
-  wire \$787 ;
-  wire [32:0] \$788 ;
-  wire \$789 ;
+  wire \$786 ;
+  wire [31:0] \$787 ;
+  wire [31:0] \$788 ;
+  wire [31:0] \$789 ;
   wire \$79 ;
-  wire [32:0] \$790 ;
-  wire [32:0] \$791 ;
-  wire [32:0] \$792 ;
-  wire [32:0] \$793 ;
-  wire [32:0] \$794 ;
-  wire [32:0] \$795 ;
-  wire [32:0] \$796 ;
-  wire [32:0] \$797 ;
-  wire [32:0] \$798 ;
-  wire [32:0] \$799 ;
+  wire [31:0] \$790 ;
+  wire [31:0] \$791 ;
+  wire [31:0] \$792 ;
+  wire [31:0] \$793 ;
+  wire [31:0] \$794 ;
+  wire [31:0] \$795 ;
+  wire [31:0] \$796 ;
+  wire [31:0] \$797 ;
+  wire [31:0] \$798 ;
+  wire [31:0] \$799 ;
   wire \$8 ;
   wire \$80 ;
-  wire [32:0] \$800 ;
-  wire [32:0] \$801 ;
-  wire \$802 ;
+  wire [31:0] \$800 ;
+  wire [31:0] \$801 ;
+  wire [31:0] \$802 ;
   wire \$803 ;
   wire \$804 ;
   wire \$805 ;
-  wire [32:0] \$806 ;
-  wire [2:0] \$807 ;
-  wire [32:0] \$808 ;
-  wire [2:0] \$809 ;
+  wire \$806 ;
+  wire \$807 ;
+  wire \$808 ;
+  wire \$809 ;
   wire \$81 ;
-  wire [32:0] \$810 ;
-  wire \$811 ;
-  wire [32:0] \$812 ;
-  wire \$813 ;
-  wire [32:0] \$814 ;
-  wire \$815 ;
-  wire [32:0] \$816 ;
-  wire [32:0] \$817 ;
-  wire [32:0] \$818 ;
-  wire [32:0] \$819 ;
+  wire \$810 ;
+  wire [31:0] \$811 ;
+  wire [31:0] \$812 ;
+  wire [31:0] \$813 ;
+  wire [31:0] \$814 ;
+  wire [31:0] \$815 ;
+  wire [31:0] \$816 ;
+  wire [31:0] \$817 ;
+  wire [31:0] \$818 ;
+  wire [31:0] \$819 ;
   wire \$82 ;
-  wire [32:0] \$820 ;
-  wire [32:0] \$821 ;
-  wire [32:0] \$822 ;
-  wire [32:0] \$823 ;
-  wire [32:0] \$824 ;
-  wire [32:0] \$825 ;
-  wire [32:0] \$826 ;
-  wire [32:0] \$827 ;
+  wire [31:0] \$820 ;
+  wire [31:0] \$821 ;
+  wire [31:0] \$822 ;
+  wire [31:0] \$823 ;
+  wire [31:0] \$824 ;
+  wire [31:0] \$825 ;
+  wire [31:0] \$826 ;
+  wire \$827 ;
   wire \$828 ;
   wire \$829 ;
   wire \$83 ;
@@ -13492,150 +14162,150 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$832 ;
   wire \$833 ;
   wire \$834 ;
-  reg \$835 ;
-  reg \$836 ;
-  reg \$837 ;
-  reg \$838 ;
-  reg \$839 ;
+  wire [31:0] \$835 ;
+  wire [31:0] \$836 ;
+  wire [31:0] \$837 ;
+  wire [31:0] \$838 ;
+  wire [31:0] \$839 ;
   wire \$84 ;
-  reg \$840 ;
-  reg \$841 ;
-  reg \$842 ;
-  reg \$843 ;
-  reg \$844 ;
-  reg \$845 ;
-  reg \$846 ;
-  reg \$847 ;
-  reg \$848 ;
-  reg \$849 ;
+  wire [31:0] \$840 ;
+  wire [31:0] \$841 ;
+  wire [31:0] \$842 ;
+  wire [31:0] \$843 ;
+  wire [31:0] \$844 ;
+  wire [31:0] \$845 ;
+  wire [31:0] \$846 ;
+  wire [31:0] \$847 ;
+  wire [31:0] \$848 ;
+  wire [31:0] \$849 ;
   wire \$85 ;
-  reg \$850 ;
-  reg \$851 ;
-  reg \$852 ;
-  reg [5:0] \$853 ;
-  reg \$854 ;
-  reg [5:0] \$855 ;
-  reg \$856 ;
-  reg [5:0] \$857 ;
-  reg \$858 ;
-  reg [5:0] \$859 ;
+  wire [31:0] \$850 ;
+  wire \$851 ;
+  wire \$852 ;
+  wire \$853 ;
+  wire \$854 ;
+  wire \$855 ;
+  wire \$856 ;
+  wire \$857 ;
+  wire \$858 ;
+  wire [31:0] \$859 ;
   wire \$86 ;
-  reg \$860 ;
-  reg [5:0] \$861 ;
-  reg \$862 ;
-  reg [5:0] \$863 ;
-  reg \$864 ;
-  reg [5:0] \$865 ;
-  reg \$866 ;
-  reg [15:0] \$867 ;
-  reg \$868 ;
-  reg [11:0] \$869 ;
+  wire [31:0] \$860 ;
+  wire [31:0] \$861 ;
+  wire [31:0] \$862 ;
+  wire [31:0] \$863 ;
+  wire [31:0] \$864 ;
+  wire [31:0] \$865 ;
+  wire [31:0] \$866 ;
+  wire [31:0] \$867 ;
+  wire [31:0] \$868 ;
+  wire [31:0] \$869 ;
   wire \$87 ;
-  reg [11:0] \$870 ;
-  reg \$871 ;
-  reg [15:0] \$872 ;
-  reg \$873 ;
-  reg [16:0] \$874 ;
-  reg \$875 ;
-  reg [15:0] \$876 ;
-  reg \$877 ;
-  reg [16:0] \$878 ;
-  reg \$879 ;
+  wire [31:0] \$870 ;
+  wire [31:0] \$871 ;
+  wire [31:0] \$872 ;
+  wire [31:0] \$873 ;
+  wire [31:0] \$874 ;
+  wire \$875 ;
+  wire \$876 ;
+  wire \$877 ;
+  wire \$878 ;
+  wire \$879 ;
   wire \$88 ;
-  reg [19:0] \$880 ;
-  reg \$881 ;
-  reg [20:0] \$882 ;
-  reg \$883 ;
-  reg [3:0] \$884 ;
-  reg \$885 ;
-  reg [23:0] \$886 ;
-  reg \$887 ;
-  reg \$888 ;
-  reg \$889 ;
+  wire \$880 ;
+  wire [31:0] \$881 ;
+  wire [31:0] \$882 ;
+  wire [31:0] \$883 ;
+  wire [31:0] \$884 ;
+  wire [31:0] \$885 ;
+  wire [31:0] \$886 ;
+  wire [31:0] \$887 ;
+  wire [31:0] \$888 ;
+  wire [31:0] \$889 ;
   wire \$89 ;
-  reg \$890 ;
-  reg \$891 ;
-  reg \$892 ;
-  reg \$893 ;
-  reg \$894 ;
-  reg \$895 ;
-  reg \$896 ;
-  reg \$897 ;
-  reg \$898 ;
-  reg \$899 ;
+  wire [31:0] \$890 ;
+  wire [31:0] \$891 ;
+  wire [31:0] \$892 ;
+  wire \$893 ;
+  wire \$894 ;
+  wire \$895 ;
+  wire [31:0] \$896 ;
+  wire [31:0] \$897 ;
+  wire [31:0] \$898 ;
+  wire [31:0] \$899 ;
   wire \$9 ;
   wire \$90 ;
-  reg \$900 ;
-  reg \$901 ;
-  reg \$902 ;
-  reg \$903 ;
-  reg \$904 ;
-  reg \$905 ;
-  reg \$906 ;
-  reg \$907 ;
-  reg \$908 ;
-  reg \$909 ;
+  wire [31:0] \$900 ;
+  wire [31:0] \$901 ;
+  wire [31:0] \$902 ;
+  wire [31:0] \$903 ;
+  wire [31:0] \$904 ;
+  wire [31:0] \$905 ;
+  wire \$906 ;
+  wire \$907 ;
+  wire \$908 ;
+  wire \$909 ;
   wire \$91 ;
-  reg \$910 ;
-  reg \$911 ;
-  reg [11:0] \$912 ;
-  reg [11:0] \$913 ;
-  reg \$914 ;
-  reg [15:0] \$915 ;
-  reg \$916 ;
-  reg [16:0] \$917 ;
-  reg \$918 ;
-  reg [15:0] \$919 ;
+  wire [32:0] \$910 ;
+  wire [2:0] \$911 ;
+  wire [32:0] \$912 ;
+  wire [2:0] \$913 ;
+  wire [32:0] \$914 ;
+  wire \$915 ;
+  wire [32:0] \$916 ;
+  wire \$917 ;
+  wire [32:0] \$918 ;
+  wire \$919 ;
   wire \$92 ;
-  reg \$920 ;
-  reg [16:0] \$921 ;
-  reg \$922 ;
-  reg [19:0] \$923 ;
-  reg \$924 ;
-  reg [20:0] \$925 ;
-  reg \$926 ;
-  reg [3:0] \$927 ;
-  reg \$928 ;
-  reg [23:0] \$929 ;
+  wire [32:0] \$920 ;
+  wire [32:0] \$921 ;
+  wire [32:0] \$922 ;
+  wire [32:0] \$923 ;
+  wire [32:0] \$924 ;
+  wire [32:0] \$925 ;
+  wire [32:0] \$926 ;
+  wire [32:0] \$927 ;
+  wire [32:0] \$928 ;
+  wire [32:0] \$929 ;
   wire \$93 ;
-  reg \$930 ;
-  reg \$931 ;
-  reg \$932 ;
-  reg \$933 ;
-  reg \$934 ;
-  reg \$935 ;
-  reg \$936 ;
-  reg \$937 ;
-  reg \$938 ;
-  reg \$939 ;
+  wire [32:0] \$930 ;
+  wire [32:0] \$931 ;
+  wire \$932 ;
+  wire \$933 ;
+  wire \$934 ;
+  wire \$935 ;
+  wire [32:0] \$936 ;
+  wire [2:0] \$937 ;
+  wire [32:0] \$938 ;
+  wire [2:0] \$939 ;
   wire \$94 ;
-  reg \$940 ;
-  reg [3:0] \$941 ;
-  reg \$942 ;
-  reg \$943 ;
-  reg \$944 ;
-  reg \$945 ;
-  reg \$946 ;
-  reg \$947 ;
-  reg \$948 ;
-  reg \$949 ;
+  wire [32:0] \$940 ;
+  wire \$941 ;
+  wire [32:0] \$942 ;
+  wire \$943 ;
+  wire [32:0] \$944 ;
+  wire \$945 ;
+  wire [32:0] \$946 ;
+  wire [32:0] \$947 ;
+  wire [32:0] \$948 ;
+  wire [32:0] \$949 ;
   wire \$95 ;
-  reg \$950 ;
-  reg \$951 ;
-  reg [31:0] \$952 ;
-  reg \$953 ;
-  reg \$954 ;
-  reg [3:0] \$955 ;
-  reg \$956 ;
-  reg \$957 ;
-  reg \$958 ;
-  reg \$959 ;
+  wire [32:0] \$950 ;
+  wire [32:0] \$951 ;
+  wire [32:0] \$952 ;
+  wire [32:0] \$953 ;
+  wire [32:0] \$954 ;
+  wire [32:0] \$955 ;
+  wire [32:0] \$956 ;
+  wire [32:0] \$957 ;
+  wire \$958 ;
+  wire \$959 ;
   wire \$96 ;
-  reg \$960 ;
-  reg \$961 ;
-  reg \$962 ;
-  reg \$963 ;
-  reg [3:0] \$964 ;
+  wire \$960 ;
+  wire \$961 ;
+  wire \$962 ;
+  wire \$963 ;
+  wire \$964 ;
   reg \$965 ;
   reg \$966 ;
   reg \$967 ;
@@ -13645,7 +14315,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$970 ;
   reg \$971 ;
   reg \$972 ;
-  reg [3:0] \$973 ;
+  reg \$973 ;
   reg \$974 ;
   reg \$975 ;
   reg \$976 ;
@@ -13653,27 +14323,27 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$978 ;
   reg \$979 ;
   wire \$98 ;
-  reg [19:0] \$980 ;
-  reg [63:0] \$981 ;
-  reg [1:0] \$982 ;
-  reg \$983 ;
+  reg \$980 ;
+  reg \$981 ;
+  reg \$982 ;
+  reg [5:0] \$983 ;
   reg \$984 ;
-  reg \$985 ;
+  reg [5:0] \$985 ;
   reg \$986 ;
-  reg \$987 ;
+  reg [5:0] \$987 ;
   reg \$988 ;
-  reg \$989 ;
+  reg [5:0] \$989 ;
   wire \$99 ;
   reg \$990 ;
-  reg \$991 ;
+  reg [5:0] \$991 ;
   reg \$992 ;
-  reg [31:0] \$993 ;
+  reg [5:0] \$993 ;
   reg \$994 ;
-  reg \$995 ;
+  reg [5:0] \$995 ;
   reg \$996 ;
-  reg \$997 ;
+  reg [15:0] \$997 ;
   reg \$998 ;
-  reg \$999 ;
+  reg [11:0] \$999 ;
   output [1:0] abort;
   reg [1:0] abort = 2'h0;
   reg act_coefficients0 = 1'h0;
@@ -13685,6 +14355,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg act_corrections1 = 1'h0;
   reg act_corrections2 = 1'h0;
   reg act_corrections3 = 1'h0;
+  reg act_levels0 = 1'h0;
+  reg act_levels1 = 1'h0;
+  reg act_levels2 = 1'h0;
+  reg act_levels3 = 1'h0;
   reg act_program = 1'h0;
   reg act_weights0 = 1'h0;
   reg act_weights1 = 1'h0;
@@ -13736,6 +14410,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [2:0] conversions_counted = 3'h0;
   (* init = 32'd0 *)
   wire [31:0] conversions_value;
+  reg converter0_levels = 1'h0;
+  reg [7:0] converter0_offset = 8'h00;
+  reg converter1_levels = 1'h0;
+  reg [7:0] converter1_offset = 8'h00;
+  reg converter2_levels = 1'h0;
+  reg [7:0] converter2_offset = 8'h00;
+  reg converter3_levels = 1'h0;
+  reg [7:0] converter3_offset = 8'h00;
   input converting;
   wire converting;
   reg converting_counted = 1'h0;
@@ -13766,6 +14448,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire end_corrections1;
   wire end_corrections2;
   wire end_corrections3;
+  wire end_levels0;
+  wire end_levels1;
+  wire end_levels2;
+  wire end_levels3;
   wire end_program;
   wire end_weights0;
   wire end_weights1;
@@ -13782,6 +14468,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg fetch_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] fetch_value;
+  reg [15:0] gain0_value = 16'h4000;
+  reg [15:0] gain1_value = 16'h4000;
+  reg [15:0] gain2_value = 16'h4000;
+  reg [15:0] gain3_value = 16'h4000;
+  reg [14:0] gain_reference0_value = 15'h0000;
+  reg [14:0] gain_reference1_value = 15'h0000;
+  reg [14:0] gain_reference2_value = 15'h0000;
+  reg [14:0] gain_reference3_value = 15'h0000;
   reg hit_coefficients0 = 1'h0;
   reg hit_coefficients1 = 1'h0;
   reg hit_coefficients2 = 1'h0;
@@ -13791,6 +14485,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg hit_corrections1 = 1'h0;
   reg hit_corrections2 = 1'h0;
   reg hit_corrections3 = 1'h0;
+  reg hit_levels0 = 1'h0;
+  reg hit_levels1 = 1'h0;
+  reg hit_levels2 = 1'h0;
+  reg hit_levels3 = 1'h0;
   reg hit_program = 1'h0;
   reg hit_weights0 = 1'h0;
   reg hit_weights1 = 1'h0;
@@ -13812,6 +14510,42 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [23:0] layer;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
+  output [3:0] levels_write;
+  reg [3:0] levels_write = 4'h0;
+  input [171:0] measured;
+  wire [171:0] measured;
+  wire [42:0] \measured[0] ;
+  wire \measured[0].failed ;
+  wire [15:0] \measured[0].gain ;
+  wire [14:0] \measured[0].gain_reference ;
+  wire \measured[0].gain_valid ;
+  wire [7:0] \measured[0].offset ;
+  wire \measured[0].offset_valid ;
+  wire \measured[0].reference_valid ;
+  wire [42:0] \measured[1] ;
+  wire \measured[1].failed ;
+  wire [15:0] \measured[1].gain ;
+  wire [14:0] \measured[1].gain_reference ;
+  wire \measured[1].gain_valid ;
+  wire [7:0] \measured[1].offset ;
+  wire \measured[1].offset_valid ;
+  wire \measured[1].reference_valid ;
+  wire [42:0] \measured[2] ;
+  wire \measured[2].failed ;
+  wire [15:0] \measured[2].gain ;
+  wire [14:0] \measured[2].gain_reference ;
+  wire \measured[2].gain_valid ;
+  wire [7:0] \measured[2].offset ;
+  wire \measured[2].offset_valid ;
+  wire \measured[2].reference_valid ;
+  wire [42:0] \measured[3] ;
+  wire \measured[3].failed ;
+  wire [15:0] \measured[3].gain ;
+  wire [14:0] \measured[3].gain_reference ;
+  wire \measured[3].gain_valid ;
+  wire [7:0] \measured[3].offset ;
+  wire \measured[3].offset_valid ;
+  wire \measured[3].reference_valid ;
   output [63:0] memory_data;
   reg [63:0] memory_data = 64'h0000000000000000;
   output [19:0] memory_index;
@@ -13867,6 +14601,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_contests = 1'h0;
   reg read_control = 1'h0;
   reg read_conversions = 1'h0;
+  reg read_converter0 = 1'h0;
+  reg read_converter1 = 1'h0;
+  reg read_converter2 = 1'h0;
+  reg read_converter3 = 1'h0;
   reg read_converting = 1'h0;
   reg read_cycles = 1'h0;
   output [31:0] read_data;
@@ -13877,8 +14615,17 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output read_error;
   reg read_error = 1'h0;
   reg read_fetch = 1'h0;
+  reg read_gain0 = 1'h0;
+  reg read_gain1 = 1'h0;
+  reg read_gain2 = 1'h0;
+  reg read_gain3 = 1'h0;
+  reg read_gain_reference0 = 1'h0;
+  reg read_gain_reference1 = 1'h0;
+  reg read_gain_reference2 = 1'h0;
+  reg read_gain_reference3 = 1'h0;
   reg [31:0] read_group0 = 32'd0;
   reg [31:0] read_group1 = 32'd0;
+  reg [31:0] read_group10 = 32'd0;
   reg [31:0] read_group2 = 32'd0;
   reg [31:0] read_group3 = 32'd0;
   reg [31:0] read_group4 = 32'd0;
@@ -13886,6 +14633,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] read_group6 = 32'd0;
   reg [31:0] read_group7 = 32'd0;
   reg [31:0] read_group8 = 32'd0;
+  reg [31:0] read_group9 = 32'd0;
   reg read_host = 1'h0;
   reg read_host_timeout = 1'h0;
   reg read_id = 1'h0;
@@ -13932,6 +14680,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_tenant1_transfer = 1'h0;
   reg read_tenant1_turn = 1'h0;
   reg read_tenants = 1'h0;
+  reg read_tile_flags0 = 1'h0;
+  reg read_tile_flags1 = 1'h0;
+  reg read_tile_flags2 = 1'h0;
+  reg read_tile_flags3 = 1'h0;
   reg read_tiles = 1'h0;
   reg read_transfer = 1'h0;
   reg read_turn = 1'h0;
@@ -13945,6 +14697,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   input rst;
   wire rst;
   wire [1:0] running;
+  input [3:0] saturated;
+  wire [3:0] saturated;
+  output [159:0] settings;
+  wire [159:0] settings;
+  wire [39:0] \settings[0] ;
+  wire [15:0] \settings[0].gain ;
+  wire [14:0] \settings[0].gain_reference ;
+  wire \settings[0].levels ;
+  wire [7:0] \settings[0].offset ;
+  wire [39:0] \settings[1] ;
+  wire [15:0] \settings[1].gain ;
+  wire [14:0] \settings[1].gain_reference ;
+  wire \settings[1].levels ;
+  wire [7:0] \settings[1].offset ;
+  wire [39:0] \settings[2] ;
+  wire [15:0] \settings[2].gain ;
+  wire [14:0] \settings[2].gain_reference ;
+  wire \settings[2].levels ;
+  wire [7:0] \settings[2].offset ;
+  wire [39:0] \settings[3] ;
+  wire [15:0] \settings[3].gain ;
+  wire [14:0] \settings[3].gain_reference ;
+  wire \settings[3].levels ;
+  wire [7:0] \settings[3].offset ;
   reg [31:0] staged = 32'd0;
   output [1:0] start;
   reg [1:0] start = 2'h0;
@@ -14023,6 +14799,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg tenant1_turn_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_turn_value;
+  reg tile_flags0_calibration = 1'h0;
+  reg tile_flags0_gain = 1'h0;
+  reg tile_flags1_calibration = 1'h0;
+  reg tile_flags1_gain = 1'h0;
+  reg tile_flags2_calibration = 1'h0;
+  reg tile_flags2_gain = 1'h0;
+  reg tile_flags3_calibration = 1'h0;
+  reg tile_flags3_gain = 1'h0;
   reg [3:0] tiles_value = 4'hf;
   reg transfer_counted = 1'h0;
   (* init = 32'd0 *)
@@ -14046,12 +14830,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_contests = 32'd0;
   wire [31:0] value_control;
   reg [31:0] value_conversions = 32'd0;
+  wire [31:0] value_converter0;
+  wire [31:0] value_converter1;
+  wire [31:0] value_converter2;
+  wire [31:0] value_converter3;
   reg [31:0] value_converting = 32'd0;
   reg [31:0] value_cycles = 32'd0;
   reg [31:0] value_drain = 32'd0;
   reg [31:0] value_early_stops = 32'd0;
   reg [31:0] value_elementwise = 32'd0;
   reg [31:0] value_fetch = 32'd0;
+  wire [31:0] value_gain0;
+  wire [31:0] value_gain1;
+  wire [31:0] value_gain2;
+  wire [31:0] value_gain3;
+  wire [31:0] value_gain_reference0;
+  wire [31:0] value_gain_reference1;
+  wire [31:0] value_gain_reference2;
+  wire [31:0] value_gain_reference3;
   reg [31:0] value_host = 32'd0;
   wire [31:0] value_host_timeout;
   wire [31:0] value_id;
@@ -14097,6 +14893,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_tenant1_transfer = 32'd0;
   reg [31:0] value_tenant1_turn = 32'd0;
   wire [31:0] value_tenants;
+  wire [31:0] value_tile_flags0;
+  wire [31:0] value_tile_flags1;
+  wire [31:0] value_tile_flags2;
+  wire [31:0] value_tile_flags3;
   wire [31:0] value_tiles;
   reg [31:0] value_transfer = 32'd0;
   reg [31:0] value_turn = 32'd0;
@@ -14151,6 +14951,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_contests = 1'h0;
   reg write_control = 1'h0;
   reg write_conversions = 1'h0;
+  reg write_converter0 = 1'h0;
+  reg write_converter1 = 1'h0;
+  reg write_converter2 = 1'h0;
+  reg write_converter3 = 1'h0;
   reg write_converting = 1'h0;
   wire write_corrections0;
   wire write_corrections1;
@@ -14165,10 +14969,22 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output write_error;
   reg write_error = 1'h0;
   reg write_fetch = 1'h0;
+  reg write_gain0 = 1'h0;
+  reg write_gain1 = 1'h0;
+  reg write_gain2 = 1'h0;
+  reg write_gain3 = 1'h0;
+  reg write_gain_reference0 = 1'h0;
+  reg write_gain_reference1 = 1'h0;
+  reg write_gain_reference2 = 1'h0;
+  reg write_gain_reference3 = 1'h0;
   reg write_host = 1'h0;
   reg write_host_timeout = 1'h0;
   reg write_id = 1'h0;
   reg write_interrupt = 1'h0;
+  wire write_levels0;
+  wire write_levels1;
+  wire write_levels2;
+  wire write_levels3;
   reg write_phase_add = 1'h0;
   reg write_phase_clear = 1'h0;
   reg write_phase_drive = 1'h0;
@@ -14211,6 +15027,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_tenant1_transfer = 1'h0;
   reg write_tenant1_turn = 1'h0;
   reg write_tenants = 1'h0;
+  reg write_tile_flags0 = 1'h0;
+  reg write_tile_flags1 = 1'h0;
+  reg write_tile_flags2 = 1'h0;
+  reg write_tile_flags3 = 1'h0;
   reg write_tiles = 1'h0;
   reg write_transfer = 1'h0;
   reg write_turn = 1'h0;
@@ -14260,3511 +15080,2892 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign write_corrections2 = hit_corrections2 & \$15 ;
   assign \$16  = ~ used[3];
   assign write_corrections3 = hit_corrections3 & \$16 ;
-  assign \$17  = ! phase_reset_clocks;
-  assign phase_reset = \$17  ? 6'h01 : phase_reset_clocks;
-  assign \$18  = ! phase_drive_clocks;
-  assign phase_drive = \$18  ? 6'h01 : phase_drive_clocks;
-  assign \$19  = ! phase_share_clocks;
-  assign phase_share = \$19  ? 6'h01 : phase_share_clocks;
-  assign \$20  = ! phase_hold_clocks;
-  assign phase_hold = \$20  ? 6'h01 : phase_hold_clocks;
-  assign \$21  = ! phase_clear_clocks;
-  assign phase_clear = \$21  ? 6'h01 : phase_clear_clocks;
-  assign \$22  = ! phase_add_clocks;
-  assign phase_add = \$22  ? 6'h01 : phase_add_clocks;
-  assign \$23  = ! phase_gap_clocks;
-  assign phase_gap = \$23  ? 6'h01 : phase_gap_clocks;
-  assign \$24  = ! write_address;
-  assign \$25  = write_valid & \$24 ;
-  assign \$26  = write_address == 3'h4;
-  assign \$27  = write_valid & \$26 ;
-  assign \$28  = write_address == 4'h8;
+  assign \$17  = ~ used[0];
+  assign write_levels0 = hit_levels0 & \$17 ;
+  assign \$18  = ~ used[1];
+  assign write_levels1 = hit_levels1 & \$18 ;
+  assign \$19  = ~ used[2];
+  assign write_levels2 = hit_levels2 & \$19 ;
+  assign \$20  = ~ used[3];
+  assign write_levels3 = hit_levels3 & \$20 ;
+  assign \$21  = ! phase_reset_clocks;
+  assign phase_reset = \$21  ? 6'h01 : phase_reset_clocks;
+  assign \$22  = ! phase_drive_clocks;
+  assign phase_drive = \$22  ? 6'h01 : phase_drive_clocks;
+  assign \$23  = ! phase_share_clocks;
+  assign phase_share = \$23  ? 6'h01 : phase_share_clocks;
+  assign \$24  = ! phase_hold_clocks;
+  assign phase_hold = \$24  ? 6'h01 : phase_hold_clocks;
+  assign \$25  = ! phase_clear_clocks;
+  assign phase_clear = \$25  ? 6'h01 : phase_clear_clocks;
+  assign \$26  = ! phase_add_clocks;
+  assign phase_add = \$26  ? 6'h01 : phase_add_clocks;
+  assign \$27  = ! phase_gap_clocks;
+  assign phase_gap = \$27  ? 6'h01 : phase_gap_clocks;
+  assign \$28  = ! write_address;
   assign \$29  = write_valid & \$28 ;
-  assign \$30  = write_address == 4'hc;
+  assign \$30  = write_address == 3'h4;
   assign \$31  = write_valid & \$30 ;
-  assign \$32  = write_address == 5'h10;
+  assign \$32  = write_address == 4'h8;
   assign \$33  = write_valid & \$32 ;
-  assign \$34  = write_address == 5'h14;
+  assign \$34  = write_address == 4'hc;
   assign \$35  = write_valid & \$34 ;
-  assign \$36  = ~ write_data[1];
-  assign \$37  = status_done & \$36 ;
-  assign \$38  = ~ write_data[2];
-  assign \$39  = status_error & \$38 ;
-  assign \$40  = write_address == 5'h18;
-  assign \$41  = write_valid & \$40 ;
-  assign \$42  = write_address == 6'h20;
-  assign \$43  = write_valid & \$42 ;
-  assign \$44  = write_address == 6'h24;
+  assign \$36  = write_address == 5'h10;
+  assign \$37  = write_valid & \$36 ;
+  assign \$38  = write_address == 5'h14;
+  assign \$39  = write_valid & \$38 ;
+  assign \$40  = ~ write_data[1];
+  assign \$41  = status_done & \$40 ;
+  assign \$42  = ~ write_data[2];
+  assign \$43  = status_error & \$42 ;
+  assign \$44  = write_address == 5'h18;
   assign \$45  = write_valid & \$44 ;
-  assign \$46  = write_address == 6'h28;
+  assign \$46  = write_address == 6'h20;
   assign \$47  = write_valid & \$46 ;
-  assign \$48  = write_address == 6'h2c;
+  assign \$48  = write_address == 6'h24;
   assign \$49  = write_valid & \$48 ;
-  assign \$50  = write_address == 6'h30;
+  assign \$50  = write_address == 6'h28;
   assign \$51  = write_valid & \$50 ;
-  assign \$52  = write_address == 6'h34;
+  assign \$52  = write_address == 6'h2c;
   assign \$53  = write_valid & \$52 ;
-  assign \$54  = write_address == 7'h40;
+  assign \$54  = write_address == 6'h30;
   assign \$55  = write_valid & \$54 ;
-  assign \$56  = write_address == 7'h44;
+  assign \$56  = write_address == 6'h34;
   assign \$57  = write_valid & \$56 ;
-  assign \$58  = write_address == 7'h48;
+  assign \$58  = write_address == 7'h40;
   assign \$59  = write_valid & \$58 ;
-  assign \$60  = write_address == 7'h4c;
+  assign \$60  = write_address == 7'h44;
   assign \$61  = write_valid & \$60 ;
-  assign \$62  = write_address == 7'h50;
+  assign \$62  = write_address == 7'h48;
   assign \$63  = write_valid & \$62 ;
-  assign \$64  = write_address == 7'h54;
+  assign \$64  = write_address == 7'h4c;
   assign \$65  = write_valid & \$64 ;
-  assign \$66  = write_address == 7'h58;
+  assign \$66  = write_address == 7'h50;
   assign \$67  = write_valid & \$66 ;
-  assign \$68  = write_address == 7'h60;
+  assign \$68  = write_address == 7'h54;
   assign \$69  = write_valid & \$68 ;
-  assign \$70  = write_address == 7'h70;
+  assign \$70  = write_address == 7'h58;
   assign \$71  = write_valid & \$70 ;
-  assign \$72  = write_address == 7'h74;
+  assign \$72  = write_address == 7'h60;
   assign \$73  = write_valid & \$72 ;
-  assign \$74  = write_address == 7'h78;
+  assign \$74  = write_address == 7'h70;
   assign \$75  = write_valid & \$74 ;
-  assign \$76  = write_address == 7'h7c;
+  assign \$76  = write_address == 7'h74;
   assign \$77  = write_valid & \$76 ;
-  assign \$78  = write_address == 8'h80;
+  assign \$78  = write_address == 7'h78;
   assign \$79  = write_valid & \$78 ;
-  assign \$80  = write_address == 8'h84;
+  assign \$80  = write_address == 7'h7c;
   assign \$81  = write_valid & \$80 ;
-  assign \$82  = write_address == 8'h88;
+  assign \$82  = write_address == 8'h80;
   assign \$83  = write_valid & \$82 ;
-  assign \$84  = write_address == 8'h8c;
+  assign \$84  = write_address == 8'h84;
   assign \$85  = write_valid & \$84 ;
-  assign \$86  = write_address == 8'h90;
+  assign \$86  = write_address == 8'h88;
   assign \$87  = write_valid & \$86 ;
-  assign \$88  = write_address == 8'ha0;
+  assign \$88  = write_address == 8'h8c;
   assign \$89  = write_valid & \$88 ;
-  assign \$90  = write_address == 8'ha4;
+  assign \$90  = write_address == 8'h90;
   assign \$91  = write_valid & \$90 ;
-  assign \$92  = write_address == 8'ha8;
+  assign \$92  = write_address == 8'ha0;
   assign \$93  = write_valid & \$92 ;
-  assign \$94  = write_address == 8'hac;
+  assign \$94  = write_address == 8'ha4;
   assign \$95  = write_valid & \$94 ;
-  assign \$96  = write_address == 8'hb0;
+  assign \$96  = write_address == 8'ha8;
   assign \$97  = write_valid & \$96 ;
-  assign \$98  = write_address == 8'hb4;
+  assign \$98  = write_address == 8'hac;
   assign \$99  = write_valid & \$98 ;
-  assign \$100  = write_address == 8'hb8;
+  assign \$100  = write_address == 8'hb0;
   assign \$101  = write_valid & \$100 ;
-  assign \$102  = write_address == 8'hbc;
+  assign \$102  = write_address == 8'hb4;
   assign \$103  = write_valid & \$102 ;
-  assign \$104  = write_address == 8'hc0;
+  assign \$104  = write_address == 8'hb8;
   assign \$105  = write_valid & \$104 ;
-  assign \$106  = write_address == 8'hc4;
+  assign \$106  = write_address == 8'hbc;
   assign \$107  = write_valid & \$106 ;
-  assign \$108  = write_address == 8'hc8;
+  assign \$108  = write_address == 8'hc0;
   assign \$109  = write_valid & \$108 ;
-  assign \$110  = write_address == 9'h110;
+  assign \$110  = write_address == 8'hc4;
   assign \$111  = write_valid & \$110 ;
-  assign \$112  = write_address == 9'h114;
+  assign \$112  = write_address == 8'hc8;
   assign \$113  = write_valid & \$112 ;
-  assign \$114  = ~ write_data[1];
-  assign \$115  = tenant1_status_done & \$114 ;
-  assign \$116  = ~ write_data[2];
-  assign \$117  = tenant1_status_error & \$116 ;
-  assign \$118  = write_address == 9'h118;
-  assign \$119  = write_valid & \$118 ;
-  assign \$120  = write_address == 9'h120;
-  assign \$121  = write_valid & \$120 ;
-  assign \$122  = write_address == 9'h124;
+  assign \$114  = write_address == 9'h110;
+  assign \$115  = write_valid & \$114 ;
+  assign \$116  = write_address == 9'h114;
+  assign \$117  = write_valid & \$116 ;
+  assign \$118  = ~ write_data[1];
+  assign \$119  = tenant1_status_done & \$118 ;
+  assign \$120  = ~ write_data[2];
+  assign \$121  = tenant1_status_error & \$120 ;
+  assign \$122  = write_address == 9'h118;
   assign \$123  = write_valid & \$122 ;
-  assign \$124  = write_address == 9'h128;
+  assign \$124  = write_address == 9'h120;
   assign \$125  = write_valid & \$124 ;
-  assign \$126  = write_address == 9'h12c;
+  assign \$126  = write_address == 9'h124;
   assign \$127  = write_valid & \$126 ;
-  assign \$128  = write_address == 9'h130;
+  assign \$128  = write_address == 9'h128;
   assign \$129  = write_valid & \$128 ;
-  assign \$130  = write_address == 9'h134;
+  assign \$130  = write_address == 9'h12c;
   assign \$131  = write_valid & \$130 ;
-  assign \$132  = write_address == 9'h170;
+  assign \$132  = write_address == 9'h130;
   assign \$133  = write_valid & \$132 ;
-  assign \$134  = write_address == 9'h174;
+  assign \$134  = write_address == 9'h134;
   assign \$135  = write_valid & \$134 ;
-  assign \$136  = write_address == 9'h178;
+  assign \$136  = write_address == 9'h170;
   assign \$137  = write_valid & \$136 ;
-  assign \$138  = write_address == 9'h17c;
+  assign \$138  = write_address == 9'h174;
   assign \$139  = write_valid & \$138 ;
-  assign \$140  = write_address == 9'h180;
+  assign \$140  = write_address == 9'h178;
   assign \$141  = write_valid & \$140 ;
-  assign \$142  = write_address == 9'h184;
+  assign \$142  = write_address == 9'h17c;
   assign \$143  = write_valid & \$142 ;
-  assign \$144  = write_address == 9'h188;
+  assign \$144  = write_address == 9'h180;
   assign \$145  = write_valid & \$144 ;
-  assign \$146  = write_address == 9'h18c;
+  assign \$146  = write_address == 9'h184;
   assign \$147  = write_valid & \$146 ;
-  assign \$148  = write_address == 9'h190;
+  assign \$148  = write_address == 9'h188;
   assign \$149  = write_valid & \$148 ;
-  assign \$150  = write_address == 9'h1a0;
+  assign \$150  = write_address == 9'h18c;
   assign \$151  = write_valid & \$150 ;
-  assign \$152  = write_address == 9'h1a4;
+  assign \$152  = write_address == 9'h190;
   assign \$153  = write_valid & \$152 ;
-  assign \$154  = write_address == 9'h1a8;
+  assign \$154  = write_address == 9'h1a0;
   assign \$155  = write_valid & \$154 ;
-  assign \$156  = write_address == 9'h1ac;
+  assign \$156  = write_address == 9'h1a4;
   assign \$157  = write_valid & \$156 ;
-  assign \$158  = write_address == 9'h1b0;
+  assign \$158  = write_address == 9'h1a8;
   assign \$159  = write_valid & \$158 ;
-  assign \$160  = write_address == 9'h1b4;
+  assign \$160  = write_address == 9'h1ac;
   assign \$161  = write_valid & \$160 ;
-  assign \$162  = write_address == 9'h1b8;
+  assign \$162  = write_address == 9'h1b0;
   assign \$163  = write_valid & \$162 ;
-  assign \$164  = write_address == 9'h1bc;
+  assign \$164  = write_address == 9'h1b4;
   assign \$165  = write_valid & \$164 ;
-  assign \$166  = write_address == 9'h1c0;
+  assign \$166  = write_address == 9'h1b8;
   assign \$167  = write_valid & \$166 ;
-  assign \$168  = write_address == 9'h1c4;
+  assign \$168  = write_address == 9'h1bc;
   assign \$169  = write_valid & \$168 ;
-  assign \$170  = write_address == 9'h1c8;
+  assign \$170  = write_address == 9'h1c0;
   assign \$171  = write_valid & \$170 ;
-  assign \$172  = tiles_value & { running[0], running[0], running[0], running[0] };
-  assign \$174  = tenant1_tiles_value & { running[1], running[1], running[1], running[1] };
-  assign \$175  = \$173  | \$174 ;
-  assign \$176  = write_address[23:12] == 1'h1;
+  assign \$172  = write_address == 9'h1c4;
+  assign \$173  = write_valid & \$172 ;
+  assign \$174  = write_address == 9'h1c8;
+  assign \$175  = write_valid & \$174 ;
+  assign \$176  = write_address == 11'h400;
   assign \$177  = write_valid & \$176 ;
-  assign \$178  = write_address[11:2] < 11'h400;
-  assign \$179  = \$177  & \$178 ;
-  assign \$182  = program_offset < program_window_length;
-  assign \$183  = running[0] & \$182 ;
-  assign \$184  = tenant1_program_offset < tenant1_program_window_length;
-  assign \$185  = running[1] & \$184 ;
-  assign \$187  = write_address[23:14] == 1'h1;
-  assign \$188  = write_valid & \$187 ;
-  assign \$189  = write_address[13:3] < 12'h800;
-  assign \$190  = \$188  & \$189 ;
-  assign \$191  = write_address[2] < 2'h2;
-  assign \$192  = \$190  & \$191 ;
-  assign \$193  = constants_offset < constant_entries_value;
-  assign \$194  = running[0] & \$193 ;
-  assign \$195  = tenant1_constants_offset < tenant1_constant_entries_value;
-  assign \$196  = running[1] & \$195 ;
-  assign \$197  = act_constants & end_constants;
-  assign \$198  = ~ end_constants;
-  assign \$199  = act_constants & \$198 ;
-  assign \$200  = write_address[23:17] == 1'h1;
+  assign \$178  = write_address == 11'h404;
+  assign \$179  = write_valid & \$178 ;
+  assign \$180  = write_address == 11'h408;
+  assign \$181  = write_valid & \$180 ;
+  assign \$182  = write_address == 11'h40c;
+  assign \$183  = write_valid & \$182 ;
+  assign \$184  = ~ write_data[0];
+  assign \$185  = tile_flags0_calibration & \$184 ;
+  assign \$186  = ~ write_data[1];
+  assign \$187  = tile_flags0_gain & \$186 ;
+  assign \$188  = write_address == 11'h420;
+  assign \$189  = write_valid & \$188 ;
+  assign \$190  = write_address == 11'h424;
+  assign \$191  = write_valid & \$190 ;
+  assign \$192  = write_address == 11'h428;
+  assign \$193  = write_valid & \$192 ;
+  assign \$194  = write_address == 11'h42c;
+  assign \$195  = write_valid & \$194 ;
+  assign \$196  = ~ write_data[0];
+  assign \$197  = tile_flags1_calibration & \$196 ;
+  assign \$198  = ~ write_data[1];
+  assign \$199  = tile_flags1_gain & \$198 ;
+  assign \$200  = write_address == 11'h440;
   assign \$201  = write_valid & \$200 ;
-  assign \$202  = write_address[16:2] < 16'h8000;
-  assign \$203  = \$201  & \$202 ;
-  assign \$207  = write_address[23:17] == 2'h2;
-  assign \$208  = write_valid & \$207 ;
-  assign \$209  = write_address[16:2] < 16'h8000;
-  assign \$210  = \$208  & \$209 ;
-  assign \$214  = write_address[23:17] == 2'h3;
+  assign \$202  = write_address == 11'h444;
+  assign \$203  = write_valid & \$202 ;
+  assign \$204  = write_address == 11'h448;
+  assign \$205  = write_valid & \$204 ;
+  assign \$206  = write_address == 11'h44c;
+  assign \$207  = write_valid & \$206 ;
+  assign \$208  = ~ write_data[0];
+  assign \$209  = tile_flags2_calibration & \$208 ;
+  assign \$210  = ~ write_data[1];
+  assign \$211  = tile_flags2_gain & \$210 ;
+  assign \$212  = write_address == 11'h460;
+  assign \$213  = write_valid & \$212 ;
+  assign \$214  = write_address == 11'h464;
   assign \$215  = write_valid & \$214 ;
-  assign \$216  = write_address[16:2] < 16'h8000;
-  assign \$217  = \$215  & \$216 ;
-  assign \$221  = write_address[23:17] == 3'h4;
-  assign \$222  = write_valid & \$221 ;
-  assign \$223  = write_address[16:2] < 16'h8000;
-  assign \$224  = \$222  & \$223 ;
-  assign \$228  = write_address[23:14] == 6'h28;
+  assign \$216  = write_address == 11'h468;
+  assign \$217  = write_valid & \$216 ;
+  assign \$218  = write_address == 11'h46c;
+  assign \$219  = write_valid & \$218 ;
+  assign \$220  = ~ write_data[0];
+  assign \$221  = tile_flags3_calibration & \$220 ;
+  assign \$222  = ~ write_data[1];
+  assign \$223  = tile_flags3_gain & \$222 ;
+  assign \$224  = tiles_value & { running[0], running[0], running[0], running[0] };
+  assign \$226  = tenant1_tiles_value & { running[1], running[1], running[1], running[1] };
+  assign \$227  = \$225  | \$226 ;
+  assign \$228  = write_address[23:12] == 1'h1;
   assign \$229  = write_valid & \$228 ;
-  assign \$230  = write_address[13:2] < 12'h900;
+  assign \$230  = write_address[11:2] < 11'h400;
   assign \$231  = \$229  & \$230 ;
-  assign \$235  = write_address[23:14] == 6'h29;
-  assign \$236  = write_valid & \$235 ;
-  assign \$237  = write_address[13:2] < 12'h900;
-  assign \$238  = \$236  & \$237 ;
-  assign \$242  = write_address[23:14] == 6'h2a;
-  assign \$243  = write_valid & \$242 ;
-  assign \$244  = write_address[13:2] < 12'h900;
-  assign \$245  = \$243  & \$244 ;
-  assign \$249  = write_address[23:14] == 6'h2b;
-  assign \$250  = write_valid & \$249 ;
-  assign \$251  = write_address[13:2] < 12'h900;
-  assign \$252  = \$250  & \$251 ;
-  assign \$256  = write_address[23:10] == 10'h2c0;
-  assign \$257  = write_valid & \$256 ;
-  assign \$258  = write_address[9:2] < 9'h100;
-  assign \$259  = \$257  & \$258 ;
-  assign \$263  = write_address[23:10] == 10'h2c1;
-  assign \$264  = write_valid & \$263 ;
-  assign \$265  = write_address[9:2] < 9'h100;
-  assign \$266  = \$264  & \$265 ;
-  assign \$270  = write_address[23:10] == 10'h2c2;
-  assign \$271  = write_valid & \$270 ;
-  assign \$272  = write_address[9:2] < 9'h100;
-  assign \$273  = \$271  & \$272 ;
-  assign \$277  = write_address[23:10] == 10'h2c3;
-  assign \$278  = write_valid & \$277 ;
-  assign \$279  = write_address[9:2] < 9'h100;
-  assign \$280  = \$278  & \$279 ;
-  assign \$294  = write_address[11:2] & { \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286 , \$285 , \$284  };
-  assign \$307  = write_address[13:3] & { \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296  };
-  assign \$308  = \$295  | { 9'h000, \$307  };
-  assign \$309  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$310  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$311  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$312  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$313  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$314  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$315  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$316  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$317  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$318  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$319  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$320  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$321  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$322  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$323  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$324  = write_address[16:2] & { \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312 , \$311 , \$310 , \$309  };
-  assign \$325  = \$308  | { 5'h00, \$324  };
-  assign \$326  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$327  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$328  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$329  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$330  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$331  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$332  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$333  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$334  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$335  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$336  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$337  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$338  = write_address[13:2] & { \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326  };
-  assign \$339  = \$325  | { 8'h00, \$338  };
-  assign \$340  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$341  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$342  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$343  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$344  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$345  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$346  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$347  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$348  = write_address[9:2] & { \$347 , \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340  };
-  assign \$349  = \$339  | { 12'h000, \$348  };
-  assign \$382  = write_data & { \$381 , \$380 , \$379 , \$378 , \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364 , \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350  };
-  assign \$448  = { write_data, staged } & { \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430 , \$429 , \$428 , \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420 , \$419 , \$418 , \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384  };
-  assign \$449  = \$383  | \$448 ;
-  assign \$450  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$451  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$452  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$453  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$454  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$455  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$456  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$457  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$458  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$459  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$460  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$461  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$462  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$463  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$464  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$465  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$466  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$467  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$468  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$469  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$470  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$471  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$472  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$473  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$474  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$475  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$476  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$477  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$478  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$479  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$480  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$481  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$482  = write_data & { \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465 , \$464 , \$463 , \$462 , \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450  };
-  assign \$483  = \$449  | { 32'h00000000, \$482  };
-  assign \$484  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$485  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$486  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$487  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$488  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$489  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$490  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$491  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$492  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$493  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$494  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$495  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$496  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$497  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$498  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$499  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$500  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$501  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$502  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$503  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$504  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$505  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$506  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$507  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$508  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$509  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$510  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$511  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$512  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$513  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$514  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$515  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$516  = write_data & { \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499 , \$498 , \$497 , \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490 , \$489 , \$488 , \$487 , \$486 , \$485 , \$484  };
-  assign \$517  = \$483  | { 32'h00000000, \$516  };
-  assign \$518  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$519  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$520  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$521  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$522  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$523  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$524  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$525  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$526  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$527  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$528  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$529  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$530  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$531  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$532  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$533  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$534  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$535  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$536  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$537  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$538  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$539  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$540  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$541  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$542  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$543  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$544  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$545  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$546  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$547  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$548  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$549  = | { act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$550  = write_data & { \$549 , \$548 , \$547 , \$546 , \$545 , \$544 , \$543 , \$542 , \$541 , \$540 , \$539 , \$538 , \$537 , \$536 , \$535 , \$534 , \$533 , \$532 , \$531 , \$530 , \$529 , \$528 , \$527 , \$526 , \$525 , \$524 , \$523 , \$522 , \$521 , \$520 , \$519 , \$518  };
-  assign \$551  = \$517  | { 32'h00000000, \$550  };
-  assign \$552  = | { write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$553  = ~ \$552 ;
-  assign \$554  = pending[1] & refused;
-  assign \$555  = ! read_address;
-  assign \$556  = read_address == 3'h4;
-  assign \$557  = read_address == 4'h8;
-  assign \$558  = read_address == 4'hc;
-  assign \$559  = read_address == 5'h10;
-  assign \$560  = read_address == 5'h14;
-  assign \$561  = read_address == 5'h18;
-  assign \$562  = read_address == 6'h20;
-  assign \$566  = \$564  | \$565 ;
-  assign \$568  = \$566  | \$567 ;
-  assign \$570  = \$568  | \$569 ;
-  assign \$573  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$574  = \$572  | \$573 ;
-  assign \$575  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$576  = \$574  | \$575 ;
-  assign \$577  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$578  = \$576  | \$577 ;
-  assign \$579  = read_address == 6'h24;
-  assign \$580  = read_address == 6'h28;
-  assign \$581  = read_address == 6'h2c;
-  assign \$582  = read_address == 6'h30;
-  assign \$583  = read_address == 6'h34;
-  assign \$584  = read_address == 7'h40;
-  assign \$585  = read_address == 7'h44;
-  assign \$586  = read_address == 7'h48;
-  assign \$587  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$589  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$590  = \$588  | \$589 ;
-  assign \$591  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$592  = \$590  | \$591 ;
-  assign \$593  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$594  = \$592  | \$593 ;
-  assign \$595  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$596  = \$594  | \$595 ;
-  assign \$597  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$598  = \$596  | \$597 ;
-  assign \$599  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$600  = \$598  | \$599 ;
-  assign \$601  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$602  = \$600  | \$601 ;
-  assign \$603  = read_address == 7'h4c;
-  assign \$604  = read_address == 7'h50;
-  assign \$605  = read_address == 7'h54;
-  assign \$606  = read_address == 7'h58;
-  assign \$607  = read_address == 7'h60;
-  assign \$608  = read_address == 7'h70;
-  assign \$609  = read_address == 7'h74;
-  assign \$610  = read_address == 7'h78;
-  assign \$611  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$613  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
-  assign \$614  = \$612  | \$613 ;
-  assign \$615  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
-  assign \$616  = \$614  | \$615 ;
-  assign \$617  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
-  assign \$618  = \$616  | \$617 ;
-  assign \$619  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$620  = \$618  | \$619 ;
-  assign \$621  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$622  = \$620  | \$621 ;
-  assign \$623  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$624  = \$622  | \$623 ;
-  assign \$625  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$626  = \$624  | \$625 ;
-  assign \$627  = read_address == 7'h7c;
-  assign \$628  = read_address == 8'h80;
-  assign \$629  = read_address == 8'h84;
-  assign \$630  = read_address == 8'h88;
-  assign \$631  = read_address == 8'h8c;
-  assign \$632  = read_address == 8'h90;
-  assign \$633  = read_address == 8'ha0;
-  assign \$634  = read_address == 8'ha4;
-  assign \$635  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$637  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
-  assign \$638  = \$636  | \$637 ;
-  assign \$639  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
-  assign \$640  = \$638  | \$639 ;
-  assign \$641  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
-  assign \$642  = \$640  | \$641 ;
-  assign \$643  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$644  = \$642  | \$643 ;
-  assign \$645  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$234  = program_offset < program_window_length;
+  assign \$235  = running[0] & \$234 ;
+  assign \$236  = tenant1_program_offset < tenant1_program_window_length;
+  assign \$237  = running[1] & \$236 ;
+  assign \$239  = write_address[23:14] == 1'h1;
+  assign \$240  = write_valid & \$239 ;
+  assign \$241  = write_address[13:3] < 12'h800;
+  assign \$242  = \$240  & \$241 ;
+  assign \$243  = write_address[2] < 2'h2;
+  assign \$244  = \$242  & \$243 ;
+  assign \$245  = constants_offset < constant_entries_value;
+  assign \$246  = running[0] & \$245 ;
+  assign \$247  = tenant1_constants_offset < tenant1_constant_entries_value;
+  assign \$248  = running[1] & \$247 ;
+  assign \$249  = act_constants & end_constants;
+  assign \$250  = ~ end_constants;
+  assign \$251  = act_constants & \$250 ;
+  assign \$252  = write_address[23:17] == 1'h1;
+  assign \$253  = write_valid & \$252 ;
+  assign \$254  = write_address[16:2] < 16'h8000;
+  assign \$255  = \$253  & \$254 ;
+  assign \$259  = write_address[23:17] == 2'h2;
+  assign \$260  = write_valid & \$259 ;
+  assign \$261  = write_address[16:2] < 16'h8000;
+  assign \$262  = \$260  & \$261 ;
+  assign \$266  = write_address[23:17] == 2'h3;
+  assign \$267  = write_valid & \$266 ;
+  assign \$268  = write_address[16:2] < 16'h8000;
+  assign \$269  = \$267  & \$268 ;
+  assign \$273  = write_address[23:17] == 3'h4;
+  assign \$274  = write_valid & \$273 ;
+  assign \$275  = write_address[16:2] < 16'h8000;
+  assign \$276  = \$274  & \$275 ;
+  assign \$280  = write_address[23:14] == 6'h28;
+  assign \$281  = write_valid & \$280 ;
+  assign \$282  = write_address[13:2] < 12'h900;
+  assign \$283  = \$281  & \$282 ;
+  assign \$287  = write_address[23:14] == 6'h29;
+  assign \$288  = write_valid & \$287 ;
+  assign \$289  = write_address[13:2] < 12'h900;
+  assign \$290  = \$288  & \$289 ;
+  assign \$294  = write_address[23:14] == 6'h2a;
+  assign \$295  = write_valid & \$294 ;
+  assign \$296  = write_address[13:2] < 12'h900;
+  assign \$297  = \$295  & \$296 ;
+  assign \$301  = write_address[23:14] == 6'h2b;
+  assign \$302  = write_valid & \$301 ;
+  assign \$303  = write_address[13:2] < 12'h900;
+  assign \$304  = \$302  & \$303 ;
+  assign \$308  = write_address[23:10] == 10'h2c0;
+  assign \$309  = write_valid & \$308 ;
+  assign \$310  = write_address[9:2] < 9'h100;
+  assign \$311  = \$309  & \$310 ;
+  assign \$315  = write_address[23:10] == 10'h2c1;
+  assign \$316  = write_valid & \$315 ;
+  assign \$317  = write_address[9:2] < 9'h100;
+  assign \$318  = \$316  & \$317 ;
+  assign \$322  = write_address[23:10] == 10'h2c2;
+  assign \$323  = write_valid & \$322 ;
+  assign \$324  = write_address[9:2] < 9'h100;
+  assign \$325  = \$323  & \$324 ;
+  assign \$329  = write_address[23:10] == 10'h2c3;
+  assign \$330  = write_valid & \$329 ;
+  assign \$331  = write_address[9:2] < 9'h100;
+  assign \$332  = \$330  & \$331 ;
+  assign \$336  = write_address[23:10] == 10'h2c4;
+  assign \$337  = write_valid & \$336 ;
+  assign \$338  = write_address[9:2] < 9'h100;
+  assign \$339  = \$337  & \$338 ;
+  assign \$343  = write_address[23:10] == 10'h2c5;
+  assign \$344  = write_valid & \$343 ;
+  assign \$345  = write_address[9:2] < 9'h100;
+  assign \$346  = \$344  & \$345 ;
+  assign \$350  = write_address[23:10] == 10'h2c6;
+  assign \$351  = write_valid & \$350 ;
+  assign \$352  = write_address[9:2] < 9'h100;
+  assign \$353  = \$351  & \$352 ;
+  assign \$357  = write_address[23:10] == 10'h2c7;
+  assign \$358  = write_valid & \$357 ;
+  assign \$359  = write_address[9:2] < 9'h100;
+  assign \$360  = \$358  & \$359 ;
+  assign \$374  = write_address[11:2] & { \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364  };
+  assign \$387  = write_address[13:3] & { \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380 , \$379 , \$378 , \$377 , \$376  };
+  assign \$388  = \$375  | { 9'h000, \$387  };
+  assign \$389  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$390  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$391  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$392  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$393  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$394  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$395  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$396  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$397  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$398  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$399  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$400  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$401  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$402  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$403  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$404  = write_address[16:2] & { \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389  };
+  assign \$405  = \$388  | { 5'h00, \$404  };
+  assign \$406  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$407  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$408  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$409  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$410  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$411  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$412  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$413  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$414  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$415  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$416  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$417  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$418  = write_address[13:2] & { \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406  };
+  assign \$419  = \$405  | { 8'h00, \$418  };
+  assign \$420  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$421  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$422  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$423  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$424  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$425  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$426  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$427  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$428  = write_address[9:2] & { \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420  };
+  assign \$429  = \$419  | { 12'h000, \$428  };
+  assign \$462  = write_data & { \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430  };
+  assign \$528  = { write_data, staged } & { \$527 , \$526 , \$525 , \$524 , \$523 , \$522 , \$521 , \$520 , \$519 , \$518 , \$517 , \$516 , \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499 , \$498 , \$497 , \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490 , \$489 , \$488 , \$487 , \$486 , \$485 , \$484 , \$483 , \$482 , \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465 , \$464  };
+  assign \$529  = \$463  | \$528 ;
+  assign \$530  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$531  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$532  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$533  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$534  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$535  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$536  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$537  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$538  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$539  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$540  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$541  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$542  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$543  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$544  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$545  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$546  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$547  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$548  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$549  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$550  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$551  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$552  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$553  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$554  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$555  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$556  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$557  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$558  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$559  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$560  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$561  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
+  assign \$562  = write_data & { \$561 , \$560 , \$559 , \$558 , \$557 , \$556 , \$555 , \$554 , \$553 , \$552 , \$551 , \$550 , \$549 , \$548 , \$547 , \$546 , \$545 , \$544 , \$543 , \$542 , \$541 , \$540 , \$539 , \$538 , \$537 , \$536 , \$535 , \$534 , \$533 , \$532 , \$531 , \$530  };
+  assign \$563  = \$529  | { 32'h00000000, \$562  };
+  assign \$564  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$565  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$566  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$567  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$568  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$569  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$570  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$571  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$572  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$573  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$574  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$575  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$576  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$577  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$578  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$579  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$580  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$581  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$582  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$583  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$584  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$585  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$586  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$587  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$588  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$589  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$590  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$591  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$592  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$593  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$594  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$595  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
+  assign \$596  = write_data & { \$595 , \$594 , \$593 , \$592 , \$591 , \$590 , \$589 , \$588 , \$587 , \$586 , \$585 , \$584 , \$583 , \$582 , \$581 , \$580 , \$579 , \$578 , \$577 , \$576 , \$575 , \$574 , \$573 , \$572 , \$571 , \$570 , \$569 , \$568 , \$567 , \$566 , \$565 , \$564  };
+  assign \$597  = \$563  | { 32'h00000000, \$596  };
+  assign \$598  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$599  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$600  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$601  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$602  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$603  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$604  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$605  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$606  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$607  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$608  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$609  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$610  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$611  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$612  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$613  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$614  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$615  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$616  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$617  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$618  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$619  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$620  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$621  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$622  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$623  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$624  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$625  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$626  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$627  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$628  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$629  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
+  assign \$630  = write_data & { \$629 , \$628 , \$627 , \$626 , \$625 , \$624 , \$623 , \$622 , \$621 , \$620 , \$619 , \$618 , \$617 , \$616 , \$615 , \$614 , \$613 , \$612 , \$611 , \$610 , \$609 , \$608 , \$607 , \$606 , \$605 , \$604 , \$603 , \$602 , \$601 , \$600 , \$599 , \$598  };
+  assign \$631  = \$597  | { 32'h00000000, \$630  };
+  assign \$632  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags3, write_gain_reference3, write_gain3, write_converter3, write_tile_flags2, write_gain_reference2, write_gain2, write_converter2, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$633  = ~ \$632 ;
+  assign \$634  = pending[1] & refused;
+  assign \$635  = ! read_address;
+  assign \$636  = read_address == 3'h4;
+  assign \$637  = read_address == 4'h8;
+  assign \$638  = read_address == 4'hc;
+  assign \$639  = read_address == 5'h10;
+  assign \$640  = read_address == 5'h14;
+  assign \$641  = read_address == 5'h18;
+  assign \$642  = read_address == 6'h20;
   assign \$646  = \$644  | \$645 ;
-  assign \$647  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
   assign \$648  = \$646  | \$647 ;
-  assign \$649  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
   assign \$650  = \$648  | \$649 ;
-  assign \$651  = read_address == 8'ha8;
-  assign \$652  = read_address == 8'hac;
-  assign \$653  = read_address == 8'hb0;
-  assign \$654  = read_address == 8'hb4;
-  assign \$655  = read_address == 8'hb8;
-  assign \$656  = read_address == 8'hbc;
-  assign \$657  = read_address == 8'hc0;
-  assign \$658  = read_address == 8'hc4;
-  assign \$659  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$661  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
-  assign \$662  = \$660  | \$661 ;
-  assign \$663  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
-  assign \$664  = \$662  | \$663 ;
-  assign \$665  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
-  assign \$666  = \$664  | \$665 ;
-  assign \$667  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$668  = \$666  | \$667 ;
-  assign \$669  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$653  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
+  assign \$654  = \$652  | \$653 ;
+  assign \$655  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
+  assign \$656  = \$654  | \$655 ;
+  assign \$657  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
+  assign \$658  = \$656  | \$657 ;
+  assign \$659  = read_address == 6'h24;
+  assign \$660  = read_address == 6'h28;
+  assign \$661  = read_address == 6'h2c;
+  assign \$662  = read_address == 6'h30;
+  assign \$663  = read_address == 6'h34;
+  assign \$664  = read_address == 7'h40;
+  assign \$665  = read_address == 7'h44;
+  assign \$666  = read_address == 7'h48;
+  assign \$667  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$669  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
   assign \$670  = \$668  | \$669 ;
-  assign \$671  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$671  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
   assign \$672  = \$670  | \$671 ;
-  assign \$673  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$673  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
   assign \$674  = \$672  | \$673 ;
-  assign \$675  = read_address == 8'hc8;
-  assign \$676  = read_address == 9'h110;
-  assign \$677  = read_address == 9'h114;
-  assign \$678  = read_address == 9'h118;
-  assign \$679  = read_address == 9'h120;
-  assign \$680  = read_address == 9'h124;
-  assign \$681  = read_address == 9'h128;
-  assign \$682  = read_address == 9'h12c;
-  assign \$683  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$687  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
-  assign \$688  = \$686  | \$687 ;
-  assign \$689  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
-  assign \$690  = \$688  | \$689 ;
-  assign \$691  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
-  assign \$692  = \$690  | \$691 ;
-  assign \$693  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
+  assign \$675  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$676  = \$674  | \$675 ;
+  assign \$677  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
+  assign \$678  = \$676  | \$677 ;
+  assign \$679  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
+  assign \$680  = \$678  | \$679 ;
+  assign \$681  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
+  assign \$682  = \$680  | \$681 ;
+  assign \$683  = read_address == 7'h4c;
+  assign \$684  = read_address == 7'h50;
+  assign \$685  = read_address == 7'h54;
+  assign \$686  = read_address == 7'h58;
+  assign \$687  = read_address == 7'h60;
+  assign \$688  = read_address == 7'h70;
+  assign \$689  = read_address == 7'h74;
+  assign \$690  = read_address == 7'h78;
+  assign \$691  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$693  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
   assign \$694  = \$692  | \$693 ;
-  assign \$695  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
+  assign \$695  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
   assign \$696  = \$694  | \$695 ;
-  assign \$697  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
+  assign \$697  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
   assign \$698  = \$696  | \$697 ;
-  assign \$699  = read_address == 9'h130;
-  assign \$700  = read_address == 9'h134;
-  assign \$701  = read_address == 9'h170;
-  assign \$702  = read_address == 9'h174;
-  assign \$703  = read_address == 9'h178;
-  assign \$704  = read_address == 9'h17c;
-  assign \$705  = read_address == 9'h180;
-  assign \$706  = read_address == 9'h184;
-  assign \$707  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
-  assign \$709  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
-  assign \$710  = \$708  | \$709 ;
-  assign \$711  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
-  assign \$712  = \$710  | \$711 ;
-  assign \$713  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
-  assign \$714  = \$712  | \$713 ;
-  assign \$715  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
-  assign \$716  = \$714  | \$715 ;
-  assign \$717  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
+  assign \$699  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$700  = \$698  | \$699 ;
+  assign \$701  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
+  assign \$702  = \$700  | \$701 ;
+  assign \$703  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
+  assign \$704  = \$702  | \$703 ;
+  assign \$705  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
+  assign \$706  = \$704  | \$705 ;
+  assign \$707  = read_address == 7'h7c;
+  assign \$708  = read_address == 8'h80;
+  assign \$709  = read_address == 8'h84;
+  assign \$710  = read_address == 8'h88;
+  assign \$711  = read_address == 8'h8c;
+  assign \$712  = read_address == 8'h90;
+  assign \$713  = read_address == 8'ha0;
+  assign \$714  = read_address == 8'ha4;
+  assign \$715  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$717  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
   assign \$718  = \$716  | \$717 ;
-  assign \$719  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
+  assign \$719  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
   assign \$720  = \$718  | \$719 ;
-  assign \$721  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
+  assign \$721  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
   assign \$722  = \$720  | \$721 ;
-  assign \$723  = read_address == 9'h188;
-  assign \$724  = read_address == 9'h18c;
-  assign \$725  = read_address == 9'h190;
-  assign \$726  = read_address == 9'h1a0;
-  assign \$727  = read_address == 9'h1a4;
-  assign \$728  = read_address == 9'h1a8;
-  assign \$729  = read_address == 9'h1ac;
-  assign \$730  = read_address == 9'h1b0;
-  assign \$731  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
-  assign \$733  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
-  assign \$734  = \$732  | \$733 ;
-  assign \$735  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
-  assign \$736  = \$734  | \$735 ;
-  assign \$737  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
-  assign \$738  = \$736  | \$737 ;
-  assign \$739  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
-  assign \$740  = \$738  | \$739 ;
-  assign \$741  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
+  assign \$723  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$724  = \$722  | \$723 ;
+  assign \$725  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$726  = \$724  | \$725 ;
+  assign \$727  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
+  assign \$728  = \$726  | \$727 ;
+  assign \$729  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
+  assign \$730  = \$728  | \$729 ;
+  assign \$731  = read_address == 8'ha8;
+  assign \$732  = read_address == 8'hac;
+  assign \$733  = read_address == 8'hb0;
+  assign \$734  = read_address == 8'hb4;
+  assign \$735  = read_address == 8'hb8;
+  assign \$736  = read_address == 8'hbc;
+  assign \$737  = read_address == 8'hc0;
+  assign \$738  = read_address == 8'hc4;
+  assign \$739  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$741  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
   assign \$742  = \$740  | \$741 ;
-  assign \$743  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
+  assign \$743  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
   assign \$744  = \$742  | \$743 ;
-  assign \$745  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
+  assign \$745  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
   assign \$746  = \$744  | \$745 ;
-  assign \$747  = read_address == 9'h1b4;
-  assign \$748  = read_address == 9'h1b8;
-  assign \$749  = read_address == 9'h1bc;
-  assign \$750  = read_address == 9'h1c0;
-  assign \$751  = read_address == 9'h1c4;
-  assign \$752  = read_address == 9'h1c8;
-  assign \$753  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
-  assign \$755  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
-  assign \$756  = \$754  | \$755 ;
-  assign \$757  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
-  assign \$758  = \$756  | \$757 ;
-  assign \$759  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
-  assign \$760  = \$758  | \$759 ;
-  assign \$761  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
-  assign \$762  = \$760  | \$761 ;
-  assign \$763  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
-  assign \$764  = \$762  | \$763 ;
-  assign \$765  = | { read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$766  = ~ \$765 ;
-  assign \$767  = read_pending[1] & missed;
-  assign \$768  = read_group0 | read_group1;
-  assign \$769  = \$768  | read_group2;
-  assign \$770  = \$769  | read_group3;
-  assign \$771  = \$770  | read_group4;
-  assign \$772  = \$771  | read_group5;
-  assign \$773  = \$772  | read_group6;
-  assign \$774  = \$773  | read_group7;
-  assign \$775  = \$774  | read_group8;
-  assign \$776  = ~ control_abort;
-  assign \$777  = control_start & \$776 ;
-  assign \$778  = ~ running[0];
-  assign \$779  = \$777  & \$778 ;
-  assign \$780  = value_cycles + cycles_counted;
-  assign \$781  = active[0] ? conversions : 3'h0;
-  assign \$782  = value_conversions + conversions_counted;
-  assign \$783  = active[0] ? early_stops : 3'h0;
-  assign \$784  = value_early_stops + early_stops_counted;
-  assign \$785  = active[0] & converting;
-  assign \$786  = value_converting + converting_counted;
-  assign \$787  = active[0] & product;
-  assign \$788  = value_products + products_counted;
-  assign \$789  = active[0] & contest;
-  assign \$790  = value_contests + contests_counted;
-  assign \$791  = value_comparator + comparator_counted;
-  assign \$792  = value_adder + adder_counted;
-  assign \$793  = value_array + array_counted;
-  assign \$794  = value_rows + rows_counted;
-  assign \$795  = value_drain + drain_counted;
-  assign \$796  = value_elementwise + elementwise_counted;
-  assign \$797  = value_transfer + transfer_counted;
-  assign \$798  = value_host + host_counted;
-  assign \$799  = value_buffer + buffer_counted;
-  assign \$800  = value_fetch + fetch_counted;
-  assign \$801  = value_turn + turn_counted;
-  assign \$802  = ~ tenant1_control_abort;
-  assign \$803  = tenant1_control_start & \$802 ;
-  assign \$804  = ~ running[1];
-  assign \$805  = \$803  & \$804 ;
-  assign \$806  = value_tenant1_cycles + tenant1_cycles_counted;
-  assign \$807  = active[1] ? conversions : 3'h0;
-  assign \$808  = value_tenant1_conversions + tenant1_conversions_counted;
-  assign \$809  = active[1] ? early_stops : 3'h0;
-  assign \$810  = value_tenant1_early_stops + tenant1_early_stops_counted;
-  assign \$811  = active[1] & converting;
-  assign \$812  = value_tenant1_converting + tenant1_converting_counted;
-  assign \$813  = active[1] & product;
-  assign \$814  = value_tenant1_products + tenant1_products_counted;
-  assign \$815  = active[1] & contest;
-  assign \$816  = value_tenant1_contests + tenant1_contests_counted;
-  assign \$817  = value_tenant1_comparator + tenant1_comparator_counted;
-  assign \$818  = value_tenant1_adder + tenant1_adder_counted;
-  assign \$819  = value_tenant1_array + tenant1_array_counted;
-  assign \$820  = value_tenant1_rows + tenant1_rows_counted;
-  assign \$821  = value_tenant1_drain + tenant1_drain_counted;
-  assign \$822  = value_tenant1_elementwise + tenant1_elementwise_counted;
-  assign \$823  = value_tenant1_transfer + tenant1_transfer_counted;
-  assign \$824  = value_tenant1_host + tenant1_host_counted;
-  assign \$825  = value_tenant1_buffer + tenant1_buffer_counted;
-  assign \$826  = value_tenant1_fetch + tenant1_fetch_counted;
-  assign \$827  = value_tenant1_turn + tenant1_turn_counted;
-  assign \$828  = status_done & interrupt_done;
-  assign \$829  = status_error & interrupt_error;
-  assign \$830  = \$828  | \$829 ;
-  assign \$831  = tenant1_status_done & tenant1_interrupt_done;
-  assign \$832  = tenant1_status_error & tenant1_interrupt_error;
-  assign \$833  = \$831  | \$832 ;
-  assign \$834  = | { \$833 , \$830  };
+  assign \$747  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$748  = \$746  | \$747 ;
+  assign \$749  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$750  = \$748  | \$749 ;
+  assign \$751  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$752  = \$750  | \$751 ;
+  assign \$753  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$754  = \$752  | \$753 ;
+  assign \$755  = read_address == 8'hc8;
+  assign \$756  = read_address == 9'h110;
+  assign \$757  = read_address == 9'h114;
+  assign \$758  = read_address == 9'h118;
+  assign \$759  = read_address == 9'h120;
+  assign \$760  = read_address == 9'h124;
+  assign \$761  = read_address == 9'h128;
+  assign \$762  = read_address == 9'h12c;
+  assign \$763  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$767  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
+  assign \$768  = \$766  | \$767 ;
+  assign \$769  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
+  assign \$770  = \$768  | \$769 ;
+  assign \$771  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
+  assign \$772  = \$770  | \$771 ;
+  assign \$773  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
+  assign \$774  = \$772  | \$773 ;
+  assign \$775  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
+  assign \$776  = \$774  | \$775 ;
+  assign \$777  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
+  assign \$778  = \$776  | \$777 ;
+  assign \$779  = read_address == 9'h130;
+  assign \$780  = read_address == 9'h134;
+  assign \$781  = read_address == 9'h170;
+  assign \$782  = read_address == 9'h174;
+  assign \$783  = read_address == 9'h178;
+  assign \$784  = read_address == 9'h17c;
+  assign \$785  = read_address == 9'h180;
+  assign \$786  = read_address == 9'h184;
+  assign \$787  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
+  assign \$789  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
+  assign \$790  = \$788  | \$789 ;
+  assign \$791  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
+  assign \$792  = \$790  | \$791 ;
+  assign \$793  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
+  assign \$794  = \$792  | \$793 ;
+  assign \$795  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
+  assign \$796  = \$794  | \$795 ;
+  assign \$797  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
+  assign \$798  = \$796  | \$797 ;
+  assign \$799  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
+  assign \$800  = \$798  | \$799 ;
+  assign \$801  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
+  assign \$802  = \$800  | \$801 ;
+  assign \$803  = read_address == 9'h188;
+  assign \$804  = read_address == 9'h18c;
+  assign \$805  = read_address == 9'h190;
+  assign \$806  = read_address == 9'h1a0;
+  assign \$807  = read_address == 9'h1a4;
+  assign \$808  = read_address == 9'h1a8;
+  assign \$809  = read_address == 9'h1ac;
+  assign \$810  = read_address == 9'h1b0;
+  assign \$811  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
+  assign \$813  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
+  assign \$814  = \$812  | \$813 ;
+  assign \$815  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
+  assign \$816  = \$814  | \$815 ;
+  assign \$817  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
+  assign \$818  = \$816  | \$817 ;
+  assign \$819  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
+  assign \$820  = \$818  | \$819 ;
+  assign \$821  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
+  assign \$822  = \$820  | \$821 ;
+  assign \$823  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
+  assign \$824  = \$822  | \$823 ;
+  assign \$825  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
+  assign \$826  = \$824  | \$825 ;
+  assign \$827  = read_address == 9'h1b4;
+  assign \$828  = read_address == 9'h1b8;
+  assign \$829  = read_address == 9'h1bc;
+  assign \$830  = read_address == 9'h1c0;
+  assign \$831  = read_address == 9'h1c4;
+  assign \$832  = read_address == 9'h1c8;
+  assign \$833  = read_address == 11'h400;
+  assign \$834  = read_address == 11'h404;
+  assign \$835  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
+  assign \$837  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
+  assign \$838  = \$836  | \$837 ;
+  assign \$839  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
+  assign \$840  = \$838  | \$839 ;
+  assign \$841  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
+  assign \$842  = \$840  | \$841 ;
+  assign \$843  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
+  assign \$844  = \$842  | \$843 ;
+  assign \$845  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
+  assign \$846  = \$844  | \$845 ;
+  assign \$847  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$848  = \$846  | \$847 ;
+  assign \$849  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
+  assign \$850  = \$848  | \$849 ;
+  assign \$851  = read_address == 11'h408;
+  assign \$852  = read_address == 11'h40c;
+  assign \$853  = read_address == 11'h420;
+  assign \$854  = read_address == 11'h424;
+  assign \$855  = read_address == 11'h428;
+  assign \$856  = read_address == 11'h42c;
+  assign \$857  = read_address == 11'h440;
+  assign \$858  = read_address == 11'h444;
+  assign \$859  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
+  assign \$861  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
+  assign \$862  = \$860  | \$861 ;
+  assign \$863  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$864  = \$862  | \$863 ;
+  assign \$865  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
+  assign \$866  = \$864  | \$865 ;
+  assign \$867  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
+  assign \$868  = \$866  | \$867 ;
+  assign \$869  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
+  assign \$870  = \$868  | \$869 ;
+  assign \$871  = value_converter2 & { read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2 };
+  assign \$872  = \$870  | \$871 ;
+  assign \$873  = value_gain2 & { read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2 };
+  assign \$874  = \$872  | \$873 ;
+  assign \$875  = read_address == 11'h448;
+  assign \$876  = read_address == 11'h44c;
+  assign \$877  = read_address == 11'h460;
+  assign \$878  = read_address == 11'h464;
+  assign \$879  = read_address == 11'h468;
+  assign \$880  = read_address == 11'h46c;
+  assign \$881  = value_gain_reference2 & { read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2 };
+  assign \$883  = value_tile_flags2 & { read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2 };
+  assign \$884  = \$882  | \$883 ;
+  assign \$885  = value_converter3 & { read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3 };
+  assign \$886  = \$884  | \$885 ;
+  assign \$887  = value_gain3 & { read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3 };
+  assign \$888  = \$886  | \$887 ;
+  assign \$889  = value_gain_reference3 & { read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3 };
+  assign \$890  = \$888  | \$889 ;
+  assign \$891  = value_tile_flags3 & { read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3 };
+  assign \$892  = \$890  | \$891 ;
+  assign \$893  = | { read_tile_flags3, read_gain_reference3, read_gain3, read_converter3, read_tile_flags2, read_gain_reference2, read_gain2, read_converter2, read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$894  = ~ \$893 ;
+  assign \$895  = read_pending[1] & missed;
+  assign \$896  = read_group0 | read_group1;
+  assign \$897  = \$896  | read_group2;
+  assign \$898  = \$897  | read_group3;
+  assign \$899  = \$898  | read_group4;
+  assign \$900  = \$899  | read_group5;
+  assign \$901  = \$900  | read_group6;
+  assign \$902  = \$901  | read_group7;
+  assign \$903  = \$902  | read_group8;
+  assign \$904  = \$903  | read_group9;
+  assign \$905  = \$904  | read_group10;
+  assign \$906  = ~ control_abort;
+  assign \$907  = control_start & \$906 ;
+  assign \$908  = ~ running[0];
+  assign \$909  = \$907  & \$908 ;
+  assign \$910  = value_cycles + cycles_counted;
+  assign \$911  = active[0] ? conversions : 3'h0;
+  assign \$912  = value_conversions + conversions_counted;
+  assign \$913  = active[0] ? early_stops : 3'h0;
+  assign \$914  = value_early_stops + early_stops_counted;
+  assign \$915  = active[0] & converting;
+  assign \$916  = value_converting + converting_counted;
+  assign \$917  = active[0] & product;
+  assign \$918  = value_products + products_counted;
+  assign \$919  = active[0] & contest;
+  assign \$920  = value_contests + contests_counted;
+  assign \$921  = value_comparator + comparator_counted;
+  assign \$922  = value_adder + adder_counted;
+  assign \$923  = value_array + array_counted;
+  assign \$924  = value_rows + rows_counted;
+  assign \$925  = value_drain + drain_counted;
+  assign \$926  = value_elementwise + elementwise_counted;
+  assign \$927  = value_transfer + transfer_counted;
+  assign \$928  = value_host + host_counted;
+  assign \$929  = value_buffer + buffer_counted;
+  assign \$930  = value_fetch + fetch_counted;
+  assign \$931  = value_turn + turn_counted;
+  assign \$932  = ~ tenant1_control_abort;
+  assign \$933  = tenant1_control_start & \$932 ;
+  assign \$934  = ~ running[1];
+  assign \$935  = \$933  & \$934 ;
+  assign \$936  = value_tenant1_cycles + tenant1_cycles_counted;
+  assign \$937  = active[1] ? conversions : 3'h0;
+  assign \$938  = value_tenant1_conversions + tenant1_conversions_counted;
+  assign \$939  = active[1] ? early_stops : 3'h0;
+  assign \$940  = value_tenant1_early_stops + tenant1_early_stops_counted;
+  assign \$941  = active[1] & converting;
+  assign \$942  = value_tenant1_converting + tenant1_converting_counted;
+  assign \$943  = active[1] & product;
+  assign \$944  = value_tenant1_products + tenant1_products_counted;
+  assign \$945  = active[1] & contest;
+  assign \$946  = value_tenant1_contests + tenant1_contests_counted;
+  assign \$947  = value_tenant1_comparator + tenant1_comparator_counted;
+  assign \$948  = value_tenant1_adder + tenant1_adder_counted;
+  assign \$949  = value_tenant1_array + tenant1_array_counted;
+  assign \$950  = value_tenant1_rows + tenant1_rows_counted;
+  assign \$951  = value_tenant1_drain + tenant1_drain_counted;
+  assign \$952  = value_tenant1_elementwise + tenant1_elementwise_counted;
+  assign \$953  = value_tenant1_transfer + tenant1_transfer_counted;
+  assign \$954  = value_tenant1_host + tenant1_host_counted;
+  assign \$955  = value_tenant1_buffer + tenant1_buffer_counted;
+  assign \$956  = value_tenant1_fetch + tenant1_fetch_counted;
+  assign \$957  = value_tenant1_turn + tenant1_turn_counted;
+  assign \$958  = status_done & interrupt_done;
+  assign \$959  = status_error & interrupt_error;
+  assign \$960  = \$958  | \$959 ;
+  assign \$961  = tenant1_status_done & tenant1_interrupt_done;
+  assign \$962  = tenant1_status_error & tenant1_interrupt_error;
+  assign \$963  = \$961  | \$962 ;
+  assign \$964  = | { \$963 , \$960  };
+  always @(posedge clk)
+    write_id <= \$965 ;
+  always @(posedge clk)
+    write_version <= \$966 ;
+  always @(posedge clk)
+    write_configuration <= \$967 ;
+  always @(posedge clk)
+    write_tenants <= \$968 ;
+  always @(posedge clk)
+    write_control <= \$969 ;
   always @(posedge clk)
-    write_id <= \$835 ;
+    write_status <= \$970 ;
   always @(posedge clk)
-    write_version <= \$836 ;
+    status_done <= \$971 ;
   always @(posedge clk)
-    write_configuration <= \$837 ;
+    status_error <= \$972 ;
   always @(posedge clk)
-    write_tenants <= \$838 ;
+    write_interrupt <= \$973 ;
   always @(posedge clk)
-    write_control <= \$839 ;
+    interrupt_done <= \$974 ;
   always @(posedge clk)
-    write_status <= \$840 ;
+    interrupt_error <= \$975 ;
   always @(posedge clk)
-    status_done <= \$841 ;
+    write_cycles <= \$976 ;
   always @(posedge clk)
-    status_error <= \$842 ;
+    write_conversions <= \$977 ;
   always @(posedge clk)
-    write_interrupt <= \$843 ;
+    write_early_stops <= \$978 ;
   always @(posedge clk)
-    interrupt_done <= \$844 ;
+    write_converting <= \$979 ;
   always @(posedge clk)
-    interrupt_error <= \$845 ;
+    write_products <= \$980 ;
   always @(posedge clk)
-    write_cycles <= \$846 ;
+    write_contests <= \$981 ;
   always @(posedge clk)
-    write_conversions <= \$847 ;
+    write_phase_reset <= \$982 ;
   always @(posedge clk)
-    write_early_stops <= \$848 ;
+    phase_reset_clocks <= \$983 ;
   always @(posedge clk)
-    write_converting <= \$849 ;
+    write_phase_drive <= \$984 ;
   always @(posedge clk)
-    write_products <= \$850 ;
+    phase_drive_clocks <= \$985 ;
   always @(posedge clk)
-    write_contests <= \$851 ;
+    write_phase_share <= \$986 ;
   always @(posedge clk)
-    write_phase_reset <= \$852 ;
+    phase_share_clocks <= \$987 ;
   always @(posedge clk)
-    phase_reset_clocks <= \$853 ;
+    write_phase_hold <= \$988 ;
   always @(posedge clk)
-    write_phase_drive <= \$854 ;
+    phase_hold_clocks <= \$989 ;
   always @(posedge clk)
-    phase_drive_clocks <= \$855 ;
+    write_phase_clear <= \$990 ;
   always @(posedge clk)
-    write_phase_share <= \$856 ;
+    phase_clear_clocks <= \$991 ;
   always @(posedge clk)
-    phase_share_clocks <= \$857 ;
+    write_phase_add <= \$992 ;
   always @(posedge clk)
-    write_phase_hold <= \$858 ;
+    phase_add_clocks <= \$993 ;
   always @(posedge clk)
-    phase_hold_clocks <= \$859 ;
+    write_phase_gap <= \$994 ;
   always @(posedge clk)
-    write_phase_clear <= \$860 ;
+    phase_gap_clocks <= \$995 ;
   always @(posedge clk)
-    phase_clear_clocks <= \$861 ;
+    write_comparator_timeout <= \$996 ;
   always @(posedge clk)
-    write_phase_add <= \$862 ;
+    comparator_timeout_clocks <= \$997 ;
   always @(posedge clk)
-    phase_add_clocks <= \$863 ;
+    write_program_window <= \$998 ;
   always @(posedge clk)
-    write_phase_gap <= \$864 ;
+    program_window_base <= \$999 ;
   always @(posedge clk)
-    phase_gap_clocks <= \$865 ;
+    program_window_length <= \$1000 ;
   always @(posedge clk)
-    write_comparator_timeout <= \$866 ;
+    write_activation_base <= \$1001 ;
   always @(posedge clk)
-    comparator_timeout_clocks <= \$867 ;
+    activation_base_value <= \$1002 ;
   always @(posedge clk)
-    write_program_window <= \$868 ;
+    write_activation_words <= \$1003 ;
   always @(posedge clk)
-    program_window_base <= \$869 ;
+    activation_words_value <= \$1004 ;
   always @(posedge clk)
-    program_window_length <= \$870 ;
+    write_constants_base <= \$1005 ;
   always @(posedge clk)
-    write_activation_base <= \$871 ;
+    constants_base_value <= \$1006 ;
   always @(posedge clk)
-    activation_base_value <= \$872 ;
+    write_constant_entries <= \$1007 ;
   always @(posedge clk)
-    write_activation_words <= \$873 ;
+    constant_entries_value <= \$1008 ;
   always @(posedge clk)
-    activation_words_value <= \$874 ;
+    write_coefficients_base <= \$1009 ;
   always @(posedge clk)
-    write_constants_base <= \$875 ;
+    coefficients_base_value <= \$1010 ;
   always @(posedge clk)
-    constants_base_value <= \$876 ;
+    write_coefficient_words <= \$1011 ;
   always @(posedge clk)
-    write_constant_entries <= \$877 ;
+    coefficient_words_value <= \$1012 ;
   always @(posedge clk)
-    constant_entries_value <= \$878 ;
+    write_tiles <= \$1013 ;
   always @(posedge clk)
-    write_coefficients_base <= \$879 ;
+    tiles_value <= \$1014 ;
   always @(posedge clk)
-    coefficients_base_value <= \$880 ;
+    write_host_timeout <= \$1015 ;
   always @(posedge clk)
-    write_coefficient_words <= \$881 ;
+    host_timeout_value <= \$1016 ;
   always @(posedge clk)
-    coefficient_words_value <= \$882 ;
+    write_comparator <= \$1017 ;
   always @(posedge clk)
-    write_tiles <= \$883 ;
+    write_adder <= \$1018 ;
   always @(posedge clk)
-    tiles_value <= \$884 ;
+    write_array <= \$1019 ;
   always @(posedge clk)
-    write_host_timeout <= \$885 ;
+    write_rows <= \$1020 ;
   always @(posedge clk)
-    host_timeout_value <= \$886 ;
+    write_drain <= \$1021 ;
   always @(posedge clk)
-    write_comparator <= \$887 ;
+    write_elementwise <= \$1022 ;
   always @(posedge clk)
-    write_adder <= \$888 ;
+    write_transfer <= \$1023 ;
   always @(posedge clk)
-    write_array <= \$889 ;
+    write_host <= \$1024 ;
   always @(posedge clk)
-    write_rows <= \$890 ;
+    write_buffer <= \$1025 ;
   always @(posedge clk)
-    write_drain <= \$891 ;
+    write_fetch <= \$1026 ;
   always @(posedge clk)
-    write_elementwise <= \$892 ;
+    write_turn <= \$1027 ;
   always @(posedge clk)
-    write_transfer <= \$893 ;
+    write_tenant1_control <= \$1028 ;
   always @(posedge clk)
-    write_host <= \$894 ;
+    write_tenant1_status <= \$1029 ;
   always @(posedge clk)
-    write_buffer <= \$895 ;
+    tenant1_status_done <= \$1030 ;
   always @(posedge clk)
-    write_fetch <= \$896 ;
+    tenant1_status_error <= \$1031 ;
   always @(posedge clk)
-    write_turn <= \$897 ;
+    write_tenant1_interrupt <= \$1032 ;
   always @(posedge clk)
-    write_tenant1_control <= \$898 ;
+    tenant1_interrupt_done <= \$1033 ;
   always @(posedge clk)
-    write_tenant1_status <= \$899 ;
+    tenant1_interrupt_error <= \$1034 ;
   always @(posedge clk)
-    tenant1_status_done <= \$900 ;
+    write_tenant1_cycles <= \$1035 ;
   always @(posedge clk)
-    tenant1_status_error <= \$901 ;
+    write_tenant1_conversions <= \$1036 ;
   always @(posedge clk)
-    write_tenant1_interrupt <= \$902 ;
+    write_tenant1_early_stops <= \$1037 ;
   always @(posedge clk)
-    tenant1_interrupt_done <= \$903 ;
+    write_tenant1_converting <= \$1038 ;
   always @(posedge clk)
-    tenant1_interrupt_error <= \$904 ;
+    write_tenant1_products <= \$1039 ;
   always @(posedge clk)
-    write_tenant1_cycles <= \$905 ;
+    write_tenant1_contests <= \$1040 ;
   always @(posedge clk)
-    write_tenant1_conversions <= \$906 ;
+    write_tenant1_program_window <= \$1041 ;
   always @(posedge clk)
-    write_tenant1_early_stops <= \$907 ;
+    tenant1_program_window_base <= \$1042 ;
   always @(posedge clk)
-    write_tenant1_converting <= \$908 ;
+    tenant1_program_window_length <= \$1043 ;
   always @(posedge clk)
-    write_tenant1_products <= \$909 ;
+    write_tenant1_activation_base <= \$1044 ;
   always @(posedge clk)
-    write_tenant1_contests <= \$910 ;
+    tenant1_activation_base_value <= \$1045 ;
   always @(posedge clk)
-    write_tenant1_program_window <= \$911 ;
+    write_tenant1_activation_words <= \$1046 ;
   always @(posedge clk)
-    tenant1_program_window_base <= \$912 ;
+    tenant1_activation_words_value <= \$1047 ;
   always @(posedge clk)
-    tenant1_program_window_length <= \$913 ;
+    write_tenant1_constants_base <= \$1048 ;
   always @(posedge clk)
-    write_tenant1_activation_base <= \$914 ;
+    tenant1_constants_base_value <= \$1049 ;
   always @(posedge clk)
-    tenant1_activation_base_value <= \$915 ;
+    write_tenant1_constant_entries <= \$1050 ;
   always @(posedge clk)
-    write_tenant1_activation_words <= \$916 ;
+    tenant1_constant_entries_value <= \$1051 ;
   always @(posedge clk)
-    tenant1_activation_words_value <= \$917 ;
+    write_tenant1_coefficients_base <= \$1052 ;
   always @(posedge clk)
-    write_tenant1_constants_base <= \$918 ;
+    tenant1_coefficients_base_value <= \$1053 ;
   always @(posedge clk)
-    tenant1_constants_base_value <= \$919 ;
+    write_tenant1_coefficient_words <= \$1054 ;
   always @(posedge clk)
-    write_tenant1_constant_entries <= \$920 ;
+    tenant1_coefficient_words_value <= \$1055 ;
   always @(posedge clk)
-    tenant1_constant_entries_value <= \$921 ;
+    write_tenant1_tiles <= \$1056 ;
   always @(posedge clk)
-    write_tenant1_coefficients_base <= \$922 ;
+    tenant1_tiles_value <= \$1057 ;
   always @(posedge clk)
-    tenant1_coefficients_base_value <= \$923 ;
+    write_tenant1_host_timeout <= \$1058 ;
   always @(posedge clk)
-    write_tenant1_coefficient_words <= \$924 ;
+    tenant1_host_timeout_value <= \$1059 ;
   always @(posedge clk)
-    tenant1_coefficient_words_value <= \$925 ;
+    write_tenant1_comparator <= \$1060 ;
   always @(posedge clk)
-    write_tenant1_tiles <= \$926 ;
+    write_tenant1_adder <= \$1061 ;
   always @(posedge clk)
-    tenant1_tiles_value <= \$927 ;
+    write_tenant1_array <= \$1062 ;
   always @(posedge clk)
-    write_tenant1_host_timeout <= \$928 ;
+    write_tenant1_rows <= \$1063 ;
   always @(posedge clk)
-    tenant1_host_timeout_value <= \$929 ;
+    write_tenant1_drain <= \$1064 ;
   always @(posedge clk)
-    write_tenant1_comparator <= \$930 ;
+    write_tenant1_elementwise <= \$1065 ;
   always @(posedge clk)
-    write_tenant1_adder <= \$931 ;
+    write_tenant1_transfer <= \$1066 ;
   always @(posedge clk)
-    write_tenant1_array <= \$932 ;
+    write_tenant1_host <= \$1067 ;
   always @(posedge clk)
-    write_tenant1_rows <= \$933 ;
+    write_tenant1_buffer <= \$1068 ;
   always @(posedge clk)
-    write_tenant1_drain <= \$934 ;
+    write_tenant1_fetch <= \$1069 ;
   always @(posedge clk)
-    write_tenant1_elementwise <= \$935 ;
+    write_tenant1_turn <= \$1070 ;
   always @(posedge clk)
-    write_tenant1_transfer <= \$936 ;
+    write_converter0 <= \$1071 ;
   always @(posedge clk)
-    write_tenant1_host <= \$937 ;
+    converter0_levels <= \$1072 ;
   always @(posedge clk)
-    write_tenant1_buffer <= \$938 ;
+    converter0_offset <= \$1073 ;
   always @(posedge clk)
-    write_tenant1_fetch <= \$939 ;
+    write_gain0 <= \$1074 ;
   always @(posedge clk)
-    write_tenant1_turn <= \$940 ;
+    gain0_value <= \$1075 ;
   always @(posedge clk)
-    used <= \$941 ;
+    write_gain_reference0 <= \$1076 ;
   always @(posedge clk)
-    hit_program <= \$942 ;
+    gain_reference0_value <= \$1077 ;
   always @(posedge clk)
-    program_used <= \$943 ;
+    write_tile_flags0 <= \$1078 ;
   always @(posedge clk)
-    tenant1_program_used <= \$944 ;
+    tile_flags0_calibration <= \$1079 ;
   always @(posedge clk)
-    act_program <= \$945 ;
+    tile_flags0_gain <= \$1080 ;
   always @(posedge clk)
-    program_write <= \$946 ;
+    write_converter1 <= \$1081 ;
   always @(posedge clk)
-    hit_constants <= \$947 ;
+    converter1_levels <= \$1082 ;
   always @(posedge clk)
-    constants_used <= \$948 ;
+    converter1_offset <= \$1083 ;
   always @(posedge clk)
-    tenant1_constants_used <= \$949 ;
+    write_gain1 <= \$1084 ;
   always @(posedge clk)
-    act_constants <= \$950 ;
+    gain1_value <= \$1085 ;
   always @(posedge clk)
-    constants_write <= \$951 ;
+    write_gain_reference1 <= \$1086 ;
   always @(posedge clk)
-    staged <= \$952 ;
+    gain_reference1_value <= \$1087 ;
   always @(posedge clk)
-    hit_coefficients0 <= \$953 ;
+    write_tile_flags1 <= \$1088 ;
   always @(posedge clk)
-    act_coefficients0 <= \$954 ;
+    tile_flags1_calibration <= \$1089 ;
   always @(posedge clk)
-    coefficients_write <= \$955 ;
+    tile_flags1_gain <= \$1090 ;
   always @(posedge clk)
-    hit_coefficients1 <= \$956 ;
+    write_converter2 <= \$1091 ;
   always @(posedge clk)
-    act_coefficients1 <= \$957 ;
+    converter2_levels <= \$1092 ;
   always @(posedge clk)
-    hit_coefficients2 <= \$958 ;
+    converter2_offset <= \$1093 ;
   always @(posedge clk)
-    act_coefficients2 <= \$959 ;
+    write_gain2 <= \$1094 ;
   always @(posedge clk)
-    hit_coefficients3 <= \$960 ;
+    gain2_value <= \$1095 ;
   always @(posedge clk)
-    act_coefficients3 <= \$961 ;
+    write_gain_reference2 <= \$1096 ;
   always @(posedge clk)
-    hit_weights0 <= \$962 ;
+    gain_reference2_value <= \$1097 ;
   always @(posedge clk)
-    act_weights0 <= \$963 ;
+    write_tile_flags2 <= \$1098 ;
   always @(posedge clk)
-    weights_write <= \$964 ;
+    tile_flags2_calibration <= \$1099 ;
   always @(posedge clk)
-    hit_weights1 <= \$965 ;
+    tile_flags2_gain <= \$1100 ;
   always @(posedge clk)
-    act_weights1 <= \$966 ;
+    write_converter3 <= \$1101 ;
   always @(posedge clk)
-    hit_weights2 <= \$967 ;
+    converter3_levels <= \$1102 ;
   always @(posedge clk)
-    act_weights2 <= \$968 ;
+    converter3_offset <= \$1103 ;
   always @(posedge clk)
-    hit_weights3 <= \$969 ;
+    write_gain3 <= \$1104 ;
   always @(posedge clk)
-    act_weights3 <= \$970 ;
+    gain3_value <= \$1105 ;
   always @(posedge clk)
-    hit_corrections0 <= \$971 ;
+    write_gain_reference3 <= \$1106 ;
   always @(posedge clk)
-    act_corrections0 <= \$972 ;
+    gain_reference3_value <= \$1107 ;
   always @(posedge clk)
-    corrections_write <= \$973 ;
+    write_tile_flags3 <= \$1108 ;
   always @(posedge clk)
-    hit_corrections1 <= \$974 ;
+    tile_flags3_calibration <= \$1109 ;
   always @(posedge clk)
-    act_corrections1 <= \$975 ;
+    tile_flags3_gain <= \$1110 ;
   always @(posedge clk)
-    hit_corrections2 <= \$976 ;
+    used <= \$1111 ;
   always @(posedge clk)
-    act_corrections2 <= \$977 ;
+    hit_program <= \$1112 ;
   always @(posedge clk)
-    hit_corrections3 <= \$978 ;
+    program_used <= \$1113 ;
   always @(posedge clk)
-    act_corrections3 <= \$979 ;
+    tenant1_program_used <= \$1114 ;
   always @(posedge clk)
-    memory_index <= \$980 ;
+    act_program <= \$1115 ;
   always @(posedge clk)
-    memory_data <= \$981 ;
+    program_write <= \$1116 ;
   always @(posedge clk)
-    pending <= \$982 ;
+    hit_constants <= \$1117 ;
   always @(posedge clk)
-    refused <= \$983 ;
+    constants_used <= \$1118 ;
   always @(posedge clk)
-    write_error <= \$984 ;
+    tenant1_constants_used <= \$1119 ;
   always @(posedge clk)
-    read_id <= \$985 ;
+    act_constants <= \$1120 ;
   always @(posedge clk)
-    read_version <= \$986 ;
+    constants_write <= \$1121 ;
   always @(posedge clk)
-    read_configuration <= \$987 ;
+    staged <= \$1122 ;
   always @(posedge clk)
-    read_tenants <= \$988 ;
+    hit_coefficients0 <= \$1123 ;
   always @(posedge clk)
-    read_control <= \$989 ;
+    act_coefficients0 <= \$1124 ;
   always @(posedge clk)
-    read_status <= \$990 ;
+    coefficients_write <= \$1125 ;
   always @(posedge clk)
-    read_interrupt <= \$991 ;
+    hit_coefficients1 <= \$1126 ;
   always @(posedge clk)
-    read_cycles <= \$992 ;
+    act_coefficients1 <= \$1127 ;
   always @(posedge clk)
-    read_group0 <= \$993 ;
+    hit_coefficients2 <= \$1128 ;
   always @(posedge clk)
-    read_conversions <= \$994 ;
+    act_coefficients2 <= \$1129 ;
   always @(posedge clk)
-    read_early_stops <= \$995 ;
+    hit_coefficients3 <= \$1130 ;
   always @(posedge clk)
-    read_converting <= \$996 ;
+    act_coefficients3 <= \$1131 ;
   always @(posedge clk)
-    read_products <= \$997 ;
+    hit_weights0 <= \$1132 ;
   always @(posedge clk)
-    read_contests <= \$998 ;
+    act_weights0 <= \$1133 ;
   always @(posedge clk)
-    read_phase_reset <= \$999 ;
+    weights_write <= \$1134 ;
   always @(posedge clk)
-    read_phase_drive <= \$1000 ;
+    hit_weights1 <= \$1135 ;
   always @(posedge clk)
-    read_phase_share <= \$1001 ;
+    act_weights1 <= \$1136 ;
   always @(posedge clk)
-    read_group1 <= \$1002 ;
+    hit_weights2 <= \$1137 ;
   always @(posedge clk)
-    read_phase_hold <= \$1003 ;
+    act_weights2 <= \$1138 ;
   always @(posedge clk)
-    read_phase_clear <= \$1004 ;
+    hit_weights3 <= \$1139 ;
   always @(posedge clk)
-    read_phase_add <= \$1005 ;
+    act_weights3 <= \$1140 ;
   always @(posedge clk)
-    read_phase_gap <= \$1006 ;
+    hit_corrections0 <= \$1141 ;
   always @(posedge clk)
-    read_comparator_timeout <= \$1007 ;
+    act_corrections0 <= \$1142 ;
   always @(posedge clk)
-    read_program_window <= \$1008 ;
+    corrections_write <= \$1143 ;
   always @(posedge clk)
-    read_activation_base <= \$1009 ;
+    hit_corrections1 <= \$1144 ;
   always @(posedge clk)
-    read_activation_words <= \$1010 ;
+    act_corrections1 <= \$1145 ;
   always @(posedge clk)
-    read_group2 <= \$1011 ;
+    hit_corrections2 <= \$1146 ;
   always @(posedge clk)
-    read_constants_base <= \$1012 ;
+    act_corrections2 <= \$1147 ;
   always @(posedge clk)
-    read_constant_entries <= \$1013 ;
+    hit_corrections3 <= \$1148 ;
   always @(posedge clk)
-    read_coefficients_base <= \$1014 ;
+    act_corrections3 <= \$1149 ;
   always @(posedge clk)
-    read_coefficient_words <= \$1015 ;
+    hit_levels0 <= \$1150 ;
   always @(posedge clk)
-    read_tiles <= \$1016 ;
+    act_levels0 <= \$1151 ;
   always @(posedge clk)
-    read_host_timeout <= \$1017 ;
+    levels_write <= \$1152 ;
   always @(posedge clk)
-    read_comparator <= \$1018 ;
+    hit_levels1 <= \$1153 ;
   always @(posedge clk)
-    read_adder <= \$1019 ;
+    act_levels1 <= \$1154 ;
   always @(posedge clk)
-    read_group3 <= \$1020 ;
+    hit_levels2 <= \$1155 ;
   always @(posedge clk)
-    read_array <= \$1021 ;
+    act_levels2 <= \$1156 ;
   always @(posedge clk)
-    read_rows <= \$1022 ;
+    hit_levels3 <= \$1157 ;
   always @(posedge clk)
-    read_drain <= \$1023 ;
+    act_levels3 <= \$1158 ;
   always @(posedge clk)
-    read_elementwise <= \$1024 ;
+    memory_index <= \$1159 ;
   always @(posedge clk)
-    read_transfer <= \$1025 ;
+    memory_data <= \$1160 ;
   always @(posedge clk)
-    read_host <= \$1026 ;
+    pending <= \$1161 ;
   always @(posedge clk)
-    read_buffer <= \$1027 ;
+    refused <= \$1162 ;
   always @(posedge clk)
-    read_fetch <= \$1028 ;
+    write_error <= \$1163 ;
   always @(posedge clk)
-    read_group4 <= \$1029 ;
+    read_id <= \$1164 ;
   always @(posedge clk)
-    read_turn <= \$1030 ;
+    read_version <= \$1165 ;
   always @(posedge clk)
-    read_tenant1_control <= \$1031 ;
+    read_configuration <= \$1166 ;
   always @(posedge clk)
-    read_tenant1_status <= \$1032 ;
+    read_tenants <= \$1167 ;
   always @(posedge clk)
-    read_tenant1_interrupt <= \$1033 ;
+    read_control <= \$1168 ;
   always @(posedge clk)
-    read_tenant1_cycles <= \$1034 ;
+    read_status <= \$1169 ;
   always @(posedge clk)
-    read_tenant1_conversions <= \$1035 ;
+    read_interrupt <= \$1170 ;
   always @(posedge clk)
-    read_tenant1_early_stops <= \$1036 ;
+    read_cycles <= \$1171 ;
   always @(posedge clk)
-    read_tenant1_converting <= \$1037 ;
+    read_group0 <= \$1172 ;
   always @(posedge clk)
-    read_group5 <= \$1038 ;
+    read_conversions <= \$1173 ;
   always @(posedge clk)
-    read_tenant1_products <= \$1039 ;
+    read_early_stops <= \$1174 ;
   always @(posedge clk)
-    read_tenant1_contests <= \$1040 ;
+    read_converting <= \$1175 ;
   always @(posedge clk)
-    read_tenant1_program_window <= \$1041 ;
+    read_products <= \$1176 ;
   always @(posedge clk)
-    read_tenant1_activation_base <= \$1042 ;
+    read_contests <= \$1177 ;
   always @(posedge clk)
-    read_tenant1_activation_words <= \$1043 ;
+    read_phase_reset <= \$1178 ;
   always @(posedge clk)
-    read_tenant1_constants_base <= \$1044 ;
+    read_phase_drive <= \$1179 ;
   always @(posedge clk)
-    read_tenant1_constant_entries <= \$1045 ;
+    read_phase_share <= \$1180 ;
   always @(posedge clk)
-    read_tenant1_coefficients_base <= \$1046 ;
+    read_group1 <= \$1181 ;
   always @(posedge clk)
-    read_group6 <= \$1047 ;
+    read_phase_hold <= \$1182 ;
   always @(posedge clk)
-    read_tenant1_coefficient_words <= \$1048 ;
+    read_phase_clear <= \$1183 ;
   always @(posedge clk)
-    read_tenant1_tiles <= \$1049 ;
+    read_phase_add <= \$1184 ;
   always @(posedge clk)
-    read_tenant1_host_timeout <= \$1050 ;
+    read_phase_gap <= \$1185 ;
   always @(posedge clk)
-    read_tenant1_comparator <= \$1051 ;
+    read_comparator_timeout <= \$1186 ;
   always @(posedge clk)
-    read_tenant1_adder <= \$1052 ;
+    read_program_window <= \$1187 ;
   always @(posedge clk)
-    read_tenant1_array <= \$1053 ;
+    read_activation_base <= \$1188 ;
   always @(posedge clk)
-    read_tenant1_rows <= \$1054 ;
+    read_activation_words <= \$1189 ;
   always @(posedge clk)
-    read_tenant1_drain <= \$1055 ;
+    read_group2 <= \$1190 ;
   always @(posedge clk)
-    read_group7 <= \$1056 ;
+    read_constants_base <= \$1191 ;
   always @(posedge clk)
-    read_tenant1_elementwise <= \$1057 ;
+    read_constant_entries <= \$1192 ;
   always @(posedge clk)
-    read_tenant1_transfer <= \$1058 ;
+    read_coefficients_base <= \$1193 ;
   always @(posedge clk)
-    read_tenant1_host <= \$1059 ;
+    read_coefficient_words <= \$1194 ;
   always @(posedge clk)
-    read_tenant1_buffer <= \$1060 ;
+    read_tiles <= \$1195 ;
   always @(posedge clk)
-    read_tenant1_fetch <= \$1061 ;
+    read_host_timeout <= \$1196 ;
   always @(posedge clk)
-    read_tenant1_turn <= \$1062 ;
+    read_comparator <= \$1197 ;
   always @(posedge clk)
-    read_group8 <= \$1063 ;
+    read_adder <= \$1198 ;
   always @(posedge clk)
-    read_pending <= \$1064 ;
+    read_group3 <= \$1199 ;
   always @(posedge clk)
-    missed <= \$1065 ;
+    read_array <= \$1200 ;
   always @(posedge clk)
-    read_error <= \$1066 ;
+    read_rows <= \$1201 ;
   always @(posedge clk)
-    read_data <= \$1067 ;
+    read_drain <= \$1202 ;
   always @(posedge clk)
-    start <= \$1068 ;
+    read_elementwise <= \$1203 ;
   always @(posedge clk)
-    abort <= \$1069 ;
+    read_transfer <= \$1204 ;
   always @(posedge clk)
-    cycles_counted <= \$1070 ;
+    read_host <= \$1205 ;
   always @(posedge clk)
-    value_cycles <= \$1071 ;
+    read_buffer <= \$1206 ;
   always @(posedge clk)
-    conversions_counted <= \$1072 ;
+    read_fetch <= \$1207 ;
   always @(posedge clk)
-    value_conversions <= \$1073 ;
+    read_group4 <= \$1208 ;
   always @(posedge clk)
-    early_stops_counted <= \$1074 ;
+    read_turn <= \$1209 ;
   always @(posedge clk)
-    value_early_stops <= \$1075 ;
+    read_tenant1_control <= \$1210 ;
   always @(posedge clk)
-    converting_counted <= \$1076 ;
+    read_tenant1_status <= \$1211 ;
   always @(posedge clk)
-    value_converting <= \$1077 ;
+    read_tenant1_interrupt <= \$1212 ;
   always @(posedge clk)
-    products_counted <= \$1078 ;
+    read_tenant1_cycles <= \$1213 ;
   always @(posedge clk)
-    value_products <= \$1079 ;
+    read_tenant1_conversions <= \$1214 ;
   always @(posedge clk)
-    contests_counted <= \$1080 ;
+    read_tenant1_early_stops <= \$1215 ;
   always @(posedge clk)
-    value_contests <= \$1081 ;
+    read_tenant1_converting <= \$1216 ;
   always @(posedge clk)
-    comparator_counted <= \$1082 ;
+    read_group5 <= \$1217 ;
   always @(posedge clk)
-    value_comparator <= \$1083 ;
+    read_tenant1_products <= \$1218 ;
   always @(posedge clk)
-    adder_counted <= \$1084 ;
+    read_tenant1_contests <= \$1219 ;
   always @(posedge clk)
-    value_adder <= \$1085 ;
+    read_tenant1_program_window <= \$1220 ;
   always @(posedge clk)
-    array_counted <= \$1086 ;
+    read_tenant1_activation_base <= \$1221 ;
   always @(posedge clk)
-    value_array <= \$1087 ;
+    read_tenant1_activation_words <= \$1222 ;
   always @(posedge clk)
-    rows_counted <= \$1088 ;
+    read_tenant1_constants_base <= \$1223 ;
   always @(posedge clk)
-    value_rows <= \$1089 ;
+    read_tenant1_constant_entries <= \$1224 ;
   always @(posedge clk)
-    drain_counted <= \$1090 ;
+    read_tenant1_coefficients_base <= \$1225 ;
   always @(posedge clk)
-    value_drain <= \$1091 ;
+    read_group6 <= \$1226 ;
   always @(posedge clk)
-    elementwise_counted <= \$1092 ;
+    read_tenant1_coefficient_words <= \$1227 ;
   always @(posedge clk)
-    value_elementwise <= \$1093 ;
+    read_tenant1_tiles <= \$1228 ;
   always @(posedge clk)
-    transfer_counted <= \$1094 ;
+    read_tenant1_host_timeout <= \$1229 ;
   always @(posedge clk)
-    value_transfer <= \$1095 ;
+    read_tenant1_comparator <= \$1230 ;
   always @(posedge clk)
-    host_counted <= \$1096 ;
+    read_tenant1_adder <= \$1231 ;
   always @(posedge clk)
-    value_host <= \$1097 ;
+    read_tenant1_array <= \$1232 ;
   always @(posedge clk)
-    buffer_counted <= \$1098 ;
+    read_tenant1_rows <= \$1233 ;
   always @(posedge clk)
-    value_buffer <= \$1099 ;
+    read_tenant1_drain <= \$1234 ;
   always @(posedge clk)
-    fetch_counted <= \$1100 ;
+    read_group7 <= \$1235 ;
   always @(posedge clk)
-    value_fetch <= \$1101 ;
+    read_tenant1_elementwise <= \$1236 ;
   always @(posedge clk)
-    turn_counted <= \$1102 ;
+    read_tenant1_transfer <= \$1237 ;
   always @(posedge clk)
-    value_turn <= \$1103 ;
+    read_tenant1_host <= \$1238 ;
   always @(posedge clk)
-    status_cause <= \$1104 ;
+    read_tenant1_buffer <= \$1239 ;
   always @(posedge clk)
-    tenant1_cycles_counted <= \$1105 ;
+    read_tenant1_fetch <= \$1240 ;
   always @(posedge clk)
-    value_tenant1_cycles <= \$1106 ;
+    read_tenant1_turn <= \$1241 ;
   always @(posedge clk)
-    tenant1_conversions_counted <= \$1107 ;
+    read_converter0 <= \$1242 ;
   always @(posedge clk)
-    value_tenant1_conversions <= \$1108 ;
+    read_gain0 <= \$1243 ;
   always @(posedge clk)
-    tenant1_early_stops_counted <= \$1109 ;
+    read_group8 <= \$1244 ;
   always @(posedge clk)
-    value_tenant1_early_stops <= \$1110 ;
+    read_gain_reference0 <= \$1245 ;
   always @(posedge clk)
-    tenant1_converting_counted <= \$1111 ;
+    read_tile_flags0 <= \$1246 ;
   always @(posedge clk)
-    value_tenant1_converting <= \$1112 ;
+    read_converter1 <= \$1247 ;
   always @(posedge clk)
-    tenant1_products_counted <= \$1113 ;
+    read_gain1 <= \$1248 ;
   always @(posedge clk)
-    value_tenant1_products <= \$1114 ;
+    read_gain_reference1 <= \$1249 ;
   always @(posedge clk)
-    tenant1_contests_counted <= \$1115 ;
+    read_tile_flags1 <= \$1250 ;
   always @(posedge clk)
-    value_tenant1_contests <= \$1116 ;
+    read_converter2 <= \$1251 ;
   always @(posedge clk)
-    tenant1_comparator_counted <= \$1117 ;
+    read_gain2 <= \$1252 ;
   always @(posedge clk)
-    value_tenant1_comparator <= \$1118 ;
+    read_group9 <= \$1253 ;
   always @(posedge clk)
-    tenant1_adder_counted <= \$1119 ;
+    read_gain_reference2 <= \$1254 ;
   always @(posedge clk)
-    value_tenant1_adder <= \$1120 ;
+    read_tile_flags2 <= \$1255 ;
   always @(posedge clk)
-    tenant1_array_counted <= \$1121 ;
+    read_converter3 <= \$1256 ;
   always @(posedge clk)
-    value_tenant1_array <= \$1122 ;
+    read_gain3 <= \$1257 ;
   always @(posedge clk)
-    tenant1_rows_counted <= \$1123 ;
+    read_gain_reference3 <= \$1258 ;
   always @(posedge clk)
-    value_tenant1_rows <= \$1124 ;
+    read_tile_flags3 <= \$1259 ;
   always @(posedge clk)
-    tenant1_drain_counted <= \$1125 ;
+    read_group10 <= \$1260 ;
   always @(posedge clk)
-    value_tenant1_drain <= \$1126 ;
+    read_pending <= \$1261 ;
   always @(posedge clk)
-    tenant1_elementwise_counted <= \$1127 ;
+    missed <= \$1262 ;
   always @(posedge clk)
-    value_tenant1_elementwise <= \$1128 ;
+    read_error <= \$1263 ;
   always @(posedge clk)
-    tenant1_transfer_counted <= \$1129 ;
+    read_data <= \$1264 ;
   always @(posedge clk)
-    value_tenant1_transfer <= \$1130 ;
+    start <= \$1265 ;
   always @(posedge clk)
-    tenant1_host_counted <= \$1131 ;
+    abort <= \$1266 ;
   always @(posedge clk)
-    value_tenant1_host <= \$1132 ;
+    cycles_counted <= \$1267 ;
   always @(posedge clk)
-    tenant1_buffer_counted <= \$1133 ;
+    value_cycles <= \$1268 ;
   always @(posedge clk)
-    value_tenant1_buffer <= \$1134 ;
+    conversions_counted <= \$1269 ;
   always @(posedge clk)
-    tenant1_fetch_counted <= \$1135 ;
+    value_conversions <= \$1270 ;
   always @(posedge clk)
-    value_tenant1_fetch <= \$1136 ;
+    early_stops_counted <= \$1271 ;
   always @(posedge clk)
-    tenant1_turn_counted <= \$1137 ;
+    value_early_stops <= \$1272 ;
   always @(posedge clk)
-    value_tenant1_turn <= \$1138 ;
+    converting_counted <= \$1273 ;
   always @(posedge clk)
-    tenant1_status_cause <= \$1139 ;
+    value_converting <= \$1274 ;
   always @(posedge clk)
-    irq <= \$1140 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$835  = \$25 ;
-    if (rst) begin
-      \$835  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$836  = \$27 ;
-    if (rst) begin
-      \$836  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$837  = \$29 ;
-    if (rst) begin
-      \$837  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$838  = \$31 ;
-    if (rst) begin
-      \$838  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$839  = \$33 ;
-    if (rst) begin
-      \$839  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$840  = \$35 ;
-    if (rst) begin
-      \$840  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$841  = status_done;
-    if (write_status) begin
-      \$841  = \$37 ;
-    end
-    if (start[0]) begin
-      \$841  = 1'h0;
-    end
-    if (ended[0]) begin
-      \$841  = 1'h1;
-    end
-    if (rst) begin
-      \$841  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$842  = status_error;
-    if (write_status) begin
-      \$842  = \$39 ;
-    end
-    if (start[0]) begin
-      \$842  = 1'h0;
-    end
-    if (failed[0]) begin
-      \$842  = 1'h1;
-    end
-    if (rst) begin
-      \$842  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$843  = \$41 ;
-    if (rst) begin
-      \$843  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$844  = interrupt_done;
-    if (write_interrupt) begin
-      \$844  = write_data[0];
-    end
-    if (rst) begin
-      \$844  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$845  = interrupt_error;
-    if (write_interrupt) begin
-      \$845  = write_data[1];
-    end
-    if (rst) begin
-      \$845  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$846  = \$43 ;
-    if (rst) begin
-      \$846  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$847  = \$45 ;
-    if (rst) begin
-      \$847  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$848  = \$47 ;
-    if (rst) begin
-      \$848  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$849  = \$49 ;
-    if (rst) begin
-      \$849  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$850  = \$51 ;
-    if (rst) begin
-      \$850  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$851  = \$53 ;
-    if (rst) begin
-      \$851  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$852  = \$55 ;
-    if (rst) begin
-      \$852  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$853  = phase_reset_clocks;
-    if (write_phase_reset) begin
-      \$853  = write_data[5:0];
-    end
-    if (rst) begin
-      \$853  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$854  = \$57 ;
-    if (rst) begin
-      \$854  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$855  = phase_drive_clocks;
-    if (write_phase_drive) begin
-      \$855  = write_data[5:0];
-    end
-    if (rst) begin
-      \$855  = 6'h04;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$856  = \$59 ;
-    if (rst) begin
-      \$856  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$857  = phase_share_clocks;
-    if (write_phase_share) begin
-      \$857  = write_data[5:0];
-    end
-    if (rst) begin
-      \$857  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$858  = \$61 ;
-    if (rst) begin
-      \$858  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$859  = phase_hold_clocks;
-    if (write_phase_hold) begin
-      \$859  = write_data[5:0];
-    end
-    if (rst) begin
-      \$859  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$860  = \$63 ;
-    if (rst) begin
-      \$860  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$861  = phase_clear_clocks;
-    if (write_phase_clear) begin
-      \$861  = write_data[5:0];
-    end
-    if (rst) begin
-      \$861  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$862  = \$65 ;
-    if (rst) begin
-      \$862  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$863  = phase_add_clocks;
-    if (write_phase_add) begin
-      \$863  = write_data[5:0];
-    end
-    if (rst) begin
-      \$863  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$864  = \$67 ;
-    if (rst) begin
-      \$864  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$865  = phase_gap_clocks;
-    if (write_phase_gap) begin
-      \$865  = write_data[5:0];
-    end
-    if (rst) begin
-      \$865  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$866  = \$69 ;
-    if (rst) begin
-      \$866  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$867  = comparator_timeout_clocks;
-    if (write_comparator_timeout) begin
-      \$867  = write_data[15:0];
-    end
-    if (rst) begin
-      \$867  = 16'h0400;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$868  = \$71 ;
-    if (rst) begin
-      \$868  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$869  = program_window_base;
-    if (write_program_window) begin
-      \$869  = write_data[11:0];
-    end
-    if (rst) begin
-      \$869  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$870  = program_window_length;
-    if (write_program_window) begin
-      \$870  = write_data[27:16];
-    end
-    if (rst) begin
-      \$870  = 12'h040;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$871  = \$73 ;
-    if (rst) begin
-      \$871  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$872  = activation_base_value;
-    if (write_activation_base) begin
-      \$872  = write_data[15:0];
-    end
-    if (rst) begin
-      \$872  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$873  = \$75 ;
-    if (rst) begin
-      \$873  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$874  = activation_words_value;
-    if (write_activation_words) begin
-      \$874  = write_data[16:0];
-    end
-    if (rst) begin
-      \$874  = 17'h04000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$875  = \$77 ;
-    if (rst) begin
-      \$875  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$876  = constants_base_value;
-    if (write_constants_base) begin
-      \$876  = write_data[15:0];
-    end
-    if (rst) begin
-      \$876  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$877  = \$79 ;
-    if (rst) begin
-      \$877  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$878  = constant_entries_value;
-    if (write_constant_entries) begin
-      \$878  = write_data[16:0];
-    end
-    if (rst) begin
-      \$878  = 17'h00800;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$879  = \$81 ;
-    if (rst) begin
-      \$879  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$880  = coefficients_base_value;
-    if (write_coefficients_base) begin
-      \$880  = write_data[19:0];
-    end
-    if (rst) begin
-      \$880  = 20'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$881  = \$83 ;
-    if (rst) begin
-      \$881  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$882  = coefficient_words_value;
-    if (write_coefficient_words) begin
-      \$882  = write_data[20:0];
-    end
-    if (rst) begin
-      \$882  = 21'h008000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$883  = \$85 ;
-    if (rst) begin
-      \$883  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$884  = tiles_value;
-    if (write_tiles) begin
-      \$884  = write_data[3:0];
-    end
-    if (rst) begin
-      \$884  = 4'hf;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$885  = \$87 ;
-    if (rst) begin
-      \$885  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$886  = host_timeout_value;
-    if (write_host_timeout) begin
-      \$886  = write_data[23:0];
-    end
-    if (rst) begin
-      \$886  = 24'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$887  = \$89 ;
-    if (rst) begin
-      \$887  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$888  = \$91 ;
-    if (rst) begin
-      \$888  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$889  = \$93 ;
-    if (rst) begin
-      \$889  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$890  = \$95 ;
-    if (rst) begin
-      \$890  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$891  = \$97 ;
-    if (rst) begin
-      \$891  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$892  = \$99 ;
-    if (rst) begin
-      \$892  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$893  = \$101 ;
-    if (rst) begin
-      \$893  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$894  = \$103 ;
-    if (rst) begin
-      \$894  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$895  = \$105 ;
-    if (rst) begin
-      \$895  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$896  = \$107 ;
-    if (rst) begin
-      \$896  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$897  = \$109 ;
-    if (rst) begin
-      \$897  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$898  = \$111 ;
-    if (rst) begin
-      \$898  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$899  = \$113 ;
-    if (rst) begin
-      \$899  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$900  = tenant1_status_done;
-    if (write_tenant1_status) begin
-      \$900  = \$115 ;
-    end
-    if (start[1]) begin
-      \$900  = 1'h0;
-    end
-    if (ended[1]) begin
-      \$900  = 1'h1;
-    end
-    if (rst) begin
-      \$900  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$901  = tenant1_status_error;
-    if (write_tenant1_status) begin
-      \$901  = \$117 ;
-    end
-    if (start[1]) begin
-      \$901  = 1'h0;
-    end
-    if (failed[1]) begin
-      \$901  = 1'h1;
-    end
-    if (rst) begin
-      \$901  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$902  = \$119 ;
-    if (rst) begin
-      \$902  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$903  = tenant1_interrupt_done;
-    if (write_tenant1_interrupt) begin
-      \$903  = write_data[0];
-    end
-    if (rst) begin
-      \$903  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$904  = tenant1_interrupt_error;
-    if (write_tenant1_interrupt) begin
-      \$904  = write_data[1];
-    end
-    if (rst) begin
-      \$904  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$905  = \$121 ;
-    if (rst) begin
-      \$905  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$906  = \$123 ;
-    if (rst) begin
-      \$906  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$907  = \$125 ;
-    if (rst) begin
-      \$907  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$908  = \$127 ;
-    if (rst) begin
-      \$908  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$909  = \$129 ;
-    if (rst) begin
-      \$909  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$910  = \$131 ;
-    if (rst) begin
-      \$910  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$911  = \$133 ;
-    if (rst) begin
-      \$911  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$912  = tenant1_program_window_base;
-    if (write_tenant1_program_window) begin
-      \$912  = write_data[11:0];
-    end
-    if (rst) begin
-      \$912  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$913  = tenant1_program_window_length;
-    if (write_tenant1_program_window) begin
-      \$913  = write_data[27:16];
-    end
-    if (rst) begin
-      \$913  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$914  = \$135 ;
-    if (rst) begin
-      \$914  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$915  = tenant1_activation_base_value;
-    if (write_tenant1_activation_base) begin
-      \$915  = write_data[15:0];
-    end
-    if (rst) begin
-      \$915  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$916  = \$137 ;
-    if (rst) begin
-      \$916  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$917  = tenant1_activation_words_value;
-    if (write_tenant1_activation_words) begin
-      \$917  = write_data[16:0];
-    end
-    if (rst) begin
-      \$917  = 17'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$918  = \$139 ;
-    if (rst) begin
-      \$918  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$919  = tenant1_constants_base_value;
-    if (write_tenant1_constants_base) begin
-      \$919  = write_data[15:0];
-    end
-    if (rst) begin
-      \$919  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$920  = \$141 ;
-    if (rst) begin
-      \$920  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$921  = tenant1_constant_entries_value;
-    if (write_tenant1_constant_entries) begin
-      \$921  = write_data[16:0];
-    end
-    if (rst) begin
-      \$921  = 17'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$922  = \$143 ;
-    if (rst) begin
-      \$922  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$923  = tenant1_coefficients_base_value;
-    if (write_tenant1_coefficients_base) begin
-      \$923  = write_data[19:0];
-    end
-    if (rst) begin
-      \$923  = 20'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$924  = \$145 ;
-    if (rst) begin
-      \$924  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$925  = tenant1_coefficient_words_value;
-    if (write_tenant1_coefficient_words) begin
-      \$925  = write_data[20:0];
-    end
-    if (rst) begin
-      \$925  = 21'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$926  = \$147 ;
-    if (rst) begin
-      \$926  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$927  = tenant1_tiles_value;
-    if (write_tenant1_tiles) begin
-      \$927  = write_data[3:0];
-    end
-    if (rst) begin
-      \$927  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$928  = \$149 ;
-    if (rst) begin
-      \$928  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$929  = tenant1_host_timeout_value;
-    if (write_tenant1_host_timeout) begin
-      \$929  = write_data[23:0];
-    end
-    if (rst) begin
-      \$929  = 24'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$930  = \$151 ;
-    if (rst) begin
-      \$930  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$931  = \$153 ;
-    if (rst) begin
-      \$931  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$932  = \$155 ;
-    if (rst) begin
-      \$932  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$933  = \$157 ;
-    if (rst) begin
-      \$933  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$934  = \$159 ;
-    if (rst) begin
-      \$934  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$935  = \$161 ;
-    if (rst) begin
-      \$935  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$936  = \$163 ;
-    if (rst) begin
-      \$936  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$937  = \$165 ;
-    if (rst) begin
-      \$937  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$938  = \$167 ;
-    if (rst) begin
-      \$938  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$939  = \$169 ;
-    if (rst) begin
-      \$939  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$940  = \$171 ;
-    if (rst) begin
-      \$940  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$941  = \$175 ;
-    if (rst) begin
-      \$941  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$942  = \$181 ;
-    if (rst) begin
-      \$942  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$943  = \$183 ;
-    if (rst) begin
-      \$943  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$944  = \$185 ;
-    if (rst) begin
-      \$944  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$945  = write_program;
-    if (rst) begin
-      \$945  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$946  = \$186 ;
-    if (rst) begin
-      \$946  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$947  = \$192 ;
-    if (rst) begin
-      \$947  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$948  = \$194 ;
-    if (rst) begin
-      \$948  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$949  = \$196 ;
-    if (rst) begin
-      \$949  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$950  = write_constants;
-    if (rst) begin
-      \$950  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$951  = \$197 ;
-    if (rst) begin
-      \$951  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$952  = staged;
-    if (\$199 ) begin
-      casez (write_address[2])
-        1'h0:
-            \$952  = write_data;
-      endcase
-    end
-    if (rst) begin
-      \$952  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$953  = \$205 ;
-    if (rst) begin
-      \$953  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$954  = write_coefficients0;
-    if (rst) begin
-      \$954  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$955 [0] = \$206 ;
-    \$955 [1] = \$213 ;
-    \$955 [2] = \$220 ;
-    \$955 [3] = \$227 ;
-    if (rst) begin
-      \$955  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$956  = \$212 ;
-    if (rst) begin
-      \$956  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$957  = write_coefficients1;
-    if (rst) begin
-      \$957  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$958  = \$219 ;
-    if (rst) begin
-      \$958  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$959  = write_coefficients2;
-    if (rst) begin
-      \$959  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$960  = \$226 ;
-    if (rst) begin
-      \$960  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$961  = write_coefficients3;
-    if (rst) begin
-      \$961  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$962  = \$233 ;
-    if (rst) begin
-      \$962  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$963  = write_weights0;
-    if (rst) begin
-      \$963  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$964 [0] = \$234 ;
-    \$964 [1] = \$241 ;
-    \$964 [2] = \$248 ;
-    \$964 [3] = \$255 ;
-    if (rst) begin
-      \$964  = 4'h0;
-    end
-  end
+    products_counted <= \$1275 ;
+  always @(posedge clk)
+    value_products <= \$1276 ;
+  always @(posedge clk)
+    contests_counted <= \$1277 ;
+  always @(posedge clk)
+    value_contests <= \$1278 ;
+  always @(posedge clk)
+    comparator_counted <= \$1279 ;
+  always @(posedge clk)
+    value_comparator <= \$1280 ;
+  always @(posedge clk)
+    adder_counted <= \$1281 ;
+  always @(posedge clk)
+    value_adder <= \$1282 ;
+  always @(posedge clk)
+    array_counted <= \$1283 ;
+  always @(posedge clk)
+    value_array <= \$1284 ;
+  always @(posedge clk)
+    rows_counted <= \$1285 ;
+  always @(posedge clk)
+    value_rows <= \$1286 ;
+  always @(posedge clk)
+    drain_counted <= \$1287 ;
+  always @(posedge clk)
+    value_drain <= \$1288 ;
+  always @(posedge clk)
+    elementwise_counted <= \$1289 ;
+  always @(posedge clk)
+    value_elementwise <= \$1290 ;
+  always @(posedge clk)
+    transfer_counted <= \$1291 ;
+  always @(posedge clk)
+    value_transfer <= \$1292 ;
+  always @(posedge clk)
+    host_counted <= \$1293 ;
+  always @(posedge clk)
+    value_host <= \$1294 ;
+  always @(posedge clk)
+    buffer_counted <= \$1295 ;
+  always @(posedge clk)
+    value_buffer <= \$1296 ;
+  always @(posedge clk)
+    fetch_counted <= \$1297 ;
+  always @(posedge clk)
+    value_fetch <= \$1298 ;
+  always @(posedge clk)
+    turn_counted <= \$1299 ;
+  always @(posedge clk)
+    value_turn <= \$1300 ;
+  always @(posedge clk)
+    status_cause <= \$1301 ;
+  always @(posedge clk)
+    tenant1_cycles_counted <= \$1302 ;
+  always @(posedge clk)
+    value_tenant1_cycles <= \$1303 ;
+  always @(posedge clk)
+    tenant1_conversions_counted <= \$1304 ;
+  always @(posedge clk)
+    value_tenant1_conversions <= \$1305 ;
+  always @(posedge clk)
+    tenant1_early_stops_counted <= \$1306 ;
+  always @(posedge clk)
+    value_tenant1_early_stops <= \$1307 ;
+  always @(posedge clk)
+    tenant1_converting_counted <= \$1308 ;
+  always @(posedge clk)
+    value_tenant1_converting <= \$1309 ;
+  always @(posedge clk)
+    tenant1_products_counted <= \$1310 ;
+  always @(posedge clk)
+    value_tenant1_products <= \$1311 ;
+  always @(posedge clk)
+    tenant1_contests_counted <= \$1312 ;
+  always @(posedge clk)
+    value_tenant1_contests <= \$1313 ;
+  always @(posedge clk)
+    tenant1_comparator_counted <= \$1314 ;
+  always @(posedge clk)
+    value_tenant1_comparator <= \$1315 ;
+  always @(posedge clk)
+    tenant1_adder_counted <= \$1316 ;
+  always @(posedge clk)
+    value_tenant1_adder <= \$1317 ;
+  always @(posedge clk)
+    tenant1_array_counted <= \$1318 ;
+  always @(posedge clk)
+    value_tenant1_array <= \$1319 ;
+  always @(posedge clk)
+    tenant1_rows_counted <= \$1320 ;
+  always @(posedge clk)
+    value_tenant1_rows <= \$1321 ;
+  always @(posedge clk)
+    tenant1_drain_counted <= \$1322 ;
+  always @(posedge clk)
+    value_tenant1_drain <= \$1323 ;
+  always @(posedge clk)
+    tenant1_elementwise_counted <= \$1324 ;
+  always @(posedge clk)
+    value_tenant1_elementwise <= \$1325 ;
+  always @(posedge clk)
+    tenant1_transfer_counted <= \$1326 ;
+  always @(posedge clk)
+    value_tenant1_transfer <= \$1327 ;
+  always @(posedge clk)
+    tenant1_host_counted <= \$1328 ;
+  always @(posedge clk)
+    value_tenant1_host <= \$1329 ;
+  always @(posedge clk)
+    tenant1_buffer_counted <= \$1330 ;
+  always @(posedge clk)
+    value_tenant1_buffer <= \$1331 ;
+  always @(posedge clk)
+    tenant1_fetch_counted <= \$1332 ;
+  always @(posedge clk)
+    value_tenant1_fetch <= \$1333 ;
+  always @(posedge clk)
+    tenant1_turn_counted <= \$1334 ;
+  always @(posedge clk)
+    value_tenant1_turn <= \$1335 ;
+  always @(posedge clk)
+    tenant1_status_cause <= \$1336 ;
+  always @(posedge clk)
+    irq <= \$1337 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$965  = \$240 ;
+    \$965  = \$29 ;
     if (rst) begin
       \$965  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$966  = write_weights1;
+    \$966  = \$31 ;
     if (rst) begin
       \$966  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$967  = \$247 ;
+    \$967  = \$33 ;
     if (rst) begin
       \$967  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$968  = write_weights2;
+    \$968  = \$35 ;
     if (rst) begin
       \$968  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$969  = \$254 ;
+    \$969  = \$37 ;
     if (rst) begin
       \$969  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$970  = write_weights3;
+    \$970  = \$39 ;
     if (rst) begin
       \$970  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$971  = \$261 ;
+    \$971  = status_done;
+    if (write_status) begin
+      \$971  = \$41 ;
+    end
+    if (start[0]) begin
+      \$971  = 1'h0;
+    end
+    if (ended[0]) begin
+      \$971  = 1'h1;
+    end
     if (rst) begin
       \$971  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$972  = write_corrections0;
+    \$972  = status_error;
+    if (write_status) begin
+      \$972  = \$43 ;
+    end
+    if (start[0]) begin
+      \$972  = 1'h0;
+    end
+    if (failed[0]) begin
+      \$972  = 1'h1;
+    end
     if (rst) begin
       \$972  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$973 [0] = \$262 ;
-    \$973 [1] = \$269 ;
-    \$973 [2] = \$276 ;
-    \$973 [3] = \$283 ;
+    \$973  = \$45 ;
     if (rst) begin
-      \$973  = 4'h0;
+      \$973  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$974  = \$268 ;
+    \$974  = interrupt_done;
+    if (write_interrupt) begin
+      \$974  = write_data[0];
+    end
     if (rst) begin
       \$974  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$975  = write_corrections1;
+    \$975  = interrupt_error;
+    if (write_interrupt) begin
+      \$975  = write_data[1];
+    end
     if (rst) begin
       \$975  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$976  = \$275 ;
+    \$976  = \$47 ;
     if (rst) begin
       \$976  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$977  = write_corrections2;
+    \$977  = \$49 ;
     if (rst) begin
       \$977  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$978  = \$282 ;
+    \$978  = \$51 ;
     if (rst) begin
       \$978  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$979  = write_corrections3;
+    \$979  = \$53 ;
     if (rst) begin
       \$979  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$980  = \$349 ;
+    \$980  = \$55 ;
     if (rst) begin
-      \$980  = 20'h00000;
+      \$980  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$981  = \$551 ;
+    \$981  = \$57 ;
     if (rst) begin
-      \$981  = 64'h0000000000000000;
+      \$981  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$982  = { pending[0], write_valid };
+    \$982  = \$59 ;
     if (rst) begin
-      \$982  = 2'h0;
+      \$982  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$983  = \$553 ;
+    \$983  = phase_reset_clocks;
+    if (write_phase_reset) begin
+      \$983  = write_data[5:0];
+    end
     if (rst) begin
-      \$983  = 1'h0;
+      \$983  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$984  = \$554 ;
+    \$984  = \$61 ;
     if (rst) begin
       \$984  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$985  = \$555 ;
+    \$985  = phase_drive_clocks;
+    if (write_phase_drive) begin
+      \$985  = write_data[5:0];
+    end
     if (rst) begin
-      \$985  = 1'h0;
+      \$985  = 6'h04;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$986  = \$556 ;
+    \$986  = \$63 ;
     if (rst) begin
       \$986  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$987  = \$557 ;
+    \$987  = phase_share_clocks;
+    if (write_phase_share) begin
+      \$987  = write_data[5:0];
+    end
     if (rst) begin
-      \$987  = 1'h0;
+      \$987  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$988  = \$558 ;
+    \$988  = \$65 ;
     if (rst) begin
       \$988  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$989  = \$559 ;
+    \$989  = phase_hold_clocks;
+    if (write_phase_hold) begin
+      \$989  = write_data[5:0];
+    end
     if (rst) begin
-      \$989  = 1'h0;
+      \$989  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$990  = \$560 ;
+    \$990  = \$67 ;
     if (rst) begin
       \$990  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$991  = \$561 ;
+    \$991  = phase_clear_clocks;
+    if (write_phase_clear) begin
+      \$991  = write_data[5:0];
+    end
     if (rst) begin
-      \$991  = 1'h0;
+      \$991  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$992  = \$562 ;
+    \$992  = \$69 ;
     if (rst) begin
       \$992  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$993  = \$578 ;
+    \$993  = phase_add_clocks;
+    if (write_phase_add) begin
+      \$993  = write_data[5:0];
+    end
     if (rst) begin
-      \$993  = 32'd0;
+      \$993  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$994  = \$579 ;
+    \$994  = \$71 ;
     if (rst) begin
       \$994  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$995  = \$580 ;
+    \$995  = phase_gap_clocks;
+    if (write_phase_gap) begin
+      \$995  = write_data[5:0];
+    end
     if (rst) begin
-      \$995  = 1'h0;
+      \$995  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$996  = \$581 ;
+    \$996  = \$73 ;
     if (rst) begin
       \$996  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$997  = \$582 ;
+    \$997  = comparator_timeout_clocks;
+    if (write_comparator_timeout) begin
+      \$997  = write_data[15:0];
+    end
     if (rst) begin
-      \$997  = 1'h0;
+      \$997  = 16'h0400;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$998  = \$583 ;
+    \$998  = \$75 ;
     if (rst) begin
       \$998  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$999  = \$584 ;
+    \$999  = program_window_base;
+    if (write_program_window) begin
+      \$999  = write_data[11:0];
+    end
     if (rst) begin
-      \$999  = 1'h0;
+      \$999  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1000  = \$585 ;
+    \$1000  = program_window_length;
+    if (write_program_window) begin
+      \$1000  = write_data[27:16];
+    end
     if (rst) begin
-      \$1000  = 1'h0;
+      \$1000  = 12'h040;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1001  = \$586 ;
+    \$1001  = \$77 ;
     if (rst) begin
       \$1001  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1002  = \$602 ;
+    \$1002  = activation_base_value;
+    if (write_activation_base) begin
+      \$1002  = write_data[15:0];
+    end
     if (rst) begin
-      \$1002  = 32'd0;
+      \$1002  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1003  = \$603 ;
+    \$1003  = \$79 ;
     if (rst) begin
       \$1003  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1004  = \$604 ;
+    \$1004  = activation_words_value;
+    if (write_activation_words) begin
+      \$1004  = write_data[16:0];
+    end
     if (rst) begin
-      \$1004  = 1'h0;
+      \$1004  = 17'h04000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1005  = \$605 ;
+    \$1005  = \$81 ;
     if (rst) begin
       \$1005  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1006  = \$606 ;
+    \$1006  = constants_base_value;
+    if (write_constants_base) begin
+      \$1006  = write_data[15:0];
+    end
     if (rst) begin
-      \$1006  = 1'h0;
+      \$1006  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1007  = \$607 ;
+    \$1007  = \$83 ;
     if (rst) begin
       \$1007  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1008  = \$608 ;
+    \$1008  = constant_entries_value;
+    if (write_constant_entries) begin
+      \$1008  = write_data[16:0];
+    end
     if (rst) begin
-      \$1008  = 1'h0;
+      \$1008  = 17'h00800;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1009  = \$609 ;
+    \$1009  = \$85 ;
     if (rst) begin
       \$1009  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1010  = \$610 ;
+    \$1010  = coefficients_base_value;
+    if (write_coefficients_base) begin
+      \$1010  = write_data[19:0];
+    end
     if (rst) begin
-      \$1010  = 1'h0;
+      \$1010  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1011  = \$626 ;
+    \$1011  = \$87 ;
     if (rst) begin
-      \$1011  = 32'd0;
+      \$1011  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1012  = \$627 ;
+    \$1012  = coefficient_words_value;
+    if (write_coefficient_words) begin
+      \$1012  = write_data[20:0];
+    end
     if (rst) begin
-      \$1012  = 1'h0;
+      \$1012  = 21'h008000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1013  = \$628 ;
+    \$1013  = \$89 ;
     if (rst) begin
       \$1013  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1014  = \$629 ;
+    \$1014  = tiles_value;
+    if (write_tiles) begin
+      \$1014  = write_data[3:0];
+    end
     if (rst) begin
-      \$1014  = 1'h0;
+      \$1014  = 4'hf;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1015  = \$630 ;
+    \$1015  = \$91 ;
     if (rst) begin
       \$1015  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1016  = \$631 ;
+    \$1016  = host_timeout_value;
+    if (write_host_timeout) begin
+      \$1016  = write_data[23:0];
+    end
     if (rst) begin
-      \$1016  = 1'h0;
+      \$1016  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1017  = \$632 ;
+    \$1017  = \$93 ;
     if (rst) begin
       \$1017  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1018  = \$633 ;
+    \$1018  = \$95 ;
     if (rst) begin
       \$1018  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1019  = \$634 ;
+    \$1019  = \$97 ;
     if (rst) begin
       \$1019  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1020  = \$650 ;
+    \$1020  = \$99 ;
     if (rst) begin
-      \$1020  = 32'd0;
+      \$1020  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1021  = \$651 ;
+    \$1021  = \$101 ;
     if (rst) begin
       \$1021  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1022  = \$652 ;
+    \$1022  = \$103 ;
     if (rst) begin
       \$1022  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1023  = \$653 ;
+    \$1023  = \$105 ;
     if (rst) begin
       \$1023  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1024  = \$654 ;
+    \$1024  = \$107 ;
     if (rst) begin
       \$1024  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1025  = \$655 ;
+    \$1025  = \$109 ;
     if (rst) begin
       \$1025  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1026  = \$656 ;
+    \$1026  = \$111 ;
     if (rst) begin
       \$1026  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1027  = \$657 ;
+    \$1027  = \$113 ;
     if (rst) begin
       \$1027  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1028  = \$658 ;
+    \$1028  = \$115 ;
     if (rst) begin
       \$1028  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1029  = \$674 ;
+    \$1029  = \$117 ;
     if (rst) begin
-      \$1029  = 32'd0;
+      \$1029  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1030  = \$675 ;
+    \$1030  = tenant1_status_done;
+    if (write_tenant1_status) begin
+      \$1030  = \$119 ;
+    end
+    if (start[1]) begin
+      \$1030  = 1'h0;
+    end
+    if (ended[1]) begin
+      \$1030  = 1'h1;
+    end
     if (rst) begin
       \$1030  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1031  = \$676 ;
+    \$1031  = tenant1_status_error;
+    if (write_tenant1_status) begin
+      \$1031  = \$121 ;
+    end
+    if (start[1]) begin
+      \$1031  = 1'h0;
+    end
+    if (failed[1]) begin
+      \$1031  = 1'h1;
+    end
     if (rst) begin
       \$1031  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1032  = \$677 ;
+    \$1032  = \$123 ;
     if (rst) begin
       \$1032  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1033  = \$678 ;
+    \$1033  = tenant1_interrupt_done;
+    if (write_tenant1_interrupt) begin
+      \$1033  = write_data[0];
+    end
     if (rst) begin
       \$1033  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1034  = \$679 ;
+    \$1034  = tenant1_interrupt_error;
+    if (write_tenant1_interrupt) begin
+      \$1034  = write_data[1];
+    end
     if (rst) begin
       \$1034  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1035  = \$680 ;
+    \$1035  = \$125 ;
     if (rst) begin
       \$1035  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1036  = \$681 ;
+    \$1036  = \$127 ;
     if (rst) begin
       \$1036  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1037  = \$682 ;
+    \$1037  = \$129 ;
     if (rst) begin
       \$1037  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1038  = \$698 ;
+    \$1038  = \$131 ;
     if (rst) begin
-      \$1038  = 32'd0;
+      \$1038  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1039  = \$699 ;
+    \$1039  = \$133 ;
     if (rst) begin
       \$1039  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1040  = \$700 ;
+    \$1040  = \$135 ;
     if (rst) begin
       \$1040  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1041  = \$701 ;
+    \$1041  = \$137 ;
     if (rst) begin
       \$1041  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1042  = \$702 ;
+    \$1042  = tenant1_program_window_base;
+    if (write_tenant1_program_window) begin
+      \$1042  = write_data[11:0];
+    end
     if (rst) begin
-      \$1042  = 1'h0;
+      \$1042  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1043  = \$703 ;
+    \$1043  = tenant1_program_window_length;
+    if (write_tenant1_program_window) begin
+      \$1043  = write_data[27:16];
+    end
     if (rst) begin
-      \$1043  = 1'h0;
+      \$1043  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1044  = \$704 ;
+    \$1044  = \$139 ;
     if (rst) begin
       \$1044  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1045  = \$705 ;
+    \$1045  = tenant1_activation_base_value;
+    if (write_tenant1_activation_base) begin
+      \$1045  = write_data[15:0];
+    end
     if (rst) begin
-      \$1045  = 1'h0;
+      \$1045  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1046  = \$706 ;
+    \$1046  = \$141 ;
     if (rst) begin
       \$1046  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1047  = \$722 ;
+    \$1047  = tenant1_activation_words_value;
+    if (write_tenant1_activation_words) begin
+      \$1047  = write_data[16:0];
+    end
     if (rst) begin
-      \$1047  = 32'd0;
+      \$1047  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1048  = \$723 ;
+    \$1048  = \$143 ;
     if (rst) begin
       \$1048  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1049  = \$724 ;
+    \$1049  = tenant1_constants_base_value;
+    if (write_tenant1_constants_base) begin
+      \$1049  = write_data[15:0];
+    end
     if (rst) begin
-      \$1049  = 1'h0;
+      \$1049  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1050  = \$725 ;
+    \$1050  = \$145 ;
     if (rst) begin
       \$1050  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1051  = \$726 ;
+    \$1051  = tenant1_constant_entries_value;
+    if (write_tenant1_constant_entries) begin
+      \$1051  = write_data[16:0];
+    end
     if (rst) begin
-      \$1051  = 1'h0;
+      \$1051  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1052  = \$727 ;
+    \$1052  = \$147 ;
     if (rst) begin
       \$1052  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1053  = \$728 ;
+    \$1053  = tenant1_coefficients_base_value;
+    if (write_tenant1_coefficients_base) begin
+      \$1053  = write_data[19:0];
+    end
     if (rst) begin
-      \$1053  = 1'h0;
+      \$1053  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1054  = \$729 ;
+    \$1054  = \$149 ;
     if (rst) begin
       \$1054  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1055  = \$730 ;
+    \$1055  = tenant1_coefficient_words_value;
+    if (write_tenant1_coefficient_words) begin
+      \$1055  = write_data[20:0];
+    end
     if (rst) begin
-      \$1055  = 1'h0;
+      \$1055  = 21'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1056  = \$746 ;
+    \$1056  = \$151 ;
     if (rst) begin
-      \$1056  = 32'd0;
+      \$1056  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1057  = \$747 ;
+    \$1057  = tenant1_tiles_value;
+    if (write_tenant1_tiles) begin
+      \$1057  = write_data[3:0];
+    end
     if (rst) begin
-      \$1057  = 1'h0;
+      \$1057  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1058  = \$748 ;
+    \$1058  = \$153 ;
     if (rst) begin
       \$1058  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1059  = \$749 ;
+    \$1059  = tenant1_host_timeout_value;
+    if (write_tenant1_host_timeout) begin
+      \$1059  = write_data[23:0];
+    end
     if (rst) begin
-      \$1059  = 1'h0;
+      \$1059  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1060  = \$750 ;
+    \$1060  = \$155 ;
     if (rst) begin
       \$1060  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1061  = \$751 ;
+    \$1061  = \$157 ;
     if (rst) begin
       \$1061  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1062  = \$752 ;
+    \$1062  = \$159 ;
     if (rst) begin
       \$1062  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1063  = \$764 ;
+    \$1063  = \$161 ;
     if (rst) begin
-      \$1063  = 32'd0;
+      \$1063  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1064  = { read_pending[0], read_valid };
+    \$1064  = \$163 ;
     if (rst) begin
-      \$1064  = 2'h0;
+      \$1064  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1065  = \$766 ;
+    \$1065  = \$165 ;
     if (rst) begin
       \$1065  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1066  = \$767 ;
+    \$1066  = \$167 ;
     if (rst) begin
       \$1066  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1067  = \$775 ;
+    \$1067  = \$169 ;
     if (rst) begin
-      \$1067  = 32'd0;
+      \$1067  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1068 [0] = \$779 ;
-    \$1068 [1] = \$805 ;
+    \$1068  = \$171 ;
     if (rst) begin
-      \$1068  = 2'h0;
+      \$1068  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1069 [0] = control_abort;
-    \$1069 [1] = tenant1_control_abort;
+    \$1069  = \$173 ;
     if (rst) begin
-      \$1069  = 2'h0;
+      \$1069  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1070  = busy[0];
+    \$1070  = \$175 ;
     if (rst) begin
       \$1070  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1071  = \$780 [31:0];
-    if (start[0]) begin
-      \$1071  = 32'd0;
-    end
+    \$1071  = \$177 ;
     if (rst) begin
-      \$1071  = 32'd0;
+      \$1071  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1072  = \$781 ;
+    \$1072  = converter0_levels;
+    if (write_converter0) begin
+      \$1072  = write_data[0];
+    end
     if (rst) begin
-      \$1072  = 3'h0;
+      \$1072  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1073  = \$782 [31:0];
-    if (start[0]) begin
-      \$1073  = 32'd0;
+    \$1073  = converter0_offset;
+    if (write_converter0) begin
+      \$1073  = write_data[23:16];
+    end
+    if (measured[0]) begin
+      \$1073  = measured[8:1];
     end
     if (rst) begin
-      \$1073  = 32'd0;
+      \$1073  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1074  = \$783 ;
+    \$1074  = \$179 ;
     if (rst) begin
-      \$1074  = 3'h0;
+      \$1074  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1075  = \$784 [31:0];
-    if (start[0]) begin
-      \$1075  = 32'd0;
+    \$1075  = gain0_value;
+    if (write_gain0) begin
+      \$1075  = write_data[15:0];
+    end
+    if (measured[9]) begin
+      \$1075  = measured[25:10];
     end
     if (rst) begin
-      \$1075  = 32'd0;
+      \$1075  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1076  = \$785 ;
+    \$1076  = \$181 ;
     if (rst) begin
       \$1076  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1077  = \$786 [31:0];
-    if (start[0]) begin
-      \$1077  = 32'd0;
+    \$1077  = gain_reference0_value;
+    if (write_gain_reference0) begin
+      \$1077  = write_data[14:0];
+    end
+    if (measured[26]) begin
+      \$1077  = measured[41:27];
     end
     if (rst) begin
-      \$1077  = 32'd0;
+      \$1077  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1078  = \$787 ;
+    \$1078  = \$183 ;
     if (rst) begin
       \$1078  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1079  = \$788 [31:0];
-    if (start[0]) begin
-      \$1079  = 32'd0;
+    \$1079  = tile_flags0_calibration;
+    if (write_tile_flags0) begin
+      \$1079  = \$185 ;
+    end
+    if (measured[42]) begin
+      \$1079  = 1'h1;
     end
     if (rst) begin
-      \$1079  = 32'd0;
+      \$1079  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1080  = \$789 ;
+    \$1080  = tile_flags0_gain;
+    if (write_tile_flags0) begin
+      \$1080  = \$187 ;
+    end
+    if (saturated[0]) begin
+      \$1080  = 1'h1;
+    end
     if (rst) begin
       \$1080  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1081  = \$790 [31:0];
-    if (start[0]) begin
-      \$1081  = 32'd0;
-    end
+    \$1081  = \$189 ;
     if (rst) begin
-      \$1081  = 32'd0;
+      \$1081  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1082  = waiting[0];
+    \$1082  = converter1_levels;
+    if (write_converter1) begin
+      \$1082  = write_data[0];
+    end
     if (rst) begin
       \$1082  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1083  = \$791 [31:0];
-    if (start[0]) begin
-      \$1083  = 32'd0;
+    \$1083  = converter1_offset;
+    if (write_converter1) begin
+      \$1083  = write_data[23:16];
+    end
+    if (measured[43]) begin
+      \$1083  = measured[51:44];
     end
     if (rst) begin
-      \$1083  = 32'd0;
+      \$1083  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1084  = waiting[1];
+    \$1084  = \$191 ;
     if (rst) begin
       \$1084  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1085  = \$792 [31:0];
-    if (start[0]) begin
-      \$1085  = 32'd0;
+    \$1085  = gain1_value;
+    if (write_gain1) begin
+      \$1085  = write_data[15:0];
+    end
+    if (measured[52]) begin
+      \$1085  = measured[68:53];
     end
     if (rst) begin
-      \$1085  = 32'd0;
+      \$1085  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1086  = waiting[2];
+    \$1086  = \$193 ;
     if (rst) begin
       \$1086  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1087  = \$793 [31:0];
-    if (start[0]) begin
-      \$1087  = 32'd0;
+    \$1087  = gain_reference1_value;
+    if (write_gain_reference1) begin
+      \$1087  = write_data[14:0];
+    end
+    if (measured[69]) begin
+      \$1087  = measured[84:70];
     end
     if (rst) begin
-      \$1087  = 32'd0;
+      \$1087  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1088  = waiting[3];
+    \$1088  = \$195 ;
     if (rst) begin
       \$1088  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1089  = \$794 [31:0];
-    if (start[0]) begin
-      \$1089  = 32'd0;
+    \$1089  = tile_flags1_calibration;
+    if (write_tile_flags1) begin
+      \$1089  = \$197 ;
+    end
+    if (measured[85]) begin
+      \$1089  = 1'h1;
     end
     if (rst) begin
-      \$1089  = 32'd0;
+      \$1089  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1090  = waiting[4];
+    \$1090  = tile_flags1_gain;
+    if (write_tile_flags1) begin
+      \$1090  = \$199 ;
+    end
+    if (saturated[1]) begin
+      \$1090  = 1'h1;
+    end
     if (rst) begin
       \$1090  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1091  = \$795 [31:0];
-    if (start[0]) begin
-      \$1091  = 32'd0;
-    end
+    \$1091  = \$201 ;
     if (rst) begin
-      \$1091  = 32'd0;
+      \$1091  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1092  = waiting[5];
+    \$1092  = converter2_levels;
+    if (write_converter2) begin
+      \$1092  = write_data[0];
+    end
     if (rst) begin
       \$1092  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1093  = \$796 [31:0];
-    if (start[0]) begin
-      \$1093  = 32'd0;
+    \$1093  = converter2_offset;
+    if (write_converter2) begin
+      \$1093  = write_data[23:16];
+    end
+    if (measured[86]) begin
+      \$1093  = measured[94:87];
     end
     if (rst) begin
-      \$1093  = 32'd0;
+      \$1093  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1094  = waiting[6];
+    \$1094  = \$203 ;
     if (rst) begin
       \$1094  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1095  = \$797 [31:0];
-    if (start[0]) begin
-      \$1095  = 32'd0;
+    \$1095  = gain2_value;
+    if (write_gain2) begin
+      \$1095  = write_data[15:0];
+    end
+    if (measured[95]) begin
+      \$1095  = measured[111:96];
     end
     if (rst) begin
-      \$1095  = 32'd0;
+      \$1095  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1096  = waiting[7];
+    \$1096  = \$205 ;
     if (rst) begin
       \$1096  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1097  = \$798 [31:0];
-    if (start[0]) begin
-      \$1097  = 32'd0;
+    \$1097  = gain_reference2_value;
+    if (write_gain_reference2) begin
+      \$1097  = write_data[14:0];
+    end
+    if (measured[112]) begin
+      \$1097  = measured[127:113];
     end
     if (rst) begin
-      \$1097  = 32'd0;
+      \$1097  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1098  = waiting[8];
+    \$1098  = \$207 ;
     if (rst) begin
       \$1098  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1099  = \$799 [31:0];
-    if (start[0]) begin
-      \$1099  = 32'd0;
+    \$1099  = tile_flags2_calibration;
+    if (write_tile_flags2) begin
+      \$1099  = \$209 ;
+    end
+    if (measured[128]) begin
+      \$1099  = 1'h1;
     end
     if (rst) begin
-      \$1099  = 32'd0;
+      \$1099  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1100  = waiting[9];
+    \$1100  = tile_flags2_gain;
+    if (write_tile_flags2) begin
+      \$1100  = \$211 ;
+    end
+    if (saturated[2]) begin
+      \$1100  = 1'h1;
+    end
     if (rst) begin
       \$1100  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1101  = \$800 [31:0];
-    if (start[0]) begin
-      \$1101  = 32'd0;
-    end
+    \$1101  = \$213 ;
     if (rst) begin
-      \$1101  = 32'd0;
+      \$1101  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1102  = waiting[10];
+    \$1102  = converter3_levels;
+    if (write_converter3) begin
+      \$1102  = write_data[0];
+    end
     if (rst) begin
       \$1102  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1103  = \$801 [31:0];
-    if (start[0]) begin
-      \$1103  = 32'd0;
+    \$1103  = converter3_offset;
+    if (write_converter3) begin
+      \$1103  = write_data[23:16];
+    end
+    if (measured[129]) begin
+      \$1103  = measured[137:130];
     end
     if (rst) begin
-      \$1103  = 32'd0;
+      \$1103  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1104  = status_cause;
-    if (start[0]) begin
-      \$1104  = 4'h0;
-    end
-    if (failed[0]) begin
-      \$1104  = failed_cause[3:0];
-    end
+    \$1104  = \$215 ;
     if (rst) begin
-      \$1104  = 4'h0;
+      \$1104  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1105  = busy[1];
+    \$1105  = gain3_value;
+    if (write_gain3) begin
+      \$1105  = write_data[15:0];
+    end
+    if (measured[138]) begin
+      \$1105  = measured[154:139];
+    end
     if (rst) begin
-      \$1105  = 1'h0;
+      \$1105  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1106  = \$806 [31:0];
-    if (start[1]) begin
-      \$1106  = 32'd0;
-    end
+    \$1106  = \$217 ;
     if (rst) begin
-      \$1106  = 32'd0;
+      \$1106  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1107  = \$807 ;
+    \$1107  = gain_reference3_value;
+    if (write_gain_reference3) begin
+      \$1107  = write_data[14:0];
+    end
+    if (measured[155]) begin
+      \$1107  = measured[170:156];
+    end
     if (rst) begin
-      \$1107  = 3'h0;
+      \$1107  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1108  = \$808 [31:0];
-    if (start[1]) begin
-      \$1108  = 32'd0;
-    end
+    \$1108  = \$219 ;
     if (rst) begin
-      \$1108  = 32'd0;
+      \$1108  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1109  = \$809 ;
+    \$1109  = tile_flags3_calibration;
+    if (write_tile_flags3) begin
+      \$1109  = \$221 ;
+    end
+    if (measured[171]) begin
+      \$1109  = 1'h1;
+    end
     if (rst) begin
-      \$1109  = 3'h0;
+      \$1109  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1110  = \$810 [31:0];
-    if (start[1]) begin
-      \$1110  = 32'd0;
+    \$1110  = tile_flags3_gain;
+    if (write_tile_flags3) begin
+      \$1110  = \$223 ;
+    end
+    if (saturated[3]) begin
+      \$1110  = 1'h1;
     end
     if (rst) begin
-      \$1110  = 32'd0;
+      \$1110  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1111  = \$811 ;
+    \$1111  = \$227 ;
     if (rst) begin
-      \$1111  = 1'h0;
+      \$1111  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1112  = \$812 [31:0];
-    if (start[1]) begin
-      \$1112  = 32'd0;
-    end
+    \$1112  = \$233 ;
     if (rst) begin
-      \$1112  = 32'd0;
+      \$1112  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1113  = \$813 ;
+    \$1113  = \$235 ;
     if (rst) begin
       \$1113  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1114  = \$814 [31:0];
-    if (start[1]) begin
-      \$1114  = 32'd0;
-    end
+    \$1114  = \$237 ;
     if (rst) begin
-      \$1114  = 32'd0;
+      \$1114  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1115  = \$815 ;
+    \$1115  = write_program;
     if (rst) begin
       \$1115  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1116  = \$816 [31:0];
-    if (start[1]) begin
-      \$1116  = 32'd0;
-    end
+    \$1116  = \$238 ;
     if (rst) begin
-      \$1116  = 32'd0;
+      \$1116  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1117  = waiting[11];
+    \$1117  = \$244 ;
     if (rst) begin
       \$1117  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1118  = \$817 [31:0];
-    if (start[1]) begin
-      \$1118  = 32'd0;
-    end
+    \$1118  = \$246 ;
     if (rst) begin
-      \$1118  = 32'd0;
+      \$1118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1119  = waiting[12];
+    \$1119  = \$248 ;
     if (rst) begin
       \$1119  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1120  = \$818 [31:0];
-    if (start[1]) begin
-      \$1120  = 32'd0;
-    end
+    \$1120  = write_constants;
     if (rst) begin
-      \$1120  = 32'd0;
+      \$1120  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1121  = waiting[13];
+    \$1121  = \$249 ;
     if (rst) begin
       \$1121  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1122  = \$819 [31:0];
-    if (start[1]) begin
-      \$1122  = 32'd0;
+    \$1122  = staged;
+    if (\$251 ) begin
+      casez (write_address[2])
+        1'h0:
+            \$1122  = write_data;
+      endcase
     end
     if (rst) begin
       \$1122  = 32'd0;
@@ -17772,158 +17973,1635 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1123  = waiting[14];
+    \$1123  = \$257 ;
     if (rst) begin
       \$1123  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1124  = \$820 [31:0];
-    if (start[1]) begin
-      \$1124  = 32'd0;
-    end
+    \$1124  = write_coefficients0;
     if (rst) begin
-      \$1124  = 32'd0;
+      \$1124  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1125  = waiting[15];
+    \$1125 [0] = \$258 ;
+    \$1125 [1] = \$265 ;
+    \$1125 [2] = \$272 ;
+    \$1125 [3] = \$279 ;
     if (rst) begin
-      \$1125  = 1'h0;
+      \$1125  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1126  = \$821 [31:0];
-    if (start[1]) begin
-      \$1126  = 32'd0;
-    end
+    \$1126  = \$264 ;
     if (rst) begin
-      \$1126  = 32'd0;
+      \$1126  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1127  = waiting[16];
+    \$1127  = write_coefficients1;
     if (rst) begin
       \$1127  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1128  = \$822 [31:0];
-    if (start[1]) begin
-      \$1128  = 32'd0;
-    end
+    \$1128  = \$271 ;
     if (rst) begin
-      \$1128  = 32'd0;
+      \$1128  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1129  = waiting[17];
+    \$1129  = write_coefficients2;
     if (rst) begin
       \$1129  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1130  = \$823 [31:0];
-    if (start[1]) begin
-      \$1130  = 32'd0;
-    end
+    \$1130  = \$278 ;
     if (rst) begin
-      \$1130  = 32'd0;
+      \$1130  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1131  = waiting[18];
+    \$1131  = write_coefficients3;
     if (rst) begin
       \$1131  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1132  = \$824 [31:0];
-    if (start[1]) begin
-      \$1132  = 32'd0;
-    end
+    \$1132  = \$285 ;
     if (rst) begin
-      \$1132  = 32'd0;
+      \$1132  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1133  = waiting[19];
+    \$1133  = write_weights0;
     if (rst) begin
       \$1133  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1134  = \$825 [31:0];
-    if (start[1]) begin
-      \$1134  = 32'd0;
-    end
+    \$1134 [0] = \$286 ;
+    \$1134 [1] = \$293 ;
+    \$1134 [2] = \$300 ;
+    \$1134 [3] = \$307 ;
     if (rst) begin
-      \$1134  = 32'd0;
+      \$1134  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1135  = waiting[20];
+    \$1135  = \$292 ;
     if (rst) begin
       \$1135  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1136  = \$826 [31:0];
-    if (start[1]) begin
-      \$1136  = 32'd0;
-    end
+    \$1136  = write_weights1;
     if (rst) begin
-      \$1136  = 32'd0;
+      \$1136  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1137  = waiting[21];
+    \$1137  = \$299 ;
     if (rst) begin
       \$1137  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1138  = \$827 [31:0];
-    if (start[1]) begin
-      \$1138  = 32'd0;
-    end
+    \$1138  = write_weights2;
     if (rst) begin
-      \$1138  = 32'd0;
+      \$1138  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1139  = tenant1_status_cause;
-    if (start[1]) begin
-      \$1139  = 4'h0;
-    end
-    if (failed[1]) begin
-      \$1139  = failed_cause[7:4];
-    end
+    \$1139  = \$306 ;
     if (rst) begin
-      \$1139  = 4'h0;
+      \$1139  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$1140  = \$834 ;
+    \$1140  = write_weights3;
     if (rst) begin
       \$1140  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1141  = \$313 ;
+    if (rst) begin
+      \$1141  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1142  = write_corrections0;
+    if (rst) begin
+      \$1142  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1143 [0] = \$314 ;
+    \$1143 [1] = \$321 ;
+    \$1143 [2] = \$328 ;
+    \$1143 [3] = \$335 ;
+    if (rst) begin
+      \$1143  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1144  = \$320 ;
+    if (rst) begin
+      \$1144  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1145  = write_corrections1;
+    if (rst) begin
+      \$1145  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1146  = \$327 ;
+    if (rst) begin
+      \$1146  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1147  = write_corrections2;
+    if (rst) begin
+      \$1147  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1148  = \$334 ;
+    if (rst) begin
+      \$1148  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1149  = write_corrections3;
+    if (rst) begin
+      \$1149  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1150  = \$341 ;
+    if (rst) begin
+      \$1150  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1151  = write_levels0;
+    if (rst) begin
+      \$1151  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1152 [0] = \$342 ;
+    \$1152 [1] = \$349 ;
+    \$1152 [2] = \$356 ;
+    \$1152 [3] = \$363 ;
+    if (rst) begin
+      \$1152  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1153  = \$348 ;
+    if (rst) begin
+      \$1153  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1154  = write_levels1;
+    if (rst) begin
+      \$1154  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1155  = \$355 ;
+    if (rst) begin
+      \$1155  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1156  = write_levels2;
+    if (rst) begin
+      \$1156  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1157  = \$362 ;
+    if (rst) begin
+      \$1157  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1158  = write_levels3;
+    if (rst) begin
+      \$1158  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1159  = \$429 ;
+    if (rst) begin
+      \$1159  = 20'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1160  = \$631 ;
+    if (rst) begin
+      \$1160  = 64'h0000000000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1161  = { pending[0], write_valid };
+    if (rst) begin
+      \$1161  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1162  = \$633 ;
+    if (rst) begin
+      \$1162  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1163  = \$634 ;
+    if (rst) begin
+      \$1163  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1164  = \$635 ;
+    if (rst) begin
+      \$1164  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1165  = \$636 ;
+    if (rst) begin
+      \$1165  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1166  = \$637 ;
+    if (rst) begin
+      \$1166  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1167  = \$638 ;
+    if (rst) begin
+      \$1167  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1168  = \$639 ;
+    if (rst) begin
+      \$1168  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1169  = \$640 ;
+    if (rst) begin
+      \$1169  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1170  = \$641 ;
+    if (rst) begin
+      \$1170  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1171  = \$642 ;
+    if (rst) begin
+      \$1171  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1172  = \$658 ;
+    if (rst) begin
+      \$1172  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1173  = \$659 ;
+    if (rst) begin
+      \$1173  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1174  = \$660 ;
+    if (rst) begin
+      \$1174  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1175  = \$661 ;
+    if (rst) begin
+      \$1175  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1176  = \$662 ;
+    if (rst) begin
+      \$1176  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1177  = \$663 ;
+    if (rst) begin
+      \$1177  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1178  = \$664 ;
+    if (rst) begin
+      \$1178  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1179  = \$665 ;
+    if (rst) begin
+      \$1179  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1180  = \$666 ;
+    if (rst) begin
+      \$1180  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1181  = \$682 ;
+    if (rst) begin
+      \$1181  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1182  = \$683 ;
+    if (rst) begin
+      \$1182  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1183  = \$684 ;
+    if (rst) begin
+      \$1183  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1184  = \$685 ;
+    if (rst) begin
+      \$1184  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1185  = \$686 ;
+    if (rst) begin
+      \$1185  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1186  = \$687 ;
+    if (rst) begin
+      \$1186  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1187  = \$688 ;
+    if (rst) begin
+      \$1187  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1188  = \$689 ;
+    if (rst) begin
+      \$1188  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1189  = \$690 ;
+    if (rst) begin
+      \$1189  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1190  = \$706 ;
+    if (rst) begin
+      \$1190  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1191  = \$707 ;
+    if (rst) begin
+      \$1191  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1192  = \$708 ;
+    if (rst) begin
+      \$1192  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1193  = \$709 ;
+    if (rst) begin
+      \$1193  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1194  = \$710 ;
+    if (rst) begin
+      \$1194  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1195  = \$711 ;
+    if (rst) begin
+      \$1195  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1196  = \$712 ;
+    if (rst) begin
+      \$1196  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1197  = \$713 ;
+    if (rst) begin
+      \$1197  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1198  = \$714 ;
+    if (rst) begin
+      \$1198  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1199  = \$730 ;
+    if (rst) begin
+      \$1199  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1200  = \$731 ;
+    if (rst) begin
+      \$1200  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1201  = \$732 ;
+    if (rst) begin
+      \$1201  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1202  = \$733 ;
+    if (rst) begin
+      \$1202  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1203  = \$734 ;
+    if (rst) begin
+      \$1203  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1204  = \$735 ;
+    if (rst) begin
+      \$1204  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1205  = \$736 ;
+    if (rst) begin
+      \$1205  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1206  = \$737 ;
+    if (rst) begin
+      \$1206  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1207  = \$738 ;
+    if (rst) begin
+      \$1207  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1208  = \$754 ;
+    if (rst) begin
+      \$1208  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1209  = \$755 ;
+    if (rst) begin
+      \$1209  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1210  = \$756 ;
+    if (rst) begin
+      \$1210  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1211  = \$757 ;
+    if (rst) begin
+      \$1211  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1212  = \$758 ;
+    if (rst) begin
+      \$1212  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1213  = \$759 ;
+    if (rst) begin
+      \$1213  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1214  = \$760 ;
+    if (rst) begin
+      \$1214  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1215  = \$761 ;
+    if (rst) begin
+      \$1215  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1216  = \$762 ;
+    if (rst) begin
+      \$1216  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1217  = \$778 ;
+    if (rst) begin
+      \$1217  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1218  = \$779 ;
+    if (rst) begin
+      \$1218  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1219  = \$780 ;
+    if (rst) begin
+      \$1219  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1220  = \$781 ;
+    if (rst) begin
+      \$1220  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1221  = \$782 ;
+    if (rst) begin
+      \$1221  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1222  = \$783 ;
+    if (rst) begin
+      \$1222  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1223  = \$784 ;
+    if (rst) begin
+      \$1223  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1224  = \$785 ;
+    if (rst) begin
+      \$1224  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1225  = \$786 ;
+    if (rst) begin
+      \$1225  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1226  = \$802 ;
+    if (rst) begin
+      \$1226  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1227  = \$803 ;
+    if (rst) begin
+      \$1227  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1228  = \$804 ;
+    if (rst) begin
+      \$1228  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1229  = \$805 ;
+    if (rst) begin
+      \$1229  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1230  = \$806 ;
+    if (rst) begin
+      \$1230  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1231  = \$807 ;
+    if (rst) begin
+      \$1231  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1232  = \$808 ;
+    if (rst) begin
+      \$1232  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1233  = \$809 ;
+    if (rst) begin
+      \$1233  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1234  = \$810 ;
+    if (rst) begin
+      \$1234  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1235  = \$826 ;
+    if (rst) begin
+      \$1235  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1236  = \$827 ;
+    if (rst) begin
+      \$1236  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1237  = \$828 ;
+    if (rst) begin
+      \$1237  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1238  = \$829 ;
+    if (rst) begin
+      \$1238  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1239  = \$830 ;
+    if (rst) begin
+      \$1239  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1240  = \$831 ;
+    if (rst) begin
+      \$1240  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1241  = \$832 ;
+    if (rst) begin
+      \$1241  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1242  = \$833 ;
+    if (rst) begin
+      \$1242  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1243  = \$834 ;
+    if (rst) begin
+      \$1243  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1244  = \$850 ;
+    if (rst) begin
+      \$1244  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1245  = \$851 ;
+    if (rst) begin
+      \$1245  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1246  = \$852 ;
+    if (rst) begin
+      \$1246  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1247  = \$853 ;
+    if (rst) begin
+      \$1247  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1248  = \$854 ;
+    if (rst) begin
+      \$1248  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1249  = \$855 ;
+    if (rst) begin
+      \$1249  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1250  = \$856 ;
+    if (rst) begin
+      \$1250  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1251  = \$857 ;
+    if (rst) begin
+      \$1251  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1252  = \$858 ;
+    if (rst) begin
+      \$1252  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1253  = \$874 ;
+    if (rst) begin
+      \$1253  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1254  = \$875 ;
+    if (rst) begin
+      \$1254  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1255  = \$876 ;
+    if (rst) begin
+      \$1255  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1256  = \$877 ;
+    if (rst) begin
+      \$1256  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1257  = \$878 ;
+    if (rst) begin
+      \$1257  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1258  = \$879 ;
+    if (rst) begin
+      \$1258  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1259  = \$880 ;
+    if (rst) begin
+      \$1259  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1260  = \$892 ;
+    if (rst) begin
+      \$1260  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1261  = { read_pending[0], read_valid };
+    if (rst) begin
+      \$1261  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1262  = \$894 ;
+    if (rst) begin
+      \$1262  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1263  = \$895 ;
+    if (rst) begin
+      \$1263  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1264  = \$905 ;
+    if (rst) begin
+      \$1264  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1265 [0] = \$909 ;
+    \$1265 [1] = \$935 ;
+    if (rst) begin
+      \$1265  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1266 [0] = control_abort;
+    \$1266 [1] = tenant1_control_abort;
+    if (rst) begin
+      \$1266  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1267  = busy[0];
+    if (rst) begin
+      \$1267  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1268  = \$910 [31:0];
+    if (start[0]) begin
+      \$1268  = 32'd0;
+    end
+    if (rst) begin
+      \$1268  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1269  = \$911 ;
+    if (rst) begin
+      \$1269  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1270  = \$912 [31:0];
+    if (start[0]) begin
+      \$1270  = 32'd0;
+    end
+    if (rst) begin
+      \$1270  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1271  = \$913 ;
+    if (rst) begin
+      \$1271  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1272  = \$914 [31:0];
+    if (start[0]) begin
+      \$1272  = 32'd0;
+    end
+    if (rst) begin
+      \$1272  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1273  = \$915 ;
+    if (rst) begin
+      \$1273  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1274  = \$916 [31:0];
+    if (start[0]) begin
+      \$1274  = 32'd0;
+    end
+    if (rst) begin
+      \$1274  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1275  = \$917 ;
+    if (rst) begin
+      \$1275  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1276  = \$918 [31:0];
+    if (start[0]) begin
+      \$1276  = 32'd0;
+    end
+    if (rst) begin
+      \$1276  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1277  = \$919 ;
+    if (rst) begin
+      \$1277  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1278  = \$920 [31:0];
+    if (start[0]) begin
+      \$1278  = 32'd0;
+    end
+    if (rst) begin
+      \$1278  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1279  = waiting[0];
+    if (rst) begin
+      \$1279  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1280  = \$921 [31:0];
+    if (start[0]) begin
+      \$1280  = 32'd0;
+    end
+    if (rst) begin
+      \$1280  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1281  = waiting[1];
+    if (rst) begin
+      \$1281  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1282  = \$922 [31:0];
+    if (start[0]) begin
+      \$1282  = 32'd0;
+    end
+    if (rst) begin
+      \$1282  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1283  = waiting[2];
+    if (rst) begin
+      \$1283  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1284  = \$923 [31:0];
+    if (start[0]) begin
+      \$1284  = 32'd0;
+    end
+    if (rst) begin
+      \$1284  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1285  = waiting[3];
+    if (rst) begin
+      \$1285  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1286  = \$924 [31:0];
+    if (start[0]) begin
+      \$1286  = 32'd0;
+    end
+    if (rst) begin
+      \$1286  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1287  = waiting[4];
+    if (rst) begin
+      \$1287  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1288  = \$925 [31:0];
+    if (start[0]) begin
+      \$1288  = 32'd0;
+    end
+    if (rst) begin
+      \$1288  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1289  = waiting[5];
+    if (rst) begin
+      \$1289  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1290  = \$926 [31:0];
+    if (start[0]) begin
+      \$1290  = 32'd0;
+    end
+    if (rst) begin
+      \$1290  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1291  = waiting[6];
+    if (rst) begin
+      \$1291  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1292  = \$927 [31:0];
+    if (start[0]) begin
+      \$1292  = 32'd0;
+    end
+    if (rst) begin
+      \$1292  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1293  = waiting[7];
+    if (rst) begin
+      \$1293  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1294  = \$928 [31:0];
+    if (start[0]) begin
+      \$1294  = 32'd0;
+    end
+    if (rst) begin
+      \$1294  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1295  = waiting[8];
+    if (rst) begin
+      \$1295  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1296  = \$929 [31:0];
+    if (start[0]) begin
+      \$1296  = 32'd0;
+    end
+    if (rst) begin
+      \$1296  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1297  = waiting[9];
+    if (rst) begin
+      \$1297  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1298  = \$930 [31:0];
+    if (start[0]) begin
+      \$1298  = 32'd0;
+    end
+    if (rst) begin
+      \$1298  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1299  = waiting[10];
+    if (rst) begin
+      \$1299  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1300  = \$931 [31:0];
+    if (start[0]) begin
+      \$1300  = 32'd0;
+    end
+    if (rst) begin
+      \$1300  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1301  = status_cause;
+    if (start[0]) begin
+      \$1301  = 4'h0;
+    end
+    if (failed[0]) begin
+      \$1301  = failed_cause[3:0];
+    end
+    if (rst) begin
+      \$1301  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1302  = busy[1];
+    if (rst) begin
+      \$1302  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1303  = \$936 [31:0];
+    if (start[1]) begin
+      \$1303  = 32'd0;
+    end
+    if (rst) begin
+      \$1303  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1304  = \$937 ;
+    if (rst) begin
+      \$1304  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1305  = \$938 [31:0];
+    if (start[1]) begin
+      \$1305  = 32'd0;
+    end
+    if (rst) begin
+      \$1305  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1306  = \$939 ;
+    if (rst) begin
+      \$1306  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1307  = \$940 [31:0];
+    if (start[1]) begin
+      \$1307  = 32'd0;
+    end
+    if (rst) begin
+      \$1307  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1308  = \$941 ;
+    if (rst) begin
+      \$1308  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1309  = \$942 [31:0];
+    if (start[1]) begin
+      \$1309  = 32'd0;
+    end
+    if (rst) begin
+      \$1309  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1310  = \$943 ;
+    if (rst) begin
+      \$1310  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1311  = \$944 [31:0];
+    if (start[1]) begin
+      \$1311  = 32'd0;
+    end
+    if (rst) begin
+      \$1311  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1312  = \$945 ;
+    if (rst) begin
+      \$1312  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1313  = \$946 [31:0];
+    if (start[1]) begin
+      \$1313  = 32'd0;
+    end
+    if (rst) begin
+      \$1313  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1314  = waiting[11];
+    if (rst) begin
+      \$1314  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1315  = \$947 [31:0];
+    if (start[1]) begin
+      \$1315  = 32'd0;
+    end
+    if (rst) begin
+      \$1315  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1316  = waiting[12];
+    if (rst) begin
+      \$1316  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1317  = \$948 [31:0];
+    if (start[1]) begin
+      \$1317  = 32'd0;
+    end
+    if (rst) begin
+      \$1317  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1318  = waiting[13];
+    if (rst) begin
+      \$1318  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1319  = \$949 [31:0];
+    if (start[1]) begin
+      \$1319  = 32'd0;
+    end
+    if (rst) begin
+      \$1319  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1320  = waiting[14];
+    if (rst) begin
+      \$1320  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1321  = \$950 [31:0];
+    if (start[1]) begin
+      \$1321  = 32'd0;
+    end
+    if (rst) begin
+      \$1321  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1322  = waiting[15];
+    if (rst) begin
+      \$1322  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1323  = \$951 [31:0];
+    if (start[1]) begin
+      \$1323  = 32'd0;
+    end
+    if (rst) begin
+      \$1323  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1324  = waiting[16];
+    if (rst) begin
+      \$1324  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1325  = \$952 [31:0];
+    if (start[1]) begin
+      \$1325  = 32'd0;
+    end
+    if (rst) begin
+      \$1325  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1326  = waiting[17];
+    if (rst) begin
+      \$1326  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1327  = \$953 [31:0];
+    if (start[1]) begin
+      \$1327  = 32'd0;
+    end
+    if (rst) begin
+      \$1327  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1328  = waiting[18];
+    if (rst) begin
+      \$1328  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1329  = \$954 [31:0];
+    if (start[1]) begin
+      \$1329  = 32'd0;
+    end
+    if (rst) begin
+      \$1329  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1330  = waiting[19];
+    if (rst) begin
+      \$1330  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1331  = \$955 [31:0];
+    if (start[1]) begin
+      \$1331  = 32'd0;
+    end
+    if (rst) begin
+      \$1331  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1332  = waiting[20];
+    if (rst) begin
+      \$1332  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1333  = \$956 [31:0];
+    if (start[1]) begin
+      \$1333  = 32'd0;
+    end
+    if (rst) begin
+      \$1333  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1334  = waiting[21];
+    if (rst) begin
+      \$1334  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1335  = \$957 [31:0];
+    if (start[1]) begin
+      \$1335  = 32'd0;
+    end
+    if (rst) begin
+      \$1335  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1336  = tenant1_status_cause;
+    if (start[1]) begin
+      \$1336  = 4'h0;
+    end
+    if (failed[1]) begin
+      \$1336  = failed_cause[7:4];
+    end
+    if (rst) begin
+      \$1336  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$1337  = \$964 ;
+    if (rst) begin
+      \$1337  = 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
@@ -17991,10 +19669,78 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \windows.tenant1.tiles  = windows[269:266];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
+  assign \settings[0]  = settings[39:0];
+  assign \settings[0].levels  = settings[0];
+  assign \settings[0].offset  = settings[8:1];
+  assign \settings[0].gain  = settings[24:9];
+  assign \settings[0].gain_reference  = settings[39:25];
+  assign \settings[1]  = settings[79:40];
+  assign \settings[1].levels  = settings[40];
+  assign \settings[1].offset  = settings[48:41];
+  assign \settings[1].gain  = settings[64:49];
+  assign \settings[1].gain_reference  = settings[79:65];
+  assign \settings[2]  = settings[119:80];
+  assign \settings[2].levels  = settings[80];
+  assign \settings[2].offset  = settings[88:81];
+  assign \settings[2].gain  = settings[104:89];
+  assign \settings[2].gain_reference  = settings[119:105];
+  assign \settings[3]  = settings[159:120];
+  assign \settings[3].levels  = settings[120];
+  assign \settings[3].offset  = settings[128:121];
+  assign \settings[3].gain  = settings[144:129];
+  assign \settings[3].gain_reference  = settings[159:145];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
+  assign \measured[0]  = measured[42:0];
+  assign \measured[0].offset_valid  = measured[0];
+  assign \measured[0].offset  = measured[8:1];
+  assign \measured[0].gain_valid  = measured[9];
+  assign \measured[0].gain  = measured[25:10];
+  assign \measured[0].reference_valid  = measured[26];
+  assign \measured[0].gain_reference  = measured[41:27];
+  assign \measured[0].failed  = measured[42];
+  assign \measured[1]  = measured[85:43];
+  assign \measured[1].offset_valid  = measured[43];
+  assign \measured[1].offset  = measured[51:44];
+  assign \measured[1].gain_valid  = measured[52];
+  assign \measured[1].gain  = measured[68:53];
+  assign \measured[1].reference_valid  = measured[69];
+  assign \measured[1].gain_reference  = measured[84:70];
+  assign \measured[1].failed  = measured[85];
+  assign \measured[2]  = measured[128:86];
+  assign \measured[2].offset_valid  = measured[86];
+  assign \measured[2].offset  = measured[94:87];
+  assign \measured[2].gain_valid  = measured[95];
+  assign \measured[2].gain  = measured[111:96];
+  assign \measured[2].reference_valid  = measured[112];
+  assign \measured[2].gain_reference  = measured[127:113];
+  assign \measured[2].failed  = measured[128];
+  assign \measured[3]  = measured[171:129];
+  assign \measured[3].offset_valid  = measured[129];
+  assign \measured[3].offset  = measured[137:130];
+  assign \measured[3].gain_valid  = measured[138];
+  assign \measured[3].gain  = measured[154:139];
+  assign \measured[3].reference_valid  = measured[155];
+  assign \measured[3].gain_reference  = measured[170:156];
+  assign \measured[3].failed  = measured[171];
+  assign settings[159:145] = gain_reference3_value;
+  assign settings[144:129] = gain3_value;
+  assign settings[128:121] = converter3_offset;
+  assign settings[120] = converter3_levels;
+  assign settings[119:105] = gain_reference2_value;
+  assign settings[104:89] = gain2_value;
+  assign settings[88:81] = converter2_offset;
+  assign settings[80] = converter2_levels;
+  assign settings[79:65] = gain_reference1_value;
+  assign settings[64:49] = gain1_value;
+  assign settings[48:41] = converter1_offset;
+  assign settings[40] = converter1_levels;
+  assign settings[39:25] = gain_reference0_value;
+  assign settings[24:9] = gain0_value;
+  assign settings[8:1] = converter0_offset;
+  assign settings[0] = converter0_levels;
   assign host_timeout[47:24] = tenant1_host_timeout_value;
   assign host_timeout[23:0] = host_timeout_value;
   assign windows[269:266] = tenant1_tiles_value;
@@ -18015,6 +19761,46 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign windows[39:24] = activation_base_value;
   assign windows[23:12] = program_window_length;
   assign windows[11:0] = program_window_base;
+  assign value_tile_flags3[1] = tile_flags3_gain;
+  assign value_tile_flags3[0] = tile_flags3_calibration;
+  assign value_tile_flags3[31:2] = 30'h00000000;
+  assign value_gain_reference3[14:0] = gain_reference3_value;
+  assign value_gain_reference3[31:15] = 17'h00000;
+  assign value_gain3[15:0] = gain3_value;
+  assign value_gain3[31:16] = 16'h0000;
+  assign value_converter3[23:16] = converter3_offset;
+  assign value_converter3[0] = converter3_levels;
+  assign { value_converter3[31:24], value_converter3[15:1] } = 23'h000000;
+  assign value_tile_flags2[1] = tile_flags2_gain;
+  assign value_tile_flags2[0] = tile_flags2_calibration;
+  assign value_tile_flags2[31:2] = 30'h00000000;
+  assign value_gain_reference2[14:0] = gain_reference2_value;
+  assign value_gain_reference2[31:15] = 17'h00000;
+  assign value_gain2[15:0] = gain2_value;
+  assign value_gain2[31:16] = 16'h0000;
+  assign value_converter2[23:16] = converter2_offset;
+  assign value_converter2[0] = converter2_levels;
+  assign { value_converter2[31:24], value_converter2[15:1] } = 23'h000000;
+  assign value_tile_flags1[1] = tile_flags1_gain;
+  assign value_tile_flags1[0] = tile_flags1_calibration;
+  assign value_tile_flags1[31:2] = 30'h00000000;
+  assign value_gain_reference1[14:0] = gain_reference1_value;
+  assign value_gain_reference1[31:15] = 17'h00000;
+  assign value_gain1[15:0] = gain1_value;
+  assign value_gain1[31:16] = 16'h0000;
+  assign value_converter1[23:16] = converter1_offset;
+  assign value_converter1[0] = converter1_levels;
+  assign { value_converter1[31:24], value_converter1[15:1] } = 23'h000000;
+  assign value_tile_flags0[1] = tile_flags0_gain;
+  assign value_tile_flags0[0] = tile_flags0_calibration;
+  assign value_tile_flags0[31:2] = 30'h00000000;
+  assign value_gain_reference0[14:0] = gain_reference0_value;
+  assign value_gain_reference0[31:15] = 17'h00000;
+  assign value_gain0[15:0] = gain0_value;
+  assign value_gain0[31:16] = 16'h0000;
+  assign value_converter0[23:16] = converter0_offset;
+  assign value_converter0[0] = converter0_levels;
+  assign { value_converter0[31:24], value_converter0[15:1] } = 23'h000000;
   assign value_tenant1_host_timeout[23:0] = tenant1_host_timeout_value;
   assign value_tenant1_host_timeout[31:24] = 8'h00;
   assign value_tenant1_tiles[3:0] = tenant1_tiles_value;
@@ -18101,82 +19887,62 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign end_corrections1 = 1'h1;
   assign end_corrections2 = 1'h1;
   assign end_corrections3 = 1'h1;
-  assign \$173  = \$172 ;
-  assign \$180  = 1'h1;
-  assign \$181  = \$179 ;
-  assign \$186  = act_program;
-  assign \$204  = 1'h1;
-  assign \$205  = \$203 ;
-  assign \$206  = act_coefficients0;
-  assign \$211  = 1'h1;
-  assign \$212  = \$210 ;
-  assign \$213  = act_coefficients1;
-  assign \$218  = 1'h1;
-  assign \$219  = \$217 ;
-  assign \$220  = act_coefficients2;
-  assign \$225  = 1'h1;
-  assign \$226  = \$224 ;
-  assign \$227  = act_coefficients3;
+  assign end_levels0 = 1'h1;
+  assign end_levels1 = 1'h1;
+  assign end_levels2 = 1'h1;
+  assign end_levels3 = 1'h1;
+  assign \$225  = \$224 ;
   assign \$232  = 1'h1;
   assign \$233  = \$231 ;
-  assign \$234  = act_weights0;
-  assign \$239  = 1'h1;
-  assign \$240  = \$238 ;
-  assign \$241  = act_weights1;
-  assign \$246  = 1'h1;
-  assign \$247  = \$245 ;
-  assign \$248  = act_weights2;
-  assign \$253  = 1'h1;
-  assign \$254  = \$252 ;
-  assign \$255  = act_weights3;
-  assign \$260  = 1'h1;
-  assign \$261  = \$259 ;
-  assign \$262  = act_corrections0;
-  assign \$267  = 1'h1;
-  assign \$268  = \$266 ;
-  assign \$269  = act_corrections1;
-  assign \$274  = 1'h1;
-  assign \$275  = \$273 ;
-  assign \$276  = act_corrections2;
-  assign \$281  = 1'h1;
-  assign \$282  = \$280 ;
-  assign \$283  = act_corrections3;
-  assign \$284  = act_program;
-  assign \$285  = act_program;
-  assign \$286  = act_program;
-  assign \$287  = act_program;
-  assign \$288  = act_program;
-  assign \$289  = act_program;
-  assign \$290  = act_program;
-  assign \$291  = act_program;
-  assign \$292  = act_program;
-  assign \$293  = act_program;
-  assign \$295  = { 10'h000, \$294  };
-  assign \$296  = act_constants;
-  assign \$297  = act_constants;
-  assign \$298  = act_constants;
-  assign \$299  = act_constants;
-  assign \$300  = act_constants;
-  assign \$301  = act_constants;
-  assign \$302  = act_constants;
-  assign \$303  = act_constants;
-  assign \$304  = act_constants;
-  assign \$305  = act_constants;
-  assign \$306  = act_constants;
-  assign \$350  = act_program;
-  assign \$351  = act_program;
-  assign \$352  = act_program;
-  assign \$353  = act_program;
-  assign \$354  = act_program;
-  assign \$355  = act_program;
-  assign \$356  = act_program;
-  assign \$357  = act_program;
-  assign \$358  = act_program;
-  assign \$359  = act_program;
-  assign \$360  = act_program;
-  assign \$361  = act_program;
-  assign \$362  = act_program;
-  assign \$363  = act_program;
+  assign \$238  = act_program;
+  assign \$256  = 1'h1;
+  assign \$257  = \$255 ;
+  assign \$258  = act_coefficients0;
+  assign \$263  = 1'h1;
+  assign \$264  = \$262 ;
+  assign \$265  = act_coefficients1;
+  assign \$270  = 1'h1;
+  assign \$271  = \$269 ;
+  assign \$272  = act_coefficients2;
+  assign \$277  = 1'h1;
+  assign \$278  = \$276 ;
+  assign \$279  = act_coefficients3;
+  assign \$284  = 1'h1;
+  assign \$285  = \$283 ;
+  assign \$286  = act_weights0;
+  assign \$291  = 1'h1;
+  assign \$292  = \$290 ;
+  assign \$293  = act_weights1;
+  assign \$298  = 1'h1;
+  assign \$299  = \$297 ;
+  assign \$300  = act_weights2;
+  assign \$305  = 1'h1;
+  assign \$306  = \$304 ;
+  assign \$307  = act_weights3;
+  assign \$312  = 1'h1;
+  assign \$313  = \$311 ;
+  assign \$314  = act_corrections0;
+  assign \$319  = 1'h1;
+  assign \$320  = \$318 ;
+  assign \$321  = act_corrections1;
+  assign \$326  = 1'h1;
+  assign \$327  = \$325 ;
+  assign \$328  = act_corrections2;
+  assign \$333  = 1'h1;
+  assign \$334  = \$332 ;
+  assign \$335  = act_corrections3;
+  assign \$340  = 1'h1;
+  assign \$341  = \$339 ;
+  assign \$342  = act_levels0;
+  assign \$347  = 1'h1;
+  assign \$348  = \$346 ;
+  assign \$349  = act_levels1;
+  assign \$354  = 1'h1;
+  assign \$355  = \$353 ;
+  assign \$356  = act_levels2;
+  assign \$361  = 1'h1;
+  assign \$362  = \$360 ;
+  assign \$363  = act_levels3;
   assign \$364  = act_program;
   assign \$365  = act_program;
   assign \$366  = act_program;
@@ -18187,104 +19953,142 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$371  = act_program;
   assign \$372  = act_program;
   assign \$373  = act_program;
-  assign \$374  = act_program;
-  assign \$375  = act_program;
-  assign \$376  = act_program;
-  assign \$377  = act_program;
-  assign \$378  = act_program;
-  assign \$379  = act_program;
-  assign \$380  = act_program;
-  assign \$381  = act_program;
-  assign \$383  = { 32'h00000000, \$382  };
+  assign \$375  = { 10'h000, \$374  };
+  assign \$376  = act_constants;
+  assign \$377  = act_constants;
+  assign \$378  = act_constants;
+  assign \$379  = act_constants;
+  assign \$380  = act_constants;
+  assign \$381  = act_constants;
+  assign \$382  = act_constants;
+  assign \$383  = act_constants;
   assign \$384  = act_constants;
   assign \$385  = act_constants;
   assign \$386  = act_constants;
-  assign \$387  = act_constants;
-  assign \$388  = act_constants;
-  assign \$389  = act_constants;
-  assign \$390  = act_constants;
-  assign \$391  = act_constants;
-  assign \$392  = act_constants;
-  assign \$393  = act_constants;
-  assign \$394  = act_constants;
-  assign \$395  = act_constants;
-  assign \$396  = act_constants;
-  assign \$397  = act_constants;
-  assign \$398  = act_constants;
-  assign \$399  = act_constants;
-  assign \$400  = act_constants;
-  assign \$401  = act_constants;
-  assign \$402  = act_constants;
-  assign \$403  = act_constants;
-  assign \$404  = act_constants;
-  assign \$405  = act_constants;
-  assign \$406  = act_constants;
-  assign \$407  = act_constants;
-  assign \$408  = act_constants;
-  assign \$409  = act_constants;
-  assign \$410  = act_constants;
-  assign \$411  = act_constants;
-  assign \$412  = act_constants;
-  assign \$413  = act_constants;
-  assign \$414  = act_constants;
-  assign \$415  = act_constants;
-  assign \$416  = act_constants;
-  assign \$417  = act_constants;
-  assign \$418  = act_constants;
-  assign \$419  = act_constants;
-  assign \$420  = act_constants;
-  assign \$421  = act_constants;
-  assign \$422  = act_constants;
-  assign \$423  = act_constants;
-  assign \$424  = act_constants;
-  assign \$425  = act_constants;
-  assign \$426  = act_constants;
-  assign \$427  = act_constants;
-  assign \$428  = act_constants;
-  assign \$429  = act_constants;
-  assign \$430  = act_constants;
-  assign \$431  = act_constants;
-  assign \$432  = act_constants;
-  assign \$433  = act_constants;
-  assign \$434  = act_constants;
-  assign \$435  = act_constants;
-  assign \$436  = act_constants;
-  assign \$437  = act_constants;
-  assign \$438  = act_constants;
-  assign \$439  = act_constants;
-  assign \$440  = act_constants;
-  assign \$441  = act_constants;
-  assign \$442  = act_constants;
-  assign \$443  = act_constants;
-  assign \$444  = act_constants;
-  assign \$445  = act_constants;
-  assign \$446  = act_constants;
-  assign \$447  = act_constants;
-  assign { \$563 [31], \$563 [29], \$563 [26:23], \$563 [21:20], \$563 [17:15], \$563 [13:12], \$563 [7], \$563 [5:4], \$563 [1] } = 17'h00000;
-  assign { \$563 [30], \$563 [28:27], \$563 [22], \$563 [19:18], \$563 [14], \$563 [11:8], \$563 [6], \$563 [3:2], \$563 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$564  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$565 [31:18], \$565 [16:0] } = 31'h00000000;
-  assign \$565 [17] = read_version;
-  assign { \$567 [28], \$567 [26], \$567 [22], \$567 [19], \$567 [17:15], \$567 [7], \$567 [3], \$567 [0] } = 10'h000;
-  assign { \$567 [31:29], \$567 [27], \$567 [25:23], \$567 [21:20], \$567 [18], \$567 [14:8], \$567 [6:4], \$567 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign { \$569 [31:2], \$569 [0] } = 31'h00000000;
-  assign \$569 [1] = read_tenants;
-  assign \$571  = 32'd0;
-  assign \$572  = \$570 ;
-  assign \$588  = \$587 ;
-  assign \$612  = \$611 ;
-  assign \$636  = \$635 ;
-  assign \$660  = \$659 ;
-  assign \$684  = \$683 ;
-  assign \$685  = 32'd0;
-  assign \$686  = \$683 ;
-  assign \$708  = \$707 ;
-  assign \$732  = \$731 ;
-  assign \$754  = \$753 ;
+  assign \$430  = act_program;
+  assign \$431  = act_program;
+  assign \$432  = act_program;
+  assign \$433  = act_program;
+  assign \$434  = act_program;
+  assign \$435  = act_program;
+  assign \$436  = act_program;
+  assign \$437  = act_program;
+  assign \$438  = act_program;
+  assign \$439  = act_program;
+  assign \$440  = act_program;
+  assign \$441  = act_program;
+  assign \$442  = act_program;
+  assign \$443  = act_program;
+  assign \$444  = act_program;
+  assign \$445  = act_program;
+  assign \$446  = act_program;
+  assign \$447  = act_program;
+  assign \$448  = act_program;
+  assign \$449  = act_program;
+  assign \$450  = act_program;
+  assign \$451  = act_program;
+  assign \$452  = act_program;
+  assign \$453  = act_program;
+  assign \$454  = act_program;
+  assign \$455  = act_program;
+  assign \$456  = act_program;
+  assign \$457  = act_program;
+  assign \$458  = act_program;
+  assign \$459  = act_program;
+  assign \$460  = act_program;
+  assign \$461  = act_program;
+  assign \$463  = { 32'h00000000, \$462  };
+  assign \$464  = act_constants;
+  assign \$465  = act_constants;
+  assign \$466  = act_constants;
+  assign \$467  = act_constants;
+  assign \$468  = act_constants;
+  assign \$469  = act_constants;
+  assign \$470  = act_constants;
+  assign \$471  = act_constants;
+  assign \$472  = act_constants;
+  assign \$473  = act_constants;
+  assign \$474  = act_constants;
+  assign \$475  = act_constants;
+  assign \$476  = act_constants;
+  assign \$477  = act_constants;
+  assign \$478  = act_constants;
+  assign \$479  = act_constants;
+  assign \$480  = act_constants;
+  assign \$481  = act_constants;
+  assign \$482  = act_constants;
+  assign \$483  = act_constants;
+  assign \$484  = act_constants;
+  assign \$485  = act_constants;
+  assign \$486  = act_constants;
+  assign \$487  = act_constants;
+  assign \$488  = act_constants;
+  assign \$489  = act_constants;
+  assign \$490  = act_constants;
+  assign \$491  = act_constants;
+  assign \$492  = act_constants;
+  assign \$493  = act_constants;
+  assign \$494  = act_constants;
+  assign \$495  = act_constants;
+  assign \$496  = act_constants;
+  assign \$497  = act_constants;
+  assign \$498  = act_constants;
+  assign \$499  = act_constants;
+  assign \$500  = act_constants;
+  assign \$501  = act_constants;
+  assign \$502  = act_constants;
+  assign \$503  = act_constants;
+  assign \$504  = act_constants;
+  assign \$505  = act_constants;
+  assign \$506  = act_constants;
+  assign \$507  = act_constants;
+  assign \$508  = act_constants;
+  assign \$509  = act_constants;
+  assign \$510  = act_constants;
+  assign \$511  = act_constants;
+  assign \$512  = act_constants;
+  assign \$513  = act_constants;
+  assign \$514  = act_constants;
+  assign \$515  = act_constants;
+  assign \$516  = act_constants;
+  assign \$517  = act_constants;
+  assign \$518  = act_constants;
+  assign \$519  = act_constants;
+  assign \$520  = act_constants;
+  assign \$521  = act_constants;
+  assign \$522  = act_constants;
+  assign \$523  = act_constants;
+  assign \$524  = act_constants;
+  assign \$525  = act_constants;
+  assign \$526  = act_constants;
+  assign \$527  = act_constants;
+  assign { \$643 [31], \$643 [29], \$643 [26:23], \$643 [21:20], \$643 [17:15], \$643 [13:12], \$643 [7], \$643 [5:4], \$643 [1] } = 17'h00000;
+  assign { \$643 [30], \$643 [28:27], \$643 [22], \$643 [19:18], \$643 [14], \$643 [11:8], \$643 [6], \$643 [3:2], \$643 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$644  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$645 [31:18], \$645 [16:0] } = 31'h00000000;
+  assign \$645 [17] = read_version;
+  assign { \$647 [28], \$647 [26], \$647 [22], \$647 [19], \$647 [17:15], \$647 [7], \$647 [3], \$647 [0] } = 10'h000;
+  assign { \$647 [31:29], \$647 [27], \$647 [25:23], \$647 [21:20], \$647 [18], \$647 [14:8], \$647 [6:4], \$647 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign { \$649 [31:2], \$649 [0] } = 31'h00000000;
+  assign \$649 [1] = read_tenants;
+  assign \$651  = 32'd0;
+  assign \$652  = \$650 ;
+  assign \$668  = \$667 ;
+  assign \$692  = \$691 ;
+  assign \$716  = \$715 ;
+  assign \$740  = \$739 ;
+  assign \$764  = \$763 ;
+  assign \$765  = 32'd0;
+  assign \$766  = \$763 ;
+  assign \$788  = \$787 ;
+  assign \$812  = \$811 ;
+  assign \$836  = \$835 ;
+  assign \$860  = \$859 ;
+  assign \$882  = \$881 ;
 endmodule
 
-module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, host_late, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, tenant, window, turn, layer_done
-, ended, transfer, transfer_clear, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, combine, working, clk);
+module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, illegal, host_late, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, clear, tenant, window, turn
+, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, convolve, calibrate, combine, working, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
   wire [32:0] \$10 ;
@@ -18307,25 +20111,28 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$115 ;
   wire \$116 ;
   wire \$117 ;
-  reg \$118 ;
-  reg [3:0] \$119 ;
+  wire \$118 ;
+  wire \$119 ;
   wire [12:0] \$12 ;
-  reg [511:0] \$120 ;
-  reg [15:0] \$121 ;
-  reg [19:0] \$122 ;
-  reg [63:0] \$123 ;
-  reg [23:0] \$124 ;
-  reg [11:0] \$125 ;
-  reg [5:0] \$126 ;
-  reg [1:0] \$127 ;
-  reg [1:0] \$128 ;
-  reg [11:0] \$129 ;
+  reg \$120 ;
+  reg [3:0] \$121 ;
+  reg [511:0] \$122 ;
+  reg [15:0] \$123 ;
+  reg [19:0] \$124 ;
+  reg [63:0] \$125 ;
+  reg [23:0] \$126 ;
+  reg [11:0] \$127 ;
+  reg [5:0] \$128 ;
+  reg [1:0] \$129 ;
   wire [6:0] \$13 ;
-  reg [5:0] \$130 ;
-  reg [4:0] \$131 ;
-  reg \$132 ;
-  reg [1:0] \$133 ;
-  reg [134:0] \$134 ;
+  reg [1:0] \$130 ;
+  reg [11:0] \$131 ;
+  reg [5:0] \$132 ;
+  reg \$133 ;
+  reg [4:0] \$134 ;
+  reg \$135 ;
+  reg [1:0] \$136 ;
+  reg [134:0] \$137 ;
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
@@ -18422,10 +20229,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$99 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  wire [1:0] \$signal$27 ;
-  reg \$signal$43 ;
-  reg \$signal$49 ;
-  reg \$signal$52 ;
+  wire [1:0] \$signal$29 ;
+  reg \$signal$44 ;
+  reg \$signal$50 ;
+  reg \$signal$53 ;
   input [1:0] abort;
   wire [1:0] abort;
   wire aborted0;
@@ -18436,7 +20243,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   reg arriving = 1'h0;
   output [1:0] busy;
   reg [1:0] busy = 2'h0;
-  wire clear;
+  output calibrate;
+  reg calibrate;
+  output clear;
+  reg clear = 1'h0;
   input clk;
   wire clk;
   (* init = 5'h00 *)
@@ -18452,23 +20262,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$35 ;
-  wire [31:0] \descriptor$35[0] ;
-  wire [31:0] \descriptor$35[10] ;
-  wire [31:0] \descriptor$35[11] ;
-  wire [31:0] \descriptor$35[12] ;
-  wire [31:0] \descriptor$35[13] ;
-  wire [31:0] \descriptor$35[14] ;
-  wire [31:0] \descriptor$35[15] ;
-  wire [31:0] \descriptor$35[1] ;
-  wire [31:0] \descriptor$35[2] ;
-  wire [31:0] \descriptor$35[3] ;
-  wire [31:0] \descriptor$35[4] ;
-  wire [31:0] \descriptor$35[5] ;
-  wire [31:0] \descriptor$35[6] ;
-  wire [31:0] \descriptor$35[7] ;
-  wire [31:0] \descriptor$35[8] ;
-  wire [31:0] \descriptor$35[9] ;
+  wire [511:0] \descriptor$36 ;
+  wire [31:0] \descriptor$36[0] ;
+  wire [31:0] \descriptor$36[10] ;
+  wire [31:0] \descriptor$36[11] ;
+  wire [31:0] \descriptor$36[12] ;
+  wire [31:0] \descriptor$36[13] ;
+  wire [31:0] \descriptor$36[14] ;
+  wire [31:0] \descriptor$36[15] ;
+  wire [31:0] \descriptor$36[1] ;
+  wire [31:0] \descriptor$36[2] ;
+  wire [31:0] \descriptor$36[3] ;
+  wire [31:0] \descriptor$36[4] ;
+  wire [31:0] \descriptor$36[5] ;
+  wire [31:0] \descriptor$36[6] ;
+  wire [31:0] \descriptor$36[7] ;
+  wire [31:0] \descriptor$36[8] ;
+  wire [31:0] \descriptor$36[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -18537,7 +20347,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire rst;
   input [1:0] start;
   wire [1:0] start;
-  output stopped;
   reg stopped;
   output tenant;
   reg tenant = 1'h0;
@@ -18560,16 +20369,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$37 ;
-  wire [15:0] \window$37.activation_base ;
-  wire [16:0] \window$37.activation_words ;
-  wire [20:0] \window$37.coefficient_words ;
-  wire [19:0] \window$37.coefficients_base ;
-  wire [16:0] \window$37.constant_entries ;
-  wire [15:0] \window$37.constants_base ;
-  wire [11:0] \window$37.program_base ;
-  wire [11:0] \window$37.program_length ;
-  wire [3:0] \window$37.tiles ;
+  wire [134:0] \window$38 ;
+  wire [15:0] \window$38.activation_base ;
+  wire [16:0] \window$38.activation_words ;
+  wire [20:0] \window$38.coefficient_words ;
+  wire [19:0] \window$38.coefficients_base ;
+  wire [16:0] \window$38.constant_entries ;
+  wire [15:0] \window$38.constants_base ;
+  wire [11:0] \window$38.program_base ;
+  wire [11:0] \window$38.program_length ;
+  wire [3:0] \window$38.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -18620,7 +20429,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$14  = ended[1] | failed[1];
   assign \$15  = ~ busy[1];
   assign \$16  = start[1] & \$15 ;
-  assign \$17  = | \$signal$27 ;
+  assign \$17  = | \$signal$29 ;
   assign \$18  = ! \$like ;
   assign \$20  = ! tenant;
   assign \$21  = ! word;
@@ -18632,14 +20441,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$28  = ~ alive;
   assign \$29  = stopped | \$28 ;
   assign \$30  = convolve | combine;
-  assign \$31  = | \$signal$27 ;
+  assign \$31  = | \$signal$29 ;
   assign \$32  = ! \$like ;
   assign \$34  = ~ unit_done;
   assign \$35  = stopped & \$34 ;
   assign \$36  = ! tenant;
   assign present0 = engaged & \$36 ;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$37  = \$signal$43  & present0;
+  assign \$37  = \$signal$44  & present0;
   assign advance0 = \$37  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
   assign \$38  = ~ present0;
@@ -18656,7 +20465,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$49  = ~ failed[0];
   assign \$50  = \$48  & \$49 ;
   assign \$51  = \$50  | aborted0;
-  assign \$52  = \$signal$49  & present0;
+  assign \$52  = \$signal$50  & present0;
   assign \$53  = ~ aborted0;
   assign \$54  = \$52  & \$53 ;
   assign \$55  = ~ failed[0];
@@ -18671,12 +20480,12 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$64  = | left0[11:1];
   assign \$65  = ~ \$64 ;
   assign \$66  = advance0 & \$65 ;
-  assign \$67  = \$signal$52  & present0;
+  assign \$67  = \$signal$53  & present0;
   assign \$68  = aborted0 | failed[0];
   assign \$69  = present0 & \$68 ;
   assign present1 = engaged & \$70 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$71  = \$signal$43  & present1;
+  assign \$71  = \$signal$44  & present1;
   assign advance1 = \$71  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
   assign \$72  = ~ present1;
@@ -18693,7 +20502,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$83  = ~ failed[1];
   assign \$84  = \$82  & \$83 ;
   assign \$85  = \$84  | aborted1;
-  assign \$86  = \$signal$49  & present1;
+  assign \$86  = \$signal$50  & present1;
   assign \$87  = ~ aborted1;
   assign \$88  = \$86  & \$87 ;
   assign \$89  = ~ failed[1];
@@ -18708,7 +20517,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$98  = | left1[11:1];
   assign \$99  = ~ \$98 ;
   assign \$100  = advance1 & \$99 ;
-  assign \$101  = \$signal$52  & present1;
+  assign \$101  = \$signal$53  & present1;
   assign \$102  = aborted1 | failed[1];
   assign \$103  = present1 & \$102 ;
   assign \$104  = word != 5'h10;
@@ -18719,45 +20528,49 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$110  = legal & \$109 ;
   assign \$111  = ~ stopped;
   assign \$112  = legal & \$111 ;
-  assign \$113  = ~ legal;
-  assign \$114  = ! program_state;
-  assign \$115  = program_state == 1'h1;
-  assign \$116  = program_state == 2'h2;
-  assign \$117  = program_state == 2'h3;
+  assign \$113  = ~ stopped;
+  assign \$114  = legal & \$113 ;
+  assign \$115  = ~ legal;
+  assign \$116  = ! program_state;
+  assign \$117  = program_state == 1'h1;
+  assign \$118  = program_state == 2'h2;
+  assign \$119  = program_state == 2'h3;
   always @(posedge clk)
-    arriving <= \$118 ;
+    arriving <= \$120 ;
   always @(posedge clk)
-    \$signal  <= \$119 ;
+    \$signal  <= \$121 ;
   always @(posedge clk)
-    descriptor <= \$120 ;
+    descriptor <= \$122 ;
   always @(posedge clk)
-    constants <= \$121 ;
+    constants <= \$123 ;
   always @(posedge clk)
-    coefficients <= \$122 ;
+    coefficients <= \$124 ;
   always @(posedge clk)
-    layer_cycles <= \$123 ;
+    layer_cycles <= \$125 ;
   always @(posedge clk)
-    layer <= \$124 ;
+    layer <= \$126 ;
   always @(posedge clk)
-    left0 <= \$125 ;
+    left0 <= \$127 ;
   always @(posedge clk)
-    index0 <= \$126 ;
+    index0 <= \$128 ;
   always @(posedge clk)
-    transferring <= \$127 ;
+    transferring <= \$129 ;
   always @(posedge clk)
-    busy <= \$128 ;
+    busy <= \$130 ;
   always @(posedge clk)
-    left1 <= \$129 ;
+    left1 <= \$131 ;
   always @(posedge clk)
-    index1 <= \$130 ;
+    index1 <= \$132 ;
   always @(posedge clk)
-    word <= \$131 ;
+    clear <= \$133 ;
   always @(posedge clk)
-    tenant <= \$132 ;
+    word <= \$134 ;
   always @(posedge clk)
-    program_state <= \$133 ;
+    tenant <= \$135 ;
   always @(posedge clk)
-    window <= \$134 ;
+    program_state <= \$136 ;
+  always @(posedge clk)
+    window <= \$137 ;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -18768,94 +20581,94 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$118  = read_enable;
+    \$120  = read_enable;
     if (rst) begin
-      \$118  = 1'h0;
+      \$120  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$119  = word[3:0];
+    \$121  = word[3:0];
     if (rst) begin
-      \$119  = 4'h0;
+      \$121  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$120  = descriptor;
+    \$122  = descriptor;
     if (arriving) begin
       (* full_case = 32'd1 *)
       casez (\$signal )
         4'h0:
-            \$120 [31:0] = read_data;
+            \$122 [31:0] = read_data;
         4'h1:
-            \$120 [63:32] = read_data;
+            \$122 [63:32] = read_data;
         4'h2:
-            \$120 [95:64] = read_data;
+            \$122 [95:64] = read_data;
         4'h3:
-            \$120 [127:96] = read_data;
+            \$122 [127:96] = read_data;
         4'h4:
-            \$120 [159:128] = read_data;
+            \$122 [159:128] = read_data;
         4'h5:
-            \$120 [191:160] = read_data;
+            \$122 [191:160] = read_data;
         4'h6:
-            \$120 [223:192] = read_data;
+            \$122 [223:192] = read_data;
         4'h7:
-            \$120 [255:224] = read_data;
+            \$122 [255:224] = read_data;
         4'h8:
-            \$120 [287:256] = read_data;
+            \$122 [287:256] = read_data;
         4'h9:
-            \$120 [319:288] = read_data;
+            \$122 [319:288] = read_data;
         4'ha:
-            \$120 [351:320] = read_data;
+            \$122 [351:320] = read_data;
         4'hb:
-            \$120 [383:352] = read_data;
+            \$122 [383:352] = read_data;
         4'hc:
-            \$120 [415:384] = read_data;
+            \$122 [415:384] = read_data;
         4'hd:
-            \$120 [447:416] = read_data;
+            \$122 [447:416] = read_data;
         4'he:
-            \$120 [479:448] = read_data;
+            \$122 [479:448] = read_data;
         4'hf:
-            \$120 [511:480] = read_data;
+            \$122 [511:480] = read_data;
       endcase
     end
     if (rst) begin
-      \$120  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
+      \$122  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$121  = \$1 [15:0];
+    \$123  = \$1 [15:0];
     if (rst) begin
-      \$121  = 16'h0000;
+      \$123  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$122  = \$2 [19:0];
+    \$124  = \$2 [19:0];
     if (rst) begin
-      \$122  = 20'h00000;
+      \$124  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$123  = layer_cycles;
+    \$125  = layer_cycles;
     if (busy[0]) begin
-      \$123 [31:0] = \$3 [31:0];
+      \$125 [31:0] = \$3 [31:0];
     end
     if (busy[1]) begin
-      \$123 [63:32] = \$10 [31:0];
+      \$125 [63:32] = \$10 [31:0];
     end
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$17 ) begin
             if (\$18 ) begin
-              \$123 [31:0] = 32'd1;
+              \$125 [31:0] = 32'd1;
             end
             if (\$19 ) begin
-              \$123 [63:32] = 32'd1;
+              \$125 [63:32] = 32'd1;
             end
           end
       2'h1:
@@ -18866,165 +20679,172 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           if (unit_done) begin
             if (\$31 ) begin
               if (\$32 ) begin
-                \$123 [31:0] = 32'd1;
+                \$125 [31:0] = 32'd1;
               end
               if (\$33 ) begin
-                \$123 [63:32] = 32'd1;
+                \$125 [63:32] = 32'd1;
               end
             end
           end
     endcase
     if (rst) begin
-      \$123  = 64'h0000000000000000;
+      \$125  = 64'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$124  = layer;
+    \$126  = layer;
     if (advance0) begin
-      \$124 [11:0] = \$4 [11:0];
+      \$126 [11:0] = \$4 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$124 [11:0] = 12'h000;
+      \$126 [11:0] = 12'h000;
     end
     if (advance1) begin
-      \$124 [23:12] = \$11 [11:0];
+      \$126 [23:12] = \$11 [11:0];
     end
     if (\$14 ) begin
     end else if (\$16 ) begin
-      \$124 [23:12] = 12'h000;
+      \$126 [23:12] = 12'h000;
     end
     if (rst) begin
-      \$124  = 24'h000000;
+      \$126  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$125  = left0;
+    \$127  = left0;
     if (advance0) begin
-      \$125  = \$5 [11:0];
+      \$127  = \$5 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$125  = windows[23:12];
+      \$127  = windows[23:12];
     end
     if (rst) begin
-      \$125  = 12'h000;
+      \$127  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$126  = index0;
+    \$128  = index0;
     if (advance0) begin
-      \$126  = \$6 [5:0];
+      \$128  = \$6 [5:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$126  = windows[5:0];
+      \$128  = windows[5:0];
     end
     if (rst) begin
-      \$126  = 6'h00;
+      \$128  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$127  = transferring;
+    \$129  = transferring;
     if (advance0) begin
-      \$127 [0] = 1'h0;
+      \$129 [0] = 1'h0;
     end
     if (transfer[0]) begin
-      \$127 [0] = 1'h1;
+      \$129 [0] = 1'h1;
     end
     if (\$7 ) begin
-      \$127 [0] = 1'h0;
+      \$129 [0] = 1'h0;
     end
     if (advance1) begin
-      \$127 [1] = 1'h0;
+      \$129 [1] = 1'h0;
     end
     if (transfer[1]) begin
-      \$127 [1] = 1'h1;
+      \$129 [1] = 1'h1;
     end
     if (\$14 ) begin
-      \$127 [1] = 1'h0;
+      \$129 [1] = 1'h0;
     end
     if (rst) begin
-      \$127  = 2'h0;
+      \$129  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$128  = busy;
+    \$130  = busy;
     if (\$7 ) begin
-      \$128 [0] = 1'h0;
+      \$130 [0] = 1'h0;
     end else if (\$9 ) begin
-      \$128 [0] = 1'h1;
+      \$130 [0] = 1'h1;
     end
     if (\$14 ) begin
-      \$128 [1] = 1'h0;
+      \$130 [1] = 1'h0;
     end else if (\$16 ) begin
-      \$128 [1] = 1'h1;
+      \$130 [1] = 1'h1;
     end
     if (rst) begin
-      \$128  = 2'h0;
+      \$130  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$129  = left1;
+    \$131  = left1;
     if (advance1) begin
-      \$129  = \$12 [11:0];
+      \$131  = \$12 [11:0];
     end
     if (\$14 ) begin
     end else if (\$16 ) begin
-      \$129  = windows[158:147];
+      \$131  = windows[158:147];
     end
     if (rst) begin
-      \$129  = 12'h000;
+      \$131  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$130  = index1;
+    \$132  = index1;
     if (advance1) begin
-      \$130  = \$13 [5:0];
+      \$132  = \$13 [5:0];
     end
     if (\$14 ) begin
     end else if (\$16 ) begin
-      \$130  = windows[140:135];
+      \$132  = windows[140:135];
     end
     if (rst) begin
-      \$130  = 6'h00;
+      \$132  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$131  = word;
+    \$133  = stopped;
+    if (rst) begin
+      \$133  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$134  = word;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          \$131  = 5'h00;
+          \$134  = 5'h00;
       2'h1:
-          \$131  = \$26 [4:0];
+          \$134  = \$26 [4:0];
       2'h2:
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$131  = 5'h00;
+            \$134  = 5'h00;
           end
     endcase
     if (rst) begin
-      \$131  = 5'h00;
+      \$134  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$132  = tenant;
+    \$135  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$17 ) begin
-            \$132  = \$like ;
+            \$135  = \$like ;
           end
       2'h1:
           /* empty */;
@@ -19033,40 +20853,40 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       2'h3:
           if (unit_done) begin
             if (\$31 ) begin
-              \$132  = \$like ;
+              \$135  = \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$132  = 1'h0;
+      \$135  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$133  = program_state;
+    \$136  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$17 ) begin
-            \$133  = 2'h1;
+            \$136  = 2'h1;
           end else begin
-            \$133  = 2'h0;
+            \$136  = 2'h0;
           end
       2'h1:
         begin
           if (\$27 ) begin
-            \$133  = 2'h2;
+            \$136  = 2'h2;
           end
           if (\$29 ) begin
-            \$133  = 2'h0;
+            \$136  = 2'h0;
           end
         end
       2'h2:
         begin
-          \$133  = 2'h0;
+          \$136  = 2'h0;
           if (\$30 ) begin
-            \$133  = 2'h3;
+            \$136  = 2'h3;
           end
         end
       2'h3:
@@ -19074,23 +20894,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           if (unit_done) begin
             (* full_case = 32'd1 *)
             if (\$31 ) begin
-              \$133  = 2'h1;
+              \$136  = 2'h1;
             end else begin
-              \$133  = 2'h0;
+              \$136  = 2'h0;
             end
           end
           if (\$35 ) begin
-            \$133  = 2'h0;
+            \$136  = 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$133  = 2'h0;
+      \$136  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$134  = window;
+    \$137  = window;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -19098,18 +20918,18 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         begin
           if (\$20 ) begin
             if (\$22 ) begin
-              \$134  = windows[134:0];
+              \$137  = windows[134:0];
             end
           end
           if (\$23 ) begin
             if (\$25 ) begin
-              \$134  = windows[269:135];
+              \$137  = windows[269:135];
             end
           end
         end
     endcase
     if (rst) begin
-      \$134  = 135'h0000000000000000000000000000000000;
+      \$137  = 135'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -19119,19 +20939,19 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     casez (tenant)
       1'h0:
         begin
-          if (\$signal$27 [0]) begin
+          if (\$signal$29 [0]) begin
             \$like  = 1'h0;
           end
-          if (\$signal$27 [1]) begin
+          if (\$signal$29 [1]) begin
             \$like  = 1'h1;
           end
         end
       1'h1:
         begin
-          if (\$signal$27 [1]) begin
+          if (\$signal$29 [1]) begin
             \$like  = 1'h1;
           end
-          if (\$signal$27 [0]) begin
+          if (\$signal$29 [0]) begin
             \$like  = 1'h0;
           end
         end
@@ -19306,7 +21126,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$49  = 1'h0;
+    \$signal$50  = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -19317,7 +21137,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
             4'h0:
                 /* empty */;
             4'h1, 4'h2:
-                \$signal$49  = legal;
+                \$signal$50  = legal;
           endcase
     endcase
   end
@@ -19337,6 +21157,29 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 convolve = \$110 ;
+            4'h7:
+                convolve = calibrate;
+          endcase
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    calibrate = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          /* empty */;
+      2'h2:
+          casez (descriptor[3:0])
+            4'h0:
+                /* empty */;
+            4'h1, 4'h2:
+                /* empty */;
+            4'h3:
+                /* empty */;
+            4'h7:
+                calibrate = \$112 ;
           endcase
     endcase
   end
@@ -19356,14 +21199,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
-                combine = \$112 ;
+                combine = \$114 ;
           endcase
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$52  = 1'h0;
+    \$signal$53  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -19380,18 +21225,20 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                \$signal$52  = 1'h1;
+                \$signal$53  = 1'h1;
           endcase
-          if (\$113 ) begin
-            \$signal$52  = 1'h1;
+          if (\$115 ) begin
+            \$signal$53  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$52  = 1'h1;
+            \$signal$53  = 1'h1;
           end
     endcase
   end
@@ -19414,12 +21261,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
                 refusal = 4'h1;
           endcase
-          if (\$113 ) begin
+          if (\$115 ) begin
             refusal = 4'h2;
           end
         end
@@ -19446,7 +21295,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$43  = 1'h0;
+    \$signal$44  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -19457,15 +21306,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$43  = 1'h1;
+            \$signal$44  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$35  = descriptor;
+  assign \descriptor$36  = descriptor;
   assign clock = word;
-  assign \window$37  = window;
+  assign \window$38  = window;
   assign first_request = \$like ;
-  assign clear = stopped;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -19515,35 +21363,35 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \descriptor$35[0]  = descriptor[31:0];
-  assign \descriptor$35[1]  = descriptor[63:32];
-  assign \descriptor$35[2]  = descriptor[95:64];
-  assign \descriptor$35[3]  = descriptor[127:96];
-  assign \descriptor$35[4]  = descriptor[159:128];
-  assign \descriptor$35[5]  = descriptor[191:160];
-  assign \descriptor$35[6]  = descriptor[223:192];
-  assign \descriptor$35[7]  = descriptor[255:224];
-  assign \descriptor$35[8]  = descriptor[287:256];
-  assign \descriptor$35[9]  = descriptor[319:288];
-  assign \descriptor$35[10]  = descriptor[351:320];
-  assign \descriptor$35[11]  = descriptor[383:352];
-  assign \descriptor$35[12]  = descriptor[415:384];
-  assign \descriptor$35[13]  = descriptor[447:416];
-  assign \descriptor$35[14]  = descriptor[479:448];
-  assign \descriptor$35[15]  = descriptor[511:480];
-  assign \window$37.program_base  = window[11:0];
-  assign \window$37.program_length  = window[23:12];
-  assign \window$37.activation_base  = window[39:24];
-  assign \window$37.activation_words  = window[56:40];
-  assign \window$37.constants_base  = window[72:57];
-  assign \window$37.constant_entries  = window[89:73];
-  assign \window$37.coefficients_base  = window[109:90];
-  assign \window$37.coefficient_words  = window[130:110];
-  assign \window$37.tiles  = window[134:131];
+  assign \descriptor$36[0]  = descriptor[31:0];
+  assign \descriptor$36[1]  = descriptor[63:32];
+  assign \descriptor$36[2]  = descriptor[95:64];
+  assign \descriptor$36[3]  = descriptor[127:96];
+  assign \descriptor$36[4]  = descriptor[159:128];
+  assign \descriptor$36[5]  = descriptor[191:160];
+  assign \descriptor$36[6]  = descriptor[223:192];
+  assign \descriptor$36[7]  = descriptor[255:224];
+  assign \descriptor$36[8]  = descriptor[287:256];
+  assign \descriptor$36[9]  = descriptor[319:288];
+  assign \descriptor$36[10]  = descriptor[351:320];
+  assign \descriptor$36[11]  = descriptor[383:352];
+  assign \descriptor$36[12]  = descriptor[415:384];
+  assign \descriptor$36[13]  = descriptor[447:416];
+  assign \descriptor$36[14]  = descriptor[479:448];
+  assign \descriptor$36[15]  = descriptor[511:480];
+  assign \window$38.program_base  = window[11:0];
+  assign \window$38.program_length  = window[23:12];
+  assign \window$38.activation_base  = window[39:24];
+  assign \window$38.activation_words  = window[56:40];
+  assign \window$38.constants_base  = window[72:57];
+  assign \window$38.constant_entries  = window[89:73];
+  assign \window$38.coefficients_base  = window[109:90];
+  assign \window$38.coefficient_words  = window[130:110];
+  assign \window$38.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$27 [1] = \$95 ;
-  assign \$signal$27 [0] = \$61 ;
+  assign \$signal$29 [1] = \$95 ;
+  assign \$signal$29 [0] = \$61 ;
   assign transfer_clear[1] = \$91 ;
   assign transfer_clear[0] = \$57 ;
   assign transfer[1] = \$90 ;
@@ -19610,27 +21458,89 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$139 ;
   wire [12:0] \$14 ;
   wire \$140 ;
-  reg [11:0] \$141 ;
-  reg [10:0] \$142 ;
-  reg [10:0] \$143 ;
-  reg [14:0] \$144 ;
-  reg [16:0] \$145 ;
-  reg [17:0] \$146 ;
-  reg [17:0] \$147 ;
-  reg [24:0] \$148 ;
-  reg \$149 ;
+  wire \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
   wire [17:0] \$15 ;
-  reg [14:0] \$150 ;
-  reg [10:0] \$151 ;
-  reg [1:0] \$152 ;
-  reg [1:0] \$153 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire [18:0] \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire [16:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
   wire [17:0] \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
   wire [17:0] \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire [12:0] \$2 ;
   wire \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  reg [11:0] \$202 ;
+  reg [10:0] \$203 ;
+  reg [10:0] \$204 ;
+  reg [14:0] \$205 ;
+  reg [16:0] \$206 ;
+  reg [17:0] \$207 ;
+  reg [17:0] \$208 ;
+  reg [24:0] \$209 ;
   wire \$21 ;
+  reg \$210 ;
+  reg [25:0] \$211 ;
+  reg [14:0] \$212 ;
+  reg [10:0] \$213 ;
+  reg [1:0] \$214 ;
+  reg [1:0] \$215 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
@@ -19719,6 +21629,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$auto$rtlil.cc:2739:Not$2 ;
   reg [14:0] add_passed = 15'h0000;
   reg [10:0] average_pool_passed = 11'h000;
+  reg [25:0] calibrate_passed = 26'h0000000;
   input clk;
   wire clk;
   input [4:0] clock;
@@ -19834,188 +21745,251 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$84  = descriptor[131:128] >= 1'h1;
   assign \$86  = descriptor[135:132] >= 1'h1;
   assign \$88  = descriptor[139:136] >= 1'h1;
-  assign \$90  = descriptor[203:192] >= 1'h1;
-  assign \$92  = descriptor[183:172] >= descriptor[203:192];
-  assign \$93  = descriptor[131:128] >= 1'h1;
-  assign \$94  = descriptor[131:128] <= 1'h1;
-  assign \$95  = & { \$94 , \$93  };
-  assign \$96  = descriptor[135:132] >= 1'h1;
-  assign \$97  = descriptor[135:132] <= 1'h1;
-  assign \$98  = & { \$97 , \$96  };
-  assign \$99  = descriptor[335:332] >= 1'h1;
-  assign \$101  = descriptor[303:288] < window[56:40];
-  assign \$102  = descriptor[3:0] == 3'h4;
-  assign \$104  = & add_passed;
-  assign \$105  = descriptor[47:32] < window[56:40];
-  assign \$106  = descriptor[63:48] < window[56:40];
-  assign \$107  = descriptor[75:64] >= 1'h1;
-  assign \$109  = descriptor[87:76] >= 1'h1;
-  assign \$111  = descriptor[107:96] >= 1'h1;
-  assign \$113  = descriptor[119:108] >= 1'h1;
-  assign \$115  = descriptor[131:128] >= 1'h1;
-  assign \$117  = descriptor[135:132] >= 1'h1;
-  assign \$119  = descriptor[139:136] >= 1'h1;
-  assign \$121  = descriptor[203:192] >= 1'h1;
-  assign \$123  = descriptor[183:172] >= descriptor[203:192];
-  assign \$124  = descriptor[3:0] == 3'h5;
-  assign \$125  = descriptor[3:0] == 3'h6;
-  assign \$126  = | { \$125 , \$124  };
-  assign \$127  = & average_pool_passed;
-  assign \$128  = | descriptor[80:64];
-  assign \$129  = destination_end <= window[56:40];
-  assign \$130  = descriptor[3:0] == 1'h1;
-  assign \$132  = & load_passed;
-  assign \$133  = | descriptor[80:64];
-  assign \$134  = source_end <= window[56:40];
-  assign \$135  = descriptor[3:0] == 2'h2;
-  assign \$137  = & store_passed;
-  assign \$138  = ! descriptor[3:0];
-  assign \$139  = descriptor[3:0] > 3'h6;
-  assign \$140  = \$138  | \$139 ;
+  assign \$90  = descriptor[11:8] >= 3'h4;
+  assign \$91  = descriptor[11:8] <= 4'h8;
+  assign \$92  = & { \$91 , \$90  };
+  assign \$93  = descriptor[7:6] <= 2'h2;
+  assign \$95  = descriptor[107:96] >= 1'h1;
+  assign \$96  = descriptor[107:96] <= 1'h1;
+  assign \$97  = & { \$96 , \$95  };
+  assign \$98  = descriptor[119:108] >= 1'h1;
+  assign \$99  = descriptor[119:108] <= 1'h1;
+  assign \$100  = & { \$99 , \$98  };
+  assign \$101  = descriptor[215:204] >= 1'h1;
+  assign \$102  = descriptor[215:204] <= 1'h1;
+  assign \$103  = & { \$102 , \$101  };
+  assign \$104  = descriptor[131:128] >= 1'h1;
+  assign \$105  = descriptor[131:128] <= 1'h1;
+  assign \$106  = & { \$105 , \$104  };
+  assign \$107  = descriptor[135:132] >= 1'h1;
+  assign \$108  = descriptor[135:132] <= 1'h1;
+  assign \$109  = & { \$108 , \$107  };
+  assign \$110  = descriptor[203:192] >= 1'h1;
+  assign \$111  = descriptor[203:192] <= 6'h24;
+  assign \$112  = & { \$111 , \$110  };
+  assign \$113  = descriptor[203:192] == descriptor[235:224];
+  assign \$114  = descriptor[247:236] >= 1'h1;
+  assign \$115  = descriptor[247:236] <= 1'h1;
+  assign \$116  = & { \$115 , \$114  };
+  assign \$117  = descriptor[263:256] >= 1'h1;
+  assign \$118  = descriptor[263:256] <= 1'h1;
+  assign \$119  = & { \$118 , \$117  };
+  assign \$120  = descriptor[271:264] <= 4'h9;
+  assign \$122  = descriptor[283:272] >= 1'h1;
+  assign \$123  = descriptor[283:272] <= 1'h1;
+  assign \$124  = & { \$123 , \$122  };
+  assign \$125  = descriptor[315:304] >= 1'h1;
+  assign \$126  = descriptor[315:304] <= 7'h40;
+  assign \$127  = & { \$126 , \$125  };
+  assign \$128  = | window[134:131];
+  assign \$129  = descriptor[379:352] >= 1'h1;
+  assign \$130  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$131  = & { \$130 , \$129  };
+  assign \$132  = descriptor[3:0] == 3'h7;
+  assign \$134  = & calibrate_passed;
+  assign \$135  = descriptor[47:32] < window[56:40];
+  assign \$136  = descriptor[63:48] < window[56:40];
+  assign \$137  = descriptor[75:64] >= 1'h1;
+  assign \$139  = descriptor[87:76] >= 1'h1;
+  assign \$141  = descriptor[107:96] >= 1'h1;
+  assign \$143  = descriptor[119:108] >= 1'h1;
+  assign \$145  = descriptor[131:128] >= 1'h1;
+  assign \$147  = descriptor[135:132] >= 1'h1;
+  assign \$149  = descriptor[139:136] >= 1'h1;
+  assign \$151  = descriptor[203:192] >= 1'h1;
+  assign \$153  = descriptor[183:172] >= descriptor[203:192];
+  assign \$154  = descriptor[131:128] >= 1'h1;
+  assign \$155  = descriptor[131:128] <= 1'h1;
+  assign \$156  = & { \$155 , \$154  };
+  assign \$157  = descriptor[135:132] >= 1'h1;
+  assign \$158  = descriptor[135:132] <= 1'h1;
+  assign \$159  = & { \$158 , \$157  };
+  assign \$160  = descriptor[335:332] >= 1'h1;
+  assign \$162  = descriptor[303:288] < window[56:40];
+  assign \$163  = descriptor[3:0] == 3'h4;
+  assign \$165  = & add_passed;
+  assign \$166  = descriptor[47:32] < window[56:40];
+  assign \$167  = descriptor[63:48] < window[56:40];
+  assign \$168  = descriptor[75:64] >= 1'h1;
+  assign \$170  = descriptor[87:76] >= 1'h1;
+  assign \$172  = descriptor[107:96] >= 1'h1;
+  assign \$174  = descriptor[119:108] >= 1'h1;
+  assign \$176  = descriptor[131:128] >= 1'h1;
+  assign \$178  = descriptor[135:132] >= 1'h1;
+  assign \$180  = descriptor[139:136] >= 1'h1;
+  assign \$182  = descriptor[203:192] >= 1'h1;
+  assign \$184  = descriptor[183:172] >= descriptor[203:192];
+  assign \$185  = descriptor[3:0] == 3'h5;
+  assign \$186  = descriptor[3:0] == 3'h6;
+  assign \$187  = | { \$186 , \$185  };
+  assign \$188  = & average_pool_passed;
+  assign \$189  = | descriptor[80:64];
+  assign \$190  = destination_end <= window[56:40];
+  assign \$191  = descriptor[3:0] == 1'h1;
+  assign \$193  = & load_passed;
+  assign \$194  = | descriptor[80:64];
+  assign \$195  = source_end <= window[56:40];
+  assign \$196  = descriptor[3:0] == 2'h2;
+  assign \$198  = & store_passed;
+  assign \$199  = ! descriptor[3:0];
+  assign \$200  = descriptor[3:0] > 3'h7;
+  assign \$201  = \$199  | \$200 ;
   always @(posedge clk)
-    kernel_words <= \$141 ;
+    kernel_words <= \$202 ;
   always @(posedge clk)
-    products0 <= \$142 ;
+    products0 <= \$203 ;
   always @(posedge clk)
-    products1 <= \$143 ;
+    products1 <= \$204 ;
   always @(posedge clk)
-    product <= \$144 ;
+    product <= \$205 ;
   always @(posedge clk)
-    constants_end <= \$145 ;
+    constants_end <= \$206 ;
   always @(posedge clk)
-    destination_end <= \$146 ;
+    destination_end <= \$207 ;
   always @(posedge clk)
-    source_end <= \$147 ;
+    source_end <= \$208 ;
   always @(posedge clk)
-    convolve_passed <= \$148 ;
+    convolve_passed <= \$209 ;
   always @(posedge clk)
-    legal <= \$149 ;
+    legal <= \$210 ;
   always @(posedge clk)
-    add_passed <= \$150 ;
+    calibrate_passed <= \$211 ;
   always @(posedge clk)
-    average_pool_passed <= \$151 ;
+    add_passed <= \$212 ;
   always @(posedge clk)
-    load_passed <= \$152 ;
+    average_pool_passed <= \$213 ;
   always @(posedge clk)
-    store_passed <= \$153 ;
+    load_passed <= \$214 ;
+  always @(posedge clk)
+    store_passed <= \$215 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$141  = \$2 [11:0];
+    \$202  = \$2 [11:0];
     if (rst) begin
-      \$141  = 12'h000;
+      \$202  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$142  = products0;
+    \$203  = products0;
     if (\$3 ) begin
-      \$142  = 11'h000;
+      \$203  = 11'h000;
     end else if (\$4 ) begin
-      \$142  = \$8 [10:0];
+      \$203  = \$8 [10:0];
     end
     if (rst) begin
-      \$142  = 11'h000;
+      \$203  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$143  = products1;
+    \$204  = products1;
     if (\$9 ) begin
-      \$143  = 11'h000;
+      \$204  = 11'h000;
     end else if (\$10 ) begin
-      \$143  = \$14 [10:0];
+      \$204  = \$14 [10:0];
     end
     if (rst) begin
-      \$143  = 11'h000;
+      \$204  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$144  = \$16 [14:0];
+    \$205  = \$16 [14:0];
     if (rst) begin
-      \$144  = 15'h0000;
+      \$205  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$145  = \$17 ;
+    \$206  = \$17 ;
     if (rst) begin
-      \$145  = 17'h00000;
+      \$206  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$146  = \$18 ;
+    \$207  = \$18 ;
     if (rst) begin
-      \$146  = 18'h00000;
+      \$207  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$147  = \$19 ;
+    \$208  = \$19 ;
     if (rst) begin
-      \$147  = 18'h00000;
+      \$208  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$148  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
+    \$209  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
     if (rst) begin
-      \$148  = 25'h0000000;
+      \$209  = 25'h0000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$149  = legal;
+    \$210  = legal;
     if (\$72 ) begin
-      \$149  = \$73 ;
+      \$210  = \$73 ;
     end
-    if (\$103 ) begin
-      \$149  = \$104 ;
+    if (\$133 ) begin
+      \$210  = \$134 ;
     end
-    if (\$126 ) begin
-      \$149  = \$127 ;
+    if (\$164 ) begin
+      \$210  = \$165 ;
     end
-    if (\$131 ) begin
-      \$149  = \$132 ;
+    if (\$187 ) begin
+      \$210  = \$188 ;
     end
-    if (\$136 ) begin
-      \$149  = \$137 ;
+    if (\$192 ) begin
+      \$210  = \$193 ;
     end
-    if (\$140 ) begin
-      \$149  = 1'h1;
+    if (\$197 ) begin
+      \$210  = \$198 ;
+    end
+    if (\$201 ) begin
+      \$210  = 1'h1;
     end
     if (rst) begin
-      \$149  = 1'h0;
+      \$210  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$150  = { \$101 , \$100 , \$98 , \$95 , \$92 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
+    \$211  = { \$131 , \$128 , \$127 , \$124 , \$121 , \$119 , \$116 , \$113 , \$112 , \$109 , \$106 , \$103 , \$100 , \$97 , descriptor[5], \$94 , \$92 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
     if (rst) begin
-      \$150  = 15'h0000;
+      \$211  = 26'h0000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$151  = { \$123 , \$122 , \$120 , \$118 , \$116 , \$114 , \$112 , \$110 , \$108 , \$106 , \$105  };
+    \$212  = { \$162 , \$161 , \$159 , \$156 , \$153 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$136 , \$135  };
     if (rst) begin
-      \$151  = 11'h000;
+      \$212  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$152  = { \$129 , \$128  };
+    \$213  = { \$184 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$167 , \$166  };
     if (rst) begin
-      \$152  = 2'h0;
+      \$213  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$153  = { \$134 , \$133  };
+    \$214  = { \$190 , \$189  };
     if (rst) begin
-      \$153  = 2'h0;
+      \$214  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
+    \$215  = { \$195 , \$194  };
+    if (rst) begin
+      \$215  = 2'h0;
     end
   end
   assign \descriptor[0]  = descriptor[31:0];
@@ -20067,27 +22041,41 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$85  = \$84 ;
   assign \$87  = \$86 ;
   assign \$89  = \$88 ;
-  assign \$91  = \$90 ;
-  assign \$100  = \$99 ;
-  assign \$103  = \$102 ;
-  assign \$108  = \$107 ;
-  assign \$110  = \$109 ;
-  assign \$112  = \$111 ;
-  assign \$114  = \$113 ;
-  assign \$116  = \$115 ;
-  assign \$118  = \$117 ;
-  assign \$120  = \$119 ;
-  assign \$122  = \$121 ;
-  assign \$131  = \$130 ;
-  assign \$136  = \$135 ;
+  assign \$94  = \$93 ;
+  assign \$121  = \$120 ;
+  assign \$133  = \$132 ;
+  assign \$138  = \$137 ;
+  assign \$140  = \$139 ;
+  assign \$142  = \$141 ;
+  assign \$144  = \$143 ;
+  assign \$146  = \$145 ;
+  assign \$148  = \$147 ;
+  assign \$150  = \$149 ;
+  assign \$152  = \$151 ;
+  assign \$161  = \$160 ;
+  assign \$164  = \$163 ;
+  assign \$169  = \$168 ;
+  assign \$171  = \$170 ;
+  assign \$173  = \$172 ;
+  assign \$175  = \$174 ;
+  assign \$177  = \$176 ;
+  assign \$179  = \$178 ;
+  assign \$181  = \$180 ;
+  assign \$183  = \$182 ;
+  assign \$192  = \$191 ;
+  assign \$197  = \$196 ;
 endmodule
 
-module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -20139,6 +22127,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -20150,6 +22140,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20180,6 +22174,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -20216,10 +22212,19 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20230,6 +22235,14 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -20265,15 +22278,17 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20285,8 +22300,12 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -20302,6 +22321,7 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -20320,12 +22340,15 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -20344,12 +22367,14 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -20373,14 +22398,29 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
-module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -20432,6 +22472,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -20443,6 +22485,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20473,6 +22519,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -20509,10 +22557,19 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20523,6 +22580,14 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -20558,15 +22623,17 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20578,8 +22645,12 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -20595,6 +22666,7 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -20613,12 +22685,15 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -20637,12 +22712,14 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -20666,14 +22743,29 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
-module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -20725,6 +22817,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -20736,6 +22830,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -20766,6 +22864,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -20802,10 +22902,19 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20816,6 +22925,14 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -20851,15 +22968,17 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20871,8 +22990,12 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -20888,6 +23011,7 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -20906,12 +23030,15 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -20930,12 +23057,14 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -20959,14 +23088,29 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
-module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$3991$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -21018,6 +23162,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [2:0] drain_lane;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -21029,6 +23175,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  input level_write;
+  wire level_write;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -21059,6 +23209,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -21095,10 +23247,19 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] macro__write_group;
   output [7:0] macro__write_row;
   wire [7:0] macro__write_row;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3991$90 ;
-  wire [40:0] \port$3991$90 ;
+  input [40:0] \port$4442$90 ;
+  wire [40:0] \port$4442$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21109,6 +23270,14 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -21144,15 +23313,17 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [7:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3991$90 [19:0]),
+    .coefficient_base(\port$4442$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3991$90 [40:20]),
+    .coefficient_words(\port$4442$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21164,8 +23335,12 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[11:0]),
+    .level_index(coefficient_index[7:0]),
+    .level_write(level_write),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -21181,6 +23356,7 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -21199,12 +23375,15 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -21223,12 +23402,14 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3991$90 [19:0];
-  assign coefficient_words = \port$3991$90 [40:20];
+  assign coefficient_base = \port$4442$90 [19:0];
+  assign coefficient_words = \port$4442$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
   assign correction_data = write_data[5:0];
+  assign level_index = coefficient_index[7:0];
+  assign level_data = write_data[11:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -21252,6 +23433,17 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
 endmodule
 
 module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, start, abort, read_data, read_ready, write_ready, done, read_address, write_enable
@@ -21475,8 +23667,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4060$0 (read_data),
-    .\port$4883$0 (arriving_last),
+    .\port$4514$0 (read_data),
+    .\port$5345$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -21712,7 +23904,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0 , w_en, \port$4883$0 , clk);
+module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$0 , w_en, \port$5345$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -21742,10 +23934,10 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4060$0 ;
-  wire [31:0] \port$4060$0 ;
-  input \port$4883$0 ;
-  wire \port$4883$0 ;
+  input [31:0] \port$4514$0 ;
+  wire [31:0] \port$4514$0 ;
+  input \port$5345$0 ;
+  wire \port$5345$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -21777,7 +23969,7 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4883$0 , \port$4060$0  };
+      storage[w_port__addr] <= { \port$5345$0 , \port$4514$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -21852,8 +24044,8 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4883$0 , \port$4060$0  };
-  assign w_data = { \port$4883$0 , \port$4060$0  };
+  assign w_port__data = { \port$5345$0 , \port$4514$0  };
+  assign w_data = { \port$5345$0 , \port$4514$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
@@ -22079,8 +24271,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4060$32 (read_data),
-    .\port$4922$0 (arriving_last),
+    .\port$4514$32 (read_data),
+    .\port$5384$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -22316,7 +24508,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$32 , w_en, \port$4922$0 , clk);
+module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$32 , w_en, \port$5384$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$37  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -22346,10 +24538,10 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$3
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$4060$32 ;
-  wire [31:0] \port$4060$32 ;
-  input \port$4922$0 ;
-  wire \port$4922$0 ;
+  input [31:0] \port$4514$32 ;
+  wire [31:0] \port$4514$32 ;
+  input \port$5384$0 ;
+  wire \port$5384$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -22381,7 +24573,7 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$3
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4922$0 , \port$4060$32  };
+      storage[w_port__addr] <= { \port$5384$0 , \port$4514$32  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -22456,13 +24648,13 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4060$3
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4922$0 , \port$4060$32  };
-  assign w_data = { \port$4922$0 , \port$4060$32  };
+  assign w_port__data = { \port$5384$0 , \port$4514$32  };
+  assign w_data = { \port$5384$0 , \port$4514$32  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$38  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -22731,7 +24923,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$814.nest  nest (
+  \crossloom.window$866.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -22745,43 +24937,43 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1813$0 (\$2 ),
-    .\port$1814$4 (\$3 [4]),
-    .\port$1815$4 (\$4 [4]),
-    .\port$1816$4 (\$5 [4]),
-    .\port$1817$4 (\$6 [4]),
-    .\port$1818$4 (\$7 [4]),
-    .\port$1819$4 (\$8 [4]),
-    .\port$1820$4 (\$9 [4]),
-    .\port$1821$4 (\$10 [4]),
-    .\port$1822$4 (\$11 [4]),
-    .\port$1823$4 (\$12 [4]),
-    .\port$1824$4 (\$13 [4]),
-    .\port$1825$4 (\$14 [4]),
-    .\port$1826$0 (\$15 ),
-    .\port$1827$4 (\$16 [4]),
-    .\port$1828$4 (\$17 [4]),
-    .\port$1829$4 (\$18 [4]),
-    .\port$1830$4 (\$19 [4]),
-    .\port$1831$4 (\$20 [4]),
-    .\port$1832$4 (\$21 [4]),
-    .\port$1833$4 (\$22 [4]),
-    .\port$1834$4 (\$23 [4]),
-    .\port$1835$4 (\$24 [4]),
-    .\port$1836$4 (\$25 [4]),
-    .\port$1837$4 (\$26 [4]),
-    .\port$1838$4 (\$27 [4]),
-    .\port$3258$128 (descriptor[139:128]),
-    .\port$3258$160 (descriptor[171:160]),
-    .\port$3258$192 (descriptor[215:192]),
-    .\port$3258$96 (descriptor[119:96]),
+    .\port$2106$0 (\$2 ),
+    .\port$2107$4 (\$3 [4]),
+    .\port$2108$4 (\$4 [4]),
+    .\port$2109$4 (\$5 [4]),
+    .\port$2110$4 (\$6 [4]),
+    .\port$2111$4 (\$7 [4]),
+    .\port$2112$4 (\$8 [4]),
+    .\port$2113$4 (\$9 [4]),
+    .\port$2114$4 (\$10 [4]),
+    .\port$2115$4 (\$11 [4]),
+    .\port$2116$4 (\$12 [4]),
+    .\port$2117$4 (\$13 [4]),
+    .\port$2118$4 (\$14 [4]),
+    .\port$2119$0 (\$15 ),
+    .\port$2120$4 (\$16 [4]),
+    .\port$2121$4 (\$17 [4]),
+    .\port$2122$4 (\$18 [4]),
+    .\port$2123$4 (\$19 [4]),
+    .\port$2124$4 (\$20 [4]),
+    .\port$2125$4 (\$21 [4]),
+    .\port$2126$4 (\$22 [4]),
+    .\port$2127$4 (\$23 [4]),
+    .\port$2128$4 (\$24 [4]),
+    .\port$2129$4 (\$25 [4]),
+    .\port$2130$4 (\$26 [4]),
+    .\port$2131$4 (\$27 [4]),
+    .\port$3550$128 (descriptor[139:128]),
+    .\port$3550$160 (descriptor[171:160]),
+    .\port$3550$192 (descriptor[215:192]),
+    .\port$3550$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$814.pitches  pitches (
+  \crossloom.window$866.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -22789,7 +24981,7 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3258$136 (descriptor[147:136]),
+    .\port$3550$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -23080,8 +25272,8 @@ module \crossloom.window$814 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815$4 , \port$1816$4 , \port$1817$4 , \port$1818$4 , \port$1819$4 , \port$1820$4 , \port$1821$4 , \port$1822$4 , \port$1823$4 , \port$1824$4 , \port$1825$4 , \port$1826$0 , \port$1827$4 , \port$1828$4 , \port$1829$4 , \port$1830$4 , \port$1831$4 , \port$1832$4 
-, \port$1833$4 , \port$1834$4 , \port$1835$4 , \port$1836$4 , \port$1837$4 , \port$1838$4 , advance, \port$3258$96 , \port$3258$128 , \port$3258$160 , \port$3258$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108$4 , \port$2109$4 , \port$2110$4 , \port$2111$4 , \port$2112$4 , \port$2113$4 , \port$2114$4 , \port$2115$4 , \port$2116$4 , \port$2117$4 , \port$2118$4 , \port$2119$0 , \port$2120$4 , \port$2121$4 , \port$2122$4 , \port$2123$4 , \port$2124$4 , \port$2125$4 
+, \port$2126$4 , \port$2127$4 , \port$2128$4 , \port$2129$4 , \port$2130$4 , \port$2131$4 , advance, \port$3550$96 , \port$3550$128 , \port$3550$160 , \port$3550$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$39  = 0;
   wire \$1 ;
@@ -23311,66 +25503,66 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1813$0 ;
-  wire [4:0] \port$1813$0 ;
-  input \port$1814$4 ;
-  wire \port$1814$4 ;
-  input \port$1815$4 ;
-  wire \port$1815$4 ;
-  input \port$1816$4 ;
-  wire \port$1816$4 ;
-  input \port$1817$4 ;
-  wire \port$1817$4 ;
-  input \port$1818$4 ;
-  wire \port$1818$4 ;
-  input \port$1819$4 ;
-  wire \port$1819$4 ;
-  input \port$1820$4 ;
-  wire \port$1820$4 ;
-  input \port$1821$4 ;
-  wire \port$1821$4 ;
-  input \port$1822$4 ;
-  wire \port$1822$4 ;
-  input \port$1823$4 ;
-  wire \port$1823$4 ;
-  input \port$1824$4 ;
-  wire \port$1824$4 ;
-  input \port$1825$4 ;
-  wire \port$1825$4 ;
-  input [4:0] \port$1826$0 ;
-  wire [4:0] \port$1826$0 ;
-  input \port$1827$4 ;
-  wire \port$1827$4 ;
-  input \port$1828$4 ;
-  wire \port$1828$4 ;
-  input \port$1829$4 ;
-  wire \port$1829$4 ;
-  input \port$1830$4 ;
-  wire \port$1830$4 ;
-  input \port$1831$4 ;
-  wire \port$1831$4 ;
-  input \port$1832$4 ;
-  wire \port$1832$4 ;
-  input \port$1833$4 ;
-  wire \port$1833$4 ;
-  input \port$1834$4 ;
-  wire \port$1834$4 ;
-  input \port$1835$4 ;
-  wire \port$1835$4 ;
-  input \port$1836$4 ;
-  wire \port$1836$4 ;
-  input \port$1837$4 ;
-  wire \port$1837$4 ;
-  input \port$1838$4 ;
-  wire \port$1838$4 ;
-  input [11:0] \port$3258$128 ;
-  wire [11:0] \port$3258$128 ;
-  input [11:0] \port$3258$160 ;
-  wire [11:0] \port$3258$160 ;
-  input [23:0] \port$3258$192 ;
-  wire [23:0] \port$3258$192 ;
-  input [23:0] \port$3258$96 ;
-  wire [23:0] \port$3258$96 ;
+  input [4:0] \port$2106$0 ;
+  wire [4:0] \port$2106$0 ;
+  input \port$2107$4 ;
+  wire \port$2107$4 ;
+  input \port$2108$4 ;
+  wire \port$2108$4 ;
+  input \port$2109$4 ;
+  wire \port$2109$4 ;
+  input \port$2110$4 ;
+  wire \port$2110$4 ;
+  input \port$2111$4 ;
+  wire \port$2111$4 ;
+  input \port$2112$4 ;
+  wire \port$2112$4 ;
+  input \port$2113$4 ;
+  wire \port$2113$4 ;
+  input \port$2114$4 ;
+  wire \port$2114$4 ;
+  input \port$2115$4 ;
+  wire \port$2115$4 ;
+  input \port$2116$4 ;
+  wire \port$2116$4 ;
+  input \port$2117$4 ;
+  wire \port$2117$4 ;
+  input \port$2118$4 ;
+  wire \port$2118$4 ;
+  input [4:0] \port$2119$0 ;
+  wire [4:0] \port$2119$0 ;
+  input \port$2120$4 ;
+  wire \port$2120$4 ;
+  input \port$2121$4 ;
+  wire \port$2121$4 ;
+  input \port$2122$4 ;
+  wire \port$2122$4 ;
+  input \port$2123$4 ;
+  wire \port$2123$4 ;
+  input \port$2124$4 ;
+  wire \port$2124$4 ;
+  input \port$2125$4 ;
+  wire \port$2125$4 ;
+  input \port$2126$4 ;
+  wire \port$2126$4 ;
+  input \port$2127$4 ;
+  wire \port$2127$4 ;
+  input \port$2128$4 ;
+  wire \port$2128$4 ;
+  input \port$2129$4 ;
+  wire \port$2129$4 ;
+  input \port$2130$4 ;
+  wire \port$2130$4 ;
+  input \port$2131$4 ;
+  wire \port$2131$4 ;
+  input [11:0] \port$3550$128 ;
+  wire [11:0] \port$3550$128 ;
+  input [11:0] \port$3550$160 ;
+  wire [11:0] \port$3550$160 ;
+  input [23:0] \port$3550$192 ;
+  wire [23:0] \port$3550$192 ;
+  input [23:0] \port$3550$96 ;
+  wire [23:0] \port$3550$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -23389,44 +25581,44 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3258$192 [11:0] == 1'h1;
+  assign \$1  = \port$3550$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3258$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3258$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3550$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3550$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$3258$128 [3:0] == 1'h1;
+  assign \$8  = \port$3550$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3258$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3258$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3550$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3550$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3258$128 [7:4] == 1'h1;
+  assign \$16  = \port$3550$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3258$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3258$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3550$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3550$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3258$192 [23:12] == 1'h1;
+  assign \$25  = \port$3550$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3258$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3258$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3550$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3550$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3258$96 [11:0] == 1'h1;
+  assign \$35  = \port$3550$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3258$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3258$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3550$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3550$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -23434,18 +25626,18 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3258$96 [23:12] == 1'h1;
+  assign \$46  = \port$3550$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3258$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3258$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3550$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3550$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3258$160 ;
-  assign \$59  = address_column_start + \port$3258$160 ;
+  assign \$58  = address_column_start + \port$3550$160 ;
+  assign \$59  = address_column_start + \port$3550$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -23456,10 +25648,10 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3258$192 [11:0];
-  assign \$73  = address_block_start + \port$3258$192 [11:0];
-  assign \$74  = address_block_start + \port$3258$192 [11:0];
-  assign \$75  = address_block_start + \port$3258$192 [11:0];
+  assign \$72  = address_block_start + \port$3550$192 [11:0];
+  assign \$73  = address_block_start + \port$3550$192 [11:0];
+  assign \$74  = address_block_start + \port$3550$192 [11:0];
+  assign \$75  = address_block_start + \port$3550$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -23497,8 +25689,8 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3258$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3258$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3550$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3550$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -23524,8 +25716,8 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3258$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3258$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$3550$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3550$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -23574,7 +25766,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$3258$192 [11:0];
+      \$153  = \port$3550$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -23604,7 +25796,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$3258$128 [3:0];
+      \$155  = \port$3550$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -23634,7 +25826,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$3258$128 [7:4];
+      \$157  = \port$3550$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -23664,7 +25856,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$3258$192 [23:12];
+      \$159  = \port$3550$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -23694,7 +25886,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$3258$96 [11:0];
+      \$161  = \port$3550$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -23724,7 +25916,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$3258$96 [23:12];
+      \$163  = \port$3550$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -23901,7 +26093,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+      \$171  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -23916,7 +26108,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+        \$171  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
       end
     end
     if (clear) begin
@@ -23930,13 +26122,13 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+      \$172  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+        \$172  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
       end
     end
     if (clear) begin
@@ -23950,7 +26142,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
+      \$173  = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -23976,7 +26168,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
+      \$174  = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -23989,21 +26181,21 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$3258$192 [11:0];
-  assign column_count = \port$3258$128 [3:0];
-  assign row_count = \port$3258$128 [7:4];
-  assign block_count = \port$3258$192 [23:12];
-  assign x_count = \port$3258$96 [11:0];
-  assign y_count = \port$3258$96 [23:12];
+  assign word_count = \port$3550$192 [11:0];
+  assign column_count = \port$3550$128 [3:0];
+  assign row_count = \port$3550$128 [7:4];
+  assign block_count = \port$3550$192 [23:12];
+  assign x_count = \port$3550$96 [11:0];
+  assign y_count = \port$3550$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3258$160  };
-  assign address_block_step = { 4'h0, \port$3258$192 [11:0] };
-  assign pixel_x_origin = { \port$1825$4 , \port$1824$4 , \port$1823$4 , \port$1822$4 , \port$1821$4 , \port$1820$4 , \port$1819$4 , \port$1818$4 , \port$1817$4 , \port$1816$4 , \port$1815$4 , \port$1814$4 , \port$1813$0  };
+  assign address_column_step = { 4'h0, \port$3550$160  };
+  assign address_block_step = { 4'h0, \port$3550$192 [11:0] };
+  assign pixel_x_origin = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3258$128 [11:8] };
-  assign pixel_y_origin = { \port$1838$4 , \port$1837$4 , \port$1836$4 , \port$1835$4 , \port$1834$4 , \port$1833$4 , \port$1832$4 , \port$1831$4 , \port$1830$4 , \port$1829$4 , \port$1828$4 , \port$1827$4 , \port$1826$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3550$128 [11:8] };
+  assign pixel_y_origin = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3258$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3550$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -24025,7 +26217,7 @@ module \crossloom.window$814.nest (rst, \port$1813$0 , \port$1814$4 , \port$1815
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$40  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -24088,8 +26280,8 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3258$136 ;
-  wire [11:0] \port$3258$136 ;
+  input [11:0] \port$3550$136 ;
+  wire [11:0] \port$3550$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -24221,7 +26413,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3258$136 [3:0];
+      \$33  = \port$3550$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -24236,7 +26428,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3258$136 [7:4];
+      \$34  = \port$3550$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -24251,7 +26443,7 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3258$136 [11:8];
+      \$35  = \port$3550$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -24367,9 +26559,9 @@ module \crossloom.window$814.pitches (rst, start, base, \width$7 , \port$3258$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3258$136 [3:0];
-  assign pad_left = \port$3258$136 [7:4];
-  assign pad_top = \port$3258$136 [11:8];
+  assign stride = \port$3550$136 [3:0];
+  assign pad_left = \port$3550$136 [7:4];
+  assign pad_top = \port$3550$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -24381,19 +26573,21 @@ endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
 module crossloom_tile(start, first_product, descriptor, coefficient_base, coefficient_words, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index
-, coefficient_data, correction_write, correction_index, correction_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank
-, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear);
+, coefficient_data, correction_write, correction_index, correction_data, calibrate, settings, level_write, level_index, level_data, position_freed, drain_group, drain_lane, drain_clear, drain_valid, macro__comparator, macro__decided, clk, rst, bank_free, measured, calibrated
+, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
+, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
+, stopped, timed_out, overrun, refused, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire [20:0] \$1 ;
   wire [12:0] \$10 ;
-  reg \$11 ;
-  reg [20:0] \$12 ;
-  reg \$13 ;
+  wire [12:0] \$11 ;
+  reg \$12 ;
+  reg [20:0] \$13 ;
   reg \$14 ;
-  wire [41:0] \$15 ;
-  wire [16:0] \$16 ;
-  wire [47:0] \$17 ;
+  reg \$15 ;
+  wire [41:0] \$16 ;
+  wire [16:0] \$17 ;
+  wire [47:0] \$18 ;
   wire \$2 ;
   wire \$3 ;
   wire \$4 ;
@@ -24401,67 +26595,73 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  wire [12:0] \$9 ;
+  wire \$9 ;
   reg \$signal  = 1'h0;
+  wire \$signal$96 ;
+  wire \$signal$97 ;
   wire [14:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
   wire [2:0] averaging;
-  wire [2:0] \averaging$137 ;
+  wire [2:0] \averaging$154 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$104 ;
+  wire \bank_free$116 ;
   wire bank_released;
-  wire \bank_released$106 ;
+  wire \bank_released$118 ;
   wire [14:0] base;
-  wire [14:0] \base$148 ;
+  wire [14:0] \base$167 ;
   wire busy;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$101 ;
+  wire \chunk_begin$113 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$103 ;
+  wire \chunk_final$115 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$102 ;
+  wire \chunk_loaded$114 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$170 ;
+  wire \clear$218 ;
   input clk;
   wire clk;
   wire [70:0] code;
-  wire [70:0] \code$141 ;
-  wire [7:0] \code$141.code ;
-  wire \code$141.stopped ;
-  wire [61:0] \code$141.tag ;
-  wire [15:0] \code$141.tag.conversion ;
-  wire \code$141.tag.final ;
-  wire [5:0] \code$141.tag.index ;
-  wire \code$141.tag.last ;
-  wire \code$141.tag.partial ;
-  wire [1:0] \code$141.tag.plane ;
-  wire [31:0] \code$141.tag.product ;
-  wire \code$141.tag.release ;
-  wire \code$141.tag.stop ;
-  wire \code$141.tag.void ;
-  wire [70:0] \code$151 ;
-  wire [7:0] \code$151.code ;
-  wire \code$151.stopped ;
-  wire [61:0] \code$151.tag ;
-  wire [15:0] \code$151.tag.conversion ;
-  wire \code$151.tag.final ;
-  wire [5:0] \code$151.tag.index ;
-  wire \code$151.tag.last ;
-  wire \code$151.tag.partial ;
-  wire [1:0] \code$151.tag.plane ;
-  wire [31:0] \code$151.tag.product ;
-  wire \code$151.tag.release ;
-  wire \code$151.tag.stop ;
-  wire \code$151.tag.void ;
+  wire [70:0] \code$159 ;
+  wire [7:0] \code$159.code ;
+  wire \code$159.stopped ;
+  wire [61:0] \code$159.tag ;
+  wire [15:0] \code$159.tag.conversion ;
+  wire \code$159.tag.final ;
+  wire [5:0] \code$159.tag.index ;
+  wire \code$159.tag.last ;
+  wire \code$159.tag.partial ;
+  wire [1:0] \code$159.tag.plane ;
+  wire [31:0] \code$159.tag.product ;
+  wire \code$159.tag.release ;
+  wire \code$159.tag.stop ;
+  wire \code$159.tag.void ;
+  wire [70:0] \code$170 ;
+  wire [7:0] \code$170.code ;
+  wire \code$170.stopped ;
+  wire [61:0] \code$170.tag ;
+  wire [15:0] \code$170.tag.conversion ;
+  wire \code$170.tag.final ;
+  wire [5:0] \code$170.tag.index ;
+  wire \code$170.tag.last ;
+  wire \code$170.tag.partial ;
+  wire [1:0] \code$170.tag.plane ;
+  wire [31:0] \code$170.tag.product ;
+  wire \code$170.tag.release ;
+  wire \code$170.tag.stop ;
+  wire \code$170.tag.void ;
   wire [7:0] \code.code ;
   wire \code.stopped ;
   wire [61:0] \code.tag ;
@@ -24475,12 +26675,21 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \code.tag.release ;
   wire \code.tag.stop ;
   wire \code.tag.void ;
+  wire [7:0] code__code;
+  wire [8:0] code__compensated;
+  wire [15:0] code__conversion;
+  wire [5:0] code__index;
+  wire [1:0] code__plane;
+  wire [31:0] code__product;
+  wire code__stopped;
+  wire code__valid;
+  wire code__void;
   wire code_ready;
-  wire \code_ready$143 ;
-  wire \code_ready$154 ;
+  wire \code_ready$161 ;
+  wire \code_ready$173 ;
   wire code_valid;
-  wire \code_valid$139 ;
-  wire \code_valid$149 ;
+  wire \code_valid$157 ;
+  wire \code_valid$168 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [31:0] coefficient_data;
@@ -24492,24 +26701,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
+  wire [11:0] \columns$190 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$144 ;
+  wire \converted$162 ;
   output converting;
   wire converting;
   input [5:0] correction_data;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$157 ;
+  wire [5:0] \correction_data$176 ;
   input [7:0] correction_index;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$156 ;
+  wire [7:0] \correction_index$175 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$155 ;
+  wire \correction_write$174 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -24530,34 +26740,39 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   reg [20:0] distance = 21'h000000;
+  wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$162 ;
+  wire \drain_clear$181 ;
   input [2:0] drain_group;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$160 ;
+  wire [2:0] \drain_group$179 ;
   input [2:0] drain_lane;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$161 ;
+  wire [2:0] \drain_lane$180 ;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$163 ;
+  wire [24:0] \drain_sum$184 ;
+  input drain_valid;
+  wire drain_valid;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$98 ;
+  wire [31:0] \first_product$110 ;
+  wire [15:0] gain;
+  wire [14:0] gain_reference;
   wire [7:0] group_granules;
   wire [3:0] groups;
   wire hold;
   wire [138:0] job;
-  wire [138:0] \job$124 ;
-  wire [5:0] \job$124.index ;
-  wire \job$124.last ;
-  wire [63:0] \job$124.negate ;
-  wire [1:0] \job$124.plane ;
-  wire [63:0] \job$124.select ;
-  wire \job$124.stop ;
-  wire \job$124.void ;
+  wire [138:0] \job$137 ;
+  wire [5:0] \job$137.index ;
+  wire \job$137.last ;
+  wire [63:0] \job$137.negate ;
+  wire [1:0] \job$137.plane ;
+  wire [63:0] \job$137.select ;
+  wire \job$137.stop ;
+  wire \job$137.void ;
   wire [5:0] \job.index ;
   wire \job.last ;
   wire [63:0] \job.negate ;
@@ -24566,19 +26781,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$125 ;
+  wire \job_ready$138 ;
   wire job_valid;
-  wire \job_valid$123 ;
+  wire \job_valid$136 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$114 ;
-  wire [5:0] \lengths$114.add ;
-  wire [5:0] \lengths$114.clear ;
-  wire [5:0] \lengths$114.drive ;
-  wire [5:0] \lengths$114.gap ;
-  wire [5:0] \lengths$114.hold ;
-  wire [5:0] \lengths$114.reset ;
-  wire [5:0] \lengths$114.share ;
+  wire [41:0] \lengths$127 ;
+  wire [5:0] \lengths$127.add ;
+  wire [5:0] \lengths$127.clear ;
+  wire [5:0] \lengths$127.drive ;
+  wire [5:0] \lengths$127.gap ;
+  wire [5:0] \lengths$127.hold ;
+  wire [5:0] \lengths$127.reset ;
+  wire [5:0] \lengths$127.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -24586,6 +26801,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [11:0] level;
+  input [11:0] level_data;
+  wire [11:0] level_data;
+  wire [11:0] \level_data$144 ;
+  input [7:0] level_index;
+  wire [7:0] level_index;
+  wire [7:0] \level_index$143 ;
+  input level_write;
+  wire level_write;
+  wire \level_write$142 ;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -24616,6 +26842,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [11:0] macro__level;
+  wire [11:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -24668,24 +26896,43 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \mean.tag.void ;
   wire mean_ready;
   wire mean_valid;
+  wire [1:0] measure;
+  output [42:0] measured;
+  wire [42:0] measured;
+  wire [42:0] \measured$210 ;
+  wire \measured$210.failed ;
+  wire [15:0] \measured$210.gain ;
+  wire [14:0] \measured$210.gain_reference ;
+  wire \measured$210.gain_valid ;
+  wire [7:0] \measured$210.offset ;
+  wire \measured$210.offset_valid ;
+  wire \measured$210.reference_valid ;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   wire [63:0] negate;
+  wire [7:0] offset;
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$136 ;
+  wire \overrun$153 ;
   output position_done;
   wire position_done;
-  wire \position_done$158 ;
+  wire \position_done$177 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$159 ;
+  wire \position_freed$178 ;
   wire [43:0] product;
-  wire [43:0] \product$119 ;
-  wire \product$119.bank ;
-  wire \product$119.final ;
-  wire [31:0] \product$119.number ;
-  wire \product$119.release ;
-  wire [8:0] \product$119.row_enable ;
+  wire [43:0] \product$132 ;
+  wire \product$132.bank ;
+  wire \product$132.final ;
+  wire [31:0] \product$132.number ;
+  wire \product$132.release ;
+  wire [8:0] \product$132.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -24693,56 +26940,68 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$121 ;
+  wire \product_ready$134 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$117 ;
+  wire \product_valid$130 ;
   wire [14:0] read_address;
-  wire [14:0] \read_address$90 ;
+  wire [14:0] \read_address$102 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$93 ;
+  wire [31:0] \read_data$105 ;
   wire read_enable;
-  wire \read_enable$88 ;
+  wire \read_enable$100 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [8:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$112 ;
+  wire [7:0] \row_groups$125 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$133 ;
+  wire \sample_ready$150 ;
   wire sample_valid;
-  wire \sample_valid$129 ;
+  wire \sample_valid$146 ;
+  output saturated;
+  wire saturated;
+  wire \saturated$187 ;
+  wire [24:0] scaled;
   wire [63:0] select;
+  input [39:0] settings;
+  wire [39:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [14:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [7:0] \settings.offset ;
   wire share;
   wire side;
   input start;
   wire start;
-  wire \start$108 ;
-  wire \start$145 ;
-  wire \start$97 ;
+  wire \start$109 ;
+  wire \start$120 ;
+  wire \start$163 ;
+  wire \start$188 ;
   wire started;
   output stopped;
   wire stopped;
   wire stream;
-  wire \stream$109 ;
-  wire \stream$146 ;
+  wire \stream$164 ;
+  wire [24:0] sum;
+  wire summing;
   wire [61:0] tag;
-  wire [61:0] \tag$131 ;
-  wire [15:0] \tag$131.conversion ;
-  wire \tag$131.final ;
-  wire [5:0] \tag$131.index ;
-  wire \tag$131.last ;
-  wire \tag$131.partial ;
-  wire [1:0] \tag$131.plane ;
-  wire [31:0] \tag$131.product ;
-  wire \tag$131.release ;
-  wire \tag$131.stop ;
-  wire \tag$131.void ;
+  wire [61:0] \tag$148 ;
+  wire [15:0] \tag$148.conversion ;
+  wire \tag$148.final ;
+  wire [5:0] \tag$148.index ;
+  wire \tag$148.last ;
+  wire \tag$148.partial ;
+  wire [1:0] \tag$148.plane ;
+  wire [31:0] \tag$148.product ;
+  wire \tag$148.release ;
+  wire \tag$148.stop ;
+  wire \tag$148.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -24755,38 +27014,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$135 ;
+  wire \timed_out$152 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$127 ;
+  wire [15:0] \timeout$140 ;
   output [7:0] trace__code;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$187 ;
+  wire [7:0] \trace__code$203 ;
   output [8:0] trace__compensated;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$188 ;
+  wire [8:0] \trace__compensated$205 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$184 ;
+  wire [15:0] \trace__conversion$197 ;
   output [5:0] trace__index;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$185 ;
+  wire [5:0] \trace__index$199 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$186 ;
+  wire [1:0] \trace__plane$201 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$183 ;
+  wire [31:0] \trace__product$195 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$189 ;
+  wire \trace__stopped$207 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$182 ;
+  wire \trace__valid$193 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$190 ;
+  wire \trace__void$209 ;
   wire [7:0] trial;
+  wire unselected;
+  wire \unselected$123 ;
+  wire valid;
   wire [14:0] write__addr;
   wire [31:0] write__data;
   wire write__en;
@@ -24822,31 +27084,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$4  = job_ready & job[136];
   assign \$5  = | descriptor[14:12];
   assign \$6  = \$4  & \$5 ;
-  assign \$signature__en  = descriptor[5] ? \read_enable$88  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$90  : read_address;
-  assign job_ready = \job_ready$125  & job_valid;
-  assign overrun = \overrun$136  | outside;
-  assign \$7  = code_valid & code_ready;
-  assign \$8  = ~ code[18];
-  assign converted = \$7  & \$8 ;
+  assign \$signal$97  = descriptor[3:0] == 3'h7;
+  assign \$7  = ! descriptor[7:6];
+  assign unselected = \$signal$97  & \$7 ;
+  assign \$signature__en  = descriptor[5] ? \read_enable$100  : read_enable;
+  assign \$signature__addr  = descriptor[5] ? \read_address$102  : read_address;
+  assign job_ready = \job_ready$138  & job_valid;
+  assign overrun = \overrun$153  | outside;
+  assign offset = unselected ? 8'h00 : settings[8:1];
+  assign \$8  = code_valid & code_ready;
+  assign \$9  = ~ code[18];
+  assign converted = \$8  & \$9 ;
   assign stopped = converted & code[8];
-  assign \$9  = descriptor[283:272] + 3'h7;
-  assign mean_ready = \code_ready$154  & \code_valid$149 ;
+  assign summing = ~ \$signal$97 ;
+  assign \$10  = descriptor[283:272] + 3'h7;
+  assign mean_ready = \code_ready$173  & \code_valid$168 ;
   always @(posedge clk)
-    \$signal  <= \$11 ;
+    \$signal  <= \$12 ;
   always @(posedge clk)
-    distance <= \$12 ;
+    distance <= \$13 ;
   always @(posedge clk)
-    outside <= \$13 ;
+    outside <= \$14 ;
   always @(posedge clk)
-    refused <= \$14 ;
+    refused <= \$15 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[334:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$151 ),
-    .code_ready(\code_ready$154 ),
-    .code_valid(\code_valid$149 ),
+    .code(\code$170 ),
+    .code_ready(\code_ready$173 ),
+    .code_valid(\code_valid$168 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -24854,18 +27121,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_clear(drain_clear),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(drain_sum),
-    .groups(\$10 [3:0]),
-    .\port$923$0 (\$16 ),
-    .\port$923$23 (\$17 ),
+    .drain_sum(sum),
+    .groups(\$11 [3:0]),
+    .\port$1072$0 (\$17 ),
+    .\port$1072$23 (\$18 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$90 ),
+    .read_address(\read_address$102 ),
     .read_data(read_data),
-    .read_enable(\read_enable$88 ),
+    .read_enable(\read_enable$100 ),
     .rst(rst),
     .start(start),
     .stream(descriptor[5]),
+    .summing(summing),
     .trace__valid(trace__valid),
     .trace__void(trace__void)
   );
@@ -24876,10 +27144,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$151 ),
+    .mean(\code$170 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$149 ),
+    .mean_valid(\code_valid$168 ),
+    .offset(offset),
     .rst(rst)
+  );
+  \crossloom_tile.calibration  calibration (
+    .clear(clear),
+    .clk(clk),
+    .code__code(\$17 [7:0]),
+    .code__compensated(trace__compensated),
+    .code__valid(trace__valid),
+    .columns(descriptor[315:304]),
+    .done(calibrated),
+    .gain_reference(settings[39:25]),
+    .measure(descriptor[7:6]),
+    .measured(measured),
+    .rst(rst),
+    .start(calibrate)
   );
   \crossloom_tile.controller  controller (
     .add(macro__add),
@@ -24892,11 +27175,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$125 ),
+    .job_ready(\job_ready$138 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$818$0 (\$15 ),
+    .\port$955$0 (\$16 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -24919,14 +27202,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .comparator(macro__comparator),
     .convert(macro__convert),
     .decided(macro__decided),
+    .enable(settings[0]),
+    .level(macro__level),
     .resolution(descriptor[11:8]),
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$22 (tag),
+    .\tag$36 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
-    .trial(macro__trial)
+    .trial(macro__trial),
+    .write(level_write),
+    .write_data(level_data),
+    .write_index(level_index)
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -24945,6 +27233,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
+  \crossloom_tile.gain$237  \gain$237  (
+    .clear(clear),
+    .clk(clk),
+    .\gain$8 (settings[24:9]),
+    .rst(rst),
+    .saturated(saturated),
+    .scaled(drain_sum),
+    .sum(sum),
+    .valid(drain_valid)
+  );
   \crossloom_tile.jobs  jobs (
     .base(descriptor[334:320]),
     .chunks(descriptor[247:236]),
@@ -24954,126 +27252,152 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$136 ),
+    .overrun(\overrun$153 ),
     .read_address(read_address),
     .read_data(read_data),
     .read_enable(read_enable),
     .row_groups(descriptor[263:256]),
     .rst(rst),
     .start(start),
-    .stream(descriptor[5])
+    .stream(descriptor[5]),
+    .unselected(unselected)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$11  = \$signature__en ;
+    \$12  = \$signature__en ;
     if (rst) begin
-      \$11  = 1'h0;
+      \$12  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$12  = \$1 ;
+    \$13  = \$1 ;
     if (rst) begin
-      \$12  = 21'h000000;
+      \$13  = 21'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$13  = \$3 ;
-    if (rst) begin
-      \$13  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$14  = \$6 ;
+    \$14  = \$3 ;
     if (rst) begin
       \$14  = 1'h0;
     end
   end
-  assign stream = descriptor[5];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$15  = \$6 ;
+    if (rst) begin
+      \$15  = 1'h0;
+    end
+  end
+  assign \$signal$96  = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$93  = read_data;
+  assign \read_data$105  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$97  = start;
-  assign \first_product$98  = first_product;
+  assign \start$109  = start;
+  assign \first_product$110  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$101  = chunk_begin;
-  assign \chunk_loaded$102  = chunk_loaded;
-  assign \chunk_final$103  = chunk_final;
-  assign \bank_free$104  = bank_free;
-  assign \bank_released$106  = bank_released;
+  assign \chunk_begin$113  = chunk_begin;
+  assign \chunk_loaded$114  = chunk_loaded;
+  assign \chunk_final$115  = chunk_final;
+  assign \bank_free$116  = bank_free;
+  assign \bank_released$118  = bank_released;
   assign started = product_started;
-  assign \start$108  = start;
-  assign \stream$109  = descriptor[5];
+  assign \start$120  = start;
+  assign stream = descriptor[5];
   assign base = descriptor[334:320];
+  assign \unselected$123  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$112  = descriptor[263:256];
+  assign \row_groups$125  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$114  = lengths;
+  assign \lengths$127  = lengths;
   assign averaging = descriptor[14:12];
-  assign \product_valid$117  = product_valid;
-  assign \product$119  = product;
-  assign \product_ready$121  = product_ready;
-  assign \job_valid$123  = job_valid;
-  assign \job$124  = job;
+  assign \product_valid$130  = product_valid;
+  assign \product$132  = product;
+  assign \product_ready$134  = product_ready;
+  assign \job_valid$136  = job_valid;
+  assign \job$137  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$127  = timeout;
-  assign \sample_valid$129  = sample_valid;
-  assign \tag$131  = tag;
-  assign \sample_ready$133  = sample_ready;
+  assign \timeout$140  = timeout;
+  assign levels_enable = settings[0];
+  assign \level_write$142  = level_write;
+  assign \level_index$143  = level_index;
+  assign \level_data$144  = level_data;
+  assign \sample_valid$146  = sample_valid;
+  assign \tag$148  = tag;
+  assign \sample_ready$150  = sample_ready;
   assign busy = converting;
-  assign \timed_out$135  = timed_out;
-  assign \averaging$137  = descriptor[14:12];
-  assign \code_valid$139  = code_valid;
-  assign \code$141  = code;
-  assign \code_ready$143  = code_ready;
-  assign \converted$144  = converted;
-  assign \start$145  = start;
-  assign \stream$146  = descriptor[5];
-  assign groups = \$10 [3:0];
-  assign \base$148  = descriptor[334:320];
-  assign mean_valid = \code_valid$149 ;
-  assign mean = \code$151 ;
-  assign \correction_write$155  = correction_write;
-  assign \correction_index$156  = correction_index;
-  assign \correction_data$157  = correction_data;
-  assign \position_done$158  = position_done;
-  assign \position_freed$159  = position_freed;
-  assign \drain_group$160  = drain_group;
-  assign \drain_lane$161  = drain_lane;
-  assign \drain_clear$162  = drain_clear;
-  assign \drain_sum$163  = drain_sum;
-  assign bank = \$15 [0];
-  assign row_enable = \$15 [9:1];
+  assign \timed_out$152  = timed_out;
+  assign \averaging$154  = descriptor[14:12];
+  assign \code_valid$157  = code_valid;
+  assign \code$159  = code;
+  assign \code_ready$161  = code_ready;
+  assign \converted$162  = converted;
+  assign \start$163  = start;
+  assign \stream$164  = descriptor[5];
+  assign groups = \$11 [3:0];
+  assign \base$167  = descriptor[334:320];
+  assign mean_valid = \code_valid$168 ;
+  assign mean = \code$170 ;
+  assign \correction_write$174  = correction_write;
+  assign \correction_index$175  = correction_index;
+  assign \correction_data$176  = correction_data;
+  assign \position_done$177  = position_done;
+  assign \position_freed$178  = position_freed;
+  assign \drain_group$179  = drain_group;
+  assign \drain_lane$180  = drain_lane;
+  assign \drain_clear$181  = drain_clear;
+  assign gain = settings[24:9];
+  assign \drain_sum$184  = sum;
+  assign valid = drain_valid;
+  assign scaled = drain_sum;
+  assign \saturated$187  = saturated;
+  assign \start$188  = calibrate;
+  assign measure = descriptor[7:6];
+  assign \columns$190  = descriptor[315:304];
+  assign gain_reference = settings[39:25];
+  assign code__valid = trace__valid;
+  assign \trace__valid$193  = trace__valid;
+  assign code__product = \$18 [31:0];
+  assign \trace__product$195  = \$18 [31:0];
+  assign code__conversion = \$18 [47:32];
+  assign \trace__conversion$197  = \$18 [47:32];
+  assign code__index = \$17 [14:9];
+  assign \trace__index$199  = \$17 [14:9];
+  assign code__plane = \$17 [16:15];
+  assign \trace__plane$201  = \$17 [16:15];
+  assign code__code = \$17 [7:0];
+  assign \trace__code$203  = \$17 [7:0];
+  assign code__compensated = trace__compensated;
+  assign \trace__compensated$205  = trace__compensated;
+  assign code__stopped = \$17 [8];
+  assign \trace__stopped$207  = \$17 [8];
+  assign code__void = trace__void;
+  assign \trace__void$209  = trace__void;
+  assign \measured$210  = measured;
+  assign done = calibrated;
+  assign bank = \$16 [0];
+  assign row_enable = \$16 [9:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$170  = macro__clear;
+  assign \clear$218  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[61:46];
-  assign product_number = \$15 [41:10];
+  assign product_number = \$16 [41:10];
   assign convert = macro__convert;
   assign trial = macro__trial;
+  assign level = macro__level;
   assign comparator = macro__comparator;
   assign decided = macro__decided;
-  assign \trace__valid$182  = trace__valid;
-  assign \trace__product$183  = \$17 [31:0];
-  assign \trace__conversion$184  = \$17 [47:32];
-  assign \trace__index$185  = \$16 [14:9];
-  assign \trace__plane$186  = \$16 [16:15];
-  assign \trace__code$187  = \$16 [7:0];
-  assign \trace__compensated$188  = trace__compensated;
-  assign \trace__stopped$189  = \$16 [8];
-  assign \trace__void$190  = trace__void;
   assign macro__write_enable = write_enable;
   assign macro__write_row = write_row;
   assign macro__write_group = write_group;
@@ -25083,17 +27407,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$15 [0];
-  assign macro__row_enable = \$15 [9:1];
+  assign macro__bank = \$16 [0];
+  assign macro__row_enable = \$16 [9:1];
   assign macro__reference = descriptor[376:352];
-  assign macro__product = \$15 [41:10];
+  assign macro__product = \$16 [41:10];
   assign macro__conversion = tag[61:46];
-  assign trace__product = \$17 [31:0];
-  assign trace__conversion = \$17 [47:32];
-  assign trace__index = \$16 [14:9];
-  assign trace__plane = \$16 [16:15];
-  assign trace__code = \$16 [7:0];
-  assign trace__stopped = \$16 [8];
+  assign trace__product = \$18 [31:0];
+  assign trace__conversion = \$18 [47:32];
+  assign trace__index = \$17 [14:9];
+  assign trace__plane = \$17 [16:15];
+  assign trace__code = \$17 [7:0];
+  assign trace__stopped = \$17 [8];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -25117,6 +27441,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[8:1];
+  assign \settings.gain  = settings[24:9];
+  assign \settings.gain_reference  = settings[39:25];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
   assign \job.select  = job[63:0];
   assign \job.negate  = job[127:64];
   assign \job.index  = job[133:128];
@@ -25124,30 +27459,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \lengths$114.reset  = lengths[5:0];
-  assign \lengths$114.drive  = lengths[11:6];
-  assign \lengths$114.share  = lengths[17:12];
-  assign \lengths$114.hold  = lengths[23:18];
-  assign \lengths$114.clear  = lengths[29:24];
-  assign \lengths$114.add  = lengths[35:30];
-  assign \lengths$114.gap  = lengths[41:36];
+  assign \lengths$127.reset  = lengths[5:0];
+  assign \lengths$127.drive  = lengths[11:6];
+  assign \lengths$127.share  = lengths[17:12];
+  assign \lengths$127.hold  = lengths[23:18];
+  assign \lengths$127.clear  = lengths[29:24];
+  assign \lengths$127.add  = lengths[35:30];
+  assign \lengths$127.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \product$119.bank  = product[0];
-  assign \product$119.row_enable  = product[9:1];
-  assign \product$119.number  = product[41:10];
-  assign \product$119.release  = product[42];
-  assign \product$119.final  = product[43];
-  assign \job$124.select  = job[63:0];
-  assign \job$124.negate  = job[127:64];
-  assign \job$124.index  = job[133:128];
-  assign \job$124.plane  = job[135:134];
-  assign \job$124.stop  = job[136];
-  assign \job$124.void  = job[137];
-  assign \job$124.last  = job[138];
+  assign \product$132.bank  = product[0];
+  assign \product$132.row_enable  = product[9:1];
+  assign \product$132.number  = product[41:10];
+  assign \product$132.release  = product[42];
+  assign \product$132.final  = product[43];
+  assign \job$137.select  = job[63:0];
+  assign \job$137.negate  = job[127:64];
+  assign \job$137.index  = job[133:128];
+  assign \job$137.plane  = job[135:134];
+  assign \job$137.stop  = job[136];
+  assign \job$137.void  = job[137];
+  assign \job$137.last  = job[138];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -25158,16 +27493,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$131.index  = tag[5:0];
-  assign \tag$131.plane  = tag[7:6];
-  assign \tag$131.stop  = tag[8];
-  assign \tag$131.void  = tag[9];
-  assign \tag$131.last  = tag[10];
-  assign \tag$131.release  = tag[11];
-  assign \tag$131.final  = tag[12];
-  assign \tag$131.partial  = tag[13];
-  assign \tag$131.product  = tag[45:14];
-  assign \tag$131.conversion  = tag[61:46];
+  assign \tag$148.index  = tag[5:0];
+  assign \tag$148.plane  = tag[7:6];
+  assign \tag$148.stop  = tag[8];
+  assign \tag$148.void  = tag[9];
+  assign \tag$148.last  = tag[10];
+  assign \tag$148.release  = tag[11];
+  assign \tag$148.final  = tag[12];
+  assign \tag$148.partial  = tag[13];
+  assign \tag$148.product  = tag[45:14];
+  assign \tag$148.conversion  = tag[61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -25181,106 +27516,113 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \code$141.code  = code[7:0];
-  assign \code$141.stopped  = code[8];
-  assign \code$141.tag  = code[70:9];
-  assign \code$141.tag.index  = code[14:9];
-  assign \code$141.tag.plane  = code[16:15];
-  assign \code$141.tag.stop  = code[17];
-  assign \code$141.tag.void  = code[18];
-  assign \code$141.tag.last  = code[19];
-  assign \code$141.tag.release  = code[20];
-  assign \code$141.tag.final  = code[21];
-  assign \code$141.tag.partial  = code[22];
-  assign \code$141.tag.product  = code[54:23];
-  assign \code$141.tag.conversion  = code[70:55];
-  assign \code$151.code  = \code$151 [7:0];
-  assign \code$151.stopped  = \code$151 [8];
-  assign \code$151.tag  = \code$151 [70:9];
-  assign \code$151.tag.index  = \code$151 [14:9];
-  assign \code$151.tag.plane  = \code$151 [16:15];
-  assign \code$151.tag.stop  = \code$151 [17];
-  assign \code$151.tag.void  = \code$151 [18];
-  assign \code$151.tag.last  = \code$151 [19];
-  assign \code$151.tag.release  = \code$151 [20];
-  assign \code$151.tag.final  = \code$151 [21];
-  assign \code$151.tag.partial  = \code$151 [22];
-  assign \code$151.tag.product  = \code$151 [54:23];
-  assign \code$151.tag.conversion  = \code$151 [70:55];
-  assign \mean.code  = \code$151 [7:0];
-  assign \mean.stopped  = \code$151 [8];
-  assign \mean.tag  = \code$151 [70:9];
-  assign \mean.tag.index  = \code$151 [14:9];
-  assign \mean.tag.plane  = \code$151 [16:15];
-  assign \mean.tag.stop  = \code$151 [17];
-  assign \mean.tag.void  = \code$151 [18];
-  assign \mean.tag.last  = \code$151 [19];
-  assign \mean.tag.release  = \code$151 [20];
-  assign \mean.tag.final  = \code$151 [21];
-  assign \mean.tag.partial  = \code$151 [22];
-  assign \mean.tag.product  = \code$151 [54:23];
-  assign \mean.tag.conversion  = \code$151 [70:55];
-  assign \$10  = { 3'h0, \$9 [12:3] };
+  assign \code$159.code  = code[7:0];
+  assign \code$159.stopped  = code[8];
+  assign \code$159.tag  = code[70:9];
+  assign \code$159.tag.index  = code[14:9];
+  assign \code$159.tag.plane  = code[16:15];
+  assign \code$159.tag.stop  = code[17];
+  assign \code$159.tag.void  = code[18];
+  assign \code$159.tag.last  = code[19];
+  assign \code$159.tag.release  = code[20];
+  assign \code$159.tag.final  = code[21];
+  assign \code$159.tag.partial  = code[22];
+  assign \code$159.tag.product  = code[54:23];
+  assign \code$159.tag.conversion  = code[70:55];
+  assign \code$170.code  = \code$170 [7:0];
+  assign \code$170.stopped  = \code$170 [8];
+  assign \code$170.tag  = \code$170 [70:9];
+  assign \code$170.tag.index  = \code$170 [14:9];
+  assign \code$170.tag.plane  = \code$170 [16:15];
+  assign \code$170.tag.stop  = \code$170 [17];
+  assign \code$170.tag.void  = \code$170 [18];
+  assign \code$170.tag.last  = \code$170 [19];
+  assign \code$170.tag.release  = \code$170 [20];
+  assign \code$170.tag.final  = \code$170 [21];
+  assign \code$170.tag.partial  = \code$170 [22];
+  assign \code$170.tag.product  = \code$170 [54:23];
+  assign \code$170.tag.conversion  = \code$170 [70:55];
+  assign \mean.code  = \code$170 [7:0];
+  assign \mean.stopped  = \code$170 [8];
+  assign \mean.tag  = \code$170 [70:9];
+  assign \mean.tag.index  = \code$170 [14:9];
+  assign \mean.tag.plane  = \code$170 [16:15];
+  assign \mean.tag.stop  = \code$170 [17];
+  assign \mean.tag.void  = \code$170 [18];
+  assign \mean.tag.last  = \code$170 [19];
+  assign \mean.tag.release  = \code$170 [20];
+  assign \mean.tag.final  = \code$170 [21];
+  assign \mean.tag.partial  = \code$170 [22];
+  assign \mean.tag.product  = \code$170 [54:23];
+  assign \mean.tag.conversion  = \code$170 [70:55];
+  assign \measured$210.offset_valid  = measured[0];
+  assign \measured$210.offset  = measured[8:1];
+  assign \measured$210.gain_valid  = measured[9];
+  assign \measured$210.gain  = measured[25:10];
+  assign \measured$210.reference_valid  = measured[26];
+  assign \measured$210.gain_reference  = measured[41:27];
+  assign \measured$210.failed  = measured[42];
+  assign \$11  = { 3'h0, \$10 [12:3] };
 endmodule
 
-module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$923$0 , trace__void, \port$923$23 , read_address, drain_sum, clear);
+module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
+, trace__valid, \port$1072$0 , trace__void, \port$1072$23 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
-  wire [2:0] \$10 ;
+  wire \$10 ;
   wire [199:0] \$100 ;
   wire [199:0] \$101 ;
   wire [199:0] \$102 ;
   wire [199:0] \$103 ;
   wire [199:0] \$104 ;
-  reg [24:0] \$105 ;
-  reg [2:0] \$106 ;
-  reg \$107 ;
-  reg [3:0] \$108 ;
-  reg [3:0] \$109 ;
-  wire \$11 ;
-  reg \$110 ;
-  reg [1:0] \$111 ;
-  reg \$112 ;
+  wire [199:0] \$105 ;
+  wire [199:0] \$106 ;
+  reg [24:0] \$107 ;
+  reg [2:0] \$108 ;
+  reg \$109 ;
+  wire [2:0] \$11 ;
+  reg [3:0] \$110 ;
+  reg \$111 ;
+  reg [3:0] \$112 ;
   reg \$113 ;
-  reg \$114 ;
-  reg [70:0] \$115 ;
-  reg [3:0] \$116 ;
-  reg [3:0] \$117 ;
-  reg [14:0] \$118 ;
-  reg [14:0] \$119 ;
+  reg [1:0] \$114 ;
+  reg \$115 ;
+  reg \$116 ;
+  reg \$117 ;
+  reg [70:0] \$118 ;
+  reg [3:0] \$119 ;
   wire \$12 ;
-  reg \$120 ;
-  reg [8:0] \$121 ;
-  reg [5:0] \$122 ;
-  reg [1:0] \$123 ;
-  reg \$124 ;
-  reg [31:0] \$125 ;
-  reg [3:0] \$126 ;
+  reg [3:0] \$120 ;
+  reg [14:0] \$121 ;
+  reg [14:0] \$122 ;
+  reg \$123 ;
+  reg [8:0] \$124 ;
+  reg [5:0] \$125 ;
+  reg [1:0] \$126 ;
   reg \$127 ;
-  reg [8:0] \$128 ;
-  reg [8:0] \$129 ;
-  wire [25:0] \$13 ;
+  reg [31:0] \$128 ;
+  reg [3:0] \$129 ;
+  wire \$13 ;
   reg \$130 ;
-  reg [3:0] \$131 ;
-  reg \$132 ;
-  reg [3:0] \$133 ;
-  reg \$134 ;
-  reg [3:0] \$135 ;
-  reg \$136 ;
-  reg [3:0] \$137 ;
-  reg \$138 ;
-  reg [3:0] \$139 ;
+  reg [8:0] \$131 ;
+  reg [8:0] \$132 ;
+  reg \$133 ;
+  reg [3:0] \$134 ;
+  reg \$135 ;
+  reg [3:0] \$136 ;
+  reg \$137 ;
+  reg [3:0] \$138 ;
+  reg \$139 ;
   wire [25:0] \$14 ;
-  reg \$140 ;
-  reg [3:0] \$141 ;
-  reg \$142 ;
-  reg [3:0] \$143 ;
-  reg \$144 ;
-  reg [3:0] \$145 ;
-  reg \$146 ;
+  reg [3:0] \$140 ;
+  reg \$141 ;
+  reg [3:0] \$142 ;
+  reg \$143 ;
+  reg [3:0] \$144 ;
+  reg \$145 ;
+  reg [3:0] \$146 ;
   reg \$147 ;
-  reg \$148 ;
+  reg [3:0] \$148 ;
   reg \$149 ;
   wire [25:0] \$15 ;
   reg \$150 ;
@@ -25291,23 +27633,26 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg \$155 ;
   reg \$156 ;
   reg \$157 ;
-  reg [5:0] \$158 ;
-  reg [5:0] \$159 ;
+  reg \$158 ;
+  reg \$159 ;
   wire [25:0] \$16 ;
-  reg [5:0] \$160 ;
+  reg \$160 ;
   reg [5:0] \$161 ;
-  reg \$162 ;
-  reg \$163 ;
-  reg \$164 ;
-  reg [2:0] \$165 ;
-  reg [2:0] \$166 ;
-  reg [24:0] \$167 ;
+  reg [5:0] \$162 ;
+  reg [5:0] \$163 ;
+  reg [5:0] \$164 ;
+  reg \$165 ;
+  reg \$166 ;
+  reg \$167 ;
+  reg [2:0] \$168 ;
+  reg [2:0] \$169 ;
   wire [25:0] \$17 ;
+  reg [24:0] \$170 ;
   wire [25:0] \$18 ;
   wire [25:0] \$19 ;
   wire \$2 ;
   wire [25:0] \$20 ;
-  wire \$21 ;
+  wire [25:0] \$21 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
@@ -25317,104 +27662,105 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire \$28 ;
   wire \$29 ;
   wire \$3 ;
-  wire [2:0] \$30 ;
-  wire \$31 ;
+  wire \$30 ;
+  wire [2:0] \$31 ;
   wire \$32 ;
-  wire [25:0] \$33 ;
+  wire \$33 ;
   wire [25:0] \$34 ;
   wire [25:0] \$35 ;
   wire [25:0] \$36 ;
   wire [25:0] \$37 ;
   wire [25:0] \$38 ;
   wire [25:0] \$39 ;
-  wire [5:0] \$4 ;
+  wire \$4 ;
   wire [25:0] \$40 ;
-  wire \$41 ;
+  wire [25:0] \$41 ;
   wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire [3:0] \$46 ;
-  wire \$47 ;
-  wire [3:0] \$48 ;
-  wire \$49 ;
-  wire \$5 ;
-  wire [4:0] \$50 ;
+  wire \$46 ;
+  wire [3:0] \$47 ;
+  wire \$48 ;
+  wire [3:0] \$49 ;
+  wire [5:0] \$5 ;
+  wire \$50 ;
   wire [4:0] \$51 ;
   wire [4:0] \$52 ;
-  wire \$53 ;
-  wire [2:0] \$54 ;
-  wire [3:0] \$55 ;
-  wire \$56 ;
+  wire [4:0] \$53 ;
+  wire \$54 ;
+  wire [2:0] \$55 ;
+  wire [3:0] \$56 ;
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
   wire \$6 ;
   wire \$60 ;
   wire \$61 ;
-  wire [4:0] \$62 ;
+  wire \$62 ;
   wire [4:0] \$63 ;
-  wire [15:0] \$64 ;
-  wire \$65 ;
+  wire [4:0] \$64 ;
+  wire [15:0] \$65 ;
   wire \$66 ;
-  wire [15:0] \$67 ;
-  wire \$68 ;
-  wire [3:0] \$69 ;
+  wire \$67 ;
+  wire [15:0] \$68 ;
+  wire \$69 ;
   wire \$7 ;
-  wire [8:0] \$70 ;
-  wire \$71 ;
-  wire [3:0] \$72 ;
-  wire [3:0] \$73 ;
-  wire \$74 ;
+  wire \$70 ;
+  wire [3:0] \$71 ;
+  wire [8:0] \$72 ;
+  wire \$73 ;
+  wire [3:0] \$74 ;
   wire [3:0] \$75 ;
-  wire [3:0] \$76 ;
-  wire \$77 ;
+  wire \$76 ;
+  wire [3:0] \$77 ;
   wire [3:0] \$78 ;
-  wire [3:0] \$79 ;
+  wire \$79 ;
   wire \$8 ;
-  wire \$80 ;
+  wire [3:0] \$80 ;
   wire [3:0] \$81 ;
-  wire [3:0] \$82 ;
-  wire \$83 ;
+  wire \$82 ;
+  wire [3:0] \$83 ;
   wire [3:0] \$84 ;
-  wire [3:0] \$85 ;
-  wire \$86 ;
+  wire \$85 ;
+  wire [3:0] \$86 ;
   wire [3:0] \$87 ;
-  wire [3:0] \$88 ;
-  wire \$89 ;
+  wire \$88 ;
+  wire [3:0] \$89 ;
   wire \$9 ;
   wire [3:0] \$90 ;
-  wire [3:0] \$91 ;
-  wire \$92 ;
+  wire \$91 ;
+  wire [3:0] \$92 ;
   wire [3:0] \$93 ;
-  wire [3:0] \$94 ;
-  wire [5:0] \$95 ;
-  wire [5:0] \$96 ;
-  wire [199:0] \$97 ;
-  wire [199:0] \$98 ;
+  wire \$94 ;
+  wire [3:0] \$95 ;
+  wire [3:0] \$96 ;
+  wire [5:0] \$97 ;
+  wire [5:0] \$98 ;
   wire [199:0] \$99 ;
   (* init = 15'h0000 *)
   wire [14:0] \$like ;
-  reg [5:0] \$like$112  = 6'h00;
-  reg [31:0] \$like$115  = 32'd0;
+  reg [5:0] \$like$114  = 6'h00;
+  reg [31:0] \$like$117  = 32'd0;
   wire \$signal ;
-  reg \$signal$62  = 1'h0;
-  reg \$signal$64  = 1'h0;
-  reg \$signal$71  = 1'h0;
+  reg \$signal$63  = 1'h0;
+  reg \$signal$65  = 1'h0;
   reg \$signal$72  = 1'h0;
+  reg \$signal$73  = 1'h0;
   wire [2:0] \$signature__addr ;
-  wire [2:0] \$signature__addr$76 ;
-  wire [2:0] \$signature__addr$95 ;
+  wire [2:0] \$signature__addr$77 ;
   wire [2:0] \$signature__addr$96 ;
+  wire [2:0] \$signature__addr$97 ;
   wire [199:0] \$signature__data ;
-  wire [199:0] \$signature__data$82 ;
-  wire [199:0] \$signature__data$97 ;
+  wire [199:0] \$signature__data$83 ;
   wire [199:0] \$signature__data$98 ;
+  wire [199:0] \$signature__data$99 ;
   wire \$signature__en ;
-  wire \$signature__en$91 ;
-  wire \$signature__en$94 ;
-  wire \$signature__en$99 ;
+  wire \$signature__en$100 ;
+  wire \$signature__en$92 ;
+  wire \$signature__en$95 ;
   wire accept_last;
+  reg adding = 1'h0;
   input [14:0] base;
   wire [14:0] base;
   reg blocked = 1'h0;
@@ -25520,45 +27866,45 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire issue_last;
   reg [8:0] multiplicand = 9'h000;
   (* init = 9'h000 *)
-  wire [8:0] \multiplicand$41 ;
+  wire [8:0] \multiplicand$42 ;
   (* init = 9'h000 *)
-  wire [8:0] \multiplicand$44 ;
+  wire [8:0] \multiplicand$45 ;
   (* init = 9'h000 *)
-  wire [8:0] \multiplicand$47 ;
+  wire [8:0] \multiplicand$48 ;
   (* init = 9'h000 *)
-  wire [8:0] \multiplicand$50 ;
+  wire [8:0] \multiplicand$51 ;
   (* init = 9'h000 *)
-  wire [8:0] \multiplicand$53 ;
+  wire [8:0] \multiplicand$54 ;
   (* init = 9'h000 *)
-  wire [8:0] \multiplicand$56 ;
+  wire [8:0] \multiplicand$57 ;
   (* init = 9'h000 *)
-  wire [8:0] \multiplicand$59 ;
+  wire [8:0] \multiplicand$60 ;
   reg [3:0] multiplier = 4'h0;
-  reg [3:0] \multiplier$42  = 4'h0;
-  reg [3:0] \multiplier$45  = 4'h0;
-  reg [3:0] \multiplier$48  = 4'h0;
-  reg [3:0] \multiplier$51  = 4'h0;
-  reg [3:0] \multiplier$54  = 4'h0;
-  reg [3:0] \multiplier$57  = 4'h0;
-  reg [3:0] \multiplier$60  = 4'h0;
+  reg [3:0] \multiplier$43  = 4'h0;
+  reg [3:0] \multiplier$46  = 4'h0;
+  reg [3:0] \multiplier$49  = 4'h0;
+  reg [3:0] \multiplier$52  = 4'h0;
+  reg [3:0] \multiplier$55  = 4'h0;
+  reg [3:0] \multiplier$58  = 4'h0;
+  reg [3:0] \multiplier$61  = 4'h0;
   (* init = 9'h000 *)
   wire [8:0] operand;
-  output [16:0] \port$923$0 ;
-  wire [16:0] \port$923$0 ;
-  output [47:0] \port$923$23 ;
-  wire [47:0] \port$923$23 ;
+  output [16:0] \port$1072$0 ;
+  wire [16:0] \port$1072$0 ;
+  output [47:0] \port$1072$23 ;
+  wire [47:0] \port$1072$23 ;
   output position_done;
   wire position_done;
   input position_freed;
   wire position_freed;
   wire [12:0] product;
-  wire [12:0] \product$84 ;
   wire [12:0] \product$85 ;
   wire [12:0] \product$86 ;
   wire [12:0] \product$87 ;
   wire [12:0] \product$88 ;
   wire [12:0] \product$89 ;
   wire [12:0] \product$90 ;
+  wire [12:0] \product$91 ;
   output [14:0] read_address;
   reg [14:0] read_address = 15'h0000;
   reg read_bank = 1'h0;
@@ -25569,10 +27915,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire [2:0] read_word;
   (* init = 1'h0 *)
   wire register;
-  reg \register$118  = 1'h0;
-  reg [8:0] \register$119  = 9'h000;
-  reg \register$128  = 1'h0;
-  reg \register$129  = 1'h0;
+  reg \register$120  = 1'h0;
+  reg [8:0] \register$121  = 9'h000;
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
   reg \register$132  = 1'h0;
@@ -25580,14 +27924,16 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg \register$134  = 1'h0;
   reg \register$135  = 1'h0;
   reg \register$136  = 1'h0;
-  reg [5:0] \register$137  = 6'h00;
-  reg [5:0] \register$138  = 6'h00;
+  reg \register$137  = 1'h0;
+  reg \register$138  = 1'h0;
   reg [5:0] \register$139  = 6'h00;
+  reg [5:0] \register$140  = 6'h00;
+  reg [5:0] \register$141  = 6'h00;
   (* init = 1'h0 *)
-  wire \register$65 ;
+  wire \register$66 ;
   (* init = 1'h0 *)
-  wire \register$67 ;
-  reg [5:0] \register$69  = 6'h00;
+  wire \register$68 ;
+  reg [5:0] \register$70  = 6'h00;
   reg [3:0] remaining = 4'h0;
   input rst;
   wire rst;
@@ -25601,6 +27947,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [2:0] store_word = 3'h0;
   input stream;
   wire stream;
+  input summing;
+  wire summing;
   wire [7:0] trace__code;
   wire [8:0] trace__compensated;
   wire [15:0] trace__conversion;
@@ -25621,14 +27969,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
 `endif
   always @(posedge clk) begin
-    if (\$signature__en$91 )
-      bank0[\$signature__addr$76 ] <= \$signature__data ;
+    if (\$signature__en$92 )
+      bank0[\$signature__addr$77 ] <= \$signature__data ;
   end
   reg [199:0] _0_;
   always @(posedge clk) begin
     _0_ <= bank0[\$signature__addr ];
   end
-  assign \$signature__data$82  = _0_;
+  assign \$signature__data$83  = _0_;
   reg [199:0] bank1 [7:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank1
@@ -25637,14 +27985,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
 `endif
   always @(posedge clk) begin
-    if (\$signature__en$99 )
-      bank1[\$signature__addr$96 ] <= \$signature__data$97 ;
+    if (\$signature__en$100 )
+      bank1[\$signature__addr$97 ] <= \$signature__data$98 ;
   end
   reg [199:0] _1_;
   always @(posedge clk) begin
-    _1_ <= bank1[\$signature__addr$95 ];
+    _1_ <= bank1[\$signature__addr$96 ];
   end
-  assign \$signature__data$98  = _1_;
+  assign \$signature__data$99  = _1_;
   (* ram_style = "distributed" *)
   reg [5:0] corrections [255:0];
 `ifndef SYNTHESIS
@@ -25668,241 +28016,245 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$2  = \$1  | clearing;
   assign code_ready = ~ \$2 ;
   assign \$signal  = code_valid & code_ready;
-  assign \$3  = \$signal  & code[19];
-  assign accept_last = \$3  & code[21];
-  assign \$4  = held[8] ? 6'h00 : correction__data;
-  assign compensated = $signed(held[7:0]) + $signed(\$4 );
+  assign \$3  = \$signal  & adding;
+  assign \$4  = \$3  & code[19];
+  assign accept_last = \$4  & code[21];
+  assign \$5  = held[8] ? 6'h00 : correction__data;
+  assign compensated = $signed(held[7:0]) + $signed(\$5 );
   assign issue = | steps;
   assign read_enable = issue & stream;
   assign issue_last = steps == 1'h1;
-  assign \$5  = issue_last & held[19];
-  assign issue_end = \$5  & held[21];
-  assign position_done = \$signal$71  & \$signal$72 ;
-  assign \$6  = ! read_bank;
-  assign \$7  = \$signal$62  & \$6 ;
-  assign \$signature__addr  = \$7  ? \register$69 [2:0] : drain_group;
-  assign \$8  = ! store_bank;
-  assign \$9  = \$signal$71  & \$8 ;
-  assign \$10  = \$9  ? store_word : drained_word;
-  assign \$signature__addr$76  = clearing ? clear_word : \$10 ;
-  assign \$11  = ! store_bank;
-  assign \$12  = \$signal$71  & \$11 ;
-  assign \$13  = $signed(\$signature__data$82 [24:0]) + $signed(product);
-  assign \$14  = $signed(\$signature__data$82 [49:25]) + $signed(\product$84 );
-  assign \$15  = $signed(\$signature__data$82 [74:50]) + $signed(\product$85 );
-  assign \$16  = $signed(\$signature__data$82 [99:75]) + $signed(\product$86 );
-  assign \$17  = $signed(\$signature__data$82 [124:100]) + $signed(\product$87 );
-  assign \$18  = $signed(\$signature__data$82 [149:125]) + $signed(\product$88 );
-  assign \$19  = $signed(\$signature__data$82 [174:150]) + $signed(\product$89 );
-  assign \$20  = $signed(\$signature__data$82 [199:175]) + $signed(\product$90 );
-  assign \$signature__data  = \$12  ? { \$20 [24:0], \$19 [24:0], \$18 [24:0], \$17 [24:0], \$16 [24:0], \$15 [24:0], \$14 [24:0], \$13 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
-  assign \$21  = ! store_bank;
-  assign \$22  = \$signal$71  & \$21 ;
-  assign \$23  = clearing | \$22 ;
-  assign \$24  = ! drain_bank;
-  assign \$25  = drain_clear & \$24 ;
-  assign \$signature__en$91  = \$23  | \$25 ;
-  assign \$27  = \$signal$62  & \$26 ;
-  assign \$signature__addr$95  = \$27  ? \register$69 [2:0] : drain_group;
-  assign \$29  = \$signal$71  & \$28 ;
-  assign \$30  = \$29  ? store_word : drained_word;
-  assign \$signature__addr$96  = clearing ? clear_word : \$30 ;
-  assign \$32  = \$signal$71  & \$31 ;
-  assign \$33  = $signed(\$signature__data$98 [24:0]) + $signed(product);
-  assign \$34  = $signed(\$signature__data$98 [49:25]) + $signed(\product$84 );
-  assign \$35  = $signed(\$signature__data$98 [74:50]) + $signed(\product$85 );
-  assign \$36  = $signed(\$signature__data$98 [99:75]) + $signed(\product$86 );
-  assign \$37  = $signed(\$signature__data$98 [124:100]) + $signed(\product$87 );
-  assign \$38  = $signed(\$signature__data$98 [149:125]) + $signed(\product$88 );
-  assign \$39  = $signed(\$signature__data$98 [174:150]) + $signed(\product$89 );
-  assign \$40  = $signed(\$signature__data$98 [199:175]) + $signed(\product$90 );
-  assign \$signature__data$97  = \$32  ? { \$40 [24:0], \$39 [24:0], \$38 [24:0], \$37 [24:0], \$36 [24:0], \$35 [24:0], \$34 [24:0], \$33 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
-  assign \$42  = \$signal$71  & \$41 ;
-  assign \$43  = clearing | \$42 ;
-  assign \$45  = drain_clear & \$44 ;
-  assign \$signature__en$99  = \$43  | \$45 ;
-  assign \$46  = clear_word + 1'h1;
-  assign \$47  = clear_word != 3'h7;
-  assign \$48  = stream ? groups : 4'h1;
-  assign \$49  = interval > 2'h2;
-  assign \$50  = interval - 1'h1;
-  assign \$51  = \$49  ? \$50  : 5'h01;
-  assign \$52  = remaining - 1'h1;
-  assign \$53  = remaining != 1'h1;
-  assign \$54  = full + accept_last;
-  assign \$55  = \$54  - position_freed;
-  assign \$56  = ~ position_freed;
-  assign \$57  = full == 1'h1;
-  assign \$58  = \$57  & accept_last;
-  assign \$59  = blocked | \$58 ;
-  assign \$60  = \$56  & \$59 ;
-  assign \$61  = drain_bank ^ position_freed;
-  assign \$62  = steps - 1'h1;
-  assign \$63  = group + 1'h1;
-  assign \$64  = read_address + 1'h1;
-  assign \$65  = issue_last & held[19];
-  assign \$66  = ~ held[20];
-  assign \$67  = read_address + 1'h1;
-  assign \$68  = ~ fill_bank;
-  assign \$69  = 1'h1 << s2_plane;
-  assign \$70  = \register$118  ? 9'h000 : \register$119 ;
-  assign \$71  = ! \$like$112 [2:0];
-  assign \$72  = here0 ? digit : 4'h0;
-  assign \$73  = stream ? \$like$115 [3:0] : \$72 ;
-  assign \$74  = \$like$112 [2:0] == 1'h1;
-  assign \$75  = here1 ? digit : 4'h0;
-  assign \$76  = stream ? \$like$115 [7:4] : \$75 ;
-  assign \$77  = \$like$112 [2:0] == 2'h2;
-  assign \$78  = here2 ? digit : 4'h0;
-  assign \$79  = stream ? \$like$115 [11:8] : \$78 ;
-  assign \$80  = \$like$112 [2:0] == 2'h3;
-  assign \$81  = here3 ? digit : 4'h0;
-  assign \$82  = stream ? \$like$115 [15:12] : \$81 ;
-  assign \$83  = \$like$112 [2:0] == 3'h4;
-  assign \$84  = here4 ? digit : 4'h0;
-  assign \$85  = stream ? \$like$115 [19:16] : \$84 ;
-  assign \$86  = \$like$112 [2:0] == 3'h5;
-  assign \$87  = here5 ? digit : 4'h0;
-  assign \$88  = stream ? \$like$115 [23:20] : \$87 ;
-  assign \$89  = \$like$112 [2:0] == 3'h6;
-  assign \$90  = here6 ? digit : 4'h0;
-  assign \$91  = stream ? \$like$115 [27:24] : \$90 ;
-  assign \$92  = \$like$112 [2:0] == 3'h7;
-  assign \$93  = here7 ? digit : 4'h0;
-  assign \$94  = stream ? \$like$115 [31:28] : \$93 ;
-  assign \$96  = stream ? { 2'h0, group } : \$95 ;
-  assign \$97  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
-  assign \$98  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
-  assign \$99  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
-  assign \$100  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
-  assign \$101  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
-  assign \$102  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
-  assign \$103  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
-  assign \$104  = drain_bank ? \$signature__data$98  : \$signature__data$82 ;
+  assign \$6  = issue_last & held[19];
+  assign issue_end = \$6  & held[21];
+  assign position_done = \$signal$72  & \$signal$73 ;
+  assign \$7  = ! read_bank;
+  assign \$8  = \$signal$63  & \$7 ;
+  assign \$signature__addr  = \$8  ? \register$70 [2:0] : drain_group;
+  assign \$9  = ! store_bank;
+  assign \$10  = \$signal$72  & \$9 ;
+  assign \$11  = \$10  ? store_word : drained_word;
+  assign \$signature__addr$77  = clearing ? clear_word : \$11 ;
+  assign \$12  = ! store_bank;
+  assign \$13  = \$signal$72  & \$12 ;
+  assign \$14  = $signed(\$signature__data$83 [24:0]) + $signed(product);
+  assign \$15  = $signed(\$signature__data$83 [49:25]) + $signed(\product$85 );
+  assign \$16  = $signed(\$signature__data$83 [74:50]) + $signed(\product$86 );
+  assign \$17  = $signed(\$signature__data$83 [99:75]) + $signed(\product$87 );
+  assign \$18  = $signed(\$signature__data$83 [124:100]) + $signed(\product$88 );
+  assign \$19  = $signed(\$signature__data$83 [149:125]) + $signed(\product$89 );
+  assign \$20  = $signed(\$signature__data$83 [174:150]) + $signed(\product$90 );
+  assign \$21  = $signed(\$signature__data$83 [199:175]) + $signed(\product$91 );
+  assign \$signature__data  = \$13  ? { \$21 [24:0], \$20 [24:0], \$19 [24:0], \$18 [24:0], \$17 [24:0], \$16 [24:0], \$15 [24:0], \$14 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
+  assign \$22  = ! store_bank;
+  assign \$23  = \$signal$72  & \$22 ;
+  assign \$24  = clearing | \$23 ;
+  assign \$25  = ! drain_bank;
+  assign \$26  = drain_clear & \$25 ;
+  assign \$signature__en$92  = \$24  | \$26 ;
+  assign \$28  = \$signal$63  & \$27 ;
+  assign \$signature__addr$96  = \$28  ? \register$70 [2:0] : drain_group;
+  assign \$30  = \$signal$72  & \$29 ;
+  assign \$31  = \$30  ? store_word : drained_word;
+  assign \$signature__addr$97  = clearing ? clear_word : \$31 ;
+  assign \$33  = \$signal$72  & \$32 ;
+  assign \$34  = $signed(\$signature__data$99 [24:0]) + $signed(product);
+  assign \$35  = $signed(\$signature__data$99 [49:25]) + $signed(\product$85 );
+  assign \$36  = $signed(\$signature__data$99 [74:50]) + $signed(\product$86 );
+  assign \$37  = $signed(\$signature__data$99 [99:75]) + $signed(\product$87 );
+  assign \$38  = $signed(\$signature__data$99 [124:100]) + $signed(\product$88 );
+  assign \$39  = $signed(\$signature__data$99 [149:125]) + $signed(\product$89 );
+  assign \$40  = $signed(\$signature__data$99 [174:150]) + $signed(\product$90 );
+  assign \$41  = $signed(\$signature__data$99 [199:175]) + $signed(\product$91 );
+  assign \$signature__data$98  = \$33  ? { \$41 [24:0], \$40 [24:0], \$39 [24:0], \$38 [24:0], \$37 [24:0], \$36 [24:0], \$35 [24:0], \$34 [24:0] } : 200'h00000000000000000000000000000000000000000000000000;
+  assign \$43  = \$signal$72  & \$42 ;
+  assign \$44  = clearing | \$43 ;
+  assign \$46  = drain_clear & \$45 ;
+  assign \$signature__en$100  = \$44  | \$46 ;
+  assign \$47  = clear_word + 1'h1;
+  assign \$48  = clear_word != 3'h7;
+  assign \$49  = stream ? groups : 4'h1;
+  assign \$50  = interval > 2'h2;
+  assign \$51  = interval - 1'h1;
+  assign \$52  = \$50  ? \$51  : 5'h01;
+  assign \$53  = remaining - 1'h1;
+  assign \$54  = remaining != 1'h1;
+  assign \$55  = full + accept_last;
+  assign \$56  = \$55  - position_freed;
+  assign \$57  = ~ position_freed;
+  assign \$58  = full == 1'h1;
+  assign \$59  = \$58  & accept_last;
+  assign \$60  = blocked | \$59 ;
+  assign \$61  = \$57  & \$60 ;
+  assign \$62  = drain_bank ^ position_freed;
+  assign \$63  = steps - 1'h1;
+  assign \$64  = group + 1'h1;
+  assign \$65  = read_address + 1'h1;
+  assign \$66  = issue_last & held[19];
+  assign \$67  = ~ held[20];
+  assign \$68  = read_address + 1'h1;
+  assign \$69  = \$signal  & adding;
+  assign \$70  = ~ fill_bank;
+  assign \$71  = 1'h1 << s2_plane;
+  assign \$72  = \register$120  ? 9'h000 : \register$121 ;
+  assign \$73  = ! \$like$114 [2:0];
+  assign \$74  = here0 ? digit : 4'h0;
+  assign \$75  = stream ? \$like$117 [3:0] : \$74 ;
+  assign \$76  = \$like$114 [2:0] == 1'h1;
+  assign \$77  = here1 ? digit : 4'h0;
+  assign \$78  = stream ? \$like$117 [7:4] : \$77 ;
+  assign \$79  = \$like$114 [2:0] == 2'h2;
+  assign \$80  = here2 ? digit : 4'h0;
+  assign \$81  = stream ? \$like$117 [11:8] : \$80 ;
+  assign \$82  = \$like$114 [2:0] == 2'h3;
+  assign \$83  = here3 ? digit : 4'h0;
+  assign \$84  = stream ? \$like$117 [15:12] : \$83 ;
+  assign \$85  = \$like$114 [2:0] == 3'h4;
+  assign \$86  = here4 ? digit : 4'h0;
+  assign \$87  = stream ? \$like$117 [19:16] : \$86 ;
+  assign \$88  = \$like$114 [2:0] == 3'h5;
+  assign \$89  = here5 ? digit : 4'h0;
+  assign \$90  = stream ? \$like$117 [23:20] : \$89 ;
+  assign \$91  = \$like$114 [2:0] == 3'h6;
+  assign \$92  = here6 ? digit : 4'h0;
+  assign \$93  = stream ? \$like$117 [27:24] : \$92 ;
+  assign \$94  = \$like$114 [2:0] == 3'h7;
+  assign \$95  = here7 ? digit : 4'h0;
+  assign \$96  = stream ? \$like$117 [31:28] : \$95 ;
+  assign \$98  = stream ? { 2'h0, group } : \$97 ;
+  assign \$99  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
+  assign \$100  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
+  assign \$101  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
+  assign \$102  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
+  assign \$103  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
+  assign \$104  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
+  assign \$105  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
+  assign \$106  = drain_bank ? \$signature__data$99  : \$signature__data$83 ;
   always @(posedge clk)
-    clear_word <= \$106 ;
+    clear_word <= \$108 ;
   always @(posedge clk)
-    clearing <= \$107 ;
+    clearing <= \$109 ;
   always @(posedge clk)
-    interval <= \$108 ;
+    interval <= \$110 ;
   always @(posedge clk)
-    remaining <= \$109 ;
+    adding <= \$111 ;
   always @(posedge clk)
-    working <= \$110 ;
+    remaining <= \$112 ;
   always @(posedge clk)
-    full <= \$111 ;
+    working <= \$113 ;
   always @(posedge clk)
-    blocked <= \$112 ;
+    full <= \$114 ;
   always @(posedge clk)
-    drain_bank <= \$113 ;
+    blocked <= \$115 ;
   always @(posedge clk)
-    trace__valid <= \$114 ;
+    drain_bank <= \$116 ;
   always @(posedge clk)
-    held <= \$115 ;
+    trace__valid <= \$117 ;
   always @(posedge clk)
-    steps <= \$116 ;
+    held <= \$118 ;
   always @(posedge clk)
-    group <= \$117 ;
+    steps <= \$119 ;
   always @(posedge clk)
-    read_address <= \$118 ;
+    group <= \$120 ;
   always @(posedge clk)
-    chunk_start <= \$119 ;
+    read_address <= \$121 ;
   always @(posedge clk)
-    fill_bank <= \$120 ;
+    chunk_start <= \$122 ;
   always @(posedge clk)
-    s2_code <= \$121 ;
+    fill_bank <= \$123 ;
   always @(posedge clk)
-    \$like$112  <= \$122 ;
+    s2_code <= \$124 ;
   always @(posedge clk)
-    s2_plane <= \$123 ;
+    \$like$114  <= \$125 ;
   always @(posedge clk)
-    s2_void <= \$124 ;
+    s2_plane <= \$126 ;
   always @(posedge clk)
-    \$like$115  <= \$125 ;
+    s2_void <= \$127 ;
   always @(posedge clk)
-    digit <= \$126 ;
+    \$like$117  <= \$128 ;
   always @(posedge clk)
-    \register$118  <= \$127 ;
+    digit <= \$129 ;
   always @(posedge clk)
-    \register$119  <= \$128 ;
+    \register$120  <= \$130 ;
   always @(posedge clk)
-    multiplicand <= \$129 ;
+    \register$121  <= \$131 ;
   always @(posedge clk)
-    here0 <= \$130 ;
+    multiplicand <= \$132 ;
   always @(posedge clk)
-    multiplier <= \$131 ;
+    here0 <= \$133 ;
   always @(posedge clk)
-    here1 <= \$132 ;
+    multiplier <= \$134 ;
   always @(posedge clk)
-    \multiplier$42  <= \$133 ;
+    here1 <= \$135 ;
   always @(posedge clk)
-    here2 <= \$134 ;
+    \multiplier$43  <= \$136 ;
   always @(posedge clk)
-    \multiplier$45  <= \$135 ;
+    here2 <= \$137 ;
   always @(posedge clk)
-    here3 <= \$136 ;
+    \multiplier$46  <= \$138 ;
   always @(posedge clk)
-    \multiplier$48  <= \$137 ;
+    here3 <= \$139 ;
   always @(posedge clk)
-    here4 <= \$138 ;
+    \multiplier$49  <= \$140 ;
   always @(posedge clk)
-    \multiplier$51  <= \$139 ;
+    here4 <= \$141 ;
   always @(posedge clk)
-    here5 <= \$140 ;
+    \multiplier$52  <= \$142 ;
   always @(posedge clk)
-    \multiplier$54  <= \$141 ;
+    here5 <= \$143 ;
   always @(posedge clk)
-    here6 <= \$142 ;
+    \multiplier$55  <= \$144 ;
   always @(posedge clk)
-    \multiplier$57  <= \$143 ;
+    here6 <= \$145 ;
   always @(posedge clk)
-    here7 <= \$144 ;
+    \multiplier$58  <= \$146 ;
   always @(posedge clk)
-    \multiplier$60  <= \$145 ;
+    here7 <= \$147 ;
   always @(posedge clk)
-    \register$128  <= \$146 ;
+    \multiplier$61  <= \$148 ;
   always @(posedge clk)
-    \register$129  <= \$147 ;
-  always @(posedge clk)
-    \register$130  <= \$148 ;
-  always @(posedge clk)
-    \$signal$62  <= \$149 ;
+    \register$130  <= \$149 ;
   always @(posedge clk)
     \register$131  <= \$150 ;
   always @(posedge clk)
     \register$132  <= \$151 ;
   always @(posedge clk)
-    \register$133  <= \$152 ;
+    \$signal$63  <= \$152 ;
   always @(posedge clk)
-    \$signal$64  <= \$153 ;
+    \register$133  <= \$153 ;
   always @(posedge clk)
     \register$134  <= \$154 ;
   always @(posedge clk)
     \register$135  <= \$155 ;
   always @(posedge clk)
-    \register$136  <= \$156 ;
+    \$signal$65  <= \$156 ;
   always @(posedge clk)
-    read_bank <= \$157 ;
+    \register$136  <= \$157 ;
   always @(posedge clk)
     \register$137  <= \$158 ;
   always @(posedge clk)
     \register$138  <= \$159 ;
   always @(posedge clk)
-    \register$139  <= \$160 ;
+    read_bank <= \$160 ;
   always @(posedge clk)
-    \register$69  <= \$161 ;
+    \register$139  <= \$161 ;
   always @(posedge clk)
-    \$signal$71  <= \$162 ;
+    \register$140  <= \$162 ;
   always @(posedge clk)
-    \$signal$72  <= \$163 ;
+    \register$141  <= \$163 ;
   always @(posedge clk)
-    store_bank <= \$164 ;
+    \register$70  <= \$164 ;
   always @(posedge clk)
-    store_word <= \$165 ;
+    \$signal$72  <= \$165 ;
   always @(posedge clk)
-    drained_word <= \$166 ;
+    \$signal$73  <= \$166 ;
   always @(posedge clk)
-    drain_sum <= \$167 ;
+    store_bank <= \$167 ;
+  always @(posedge clk)
+    store_word <= \$168 ;
+  always @(posedge clk)
+    drained_word <= \$169 ;
+  always @(posedge clk)
+    drain_sum <= \$170 ;
   \crossloom_tile.accumulator.multiplier0  multiplier0 (
     .clear(clear),
     .clk(clk),
@@ -25915,56 +28267,56 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$42 ),
-    .product(\product$84 ),
+    .multiplier(\multiplier$43 ),
+    .product(\product$85 ),
     .rst(rst)
   );
   \crossloom_tile.accumulator.multiplier2  multiplier2 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$45 ),
-    .product(\product$85 ),
+    .multiplier(\multiplier$46 ),
+    .product(\product$86 ),
     .rst(rst)
   );
   \crossloom_tile.accumulator.multiplier3  multiplier3 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$48 ),
-    .product(\product$86 ),
+    .multiplier(\multiplier$49 ),
+    .product(\product$87 ),
     .rst(rst)
   );
   \crossloom_tile.accumulator.multiplier4  multiplier4 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$51 ),
-    .product(\product$87 ),
+    .multiplier(\multiplier$52 ),
+    .product(\product$88 ),
     .rst(rst)
   );
   \crossloom_tile.accumulator.multiplier5  multiplier5 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$54 ),
-    .product(\product$88 ),
+    .multiplier(\multiplier$55 ),
+    .product(\product$89 ),
     .rst(rst)
   );
   \crossloom_tile.accumulator.multiplier6  multiplier6 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$57 ),
-    .product(\product$89 ),
+    .multiplier(\multiplier$58 ),
+    .product(\product$90 ),
     .rst(rst)
   );
   \crossloom_tile.accumulator.multiplier7  multiplier7 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$60 ),
-    .product(\product$90 ),
+    .multiplier(\multiplier$61 ),
+    .product(\product$91 ),
     .rst(rst)
   );
   always @* begin
@@ -25972,124 +28324,104 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     (* full_case = 32'd1 *)
     casez (drain_lane)
       3'h0:
-          \$105  = \$97 [24:0];
+          \$107  = \$99 [24:0];
       3'h1:
-          \$105  = \$98 [49:25];
+          \$107  = \$100 [49:25];
       3'h2:
-          \$105  = \$99 [74:50];
+          \$107  = \$101 [74:50];
       3'h3:
-          \$105  = \$100 [99:75];
+          \$107  = \$102 [99:75];
       3'h4:
-          \$105  = \$101 [124:100];
+          \$107  = \$103 [124:100];
       3'h5:
-          \$105  = \$102 [149:125];
+          \$107  = \$104 [149:125];
       3'h6:
-          \$105  = \$103 [174:150];
+          \$107  = \$105 [174:150];
       3'h7:
-          \$105  = \$104 [199:175];
+          \$107  = \$106 [199:175];
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$106  = clear_word;
+    \$108  = clear_word;
     if (clearing) begin
-      \$106  = \$46 [2:0];
+      \$108  = \$47 [2:0];
     end
     if (start) begin
-      \$106  = 3'h0;
+      \$108  = 3'h0;
     end
     if (clear) begin
-      \$106  = 3'h0;
+      \$108  = 3'h0;
     end
     if (rst) begin
-      \$106  = 3'h0;
+      \$108  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$107  = clearing;
+    \$109  = clearing;
     if (clearing) begin
-      \$107  = \$47 ;
+      \$109  = \$48 ;
     end
     if (start) begin
-      \$107  = 1'h1;
+      \$109  = 1'h1;
     end
     if (clear) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
     if (rst) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$108  = \$48 ;
+    \$110  = \$49 ;
     if (clear) begin
-      \$108  = 4'h0;
+      \$110  = 4'h0;
     end
     if (rst) begin
-      \$108  = 4'h0;
+      \$110  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$109  = remaining;
+    \$111  = summing;
+    if (clear) begin
+      \$111  = 1'h0;
+    end
+    if (rst) begin
+      \$111  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$112  = remaining;
     if (\$signal ) begin
-      \$109  = \$51 [3:0];
+      \$112  = \$52 [3:0];
     end else if (working) begin
-      \$109  = \$52 [3:0];
+      \$112  = \$53 [3:0];
+    end
+    if (start) begin
+      \$112  = 4'h0;
     end
     if (clear) begin
-      \$109  = 4'h0;
+      \$112  = 4'h0;
     end
     if (rst) begin
-      \$109  = 4'h0;
+      \$112  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$110  = working;
+    \$113  = working;
     if (\$signal ) begin
-      \$110  = 1'h1;
+      \$113  = 1'h1;
     end else if (working) begin
-      \$110  = \$53 ;
+      \$113  = \$54 ;
     end
-    if (clear) begin
-      \$110  = 1'h0;
-    end
-    if (rst) begin
-      \$110  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$111  = \$55 [1:0];
     if (start) begin
-      \$111  = 2'h0;
+      \$113  = 1'h0;
     end
-    if (clear) begin
-      \$111  = 2'h0;
-    end
-    if (rst) begin
-      \$111  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$112  = \$60 ;
-    if (start) begin
-      \$112  = 1'h0;
-    end
-    if (clear) begin
-      \$112  = 1'h0;
-    end
-    if (rst) begin
-      \$112  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$113  = \$61 ;
     if (clear) begin
       \$113  = 1'h0;
     end
@@ -26099,182 +28431,194 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$114  = \$signal ;
+    \$114  = \$56 [1:0];
+    if (start) begin
+      \$114  = 2'h0;
+    end
     if (clear) begin
-      \$114  = 1'h0;
+      \$114  = 2'h0;
     end
     if (rst) begin
-      \$114  = 1'h0;
+      \$114  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$115  = held;
+    \$115  = \$61 ;
+    if (start) begin
+      \$115  = 1'h0;
+    end
+    if (clear) begin
+      \$115  = 1'h0;
+    end
+    if (rst) begin
+      \$115  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$116  = \$62 ;
+    if (start) begin
+      \$116  = 1'h0;
+    end
+    if (clear) begin
+      \$116  = 1'h0;
+    end
+    if (rst) begin
+      \$116  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$117  = \$signal ;
+    if (clear) begin
+      \$117  = 1'h0;
+    end
+    if (rst) begin
+      \$117  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$118  = held;
     if (\$signal ) begin
-      \$115  = code;
+      \$118  = code;
     end
     if (clear) begin
-      \$115  = 71'h000000000000000000;
+      \$118  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$115  = 71'h000000000000000000;
+      \$118  = 71'h000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$116  = steps;
+    \$119  = steps;
     if (issue) begin
-      \$116  = \$62 [3:0];
+      \$119  = \$63 [3:0];
     end
-    if (\$signal ) begin
-      \$116  = interval;
+    if (\$69 ) begin
+      \$119  = interval;
     end
     if (clear) begin
-      \$116  = 4'h0;
+      \$119  = 4'h0;
     end
     if (rst) begin
-      \$116  = 4'h0;
+      \$119  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$117  = group;
+    \$120  = group;
     if (issue) begin
-      \$117  = \$63 [3:0];
+      \$120  = \$64 [3:0];
     end
-    if (\$signal ) begin
-      \$117  = 4'h0;
+    if (\$69 ) begin
+      \$120  = 4'h0;
     end
     if (clear) begin
-      \$117  = 4'h0;
+      \$120  = 4'h0;
     end
     if (rst) begin
-      \$117  = 4'h0;
+      \$120  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$118  = read_address;
+    \$121  = read_address;
     if (issue) begin
-      \$118  = \$64 [14:0];
-      if (\$65 ) begin
-        if (\$66 ) begin
-          \$118  = chunk_start;
+      \$121  = \$65 [14:0];
+      if (\$66 ) begin
+        if (\$67 ) begin
+          \$121  = chunk_start;
         end else if (held[21]) begin
-          \$118  = base;
+          \$121  = base;
         end
       end
     end
     if (start) begin
-      \$118  = base;
+      \$121  = base;
     end
     if (clear) begin
-      \$118  = 15'h0000;
+      \$121  = 15'h0000;
     end
     if (rst) begin
-      \$118  = 15'h0000;
+      \$121  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$119  = chunk_start;
+    \$122  = chunk_start;
     if (issue) begin
-      if (\$65 ) begin
+      if (\$66 ) begin
         (* full_case = 32'd1 *)
-        if (\$66 ) begin
+        if (\$67 ) begin
         end else if (held[21]) begin
-          \$119  = base;
+          \$122  = base;
         end else begin
-          \$119  = \$67 [14:0];
+          \$122  = \$68 [14:0];
         end
       end
     end
     if (start) begin
-      \$119  = base;
+      \$122  = base;
     end
     if (clear) begin
-      \$119  = 15'h0000;
+      \$122  = 15'h0000;
     end
     if (rst) begin
-      \$119  = 15'h0000;
+      \$122  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$120  = fill_bank;
+    \$123  = fill_bank;
     if (issue_end) begin
-      \$120  = \$68 ;
+      \$123  = \$70 ;
+    end
+    if (start) begin
+      \$123  = 1'h0;
     end
     if (clear) begin
-      \$120  = 1'h0;
+      \$123  = 1'h0;
     end
     if (rst) begin
-      \$120  = 1'h0;
+      \$123  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$121  = compensated;
+    \$124  = compensated;
     if (clear) begin
-      \$121  = 9'h000;
+      \$124  = 9'h000;
     end
     if (rst) begin
-      \$121  = 9'h000;
+      \$124  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$122  = held[14:9];
+    \$125  = held[14:9];
     if (clear) begin
-      \$122  = 6'h00;
+      \$125  = 6'h00;
     end
     if (rst) begin
-      \$122  = 6'h00;
+      \$125  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$123  = held[16:15];
+    \$126  = held[16:15];
     if (clear) begin
-      \$123  = 2'h0;
+      \$126  = 2'h0;
     end
     if (rst) begin
-      \$123  = 2'h0;
+      \$126  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$124  = held[18];
-    if (clear) begin
-      \$124  = 1'h0;
-    end
-    if (rst) begin
-      \$124  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$125  = read_data;
-    if (clear) begin
-      \$125  = 32'd0;
-    end
-    if (rst) begin
-      \$125  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$126  = \$69 ;
-    if (clear) begin
-      \$126  = 4'h0;
-    end
-    if (rst) begin
-      \$126  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$127  = s2_void;
+    \$127  = held[18];
     if (clear) begin
       \$127  = 1'h0;
     end
@@ -26284,27 +28628,27 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$128  = s2_code;
+    \$128  = read_data;
     if (clear) begin
-      \$128  = 9'h000;
+      \$128  = 32'd0;
     end
     if (rst) begin
-      \$128  = 9'h000;
+      \$128  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$129  = \$70 ;
+    \$129  = \$71 ;
     if (clear) begin
-      \$129  = 9'h000;
+      \$129  = 4'h0;
     end
     if (rst) begin
-      \$129  = 9'h000;
+      \$129  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$130  = \$71 ;
+    \$130  = s2_void;
     if (clear) begin
       \$130  = 1'h0;
     end
@@ -26314,167 +28658,167 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$131  = \$73 ;
+    \$131  = s2_code;
     if (clear) begin
-      \$131  = 4'h0;
+      \$131  = 9'h000;
     end
     if (rst) begin
-      \$131  = 4'h0;
+      \$131  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$132  = \$74 ;
+    \$132  = \$72 ;
     if (clear) begin
-      \$132  = 1'h0;
+      \$132  = 9'h000;
     end
     if (rst) begin
-      \$132  = 1'h0;
+      \$132  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$133  = \$76 ;
+    \$133  = \$73 ;
     if (clear) begin
-      \$133  = 4'h0;
+      \$133  = 1'h0;
     end
     if (rst) begin
-      \$133  = 4'h0;
+      \$133  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$134  = \$77 ;
+    \$134  = \$75 ;
     if (clear) begin
-      \$134  = 1'h0;
+      \$134  = 4'h0;
     end
     if (rst) begin
-      \$134  = 1'h0;
+      \$134  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$135  = \$79 ;
+    \$135  = \$76 ;
     if (clear) begin
-      \$135  = 4'h0;
+      \$135  = 1'h0;
     end
     if (rst) begin
-      \$135  = 4'h0;
+      \$135  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$136  = \$80 ;
+    \$136  = \$78 ;
     if (clear) begin
-      \$136  = 1'h0;
+      \$136  = 4'h0;
     end
     if (rst) begin
-      \$136  = 1'h0;
+      \$136  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$137  = \$82 ;
+    \$137  = \$79 ;
     if (clear) begin
-      \$137  = 4'h0;
+      \$137  = 1'h0;
     end
     if (rst) begin
-      \$137  = 4'h0;
+      \$137  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$138  = \$83 ;
+    \$138  = \$81 ;
     if (clear) begin
-      \$138  = 1'h0;
+      \$138  = 4'h0;
     end
     if (rst) begin
-      \$138  = 1'h0;
+      \$138  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$139  = \$85 ;
+    \$139  = \$82 ;
     if (clear) begin
-      \$139  = 4'h0;
+      \$139  = 1'h0;
     end
     if (rst) begin
-      \$139  = 4'h0;
+      \$139  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$140  = \$86 ;
+    \$140  = \$84 ;
     if (clear) begin
-      \$140  = 1'h0;
+      \$140  = 4'h0;
     end
     if (rst) begin
-      \$140  = 1'h0;
+      \$140  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$141  = \$88 ;
+    \$141  = \$85 ;
     if (clear) begin
-      \$141  = 4'h0;
+      \$141  = 1'h0;
     end
     if (rst) begin
-      \$141  = 4'h0;
+      \$141  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$142  = \$89 ;
+    \$142  = \$87 ;
     if (clear) begin
-      \$142  = 1'h0;
+      \$142  = 4'h0;
     end
     if (rst) begin
-      \$142  = 1'h0;
+      \$142  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$143  = \$91 ;
+    \$143  = \$88 ;
     if (clear) begin
-      \$143  = 4'h0;
+      \$143  = 1'h0;
     end
     if (rst) begin
-      \$143  = 4'h0;
+      \$143  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$144  = \$92 ;
+    \$144  = \$90 ;
     if (clear) begin
-      \$144  = 1'h0;
+      \$144  = 4'h0;
     end
     if (rst) begin
-      \$144  = 1'h0;
+      \$144  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$145  = \$94 ;
+    \$145  = \$91 ;
     if (clear) begin
-      \$145  = 4'h0;
+      \$145  = 1'h0;
     end
     if (rst) begin
-      \$145  = 4'h0;
+      \$145  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$146  = issue;
+    \$146  = \$93 ;
     if (clear) begin
-      \$146  = 1'h0;
+      \$146  = 4'h0;
     end
     if (rst) begin
-      \$146  = 1'h0;
+      \$146  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$147  = \register$128 ;
+    \$147  = \$94 ;
     if (clear) begin
       \$147  = 1'h0;
     end
@@ -26484,17 +28828,17 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$148  = \register$129 ;
+    \$148  = \$96 ;
     if (clear) begin
-      \$148  = 1'h0;
+      \$148  = 4'h0;
     end
     if (rst) begin
-      \$148  = 1'h0;
+      \$148  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$149  = \register$130 ;
+    \$149  = issue;
     if (clear) begin
       \$149  = 1'h0;
     end
@@ -26504,7 +28848,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$150  = issue_end;
+    \$150  = \register$130 ;
     if (clear) begin
       \$150  = 1'h0;
     end
@@ -26534,7 +28878,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$153  = \register$133 ;
+    \$153  = issue_end;
     if (clear) begin
       \$153  = 1'h0;
     end
@@ -26544,7 +28888,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$154  = fill_bank;
+    \$154  = \register$133 ;
     if (clear) begin
       \$154  = 1'h0;
     end
@@ -26574,7 +28918,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$157  = \register$136 ;
+    \$157  = fill_bank;
     if (clear) begin
       \$157  = 1'h0;
     end
@@ -26584,37 +28928,37 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$158  = \$96 ;
+    \$158  = \register$136 ;
     if (clear) begin
-      \$158  = 6'h00;
+      \$158  = 1'h0;
     end
     if (rst) begin
-      \$158  = 6'h00;
+      \$158  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$159  = \register$137 ;
     if (clear) begin
-      \$159  = 6'h00;
+      \$159  = 1'h0;
     end
     if (rst) begin
-      \$159  = 6'h00;
+      \$159  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$160  = \register$138 ;
     if (clear) begin
-      \$160  = 6'h00;
+      \$160  = 1'h0;
     end
     if (rst) begin
-      \$160  = 6'h00;
+      \$160  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$161  = \register$139 ;
+    \$161  = \$98 ;
     if (clear) begin
       \$161  = 6'h00;
     end
@@ -26624,62 +28968,92 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$162  = \$signal$62 ;
+    \$162  = \register$139 ;
     if (clear) begin
-      \$162  = 1'h0;
+      \$162  = 6'h00;
     end
     if (rst) begin
-      \$162  = 1'h0;
+      \$162  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$163  = \$signal$64 ;
+    \$163  = \register$140 ;
     if (clear) begin
-      \$163  = 1'h0;
+      \$163  = 6'h00;
     end
     if (rst) begin
-      \$163  = 1'h0;
+      \$163  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$164  = read_bank;
+    \$164  = \register$141 ;
     if (clear) begin
-      \$164  = 1'h0;
+      \$164  = 6'h00;
     end
     if (rst) begin
-      \$164  = 1'h0;
+      \$164  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$165  = \register$69 [2:0];
+    \$165  = \$signal$63 ;
     if (clear) begin
-      \$165  = 3'h0;
+      \$165  = 1'h0;
     end
     if (rst) begin
-      \$165  = 3'h0;
+      \$165  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$166  = drain_group;
+    \$166  = \$signal$65 ;
     if (clear) begin
-      \$166  = 3'h0;
+      \$166  = 1'h0;
     end
     if (rst) begin
-      \$166  = 3'h0;
+      \$166  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$167  = \$105 ;
+    \$167  = read_bank;
     if (clear) begin
-      \$167  = 25'h0000000;
+      \$167  = 1'h0;
     end
     if (rst) begin
-      \$167  = 25'h0000000;
+      \$167  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$168  = \register$70 [2:0];
+    if (clear) begin
+      \$168  = 3'h0;
+    end
+    if (rst) begin
+      \$168  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$169  = drain_group;
+    if (clear) begin
+      \$169  = 3'h0;
+    end
+    if (rst) begin
+      \$169  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$170  = \$107 ;
+    if (clear) begin
+      \$170  = 25'h0000000;
+    end
+    if (rst) begin
+      \$170  = 25'h0000000;
     end
   end
   assign correction_write = correction_write__en;
@@ -26698,29 +29072,29 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$like  = read_address;
   assign operand = multiplicand;
   assign coefficient0 = multiplier;
-  assign \multiplicand$41  = multiplicand;
-  assign coefficient1 = \multiplier$42 ;
-  assign \multiplicand$44  = multiplicand;
-  assign coefficient2 = \multiplier$45 ;
-  assign \multiplicand$47  = multiplicand;
-  assign coefficient3 = \multiplier$48 ;
-  assign \multiplicand$50  = multiplicand;
-  assign coefficient4 = \multiplier$51 ;
-  assign \multiplicand$53  = multiplicand;
-  assign coefficient5 = \multiplier$54 ;
-  assign \multiplicand$56  = multiplicand;
-  assign coefficient6 = \multiplier$57 ;
-  assign \multiplicand$59  = multiplicand;
-  assign coefficient7 = \multiplier$60 ;
-  assign register = \$signal$62 ;
-  assign \register$65  = \$signal$64 ;
-  assign \register$67  = read_bank;
-  assign read_word = \register$69 [2:0];
+  assign \multiplicand$42  = multiplicand;
+  assign coefficient1 = \multiplier$43 ;
+  assign \multiplicand$45  = multiplicand;
+  assign coefficient2 = \multiplier$46 ;
+  assign \multiplicand$48  = multiplicand;
+  assign coefficient3 = \multiplier$49 ;
+  assign \multiplicand$51  = multiplicand;
+  assign coefficient4 = \multiplier$52 ;
+  assign \multiplicand$54  = multiplicand;
+  assign coefficient5 = \multiplier$55 ;
+  assign \multiplicand$57  = multiplicand;
+  assign coefficient6 = \multiplier$58 ;
+  assign \multiplicand$60  = multiplicand;
+  assign coefficient7 = \multiplier$61 ;
+  assign register = \$signal$63 ;
+  assign \register$66  = \$signal$65 ;
+  assign \register$68  = read_bank;
+  assign read_word = \register$70 [2:0];
   assign \$signature__en  = 1'h1;
-  assign \$signature__en$94  = 1'h1;
-  assign \port$923$0  = held[16:0];
+  assign \$signature__en$95  = 1'h1;
+  assign \port$1072$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$923$23  = held[70:23];
+  assign \port$1072$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -26747,12 +29121,12 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \held.tag.partial  = held[22];
   assign \held.tag.product  = held[54:23];
   assign \held.tag.conversion  = held[70:55];
-  assign \$26  = read_bank;
-  assign \$28  = store_bank;
-  assign \$31  = store_bank;
-  assign \$41  = store_bank;
-  assign \$44  = drain_bank;
-  assign \$95  = { 3'h0, held[14:12] };
+  assign \$27  = read_bank;
+  assign \$29  = store_bank;
+  assign \$32  = store_bank;
+  assign \$42  = store_bank;
+  assign \$45  = drain_bank;
+  assign \$97  = { 3'h0, held[14:12] };
 endmodule
 
 module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multiplier, product, clear);
@@ -27435,28 +29809,41 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, multiplicand, multipli
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
+module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire \$1 ;
-  reg [6:0] \$10 ;
-  reg \$11 ;
-  reg [15:0] \$12 ;
-  reg [70:0] \$13 ;
-  reg \$14 ;
-  reg \$15 ;
-  reg [70:0] \$16 ;
+  wire \$10 ;
+  wire [16:0] \$11 ;
+  wire \$12 ;
+  wire [16:0] \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire [16:0] \$17 ;
+  wire [16:0] \$18 ;
+  wire [7:0] \$19 ;
   wire \$2 ;
+  wire [7:0] \$20 ;
+  wire [7:0] \$21 ;
+  reg [15:0] \$22 ;
+  reg \$23 ;
+  reg [16:0] \$24 ;
+  reg [70:0] \$25 ;
+  reg \$26 ;
+  reg \$27 ;
+  reg [70:0] \$28 ;
   wire \$3 ;
   wire [7:0] \$4 ;
-  wire [15:0] \$5 ;
-  wire [16:0] \$6 ;
-  wire \$7 ;
-  wire \$8 ;
-  wire [15:0] \$9 ;
+  wire [14:0] \$5 ;
+  wire [15:0] \$6 ;
+  wire [16:0] \$7 ;
+  wire [17:0] \$8 ;
+  wire \$9 ;
   wire \$signal ;
   wire accept;
   input [2:0] averaging;
   wire [2:0] averaging;
+  reg [15:0] \begin  = 16'h0000;
   input clear;
   wire clear;
   input clk;
@@ -27481,7 +29868,6 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   input code_valid;
   wire code_valid;
   reg first = 1'h1;
-  reg [6:0] half = 7'h00;
   reg [70:0] last = 71'h000000000000000000;
   wire [7:0] \last.code ;
   wire \last.stopped ;
@@ -27515,9 +29901,11 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   wire mean_ready;
   output mean_valid;
   reg mean_valid = 1'h0;
+  input [7:0] offset;
+  wire [7:0] offset;
   input rst;
   wire rst;
-  reg [15:0] total = 16'h0000;
+  reg [16:0] total = 17'h00000;
   reg whole = 1'h0;
   assign \$1  = ~ mean_valid;
   assign \$2  = \$1  | mean_ready;
@@ -27526,119 +29914,131 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign code_ready = \$3  | \$signal ;
   assign accept = code_valid & code_ready;
   assign \$4  = 1'h1 << averaging;
-  assign \$5  = first ? { 9'h000, half } : total;
-  assign \$6  = $signed(\$5 ) + $signed(code[7:0]);
-  assign \$7  = ~ code[22];
-  assign \$8  = ~ code[22];
-  assign \$9  = $signed(total) >>> averaging;
+  assign \$5  = $signed(offset) << averaging;
+  assign \$6  = $signed({ 1'h0, \$4 [7:1] }) - $signed(\$5 );
+  assign \$7  = first ? { \begin [15], \begin  } : total;
+  assign \$8  = $signed(\$7 ) + $signed(code[7:0]);
+  assign \$9  = ~ code[22];
+  assign \$10  = ~ code[22];
+  assign \$11  = $signed(total) >>> averaging;
+  assign \$12  = & \$11 [16:7];
+  assign \$13  = $signed(total) >>> averaging;
+  assign \$14  = | \$13 [16:7];
+  assign \$15  = ~ \$14 ;
+  assign \$16  = \$12  | \$15 ;
+  assign \$17  = $signed(total) >>> averaging;
+  assign \$18  = $signed(total) >>> averaging;
+  assign \$19  = \$18 [16] ? 8'h80 : 8'h7f;
+  assign \$20  = \$16  ? \$17 [7:0] : \$19 ;
+  assign \$21  = last[8] ? 8'hff : \$20 ;
   always @(posedge clk)
-    half <= \$10 ;
+    \begin  <= \$22 ;
   always @(posedge clk)
-    whole <= \$11 ;
+    whole <= \$23 ;
   always @(posedge clk)
-    total <= \$12 ;
+    total <= \$24 ;
   always @(posedge clk)
-    last <= \$13 ;
+    last <= \$25 ;
   always @(posedge clk)
-    first <= \$14 ;
+    first <= \$26 ;
   always @(posedge clk)
-    mean_valid <= \$15 ;
+    mean_valid <= \$27 ;
   always @(posedge clk)
-    mean <= \$16 ;
+    mean <= \$28 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$10  = \$4 [7:1];
+    \$22  = \$6 ;
     if (clear) begin
-      \$10  = 7'h00;
+      \$22  = 16'h0000;
     end
     if (rst) begin
-      \$10  = 7'h00;
+      \$22  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$11  = whole;
+    \$23  = whole;
     if (\$signal ) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
     if (accept) begin
-      \$11  = \$8 ;
+      \$23  = \$10 ;
     end
     if (clear) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$12  = total;
+    \$24  = total;
     if (accept) begin
-      \$12  = \$6 [15:0];
+      \$24  = \$8 [16:0];
     end
     if (clear) begin
-      \$12  = 16'h0000;
+      \$24  = 17'h00000;
     end
     if (rst) begin
-      \$12  = 16'h0000;
+      \$24  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$13  = last;
+    \$25  = last;
     if (accept) begin
-      \$13  = code;
+      \$25  = code;
     end
     if (clear) begin
-      \$13  = 71'h000000000000000000;
+      \$25  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$13  = 71'h000000000000000000;
+      \$25  = 71'h000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$14  = first;
+    \$26  = first;
     if (accept) begin
-      \$14  = \$7 ;
+      \$26  = \$9 ;
     end
     if (clear) begin
-      \$14  = 1'h1;
+      \$26  = 1'h1;
     end
     if (rst) begin
-      \$14  = 1'h1;
+      \$26  = 1'h1;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$15  = mean_valid;
+    \$27  = mean_valid;
     if (mean_ready) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
     if (\$signal ) begin
-      \$15  = 1'h1;
+      \$27  = 1'h1;
     end
     if (clear) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
     if (rst) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$16  = mean;
+    \$28  = mean;
     if (\$signal ) begin
-      \$16 [70:9] = last[70:9];
-      \$16 [8] = last[8];
-      \$16 [7:0] = \$9 [7:0];
+      \$28 [70:9] = last[70:9];
+      \$28 [8] = last[8];
+      \$28 [7:0] = \$21 ;
     end
     if (clear) begin
-      \$16  = 71'h000000000000000000;
+      \$28  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$16  = 71'h000000000000000000;
+      \$28  = 71'h000000000000000000;
     end
   end
   assign \code.code  = code[7:0];
@@ -27682,9 +30082,409 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[70:55];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$818$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
-, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, code__valid, code__code, measured, done, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
+  wire \$1 ;
+  wire [15:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire [29:0] \$14 ;
+  wire [14:0] \$15 ;
+  wire [30:0] \$16 ;
+  wire \$17 ;
+  wire [5:0] \$18 ;
+  wire [14:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  reg \$36 ;
+  reg \$37 ;
+  reg [8:0] \$38 ;
+  reg \$39 ;
+  wire \$4 ;
+  reg [11:0] \$40 ;
+  reg [14:0] \$41 ;
+  reg [42:0] \$42 ;
+  reg \$43 ;
+  reg [4:0] \$44 ;
+  reg [14:0] \$45 ;
+  reg [29:0] \$46 ;
+  reg [1:0] \$47 ;
+  reg \$48 ;
+  wire \$5 ;
+  wire [9:0] \$6 ;
+  wire [9:0] \$7 ;
+  wire \$8 ;
+  wire [12:0] \$9 ;
+  reg \$signal  = 1'h0;
+  reg [14:0] \$signal$10  = 15'h0000;
+  reg [29:0] \$signal$17  = 30'h00000000;
+  reg \$signal$5  = 1'h0;
+  reg active = 1'h0;
+  reg [1:0] calibration_state = 2'h0;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [7:0] code__code;
+  wire [7:0] code__code;
+  input [8:0] code__compensated;
+  wire [8:0] code__compensated;
+  input code__valid;
+  wire code__valid;
+  input [11:0] columns;
+  wire [11:0] columns;
+  reg [4:0] count = 5'h00;
+  wire [16:0] difference;
+  output done;
+  reg done = 1'h0;
+  wire fits;
+  input [14:0] gain_reference;
+  wire [14:0] gain_reference;
+  reg [11:0] left = 12'h000;
+  reg [8:0] magnitude = 9'h000;
+  input [1:0] measure;
+  wire [1:0] measure;
+  output [42:0] measured;
+  reg [42:0] measured = 43'h00000000000;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [14:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [7:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
+  reg [14:0] rest = 15'h0000;
+  input rst;
+  wire rst;
+  input start;
+  wire start;
+  reg summed = 1'h0;
+  always @(posedge clk)
+    active <= \$43 ;
+  always @(posedge clk)
+    count <= \$44 ;
+  always @(posedge clk)
+    rest <= \$45 ;
+  always @(posedge clk)
+    \$signal$17  <= \$46 ;
+  always @(posedge clk)
+    calibration_state <= \$47 ;
+  always @(posedge clk)
+    done <= \$48 ;
+  assign \$1  = active & code__valid;
+  assign \$2  = active & code__valid;
+  assign \$3  = left == 1'h1;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = $signed(code__compensated) < $signed(1'h0);
+  assign \$6  = - $signed(code__compensated);
+  assign \$7  = \$5  ? \$6  : { code__compensated[8], code__compensated };
+  assign \$8  = active & code__valid;
+  assign \$9  = left - 1'h1;
+  assign \$10  = \$signal$10  + magnitude;
+  assign \$11  = active & code__valid;
+  assign \$12  = ! measure;
+  assign \$13  = measure == 1'h1;
+  assign \$16  = \$14  + \$15 ;
+  assign \$17  = measure == 2'h2;
+  assign \$18  = count - 1'h1;
+  assign \$19  = difference[16] ? { rest[13:0], \$signal$17 [29] } : difference[14:0];
+  assign \$20  = count == 1'h1;
+  assign \$21  = | \$signal$10 ;
+  assign \$22  = | \$signal$17 ;
+  assign \$23  = \$21  & \$22 ;
+  assign \$24  = ! \$signal$17 [29:16];
+  assign \$25  = \$23  & \$24 ;
+  assign \$26  = | \$signal$10 ;
+  assign \$27  = | \$signal$17 ;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = ! \$signal$17 [29:16];
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ \$30 ;
+  assign difference = { rest, \$signal$17 [29] } - \$signal$10 ;
+  assign fits = ~ difference[16];
+  assign \$32  = ! calibration_state;
+  assign \$33  = calibration_state == 1'h1;
+  assign \$34  = calibration_state == 2'h2;
+  assign \$35  = calibration_state == 2'h3;
+  always @(posedge clk)
+    \$signal  <= \$36 ;
+  always @(posedge clk)
+    \$signal$5  <= \$37 ;
+  always @(posedge clk)
+    magnitude <= \$38 ;
+  always @(posedge clk)
+    summed <= \$39 ;
+  always @(posedge clk)
+    left <= \$40 ;
+  always @(posedge clk)
+    \$signal$10  <= \$41 ;
+  always @(posedge clk)
+    measured <= \$42 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$43  = active;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$43  = 1'h0;
+          end
+    endcase
+    if (start) begin
+      \$43  = 1'h1;
+    end
+    if (clear) begin
+      \$43  = 1'h0;
+    end
+    if (rst) begin
+      \$43  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$44  = count;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$44  = 5'h1e;
+          end
+      2'h1:
+          \$44  = \$18 [4:0];
+    endcase
+    if (clear) begin
+      \$44  = 5'h00;
+    end
+    if (rst) begin
+      \$44  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$45  = rest;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$45  = 15'h0000;
+          end
+      2'h1:
+          \$45  = \$19 ;
+    endcase
+    if (clear) begin
+      \$45  = 15'h0000;
+    end
+    if (rst) begin
+      \$45  = 15'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$46  = \$signal$17 ;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$46  = \$16 [29:0];
+          end
+      2'h1:
+          \$46  = { \$signal$17 [28:0], fits };
+    endcase
+    if (clear) begin
+      \$46  = 30'h00000000;
+    end
+    if (rst) begin
+      \$46  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$47  = calibration_state;
+    (* full_case = 32'd1 *)
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            (* full_case = 32'd1 *)
+            if (\$17 ) begin
+              \$47  = 2'h1;
+            end else begin
+              \$47  = 2'h2;
+            end
+          end
+      2'h1:
+          if (\$20 ) begin
+            \$47  = 2'h3;
+          end
+      2'h3:
+          \$47  = 2'h2;
+      2'h2:
+          \$47  = 2'h0;
+    endcase
+    if (clear) begin
+      \$47  = 2'h0;
+    end
+    if (rst) begin
+      \$47  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$48  = done;
+    (* full_case = 32'd1 *)
+    casez (calibration_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          /* empty */;
+      2'h3:
+          /* empty */;
+      2'h2:
+          \$48  = 1'h1;
+    endcase
+    if (start) begin
+      \$48  = 1'h0;
+    end
+    if (clear) begin
+      \$48  = 1'h0;
+    end
+    if (rst) begin
+      \$48  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$36  = \$1 ;
+    if (clear) begin
+      \$36  = 1'h0;
+    end
+    if (rst) begin
+      \$36  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$37  = \$4 ;
+    if (clear) begin
+      \$37  = 1'h0;
+    end
+    if (rst) begin
+      \$37  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$38  = \$7 [8:0];
+    if (clear) begin
+      \$38  = 9'h000;
+    end
+    if (rst) begin
+      \$38  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$39  = \$signal$5 ;
+    if (clear) begin
+      \$39  = 1'h0;
+    end
+    if (rst) begin
+      \$39  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$40  = left;
+    if (\$8 ) begin
+      \$40  = \$9 [11:0];
+    end
+    if (start) begin
+      \$40  = columns;
+    end
+    if (clear) begin
+      \$40  = 12'h000;
+    end
+    if (rst) begin
+      \$40  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$41  = \$signal$10 ;
+    if (\$signal ) begin
+      \$41  = \$10 [14:0];
+    end
+    if (start) begin
+      \$41  = 15'h0000;
+    end
+    if (clear) begin
+      \$41  = 15'h0000;
+    end
+    if (rst) begin
+      \$41  = 15'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    { \$42 [41:27], \$42 [25:10], \$42 [8:1] } = { measured[41:27], measured[25:10], measured[8:1] };
+    \$42 [0] = 1'h0;
+    \$42 [9] = 1'h0;
+    \$42 [26] = 1'h0;
+    \$42 [42] = 1'h0;
+    casez (calibration_state)
+      2'h0:
+        begin
+          if (\$11 ) begin
+            \$42 [8:1] = code__code;
+          end
+          if (summed) begin
+            \$42 [41:27] = \$signal$10 ;
+            \$42 [0] = \$12 ;
+            \$42 [26] = \$13 ;
+          end
+        end
+      2'h1:
+          /* empty */;
+      2'h3:
+        begin
+          \$42 [25:10] = \$signal$17 [15:0];
+          \$42 [9] = \$25 ;
+          \$42 [42] = \$31 ;
+        end
+    endcase
+    if (clear) begin
+      \$42  = 43'h00000000000;
+    end
+    if (rst) begin
+      \$42  = 43'h00000000000;
+    end
+  end
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[8:1];
+  assign \measured.gain_valid  = measured[9];
+  assign \measured.gain  = measured[25:10];
+  assign \measured.reference_valid  = measured[26];
+  assign \measured.gain_reference  = measured[41:27];
+  assign \measured.failed  = measured[42];
+  assign \$14  = { 1'h0, gain_reference, 14'h0000 };
+  assign \$15  = { 1'h0, \$signal$10 [14:1] };
+endmodule
+
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$955$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
   reg [5:0] \$100 ;
@@ -27854,8 +30654,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$818$0 ;
-  wire [41:0] \port$818$0 ;
+  output [41:0] \port$955$0 ;
+  wire [41:0] \port$955$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -28024,7 +30824,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk)
     add <= \$104 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$83  = held_valid;
     if (ending) begin
       \$83  = 1'h0;
@@ -28061,7 +30861,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$84  = current;
     casez (array_phase_state)
       4'h0:
@@ -28077,7 +30877,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$85  = reset;
     casez (array_phase_state)
       4'h0:
@@ -28097,7 +30897,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$86  = count;
     casez (array_phase_state)
       4'h0:
@@ -28165,7 +30965,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$87  = array_phase_state;
     casez (array_phase_state)
       4'h0:
@@ -28220,7 +31020,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$88  = drive;
     casez (array_phase_state)
       4'h0:
@@ -28246,7 +31046,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$89  = share;
     casez (array_phase_state)
       4'h0:
@@ -28276,7 +31076,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$90  = hold;
     casez (array_phase_state)
       4'h0:
@@ -28309,7 +31109,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$91  = held;
     casez (array_phase_state)
       4'h0:
@@ -28343,7 +31143,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$92  = sample_valid;
     if (\$27 ) begin
       \$92  = 1'h0;
@@ -28374,7 +31174,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$93  = side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -28389,7 +31189,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$94  = convert_side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -28404,7 +31204,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$95  = left;
     casez (adder_phase_state)
       3'h0:
@@ -28425,7 +31225,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$96  = again;
     casez (adder_phase_state)
       3'h0:
@@ -28446,7 +31246,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$97  = tag;
     casez (adder_phase_state)
       3'h0:
@@ -28477,7 +31277,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$98  = next_conversion;
     casez (adder_phase_state)
       3'h0:
@@ -28505,7 +31305,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$99  = clear;
     casez (adder_phase_state)
       3'h0:
@@ -28534,7 +31334,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$100  = \count$25 ;
     casez (adder_phase_state)
       3'h0:
@@ -28582,7 +31382,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$101  = adder_phase_state;
     casez (adder_phase_state)
       3'h0:
@@ -28623,7 +31423,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$102  = select;
     casez (adder_phase_state)
       3'h0:
@@ -28643,7 +31443,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$103  = negate;
     casez (adder_phase_state)
       3'h0:
@@ -28663,7 +31463,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     \$104  = add;
     casez (adder_phase_state)
       3'h0:
@@ -28687,7 +31487,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     product_ready = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -28695,7 +31495,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     bank_released = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -28715,7 +31515,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     job_ready = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -28723,7 +31523,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -28748,7 +31548,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$818$0  = current[41:0];
+  assign \port$955$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -28790,52 +31590,76 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[138];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk, rst, code_ready, sample_valid, \tag$22 , sample_ready, busy, timed_out, code_valid, convert, trial, code, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
+module \crossloom_tile.converter (resolution, timeout, enable, write, write_index, write_data, comparator, decided, clk, rst, code_ready, sample_valid, \tag$36 , sample_ready, busy, timed_out, code_valid, convert, trial, level, code
+, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire \$1 ;
-  wire [16:0] \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire \$13 ;
+  wire [9:0] \$10 ;
+  wire [7:0] \$11 ;
+  wire [9:0] \$12 ;
+  wire [9:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
-  wire [4:0] \$17 ;
-  wire [15:0] \$18 ;
+  wire [4:0] \$16 ;
+  wire [15:0] \$17 ;
+  wire \$18 ;
   wire \$19 ;
-  wire [8:0] \$2 ;
-  wire [7:0] \$20 ;
+  wire \$2 ;
+  wire [16:0] \$20 ;
   wire \$21 ;
-  wire [7:0] \$22 ;
+  wire \$22 ;
   wire \$23 ;
-  wire [4:0] \$24 ;
-  wire [15:0] \$25 ;
-  wire [7:0] \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [4:0] \$29 ;
-  wire [7:0] \$3 ;
-  wire [15:0] \$30 ;
-  wire \$31 ;
-  wire [4:0] \$32 ;
-  wire [15:0] \$33 ;
-  reg \$34 ;
-  reg [1:0] \$35 ;
-  reg [61:0] \$36 ;
-  reg [15:0] \$37 ;
-  reg \$38 ;
-  reg [7:0] \$39 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire [7:0] \$27 ;
+  wire [7:0] \$28 ;
+  wire [8:0] \$29 ;
+  wire [8:0] \$3 ;
+  wire \$30 ;
+  wire [7:0] \$31 ;
+  wire \$32 ;
+  wire [7:0] \$33 ;
+  wire \$34 ;
+  wire [7:0] \$35 ;
+  wire [7:0] \$36 ;
+  wire [8:0] \$37 ;
+  wire [7:0] \$38 ;
+  wire [7:0] \$39 ;
   wire [7:0] \$4 ;
-  reg \$40 ;
-  reg [7:0] \$41 ;
-  reg [70:0] \$42 ;
+  wire [11:0] \$40 ;
+  wire [16:0] \$41 ;
+  wire \$42 ;
+  wire [7:0] \$43 ;
+  wire [7:0] \$44 ;
+  wire [8:0] \$45 ;
+  wire \$46 ;
+  wire [7:0] \$47 ;
+  wire [7:0] \$48 ;
+  wire [8:0] \$49 ;
   wire [9:0] \$5 ;
-  wire \$6 ;
-  wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  reg \$50 ;
+  reg [1:0] \$51 ;
+  reg [61:0] \$52 ;
+  reg [15:0] \$53 ;
+  reg \$54 ;
+  reg [7:0] \$55 ;
+  reg \$56 ;
+  reg [11:0] \$57 ;
+  reg [7:0] \$58 ;
+  reg [7:0] \$59 ;
+  wire [7:0] \$6 ;
+  reg [7:0] \$60 ;
+  reg [70:0] \$61 ;
+  wire [9:0] \$7 ;
+  wire [9:0] \$8 ;
+  wire [7:0] \$9 ;
+  wire [7:0] \$like ;
+  (* init = 8'h00 *)
   wire [7:0] \$signal ;
-  wire \$signal$9 ;
+  (* init = 8'h00 *)
+  wire [7:0] \$signal$6 ;
+  wire [7:0] base;
   output busy;
   reg busy;
   input clear;
@@ -28868,9 +31692,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   reg convert = 1'h0;
   input decided;
   wire decided;
-  wire down;
-  wire [7:0] following;
+  input enable;
+  wire enable;
+  wire [11:0] first_level;
+  wire [7:0] first_step;
   wire free;
+  output [11:0] level;
+  reg [11:0] level = 12'h000;
+  wire [11:0] level_data;
+  wire [7:0] level_index;
+  wire level_write;
+  wire levels_enable;
+  reg [7:0] lower = 8'h00;
+  wire [11:0] lower_level;
+  wire [7:0] next_lower;
   input [3:0] resolution;
   wire [3:0] resolution;
   input rst;
@@ -28881,19 +31716,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire sample_valid;
   reg sign = 1'h0;
   reg [7:0] step = 8'h00;
+  wire stopped;
   reg [61:0] tag = 62'h0000000000000000;
-  input [61:0] \tag$22 ;
-  wire [61:0] \tag$22 ;
-  wire [15:0] \tag$22.conversion ;
-  wire \tag$22.final ;
-  wire [5:0] \tag$22.index ;
-  wire \tag$22.last ;
-  wire \tag$22.partial ;
-  wire [1:0] \tag$22.plane ;
-  wire [31:0] \tag$22.product ;
-  wire \tag$22.release ;
-  wire \tag$22.stop ;
-  wire \tag$22.void ;
+  input [61:0] \tag$36 ;
+  wire [61:0] \tag$36 ;
+  wire [15:0] \tag$36.conversion ;
+  wire \tag$36.final ;
+  wire [5:0] \tag$36.index ;
+  wire \tag$36.last ;
+  wire \tag$36.partial ;
+  wire [1:0] \tag$36.plane ;
+  wire [31:0] \tag$36.product ;
+  wire \tag$36.release ;
+  wire \tag$36.stop ;
+  wire \tag$36.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -28910,61 +31746,93 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire [15:0] timeout;
   output [7:0] trial;
   reg [7:0] trial = 8'h00;
+  reg [7:0] upper = 8'h00;
+  wire [11:0] upper_level;
   reg [15:0] waited = 16'h0000;
+  input write;
+  wire write;
+  input [11:0] write_data;
+  wire [11:0] write_data;
+  input [7:0] write_index;
+  wire [7:0] write_index;
+  assign \$37  = - \$36 ;
+  assign \$38  = stopped ? 8'hff : \$3 [7:0];
+  assign \$39  = comparator ? upper : lower;
+  assign \$40  = comparator ? upper_level : lower_level;
+  assign \$41  = waited + 1'h1;
+  assign \$42  = ~ sample_valid;
+  assign \$45  = - \$44 ;
+  assign \$46  = ~ sample_valid;
+  assign \$49  = - \$48 ;
+  always @(posedge clk)
+    code_valid <= \$50 ;
+  always @(posedge clk)
+    conversion_state <= \$51 ;
+  always @(posedge clk)
+    tag <= \$52 ;
+  always @(posedge clk)
+    waited <= \$53 ;
+  always @(posedge clk)
+    convert <= \$54 ;
+  always @(posedge clk)
+    trial <= \$55 ;
+  always @(posedge clk)
+    sign <= \$56 ;
+  always @(posedge clk)
+    level <= \$57 ;
+  always @(posedge clk)
+    step <= \$58 ;
+  always @(posedge clk)
+    upper <= \$59 ;
+  always @(posedge clk)
+    lower <= \$60 ;
+  always @(posedge clk)
+    code <= \$61 ;
   assign \$1  = ~ code_valid;
   assign free = \$1  | code_ready;
-  assign down = ~ comparator;
-  assign \$2  = $signed(trial) - $signed({ 1'h0, down });
-  assign \$4  = \$3  ^ { down, down, down, down, down, down, down, down };
-  assign \$5  = { trial, down } + { \$4 , down };
-  assign \$6  = ~ comparator;
-  assign \$7  = sign & \$6 ;
-  assign \$signal$9  = \$7  & tag[8];
-  assign \$8  = | timeout;
-  assign \$9  = step[0] | \$signal$9 ;
-  assign \$10  = timeout - 1'h1;
-  assign \$11  = waited == \$10 ;
-  assign \$12  = ! conversion_state;
-  assign \$13  = conversion_state == 1'h1;
-  assign \$14  = conversion_state == 2'h2;
-  assign \$15  = conversion_state == 2'h3;
-  assign \$16  = ~ sample_valid;
-  assign \$17  = resolution - 1'h1;
-  assign \$18  = 1'h1 << \$17 [3:0];
-  assign \$19  = | timeout;
-  assign \$21  = step[0] | \$signal$9 ;
-  assign \$22  = \$signal$9  ? 8'hff : \$2 [7:0];
-  assign \$23  = ~ sample_valid;
-  assign \$24  = resolution - 1'h1;
-  assign \$25  = 1'h1 << \$24 [3:0];
-  assign \$26  = \$signal$9  ? 8'hff : \$2 [7:0];
-  assign \$27  = waited + 1'h1;
-  assign \$28  = ~ sample_valid;
-  assign \$29  = resolution - 1'h1;
-  assign \$30  = 1'h1 << \$29 [3:0];
-  assign \$31  = ~ sample_valid;
-  assign \$32  = resolution - 1'h1;
-  assign \$33  = 1'h1 << \$32 [3:0];
-  always @(posedge clk)
-    code_valid <= \$34 ;
-  always @(posedge clk)
-    conversion_state <= \$35 ;
-  always @(posedge clk)
-    tag <= \$36 ;
-  always @(posedge clk)
-    waited <= \$37 ;
-  always @(posedge clk)
-    convert <= \$38 ;
-  always @(posedge clk)
-    trial <= \$39 ;
-  always @(posedge clk)
-    sign <= \$40 ;
-  always @(posedge clk)
-    step <= \$41 ;
-  always @(posedge clk)
-    code <= \$42 ;
+  assign \$2  = ~ comparator;
+  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
+  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
+  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
+  assign \$8  = comparator ? \$5  : \$7 ;
+  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
+  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
+  assign \$13  = comparator ? \$10  : \$12 ;
+  assign \$14  = ~ comparator;
+  assign \$15  = sign & \$14 ;
+  assign stopped = \$15  & tag[8];
+  assign \$16  = resolution - 1'h1;
+  assign \$17  = 1'h1 << \$16 [3:0];
+  assign \$18  = | timeout;
+  assign \$19  = step[0] | stopped;
+  assign \$20  = timeout - 1'h1;
+  assign \$21  = waited == \$20 ;
+  assign \$22  = ! conversion_state;
+  assign \$23  = conversion_state == 1'h1;
+  assign \$24  = conversion_state == 2'h2;
+  assign \$25  = conversion_state == 2'h3;
+  assign \$26  = ~ sample_valid;
+  assign \$29  = - \$28 ;
+  assign \$30  = | timeout;
+  assign \$32  = step[0] | stopped;
+  assign \$33  = stopped ? 8'hff : \$3 [7:0];
+  assign \$34  = ~ sample_valid;
+  \crossloom_tile.converter.levels  levels (
+    .clear(clear),
+    .clk(clk),
+    .enable(enable),
+    .first_level(first_level),
+    .lower_level(lower_level),
+    .read__addr(upper),
+    .\read__addr$11 (lower),
+    .rst(rst),
+    .upper_level(upper_level),
+    .write__addr(write_index),
+    .write__data(write_data),
+    .write__en(write)
+  );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     sample_ready = 1'h0;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -28972,7 +31840,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           sample_ready = 1'h1;
       2'h2:
           if (decided) begin
-            if (\$9 ) begin
+            if (\$19 ) begin
               if (free) begin
                 sample_ready = 1'h1;
               end
@@ -28989,7 +31857,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     busy = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -28999,23 +31867,23 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     timed_out = 1'h0;
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-          end else if (\$8 ) begin
-            timed_out = \$11 ;
+          end else if (\$18 ) begin
+            timed_out = \$21 ;
           end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$34  = code_valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$50  = code_valid;
     if (code_ready) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -29023,362 +31891,229 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$34  = 1'h1;
+                \$50  = 1'h1;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
       2'h1:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
     endcase
     if (clear) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     if (rst) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$35  = conversion_state;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$51  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
-            \$35  = 2'h0;
+          if (\$26 ) begin
+            \$51  = 2'h0;
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
-              \$35  = 2'h1;
+            if (\tag$36 [9]) begin
+              \$51  = 2'h1;
             end else begin
-              \$35  = 2'h2;
+              \$51  = 2'h2;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                  \$35  = 2'h0;
+                if (\$34 ) begin
+                  \$51  = 2'h0;
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
-                    \$35  = 2'h1;
+                  if (\tag$36 [9]) begin
+                    \$51  = 2'h1;
                   end else begin
-                    \$35  = 2'h2;
+                    \$51  = 2'h2;
                   end
                 end
               end else begin
-                \$35  = 2'h3;
+                \$51  = 2'h3;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
-              \$35  = 2'h0;
+            if (\$42 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [9]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
-              \$35  = 2'h0;
+            if (\$46 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [9]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
     endcase
     if (clear) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
     if (rst) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$36  = tag;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$52  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$36  = \tag$22 ;
+            \$52  = \tag$36 ;
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$36  = \tag$22 ;
+                  \$52  = \tag$36 ;
                 end
               end else begin
-                \$36 [8] = \$signal$9 ;
+                \$52 [8] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
     endcase
     if (clear) begin
-      \$36  = 62'h0000000000000000;
+      \$52  = 62'h0000000000000000;
     end
     if (rst) begin
-      \$36  = 62'h0000000000000000;
+      \$52  = 62'h0000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$37  = waited;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$53  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$37  = 16'h0000;
+            \$53  = 16'h0000;
           end
       2'h2:
           if (decided) begin
-            \$37  = 16'h0000;
-            if (\$21 ) begin
+            \$53  = 16'h0000;
+            if (\$32 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$37  = 16'h0000;
+                  \$53  = 16'h0000;
                 end
               end
             end
-          end else if (\$19 ) begin
-            \$37  = \$27 [15:0];
+          end else if (\$30 ) begin
+            \$53  = \$41 [15:0];
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
     endcase
     if (clear) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
     if (rst) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$38  = convert;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$54  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
+            if (\tag$36 [9]) begin
             end else begin
-              \$38  = 1'h1;
+              \$54  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
-              \$38  = 1'h0;
+            if (\$32 ) begin
+              \$54  = 1'h0;
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
+                  if (\tag$36 [9]) begin
                   end else begin
-                    \$38  = 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$38  = 1'h0;
-    end
-    if (rst) begin
-      \$38  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$39  = trial;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
-            end else begin
-              \$39  = 8'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$21 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
-                  end else begin
-                    \$39  = 8'h00;
-                  end
-                end
-              end else begin
-                \$39  = \$26 ;
-              end
-            end else begin
-              \$39  = \$5 [8:1];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$39  = 8'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
-              end else begin
-                \$39  = 8'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$39  = 8'h00;
-    end
-    if (rst) begin
-      \$39  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$40  = sign;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
-            end else begin
-              \$40  = 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            \$40  = 1'h0;
-            if (\$21 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
-                  end else begin
-                    \$40  = 1'h1;
+                    \$54  = 1'h1;
                   end
                 end
               end
@@ -29387,62 +32122,131 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
     if (rst) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$41  = step;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$55  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [9]) begin
+            if (\tag$36 [9]) begin
             end else begin
-              \$41  = \$18 [7:0];
+              \$55  = 8'h00;
             end
           end
       2'h2:
           if (decided) begin
-            \$41  = \$20 ;
-            if (\$21 ) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [9]) begin
+                  if (\tag$36 [9]) begin
                   end else begin
-                    \$41  = \$25 [7:0];
+                    \$55  = 8'h00;
+                  end
+                end
+              end else begin
+                \$55  = \$38 ;
+              end
+            end else begin
+              \$55  = \$39 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$55  = 8'h00;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$55  = 8'h00;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$55  = 8'h00;
+    end
+    if (rst) begin
+      \$55  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$56  = sign;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$56  = 1'h1;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$56  = 1'h0;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$56  = 1'h1;
                   end
                 end
               end
@@ -29451,74 +32255,344 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$41  = \$30 [7:0];
+                \$56  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [9]) begin
+              if (\tag$36 [9]) begin
               end else begin
-                \$41  = \$33 [7:0];
+                \$56  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$41  = 8'h00;
+      \$56  = 1'h0;
     end
     if (rst) begin
-      \$41  = 8'h00;
+      \$56  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$42  = code;
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$57  = level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$57  = first_level;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$57  = first_level;
+                  end
+                end
+              end
+            end else begin
+              \$57  = \$40 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$57  = 12'h000;
+    end
+    if (rst) begin
+      \$57  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$58  = step;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$58  = \$17 [7:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$58  = \$31 ;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$58  = \$17 [7:0];
+                  end
+                end
+              end
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$58  = \$17 [7:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$58  = \$17 [7:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$58  = 8'h00;
+    end
+    if (rst) begin
+      \$58  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$59  = upper;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$59  = \$27 ;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$59  = \$35 ;
+                  end
+                end
+              end
+            end else begin
+              \$59  = \$8 [7:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$59  = \$43 ;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$59  = \$47 ;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$59  = 8'h00;
+    end
+    if (rst) begin
+      \$59  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$60  = lower;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [9]) begin
+            end else begin
+              \$60  = \$29 [7:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [9]) begin
+                  end else begin
+                    \$60  = \$37 [7:0];
+                  end
+                end
+              end
+            end else begin
+              \$60  = \$13 [7:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$60  = \$45 [7:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [9]) begin
+              end else begin
+                \$60  = \$49 [7:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$60  = 8'h00;
+    end
+    if (rst) begin
+      \$60  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$61  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$42 [70:9] = tag;
-                \$42 [7:0] = \$22 ;
-                \$42 [8] = \$signal$9 ;
+                \$61 [70:9] = tag;
+                \$61 [7:0] = \$33 ;
+                \$61 [8] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$42 [70:9] = tag;
-            \$42 [7:0] = trial;
-            \$42 [8] = tag[8];
+            \$61 [70:9] = tag;
+            \$61 [7:0] = trial;
+            \$61 [8] = tag[8];
           end
       2'h1:
           if (free) begin
-            \$42 [70:9] = tag;
-            \$42 [7:0] = 8'h00;
-            \$42 [8] = 1'h0;
+            \$61 [70:9] = tag;
+            \$61 [7:0] = 8'h00;
+            \$61 [8] = 1'h0;
           end
     endcase
     if (clear) begin
-      \$42  = 71'h000000000000000000;
+      \$61  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$42  = 71'h000000000000000000;
+      \$61  = 71'h000000000000000000;
     end
   end
-  assign \$signal  = \$2 [7:0];
-  assign following = \$5 [8:1];
+  assign \$signal  = upper;
+  assign \$signal$6  = lower;
+  assign levels_enable = enable;
+  assign level_write = write;
+  assign level_index = write_index;
+  assign level_data = write_data;
+  assign base = \$3 [7:0];
+  assign \$like  = \$8 [7:0];
+  assign next_lower = \$13 [7:0];
+  assign first_step = \$17 [7:0];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -29529,16 +32603,16 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$22.index  = \tag$22 [5:0];
-  assign \tag$22.plane  = \tag$22 [7:6];
-  assign \tag$22.stop  = \tag$22 [8];
-  assign \tag$22.void  = \tag$22 [9];
-  assign \tag$22.last  = \tag$22 [10];
-  assign \tag$22.release  = \tag$22 [11];
-  assign \tag$22.final  = \tag$22 [12];
-  assign \tag$22.partial  = \tag$22 [13];
-  assign \tag$22.product  = \tag$22 [45:14];
-  assign \tag$22.conversion  = \tag$22 [61:46];
+  assign \tag$36.index  = \tag$36 [5:0];
+  assign \tag$36.plane  = \tag$36 [7:6];
+  assign \tag$36.stop  = \tag$36 [8];
+  assign \tag$36.void  = \tag$36 [9];
+  assign \tag$36.last  = \tag$36 [10];
+  assign \tag$36.release  = \tag$36 [11];
+  assign \tag$36.final  = \tag$36 [12];
+  assign \tag$36.partial  = \tag$36 [13];
+  assign \tag$36.product  = \tag$36 [45:14];
+  assign \tag$36.conversion  = \tag$36 [61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -29552,12 +32626,100 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \$3  = { 1'h0, step[7:1] };
-  assign \$20  = { 1'h0, step[7:1] };
+  assign \$48  = { 1'h0, \$17 [7:1] };
+  assign \$4  = { 2'h0, step[7:2] };
+  assign \$6  = { 2'h0, step[7:2] };
+  assign \$9  = { 2'h0, step[7:2] };
+  assign \$11  = { 2'h0, step[7:2] };
+  assign \$27  = { 1'h0, \$17 [7:1] };
+  assign \$28  = { 1'h0, \$17 [7:1] };
+  assign \$31  = { 1'h0, step[7:1] };
+  assign \$35  = { 1'h0, \$17 [7:1] };
+  assign \$36  = { 1'h0, \$17 [7:1] };
+  assign \$43  = { 1'h0, \$17 [7:1] };
+  assign \$44  = { 1'h0, \$17 [7:1] };
+  assign \$47  = { 1'h0, \$17 [7:1] };
+endmodule
+
+module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__data, clk, rst, upper_level, lower_level, first_level, read__addr, \read__addr$11 , clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  reg [11:0] \$3 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  output [11:0] first_level;
+  wire [11:0] first_level;
+  wire [7:0] lower;
+  output [11:0] lower_level;
+  wire [11:0] lower_level;
+  input [7:0] read__addr;
+  wire [7:0] read__addr;
+  input [7:0] \read__addr$11 ;
+  wire [7:0] \read__addr$11 ;
+  wire [11:0] read__data;
+  wire [11:0] \read__data$14 ;
+  input rst;
+  wire rst;
+  wire [7:0] upper;
+  output [11:0] upper_level;
+  wire [11:0] upper_level;
+  wire write;
+  input [7:0] write__addr;
+  wire [7:0] write__addr;
+  input [11:0] write__data;
+  wire [11:0] write__data;
+  input write__en;
+  wire write__en;
+  wire [11:0] write_data;
+  wire [7:0] write_index;
+  reg [11:0] zero = 12'h000;
+  reg [11:0] memory [255:0];
+`ifndef SYNTHESIS
+  initial begin : zero_memory
+    integer i;
+    for (i = 0; i < 256; i = i + 1) memory[i] = 12'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (write__en)
+      memory[write__addr] <= write__data;
+  end
+  assign \read__data$14  = memory[\read__addr$11 ];
+  assign read__data = memory[read__addr];
+  always @(posedge clk)
+    zero <= \$3 ;
+  assign upper_level = enable ? read__data : { read__addr, 4'h0 };
+  assign lower_level = enable ? \read__data$14  : { \read__addr$11 , 4'h0 };
+  assign first_level = enable ? zero : 12'h000;
+  assign \$1  = ! write__addr;
+  assign \$2  = write__en & \$1 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$3  = zero;
+    if (\$2 ) begin
+      \$3  = write__data;
+    end
+    if (clear) begin
+      \$3  = 12'h000;
+    end
+    if (rst) begin
+      \$3  = 12'h000;
+    end
+  end
+  assign write = write__en;
+  assign write_index = write__addr;
+  assign write_data = write__data;
+  assign upper = read__addr;
+  assign lower = \read__addr$11 ;
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [15:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -29665,7 +32827,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -29678,7 +32840,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -29691,7 +32853,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -29710,7 +32872,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -29726,7 +32888,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -29742,7 +32904,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -29761,7 +32923,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [8:0];
@@ -29780,7 +32942,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -29813,20 +32975,250 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
+module \crossloom_tile.gain$237 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
+  wire [32:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire [41:0] \$12 ;
+  wire [41:0] \$13 ;
+  wire [24:0] \$14 ;
+  wire [24:0] \$15 ;
+  wire [41:0] \$16 ;
+  wire \$17 ;
+  wire [41:0] \$18 ;
+  wire \$19 ;
+  wire [23:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire [41:0] \$22 ;
+  wire [41:0] \$23 ;
+  wire [24:0] \$24 ;
+  wire [24:0] \$25 ;
+  wire [41:0] \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  reg \$29 ;
+  wire [54:0] \$3 ;
+  reg \$30 ;
+  reg \$31 ;
+  reg \$32 ;
+  reg [15:0] \$33 ;
+  reg [24:0] \$34 ;
+  reg [32:0] \$35 ;
+  reg [23:0] \$36 ;
+  reg [41:0] \$37 ;
+  reg [24:0] \$38 ;
+  reg \$39 ;
+  wire [55:0] \$4 ;
+  wire [56:0] \$5 ;
+  wire [41:0] \$6 ;
+  wire \$7 ;
+  wire [41:0] \$8 ;
+  wire \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [15:0] gain = 16'h0000;
+  input [15:0] \gain$8 ;
+  wire [15:0] \gain$8 ;
+  reg [23:0] high = 24'h000000;
+  reg [32:0] low = 33'h000000000;
+  reg [24:0] operand = 25'h0000000;
+  input rst;
+  wire rst;
+  output saturated;
+  reg saturated = 1'h0;
+  output [24:0] scaled;
+  reg [24:0] scaled = 25'h0000000;
+  reg scaled_valid = 1'h0;
+  input [24:0] sum;
+  wire [24:0] sum;
+  reg [41:0] total = 42'h00000000000;
+  input valid;
+  wire valid;
+  reg valid0 = 1'h0;
+  reg valid1 = 1'h0;
+  reg valid2 = 1'h0;
+  assign \$1  = operand[16:0] * gain;
+  assign \$2  = $signed(operand[24:17]) * $signed({ 1'h0, gain });
+  assign \$4  = $signed(\$3 ) + $signed({ 1'h0, low });
+  assign \$5  = $signed(\$4 ) + $signed(15'h2000);
+  assign \$7  = & \$6 [41:24];
+  assign \$9  = | \$8 [41:24];
+  assign \$10  = ~ \$9 ;
+  assign \$11  = \$7  | \$10 ;
+  assign \$14  = \$13 [41] ? 25'h1000000 : 25'h0ffffff;
+  assign \$15  = \$11  ? \$12 [24:0] : \$14 ;
+  assign \$17  = & \$16 [41:24];
+  assign \$19  = | \$18 [41:24];
+  assign \$20  = ~ \$19 ;
+  assign \$21  = \$17  | \$20 ;
+  assign \$24  = \$23 [41] ? 25'h1000000 : 25'h0ffffff;
+  assign \$25  = \$21  ? \$22 [24:0] : \$24 ;
+  assign \$27  = $signed(\$25 ) != $signed(\$26 );
+  assign \$28  = valid2 & \$27 ;
+  always @(posedge clk)
+    valid0 <= \$29 ;
+  always @(posedge clk)
+    valid1 <= \$30 ;
+  always @(posedge clk)
+    valid2 <= \$31 ;
+  always @(posedge clk)
+    scaled_valid <= \$32 ;
+  always @(posedge clk)
+    gain <= \$33 ;
+  always @(posedge clk)
+    operand <= \$34 ;
+  always @(posedge clk)
+    low <= \$35 ;
+  always @(posedge clk)
+    high <= \$36 ;
+  always @(posedge clk)
+    total <= \$37 ;
+  always @(posedge clk)
+    scaled <= \$38 ;
+  always @(posedge clk)
+    saturated <= \$39 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$29  = valid;
+    if (clear) begin
+      \$29  = 1'h0;
+    end
+    if (rst) begin
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$30  = valid0;
+    if (clear) begin
+      \$30  = 1'h0;
+    end
+    if (rst) begin
+      \$30  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$31  = valid1;
+    if (clear) begin
+      \$31  = 1'h0;
+    end
+    if (rst) begin
+      \$31  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$32  = valid2;
+    if (clear) begin
+      \$32  = 1'h0;
+    end
+    if (rst) begin
+      \$32  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$33  = \gain$8 ;
+    if (clear) begin
+      \$33  = 16'h0000;
+    end
+    if (rst) begin
+      \$33  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$34  = sum;
+    if (clear) begin
+      \$34  = 25'h0000000;
+    end
+    if (rst) begin
+      \$34  = 25'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$35  = \$1 ;
+    if (clear) begin
+      \$35  = 33'h000000000;
+    end
+    if (rst) begin
+      \$35  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$36  = \$2 ;
+    if (clear) begin
+      \$36  = 24'h000000;
+    end
+    if (rst) begin
+      \$36  = 24'h000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$37  = \$5 [41:0];
+    if (clear) begin
+      \$37  = 42'h00000000000;
+    end
+    if (rst) begin
+      \$37  = 42'h00000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$38  = \$15 ;
+    if (clear) begin
+      \$38  = 25'h0000000;
+    end
+    if (rst) begin
+      \$38  = 25'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
+    \$39  = \$28 ;
+    if (clear) begin
+      \$39  = 1'h0;
+    end
+    if (rst) begin
+      \$39  = 1'h0;
+    end
+  end
+  assign \$3  = { high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high, 17'h00000 };
+  assign \$6  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$8  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$12  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$13  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$16  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$18  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$22  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$23  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$26  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+endmodule
+
+module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, unselected, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire \$1 ;
   wire \$10 ;
-  reg [14:0] \$100 ;
-  reg \$101 ;
-  reg [138:0] \$102 ;
+  reg \$100 ;
+  reg [14:0] \$101 ;
+  reg [14:0] \$102 ;
   reg \$103 ;
-  reg [2:0] \$104 ;
+  reg [138:0] \$104 ;
   reg \$105 ;
-  reg [1:0] \$106 ;
+  reg [2:0] \$106 ;
   reg \$107 ;
-  reg [14:0] \$108 ;
+  reg [1:0] \$108 ;
+  reg \$109 ;
   wire \$11 ;
+  reg [14:0] \$110 ;
   wire \$12 ;
   wire [2:0] \$13 ;
   wire [3:0] \$14 ;
@@ -29869,60 +33261,60 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   wire \$48 ;
   wire \$49 ;
   wire \$5 ;
-  wire [1:0] \$50 ;
+  wire \$50 ;
   wire [1:0] \$51 ;
-  wire \$52 ;
+  wire [1:0] \$52 ;
   wire \$53 ;
   wire \$54 ;
   wire \$55 ;
   wire \$56 ;
-  wire [1:0] \$57 ;
+  wire \$57 ;
   wire [1:0] \$58 ;
-  wire \$59 ;
+  wire [1:0] \$59 ;
   wire \$6 ;
-  wire [2:0] \$60 ;
-  wire [3:0] \$61 ;
-  wire [2:0] \$62 ;
+  wire \$60 ;
+  wire [2:0] \$61 ;
+  wire [3:0] \$62 ;
   wire [2:0] \$63 ;
-  wire [3:0] \$64 ;
-  wire [2:0] \$65 ;
+  wire [2:0] \$64 ;
+  wire [3:0] \$65 ;
   wire [2:0] \$66 ;
-  wire [3:0] \$67 ;
-  wire [2:0] \$68 ;
+  wire [2:0] \$67 ;
+  wire [3:0] \$68 ;
   wire [2:0] \$69 ;
   wire \$7 ;
-  wire [3:0] \$70 ;
-  wire [2:0] \$71 ;
+  wire [2:0] \$70 ;
+  wire [3:0] \$71 ;
   wire [2:0] \$72 ;
   wire [2:0] \$73 ;
   wire [2:0] \$74 ;
-  wire [3:0] \$75 ;
-  wire [2:0] \$76 ;
-  wire \$77 ;
+  wire [2:0] \$75 ;
+  wire [3:0] \$76 ;
+  wire [2:0] \$77 ;
   wire \$78 ;
-  wire [2:0] \$79 ;
+  wire \$79 ;
   wire [14:0] \$8 ;
-  wire [3:0] \$80 ;
-  wire [2:0] \$81 ;
-  wire \$82 ;
+  wire [2:0] \$80 ;
+  wire [3:0] \$81 ;
+  wire [2:0] \$82 ;
   wire \$83 ;
   wire \$84 ;
-  wire [15:0] \$85 ;
-  wire [15:0] \$86 ;
+  wire \$85 ;
+  wire \$86 ;
   wire [15:0] \$87 ;
-  wire \$88 ;
-  wire \$89 ;
+  wire [15:0] \$88 ;
+  wire [15:0] \$89 ;
   wire \$9 ;
-  wire [1:0] \$90 ;
-  reg \$91 ;
-  reg \$92 ;
-  reg [14:0] \$93 ;
-  reg [14:0] \$94 ;
-  reg [7:0] \$95 ;
-  reg \$96 ;
-  reg [11:0] \$97 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire [1:0] \$92 ;
+  reg \$93 ;
+  reg \$94 ;
+  reg [14:0] \$95 ;
+  reg [14:0] \$96 ;
+  reg [7:0] \$97 ;
   reg \$98 ;
-  reg [14:0] \$99 ;
+  reg [11:0] \$99 ;
   reg [7:0] \$like  = 8'h00;
   reg \$signal ;
   wire \$signal$10 ;
@@ -29987,6 +33379,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   reg [1:0] state = 2'h0;
   input stream;
   wire stream;
+  input unselected;
+  wire unselected;
   reg word = 1'h0;
   assign \$1  = ~ job_valid;
   assign free = \$1  | job_ready;
@@ -30034,86 +33428,88 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \$39  = job[133:128] + 1'h1;
   assign \$41  = job[133:128] + 2'h2;
   assign \$42  = \$41  == columns;
-  assign \$43  = columns == 1'h1;
-  assign \$44  = present & free;
-  assign \$45  = ! read_data[4:2];
+  assign \$43  = ~ unselected;
+  assign \$44  = columns == 1'h1;
+  assign \$45  = present & free;
   assign \$46  = ! read_data[4:2];
-  assign \$47  = ! word;
-  assign \$50  = word + 1'h1;
-  assign \$51  = \$49  ? 2'h0 : \$50 ;
-  assign \$53  = present & free;
-  assign \$54  = ! word;
-  assign \$57  = word + 1'h1;
-  assign \$58  = \$56  ? 2'h0 : \$57 ;
-  assign \$60  = ~ pending;
-  assign \$61  = \$60  + 1'h1;
-  assign \$62  = pending & \$61 [2:0];
-  assign \$63  = ~ pending;
-  assign \$64  = \$63  + 1'h1;
-  assign \$65  = pending & \$64 [2:0];
-  assign \$66  = ~ pending;
-  assign \$67  = \$66  + 1'h1;
-  assign \$68  = pending & \$67 [2:0];
-  assign \$69  = ~ pending;
-  assign \$70  = \$69  + 1'h1;
-  assign \$71  = pending & \$70 [2:0];
-  assign \$72  = ~ \$71 ;
-  assign \$73  = pending & \$72 ;
-  assign \$74  = ~ pending;
-  assign \$75  = \$74  + 1'h1;
-  assign \$76  = pending & \$75 [2:0];
-  assign \$77  = pending == \$76 ;
-  assign \$78  = entry_last & \$77 ;
-  assign \$79  = ~ pending;
-  assign \$80  = \$79  + 1'h1;
-  assign \$81  = pending & \$80 [2:0];
-  assign \$82  = pending == \$81 ;
-  assign \$83  = columns == 1'h1;
-  assign \$84  = ~ stream;
-  assign \$85  = base + 1'h1;
-  assign \$86  = base + 1'h1;
+  assign \$47  = ! read_data[4:2];
+  assign \$48  = ! word;
+  assign \$51  = word + 1'h1;
+  assign \$52  = \$50  ? 2'h0 : \$51 ;
+  assign \$54  = present & free;
+  assign \$55  = ! word;
+  assign \$58  = word + 1'h1;
+  assign \$59  = \$57  ? 2'h0 : \$58 ;
+  assign \$61  = ~ pending;
+  assign \$62  = \$61  + 1'h1;
+  assign \$63  = pending & \$62 [2:0];
+  assign \$64  = ~ pending;
+  assign \$65  = \$64  + 1'h1;
+  assign \$66  = pending & \$65 [2:0];
+  assign \$67  = ~ pending;
+  assign \$68  = \$67  + 1'h1;
+  assign \$69  = pending & \$68 [2:0];
+  assign \$70  = ~ pending;
+  assign \$71  = \$70  + 1'h1;
+  assign \$72  = pending & \$71 [2:0];
+  assign \$73  = ~ \$72 ;
+  assign \$74  = pending & \$73 ;
+  assign \$75  = ~ pending;
+  assign \$76  = \$75  + 1'h1;
+  assign \$77  = pending & \$76 [2:0];
+  assign \$78  = pending == \$77 ;
+  assign \$79  = entry_last & \$78 ;
+  assign \$80  = ~ pending;
+  assign \$81  = \$80  + 1'h1;
+  assign \$82  = pending & \$81 [2:0];
+  assign \$83  = pending == \$82 ;
+  assign \$84  = ~ unselected;
+  assign \$85  = columns == 1'h1;
+  assign \$86  = ~ stream;
   assign \$87  = base + 1'h1;
-  assign \$88  = row_groups == 1'h1;
-  assign \$89  = chunks == 1'h1;
-  assign \$90  = stream ? 2'h0 : 2'h1;
+  assign \$88  = base + 1'h1;
+  assign \$89  = base + 1'h1;
+  assign \$90  = row_groups == 1'h1;
+  assign \$91  = chunks == 1'h1;
+  assign \$92  = stream ? 2'h0 : 2'h1;
   always @(posedge clk)
-    job_valid <= \$91 ;
+    job_valid <= \$93 ;
   always @(posedge clk)
-    present <= \$92 ;
+    present <= \$94 ;
   always @(posedge clk)
-    address <= \$93 ;
+    address <= \$95 ;
   always @(posedge clk)
-    next_address <= \$94 ;
+    next_address <= \$96 ;
   always @(posedge clk)
-    \$like  <= \$95 ;
+    \$like  <= \$97 ;
   always @(posedge clk)
-    \$signal$12  <= \$96 ;
+    \$signal$12  <= \$98 ;
   always @(posedge clk)
-    chunks_left <= \$97 ;
+    chunks_left <= \$99 ;
   always @(posedge clk)
-    last_chunk <= \$98 ;
+    last_chunk <= \$100 ;
   always @(posedge clk)
-    loop <= \$99 ;
+    loop <= \$101 ;
   always @(posedge clk)
-    next_loop <= \$100 ;
+    next_loop <= \$102 ;
   always @(posedge clk)
-    overrun <= \$101 ;
+    overrun <= \$103 ;
   always @(posedge clk)
-    job <= \$102 ;
+    job <= \$104 ;
   always @(posedge clk)
-    entry_last <= \$103 ;
+    entry_last <= \$105 ;
   always @(posedge clk)
-    pending <= \$104 ;
+    pending <= \$106 ;
   always @(posedge clk)
-    word <= \$105 ;
+    word <= \$107 ;
   always @(posedge clk)
-    state <= \$106 ;
+    state <= \$108 ;
   always @(posedge clk)
-    primed <= \$107 ;
+    primed <= \$109 ;
   always @(posedge clk)
-    next_base <= \$108 ;
+    next_base <= \$110 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30134,7 +33530,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -30159,150 +33555,114 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$91  = job_valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$93  = job_valid;
     if (job_ready) begin
-      \$91  = 1'h0;
+      \$93  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$91  = 1'h1;
+            \$93  = 1'h1;
           end
       2'h1:
-          if (\$44 ) begin
-            if (\$46 ) begin
-              \$91  = 1'h1;
+          if (\$45 ) begin
+            if (\$47 ) begin
+              \$93  = 1'h1;
             end
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$53 ) begin
-            if (\$59 ) begin
-              \$91  = 1'h1;
+          if (\$54 ) begin
+            if (\$60 ) begin
+              \$93  = 1'h1;
             end
           end
     endcase
     if (start) begin
-      \$91  = stream;
+      \$93  = stream;
     end
     if (clear) begin
-      \$91  = 1'h0;
+      \$93  = 1'h0;
     end
     if (rst) begin
-      \$91  = 1'h0;
+      \$93  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$92  = present;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$94  = present;
     if (read_enable) begin
-      \$92  = 1'h1;
+      \$94  = 1'h1;
     end
     if (start) begin
-      \$92  = 1'h0;
+      \$94  = 1'h0;
     end
     if (clear) begin
-      \$92  = 1'h0;
+      \$94  = 1'h0;
     end
     if (rst) begin
-      \$92  = 1'h0;
+      \$94  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$93  = address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$95  = address;
     if (read_enable) begin
-      \$93  = read_address;
+      \$95  = read_address;
     end
     if (start) begin
-      \$93  = base;
+      \$95  = base;
     end
     if (clear) begin
-      \$93  = 15'h0000;
+      \$95  = 15'h0000;
     end
     if (rst) begin
-      \$93  = 15'h0000;
+      \$95  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$94  = next_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$96  = next_address;
     if (\$17 ) begin
-      \$94  = \$20 ;
+      \$96  = \$20 ;
     end
     if (start) begin
-      \$94  = \$85 [14:0];
+      \$96  = \$87 [14:0];
     end
     if (clear) begin
-      \$94  = 15'h0000;
+      \$96  = 15'h0000;
     end
     if (rst) begin
-      \$94  = 15'h0000;
+      \$96  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$95  = \$like ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$97  = \$like ;
     if (\$21 ) begin
-      \$95  = \$23 ;
+      \$97  = \$23 ;
     end
     if (start) begin
-      \$95  = row_groups;
+      \$97  = row_groups;
     end
     if (clear) begin
-      \$95  = 8'h00;
+      \$97  = 8'h00;
     end
     if (rst) begin
-      \$95  = 8'h00;
+      \$97  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$96  = \$signal$12 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$98  = \$signal$12 ;
     if (\$21 ) begin
-      \$96  = \$26 ;
+      \$98  = \$26 ;
     end
     if (start) begin
-      \$96  = \$88 ;
-    end
-    if (clear) begin
-      \$96  = 1'h0;
-    end
-    if (rst) begin
-      \$96  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$97  = chunks_left;
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
-        \$97  = \$28 ;
-      end
-    end
-    if (start) begin
-      \$97  = chunks;
-    end
-    if (clear) begin
-      \$97  = 12'h000;
-    end
-    if (rst) begin
-      \$97  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$98  = last_chunk;
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
-        \$98  = \$31 ;
-      end
-    end
-    if (start) begin
-      \$98  = \$89 ;
+      \$98  = \$90 ;
     end
     if (clear) begin
       \$98  = 1'h0;
@@ -30312,256 +33672,292 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$99  = loop;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$99  = chunks_left;
     if (\$21 ) begin
       if (\$signal$12 ) begin
-        \$99  = \$32 ;
+        \$99  = \$28 ;
       end
     end
     if (start) begin
-      \$99  = base;
+      \$99  = chunks;
     end
     if (clear) begin
-      \$99  = 15'h0000;
+      \$99  = 12'h000;
     end
     if (rst) begin
-      \$99  = 15'h0000;
+      \$99  = 12'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$100  = next_loop;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$100  = last_chunk;
     if (\$21 ) begin
       if (\$signal$12 ) begin
-        \$100  = \$34 ;
+        \$100  = \$31 ;
       end
     end
     if (start) begin
-      \$100  = \$86 [14:0];
+      \$100  = \$91 ;
     end
     if (clear) begin
-      \$100  = 15'h0000;
+      \$100  = 1'h0;
     end
     if (rst) begin
-      \$100  = 15'h0000;
+      \$100  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$101  = \$38 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$101  = loop;
+    if (\$21 ) begin
+      if (\$signal$12 ) begin
+        \$101  = \$32 ;
+      end
+    end
+    if (start) begin
+      \$101  = base;
+    end
     if (clear) begin
-      \$101  = 1'h0;
+      \$101  = 15'h0000;
     end
     if (rst) begin
-      \$101  = 1'h0;
+      \$101  = 15'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$102  = job;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$102  = next_loop;
+    if (\$21 ) begin
+      if (\$signal$12 ) begin
+        \$102  = \$34 ;
+      end
+    end
+    if (start) begin
+      \$102  = \$88 [14:0];
+    end
+    if (clear) begin
+      \$102  = 15'h0000;
+    end
+    if (rst) begin
+      \$102  = 15'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$103  = \$38 ;
+    if (clear) begin
+      \$103  = 1'h0;
+    end
+    if (rst) begin
+      \$103  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$104  = job;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$102 [133:128] = \$39 [5:0];
-            \$102 [63:0] = \$40 [63:0];
-            \$102 [138] = \$42 ;
+            \$104 [133:128] = \$39 [5:0];
+            \$104 [63:0] = \$40 [63:0];
+            \$104 [138] = \$42 ;
             if (job[138]) begin
-              \$102 [133:128] = 6'h00;
-              \$102 [63:0] = 64'h0000000000000001;
-              \$102 [138] = \$43 ;
+              \$104 [133:128] = 6'h00;
+              \$104 [63:0] = { 63'h0000000000000000, \$43  };
+              \$104 [138] = \$44 ;
             end
           end
       2'h1:
-          if (\$44 ) begin
-            \$102 [133:128] = read_data[10:5];
-            \$102 [136] = read_data[1];
-            \$102 [137] = \$45 ;
-            \$102 [138] = read_data[0];
-            \$102 [135:134] = 2'h0;
+          if (\$45 ) begin
+            \$104 [133:128] = read_data[10:5];
+            \$104 [136] = read_data[1];
+            \$104 [137] = \$46 ;
+            \$104 [138] = read_data[0];
+            \$104 [135:134] = 2'h0;
           end
       2'h2:
           if (present) begin
-            if (\$47 ) begin
-              \$102 [95:64] = read_data;
-            end
             if (\$48 ) begin
-              \$102 [127:96] = read_data;
+              \$104 [95:64] = read_data;
+            end
+            if (\$49 ) begin
+              \$104 [127:96] = read_data;
             end
           end
       2'h3:
-          if (\$53 ) begin
-            if (\$54 ) begin
-              \$102 [31:0] = read_data;
-            end
+          if (\$54 ) begin
             if (\$55 ) begin
-              \$102 [63:32] = read_data;
+              \$104 [31:0] = read_data;
             end
-            if (\$59 ) begin
-              if (\$62 [0]) begin
-                \$102 [135:134] = 2'h0;
+            if (\$56 ) begin
+              \$104 [63:32] = read_data;
+            end
+            if (\$60 ) begin
+              if (\$63 [0]) begin
+                \$104 [135:134] = 2'h0;
               end
-              if (\$65 [1]) begin
-                \$102 [135:134] = 2'h1;
+              if (\$66 [1]) begin
+                \$104 [135:134] = 2'h1;
               end
-              if (\$68 [2]) begin
-                \$102 [135:134] = 2'h2;
+              if (\$69 [2]) begin
+                \$104 [135:134] = 2'h2;
               end
               begin
-                  \$102 [138] = \$78 ;
+                  \$104 [138] = \$79 ;
               end
             end
           end
     endcase
     if (start) begin
-      \$102 [137:64] = 74'h0000000000000000000;
-      \$102 [63:0] = 64'h0000000000000001;
-      \$102 [138] = \$83 ;
+      \$104 [137:64] = 74'h0000000000000000000;
+      \$104 [63:0] = { 63'h0000000000000000, \$84  };
+      \$104 [138] = \$85 ;
     end
     if (clear) begin
-      \$102  = 139'h00000000000000000000000000000000000;
+      \$104  = 139'h00000000000000000000000000000000000;
     end
     if (rst) begin
-      \$102  = 139'h00000000000000000000000000000000000;
+      \$104  = 139'h00000000000000000000000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$103  = entry_last;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$105  = entry_last;
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            \$103  = read_data[0];
+          if (\$45 ) begin
+            \$105  = read_data[0];
           end
     endcase
     if (clear) begin
-      \$103  = 1'h0;
+      \$105  = 1'h0;
     end
     if (rst) begin
-      \$103  = 1'h0;
+      \$105  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$104  = pending;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$106  = pending;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            \$104  = read_data[4:2];
+          if (\$45 ) begin
+            \$106  = read_data[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$53 ) begin
-            if (\$59 ) begin
-              \$104  = \$73 ;
+          if (\$54 ) begin
+            if (\$60 ) begin
+              \$106  = \$74 ;
             end
           end
     endcase
     if (clear) begin
-      \$104  = 3'h0;
+      \$106  = 3'h0;
     end
     if (rst) begin
-      \$104  = 3'h0;
+      \$106  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$105  = word;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$107  = word;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            \$105  = 1'h0;
+          if (\$45 ) begin
+            \$107  = 1'h0;
           end
       2'h2:
           if (present) begin
-            \$105  = \$51 [0];
+            \$107  = \$52 [0];
           end
       2'h3:
-          if (\$53 ) begin
-            \$105  = \$58 [0];
+          if (\$54 ) begin
+            \$107  = \$59 [0];
           end
     endcase
     if (clear) begin
-      \$105  = 1'h0;
+      \$107  = 1'h0;
     end
     if (rst) begin
-      \$105  = 1'h0;
+      \$107  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$106  = state;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$108  = state;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
+          if (\$45 ) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$47 ) begin
             end else begin
-              \$106  = 2'h2;
+              \$108  = 2'h2;
             end
           end
       2'h2:
           if (present) begin
-            if (\$52 ) begin
-              \$106  = 2'h3;
+            if (\$53 ) begin
+              \$108  = 2'h3;
             end
           end
       2'h3:
-          if (\$53 ) begin
-            if (\$59 ) begin
-              if (\$82 ) begin
-                \$106  = 2'h1;
+          if (\$54 ) begin
+            if (\$60 ) begin
+              if (\$83 ) begin
+                \$108  = 2'h1;
               end
             end
           end
     endcase
     if (start) begin
-      \$106  = \$90 ;
+      \$108  = \$92 ;
     end
     if (clear) begin
-      \$106  = 2'h0;
+      \$108  = 2'h0;
     end
     if (rst) begin
-      \$106  = 2'h0;
+      \$108  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$107  = primed;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$109  = primed;
     if (start) begin
-      \$107  = \$84 ;
+      \$109  = \$86 ;
     end
     if (clear) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
     if (rst) begin
-      \$107  = 1'h0;
+      \$109  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$108  = next_base;
+    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    \$110  = next_base;
     if (start) begin
-      \$108  = \$87 [14:0];
+      \$110  = \$89 [14:0];
     end
     if (clear) begin
-      \$108  = 15'h0000;
+      \$110  = 15'h0000;
     end
     if (rst) begin
-      \$108  = 15'h0000;
+      \$110  = 15'h0000;
     end
   end
   assign \job.select  = job[63:0];
@@ -30573,10 +33969,10 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \job.last  = job[138];
   assign \$12  = word;
   assign \$40  = { job[63:0], 1'h0 };
-  assign \$48  = word;
   assign \$49  = word;
-  assign \$52  = word;
-  assign \$55  = word;
+  assign \$50  = word;
+  assign \$53  = word;
   assign \$56  = word;
-  assign \$59  = word;
+  assign \$57  = word;
+  assign \$60  = word;
 endmodule

@@ -2,10 +2,10 @@
 
 module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata, s_axi_wstrb, s_axi_wvalid, s_axi_bready, s_axi_araddr, s_axi_arprot, s_axi_arvalid, s_axi_rready, s_axis_tvalid, s_axis_tdata, s_axis_tlast, m_axis_tready, macro0__comparator, macro0__decided, macro1__comparator, macro1__decided, irq
 , s_axi_awready, s_axi_wready, s_axi_bresp, s_axi_bvalid, s_axi_arready, s_axi_rdata, s_axi_rresp, s_axi_rvalid, s_axis_tready, m_axis_tvalid, m_axis_tdata, m_axis_tlast, macro0__write_enable, macro0__write_row, macro0__write_group, macro0__write_data, macro0__load_enable, macro0__load_bank, macro0__load_clear, macro0__load_row, macro0__load_codes
-, macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group, macro1__write_data
-, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__reference, macro1__product
-, macro1__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void, trace_sum__valid, trace_sum__kernel
-, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__done, trace_layer__index, trace_layer__cycles, aclk);
+, macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__level, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group
+, macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__level
+, macro1__reference, macro1__product, macro1__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void
+, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__done, trace_layer__index, trace_layer__cycles, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -56,40 +56,50 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] \$51 ;
   wire [1:0] \$52 ;
   wire \$53 ;
-  wire [19:0] \$54 ;
-  wire \$55 ;
-  wire \$56 ;
+  wire \$54 ;
+  wire [1:0] \$55 ;
+  wire [1:0] \$56 ;
   wire \$57 ;
-  wire [17:0] \$58 ;
-  wire [19:0] \$59 ;
+  wire [19:0] \$58 ;
+  wire \$59 ;
   wire \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire [17:0] \$63 ;
-  wire \$64 ;
+  wire [19:0] \$64 ;
   wire \$65 ;
   wire \$66 ;
   wire \$67 ;
-  wire [30:0] \$68 ;
-  reg \$69 ;
+  wire \$68 ;
+  wire [17:0] \$69 ;
   wire \$7 ;
-  reg \$70 ;
-  reg [29:0] \$71 ;
-  wire [45:0] \$72 ;
-  wire [32:0] \$73 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire [30:0] \$75 ;
+  reg \$76 ;
+  reg \$77 ;
+  reg \$78 ;
+  reg \$79 ;
   wire \$8 ;
+  reg [29:0] \$80 ;
+  wire [45:0] \$81 ;
+  wire [32:0] \$82 ;
   wire \$9 ;
+  reg \$signal  = 1'h0;
   wire abort;
-  wire \abort$247 ;
-  wire \abort$275 ;
+  wire \abort$249 ;
+  wire \abort$277 ;
   input aclk;
   wire aclk;
   wire active;
   wire adder;
   wire \adder$292 ;
   wire [15:0] address;
-  wire [15:0] \address$324 ;
+  wire [15:0] \address$328 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
@@ -103,41 +113,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$335 ;
-  wire \bank_free$336 ;
+  wire \bank_free$339 ;
+  wire \bank_free$340 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
   wire busy;
-  wire \busy$249 ;
-  wire \busy$250 ;
+  wire \busy$251 ;
+  wire \busy$252 ;
   wire bvalid;
+  wire calibrate;
+  wire \calibrate$400 ;
+  wire \calibrate$489 ;
+  wire calibrated;
+  wire \calibrated$308 ;
+  wire \calibrated$309 ;
   wire chunk_begin;
-  wire \chunk_begin$365 ;
-  wire \chunk_begin$451 ;
+  wire \chunk_begin$369 ;
+  wire \chunk_begin$470 ;
   wire chunk_final;
-  wire \chunk_final$371 ;
-  wire \chunk_final$454 ;
+  wire \chunk_final$375 ;
+  wire \chunk_final$473 ;
   wire chunk_loaded;
-  wire \chunk_loaded$367 ;
-  wire \chunk_loaded$452 ;
+  wire \chunk_loaded$371 ;
+  wire \chunk_loaded$471 ;
   wire clear;
-  wire \clear$242 ;
-  wire \clear$349 ;
-  wire \clear$350 ;
-  wire \clear$445 ;
+  wire \clear$244 ;
+  wire \clear$353 ;
+  wire \clear$354 ;
+  wire \clear$464 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$447 ;
+  wire [19:0] \coefficient_base$466 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$465 ;
+  wire [7:0] \coefficient_data$484 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$464 ;
+  wire [8:0] \coefficient_index$483 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$448 ;
+  wire [20:0] \coefficient_words$467 ;
   wire coefficient_write;
-  wire \coefficient_write$463 ;
+  wire \coefficient_write$482 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
@@ -155,14 +171,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [1:0] conversions;
   wire convert_side;
-  wire \convert_side$243 ;
+  wire \convert_side$245 ;
   wire converted;
-  wire \converted$261 ;
+  wire \converted$263 ;
   wire converting;
-  wire \converting$229 ;
-  wire \converting$237 ;
-  wire \converting$238 ;
-  wire \converting$265 ;
+  wire \converting$231 ;
+  wire \converting$239 ;
+  wire \converting$240 ;
+  wire \converting$267 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -182,117 +198,117 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$468 ;
+  wire [3:0] \correction_data$487 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$467 ;
+  wire [5:0] \correction_index$486 ;
   wire correction_write;
-  wire \correction_write$466 ;
+  wire \correction_write$485 ;
   wire [1:0] corrections_write;
   wire decided;
-  wire \decided$239 ;
+  wire \decided$241 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$280 ;
-  wire [31:0] \descriptor$280[0] ;
-  wire [31:0] \descriptor$280[10] ;
-  wire [31:0] \descriptor$280[11] ;
-  wire [31:0] \descriptor$280[12] ;
-  wire [31:0] \descriptor$280[13] ;
-  wire [31:0] \descriptor$280[14] ;
-  wire [31:0] \descriptor$280[15] ;
-  wire [31:0] \descriptor$280[1] ;
-  wire [31:0] \descriptor$280[2] ;
-  wire [31:0] \descriptor$280[3] ;
-  wire [31:0] \descriptor$280[4] ;
-  wire [31:0] \descriptor$280[5] ;
-  wire [31:0] \descriptor$280[6] ;
-  wire [31:0] \descriptor$280[7] ;
-  wire [31:0] \descriptor$280[8] ;
-  wire [31:0] \descriptor$280[9] ;
-  wire [511:0] \descriptor$316 ;
-  wire [31:0] \descriptor$316[0] ;
-  wire [31:0] \descriptor$316[10] ;
-  wire [31:0] \descriptor$316[11] ;
-  wire [31:0] \descriptor$316[12] ;
-  wire [31:0] \descriptor$316[13] ;
-  wire [31:0] \descriptor$316[14] ;
-  wire [31:0] \descriptor$316[15] ;
-  wire [31:0] \descriptor$316[1] ;
-  wire [31:0] \descriptor$316[2] ;
-  wire [31:0] \descriptor$316[3] ;
-  wire [31:0] \descriptor$316[4] ;
-  wire [31:0] \descriptor$316[5] ;
-  wire [31:0] \descriptor$316[6] ;
-  wire [31:0] \descriptor$316[7] ;
-  wire [31:0] \descriptor$316[8] ;
-  wire [31:0] \descriptor$316[9] ;
-  wire [511:0] \descriptor$337 ;
-  wire [31:0] \descriptor$337[0] ;
-  wire [31:0] \descriptor$337[10] ;
-  wire [31:0] \descriptor$337[11] ;
-  wire [31:0] \descriptor$337[12] ;
-  wire [31:0] \descriptor$337[13] ;
-  wire [31:0] \descriptor$337[14] ;
-  wire [31:0] \descriptor$337[15] ;
-  wire [31:0] \descriptor$337[1] ;
-  wire [31:0] \descriptor$337[2] ;
-  wire [31:0] \descriptor$337[3] ;
-  wire [31:0] \descriptor$337[4] ;
-  wire [31:0] \descriptor$337[5] ;
-  wire [31:0] \descriptor$337[6] ;
-  wire [31:0] \descriptor$337[7] ;
-  wire [31:0] \descriptor$337[8] ;
-  wire [31:0] \descriptor$337[9] ;
-  wire [511:0] \descriptor$339 ;
-  wire [31:0] \descriptor$339[0] ;
-  wire [31:0] \descriptor$339[10] ;
-  wire [31:0] \descriptor$339[11] ;
-  wire [31:0] \descriptor$339[12] ;
-  wire [31:0] \descriptor$339[13] ;
-  wire [31:0] \descriptor$339[14] ;
-  wire [31:0] \descriptor$339[15] ;
-  wire [31:0] \descriptor$339[1] ;
-  wire [31:0] \descriptor$339[2] ;
-  wire [31:0] \descriptor$339[3] ;
-  wire [31:0] \descriptor$339[4] ;
-  wire [31:0] \descriptor$339[5] ;
-  wire [31:0] \descriptor$339[6] ;
-  wire [31:0] \descriptor$339[7] ;
-  wire [31:0] \descriptor$339[8] ;
-  wire [31:0] \descriptor$339[9] ;
-  wire [511:0] \descriptor$438 ;
-  wire [31:0] \descriptor$438[0] ;
-  wire [31:0] \descriptor$438[10] ;
-  wire [31:0] \descriptor$438[11] ;
-  wire [31:0] \descriptor$438[12] ;
-  wire [31:0] \descriptor$438[13] ;
-  wire [31:0] \descriptor$438[14] ;
-  wire [31:0] \descriptor$438[15] ;
-  wire [31:0] \descriptor$438[1] ;
-  wire [31:0] \descriptor$438[2] ;
-  wire [31:0] \descriptor$438[3] ;
-  wire [31:0] \descriptor$438[4] ;
-  wire [31:0] \descriptor$438[5] ;
-  wire [31:0] \descriptor$438[6] ;
-  wire [31:0] \descriptor$438[7] ;
-  wire [31:0] \descriptor$438[8] ;
-  wire [31:0] \descriptor$438[9] ;
-  wire [511:0] \descriptor$510 ;
-  wire [31:0] \descriptor$510[0] ;
-  wire [31:0] \descriptor$510[10] ;
-  wire [31:0] \descriptor$510[11] ;
-  wire [31:0] \descriptor$510[12] ;
-  wire [31:0] \descriptor$510[13] ;
-  wire [31:0] \descriptor$510[14] ;
-  wire [31:0] \descriptor$510[15] ;
-  wire [31:0] \descriptor$510[1] ;
-  wire [31:0] \descriptor$510[2] ;
-  wire [31:0] \descriptor$510[3] ;
-  wire [31:0] \descriptor$510[4] ;
-  wire [31:0] \descriptor$510[5] ;
-  wire [31:0] \descriptor$510[6] ;
-  wire [31:0] \descriptor$510[7] ;
-  wire [31:0] \descriptor$510[8] ;
-  wire [31:0] \descriptor$510[9] ;
+  wire [511:0] \descriptor$282 ;
+  wire [31:0] \descriptor$282[0] ;
+  wire [31:0] \descriptor$282[10] ;
+  wire [31:0] \descriptor$282[11] ;
+  wire [31:0] \descriptor$282[12] ;
+  wire [31:0] \descriptor$282[13] ;
+  wire [31:0] \descriptor$282[14] ;
+  wire [31:0] \descriptor$282[15] ;
+  wire [31:0] \descriptor$282[1] ;
+  wire [31:0] \descriptor$282[2] ;
+  wire [31:0] \descriptor$282[3] ;
+  wire [31:0] \descriptor$282[4] ;
+  wire [31:0] \descriptor$282[5] ;
+  wire [31:0] \descriptor$282[6] ;
+  wire [31:0] \descriptor$282[7] ;
+  wire [31:0] \descriptor$282[8] ;
+  wire [31:0] \descriptor$282[9] ;
+  wire [511:0] \descriptor$320 ;
+  wire [31:0] \descriptor$320[0] ;
+  wire [31:0] \descriptor$320[10] ;
+  wire [31:0] \descriptor$320[11] ;
+  wire [31:0] \descriptor$320[12] ;
+  wire [31:0] \descriptor$320[13] ;
+  wire [31:0] \descriptor$320[14] ;
+  wire [31:0] \descriptor$320[15] ;
+  wire [31:0] \descriptor$320[1] ;
+  wire [31:0] \descriptor$320[2] ;
+  wire [31:0] \descriptor$320[3] ;
+  wire [31:0] \descriptor$320[4] ;
+  wire [31:0] \descriptor$320[5] ;
+  wire [31:0] \descriptor$320[6] ;
+  wire [31:0] \descriptor$320[7] ;
+  wire [31:0] \descriptor$320[8] ;
+  wire [31:0] \descriptor$320[9] ;
+  wire [511:0] \descriptor$341 ;
+  wire [31:0] \descriptor$341[0] ;
+  wire [31:0] \descriptor$341[10] ;
+  wire [31:0] \descriptor$341[11] ;
+  wire [31:0] \descriptor$341[12] ;
+  wire [31:0] \descriptor$341[13] ;
+  wire [31:0] \descriptor$341[14] ;
+  wire [31:0] \descriptor$341[15] ;
+  wire [31:0] \descriptor$341[1] ;
+  wire [31:0] \descriptor$341[2] ;
+  wire [31:0] \descriptor$341[3] ;
+  wire [31:0] \descriptor$341[4] ;
+  wire [31:0] \descriptor$341[5] ;
+  wire [31:0] \descriptor$341[6] ;
+  wire [31:0] \descriptor$341[7] ;
+  wire [31:0] \descriptor$341[8] ;
+  wire [31:0] \descriptor$341[9] ;
+  wire [511:0] \descriptor$343 ;
+  wire [31:0] \descriptor$343[0] ;
+  wire [31:0] \descriptor$343[10] ;
+  wire [31:0] \descriptor$343[11] ;
+  wire [31:0] \descriptor$343[12] ;
+  wire [31:0] \descriptor$343[13] ;
+  wire [31:0] \descriptor$343[14] ;
+  wire [31:0] \descriptor$343[15] ;
+  wire [31:0] \descriptor$343[1] ;
+  wire [31:0] \descriptor$343[2] ;
+  wire [31:0] \descriptor$343[3] ;
+  wire [31:0] \descriptor$343[4] ;
+  wire [31:0] \descriptor$343[5] ;
+  wire [31:0] \descriptor$343[6] ;
+  wire [31:0] \descriptor$343[7] ;
+  wire [31:0] \descriptor$343[8] ;
+  wire [31:0] \descriptor$343[9] ;
+  wire [511:0] \descriptor$457 ;
+  wire [31:0] \descriptor$457[0] ;
+  wire [31:0] \descriptor$457[10] ;
+  wire [31:0] \descriptor$457[11] ;
+  wire [31:0] \descriptor$457[12] ;
+  wire [31:0] \descriptor$457[13] ;
+  wire [31:0] \descriptor$457[14] ;
+  wire [31:0] \descriptor$457[15] ;
+  wire [31:0] \descriptor$457[1] ;
+  wire [31:0] \descriptor$457[2] ;
+  wire [31:0] \descriptor$457[3] ;
+  wire [31:0] \descriptor$457[4] ;
+  wire [31:0] \descriptor$457[5] ;
+  wire [31:0] \descriptor$457[6] ;
+  wire [31:0] \descriptor$457[7] ;
+  wire [31:0] \descriptor$457[8] ;
+  wire [31:0] \descriptor$457[9] ;
+  wire [511:0] \descriptor$538 ;
+  wire [31:0] \descriptor$538[0] ;
+  wire [31:0] \descriptor$538[10] ;
+  wire [31:0] \descriptor$538[11] ;
+  wire [31:0] \descriptor$538[12] ;
+  wire [31:0] \descriptor$538[13] ;
+  wire [31:0] \descriptor$538[14] ;
+  wire [31:0] \descriptor$538[15] ;
+  wire [31:0] \descriptor$538[1] ;
+  wire [31:0] \descriptor$538[2] ;
+  wire [31:0] \descriptor$538[3] ;
+  wire [31:0] \descriptor$538[4] ;
+  wire [31:0] \descriptor$538[5] ;
+  wire [31:0] \descriptor$538[6] ;
+  wire [31:0] \descriptor$538[7] ;
+  wire [31:0] \descriptor$538[8] ;
+  wire [31:0] \descriptor$538[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -310,41 +326,44 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$313 ;
-  wire \done$314 ;
+  wire \done$317 ;
+  wire \done$318 ;
   wire drain;
   wire \drain$298 ;
   wire drain_clear;
-  wire \drain_clear$400 ;
-  wire \drain_clear$472 ;
+  wire \drain_clear$418 ;
+  wire \drain_clear$499 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$396 ;
-  wire [1:0] \drain_group$470 ;
+  wire [1:0] \drain_group$414 ;
+  wire [1:0] \drain_group$497 ;
   wire drain_lane;
-  wire \drain_lane$398 ;
-  wire \drain_lane$471 ;
+  wire \drain_lane$416 ;
+  wire \drain_lane$498 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$512 ;
+  wire [17:0] \drain_sum$540 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
+  wire drain_valid;
+  wire \drain_valid$408 ;
+  wire \drain_valid$493 ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$254 ;
+  wire \ended$256 ;
   wire failed;
-  wire \failed$256 ;
+  wire \failed$258 ;
   wire [3:0] failed_cause;
-  wire [3:0] \failed_cause$258 ;
-  wire [3:0] \failed_cause$258.tenant0 ;
+  wire [3:0] \failed_cause$260 ;
+  wire [3:0] \failed_cause$260.tenant0 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$329 ;
+  wire \first$333 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$511 ;
+  wire [31:0] \first_product$539 ;
   wire hold;
-  wire \hold$241 ;
-  wire host_late;
+  wire \hold$243 ;
+  reg host_late = 1'h0;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire host_wait;
@@ -354,28 +373,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$315 ;
+  wire \irq$319 ;
   wire last;
-  wire \last$331 ;
+  wire \last$335 ;
   wire last_chunk;
-  wire \last_chunk$333 ;
+  wire \last_chunk$337 ;
   wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$252 ;
-  wire [11:0] \layer$252.tenant0 ;
+  wire [11:0] \layer$254 ;
+  wire [11:0] \layer$254.tenant0 ;
   wire [11:0] \layer.tenant0 ;
   wire [31:0] layer_cycles;
   wire [31:0] \layer_cycles.tenant0 ;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$450 ;
-  wire [5:0] \lengths$450.add ;
-  wire [5:0] \lengths$450.clear ;
-  wire [5:0] \lengths$450.drive ;
-  wire [5:0] \lengths$450.gap ;
-  wire [5:0] \lengths$450.hold ;
-  wire [5:0] \lengths$450.reset ;
-  wire [5:0] \lengths$450.share ;
+  wire [41:0] \lengths$469 ;
+  wire [5:0] \lengths$469.add ;
+  wire [5:0] \lengths$469.clear ;
+  wire [5:0] \lengths$469.drive ;
+  wire [5:0] \lengths$469.gap ;
+  wire [5:0] \lengths$469.hold ;
+  wire [5:0] \lengths$469.reset ;
+  wire [5:0] \lengths$469.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -383,23 +402,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level_data;
+  wire [9:0] \level_data$496 ;
+  wire [5:0] level_index;
+  wire [5:0] \level_index$495 ;
+  wire level_write;
+  wire \level_write$494 ;
+  wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$373 ;
-  wire \load_bank$455 ;
+  wire \load_bank$377 ;
+  wire \load_bank$474 ;
   wire load_clear;
-  wire \load_clear$375 ;
-  wire \load_clear$456 ;
+  wire \load_clear$379 ;
+  wire \load_clear$475 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$379 ;
-  wire [31:0] \load_codes$458 ;
+  wire [31:0] \load_codes$383 ;
+  wire [31:0] \load_codes$477 ;
   wire load_enable;
-  wire \load_enable$369 ;
-  wire \load_enable$453 ;
+  wire \load_enable$373 ;
+  wire \load_enable$472 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$377 ;
-  wire [1:0] \load_row$457 ;
+  wire [1:0] \load_row$381 ;
+  wire [1:0] \load_row$476 ;
   wire loading;
-  wire \loading$236 ;
+  wire \loading$238 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -428,6 +454,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro0__drive;
   output macro0__hold;
   wire macro0__hold;
+  output [9:0] macro0__level;
+  wire [9:0] macro0__level;
   output macro0__load_bank;
   wire macro0__load_bank;
   output macro0__load_clear;
@@ -484,6 +512,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire macro1__drive;
   output macro1__hold;
   wire macro1__hold;
+  output [9:0] macro1__level;
+  wire [9:0] macro1__level;
   output macro1__load_bank;
   wire macro1__load_bank;
   output macro1__load_clear;
@@ -521,61 +551,96 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$498 ;
+  wire \macro__add$525 ;
   wire macro__bank;
-  wire \macro__bank$491 ;
+  wire \macro__bank$518 ;
   wire macro__clear;
-  wire \macro__clear$497 ;
+  wire \macro__clear$524 ;
   wire macro__comparator;
-  wire \macro__comparator$508 ;
+  wire \macro__comparator$536 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$507 ;
+  wire [15:0] \macro__conversion$535 ;
   wire macro__convert;
-  wire \macro__convert$502 ;
+  wire \macro__convert$529 ;
   wire macro__convert_side;
-  wire \macro__convert_side$503 ;
+  wire \macro__convert_side$530 ;
   wire macro__decided;
-  wire \macro__decided$509 ;
+  wire \macro__decided$537 ;
   wire macro__drive;
-  wire \macro__drive$494 ;
+  wire \macro__drive$521 ;
   wire macro__hold;
-  wire \macro__hold$496 ;
+  wire \macro__hold$523 ;
+  wire [9:0] macro__level;
+  wire [9:0] \macro__level$532 ;
   wire macro__load_bank;
-  wire \macro__load_bank$487 ;
+  wire \macro__load_bank$514 ;
   wire macro__load_clear;
-  wire \macro__load_clear$488 ;
+  wire \macro__load_clear$515 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$490 ;
+  wire [31:0] \macro__load_codes$517 ;
   wire macro__load_enable;
-  wire \macro__load_enable$486 ;
+  wire \macro__load_enable$513 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$489 ;
+  wire [1:0] \macro__load_row$516 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$501 ;
+  wire [7:0] \macro__negate$528 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$506 ;
+  wire [31:0] \macro__product$534 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$505 ;
+  wire [18:0] \macro__reference$533 ;
   wire macro__reset;
-  wire \macro__reset$493 ;
+  wire \macro__reset$520 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$492 ;
+  wire [1:0] \macro__row_enable$519 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$500 ;
+  wire [7:0] \macro__select$527 ;
   wire macro__share;
-  wire \macro__share$495 ;
+  wire \macro__share$522 ;
   wire macro__side;
-  wire \macro__side$499 ;
+  wire \macro__side$526 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$504 ;
+  wire [5:0] \macro__trial$531 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$485 ;
+  wire [31:0] \macro__write_data$512 ;
   wire macro__write_enable;
-  wire \macro__write_enable$482 ;
+  wire \macro__write_enable$509 ;
   wire macro__write_group;
-  wire \macro__write_group$484 ;
+  wire \macro__write_group$511 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$483 ;
+  wire [3:0] \macro__write_row$510 ;
+  wire [71:0] measured;
+  wire [35:0] \measured$404 ;
+  wire \measured$404.failed ;
+  wire [15:0] \measured$404.gain ;
+  wire [9:0] \measured$404.gain_reference ;
+  wire \measured$404.gain_valid ;
+  wire [5:0] \measured$404.offset ;
+  wire \measured$404.offset_valid ;
+  wire \measured$404.reference_valid ;
+  wire [35:0] \measured$491 ;
+  wire \measured$491.failed ;
+  wire [15:0] \measured$491.gain ;
+  wire [9:0] \measured$491.gain_reference ;
+  wire \measured$491.gain_valid ;
+  wire [5:0] \measured$491.offset ;
+  wire \measured$491.offset_valid ;
+  wire \measured$491.reference_valid ;
+  wire [35:0] \measured[0] ;
+  wire \measured[0].failed ;
+  wire [15:0] \measured[0].gain ;
+  wire [9:0] \measured[0].gain_reference ;
+  wire \measured[0].gain_valid ;
+  wire [5:0] \measured[0].offset ;
+  wire \measured[0].offset_valid ;
+  wire \measured[0].reference_valid ;
+  wire [35:0] \measured[1] ;
+  wire \measured[1].failed ;
+  wire [15:0] \measured[1].gain ;
+  wire [9:0] \measured[1].gain_reference ;
+  wire \measured[1].gain_valid ;
+  wire [5:0] \measured[1].offset ;
+  wire \measured[1].offset_valid ;
+  wire \measured[1].reference_valid ;
   wire [63:0] memory_data;
   wire [19:0] memory_index;
   wire met;
@@ -586,9 +651,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$222 ;
+  wire \overrun$224 ;
   wire pad;
-  wire \pad$325 ;
+  wire \pad$329 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -597,15 +662,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$441 ;
-  wire \position_done$442 ;
+  wire \position_done$460 ;
+  wire \position_done$461 ;
   wire position_freed;
-  wire \position_freed$394 ;
-  wire \position_freed$469 ;
+  wire \position_freed$398 ;
+  wire \position_freed$488 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
-  wire \product_started$271 ;
+  wire \product_started$273 ;
   wire program_write;
   wire [31:0] rdata;
   reg [16:0] read;
@@ -615,34 +680,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$146 ;
-  wire [7:0] \read_address$166 ;
-  wire [15:0] \read_address$185 ;
-  wire [15:0] \read_address$188 ;
-  wire [15:0] \read_address$205 ;
+  wire [23:0] \read_address$148 ;
+  wire [7:0] \read_address$168 ;
+  wire [15:0] \read_address$187 ;
+  wire [15:0] \read_address$190 ;
+  wire [15:0] \read_address$207 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$150 ;
-  wire [31:0] \read_data$167 ;
-  wire [31:0] \read_data$180 ;
-  wire [31:0] \read_data$181 ;
-  wire [31:0] \read_data$186 ;
-  wire [31:0] \read_data$208 ;
+  wire [31:0] \read_data$152 ;
+  wire [31:0] \read_data$169 ;
+  wire [31:0] \read_data$182 ;
+  wire [31:0] \read_data$183 ;
+  wire [31:0] \read_data$188 ;
+  wire [31:0] \read_data$210 ;
   wire read_enable;
-  wire \read_enable$182 ;
-  wire \read_enable$187 ;
-  wire \read_enable$204 ;
+  wire \read_enable$184 ;
+  wire \read_enable$189 ;
+  wire \read_enable$206 ;
   wire read_error;
-  wire \read_error$152 ;
+  wire \read_error$154 ;
   wire read_ready;
   wire read_valid;
-  wire \read_valid$144 ;
+  wire \read_valid$146 ;
   wire ready;
   wire refused;
-  wire \refused$223 ;
+  wire \refused$225 ;
   wire reset;
-  wire \reset$240 ;
+  wire \reset$242 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$327 ;
+  wire [1:0] \row_word$331 ;
   wire rows;
   wire \rows$296 ;
   wire rready;
@@ -695,32 +760,56 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire s_axis_tready;
   input s_axis_tvalid;
   wire s_axis_tvalid;
+  wire [1:0] saturated;
+  wire \saturated$406 ;
+  wire \saturated$492 ;
+  wire [32:0] settings;
+  wire [65:0] \settings$402 ;
+  wire [32:0] \settings$402[0] ;
+  wire [15:0] \settings$402[0].gain ;
+  wire [9:0] \settings$402[0].gain_reference ;
+  wire \settings$402[0].levels ;
+  wire [5:0] \settings$402[0].offset ;
+  wire [32:0] \settings$402[1] ;
+  wire [15:0] \settings$402[1].gain ;
+  wire [9:0] \settings$402[1].gain_reference ;
+  wire \settings$402[1].levels ;
+  wire [5:0] \settings$402[1].offset ;
+  wire [32:0] \settings$490 ;
+  wire [15:0] \settings$490.gain ;
+  wire [9:0] \settings$490.gain_reference ;
+  wire \settings$490.levels ;
+  wire [5:0] \settings$490.offset ;
+  wire [15:0] \settings.gain ;
+  wire [9:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [5:0] \settings.offset ;
   wire start;
-  wire \start$235 ;
-  wire \start$244 ;
-  wire \start$245 ;
-  wire \start$281 ;
-  wire \start$317 ;
-  wire \start$318 ;
-  wire \start$338 ;
-  wire \start$340 ;
-  wire \start$351 ;
-  wire \start$446 ;
+  wire \start$237 ;
+  wire \start$246 ;
+  wire \start$247 ;
+  wire \start$283 ;
+  wire \start$321 ;
+  wire \start$322 ;
+  wire \start$342 ;
+  wire \start$344 ;
+  wire \start$355 ;
+  wire \start$465 ;
   wire stopped;
-  wire \stopped$264 ;
+  wire \stopped$266 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [18:0] sum_value;
   wire tenant;
-  wire \tenant$175 ;
+  wire \tenant$177 ;
   wire timed_out;
-  wire \timed_out$310 ;
-  wire \timed_out$311 ;
+  wire \timed_out$314 ;
+  wire \timed_out$315 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$354 ;
-  wire [15:0] \timeout$449 ;
+  wire [15:0] \timeout$358 ;
+  wire [15:0] \timeout$468 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -758,23 +847,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$478 ;
+  wire [5:0] \trace__code$505 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$479 ;
+  wire [6:0] \trace__compensated$506 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$475 ;
+  wire [15:0] \trace__conversion$502 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$476 ;
+  wire [2:0] \trace__index$503 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$477 ;
+  wire [1:0] \trace__plane$504 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$474 ;
+  wire [31:0] \trace__product$501 ;
   wire trace__stopped;
-  wire \trace__stopped$480 ;
+  wire \trace__stopped$507 ;
   wire trace__valid;
-  wire \trace__valid$473 ;
+  wire \trace__valid$500 ;
   wire trace__void;
-  wire \trace__void$481 ;
+  wire \trace__void$508 ;
   output [31:0] trace_layer__cycles;
   wire [31:0] trace_layer__cycles;
   output trace_layer__done;
@@ -825,16 +914,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [1:0] weights_write;
   wire [132:0] window;
-  wire [132:0] \window$177 ;
-  wire [15:0] \window$177.activation_base ;
-  wire [16:0] \window$177.activation_words ;
-  wire [20:0] \window$177.coefficient_words ;
-  wire [19:0] \window$177.coefficients_base ;
-  wire [16:0] \window$177.constant_entries ;
-  wire [15:0] \window$177.constants_base ;
-  wire [11:0] \window$177.program_base ;
-  wire [11:0] \window$177.program_length ;
-  wire [1:0] \window$177.tiles ;
+  wire [132:0] \window$179 ;
+  wire [15:0] \window$179.activation_base ;
+  wire [16:0] \window$179.activation_words ;
+  wire [20:0] \window$179.coefficient_words ;
+  wire [19:0] \window$179.coefficients_base ;
+  wire [16:0] \window$179.constant_entries ;
+  wire [15:0] \window$179.constants_base ;
+  wire [11:0] \window$179.program_base ;
+  wire [11:0] \window$179.program_length ;
+  wire [1:0] \window$179.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -845,28 +934,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [1:0] \window.tiles ;
   wire [132:0] windows;
-  wire [132:0] \windows$179 ;
-  wire [132:0] \windows$179.tenant0 ;
-  wire [15:0] \windows$179.tenant0.activation_base ;
-  wire [16:0] \windows$179.tenant0.activation_words ;
-  wire [20:0] \windows$179.tenant0.coefficient_words ;
-  wire [19:0] \windows$179.tenant0.coefficients_base ;
-  wire [16:0] \windows$179.tenant0.constant_entries ;
-  wire [15:0] \windows$179.tenant0.constants_base ;
-  wire [11:0] \windows$179.tenant0.program_base ;
-  wire [11:0] \windows$179.tenant0.program_length ;
-  wire [1:0] \windows$179.tenant0.tiles ;
-  wire [132:0] \windows$248 ;
-  wire [132:0] \windows$248.tenant0 ;
-  wire [15:0] \windows$248.tenant0.activation_base ;
-  wire [16:0] \windows$248.tenant0.activation_words ;
-  wire [20:0] \windows$248.tenant0.coefficient_words ;
-  wire [19:0] \windows$248.tenant0.coefficients_base ;
-  wire [16:0] \windows$248.tenant0.constant_entries ;
-  wire [15:0] \windows$248.tenant0.constants_base ;
-  wire [11:0] \windows$248.tenant0.program_base ;
-  wire [11:0] \windows$248.tenant0.program_length ;
-  wire [1:0] \windows$248.tenant0.tiles ;
+  wire [132:0] \windows$181 ;
+  wire [132:0] \windows$181.tenant0 ;
+  wire [15:0] \windows$181.tenant0.activation_base ;
+  wire [16:0] \windows$181.tenant0.activation_words ;
+  wire [20:0] \windows$181.tenant0.coefficient_words ;
+  wire [19:0] \windows$181.tenant0.coefficients_base ;
+  wire [16:0] \windows$181.tenant0.constant_entries ;
+  wire [15:0] \windows$181.tenant0.constants_base ;
+  wire [11:0] \windows$181.tenant0.program_base ;
+  wire [11:0] \windows$181.tenant0.program_length ;
+  wire [1:0] \windows$181.tenant0.tiles ;
+  wire [132:0] \windows$250 ;
+  wire [132:0] \windows$250.tenant0 ;
+  wire [15:0] \windows$250.tenant0.activation_base ;
+  wire [16:0] \windows$250.tenant0.activation_words ;
+  wire [20:0] \windows$250.tenant0.coefficient_words ;
+  wire [19:0] \windows$250.tenant0.coefficients_base ;
+  wire [16:0] \windows$250.tenant0.constant_entries ;
+  wire [15:0] \windows$250.tenant0.constants_base ;
+  wire [11:0] \windows$250.tenant0.program_base ;
+  wire [11:0] \windows$250.tenant0.program_length ;
+  wire [1:0] \windows$250.tenant0.tiles ;
   wire [132:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -882,61 +971,61 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working;
   wire working0;
   wire works;
-  wire \works$268 ;
+  wire \works$270 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [7:0] write__addr;
-  wire [5:0] \write__addr$161 ;
+  wire [5:0] \write__addr$163 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$162 ;
+  wire [63:0] \write__data$164 ;
   wire write__en;
-  wire \write__en$159 ;
+  wire \write__en$161 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$140 ;
-  wire [15:0] \write_address$191 ;
-  wire [15:0] \write_address$194 ;
-  wire [15:0] \write_address$212 ;
+  wire [23:0] \write_address$142 ;
+  wire [15:0] \write_address$193 ;
+  wire [15:0] \write_address$196 ;
+  wire [15:0] \write_address$214 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$142 ;
-  wire [31:0] \write_data$192 ;
-  wire [31:0] \write_data$195 ;
-  wire [31:0] \write_data$213 ;
-  wire [31:0] \write_data$384 ;
-  wire [31:0] \write_data$462 ;
+  wire [31:0] \write_data$144 ;
+  wire [31:0] \write_data$194 ;
+  wire [31:0] \write_data$197 ;
+  wire [31:0] \write_data$215 ;
+  wire [31:0] \write_data$388 ;
+  wire [31:0] \write_data$481 ;
   wire write_enable;
-  wire \write_enable$193 ;
-  wire \write_enable$211 ;
-  wire \write_enable$380 ;
-  wire \write_enable$459 ;
+  wire \write_enable$195 ;
+  wire \write_enable$213 ;
+  wire \write_enable$384 ;
+  wire \write_enable$478 ;
   wire write_error;
-  wire \write_error$148 ;
+  wire \write_error$150 ;
   wire write_group;
-  wire \write_group$461 ;
+  wire \write_group$480 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$460 ;
+  wire [3:0] \write_row$479 ;
   wire write_valid;
-  wire \write_valid$138 ;
+  wire \write_valid$140 ;
   wire written;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$527  [63:0];
+  reg [63:0] \constants$557  [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$527
+  initial begin : zero_constants$557
     integer i;
-    for (i = 0; i < 64; i = i + 1) \constants$527 [i] = 64'h0000000000000000;
+    for (i = 0; i < 64; i = i + 1) \constants$557 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$159 )
-      \constants$527 [memory_index[5:0]] <= memory_data;
+    if (\write__en$161 )
+      \constants$557 [memory_index[5:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$527 [constant__addr];
+    _0_ <= \constants$557 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [255:0];
@@ -956,7 +1045,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$167  = _1_;
+  assign \read_data$169  = _1_;
+  assign product = window[131] ? \product_started$273  : \$12 ;
+  assign \$13  = { \converting$239 , converting } & window[132:131];
+  assign \$14  = | \$13 ;
+  assign \$15  = ~ { \converting$239 , converting };
+  assign \$16  = \$15  & window[132:131];
+  assign \$17  = | \$16 ;
+  assign contest = \$14  & \$17 ;
+  assign \$18  = ! trace_tenant;
+  assign working0 = working & \$18 ;
   assign \$19  = ~ combining;
   assign \$20  = window[132] ? comparator : 1'h0;
   assign \$21  = window[131] ? \comparator$290  : \$20 ;
@@ -989,69 +1087,74 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$48  = \$46  & \$47 ;
   assign \$49  = transferring & host_wait;
   assign \$50  = transferring & buffer_wait;
-  assign timed_out = | { \timed_out$311 , \timed_out$310  };
-  assign unit_done = \done$313  | \done$314 ;
   assign \$51  = ~ window[132:131];
-  assign \$52  = { \bank_free$336 , \bank_free$335  } | \$51 ;
-  assign bank_free = & \$52 ;
-  assign \$53  = ! trace_tenant;
-  assign \start$351  = start & window[131];
-  assign chunk_begin = \chunk_begin$365  & window[131];
-  assign chunk_loaded = \chunk_loaded$367  & window[131];
-  assign load_enable = \load_enable$369  & window[131];
-  assign position_freed = \position_freed$394  & window[131];
-  assign drain_clear = \drain_clear$400  & window[131];
-  assign \$55  = window[132] ? \position_done$442  : 1'h0;
-  assign \$56  = window[131] ? \position_done$441  : \$55 ;
-  assign \$57  = window[131] ? \position_done$441  : \$56 ;
-  assign \$58  = window[131] ? drain_sum : 18'h00000;
-  assign \start$446  = start & window[132];
-  assign \chunk_begin$451  = \chunk_begin$365  & window[132];
-  assign \chunk_loaded$452  = \chunk_loaded$367  & window[132];
-  assign \load_enable$453  = \load_enable$369  & window[132];
-  assign \position_freed$469  = \position_freed$394  & window[132];
-  assign \drain_clear$472  = \drain_clear$400  & window[132];
-  assign \$60  = window[132] ? \position_done$442  : 1'h0;
-  assign \$61  = window[131] ? \position_done$441  : \$60 ;
-  assign \$62  = window[132] ? \position_done$442  : \$61 ;
-  assign \$63  = window[132] ? \drain_sum$512  : 18'h00000;
-  assign \$64  = start | \start$340 ;
-  assign \$65  = working0 & met;
-  assign \$66  = \$65  | transfer_beyond;
-  assign \$67  = product & working0;
-  assign \$68  = product0 + 1'h1;
+  assign \$52  = { \calibrated$309 , \calibrated$308  } | \$51 ;
+  assign \$53  = & \$52 ;
+  assign calibrated = \$signal  & \$53 ;
+  assign timed_out = | { \timed_out$315 , \timed_out$314  };
+  assign \$54  = \done$317  | \done$318 ;
+  assign unit_done = \$54  | calibrated;
+  assign \$55  = ~ window[132:131];
+  assign \$56  = { \bank_free$340 , \bank_free$339  } | \$55 ;
+  assign bank_free = & \$56 ;
+  assign \$57  = ! trace_tenant;
+  assign \start$355  = start & window[131];
+  assign chunk_begin = \chunk_begin$369  & window[131];
+  assign chunk_loaded = \chunk_loaded$371  & window[131];
+  assign load_enable = \load_enable$373  & window[131];
+  assign position_freed = \position_freed$398  & window[131];
+  assign calibrate = \calibrate$400  & window[131];
+  assign \$59  = \saturated$406  & window[131];
+  assign drain_clear = \drain_clear$418  & window[131];
+  assign \$60  = window[132] ? \position_done$461  : 1'h0;
+  assign \$61  = window[131] ? \position_done$460  : \$60 ;
+  assign \$62  = window[131] ? \position_done$460  : \$61 ;
+  assign \$63  = window[131] ? drain_sum : 18'h00000;
+  assign \start$465  = start & window[132];
+  assign \chunk_begin$470  = \chunk_begin$369  & window[132];
+  assign \chunk_loaded$471  = \chunk_loaded$371  & window[132];
+  assign \load_enable$472  = \load_enable$373  & window[132];
+  assign \position_freed$488  = \position_freed$398  & window[132];
+  assign \calibrate$489  = \calibrate$400  & window[132];
+  assign \$65  = \saturated$492  & window[132];
+  assign \drain_clear$499  = \drain_clear$418  & window[132];
+  assign \$66  = window[132] ? \position_done$461  : 1'h0;
+  assign \$67  = window[131] ? \position_done$460  : \$66 ;
+  assign \$68  = window[132] ? \position_done$461  : \$67 ;
+  assign \$69  = window[132] ? \drain_sum$540  : 18'h00000;
+  assign \$70  = start | \start$344 ;
+  assign \$71  = working0 & met;
+  assign \$72  = \$71  | transfer_beyond;
+  assign \$73  = calibrated | \clear$353 ;
+  assign \$74  = product & working0;
+  assign \$75  = product0 + 1'h1;
   always @(posedge aclk)
-    combining <= \$69 ;
+    combining <= \$76 ;
   always @(posedge aclk)
-    illegal <= \$70 ;
+    illegal <= \$77 ;
   always @(posedge aclk)
-    product0 <= \$71 ;
+    host_late <= \$78 ;
+  always @(posedge aclk)
+    \$signal  <= \$79 ;
+  always @(posedge aclk)
+    product0 <= \$80 ;
   assign rst = ~ aresetn;
   assign \$1  = ~ pad;
-  assign \$2  = \read_enable$182  & \$1 ;
+  assign \$2  = \read_enable$184  & \$1 ;
   assign \$3  = ! trace_tenant;
   assign \$4  = write[0] & \$3 ;
   assign \$5  = beyond | mismatch;
   assign \$6  = overrun | refused;
-  assign \$7  = \overrun$222  | \refused$223 ;
+  assign \$7  = \overrun$224  | \refused$225 ;
   assign \$8  = | { \$7 , \$6  };
   assign met = \$5  | \$8 ;
-  assign conversions = converted + \converted$261 ;
-  assign early_stops = stopped + \stopped$264 ;
+  assign conversions = converted + \converted$263 ;
+  assign early_stops = stopped + \stopped$266 ;
   assign \$9  = ~ combining;
   assign \$10  = window[132] ? works : 1'h0;
-  assign \$11  = window[131] ? \works$268  : \$10 ;
-  assign \converting$265  = \$9  & \$11 ;
+  assign \$11  = window[131] ? \works$270  : \$10 ;
+  assign \converting$267  = \$9  & \$11 ;
   assign \$12  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$271  : \$12 ;
-  assign \$13  = { \converting$237 , converting } & window[132:131];
-  assign \$14  = | \$13 ;
-  assign \$15  = ~ { \converting$237 , converting };
-  assign \$16  = \$15  & window[132:131];
-  assign \$17  = | \$16 ;
-  assign contest = \$14  & \$17 ;
-  assign \$18  = ! trace_tenant;
-  assign working0 = working & \$18 ;
   \crossloom.activity0  activity0 (
     .adder(\adder$292 ),
     .array(\array$294 ),
@@ -1068,7 +1171,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .rows(\rows$296 ),
     .rst(rst),
     .start(start),
-    .works(\works$268 )
+    .works(\works$270 )
   );
   \crossloom.activity1  activity1 (
     .adder(adder),
@@ -1077,7 +1180,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro1__convert_side),
-    .converting(\converting$237 ),
+    .converting(\converting$239 ),
     .decided(macro1__decided),
     .drain(drain),
     .hold(macro1__hold),
@@ -1092,12 +1195,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$180 ),
+    .read_data(\read_data$182 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
-    .transfer_read_data(\read_data$208 ),
+    .transfer_read_data(\read_data$210 ),
     .transfer_read_ready(read_ready),
     .transfer_write(transfer_write),
     .transfer_write_ready(write_ready),
@@ -1136,47 +1239,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$349 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$313 ),
-    .drain_clear(\drain_clear$400 ),
+    .done(\done$317 ),
+    .drain_clear(\drain_clear$418 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
+    .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$3284$0 (\$72 ),
+    .\port$3564$0 (\$81 ),
     .position_done(position_done),
-    .position_freed(\position_freed$394 ),
+    .position_freed(\position_freed$398 ),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$191 ),
-    .write_data(\write_data$192 ),
+    .write_address(\write_address$193 ),
+    .write_data(\write_data$194 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$349 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$314 ),
-    .read_address(\read_address$188 ),
-    .read_data(\read_data$180 ),
-    .read_enable(\read_enable$187 ),
+    .\done$157 (\done$318 ),
+    .read_address(\read_address$190 ),
+    .read_data(\read_data$182 ),
+    .read_enable(\read_enable$189 ),
     .rst(rst),
-    .start(\start$340 ),
-    .write_address(\write_address$194 ),
-    .write_data(\write_data$195 ),
-    .write_enable(\write_enable$193 )
+    .start(\start$344 ),
+    .write_address(\write_address$196 ),
+    .write_data(\write_data$197 ),
+    .write_enable(\write_enable$195 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$365 ),
+    .chunk_begin(\chunk_begin$369 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$367 ),
-    .clear(\clear$349 ),
+    .chunk_loaded(\chunk_loaded$371 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1184,12 +1288,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$369 ),
+    .load_enable(\load_enable$373 ),
     .load_row(load_row),
     .pad(pad),
-    .read_address(\read_address$185 ),
-    .read_data(\read_data$180 ),
-    .read_enable(\read_enable$182 ),
+    .read_address(\read_address$187 ),
+    .read_data(\read_data$182 ),
+    .read_enable(\read_enable$184 ),
     .row_word(row_word),
     .rst(rst),
     .start(start),
@@ -1199,14 +1303,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(working0),
-    .busy(\busy$249 ),
+    .busy(\busy$251 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$354 ),
-    .constants_write(\write__en$159 ),
+    .comparator_timeout_clocks(\timeout$358 ),
+    .constants_write(\write__en$161 ),
     .contest(contest),
     .conversions(conversions),
-    .converting(\converting$265 ),
+    .converting(\converting$267 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
@@ -1215,6 +1319,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .host_timeout_value(timeout),
     .irq(irq),
     .layer(trace_layer__index),
+    .levels_write(levels_write),
+    .measured(measured),
     .memory_data(memory_data),
     .memory_index(memory_index),
     .phase_add(phase_add),
@@ -1224,7 +1330,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$2960$0 (fetching),
+    .\port$1018$0 (turn),
+    .\port$3229$0 (fetching),
     .\port$41$0 (\$23 ),
     .\port$46$0 (\$28 ),
     .\port$51$0 (\$33 ),
@@ -1234,7 +1341,6 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .\port$66$0 (\$48 ),
     .\port$67$0 (\$49 ),
     .\port$68$0 (\$50 ),
-    .\port$900$0 (turn),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1242,7 +1348,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_error(read_error),
     .read_valid(read_valid),
     .rst(rst),
-    .start(\start$244 ),
+    .saturated(saturated),
+    .settings(\settings$402 ),
+    .start(\start$246 ),
     .weights_write(weights_write),
     .windows(windows),
     .write_address(write_address),
@@ -1252,10 +1360,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$249 ),
+    .busy(\busy$251 ),
+    .calibrate(\calibrate$400 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$340 ),
+    .combine(\start$344 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1269,15 +1379,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .layer_cycles(trace_layer__cycles),
     .layer_done(trace_layer__done),
     .read_address(read__addr),
-    .read_data(\read_data$167 ),
+    .read_data(\read_data$169 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$244 ),
-    .stopped(\clear$349 ),
+    .start(\start$246 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
-    .transfer(\start$281 ),
-    .transfer_clear(\abort$275 ),
+    .transfer(\start$283 ),
+    .transfer_clear(\abort$277 ),
     .transfer_done(transfer_done),
     .transferring(transferring),
     .turn(turn),
@@ -1287,11 +1396,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$335 ),
+    .bank_free(\bank_free$339 ),
+    .calibrate(calibrate),
+    .calibrated(\calibrated$308 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$349 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1303,8 +1414,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(next_number),
     .lengths(lengths),
+    .level_write(levels_write[0]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -1320,6 +1433,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro0__decided),
     .macro__drive(macro0__drive),
     .macro__hold(macro0__hold),
+    .macro__level(macro0__level),
     .macro__load_bank(macro0__load_bank),
     .macro__load_clear(macro0__load_clear),
     .macro__load_codes(macro0__load_codes),
@@ -1338,17 +1452,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
+    .measured(\measured$404 ),
     .overrun(overrun),
-    .\port$2952$90 (window[130:90]),
-    .position_done(\position_done$441 ),
+    .\port$3221$90 (window[130:90]),
+    .position_done(\position_done$460 ),
     .position_freed(position_freed),
-    .product_started(\product_started$271 ),
+    .product_started(\product_started$273 ),
     .refused(refused),
     .rst(rst),
-    .start(\start$351 ),
+    .saturated(\saturated$406 ),
+    .settings(\settings$402 [32:0]),
+    .start(\start$355 ),
     .stopped(stopped),
-    .timed_out(\timed_out$310 ),
-    .timeout(\timeout$354 ),
+    .timed_out(\timed_out$314 ),
+    .timeout(\timeout$358 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1360,31 +1477,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$54 [3:0])
+    .write_row(\$58 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$336 ),
-    .chunk_begin(\chunk_begin$451 ),
+    .bank_free(\bank_free$340 ),
+    .calibrate(\calibrate$489 ),
+    .calibrated(\calibrated$309 ),
+    .chunk_begin(\chunk_begin$470 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$452 ),
-    .clear(\clear$349 ),
+    .chunk_loaded(\chunk_loaded$471 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$261 ),
-    .converting(\converting$237 ),
+    .converted(\converted$263 ),
+    .converting(\converting$239 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$472 ),
+    .drain_clear(\drain_clear$499 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$512 ),
+    .drain_sum(\drain_sum$540 ),
+    .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$450 ),
+    .lengths(\lengths$469 ),
+    .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$453 ),
+    .load_enable(\load_enable$472 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1396,6 +1517,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__decided(macro1__decided),
     .macro__drive(macro1__drive),
     .macro__hold(macro1__hold),
+    .macro__level(macro1__level),
     .macro__load_bank(macro1__load_bank),
     .macro__load_clear(macro1__load_clear),
     .macro__load_codes(macro1__load_codes),
@@ -1414,17 +1536,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .overrun(\overrun$222 ),
-    .\port$2952$90 (window[130:90]),
-    .position_done(\position_done$442 ),
-    .position_freed(\position_freed$469 ),
+    .measured(\measured$491 ),
+    .overrun(\overrun$224 ),
+    .\port$3221$90 (window[130:90]),
+    .position_done(\position_done$461 ),
+    .position_freed(\position_freed$488 ),
     .product_started(product_started),
-    .refused(\refused$223 ),
+    .refused(\refused$225 ),
     .rst(rst),
-    .start(\start$446 ),
-    .stopped(\stopped$264 ),
-    .timed_out(\timed_out$311 ),
-    .timeout(\timeout$354 ),
+    .saturated(\saturated$492 ),
+    .settings(\settings$402 [65:33]),
+    .start(\start$465 ),
+    .stopped(\stopped$266 ),
+    .timed_out(\timed_out$315 ),
+    .timeout(\timeout$358 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1436,10 +1561,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$59 [3:0])
+    .write_row(\$64 [3:0])
   );
   \crossloom.transfer0  transfer0 (
-    .abort(\abort$275 ),
+    .abort(\abort$277 ),
     .buffer_wait(buffer_wait),
     .clk(aclk),
     .descriptor(descriptor),
@@ -1447,27 +1572,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .in_data(s_axis_tdata),
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
-    .late(host_late),
+    .late(late),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$73 ),
-    .read_address(\read_address$205 ),
-    .read_data(\read_data$208 ),
-    .read_enable(\read_enable$204 ),
+    .r_data(\$82 ),
+    .read_address(\read_address$207 ),
+    .read_data(\read_data$210 ),
+    .read_enable(\read_enable$206 ),
     .read_ready(read_ready),
     .rst(rst),
-    .start(\start$281 ),
+    .start(\start$283 ),
     .timeout(timeout),
     .waiting(host_wait),
-    .write_address(\write_address$212 ),
-    .write_data(\write_data$213 ),
-    .write_enable(\write_enable$211 ),
+    .write_address(\write_address$214 ),
+    .write_data(\write_data$215 ),
+    .write_enable(\write_enable$213 ),
     .write_ready(write_ready)
   );
-  \crossloom.window$519  \window$519  (
-    .address(\read_address$185 ),
+  \crossloom.window$549  \window$549  (
+    .address(\read_address$187 ),
     .busy(loading),
-    .clear(\clear$349 ),
+    .clear(\clear$353 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -1486,11 +1611,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     read = 17'h00000;
     if (\$2 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$185 ;
+      read[16:1] = \read_address$187 ;
     end
-    if (\read_enable$187 ) begin
+    if (\read_enable$189 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$188 ;
+      read[16:1] = \read_address$190 ;
     end
   end
   always @* begin
@@ -1498,25 +1623,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$191 ;
-      write[48:17] = \write_data$192 ;
+      write[16:1] = \write_address$193 ;
+      write[48:17] = \write_data$194 ;
     end
-    if (\write_enable$193 ) begin
+    if (\write_enable$195 ) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$194 ;
-      write[48:17] = \write_data$195 ;
+      write[16:1] = \write_address$196 ;
+      write[48:17] = \write_data$197 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__address = \write_address$212 ;
+    trace_word__address = \write_address$214 ;
     if (\$4 ) begin
       trace_word__address = write[16:1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__data = \write_data$213 ;
+    trace_word__data = \write_data$215 ;
     if (\$4 ) begin
       trace_word__data = write[48:17];
     end
@@ -1524,38 +1649,57 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$53 ) begin
+    if (\$57 ) begin
       next_number = { 2'h0, product0 };
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$69  = combining;
-    if (\$64 ) begin
-      \$69  = \start$340 ;
+    \$76  = combining;
+    if (\$70 ) begin
+      \$76  = \start$344 ;
     end
     if (rst) begin
-      \$69  = 1'h0;
+      \$76  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$70  = \$66 ;
+    \$77  = \$72 ;
     if (rst) begin
-      \$70  = 1'h0;
+      \$77  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$71  = product0;
-    if (\$67 ) begin
-      \$71  = \$68 [29:0];
+    \$78  = late;
+    if (rst) begin
+      \$78  = 1'h0;
     end
-    if (\start$244 ) begin
-      \$71  = 30'h00000000;
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$79  = \$signal ;
+    if (\calibrate$400 ) begin
+      \$79  = 1'h1;
+    end else if (\$73 ) begin
+      \$79  = 1'h0;
     end
     if (rst) begin
-      \$71  = 30'h00000000;
+      \$79  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$80  = product0;
+    if (\$74 ) begin
+      \$80  = \$75 [29:0];
+    end
+    if (\start$246 ) begin
+      \$80  = 30'h00000000;
+    end
+    if (rst) begin
+      \$80  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -1578,121 +1722,125 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$138  = write_valid;
-  assign \write_address$140  = write_address;
-  assign \write_data$142  = write_data;
-  assign \read_valid$144  = read_valid;
-  assign \read_address$146  = read_address;
-  assign \write_error$148  = write_error;
-  assign \read_data$150  = read_data;
-  assign \read_error$152  = read_error;
+  assign \write_valid$140  = write_valid;
+  assign \write_address$142  = write_address;
+  assign \write_data$144  = write_data;
+  assign \read_valid$146  = read_valid;
+  assign \read_address$148  = read_address;
+  assign \write_error$150  = write_error;
+  assign \read_data$152  = read_data;
+  assign \read_error$154  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[7:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$159 ;
-  assign \write__addr$161  = memory_index[5:0];
-  assign \write__data$162  = memory_data;
+  assign constants_write = \write__en$161 ;
+  assign \write__addr$163  = memory_index[5:0];
+  assign \write__data$164  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$166  = read__addr;
-  assign read__data = \read_data$167 ;
+  assign \read_address$168  = read__addr;
+  assign read__data = \read_data$169 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$175  = trace_tenant;
-  assign \window$177  = window;
-  assign \windows$179  = windows;
-  assign \read_data$181  = \read_data$180 ;
-  assign \read_data$186  = \read_data$180 ;
+  assign \tenant$177  = trace_tenant;
+  assign \window$179  = window;
+  assign \windows$181  = windows;
+  assign \read_data$183  = \read_data$182 ;
+  assign \read_data$188  = \read_data$182 ;
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$73 [31:0];
-  assign out_last = \$73 [32];
+  assign out_data = \$82 [31:0];
+  assign out_last = \$82 [32];
   assign transfer_read_ready = read_ready;
-  assign transfer_read_data = \read_data$208 ;
+  assign transfer_read_data = \read_data$210 ;
   assign transfer_write_ready = write_ready;
   assign written = trace_word__valid;
   assign convolve = start;
   assign busy = loading;
-  assign \converting$229  = converting;
+  assign \converting$231  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$235  = start;
-  assign \loading$236  = loading;
-  assign \converting$238  = \converting$237 ;
-  assign \decided$239  = macro1__decided;
-  assign \reset$240  = macro1__reset;
-  assign \hold$241  = macro1__hold;
-  assign \clear$242  = macro1__clear;
-  assign \convert_side$243  = macro1__convert_side;
-  assign \start$245  = \start$244 ;
-  assign \abort$247  = abort;
-  assign \windows$248  = windows;
-  assign \busy$250  = \busy$249 ;
+  assign \start$237  = start;
+  assign \loading$238  = loading;
+  assign \converting$240  = \converting$239 ;
+  assign \decided$241  = macro1__decided;
+  assign \reset$242  = macro1__reset;
+  assign \hold$243  = macro1__hold;
+  assign \clear$244  = macro1__clear;
+  assign \convert_side$245  = macro1__convert_side;
+  assign \start$247  = \start$246 ;
+  assign \abort$249  = abort;
+  assign \windows$250  = windows;
+  assign \busy$252  = \busy$251 ;
   assign layer = trace_layer__index;
-  assign \layer$252  = trace_layer__index;
-  assign \ended$254  = ended;
-  assign \failed$256  = failed;
-  assign \failed_cause$258  = failed_cause;
-  assign transfer_clear = \abort$275 ;
+  assign \layer$254  = trace_layer__index;
+  assign \ended$256  = ended;
+  assign \failed$258  = failed;
+  assign \failed_cause$260  = failed_cause;
+  assign transfer_clear = \abort$277 ;
   assign host_timeout = timeout;
-  assign \descriptor$280  = descriptor;
-  assign transfer = \start$281 ;
+  assign \descriptor$282  = descriptor;
+  assign transfer = \start$283 ;
   assign done = transfer_done;
-  assign late = host_late;
   assign active = working0;
   assign waiting = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
   assign layer_done = trace_layer__done;
   assign layer_cycles = trace_layer__cycles;
-  assign \irq$315  = irq;
-  assign \descriptor$316  = convolution;
-  assign \start$317  = start;
-  assign \start$318  = start;
+  assign \irq$319  = irq;
+  assign \descriptor$320  = convolution;
+  assign \start$321  = start;
+  assign \start$322  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \read_address$185 ;
-  assign \address$324  = \read_address$185 ;
-  assign \pad$325  = pad;
-  assign \row_word$327  = row_word;
-  assign \first$329  = first;
-  assign \last$331  = last;
-  assign \last_chunk$333  = last_chunk;
-  assign \descriptor$337  = convolution;
-  assign \start$338  = start;
-  assign \descriptor$339  = descriptor;
-  assign combine = \start$340 ;
+  assign address = \read_address$187 ;
+  assign \address$328  = \read_address$187 ;
+  assign \pad$329  = pad;
+  assign \row_word$331  = row_word;
+  assign \first$333  = first;
+  assign \last$335  = last;
+  assign \last_chunk$337  = last_chunk;
+  assign \descriptor$341  = convolution;
+  assign \start$342  = start;
+  assign \descriptor$343  = descriptor;
+  assign combine = \start$344 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$72 [21:19];
-  assign sum_position = \$72 [45:22];
-  assign sum_value = \$72 [18:0];
+  assign sum_kernel = \$81 [21:19];
+  assign sum_position = \$81 [45:22];
+  assign sum_value = \$81 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$350  = \clear$349 ;
+  assign \clear$354  = \clear$353 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$354 ;
-  assign \chunk_final$371  = chunk_final;
-  assign \load_bank$373  = load_bank;
-  assign \load_clear$375  = load_clear;
-  assign \load_row$377  = load_row;
-  assign \load_codes$379  = load_codes;
-  assign \write_enable$380  = weights_write[0];
-  assign write_row = \$54 [3:0];
+  assign comparator_timeout = \timeout$358 ;
+  assign \chunk_final$375  = chunk_final;
+  assign \load_bank$377  = load_bank;
+  assign \load_clear$379  = load_clear;
+  assign \load_row$381  = load_row;
+  assign \load_codes$383  = load_codes;
+  assign \write_enable$384  = weights_write[0];
+  assign write_row = \$58 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$384  = memory_data[31:0];
+  assign \write_data$388  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign \drain_group$396  = drain_group;
-  assign \drain_lane$398  = drain_lane;
+  assign settings = \settings$402 [32:0];
+  assign \drain_valid$408  = drain_valid;
+  assign level_write = levels_write[0];
+  assign level_index = memory_index[5:0];
+  assign level_data = memory_data[9:0];
+  assign \drain_group$414  = drain_group;
+  assign \drain_lane$416  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1725,78 +1873,85 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__convert = macro0__convert;
   assign macro__convert_side = macro0__convert_side;
   assign macro__trial = macro0__trial;
+  assign macro__level = macro0__level;
   assign macro__reference = macro0__reference;
   assign macro__product = macro0__product;
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$438  = convolution;
+  assign \descriptor$457  = convolution;
   assign first_product = next_number;
-  assign \clear$445  = \clear$349 ;
-  assign \coefficient_base$447  = window[109:90];
-  assign \coefficient_words$448  = window[130:110];
-  assign \timeout$449  = \timeout$354 ;
-  assign \chunk_final$454  = chunk_final;
-  assign \load_bank$455  = load_bank;
-  assign \load_clear$456  = load_clear;
-  assign \load_row$457  = load_row;
-  assign \load_codes$458  = load_codes;
-  assign \write_enable$459  = weights_write[1];
-  assign \write_row$460  = \$59 [3:0];
-  assign \write_group$461  = memory_index[0];
-  assign \write_data$462  = memory_data[31:0];
-  assign \coefficient_write$463  = coefficients_write[1];
-  assign \coefficient_index$464  = memory_index[8:0];
-  assign \coefficient_data$465  = memory_data[7:0];
-  assign \correction_write$466  = corrections_write[1];
-  assign \correction_index$467  = memory_index[5:0];
-  assign \correction_data$468  = memory_data[3:0];
-  assign \drain_group$470  = drain_group;
-  assign \drain_lane$471  = drain_lane;
-  assign \trace__valid$473  = trace1__valid;
-  assign \trace__product$474  = trace1__product;
-  assign \trace__conversion$475  = trace1__conversion;
-  assign \trace__index$476  = trace1__index;
-  assign \trace__plane$477  = trace1__plane;
-  assign \trace__code$478  = trace1__code;
-  assign \trace__compensated$479  = trace1__compensated;
-  assign \trace__stopped$480  = trace1__stopped;
-  assign \trace__void$481  = trace1__void;
-  assign \macro__write_enable$482  = macro1__write_enable;
-  assign \macro__write_row$483  = macro1__write_row;
-  assign \macro__write_group$484  = macro1__write_group;
-  assign \macro__write_data$485  = macro1__write_data;
-  assign \macro__load_enable$486  = macro1__load_enable;
-  assign \macro__load_bank$487  = macro1__load_bank;
-  assign \macro__load_clear$488  = macro1__load_clear;
-  assign \macro__load_row$489  = macro1__load_row;
-  assign \macro__load_codes$490  = macro1__load_codes;
-  assign \macro__bank$491  = macro1__bank;
-  assign \macro__row_enable$492  = macro1__row_enable;
-  assign \macro__reset$493  = macro1__reset;
-  assign \macro__drive$494  = macro1__drive;
-  assign \macro__share$495  = macro1__share;
-  assign \macro__hold$496  = macro1__hold;
-  assign \macro__clear$497  = macro1__clear;
-  assign \macro__add$498  = macro1__add;
-  assign \macro__side$499  = macro1__side;
-  assign \macro__select$500  = macro1__select;
-  assign \macro__negate$501  = macro1__negate;
-  assign \macro__convert$502  = macro1__convert;
-  assign \macro__convert_side$503  = macro1__convert_side;
-  assign \macro__trial$504  = macro1__trial;
-  assign \macro__reference$505  = macro1__reference;
-  assign \macro__product$506  = macro1__product;
-  assign \macro__conversion$507  = macro1__conversion;
-  assign \macro__comparator$508  = macro1__comparator;
-  assign \macro__decided$509  = macro1__decided;
-  assign \descriptor$510  = convolution;
-  assign \first_product$511  = next_number;
-  assign m_axis_tdata = \$73 [31:0];
-  assign m_axis_tlast = \$73 [32];
-  assign trace_sum__kernel = \$72 [21:19];
-  assign trace_sum__position = \$72 [45:22];
-  assign trace_sum__value = \$72 [18:0];
+  assign \clear$464  = \clear$353 ;
+  assign \coefficient_base$466  = window[109:90];
+  assign \coefficient_words$467  = window[130:110];
+  assign \timeout$468  = \timeout$358 ;
+  assign \chunk_final$473  = chunk_final;
+  assign \load_bank$474  = load_bank;
+  assign \load_clear$475  = load_clear;
+  assign \load_row$476  = load_row;
+  assign \load_codes$477  = load_codes;
+  assign \write_enable$478  = weights_write[1];
+  assign \write_row$479  = \$64 [3:0];
+  assign \write_group$480  = memory_index[0];
+  assign \write_data$481  = memory_data[31:0];
+  assign \coefficient_write$482  = coefficients_write[1];
+  assign \coefficient_index$483  = memory_index[8:0];
+  assign \coefficient_data$484  = memory_data[7:0];
+  assign \correction_write$485  = corrections_write[1];
+  assign \correction_index$486  = memory_index[5:0];
+  assign \correction_data$487  = memory_data[3:0];
+  assign \settings$490  = \settings$402 [65:33];
+  assign \drain_valid$493  = drain_valid;
+  assign \level_write$494  = levels_write[1];
+  assign \level_index$495  = memory_index[5:0];
+  assign \level_data$496  = memory_data[9:0];
+  assign \drain_group$497  = drain_group;
+  assign \drain_lane$498  = drain_lane;
+  assign \trace__valid$500  = trace1__valid;
+  assign \trace__product$501  = trace1__product;
+  assign \trace__conversion$502  = trace1__conversion;
+  assign \trace__index$503  = trace1__index;
+  assign \trace__plane$504  = trace1__plane;
+  assign \trace__code$505  = trace1__code;
+  assign \trace__compensated$506  = trace1__compensated;
+  assign \trace__stopped$507  = trace1__stopped;
+  assign \trace__void$508  = trace1__void;
+  assign \macro__write_enable$509  = macro1__write_enable;
+  assign \macro__write_row$510  = macro1__write_row;
+  assign \macro__write_group$511  = macro1__write_group;
+  assign \macro__write_data$512  = macro1__write_data;
+  assign \macro__load_enable$513  = macro1__load_enable;
+  assign \macro__load_bank$514  = macro1__load_bank;
+  assign \macro__load_clear$515  = macro1__load_clear;
+  assign \macro__load_row$516  = macro1__load_row;
+  assign \macro__load_codes$517  = macro1__load_codes;
+  assign \macro__bank$518  = macro1__bank;
+  assign \macro__row_enable$519  = macro1__row_enable;
+  assign \macro__reset$520  = macro1__reset;
+  assign \macro__drive$521  = macro1__drive;
+  assign \macro__share$522  = macro1__share;
+  assign \macro__hold$523  = macro1__hold;
+  assign \macro__clear$524  = macro1__clear;
+  assign \macro__add$525  = macro1__add;
+  assign \macro__side$526  = macro1__side;
+  assign \macro__select$527  = macro1__select;
+  assign \macro__negate$528  = macro1__negate;
+  assign \macro__convert$529  = macro1__convert;
+  assign \macro__convert_side$530  = macro1__convert_side;
+  assign \macro__trial$531  = macro1__trial;
+  assign \macro__level$532  = macro1__level;
+  assign \macro__reference$533  = macro1__reference;
+  assign \macro__product$534  = macro1__product;
+  assign \macro__conversion$535  = macro1__conversion;
+  assign \macro__comparator$536  = macro1__comparator;
+  assign \macro__decided$537  = macro1__decided;
+  assign \descriptor$538  = convolution;
+  assign \first_product$539  = next_number;
+  assign m_axis_tdata = \$82 [31:0];
+  assign m_axis_tlast = \$82 [32];
+  assign trace_sum__kernel = \$81 [21:19];
+  assign trace_sum__position = \$81 [45:22];
+  assign trace_sum__value = \$81 [18:0];
   assign \window.program_base  = window[11:0];
   assign \window.program_length  = window[23:12];
   assign \window.activation_base  = window[39:24];
@@ -1806,15 +1961,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
-  assign \window$177.program_base  = window[11:0];
-  assign \window$177.program_length  = window[23:12];
-  assign \window$177.activation_base  = window[39:24];
-  assign \window$177.activation_words  = window[56:40];
-  assign \window$177.constants_base  = window[72:57];
-  assign \window$177.constant_entries  = window[89:73];
-  assign \window$177.coefficients_base  = window[109:90];
-  assign \window$177.coefficient_words  = window[130:110];
-  assign \window$177.tiles  = window[132:131];
+  assign \window$179.program_base  = window[11:0];
+  assign \window$179.program_length  = window[23:12];
+  assign \window$179.activation_base  = window[39:24];
+  assign \window$179.activation_words  = window[56:40];
+  assign \window$179.constants_base  = window[72:57];
+  assign \window$179.constant_entries  = window[89:73];
+  assign \window$179.coefficients_base  = window[109:90];
+  assign \window$179.coefficient_words  = window[130:110];
+  assign \window$179.tiles  = window[132:131];
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -1825,16 +1980,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \windows$179.tenant0  = windows;
-  assign \windows$179.tenant0.program_base  = windows[11:0];
-  assign \windows$179.tenant0.program_length  = windows[23:12];
-  assign \windows$179.tenant0.activation_base  = windows[39:24];
-  assign \windows$179.tenant0.activation_words  = windows[56:40];
-  assign \windows$179.tenant0.constants_base  = windows[72:57];
-  assign \windows$179.tenant0.constant_entries  = windows[89:73];
-  assign \windows$179.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$179.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$179.tenant0.tiles  = windows[132:131];
+  assign \windows$181.tenant0  = windows;
+  assign \windows$181.tenant0.program_base  = windows[11:0];
+  assign \windows$181.tenant0.program_length  = windows[23:12];
+  assign \windows$181.tenant0.activation_base  = windows[39:24];
+  assign \windows$181.tenant0.activation_words  = windows[56:40];
+  assign \windows$181.tenant0.constants_base  = windows[72:57];
+  assign \windows$181.tenant0.constant_entries  = windows[89:73];
+  assign \windows$181.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$181.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$181.tenant0.tiles  = windows[132:131];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -1843,25 +1998,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_read.tenant0  = transfer_read;
   assign \transfer_read.tenant0.enable  = transfer_read[0];
   assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read_data.tenant0  = \read_data$208 ;
+  assign \transfer_read_data.tenant0  = \read_data$210 ;
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
   assign \transfer_write.tenant0.data  = transfer_write[48:17];
-  assign \windows$248.tenant0  = windows;
-  assign \windows$248.tenant0.program_base  = windows[11:0];
-  assign \windows$248.tenant0.program_length  = windows[23:12];
-  assign \windows$248.tenant0.activation_base  = windows[39:24];
-  assign \windows$248.tenant0.activation_words  = windows[56:40];
-  assign \windows$248.tenant0.constants_base  = windows[72:57];
-  assign \windows$248.tenant0.constant_entries  = windows[89:73];
-  assign \windows$248.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$248.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$248.tenant0.tiles  = windows[132:131];
+  assign \windows$250.tenant0  = windows;
+  assign \windows$250.tenant0.program_base  = windows[11:0];
+  assign \windows$250.tenant0.program_length  = windows[23:12];
+  assign \windows$250.tenant0.activation_base  = windows[39:24];
+  assign \windows$250.tenant0.activation_words  = windows[56:40];
+  assign \windows$250.tenant0.constants_base  = windows[72:57];
+  assign \windows$250.tenant0.constant_entries  = windows[89:73];
+  assign \windows$250.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$250.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$250.tenant0.tiles  = windows[132:131];
   assign \layer.tenant0  = trace_layer__index;
-  assign \layer$252.tenant0  = trace_layer__index;
+  assign \layer$254.tenant0  = trace_layer__index;
   assign \failed_cause.tenant0  = failed_cause;
-  assign \failed_cause$258.tenant0  = failed_cause;
+  assign \failed_cause$260.tenant0  = failed_cause;
   assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -1879,22 +2034,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$280[0]  = descriptor[31:0];
-  assign \descriptor$280[1]  = descriptor[63:32];
-  assign \descriptor$280[2]  = descriptor[95:64];
-  assign \descriptor$280[3]  = descriptor[127:96];
-  assign \descriptor$280[4]  = descriptor[159:128];
-  assign \descriptor$280[5]  = descriptor[191:160];
-  assign \descriptor$280[6]  = descriptor[223:192];
-  assign \descriptor$280[7]  = descriptor[255:224];
-  assign \descriptor$280[8]  = descriptor[287:256];
-  assign \descriptor$280[9]  = descriptor[319:288];
-  assign \descriptor$280[10]  = descriptor[351:320];
-  assign \descriptor$280[11]  = descriptor[383:352];
-  assign \descriptor$280[12]  = descriptor[415:384];
-  assign \descriptor$280[13]  = descriptor[447:416];
-  assign \descriptor$280[14]  = descriptor[479:448];
-  assign \descriptor$280[15]  = descriptor[511:480];
+  assign \descriptor$282[0]  = descriptor[31:0];
+  assign \descriptor$282[1]  = descriptor[63:32];
+  assign \descriptor$282[2]  = descriptor[95:64];
+  assign \descriptor$282[3]  = descriptor[127:96];
+  assign \descriptor$282[4]  = descriptor[159:128];
+  assign \descriptor$282[5]  = descriptor[191:160];
+  assign \descriptor$282[6]  = descriptor[223:192];
+  assign \descriptor$282[7]  = descriptor[255:224];
+  assign \descriptor$282[8]  = descriptor[287:256];
+  assign \descriptor$282[9]  = descriptor[319:288];
+  assign \descriptor$282[10]  = descriptor[351:320];
+  assign \descriptor$282[11]  = descriptor[383:352];
+  assign \descriptor$282[12]  = descriptor[415:384];
+  assign \descriptor$282[13]  = descriptor[447:416];
+  assign \descriptor$282[14]  = descriptor[479:448];
+  assign \descriptor$282[15]  = descriptor[511:480];
   assign \waiting.tenant0  = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
   assign \layer_cycles.tenant0  = trace_layer__cycles;
   assign \convolution[0]  = convolution[31:0];
@@ -1913,54 +2068,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$316[0]  = convolution[31:0];
-  assign \descriptor$316[1]  = convolution[63:32];
-  assign \descriptor$316[2]  = convolution[95:64];
-  assign \descriptor$316[3]  = convolution[127:96];
-  assign \descriptor$316[4]  = convolution[159:128];
-  assign \descriptor$316[5]  = convolution[191:160];
-  assign \descriptor$316[6]  = convolution[223:192];
-  assign \descriptor$316[7]  = convolution[255:224];
-  assign \descriptor$316[8]  = convolution[287:256];
-  assign \descriptor$316[9]  = convolution[319:288];
-  assign \descriptor$316[10]  = convolution[351:320];
-  assign \descriptor$316[11]  = convolution[383:352];
-  assign \descriptor$316[12]  = convolution[415:384];
-  assign \descriptor$316[13]  = convolution[447:416];
-  assign \descriptor$316[14]  = convolution[479:448];
-  assign \descriptor$316[15]  = convolution[511:480];
-  assign \descriptor$337[0]  = convolution[31:0];
-  assign \descriptor$337[1]  = convolution[63:32];
-  assign \descriptor$337[2]  = convolution[95:64];
-  assign \descriptor$337[3]  = convolution[127:96];
-  assign \descriptor$337[4]  = convolution[159:128];
-  assign \descriptor$337[5]  = convolution[191:160];
-  assign \descriptor$337[6]  = convolution[223:192];
-  assign \descriptor$337[7]  = convolution[255:224];
-  assign \descriptor$337[8]  = convolution[287:256];
-  assign \descriptor$337[9]  = convolution[319:288];
-  assign \descriptor$337[10]  = convolution[351:320];
-  assign \descriptor$337[11]  = convolution[383:352];
-  assign \descriptor$337[12]  = convolution[415:384];
-  assign \descriptor$337[13]  = convolution[447:416];
-  assign \descriptor$337[14]  = convolution[479:448];
-  assign \descriptor$337[15]  = convolution[511:480];
-  assign \descriptor$339[0]  = descriptor[31:0];
-  assign \descriptor$339[1]  = descriptor[63:32];
-  assign \descriptor$339[2]  = descriptor[95:64];
-  assign \descriptor$339[3]  = descriptor[127:96];
-  assign \descriptor$339[4]  = descriptor[159:128];
-  assign \descriptor$339[5]  = descriptor[191:160];
-  assign \descriptor$339[6]  = descriptor[223:192];
-  assign \descriptor$339[7]  = descriptor[255:224];
-  assign \descriptor$339[8]  = descriptor[287:256];
-  assign \descriptor$339[9]  = descriptor[319:288];
-  assign \descriptor$339[10]  = descriptor[351:320];
-  assign \descriptor$339[11]  = descriptor[383:352];
-  assign \descriptor$339[12]  = descriptor[415:384];
-  assign \descriptor$339[13]  = descriptor[447:416];
-  assign \descriptor$339[14]  = descriptor[479:448];
-  assign \descriptor$339[15]  = descriptor[511:480];
+  assign \descriptor$320[0]  = convolution[31:0];
+  assign \descriptor$320[1]  = convolution[63:32];
+  assign \descriptor$320[2]  = convolution[95:64];
+  assign \descriptor$320[3]  = convolution[127:96];
+  assign \descriptor$320[4]  = convolution[159:128];
+  assign \descriptor$320[5]  = convolution[191:160];
+  assign \descriptor$320[6]  = convolution[223:192];
+  assign \descriptor$320[7]  = convolution[255:224];
+  assign \descriptor$320[8]  = convolution[287:256];
+  assign \descriptor$320[9]  = convolution[319:288];
+  assign \descriptor$320[10]  = convolution[351:320];
+  assign \descriptor$320[11]  = convolution[383:352];
+  assign \descriptor$320[12]  = convolution[415:384];
+  assign \descriptor$320[13]  = convolution[447:416];
+  assign \descriptor$320[14]  = convolution[479:448];
+  assign \descriptor$320[15]  = convolution[511:480];
+  assign \descriptor$341[0]  = convolution[31:0];
+  assign \descriptor$341[1]  = convolution[63:32];
+  assign \descriptor$341[2]  = convolution[95:64];
+  assign \descriptor$341[3]  = convolution[127:96];
+  assign \descriptor$341[4]  = convolution[159:128];
+  assign \descriptor$341[5]  = convolution[191:160];
+  assign \descriptor$341[6]  = convolution[223:192];
+  assign \descriptor$341[7]  = convolution[255:224];
+  assign \descriptor$341[8]  = convolution[287:256];
+  assign \descriptor$341[9]  = convolution[319:288];
+  assign \descriptor$341[10]  = convolution[351:320];
+  assign \descriptor$341[11]  = convolution[383:352];
+  assign \descriptor$341[12]  = convolution[415:384];
+  assign \descriptor$341[13]  = convolution[447:416];
+  assign \descriptor$341[14]  = convolution[479:448];
+  assign \descriptor$341[15]  = convolution[511:480];
+  assign \descriptor$343[0]  = descriptor[31:0];
+  assign \descriptor$343[1]  = descriptor[63:32];
+  assign \descriptor$343[2]  = descriptor[95:64];
+  assign \descriptor$343[3]  = descriptor[127:96];
+  assign \descriptor$343[4]  = descriptor[159:128];
+  assign \descriptor$343[5]  = descriptor[191:160];
+  assign \descriptor$343[6]  = descriptor[223:192];
+  assign \descriptor$343[7]  = descriptor[255:224];
+  assign \descriptor$343[8]  = descriptor[287:256];
+  assign \descriptor$343[9]  = descriptor[319:288];
+  assign \descriptor$343[10]  = descriptor[351:320];
+  assign \descriptor$343[11]  = descriptor[383:352];
+  assign \descriptor$343[12]  = descriptor[415:384];
+  assign \descriptor$343[13]  = descriptor[447:416];
+  assign \descriptor$343[14]  = descriptor[479:448];
+  assign \descriptor$343[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -1968,58 +2123,110 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \descriptor$438[0]  = convolution[31:0];
-  assign \descriptor$438[1]  = convolution[63:32];
-  assign \descriptor$438[2]  = convolution[95:64];
-  assign \descriptor$438[3]  = convolution[127:96];
-  assign \descriptor$438[4]  = convolution[159:128];
-  assign \descriptor$438[5]  = convolution[191:160];
-  assign \descriptor$438[6]  = convolution[223:192];
-  assign \descriptor$438[7]  = convolution[255:224];
-  assign \descriptor$438[8]  = convolution[287:256];
-  assign \descriptor$438[9]  = convolution[319:288];
-  assign \descriptor$438[10]  = convolution[351:320];
-  assign \descriptor$438[11]  = convolution[383:352];
-  assign \descriptor$438[12]  = convolution[415:384];
-  assign \descriptor$438[13]  = convolution[447:416];
-  assign \descriptor$438[14]  = convolution[479:448];
-  assign \descriptor$438[15]  = convolution[511:480];
+  assign \settings.levels  = \settings$402 [0];
+  assign \settings.offset  = \settings$402 [6:1];
+  assign \settings.gain  = \settings$402 [22:7];
+  assign \settings.gain_reference  = \settings$402 [32:23];
+  assign \settings$402[0]  = \settings$402 [32:0];
+  assign \settings$402[0].levels  = \settings$402 [0];
+  assign \settings$402[0].offset  = \settings$402 [6:1];
+  assign \settings$402[0].gain  = \settings$402 [22:7];
+  assign \settings$402[0].gain_reference  = \settings$402 [32:23];
+  assign \settings$402[1]  = \settings$402 [65:33];
+  assign \settings$402[1].levels  = \settings$402 [33];
+  assign \settings$402[1].offset  = \settings$402 [39:34];
+  assign \settings$402[1].gain  = \settings$402 [55:40];
+  assign \settings$402[1].gain_reference  = \settings$402 [65:56];
+  assign \measured[0]  = measured[35:0];
+  assign \measured[0].offset_valid  = measured[0];
+  assign \measured[0].offset  = measured[6:1];
+  assign \measured[0].gain_valid  = measured[7];
+  assign \measured[0].gain  = measured[23:8];
+  assign \measured[0].reference_valid  = measured[24];
+  assign \measured[0].gain_reference  = measured[34:25];
+  assign \measured[0].failed  = measured[35];
+  assign \measured[1]  = measured[71:36];
+  assign \measured[1].offset_valid  = measured[36];
+  assign \measured[1].offset  = measured[42:37];
+  assign \measured[1].gain_valid  = measured[43];
+  assign \measured[1].gain  = measured[59:44];
+  assign \measured[1].reference_valid  = measured[60];
+  assign \measured[1].gain_reference  = measured[70:61];
+  assign \measured[1].failed  = measured[71];
+  assign \measured$404.offset_valid  = \measured$404 [0];
+  assign \measured$404.offset  = \measured$404 [6:1];
+  assign \measured$404.gain_valid  = \measured$404 [7];
+  assign \measured$404.gain  = \measured$404 [23:8];
+  assign \measured$404.reference_valid  = \measured$404 [24];
+  assign \measured$404.gain_reference  = \measured$404 [34:25];
+  assign \measured$404.failed  = \measured$404 [35];
+  assign \descriptor$457[0]  = convolution[31:0];
+  assign \descriptor$457[1]  = convolution[63:32];
+  assign \descriptor$457[2]  = convolution[95:64];
+  assign \descriptor$457[3]  = convolution[127:96];
+  assign \descriptor$457[4]  = convolution[159:128];
+  assign \descriptor$457[5]  = convolution[191:160];
+  assign \descriptor$457[6]  = convolution[223:192];
+  assign \descriptor$457[7]  = convolution[255:224];
+  assign \descriptor$457[8]  = convolution[287:256];
+  assign \descriptor$457[9]  = convolution[319:288];
+  assign \descriptor$457[10]  = convolution[351:320];
+  assign \descriptor$457[11]  = convolution[383:352];
+  assign \descriptor$457[12]  = convolution[415:384];
+  assign \descriptor$457[13]  = convolution[447:416];
+  assign \descriptor$457[14]  = convolution[479:448];
+  assign \descriptor$457[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$450.reset  = \lengths$450 [5:0];
-  assign \lengths$450.drive  = \lengths$450 [11:6];
-  assign \lengths$450.share  = \lengths$450 [17:12];
-  assign \lengths$450.hold  = \lengths$450 [23:18];
-  assign \lengths$450.clear  = \lengths$450 [29:24];
-  assign \lengths$450.add  = \lengths$450 [35:30];
-  assign \lengths$450.gap  = \lengths$450 [41:36];
-  assign \descriptor$510[0]  = convolution[31:0];
-  assign \descriptor$510[1]  = convolution[63:32];
-  assign \descriptor$510[2]  = convolution[95:64];
-  assign \descriptor$510[3]  = convolution[127:96];
-  assign \descriptor$510[4]  = convolution[159:128];
-  assign \descriptor$510[5]  = convolution[191:160];
-  assign \descriptor$510[6]  = convolution[223:192];
-  assign \descriptor$510[7]  = convolution[255:224];
-  assign \descriptor$510[8]  = convolution[287:256];
-  assign \descriptor$510[9]  = convolution[319:288];
-  assign \descriptor$510[10]  = convolution[351:320];
-  assign \descriptor$510[11]  = convolution[383:352];
-  assign \descriptor$510[12]  = convolution[415:384];
-  assign \descriptor$510[13]  = convolution[447:416];
-  assign \descriptor$510[14]  = convolution[479:448];
-  assign \descriptor$510[15]  = convolution[511:480];
-  assign \lengths$450 [41:36] = phase_gap;
-  assign \lengths$450 [35:30] = phase_add;
-  assign \lengths$450 [29:24] = phase_clear;
-  assign \lengths$450 [23:18] = phase_hold;
-  assign \lengths$450 [17:12] = phase_share;
-  assign \lengths$450 [11:6] = phase_drive;
-  assign \lengths$450 [5:0] = phase_reset;
-  assign drain_sums[35:18] = \$63 ;
-  assign drain_sums[17:0] = \$58 ;
-  assign position_done[1] = \$62 ;
-  assign position_done[0] = \$57 ;
+  assign \lengths$469.reset  = \lengths$469 [5:0];
+  assign \lengths$469.drive  = \lengths$469 [11:6];
+  assign \lengths$469.share  = \lengths$469 [17:12];
+  assign \lengths$469.hold  = \lengths$469 [23:18];
+  assign \lengths$469.clear  = \lengths$469 [29:24];
+  assign \lengths$469.add  = \lengths$469 [35:30];
+  assign \lengths$469.gap  = \lengths$469 [41:36];
+  assign \settings$490.levels  = \settings$402 [33];
+  assign \settings$490.offset  = \settings$402 [39:34];
+  assign \settings$490.gain  = \settings$402 [55:40];
+  assign \settings$490.gain_reference  = \settings$402 [65:56];
+  assign \measured$491.offset_valid  = \measured$491 [0];
+  assign \measured$491.offset  = \measured$491 [6:1];
+  assign \measured$491.gain_valid  = \measured$491 [7];
+  assign \measured$491.gain  = \measured$491 [23:8];
+  assign \measured$491.reference_valid  = \measured$491 [24];
+  assign \measured$491.gain_reference  = \measured$491 [34:25];
+  assign \measured$491.failed  = \measured$491 [35];
+  assign \descriptor$538[0]  = convolution[31:0];
+  assign \descriptor$538[1]  = convolution[63:32];
+  assign \descriptor$538[2]  = convolution[95:64];
+  assign \descriptor$538[3]  = convolution[127:96];
+  assign \descriptor$538[4]  = convolution[159:128];
+  assign \descriptor$538[5]  = convolution[191:160];
+  assign \descriptor$538[6]  = convolution[223:192];
+  assign \descriptor$538[7]  = convolution[255:224];
+  assign \descriptor$538[8]  = convolution[287:256];
+  assign \descriptor$538[9]  = convolution[319:288];
+  assign \descriptor$538[10]  = convolution[351:320];
+  assign \descriptor$538[11]  = convolution[383:352];
+  assign \descriptor$538[12]  = convolution[415:384];
+  assign \descriptor$538[13]  = convolution[447:416];
+  assign \descriptor$538[14]  = convolution[479:448];
+  assign \descriptor$538[15]  = convolution[511:480];
+  assign \lengths$469 [41:36] = phase_gap;
+  assign \lengths$469 [35:30] = phase_add;
+  assign \lengths$469 [29:24] = phase_clear;
+  assign \lengths$469 [23:18] = phase_hold;
+  assign \lengths$469 [17:12] = phase_share;
+  assign \lengths$469 [11:6] = phase_drive;
+  assign \lengths$469 [5:0] = phase_reset;
+  assign drain_sums[35:18] = \$69 ;
+  assign drain_sums[17:0] = \$63 ;
+  assign position_done[1] = \$68 ;
+  assign position_done[0] = \$62 ;
+  assign saturated[1] = \$65 ;
+  assign saturated[0] = \$59 ;
+  assign measured[71:36] = \measured$491 ;
+  assign measured[35:0] = \measured$404 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -2030,13 +2237,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign transfer_write[48:17] = \write_data$213 ;
-  assign transfer_write[16:1] = \write_address$212 ;
-  assign transfer_write[0] = \write_enable$211 ;
-  assign transfer_read[16:1] = \read_address$205 ;
-  assign transfer_read[0] = \read_enable$204 ;
-  assign \$54  = { 1'h0, memory_index[19:1] };
-  assign \$59  = { 1'h0, memory_index[19:1] };
+  assign transfer_write[48:17] = \write_data$215 ;
+  assign transfer_write[16:1] = \write_address$214 ;
+  assign transfer_write[0] = \write_enable$213 ;
+  assign transfer_read[16:1] = \read_address$207 ;
+  assign transfer_read[0] = \read_enable$206 ;
+  assign \$58  = { 1'h0, memory_index[19:1] };
+  assign \$64  = { 1'h0, memory_index[19:1] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -3037,7 +3244,8 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, write_enable, done, write_address, write_data, out_valid, \port$3284$0 , out, clk);
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$3564$0 , out, clk
+);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
   wire \$10 ;
@@ -3086,21 +3294,25 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [3:0] \$5 ;
   reg [29:0] \$50 ;
   reg [29:0] \$51 ;
-  reg [18:0] \$52 ;
-  reg \$53 ;
-  reg \$54 ;
-  reg [31:0] \$55 ;
-  reg [15:0] \$56 ;
-  reg [31:0] \$57 ;
-  reg [15:0] \$58 ;
-  reg [15:0] \$59 ;
+  reg [29:0] \$52 ;
+  reg [29:0] \$53 ;
+  reg [29:0] \$54 ;
+  reg [29:0] \$55 ;
+  reg [18:0] \$56 ;
+  reg \$57 ;
+  reg \$58 ;
+  reg [31:0] \$59 ;
   wire [12:0] \$6 ;
+  reg [15:0] \$60 ;
+  reg [31:0] \$61 ;
+  reg [15:0] \$62 ;
+  reg [15:0] \$63 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$17  = 12'h000;
-  reg [15:0] \$signal$35  = 16'h0000;
+  reg [15:0] \$signal$39  = 16'h0000;
   reg active = 1'h0;
   reg [15:0] address = 16'h0000;
   wire \begin ;
@@ -3143,6 +3355,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
+  output drain_valid;
+  wire drain_valid;
   reg [1:0] finished0 = 2'h0;
   reg [1:0] finished1 = 2'h0;
   reg [2:0] kernel = 3'h0;
@@ -3162,8 +3376,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$3284$0 ;
-  wire [45:0] \port$3284$0 ;
+  output [45:0] \port$3564$0 ;
+  wire [45:0] \port$3564$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3190,6 +3404,34 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire \read2.tag.last ;
   wire [23:0] \read2.tag.position ;
   wire \read2.valid ;
+  reg [29:0] read3 = 30'h00000000;
+  wire [28:0] \read3.tag ;
+  wire \read3.tag.end ;
+  wire [2:0] \read3.tag.kernel ;
+  wire \read3.tag.last ;
+  wire [23:0] \read3.tag.position ;
+  wire \read3.valid ;
+  reg [29:0] read4 = 30'h00000000;
+  wire [28:0] \read4.tag ;
+  wire \read4.tag.end ;
+  wire [2:0] \read4.tag.kernel ;
+  wire \read4.tag.last ;
+  wire [23:0] \read4.tag.position ;
+  wire \read4.valid ;
+  reg [29:0] read5 = 30'h00000000;
+  wire [28:0] \read5.tag ;
+  wire \read5.tag.end ;
+  wire [2:0] \read5.tag.kernel ;
+  wire \read5.tag.last ;
+  wire [23:0] \read5.tag.position ;
+  wire \read5.valid ;
+  reg [29:0] read6 = 30'h00000000;
+  wire [28:0] \read6.tag ;
+  wire \read6.tag.end ;
+  wire [2:0] \read6.tag.kernel ;
+  wire \read6.tag.last ;
+  wire [23:0] \read6.tag.position ;
+  wire \read6.valid ;
   wire ready;
   wire relu;
   input rst;
@@ -3222,6 +3464,10 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
   always @(posedge clk)
+    finished0 <= \$35 ;
+  always @(posedge clk)
+    finished1 <= \$36 ;
+  always @(posedge clk)
     kernel <= \$37 ;
   always @(posedge clk)
     left <= \$38 ;
@@ -3252,21 +3498,29 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   always @(posedge clk)
     read2 <= \$51 ;
   always @(posedge clk)
-    total <= \$52 ;
+    read3 <= \$52 ;
   always @(posedge clk)
-    write_enable <= \$53 ;
+    read4 <= \$53 ;
   always @(posedge clk)
-    done <= \$54 ;
+    read5 <= \$54 ;
   always @(posedge clk)
-    word <= \$55 ;
+    read6 <= \$55 ;
   always @(posedge clk)
-    write_address <= \$56 ;
+    total <= \$56 ;
   always @(posedge clk)
-    write_data <= \$57 ;
+    write_enable <= \$57 ;
   always @(posedge clk)
-    address <= \$58 ;
+    done <= \$58 ;
   always @(posedge clk)
-    \$signal$35  <= \$59 ;
+    word <= \$59 ;
+  always @(posedge clk)
+    write_address <= \$60 ;
+  always @(posedge clk)
+    write_data <= \$61 ;
+  always @(posedge clk)
+    address <= \$62 ;
+  always @(posedge clk)
+    \$signal$39  <= \$63 ;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -3293,31 +3547,53 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$25  = out_tag[20:19] == 2'h3;
   assign \$26  = \$25  | out_tag[46];
   assign \$27  = address + 1'h1;
-  assign \$28  = \$signal$35  + descriptor[183:172];
-  assign \$29  = \$signal$35  + descriptor[183:172];
+  assign \$28  = \$signal$39  + descriptor[183:172];
+  assign \$29  = \$signal$39  + descriptor[183:172];
   assign \$30  = | finished0;
   assign \$31  = | finished1;
   assign ready = & { \$31 , \$30  };
   assign \$32  = ~ active;
   assign \begin  = ready & \$32 ;
-  assign \$34  = descriptor[303:288] + read1[3:1];
-  always @(posedge clk)
-    finished0 <= \$35 ;
-  always @(posedge clk)
-    finished1 <= \$36 ;
+  assign \$34  = descriptor[303:288] + read5[3:1];
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$2436$0 (constant[52:0]),
+    .\port$2620$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(total),
     .tag(tag),
-    .valid(read2[0])
+    .valid(read6[0])
   );
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$35  = \$2 [1:0];
+    if (start) begin
+      \$35  = 2'h0;
+    end
+    if (clear) begin
+      \$35  = 2'h0;
+    end
+    if (rst) begin
+      \$35  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$36  = \$4 [1:0];
+    if (start) begin
+      \$36  = 2'h0;
+    end
+    if (clear) begin
+      \$36  = 2'h0;
+    end
+    if (rst) begin
+      \$36  = 2'h0;
+    end
+  end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     \$37  = kernel;
@@ -3522,128 +3798,168 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$52  = \$24 [18:0];
+    \$52  = read2;
     if (clear) begin
-      \$52  = 19'h00000;
+      \$52  = 30'h00000000;
     end
     if (rst) begin
-      \$52  = 19'h00000;
+      \$52  = 30'h00000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$53  = 1'h0;
+    \$53  = read3;
+    if (clear) begin
+      \$53  = 30'h00000000;
+    end
+    if (rst) begin
+      \$53  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$54  = read4;
+    if (clear) begin
+      \$54  = 30'h00000000;
+    end
+    if (rst) begin
+      \$54  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$55  = read5;
+    if (clear) begin
+      \$55  = 30'h00000000;
+    end
+    if (rst) begin
+      \$55  = 30'h00000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$56  = \$24 [18:0];
+    if (clear) begin
+      \$56  = 19'h00000;
+    end
+    if (rst) begin
+      \$56  = 19'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$57  = 1'h0;
     if (out_valid) begin
       if (\$26 ) begin
-        \$53  = 1'h1;
+        \$57  = 1'h1;
       end
     end
     if (clear) begin
-      \$53  = 1'h0;
+      \$57  = 1'h0;
     end
     if (rst) begin
-      \$53  = 1'h0;
+      \$57  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$54  = 1'h0;
+    \$58  = 1'h0;
     if (out_valid) begin
-      \$54  = out_tag[47];
+      \$58  = out_tag[47];
     end
     if (clear) begin
-      \$54  = 1'h0;
+      \$58  = 1'h0;
     end
     if (rst) begin
-      \$54  = 1'h0;
+      \$58  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$55  = word;
+    \$59  = word;
     if (out_valid) begin
-      \$55  = merged;
+      \$59  = merged;
       if (\$26 ) begin
-        \$55  = 32'd0;
+        \$59  = 32'd0;
       end
     end
     if (start) begin
-      \$55  = 32'd0;
+      \$59  = 32'd0;
     end
     if (clear) begin
-      \$55  = 32'd0;
+      \$59  = 32'd0;
     end
     if (rst) begin
-      \$55  = 32'd0;
+      \$59  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$56  = write_address;
+    \$60  = write_address;
     if (out_valid) begin
       if (\$26 ) begin
-        \$56  = address;
+        \$60  = address;
       end
     end
     if (clear) begin
-      \$56  = 16'h0000;
+      \$60  = 16'h0000;
     end
     if (rst) begin
-      \$56  = 16'h0000;
+      \$60  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$57  = write_data;
+    \$61  = write_data;
     if (out_valid) begin
       if (\$26 ) begin
-        \$57  = merged;
+        \$61  = merged;
       end
     end
     if (clear) begin
-      \$57  = 32'd0;
+      \$61  = 32'd0;
     end
     if (rst) begin
-      \$57  = 32'd0;
+      \$61  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$58  = address;
+    \$62  = address;
     if (out_valid) begin
       if (\$26 ) begin
-        \$58  = \$27 [15:0];
+        \$62  = \$27 [15:0];
       end
       if (out_tag[46]) begin
-        \$58  = \$29 [15:0];
+        \$62  = \$29 [15:0];
       end
     end
     if (start) begin
-      \$58  = descriptor[63:48];
+      \$62  = descriptor[63:48];
     end
     if (clear) begin
-      \$58  = 16'h0000;
+      \$62  = 16'h0000;
     end
     if (rst) begin
-      \$58  = 16'h0000;
+      \$62  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$59  = \$signal$35 ;
+    \$63  = \$signal$39 ;
     if (out_valid) begin
       if (out_tag[46]) begin
-        \$59  = \$28 [15:0];
+        \$63  = \$28 [15:0];
       end
     end
     if (start) begin
-      \$59  = descriptor[63:48];
+      \$63  = descriptor[63:48];
     end
     if (clear) begin
-      \$59  = 16'h0000;
+      \$63  = 16'h0000;
     end
     if (rst) begin
-      \$59  = 16'h0000;
+      \$63  = 16'h0000;
     end
   end
   always @* begin
@@ -3661,33 +3977,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
           merged[31:24] = out;
     endcase
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$35  = \$2 [1:0];
-    if (start) begin
-      \$35  = 2'h0;
-    end
-    if (clear) begin
-      \$35  = 2'h0;
-    end
-    if (rst) begin
-      \$35  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$36  = \$4 [1:0];
-    if (start) begin
-      \$36  = 2'h0;
-    end
-    if (clear) begin
-      \$36  = 2'h0;
-    end
-    if (rst) begin
-      \$36  = 2'h0;
-    end
-  end
-  assign valid = read2[0];
+  assign valid = read6[0];
   assign sum = total;
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
@@ -3700,7 +3990,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$33 [1:0];
   assign constant_address = \$34 [5:0];
-  assign \port$3284$0  = out_tag[45:0];
+  assign drain_valid = read1[0];
+  assign \port$3564$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -3735,6 +4026,30 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \read2.tag.position  = read2[27:4];
   assign \read2.tag.last  = read2[28];
   assign \read2.tag.end  = read2[29];
+  assign \read3.valid  = read3[0];
+  assign \read3.tag  = read3[29:1];
+  assign \read3.tag.kernel  = read3[3:1];
+  assign \read3.tag.position  = read3[27:4];
+  assign \read3.tag.last  = read3[28];
+  assign \read3.tag.end  = read3[29];
+  assign \read4.valid  = read4[0];
+  assign \read4.tag  = read4[29:1];
+  assign \read4.tag.kernel  = read4[3:1];
+  assign \read4.tag.position  = read4[27:4];
+  assign \read4.tag.last  = read4[28];
+  assign \read4.tag.end  = read4[29];
+  assign \read5.valid  = read5[0];
+  assign \read5.tag  = read5[29:1];
+  assign \read5.tag.kernel  = read5[3:1];
+  assign \read5.tag.position  = read5[27:4];
+  assign \read5.tag.last  = read5[28];
+  assign \read5.tag.end  = read5[29];
+  assign \read6.valid  = read6[0];
+  assign \read6.tag  = read6[29:1];
+  assign \read6.tag.kernel  = read6[3:1];
+  assign \read6.tag.position  = read6[27:4];
+  assign \read6.tag.last  = read6[28];
+  assign \read6.tag.end  = read6[29];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
   assign \out_tag.value  = out_tag[18:0];
@@ -3750,17 +4065,17 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \tag.tag.last  = tag[46];
   assign \tag.tag.end  = tag[47];
   assign tag[18:0] = total;
-  assign tag[47:19] = read2[29:1];
+  assign tag[47:19] = read6[29:1];
   assign \$9  = kernel[0];
   assign \$33  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$2620$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [31:0] \$1 ;
-  reg [34:0] \$10 ;
-  reg [34:0] \$11 ;
-  reg [34:0] \$12 ;
+  reg [35:0] \$10 ;
+  reg [35:0] \$11 ;
+  reg [35:0] \$12 ;
   reg [4:0] \$13 ;
   reg [4:0] \$14 ;
   reg [4:0] \$15 ;
@@ -3779,7 +4094,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   reg \$27 ;
   reg \$28 ;
   reg \$29 ;
-  wire [35:0] \$3 ;
+  wire [36:0] \$3 ;
   reg \$30 ;
   reg \$31 ;
   reg \$32 ;
@@ -3798,11 +4113,11 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   reg [15:0] \$5 ;
   reg [31:0] \$6 ;
   reg [4:0] \$7 ;
-  reg [34:0] \$8 ;
-  reg [34:0] \$9 ;
+  reg [35:0] \$8 ;
+  reg [35:0] \$9 ;
   reg [18:0] \$like  = 19'h00000;
   reg [31:0] \$like$6  = 32'd0;
-  reg [34:0] \$signal  = 35'h000000000;
+  reg [35:0] \$signal  = 36'h000000000;
   wire abort;
   wire [31:0] bias;
   input clear;
@@ -3828,12 +4143,12 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$2436$0 ;
-  wire [52:0] \port$2436$0 ;
+  input [52:0] \port$2620$0 ;
+  wire [52:0] \port$2620$0 ;
   wire [34:0] product;
-  reg [34:0] register = 35'h000000000;
-  reg [34:0] \register$12  = 35'h000000000;
-  reg [34:0] \register$13  = 35'h000000000;
+  reg [35:0] register = 36'h000000000;
+  reg [35:0] \register$12  = 36'h000000000;
+  reg [35:0] \register$13  = 36'h000000000;
   reg [4:0] \register$16  = 5'h00;
   reg [4:0] \register$17  = 5'h00;
   reg [4:0] \register$18  = 5'h00;
@@ -3873,7 +4188,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   wire \relu$56 ;
   input rst;
   wire rst;
-  reg [34:0] scaled = 35'h000000000;
+  reg [35:0] scaled = 36'h000000000;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
   wire [4:0] \shift$55 ;
@@ -3890,8 +4205,8 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   wire [18:0] \tag.value ;
   input valid;
   wire valid;
-  (* init = 35'h000000000 *)
-  wire [34:0] value;
+  (* init = 36'h000000000 *)
+  wire [35:0] value;
   always @(posedge clk)
     \register$35  <= \$30 ;
   always @(posedge clk)
@@ -4134,7 +4449,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$5  = \port$2436$0 [47:32];
+    \$5  = \port$2620$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -4144,7 +4459,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$6  = \port$2436$0 [31:0];
+    \$6  = \port$2620$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -4154,7 +4469,7 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$7  = \port$2436$0 [52:48];
+    \$7  = \port$2620$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -4166,50 +4481,50 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$8  = \$signal ;
     if (clear) begin
-      \$8  = 35'h000000000;
+      \$8  = 36'h000000000;
     end
     if (rst) begin
-      \$8  = 35'h000000000;
+      \$8  = 36'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$9  = register;
     if (clear) begin
-      \$9  = 35'h000000000;
+      \$9  = 36'h000000000;
     end
     if (rst) begin
-      \$9  = 35'h000000000;
+      \$9  = 36'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
     \$10  = \register$12 ;
     if (clear) begin
-      \$10  = 35'h000000000;
+      \$10  = 36'h000000000;
     end
     if (rst) begin
-      \$10  = 35'h000000000;
+      \$10  = 36'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$11  = { \$2 [32], \$2 [32], \$2  };
+    \$11  = { \$2 [32], \$2 [32], \$2 [32], \$2  };
     if (clear) begin
-      \$11  = 35'h000000000;
+      \$11  = 36'h000000000;
     end
     if (rst) begin
-      \$11  = 35'h000000000;
+      \$11  = 36'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$12  = \$3 [34:0];
+    \$12  = \$3 [35:0];
     if (clear) begin
-      \$12  = 35'h000000000;
+      \$12  = 36'h000000000;
     end
     if (rst) begin
-      \$12  = 35'h000000000;
+      \$12  = 36'h000000000;
     end
   end
   always @* begin
@@ -4392,9 +4707,9 @@ module \crossloom.collector.requantizer (rst, \port$2436$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$2436$0 [47:32];
-  assign bias = \port$2436$0 [31:0];
-  assign \shift$9  = \port$2436$0 [52:48];
+  assign \multiplier$5  = \port$2620$0 [47:32];
+  assign bias = \port$2620$0 [31:0];
+  assign \shift$9  = \port$2620$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -4757,16 +5072,16 @@ endmodule
 
 module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu, out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
-  wire [34:0] \$1 ;
+  wire [35:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  reg [34:0] \$16 ;
+  reg [35:0] \$16 ;
   reg [2:0] \$17 ;
-  reg [34:0] \$18 ;
+  reg [35:0] \$18 ;
   reg \$19 ;
   wire [5:0] \$2 ;
   reg \$20 ;
@@ -4775,14 +5090,14 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   reg \$23 ;
   reg \$24 ;
   reg [7:0] \$25 ;
-  wire [34:0] \$3 ;
+  wire [35:0] \$3 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [34:0] \$like  = 35'h000000000;
+  reg [35:0] \$like  = 36'h000000000;
   reg \$signal  = 1'h0;
   wire abort;
   input clear;
@@ -4802,21 +5117,21 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   wire rst;
   input [4:0] shift;
   wire [4:0] shift;
-  reg [34:0] shifted = 35'h000000000;
-  input [34:0] value;
-  wire [34:0] value;
+  reg [35:0] shifted = 36'h000000000;
+  input [35:0] value;
+  wire [35:0] value;
   reg zero = 1'h0;
   assign \$1  = $signed(value) >>> shift[1:0];
   assign \$3  = $signed(\$like ) >>> \$2 ;
   assign \$4  = ~ \register$9 ;
-  assign \$5  = shifted[34] & \$4 ;
-  assign \$6  = & shifted[34:7];
+  assign \$5  = shifted[35] & \$4 ;
+  assign \$6  = & shifted[35:7];
   assign \$7  = ~ \$6 ;
   assign \$8  = \$5  & \$7 ;
-  assign \$9  = ~ shifted[34];
-  assign \$10  = | shifted[34:7];
+  assign \$9  = ~ shifted[35];
+  assign \$10  = | shifted[35:7];
   assign \$11  = \$9  & \$10 ;
-  assign \$12  = shifted[34] & \register$9 ;
+  assign \$12  = shifted[35] & \register$9 ;
   assign \$13  = high ? 8'h7f : kept;
   assign \$14  = \$signal  ? 8'h80 : \$13 ;
   assign \$15  = zero ? 8'h00 : \$14 ;
@@ -4844,10 +5159,10 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$16  = \$1 ;
     if (clear) begin
-      \$16  = 35'h000000000;
+      \$16  = 36'h000000000;
     end
     if (rst) begin
-      \$16  = 35'h000000000;
+      \$16  = 36'h000000000;
     end
   end
   always @* begin
@@ -4864,10 +5179,10 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
     \$18  = \$3 ;
     if (clear) begin
-      \$18  = 35'h000000000;
+      \$18  = 36'h000000000;
     end
     if (rst) begin
-      \$18  = 35'h000000000;
+      \$18  = 36'h000000000;
     end
   end
   always @* begin
@@ -5534,35 +5849,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1700$0 (\$3 ),
-    .\port$1701$4 (\$4 [4]),
-    .\port$1702$4 (\$5 [4]),
-    .\port$1703$4 (\$6 [4]),
-    .\port$1704$4 (\$7 [4]),
-    .\port$1705$4 (\$8 [4]),
-    .\port$1706$4 (\$9 [4]),
-    .\port$1707$4 (\$10 [4]),
-    .\port$1708$4 (\$11 [4]),
-    .\port$1709$4 (\$12 [4]),
-    .\port$1710$4 (\$13 [4]),
-    .\port$1711$4 (\$14 [4]),
-    .\port$1712$4 (\$15 [4]),
-    .\port$1713$0 (\$16 ),
-    .\port$1714$4 (\$17 [4]),
-    .\port$1715$4 (\$18 [4]),
-    .\port$1716$4 (\$19 [4]),
-    .\port$1717$4 (\$20 [4]),
-    .\port$1718$4 (\$21 [4]),
-    .\port$1719$4 (\$22 [4]),
-    .\port$1720$4 (\$23 [4]),
-    .\port$1721$4 (\$24 [4]),
-    .\port$1722$4 (\$25 [4]),
-    .\port$1723$4 (\$26 [4]),
-    .\port$1724$4 (\$27 [4]),
-    .\port$1725$4 (\$28 [4]),
-    .\port$2928$136 (descriptor[139:136]),
-    .\port$2928$160 (descriptor[171:160]),
-    .\port$2928$96 (descriptor[119:96]),
+    .\port$1884$0 (\$3 ),
+    .\port$1885$4 (\$4 [4]),
+    .\port$1886$4 (\$5 [4]),
+    .\port$1887$4 (\$6 [4]),
+    .\port$1888$4 (\$7 [4]),
+    .\port$1889$4 (\$8 [4]),
+    .\port$1890$4 (\$9 [4]),
+    .\port$1891$4 (\$10 [4]),
+    .\port$1892$4 (\$11 [4]),
+    .\port$1893$4 (\$12 [4]),
+    .\port$1894$4 (\$13 [4]),
+    .\port$1895$4 (\$14 [4]),
+    .\port$1896$4 (\$15 [4]),
+    .\port$1897$0 (\$16 ),
+    .\port$1898$4 (\$17 [4]),
+    .\port$1899$4 (\$18 [4]),
+    .\port$1900$4 (\$19 [4]),
+    .\port$1901$4 (\$20 [4]),
+    .\port$1902$4 (\$21 [4]),
+    .\port$1903$4 (\$22 [4]),
+    .\port$1904$4 (\$23 [4]),
+    .\port$1905$4 (\$24 [4]),
+    .\port$1906$4 (\$25 [4]),
+    .\port$1907$4 (\$26 [4]),
+    .\port$1908$4 (\$27 [4]),
+    .\port$1909$4 (\$28 [4]),
+    .\port$3195$136 (descriptor[139:136]),
+    .\port$3195$160 (descriptor[171:160]),
+    .\port$3195$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5583,7 +5898,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2928$136 (descriptor[147:136]),
+    .\port$3195$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5596,7 +5911,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$2928$320 (descriptor[347:320]),
+    .\port$3195$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6403,7 +6718,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6518,7 +6833,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -6566,8 +6881,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6675,17 +6990,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -6963,7 +7278,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7078,7 +7393,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7126,8 +7441,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7235,17 +7550,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -7523,7 +7838,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7638,7 +7953,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7686,8 +8001,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7795,17 +8110,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8083,7 +8398,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3365$0 (multiplier),
+    .\port$3645$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8198,7 +8513,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3365$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8246,8 +8561,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3365$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3365$0 ;
-  wire [15:0] \port$3365$0 ;
+  input [15:0] \port$3645$0 ;
+  wire [15:0] \port$3645$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8355,17 +8670,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3365$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3365$0  };
+  assign multiplicand = { 1'h0, \port$3645$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3365$0  };
-  assign \$3  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3365$0  };
-  assign \$8  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3365$0  };
-  assign \$13  = { 1'h0, \port$3365$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3365$0  };
-  assign \$18  = { 1'h0, \port$3365$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3645$0  };
+  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3645$0  };
+  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3645$0  };
+  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3645$0  };
+  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8560,8 +8875,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1700$0 , \port$1701$4 , \port$1702$4 , \port$1703$4 , \port$1704$4 , \port$1705$4 , \port$1706$4 , \port$1707$4 , \port$1708$4 , \port$1709$4 , \port$1710$4 , \port$1711$4 , \port$1712$4 , \port$1713$0 , \port$1714$4 , \port$1715$4 , \port$1716$4 
-, \port$1717$4 , \port$1718$4 , \port$1719$4 , \port$1720$4 , \port$1721$4 , \port$1722$4 , \port$1723$4 , \port$1724$4 , \port$1725$4 , \port$2928$96 , \port$2928$136 , \port$2928$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1884$0 , \port$1885$4 , \port$1886$4 , \port$1887$4 , \port$1888$4 , \port$1889$4 , \port$1890$4 , \port$1891$4 , \port$1892$4 , \port$1893$4 , \port$1894$4 , \port$1895$4 , \port$1896$4 , \port$1897$0 , \port$1898$4 , \port$1899$4 , \port$1900$4 
+, \port$1901$4 , \port$1902$4 , \port$1903$4 , \port$1904$4 , \port$1905$4 , \port$1906$4 , \port$1907$4 , \port$1908$4 , \port$1909$4 , \port$3195$96 , \port$3195$136 , \port$3195$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
@@ -8798,64 +9113,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1700$0 ;
-  wire [4:0] \port$1700$0 ;
-  input \port$1701$4 ;
-  wire \port$1701$4 ;
-  input \port$1702$4 ;
-  wire \port$1702$4 ;
-  input \port$1703$4 ;
-  wire \port$1703$4 ;
-  input \port$1704$4 ;
-  wire \port$1704$4 ;
-  input \port$1705$4 ;
-  wire \port$1705$4 ;
-  input \port$1706$4 ;
-  wire \port$1706$4 ;
-  input \port$1707$4 ;
-  wire \port$1707$4 ;
-  input \port$1708$4 ;
-  wire \port$1708$4 ;
-  input \port$1709$4 ;
-  wire \port$1709$4 ;
-  input \port$1710$4 ;
-  wire \port$1710$4 ;
-  input \port$1711$4 ;
-  wire \port$1711$4 ;
-  input \port$1712$4 ;
-  wire \port$1712$4 ;
-  input [4:0] \port$1713$0 ;
-  wire [4:0] \port$1713$0 ;
-  input \port$1714$4 ;
-  wire \port$1714$4 ;
-  input \port$1715$4 ;
-  wire \port$1715$4 ;
-  input \port$1716$4 ;
-  wire \port$1716$4 ;
-  input \port$1717$4 ;
-  wire \port$1717$4 ;
-  input \port$1718$4 ;
-  wire \port$1718$4 ;
-  input \port$1719$4 ;
-  wire \port$1719$4 ;
-  input \port$1720$4 ;
-  wire \port$1720$4 ;
-  input \port$1721$4 ;
-  wire \port$1721$4 ;
-  input \port$1722$4 ;
-  wire \port$1722$4 ;
-  input \port$1723$4 ;
-  wire \port$1723$4 ;
-  input \port$1724$4 ;
-  wire \port$1724$4 ;
-  input \port$1725$4 ;
-  wire \port$1725$4 ;
-  input [3:0] \port$2928$136 ;
-  wire [3:0] \port$2928$136 ;
-  input [11:0] \port$2928$160 ;
-  wire [11:0] \port$2928$160 ;
-  input [23:0] \port$2928$96 ;
-  wire [23:0] \port$2928$96 ;
+  input [4:0] \port$1884$0 ;
+  wire [4:0] \port$1884$0 ;
+  input \port$1885$4 ;
+  wire \port$1885$4 ;
+  input \port$1886$4 ;
+  wire \port$1886$4 ;
+  input \port$1887$4 ;
+  wire \port$1887$4 ;
+  input \port$1888$4 ;
+  wire \port$1888$4 ;
+  input \port$1889$4 ;
+  wire \port$1889$4 ;
+  input \port$1890$4 ;
+  wire \port$1890$4 ;
+  input \port$1891$4 ;
+  wire \port$1891$4 ;
+  input \port$1892$4 ;
+  wire \port$1892$4 ;
+  input \port$1893$4 ;
+  wire \port$1893$4 ;
+  input \port$1894$4 ;
+  wire \port$1894$4 ;
+  input \port$1895$4 ;
+  wire \port$1895$4 ;
+  input \port$1896$4 ;
+  wire \port$1896$4 ;
+  input [4:0] \port$1897$0 ;
+  wire [4:0] \port$1897$0 ;
+  input \port$1898$4 ;
+  wire \port$1898$4 ;
+  input \port$1899$4 ;
+  wire \port$1899$4 ;
+  input \port$1900$4 ;
+  wire \port$1900$4 ;
+  input \port$1901$4 ;
+  wire \port$1901$4 ;
+  input \port$1902$4 ;
+  wire \port$1902$4 ;
+  input \port$1903$4 ;
+  wire \port$1903$4 ;
+  input \port$1904$4 ;
+  wire \port$1904$4 ;
+  input \port$1905$4 ;
+  wire \port$1905$4 ;
+  input \port$1906$4 ;
+  wire \port$1906$4 ;
+  input \port$1907$4 ;
+  wire \port$1907$4 ;
+  input \port$1908$4 ;
+  wire \port$1908$4 ;
+  input \port$1909$4 ;
+  wire \port$1909$4 ;
+  input [3:0] \port$3195$136 ;
+  wire [3:0] \port$3195$136 ;
+  input [11:0] \port$3195$160 ;
+  wire [11:0] \port$3195$160 ;
+  input [23:0] \port$3195$96 ;
+  wire [23:0] \port$3195$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -8913,24 +9228,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$2928$96 [11:0] == 1'h1;
+  assign \$25  = \port$3195$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$2928$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$2928$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$3195$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$3195$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$2928$96 [23:12] == 1'h1;
+  assign \$35  = \port$3195$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$2928$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$2928$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$3195$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$3195$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$2928$160 ;
+  assign \$43  = address_column_start + \port$3195$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -9001,8 +9316,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$2928$136 ;
-  assign \$129  = pixel_x_x_start + \port$2928$136 ;
+  assign \$128  = pixel_x_x_start + \port$3195$136 ;
+  assign \$129  = pixel_x_x_start + \port$3195$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -9023,8 +9338,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$2928$136 ;
-  assign \$156  = pixel_y_y_start + \port$2928$136 ;
+  assign \$155  = pixel_y_y_start + \port$3195$136 ;
+  assign \$156  = pixel_y_y_start + \port$3195$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -9165,7 +9480,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$2928$96 [11:0];
+      \$163  = \port$3195$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -9195,7 +9510,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$2928$96 [23:12];
+      \$165  = \port$3195$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -9423,7 +9738,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+      \$176  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -9438,7 +9753,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+        \$176  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
       end
     end
     if (clear) begin
@@ -9452,13 +9767,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+      \$177  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+        \$177  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
       end
     end
     if (clear) begin
@@ -9472,7 +9787,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
+      \$178  = { \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -9498,7 +9813,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
+      \$179  = { \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -9511,18 +9826,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$2928$96 [11:0];
-  assign y_count = \port$2928$96 [23:12];
-  assign address_column_step = { 4'h0, \port$2928$160  };
+  assign x_count = \port$3195$96 [11:0];
+  assign y_count = \port$3195$96 [23:12];
+  assign address_column_step = { 4'h0, \port$3195$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1712$4 , \port$1711$4 , \port$1710$4 , \port$1709$4 , \port$1708$4 , \port$1707$4 , \port$1706$4 , \port$1705$4 , \port$1704$4 , \port$1703$4 , \port$1702$4 , \port$1701$4 , \port$1700$0  };
+  assign pixel_x_origin = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2928$136  };
-  assign pixel_y_origin = { \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$4 , \port$1714$4 , \port$1713$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3195$136  };
+  assign pixel_y_origin = { \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2928$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$3195$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -9551,7 +9866,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9614,8 +9929,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2928$136 ;
-  wire [11:0] \port$2928$136 ;
+  input [11:0] \port$3195$136 ;
+  wire [11:0] \port$3195$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9747,7 +10062,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2928$136 [3:0];
+      \$33  = \port$3195$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -9762,7 +10077,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2928$136 [7:4];
+      \$34  = \port$3195$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -9777,7 +10092,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2928$136 [11:8];
+      \$35  = \port$3195$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -9893,9 +10208,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2928$136 [3:0];
-  assign pad_left = \port$2928$136 [7:4];
-  assign pad_top = \port$2928$136 [11:8];
+  assign stride = \port$3195$136 [3:0];
+  assign pad_left = \port$3195$136 [7:4];
+  assign pad_top = \port$3195$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -9905,7 +10220,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$2928$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9966,8 +10281,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$2928$320 ;
-  wire [27:0] \port$2928$320 ;
+  input [27:0] \port$3195$320 ;
+  wire [27:0] \port$3195$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9984,14 +10299,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$2928$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$3195$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$2928$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$3195$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$2928$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$3195$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -10082,7 +10397,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$2928$320 [27:16];
+      \$32  = \port$3195$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -10097,7 +10412,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2928$320 [15:12];
+      \$33  = \port$3195$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -10243,11 +10558,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$2928$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$2928$320 [27:16];
-  assign stride = \port$2928$320 [15:12];
+  assign \width$7  = \port$3195$320 [27:16];
+  assign stride = \port$3195$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$2928$320 [11:0];
+  assign pixel = \port$3195$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10523,8 +10838,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$61$0 , \port$62$0 , \port$66$0 , \port$67$0 , \port$68$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$900$0 , ended, write_address, write_data, read_address, windows, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, memory_index, memory_data, write_error, read_error
-, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$2960$0 , clk);
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1018$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$3229$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -10532,8 +10847,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$101 ;
   wire \$102 ;
   wire \$103 ;
-  wire [1:0] \$104 ;
-  wire [1:0] \$105 ;
+  wire \$104 ;
+  wire \$105 ;
   wire \$106 ;
   wire \$107 ;
   wire \$108 ;
@@ -10561,8 +10876,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
-  wire \$130 ;
-  wire \$131 ;
+  wire [1:0] \$130 ;
+  wire [1:0] \$131 ;
   wire \$132 ;
   wire \$133 ;
   wire \$134 ;
@@ -10611,8 +10926,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$173 ;
   wire \$174 ;
   wire \$175 ;
-  wire [7:0] \$176 ;
-  wire [19:0] \$177 ;
+  wire \$176 ;
+  wire \$177 ;
   wire \$178 ;
   wire \$179 ;
   wire \$18 ;
@@ -10620,8 +10935,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$181 ;
   wire \$182 ;
   wire \$183 ;
-  wire [5:0] \$184 ;
-  wire [19:0] \$185 ;
+  wire \$184 ;
+  wire \$185 ;
   wire \$186 ;
   wire \$187 ;
   wire \$188 ;
@@ -10632,8 +10947,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$192 ;
   wire \$193 ;
   wire \$194 ;
-  wire [8:0] \$195 ;
-  wire [19:0] \$196 ;
+  wire \$195 ;
+  wire \$196 ;
   wire \$197 ;
   wire \$198 ;
   wire \$199 ;
@@ -10641,8 +10956,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$20 ;
   wire \$200 ;
   wire \$201 ;
-  wire [4:0] \$202 ;
-  wire [19:0] \$203 ;
+  wire \$202 ;
+  wire \$203 ;
   wire \$204 ;
   wire \$205 ;
   wire \$206 ;
@@ -10650,14 +10965,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$208 ;
   wire \$209 ;
   wire \$21 ;
-  wire [5:0] \$210 ;
-  wire [19:0] \$211 ;
+  wire \$210 ;
+  wire \$211 ;
   wire \$212 ;
   wire \$213 ;
   wire \$214 ;
   wire \$215 ;
-  wire \$216 ;
-  wire \$217 ;
+  wire [7:0] \$216 ;
+  wire [19:0] \$217 ;
   wire \$218 ;
   wire \$219 ;
   wire \$22 ;
@@ -10665,8 +10980,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$221 ;
   wire \$222 ;
   wire \$223 ;
-  wire \$224 ;
-  wire \$225 ;
+  wire [5:0] \$224 ;
+  wire [19:0] \$225 ;
   wire \$226 ;
   wire \$227 ;
   wire \$228 ;
@@ -10677,25 +10992,25 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$232 ;
   wire \$233 ;
   wire \$234 ;
-  wire \$235 ;
-  wire \$236 ;
+  wire [8:0] \$235 ;
+  wire [19:0] \$236 ;
   wire \$237 ;
   wire \$238 ;
   wire \$239 ;
   wire \$24 ;
   wire \$240 ;
   wire \$241 ;
-  wire \$242 ;
-  wire \$243 ;
-  wire [31:0] \$244 ;
-  wire [63:0] \$245 ;
+  wire [4:0] \$242 ;
+  wire [19:0] \$243 ;
+  wire \$244 ;
+  wire \$245 ;
   wire \$246 ;
   wire \$247 ;
   wire \$248 ;
   wire \$249 ;
   wire \$25 ;
-  wire \$250 ;
-  wire \$251 ;
+  wire [5:0] \$250 ;
+  wire [19:0] \$251 ;
   wire \$252 ;
   wire \$253 ;
   wire \$254 ;
@@ -10731,8 +11046,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$281 ;
   wire \$282 ;
   wire \$283 ;
-  wire \$284 ;
-  wire \$285 ;
+  wire [31:0] \$284 ;
+  wire [63:0] \$285 ;
   wire \$286 ;
   wire \$287 ;
   wire \$288 ;
@@ -10761,8 +11076,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$308 ;
   wire \$309 ;
   wire \$31 ;
-  wire [63:0] \$310 ;
-  wire [63:0] \$311 ;
+  wire \$310 ;
+  wire \$311 ;
   wire \$312 ;
   wire \$313 ;
   wire \$314 ;
@@ -10798,15 +11113,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$341 ;
   wire \$342 ;
   wire \$343 ;
-  wire [31:0] \$344 ;
-  wire [63:0] \$345 ;
+  wire \$344 ;
+  wire \$345 ;
   wire \$346 ;
   wire \$347 ;
   wire \$348 ;
   wire \$349 ;
   wire \$35 ;
-  wire \$350 ;
-  wire \$351 ;
+  wire [63:0] \$350 ;
+  wire [63:0] \$351 ;
   wire \$352 ;
   wire \$353 ;
   wire \$354 ;
@@ -10835,15 +11150,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$375 ;
   wire \$376 ;
   wire \$377 ;
-  wire [31:0] \$378 ;
-  wire [63:0] \$379 ;
+  wire \$378 ;
+  wire \$379 ;
   wire \$38 ;
   wire \$380 ;
   wire \$381 ;
   wire \$382 ;
   wire \$383 ;
-  wire \$384 ;
-  wire \$385 ;
+  wire [31:0] \$384 ;
+  wire [63:0] \$385 ;
   wire \$386 ;
   wire \$387 ;
   wire \$388 ;
@@ -10874,38 +11189,38 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$41 ;
   wire \$410 ;
   wire \$411 ;
-  wire [31:0] \$412 ;
-  wire [63:0] \$413 ;
+  wire \$412 ;
+  wire \$413 ;
   wire \$414 ;
   wire \$415 ;
   wire \$416 ;
   wire \$417 ;
-  wire \$418 ;
-  wire \$419 ;
+  wire [31:0] \$418 ;
+  wire [63:0] \$419 ;
   wire \$42 ;
   wire \$420 ;
   wire \$421 ;
   wire \$422 ;
   wire \$423 ;
   wire \$424 ;
-  wire [31:0] \$425 ;
-  wire [31:0] \$426 ;
-  wire [31:0] \$427 ;
-  wire [31:0] \$428 ;
-  wire [31:0] \$429 ;
+  wire \$425 ;
+  wire \$426 ;
+  wire \$427 ;
+  wire \$428 ;
+  wire \$429 ;
   wire \$43 ;
-  wire [31:0] \$430 ;
-  wire [31:0] \$431 ;
-  wire [31:0] \$432 ;
-  wire [31:0] \$433 ;
-  wire [31:0] \$434 ;
-  wire [31:0] \$435 ;
-  wire [31:0] \$436 ;
-  wire [31:0] \$437 ;
-  wire [31:0] \$438 ;
-  wire [31:0] \$439 ;
+  wire \$430 ;
+  wire \$431 ;
+  wire \$432 ;
+  wire \$433 ;
+  wire \$434 ;
+  wire \$435 ;
+  wire \$436 ;
+  wire \$437 ;
+  wire \$438 ;
+  wire \$439 ;
   wire \$44 ;
-  wire [31:0] \$440 ;
+  wire \$440 ;
   wire \$441 ;
   wire \$442 ;
   wire \$443 ;
@@ -10914,33 +11229,33 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$446 ;
   wire \$447 ;
   wire \$448 ;
-  wire [31:0] \$449 ;
+  wire \$449 ;
   wire \$45 ;
-  wire [31:0] \$450 ;
-  wire [31:0] \$451 ;
+  wire \$450 ;
+  wire \$451 ;
   wire [31:0] \$452 ;
-  wire [31:0] \$453 ;
-  wire [31:0] \$454 ;
-  wire [31:0] \$455 ;
-  wire [31:0] \$456 ;
-  wire [31:0] \$457 ;
-  wire [31:0] \$458 ;
-  wire [31:0] \$459 ;
+  wire [63:0] \$453 ;
+  wire \$454 ;
+  wire \$455 ;
+  wire \$456 ;
+  wire \$457 ;
+  wire \$458 ;
+  wire \$459 ;
   wire \$46 ;
-  wire [31:0] \$460 ;
-  wire [31:0] \$461 ;
-  wire [31:0] \$462 ;
-  wire [31:0] \$463 ;
-  wire [31:0] \$464 ;
-  wire \$465 ;
-  wire \$466 ;
-  wire \$467 ;
-  wire \$468 ;
-  wire \$469 ;
+  wire \$460 ;
+  wire \$461 ;
+  wire \$462 ;
+  wire \$463 ;
+  wire \$464 ;
+  wire [31:0] \$465 ;
+  wire [31:0] \$466 ;
+  wire [31:0] \$467 ;
+  wire [31:0] \$468 ;
+  wire [31:0] \$469 ;
   wire \$47 ;
-  wire \$470 ;
-  wire \$471 ;
-  wire \$472 ;
+  wire [31:0] \$470 ;
+  wire [31:0] \$471 ;
+  wire [31:0] \$472 ;
   wire [31:0] \$473 ;
   wire [31:0] \$474 ;
   wire [31:0] \$475 ;
@@ -10950,23 +11265,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$479 ;
   wire \$48 ;
   wire [31:0] \$480 ;
-  wire [31:0] \$481 ;
-  wire [31:0] \$482 ;
-  wire [31:0] \$483 ;
-  wire [31:0] \$484 ;
-  wire [31:0] \$485 ;
-  wire [31:0] \$486 ;
-  wire [31:0] \$487 ;
-  wire [31:0] \$488 ;
-  wire \$489 ;
+  wire \$481 ;
+  wire \$482 ;
+  wire \$483 ;
+  wire \$484 ;
+  wire \$485 ;
+  wire \$486 ;
+  wire \$487 ;
+  wire \$488 ;
+  wire [31:0] \$489 ;
   wire \$49 ;
-  wire \$490 ;
-  wire \$491 ;
-  wire \$492 ;
-  wire \$493 ;
-  wire \$494 ;
-  wire \$495 ;
-  wire \$496 ;
+  wire [31:0] \$490 ;
+  wire [31:0] \$491 ;
+  wire [31:0] \$492 ;
+  wire [31:0] \$493 ;
+  wire [31:0] \$494 ;
+  wire [31:0] \$495 ;
+  wire [31:0] \$496 ;
   wire [31:0] \$497 ;
   wire [31:0] \$498 ;
   wire [31:0] \$499 ;
@@ -10977,24 +11292,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$502 ;
   wire [31:0] \$503 ;
   wire [31:0] \$504 ;
-  wire [31:0] \$505 ;
-  wire [31:0] \$506 ;
-  wire [31:0] \$507 ;
-  wire [31:0] \$508 ;
-  wire [31:0] \$509 ;
+  wire \$505 ;
+  wire \$506 ;
+  wire \$507 ;
+  wire \$508 ;
+  wire \$509 ;
   wire \$51 ;
-  wire [31:0] \$510 ;
-  wire [31:0] \$511 ;
-  wire [31:0] \$512 ;
-  wire \$513 ;
-  wire \$514 ;
-  wire \$515 ;
-  wire \$516 ;
-  wire \$517 ;
-  wire \$518 ;
-  wire \$519 ;
+  wire \$510 ;
+  wire \$511 ;
+  wire \$512 ;
+  wire [31:0] \$513 ;
+  wire [31:0] \$514 ;
+  wire [31:0] \$515 ;
+  wire [31:0] \$516 ;
+  wire [31:0] \$517 ;
+  wire [31:0] \$518 ;
+  wire [31:0] \$519 ;
   wire \$52 ;
-  wire \$520 ;
+  wire [31:0] \$520 ;
   wire [31:0] \$521 ;
   wire [31:0] \$522 ;
   wire [31:0] \$523 ;
@@ -11003,133 +11318,133 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$526 ;
   wire [31:0] \$527 ;
   wire [31:0] \$528 ;
-  wire [31:0] \$529 ;
+  wire \$529 ;
   wire \$53 ;
-  wire [31:0] \$530 ;
-  wire [31:0] \$531 ;
-  wire [31:0] \$532 ;
-  wire [31:0] \$533 ;
-  wire [31:0] \$534 ;
-  wire [31:0] \$535 ;
-  wire [31:0] \$536 ;
-  wire \$537 ;
+  wire \$530 ;
+  wire \$531 ;
+  wire \$532 ;
+  wire \$533 ;
+  wire \$534 ;
+  wire \$535 ;
+  wire \$536 ;
+  wire [31:0] \$537 ;
   wire [31:0] \$538 ;
   wire [31:0] \$539 ;
   wire \$54 ;
-  wire \$540 ;
-  wire \$541 ;
-  wire \$542 ;
+  wire [31:0] \$540 ;
+  wire [31:0] \$541 ;
+  wire [31:0] \$542 ;
   wire [31:0] \$543 ;
   wire [31:0] \$544 ;
   wire [31:0] \$545 ;
   wire [31:0] \$546 ;
   wire [31:0] \$547 ;
-  wire \$548 ;
-  wire \$549 ;
+  wire [31:0] \$548 ;
+  wire [31:0] \$549 ;
   wire \$55 ;
-  wire \$550 ;
-  wire \$551 ;
-  wire [32:0] \$552 ;
-  wire [1:0] \$553 ;
-  wire [32:0] \$554 ;
-  wire [1:0] \$555 ;
-  wire [32:0] \$556 ;
+  wire [31:0] \$550 ;
+  wire [31:0] \$551 ;
+  wire [31:0] \$552 ;
+  wire \$553 ;
+  wire \$554 ;
+  wire \$555 ;
+  wire \$556 ;
   wire \$557 ;
-  wire [32:0] \$558 ;
+  wire \$558 ;
   wire \$559 ;
   wire \$56 ;
-  wire [32:0] \$560 ;
-  wire \$561 ;
-  wire [32:0] \$562 ;
-  wire [32:0] \$563 ;
-  wire [32:0] \$564 ;
-  wire [32:0] \$565 ;
-  wire [32:0] \$566 ;
-  wire [32:0] \$567 ;
-  wire [32:0] \$568 ;
-  wire [32:0] \$569 ;
+  wire \$560 ;
+  wire [31:0] \$561 ;
+  wire [31:0] \$562 ;
+  wire [31:0] \$563 ;
+  wire [31:0] \$564 ;
+  wire [31:0] \$565 ;
+  wire [31:0] \$566 ;
+  wire [31:0] \$567 ;
+  wire [31:0] \$568 ;
+  wire [31:0] \$569 ;
   wire \$57 ;
-  wire [32:0] \$570 ;
-  wire [32:0] \$571 ;
-  wire [32:0] \$572 ;
-  wire [32:0] \$573 ;
-  wire \$574 ;
-  wire \$575 ;
-  wire \$576 ;
+  wire [31:0] \$570 ;
+  wire [31:0] \$571 ;
+  wire [31:0] \$572 ;
+  wire [31:0] \$573 ;
+  wire [31:0] \$574 ;
+  wire [31:0] \$575 ;
+  wire [31:0] \$576 ;
   wire \$577 ;
-  reg \$578 ;
-  reg \$579 ;
+  wire \$578 ;
+  wire \$579 ;
   wire \$58 ;
-  reg \$580 ;
-  reg \$581 ;
-  reg \$582 ;
-  reg \$583 ;
-  reg \$584 ;
-  reg \$585 ;
-  reg \$586 ;
-  reg \$587 ;
-  reg \$588 ;
-  reg \$589 ;
+  wire \$580 ;
+  wire \$581 ;
+  wire \$582 ;
+  wire \$583 ;
+  wire \$584 ;
+  wire [31:0] \$585 ;
+  wire [31:0] \$586 ;
+  wire [31:0] \$587 ;
+  wire [31:0] \$588 ;
+  wire [31:0] \$589 ;
   wire \$59 ;
-  reg \$590 ;
-  reg \$591 ;
-  reg \$592 ;
-  reg \$593 ;
-  reg \$594 ;
-  reg \$595 ;
-  reg [5:0] \$596 ;
-  reg \$597 ;
-  reg [5:0] \$598 ;
-  reg \$599 ;
+  wire [31:0] \$590 ;
+  wire [31:0] \$591 ;
+  wire [31:0] \$592 ;
+  wire [31:0] \$593 ;
+  wire [31:0] \$594 ;
+  wire [31:0] \$595 ;
+  wire [31:0] \$596 ;
+  wire [31:0] \$597 ;
+  wire [31:0] \$598 ;
+  wire [31:0] \$599 ;
   wire \$6 ;
   wire \$60 ;
-  reg [5:0] \$600 ;
-  reg \$601 ;
-  reg [5:0] \$602 ;
-  reg \$603 ;
-  reg [5:0] \$604 ;
-  reg \$605 ;
-  reg [5:0] \$606 ;
-  reg \$607 ;
-  reg [5:0] \$608 ;
-  reg \$609 ;
+  wire [31:0] \$600 ;
+  wire \$601 ;
+  wire [31:0] \$602 ;
+  wire [31:0] \$603 ;
+  wire \$604 ;
+  wire \$605 ;
+  wire \$606 ;
+  wire [31:0] \$607 ;
+  wire [31:0] \$608 ;
+  wire [31:0] \$609 ;
   wire \$61 ;
-  reg [15:0] \$610 ;
-  reg \$611 ;
-  reg [11:0] \$612 ;
-  reg [11:0] \$613 ;
-  reg \$614 ;
-  reg [15:0] \$615 ;
-  reg \$616 ;
-  reg [16:0] \$617 ;
-  reg \$618 ;
-  reg [15:0] \$619 ;
+  wire [31:0] \$610 ;
+  wire [31:0] \$611 ;
+  wire [31:0] \$612 ;
+  wire \$613 ;
+  wire \$614 ;
+  wire \$615 ;
+  wire \$616 ;
+  wire [32:0] \$617 ;
+  wire [1:0] \$618 ;
+  wire [32:0] \$619 ;
   wire \$62 ;
-  reg \$620 ;
-  reg [16:0] \$621 ;
-  reg \$622 ;
-  reg [19:0] \$623 ;
-  reg \$624 ;
-  reg [20:0] \$625 ;
-  reg \$626 ;
-  reg [1:0] \$627 ;
-  reg \$628 ;
-  reg [23:0] \$629 ;
+  wire [1:0] \$620 ;
+  wire [32:0] \$621 ;
+  wire \$622 ;
+  wire [32:0] \$623 ;
+  wire \$624 ;
+  wire [32:0] \$625 ;
+  wire \$626 ;
+  wire [32:0] \$627 ;
+  wire [32:0] \$628 ;
+  wire [32:0] \$629 ;
   wire \$63 ;
-  reg \$630 ;
-  reg \$631 ;
-  reg \$632 ;
-  reg \$633 ;
-  reg \$634 ;
-  reg \$635 ;
-  reg \$636 ;
-  reg \$637 ;
-  reg \$638 ;
-  reg \$639 ;
+  wire [32:0] \$630 ;
+  wire [32:0] \$631 ;
+  wire [32:0] \$632 ;
+  wire [32:0] \$633 ;
+  wire [32:0] \$634 ;
+  wire [32:0] \$635 ;
+  wire [32:0] \$636 ;
+  wire [32:0] \$637 ;
+  wire [32:0] \$638 ;
+  wire \$639 ;
   wire \$64 ;
-  reg \$640 ;
-  reg [1:0] \$641 ;
-  reg \$642 ;
+  wire \$640 ;
+  wire \$641 ;
+  wire \$642 ;
   reg \$643 ;
   reg \$644 ;
   reg \$645 ;
@@ -11138,58 +11453,58 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$648 ;
   reg \$649 ;
   wire \$65 ;
-  reg [31:0] \$650 ;
+  reg \$650 ;
   reg \$651 ;
   reg \$652 ;
-  reg [1:0] \$653 ;
+  reg \$653 ;
   reg \$654 ;
   reg \$655 ;
   reg \$656 ;
   reg \$657 ;
-  reg [1:0] \$658 ;
+  reg \$658 ;
   reg \$659 ;
   wire \$66 ;
   reg \$660 ;
-  reg \$661 ;
+  reg [5:0] \$661 ;
   reg \$662 ;
-  reg [1:0] \$663 ;
+  reg [5:0] \$663 ;
   reg \$664 ;
-  reg \$665 ;
-  reg [19:0] \$666 ;
-  reg [63:0] \$667 ;
-  reg [1:0] \$668 ;
-  reg \$669 ;
+  reg [5:0] \$665 ;
+  reg \$666 ;
+  reg [5:0] \$667 ;
+  reg \$668 ;
+  reg [5:0] \$669 ;
   wire \$67 ;
   reg \$670 ;
-  reg \$671 ;
+  reg [5:0] \$671 ;
   reg \$672 ;
-  reg \$673 ;
+  reg [5:0] \$673 ;
   reg \$674 ;
-  reg \$675 ;
+  reg [15:0] \$675 ;
   reg \$676 ;
-  reg \$677 ;
-  reg \$678 ;
-  reg [31:0] \$679 ;
+  reg [11:0] \$677 ;
+  reg [11:0] \$678 ;
+  reg \$679 ;
   wire \$68 ;
-  reg \$680 ;
+  reg [15:0] \$680 ;
   reg \$681 ;
-  reg \$682 ;
+  reg [16:0] \$682 ;
   reg \$683 ;
-  reg \$684 ;
+  reg [15:0] \$684 ;
   reg \$685 ;
-  reg \$686 ;
+  reg [16:0] \$686 ;
   reg \$687 ;
-  reg [31:0] \$688 ;
+  reg [19:0] \$688 ;
   reg \$689 ;
   wire \$69 ;
-  reg \$690 ;
+  reg [20:0] \$690 ;
   reg \$691 ;
-  reg \$692 ;
+  reg [1:0] \$692 ;
   reg \$693 ;
-  reg \$694 ;
+  reg [23:0] \$694 ;
   reg \$695 ;
   reg \$696 ;
-  reg [31:0] \$697 ;
+  reg \$697 ;
   reg \$698 ;
   reg \$699 ;
   wire \$7 ;
@@ -11200,76 +11515,175 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg \$703 ;
   reg \$704 ;
   reg \$705 ;
-  reg [31:0] \$706 ;
+  reg \$706 ;
   reg \$707 ;
-  reg \$708 ;
+  reg [5:0] \$708 ;
   reg \$709 ;
   wire \$71 ;
-  reg \$710 ;
+  reg [15:0] \$710 ;
   reg \$711 ;
-  reg \$712 ;
+  reg [9:0] \$712 ;
   reg \$713 ;
   reg \$714 ;
-  reg [31:0] \$715 ;
+  reg \$715 ;
   reg \$716 ;
-  reg [31:0] \$717 ;
-  reg [1:0] \$718 ;
+  reg \$717 ;
+  reg [5:0] \$718 ;
   reg \$719 ;
   wire \$72 ;
-  reg \$720 ;
-  reg [31:0] \$721 ;
-  reg \$722 ;
+  reg [15:0] \$720 ;
+  reg \$721 ;
+  reg [9:0] \$722 ;
   reg \$723 ;
   reg \$724 ;
-  reg [31:0] \$725 ;
+  reg \$725 ;
   reg [1:0] \$726 ;
-  reg [31:0] \$727 ;
-  reg [1:0] \$728 ;
-  reg [31:0] \$729 ;
+  reg \$727 ;
+  reg \$728 ;
+  reg \$729 ;
   wire \$73 ;
   reg \$730 ;
-  reg [31:0] \$731 ;
+  reg \$731 ;
   reg \$732 ;
-  reg [31:0] \$733 ;
+  reg \$733 ;
   reg \$734 ;
   reg [31:0] \$735 ;
   reg \$736 ;
-  reg [31:0] \$737 ;
-  reg \$738 ;
-  reg [31:0] \$739 ;
+  reg \$737 ;
+  reg [1:0] \$738 ;
+  reg \$739 ;
   wire \$74 ;
   reg \$740 ;
-  reg [31:0] \$741 ;
+  reg \$741 ;
   reg \$742 ;
-  reg [31:0] \$743 ;
+  reg [1:0] \$743 ;
   reg \$744 ;
-  reg [31:0] \$745 ;
+  reg \$745 ;
   reg \$746 ;
-  reg [31:0] \$747 ;
-  reg \$748 ;
-  reg [31:0] \$749 ;
+  reg \$747 ;
+  reg [1:0] \$748 ;
+  reg \$749 ;
   wire \$75 ;
   reg \$750 ;
-  reg [31:0] \$751 ;
+  reg \$751 ;
   reg \$752 ;
-  reg [31:0] \$753 ;
+  reg [1:0] \$753 ;
   reg \$754 ;
-  reg [31:0] \$755 ;
-  reg \$756 ;
-  reg [31:0] \$757 ;
-  reg [3:0] \$758 ;
+  reg \$755 ;
+  reg [19:0] \$756 ;
+  reg [63:0] \$757 ;
+  reg [1:0] \$758 ;
   reg \$759 ;
   wire \$76 ;
+  reg \$760 ;
+  reg \$761 ;
+  reg \$762 ;
+  reg \$763 ;
+  reg \$764 ;
+  reg \$765 ;
+  reg \$766 ;
+  reg \$767 ;
+  reg \$768 ;
+  reg [31:0] \$769 ;
   wire \$77 ;
+  reg \$770 ;
+  reg \$771 ;
+  reg \$772 ;
+  reg \$773 ;
+  reg \$774 ;
+  reg \$775 ;
+  reg \$776 ;
+  reg \$777 ;
+  reg [31:0] \$778 ;
+  reg \$779 ;
   wire \$78 ;
+  reg \$780 ;
+  reg \$781 ;
+  reg \$782 ;
+  reg \$783 ;
+  reg \$784 ;
+  reg \$785 ;
+  reg \$786 ;
+  reg [31:0] \$787 ;
+  reg \$788 ;
+  reg \$789 ;
   wire \$79 ;
+  reg \$790 ;
+  reg \$791 ;
+  reg \$792 ;
+  reg \$793 ;
+  reg \$794 ;
+  reg \$795 ;
+  reg [31:0] \$796 ;
+  reg \$797 ;
+  reg \$798 ;
+  reg \$799 ;
   wire \$8 ;
   wire \$80 ;
+  reg \$800 ;
+  reg \$801 ;
+  reg \$802 ;
+  reg \$803 ;
+  reg \$804 ;
+  reg [31:0] \$805 ;
+  reg \$806 ;
+  reg \$807 ;
+  reg \$808 ;
+  reg \$809 ;
   wire \$81 ;
+  reg \$810 ;
+  reg \$811 ;
+  reg \$812 ;
+  reg \$813 ;
+  reg [31:0] \$814 ;
+  reg \$815 ;
+  reg [31:0] \$816 ;
+  reg [1:0] \$817 ;
+  reg \$818 ;
+  reg \$819 ;
   wire \$82 ;
+  reg [31:0] \$820 ;
+  reg \$821 ;
+  reg \$822 ;
+  reg \$823 ;
+  reg [31:0] \$824 ;
+  reg [1:0] \$825 ;
+  reg [31:0] \$826 ;
+  reg [1:0] \$827 ;
+  reg [31:0] \$828 ;
+  reg \$829 ;
   wire \$83 ;
+  reg [31:0] \$830 ;
+  reg \$831 ;
+  reg [31:0] \$832 ;
+  reg \$833 ;
+  reg [31:0] \$834 ;
+  reg \$835 ;
+  reg [31:0] \$836 ;
+  reg \$837 ;
+  reg [31:0] \$838 ;
+  reg \$839 ;
   wire \$84 ;
+  reg [31:0] \$840 ;
+  reg \$841 ;
+  reg [31:0] \$842 ;
+  reg \$843 ;
+  reg [31:0] \$844 ;
+  reg \$845 ;
+  reg [31:0] \$846 ;
+  reg \$847 ;
+  reg [31:0] \$848 ;
+  reg \$849 ;
   wire \$85 ;
+  reg [31:0] \$850 ;
+  reg \$851 ;
+  reg [31:0] \$852 ;
+  reg \$853 ;
+  reg [31:0] \$854 ;
+  reg \$855 ;
+  reg [31:0] \$856 ;
+  reg [3:0] \$857 ;
+  reg \$858 ;
   wire \$86 ;
   wire \$87 ;
   wire \$88 ;
@@ -11292,6 +11706,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg act_constants = 1'h0;
   reg act_corrections0 = 1'h0;
   reg act_corrections1 = 1'h0;
+  reg act_levels0 = 1'h0;
+  reg act_levels1 = 1'h0;
   reg act_program = 1'h0;
   reg act_weights0 = 1'h0;
   reg act_weights1 = 1'h0;
@@ -11341,6 +11757,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [1:0] conversions_counted = 2'h0;
   (* init = 32'd0 *)
   wire [31:0] conversions_value;
+  reg converter0_levels = 1'h0;
+  reg [5:0] converter0_offset = 6'h00;
+  reg converter1_levels = 1'h0;
+  reg [5:0] converter1_offset = 6'h00;
   input converting;
   wire converting;
   reg converting_counted = 1'h0;
@@ -11367,6 +11787,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire end_constants;
   wire end_corrections0;
   wire end_corrections1;
+  wire end_levels0;
+  wire end_levels1;
   wire end_program;
   wire end_weights0;
   wire end_weights1;
@@ -11380,11 +11802,17 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg fetch_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] fetch_value;
+  reg [15:0] gain0_value = 16'h4000;
+  reg [15:0] gain1_value = 16'h4000;
+  reg [9:0] gain_reference0_value = 10'h000;
+  reg [9:0] gain_reference1_value = 10'h000;
   reg hit_coefficients0 = 1'h0;
   reg hit_coefficients1 = 1'h0;
   reg hit_constants = 1'h0;
   reg hit_corrections0 = 1'h0;
   reg hit_corrections1 = 1'h0;
+  reg hit_levels0 = 1'h0;
+  reg hit_levels1 = 1'h0;
   reg hit_program = 1'h0;
   reg hit_weights0 = 1'h0;
   reg hit_weights1 = 1'h0;
@@ -11403,6 +11831,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   input [11:0] layer;
   wire [11:0] layer;
   wire [11:0] \layer.tenant0 ;
+  output [1:0] levels_write;
+  reg [1:0] levels_write = 2'h0;
+  input [71:0] measured;
+  wire [71:0] measured;
+  wire [35:0] \measured[0] ;
+  wire \measured[0].failed ;
+  wire [15:0] \measured[0].gain ;
+  wire [9:0] \measured[0].gain_reference ;
+  wire \measured[0].gain_valid ;
+  wire [5:0] \measured[0].offset ;
+  wire \measured[0].offset_valid ;
+  wire \measured[0].reference_valid ;
+  wire [35:0] \measured[1] ;
+  wire \measured[1].failed ;
+  wire [15:0] \measured[1].gain ;
+  wire [9:0] \measured[1].gain_reference ;
+  wire \measured[1].gain_valid ;
+  wire [5:0] \measured[1].offset ;
+  wire \measured[1].offset_valid ;
+  wire \measured[1].reference_valid ;
   output [63:0] memory_data;
   reg [63:0] memory_data = 64'h0000000000000000;
   output [19:0] memory_index;
@@ -11430,8 +11878,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$2960$0 ;
-  wire \port$2960$0 ;
+  input \port$1018$0 ;
+  wire \port$1018$0 ;
+  input \port$3229$0 ;
+  wire \port$3229$0 ;
   input \port$41$0 ;
   wire \port$41$0 ;
   input \port$46$0 ;
@@ -11450,8 +11900,6 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$67$0 ;
   input \port$68$0 ;
   wire \port$68$0 ;
-  input \port$900$0 ;
-  wire \port$900$0 ;
   input product;
   wire product;
   reg products_counted = 1'h0;
@@ -11480,6 +11928,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_contests = 1'h0;
   reg read_control = 1'h0;
   reg read_conversions = 1'h0;
+  reg read_converter0 = 1'h0;
+  reg read_converter1 = 1'h0;
   reg read_converting = 1'h0;
   reg read_cycles = 1'h0;
   output [31:0] read_data;
@@ -11490,12 +11940,17 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output read_error;
   reg read_error = 1'h0;
   reg read_fetch = 1'h0;
+  reg read_gain0 = 1'h0;
+  reg read_gain1 = 1'h0;
+  reg read_gain_reference0 = 1'h0;
+  reg read_gain_reference1 = 1'h0;
   reg [31:0] read_group0 = 32'd0;
   reg [31:0] read_group1 = 32'd0;
   reg [31:0] read_group2 = 32'd0;
   reg [31:0] read_group3 = 32'd0;
   reg [31:0] read_group4 = 32'd0;
   reg [31:0] read_group5 = 32'd0;
+  reg [31:0] read_group6 = 32'd0;
   reg read_host = 1'h0;
   reg read_host_timeout = 1'h0;
   reg read_id = 1'h0;
@@ -11513,6 +11968,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_rows = 1'h0;
   reg read_status = 1'h0;
   reg read_tenants = 1'h0;
+  reg read_tile_flags0 = 1'h0;
+  reg read_tile_flags1 = 1'h0;
   reg read_tiles = 1'h0;
   reg read_transfer = 1'h0;
   reg read_turn = 1'h0;
@@ -11526,12 +11983,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   input rst;
   wire rst;
   wire running;
+  input [1:0] saturated;
+  wire [1:0] saturated;
+  output [65:0] settings;
+  wire [65:0] settings;
+  wire [32:0] \settings[0] ;
+  wire [15:0] \settings[0].gain ;
+  wire [9:0] \settings[0].gain_reference ;
+  wire \settings[0].levels ;
+  wire [5:0] \settings[0].offset ;
+  wire [32:0] \settings[1] ;
+  wire [15:0] \settings[1].gain ;
+  wire [9:0] \settings[1].gain_reference ;
+  wire \settings[1].levels ;
+  wire [5:0] \settings[1].offset ;
   reg [31:0] staged = 32'd0;
   output start;
   reg start = 1'h0;
   reg [3:0] status_cause = 4'h0;
   reg status_done = 1'h0;
   reg status_error = 1'h0;
+  reg tile_flags0_calibration = 1'h0;
+  reg tile_flags0_gain = 1'h0;
+  reg tile_flags1_calibration = 1'h0;
+  reg tile_flags1_gain = 1'h0;
   reg [1:0] tiles_value = 2'h3;
   reg transfer_counted = 1'h0;
   (* init = 32'd0 *)
@@ -11555,12 +12030,18 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_contests = 32'd0;
   wire [31:0] value_control;
   reg [31:0] value_conversions = 32'd0;
+  wire [31:0] value_converter0;
+  wire [31:0] value_converter1;
   reg [31:0] value_converting = 32'd0;
   reg [31:0] value_cycles = 32'd0;
   reg [31:0] value_drain = 32'd0;
   reg [31:0] value_early_stops = 32'd0;
   reg [31:0] value_elementwise = 32'd0;
   reg [31:0] value_fetch = 32'd0;
+  wire [31:0] value_gain0;
+  wire [31:0] value_gain1;
+  wire [31:0] value_gain_reference0;
+  wire [31:0] value_gain_reference1;
   reg [31:0] value_host = 32'd0;
   wire [31:0] value_host_timeout;
   wire [31:0] value_id;
@@ -11577,6 +12058,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [31:0] value_rows = 32'd0;
   wire [31:0] value_status;
   wire [31:0] value_tenants;
+  wire [31:0] value_tile_flags0;
+  wire [31:0] value_tile_flags1;
   wire [31:0] value_tiles;
   reg [31:0] value_transfer = 32'd0;
   reg [31:0] value_turn = 32'd0;
@@ -11617,6 +12100,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_contests = 1'h0;
   reg write_control = 1'h0;
   reg write_conversions = 1'h0;
+  reg write_converter0 = 1'h0;
+  reg write_converter1 = 1'h0;
   reg write_converting = 1'h0;
   wire write_corrections0;
   wire write_corrections1;
@@ -11629,10 +12114,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output write_error;
   reg write_error = 1'h0;
   reg write_fetch = 1'h0;
+  reg write_gain0 = 1'h0;
+  reg write_gain1 = 1'h0;
+  reg write_gain_reference0 = 1'h0;
+  reg write_gain_reference1 = 1'h0;
   reg write_host = 1'h0;
   reg write_host_timeout = 1'h0;
   reg write_id = 1'h0;
   reg write_interrupt = 1'h0;
+  wire write_levels0;
+  wire write_levels1;
   reg write_phase_add = 1'h0;
   reg write_phase_clear = 1'h0;
   reg write_phase_drive = 1'h0;
@@ -11646,6 +12137,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_rows = 1'h0;
   reg write_status = 1'h0;
   reg write_tenants = 1'h0;
+  reg write_tile_flags0 = 1'h0;
+  reg write_tile_flags1 = 1'h0;
   reg write_tiles = 1'h0;
   reg write_transfer = 1'h0;
   reg write_turn = 1'h0;
@@ -11654,626 +12147,817 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_version = 1'h0;
   wire write_weights0;
   wire write_weights1;
-  assign \$244  = write_data & { \$243 , \$242 , \$241 , \$240 , \$239 , \$238 , \$237 , \$236 , \$235 , \$234 , \$233 , \$232 , \$231 , \$230 , \$229 , \$228 , \$227 , \$226 , \$225 , \$224 , \$223 , \$222 , \$221 , \$220 , \$219 , \$218 , \$217 , \$216 , \$215 , \$214 , \$213 , \$212  };
-  assign \$310  = { write_data, staged } & { \$309 , \$308 , \$307 , \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296 , \$295 , \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286 , \$285 , \$284 , \$283 , \$282 , \$281 , \$280 , \$279 , \$278 , \$277 , \$276 , \$275 , \$274 , \$273 , \$272 , \$271 , \$270 , \$269 , \$268 , \$267 , \$266 , \$265 , \$264 , \$263 , \$262 , \$261 , \$260 , \$259 , \$258 , \$257 , \$256 , \$255 , \$254 , \$253 , \$252 , \$251 , \$250 , \$249 , \$248 , \$247 , \$246  };
-  assign \$311  = \$245  | \$310 ;
-  assign \$312  = | { act_coefficients1, act_coefficients0 };
-  assign \$313  = | { act_coefficients1, act_coefficients0 };
-  assign \$314  = | { act_coefficients1, act_coefficients0 };
-  assign \$315  = | { act_coefficients1, act_coefficients0 };
-  assign \$316  = | { act_coefficients1, act_coefficients0 };
-  assign \$317  = | { act_coefficients1, act_coefficients0 };
-  assign \$318  = | { act_coefficients1, act_coefficients0 };
-  assign \$319  = | { act_coefficients1, act_coefficients0 };
-  assign \$320  = | { act_coefficients1, act_coefficients0 };
-  assign \$321  = | { act_coefficients1, act_coefficients0 };
-  assign \$322  = | { act_coefficients1, act_coefficients0 };
-  assign \$323  = | { act_coefficients1, act_coefficients0 };
-  assign \$324  = | { act_coefficients1, act_coefficients0 };
-  assign \$325  = | { act_coefficients1, act_coefficients0 };
-  assign \$326  = | { act_coefficients1, act_coefficients0 };
-  assign \$327  = | { act_coefficients1, act_coefficients0 };
-  assign \$328  = | { act_coefficients1, act_coefficients0 };
-  assign \$329  = | { act_coefficients1, act_coefficients0 };
-  assign \$330  = | { act_coefficients1, act_coefficients0 };
-  assign \$331  = | { act_coefficients1, act_coefficients0 };
-  assign \$332  = | { act_coefficients1, act_coefficients0 };
-  assign \$333  = | { act_coefficients1, act_coefficients0 };
-  assign \$334  = | { act_coefficients1, act_coefficients0 };
-  assign \$335  = | { act_coefficients1, act_coefficients0 };
-  assign \$336  = | { act_coefficients1, act_coefficients0 };
-  assign \$337  = | { act_coefficients1, act_coefficients0 };
-  assign \$338  = | { act_coefficients1, act_coefficients0 };
-  assign \$339  = | { act_coefficients1, act_coefficients0 };
-  assign \$340  = | { act_coefficients1, act_coefficients0 };
-  assign \$341  = | { act_coefficients1, act_coefficients0 };
-  assign \$342  = | { act_coefficients1, act_coefficients0 };
-  assign \$343  = | { act_coefficients1, act_coefficients0 };
-  assign \$344  = write_data & { \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326 , \$325 , \$324 , \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312  };
-  assign \$345  = \$311  | { 32'h00000000, \$344  };
-  assign \$346  = | { act_weights1, act_weights0 };
-  assign \$347  = | { act_weights1, act_weights0 };
-  assign \$348  = | { act_weights1, act_weights0 };
-  assign \$349  = | { act_weights1, act_weights0 };
-  assign \$350  = | { act_weights1, act_weights0 };
-  assign \$351  = | { act_weights1, act_weights0 };
-  assign \$352  = | { act_weights1, act_weights0 };
-  assign \$353  = | { act_weights1, act_weights0 };
-  assign \$354  = | { act_weights1, act_weights0 };
-  assign \$355  = | { act_weights1, act_weights0 };
-  assign \$356  = | { act_weights1, act_weights0 };
-  assign \$357  = | { act_weights1, act_weights0 };
-  assign \$358  = | { act_weights1, act_weights0 };
-  assign \$359  = | { act_weights1, act_weights0 };
-  assign \$360  = | { act_weights1, act_weights0 };
-  assign \$361  = | { act_weights1, act_weights0 };
-  assign \$362  = | { act_weights1, act_weights0 };
-  assign \$363  = | { act_weights1, act_weights0 };
-  assign \$364  = | { act_weights1, act_weights0 };
-  assign \$365  = | { act_weights1, act_weights0 };
-  assign \$366  = | { act_weights1, act_weights0 };
-  assign \$367  = | { act_weights1, act_weights0 };
-  assign \$368  = | { act_weights1, act_weights0 };
-  assign \$369  = | { act_weights1, act_weights0 };
-  assign \$370  = | { act_weights1, act_weights0 };
-  assign \$371  = | { act_weights1, act_weights0 };
-  assign \$372  = | { act_weights1, act_weights0 };
-  assign \$373  = | { act_weights1, act_weights0 };
-  assign \$374  = | { act_weights1, act_weights0 };
-  assign \$375  = | { act_weights1, act_weights0 };
-  assign \$376  = | { act_weights1, act_weights0 };
-  assign \$377  = | { act_weights1, act_weights0 };
-  assign \$378  = write_data & { \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364 , \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349 , \$348 , \$347 , \$346  };
-  assign \$379  = \$345  | { 32'h00000000, \$378  };
-  assign \$380  = | { act_corrections1, act_corrections0 };
-  assign \$381  = | { act_corrections1, act_corrections0 };
-  assign \$382  = | { act_corrections1, act_corrections0 };
-  assign \$383  = | { act_corrections1, act_corrections0 };
-  assign \$384  = | { act_corrections1, act_corrections0 };
-  assign \$385  = | { act_corrections1, act_corrections0 };
-  assign \$386  = | { act_corrections1, act_corrections0 };
-  assign \$387  = | { act_corrections1, act_corrections0 };
-  assign \$388  = | { act_corrections1, act_corrections0 };
-  assign \$389  = | { act_corrections1, act_corrections0 };
-  assign \$390  = | { act_corrections1, act_corrections0 };
-  assign \$391  = | { act_corrections1, act_corrections0 };
-  assign \$392  = | { act_corrections1, act_corrections0 };
-  assign \$393  = | { act_corrections1, act_corrections0 };
-  assign \$394  = | { act_corrections1, act_corrections0 };
-  assign \$395  = | { act_corrections1, act_corrections0 };
-  assign \$396  = | { act_corrections1, act_corrections0 };
-  assign \$397  = | { act_corrections1, act_corrections0 };
-  assign \$398  = | { act_corrections1, act_corrections0 };
-  assign \$399  = | { act_corrections1, act_corrections0 };
-  assign \$400  = | { act_corrections1, act_corrections0 };
-  assign \$401  = | { act_corrections1, act_corrections0 };
-  assign \$402  = | { act_corrections1, act_corrections0 };
-  assign \$403  = | { act_corrections1, act_corrections0 };
-  assign \$404  = | { act_corrections1, act_corrections0 };
-  assign \$405  = | { act_corrections1, act_corrections0 };
-  assign \$406  = | { act_corrections1, act_corrections0 };
-  assign \$407  = | { act_corrections1, act_corrections0 };
-  assign \$408  = | { act_corrections1, act_corrections0 };
-  assign \$409  = | { act_corrections1, act_corrections0 };
-  assign \$410  = | { act_corrections1, act_corrections0 };
-  assign \$411  = | { act_corrections1, act_corrections0 };
-  assign \$412  = write_data & { \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380  };
-  assign \$413  = \$379  | { 32'h00000000, \$412  };
-  assign \$414  = | { write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$415  = ~ \$414 ;
-  assign \$416  = pending[1] & refused;
-  assign \$417  = ! read_address;
-  assign \$418  = read_address == 3'h4;
-  assign \$419  = read_address == 4'h8;
-  assign \$420  = read_address == 4'hc;
-  assign \$421  = read_address == 5'h10;
-  assign \$422  = read_address == 5'h14;
-  assign \$423  = read_address == 5'h18;
-  assign \$424  = read_address == 6'h20;
-  assign \$428  = \$426  | \$427 ;
-  assign \$430  = \$428  | \$429 ;
-  assign \$432  = \$430  | \$431 ;
-  assign \$435  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$436  = \$434  | \$435 ;
-  assign \$437  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$438  = \$436  | \$437 ;
-  assign \$439  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$440  = \$438  | \$439 ;
-  assign \$441  = read_address == 6'h24;
-  assign \$442  = read_address == 6'h28;
-  assign \$443  = read_address == 6'h2c;
-  assign \$444  = read_address == 6'h30;
-  assign \$445  = read_address == 6'h34;
-  assign \$446  = read_address == 7'h40;
-  assign \$447  = read_address == 7'h44;
-  assign \$448  = read_address == 7'h48;
-  assign \$449  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$451  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$452  = \$450  | \$451 ;
-  assign \$453  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$454  = \$452  | \$453 ;
-  assign \$455  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$456  = \$454  | \$455 ;
-  assign \$457  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$458  = \$456  | \$457 ;
-  assign \$459  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$460  = \$458  | \$459 ;
-  assign \$461  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$462  = \$460  | \$461 ;
-  assign \$463  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$464  = \$462  | \$463 ;
-  assign \$465  = read_address == 7'h4c;
-  assign \$466  = read_address == 7'h50;
-  assign \$467  = read_address == 7'h54;
-  assign \$468  = read_address == 7'h58;
-  assign \$469  = read_address == 7'h60;
-  assign \$470  = read_address == 7'h70;
-  assign \$471  = read_address == 7'h74;
-  assign \$472  = read_address == 7'h78;
-  assign \$473  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$475  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$110  = write_address == 11'h408;
+  assign \$111  = write_valid & \$110 ;
+  assign \$112  = write_address == 11'h40c;
+  assign \$113  = write_valid & \$112 ;
+  assign \$114  = ~ write_data[0];
+  assign \$115  = tile_flags0_calibration & \$114 ;
+  assign \$116  = ~ write_data[1];
+  assign \$117  = tile_flags0_gain & \$116 ;
+  assign \$118  = write_address == 11'h420;
+  assign \$119  = write_valid & \$118 ;
+  assign \$120  = write_address == 11'h424;
+  assign \$121  = write_valid & \$120 ;
+  assign \$122  = write_address == 11'h428;
+  assign \$123  = write_valid & \$122 ;
+  assign \$124  = write_address == 11'h42c;
+  assign \$125  = write_valid & \$124 ;
+  assign \$126  = ~ write_data[0];
+  assign \$127  = tile_flags1_calibration & \$126 ;
+  assign \$128  = ~ write_data[1];
+  assign \$129  = tile_flags1_gain & \$128 ;
+  assign \$130  = tiles_value & { running, running };
+  assign \$132  = write_address[23:10] == 3'h4;
+  assign \$133  = write_valid & \$132 ;
+  assign \$134  = write_address[9:2] < 9'h100;
+  assign \$135  = \$133  & \$134 ;
+  assign \$138  = program_offset < program_window_length;
+  assign \$139  = running & \$138 ;
+  assign \$141  = write_address[23:9] == 4'ha;
+  assign \$142  = write_valid & \$141 ;
+  assign \$143  = write_address[8:3] < 7'h40;
+  assign \$144  = \$142  & \$143 ;
+  assign \$145  = write_address[2] < 2'h2;
+  assign \$146  = \$144  & \$145 ;
+  assign \$147  = constants_offset < constant_entries_value;
+  assign \$148  = running & \$147 ;
+  assign \$149  = act_constants & end_constants;
+  assign \$150  = ~ end_constants;
+  assign \$151  = act_constants & \$150 ;
+  assign \$152  = write_address[23:11] == 2'h3;
+  assign \$153  = write_valid & \$152 ;
+  assign \$154  = write_address[10:2] < 10'h200;
+  assign \$155  = \$153  & \$154 ;
+  assign \$159  = write_address[23:11] == 3'h4;
+  assign \$160  = write_valid & \$159 ;
+  assign \$161  = write_address[10:2] < 10'h200;
+  assign \$162  = \$160  & \$161 ;
+  assign \$166  = write_address[23:7] == 7'h50;
+  assign \$167  = write_valid & \$166 ;
+  assign \$168  = write_address[6:2] < 6'h20;
+  assign \$169  = \$167  & \$168 ;
+  assign \$173  = write_address[23:7] == 7'h51;
+  assign \$174  = write_valid & \$173 ;
+  assign \$175  = write_address[6:2] < 6'h20;
+  assign \$176  = \$174  & \$175 ;
+  assign \$180  = write_address[23:8] == 6'h29;
+  assign \$181  = write_valid & \$180 ;
+  assign \$182  = write_address[7:2] < 7'h40;
+  assign \$183  = \$181  & \$182 ;
+  assign \$187  = write_address[23:8] == 6'h2a;
+  assign \$188  = write_valid & \$187 ;
+  assign \$189  = write_address[7:2] < 7'h40;
+  assign \$190  = \$188  & \$189 ;
+  assign \$194  = write_address[23:8] == 6'h2b;
+  assign \$195  = write_valid & \$194 ;
+  assign \$196  = write_address[7:2] < 7'h40;
+  assign \$197  = \$195  & \$196 ;
+  assign \$201  = write_address[23:8] == 6'h2c;
+  assign \$202  = write_valid & \$201 ;
+  assign \$203  = write_address[7:2] < 7'h40;
+  assign \$204  = \$202  & \$203 ;
+  assign \$216  = write_address[9:2] & { \$215 , \$214 , \$213 , \$212 , \$211 , \$210 , \$209 , \$208  };
+  assign \$224  = write_address[8:3] & { \$223 , \$222 , \$221 , \$220 , \$219 , \$218  };
+  assign \$225  = \$217  | { 14'h0000, \$224  };
+  assign \$226  = | { act_coefficients1, act_coefficients0 };
+  assign \$227  = | { act_coefficients1, act_coefficients0 };
+  assign \$228  = | { act_coefficients1, act_coefficients0 };
+  assign \$229  = | { act_coefficients1, act_coefficients0 };
+  assign \$230  = | { act_coefficients1, act_coefficients0 };
+  assign \$231  = | { act_coefficients1, act_coefficients0 };
+  assign \$232  = | { act_coefficients1, act_coefficients0 };
+  assign \$233  = | { act_coefficients1, act_coefficients0 };
+  assign \$234  = | { act_coefficients1, act_coefficients0 };
+  assign \$235  = write_address[10:2] & { \$234 , \$233 , \$232 , \$231 , \$230 , \$229 , \$228 , \$227 , \$226  };
+  assign \$236  = \$225  | { 11'h000, \$235  };
+  assign \$237  = | { act_weights1, act_weights0 };
+  assign \$238  = | { act_weights1, act_weights0 };
+  assign \$239  = | { act_weights1, act_weights0 };
+  assign \$240  = | { act_weights1, act_weights0 };
+  assign \$241  = | { act_weights1, act_weights0 };
+  assign \$242  = write_address[6:2] & { \$241 , \$240 , \$239 , \$238 , \$237  };
+  assign \$243  = \$236  | { 15'h0000, \$242  };
+  assign \$244  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$245  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$246  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$247  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$248  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$249  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$250  = write_address[7:2] & { \$249 , \$248 , \$247 , \$246 , \$245 , \$244  };
+  assign \$251  = \$243  | { 14'h0000, \$250  };
+  assign \$284  = write_data & { \$283 , \$282 , \$281 , \$280 , \$279 , \$278 , \$277 , \$276 , \$275 , \$274 , \$273 , \$272 , \$271 , \$270 , \$269 , \$268 , \$267 , \$266 , \$265 , \$264 , \$263 , \$262 , \$261 , \$260 , \$259 , \$258 , \$257 , \$256 , \$255 , \$254 , \$253 , \$252  };
+  assign \$350  = { write_data, staged } & { \$349 , \$348 , \$347 , \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326 , \$325 , \$324 , \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312 , \$311 , \$310 , \$309 , \$308 , \$307 , \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296 , \$295 , \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286  };
+  assign \$351  = \$285  | \$350 ;
+  assign \$352  = | { act_coefficients1, act_coefficients0 };
+  assign \$353  = | { act_coefficients1, act_coefficients0 };
+  assign \$354  = | { act_coefficients1, act_coefficients0 };
+  assign \$355  = | { act_coefficients1, act_coefficients0 };
+  assign \$356  = | { act_coefficients1, act_coefficients0 };
+  assign \$357  = | { act_coefficients1, act_coefficients0 };
+  assign \$358  = | { act_coefficients1, act_coefficients0 };
+  assign \$359  = | { act_coefficients1, act_coefficients0 };
+  assign \$360  = | { act_coefficients1, act_coefficients0 };
+  assign \$361  = | { act_coefficients1, act_coefficients0 };
+  assign \$362  = | { act_coefficients1, act_coefficients0 };
+  assign \$363  = | { act_coefficients1, act_coefficients0 };
+  assign \$364  = | { act_coefficients1, act_coefficients0 };
+  assign \$365  = | { act_coefficients1, act_coefficients0 };
+  assign \$366  = | { act_coefficients1, act_coefficients0 };
+  assign \$367  = | { act_coefficients1, act_coefficients0 };
+  assign \$368  = | { act_coefficients1, act_coefficients0 };
+  assign \$369  = | { act_coefficients1, act_coefficients0 };
+  assign \$370  = | { act_coefficients1, act_coefficients0 };
+  assign \$371  = | { act_coefficients1, act_coefficients0 };
+  assign \$372  = | { act_coefficients1, act_coefficients0 };
+  assign \$373  = | { act_coefficients1, act_coefficients0 };
+  assign \$374  = | { act_coefficients1, act_coefficients0 };
+  assign \$375  = | { act_coefficients1, act_coefficients0 };
+  assign \$376  = | { act_coefficients1, act_coefficients0 };
+  assign \$377  = | { act_coefficients1, act_coefficients0 };
+  assign \$378  = | { act_coefficients1, act_coefficients0 };
+  assign \$379  = | { act_coefficients1, act_coefficients0 };
+  assign \$380  = | { act_coefficients1, act_coefficients0 };
+  assign \$381  = | { act_coefficients1, act_coefficients0 };
+  assign \$382  = | { act_coefficients1, act_coefficients0 };
+  assign \$383  = | { act_coefficients1, act_coefficients0 };
+  assign \$384  = write_data & { \$383 , \$382 , \$381 , \$380 , \$379 , \$378 , \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364 , \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352  };
+  assign \$385  = \$351  | { 32'h00000000, \$384  };
+  assign \$386  = | { act_weights1, act_weights0 };
+  assign \$387  = | { act_weights1, act_weights0 };
+  assign \$388  = | { act_weights1, act_weights0 };
+  assign \$389  = | { act_weights1, act_weights0 };
+  assign \$390  = | { act_weights1, act_weights0 };
+  assign \$391  = | { act_weights1, act_weights0 };
+  assign \$392  = | { act_weights1, act_weights0 };
+  assign \$393  = | { act_weights1, act_weights0 };
+  assign \$394  = | { act_weights1, act_weights0 };
+  assign \$395  = | { act_weights1, act_weights0 };
+  assign \$396  = | { act_weights1, act_weights0 };
+  assign \$397  = | { act_weights1, act_weights0 };
+  assign \$398  = | { act_weights1, act_weights0 };
+  assign \$399  = | { act_weights1, act_weights0 };
+  assign \$400  = | { act_weights1, act_weights0 };
+  assign \$401  = | { act_weights1, act_weights0 };
+  assign \$402  = | { act_weights1, act_weights0 };
+  assign \$403  = | { act_weights1, act_weights0 };
+  assign \$404  = | { act_weights1, act_weights0 };
+  assign \$405  = | { act_weights1, act_weights0 };
+  assign \$406  = | { act_weights1, act_weights0 };
+  assign \$407  = | { act_weights1, act_weights0 };
+  assign \$408  = | { act_weights1, act_weights0 };
+  assign \$409  = | { act_weights1, act_weights0 };
+  assign \$410  = | { act_weights1, act_weights0 };
+  assign \$411  = | { act_weights1, act_weights0 };
+  assign \$412  = | { act_weights1, act_weights0 };
+  assign \$413  = | { act_weights1, act_weights0 };
+  assign \$414  = | { act_weights1, act_weights0 };
+  assign \$415  = | { act_weights1, act_weights0 };
+  assign \$416  = | { act_weights1, act_weights0 };
+  assign \$417  = | { act_weights1, act_weights0 };
+  assign \$418  = write_data & { \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386  };
+  assign \$419  = \$385  | { 32'h00000000, \$418  };
+  assign \$420  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$421  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$422  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$423  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$424  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$425  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$426  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$427  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$428  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$429  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$430  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$431  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$432  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$433  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$434  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$435  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$436  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$437  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$438  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$439  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$440  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$441  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$442  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$443  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$444  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$445  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$446  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$447  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$448  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$449  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$450  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$451  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$452  = write_data & { \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430 , \$429 , \$428 , \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420  };
+  assign \$453  = \$419  | { 32'h00000000, \$452  };
+  assign \$454  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$455  = ~ \$454 ;
+  assign \$456  = pending[1] & refused;
+  assign \$457  = ! read_address;
+  assign \$458  = read_address == 3'h4;
+  assign \$459  = read_address == 4'h8;
+  assign \$460  = read_address == 4'hc;
+  assign \$461  = read_address == 5'h10;
+  assign \$462  = read_address == 5'h14;
+  assign \$463  = read_address == 5'h18;
+  assign \$464  = read_address == 6'h20;
+  assign \$468  = \$466  | \$467 ;
+  assign \$470  = \$468  | \$469 ;
+  assign \$472  = \$470  | \$471 ;
+  assign \$475  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
   assign \$476  = \$474  | \$475 ;
-  assign \$477  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$477  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
   assign \$478  = \$476  | \$477 ;
-  assign \$479  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$479  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
   assign \$480  = \$478  | \$479 ;
-  assign \$481  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$482  = \$480  | \$481 ;
-  assign \$483  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$484  = \$482  | \$483 ;
-  assign \$485  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$486  = \$484  | \$485 ;
-  assign \$487  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$488  = \$486  | \$487 ;
-  assign \$489  = read_address == 7'h7c;
-  assign \$490  = read_address == 8'h80;
-  assign \$491  = read_address == 8'h84;
-  assign \$492  = read_address == 8'h88;
-  assign \$493  = read_address == 8'h8c;
-  assign \$494  = read_address == 8'h90;
-  assign \$495  = read_address == 8'ha0;
-  assign \$496  = read_address == 8'ha4;
-  assign \$497  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$499  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$481  = read_address == 6'h24;
+  assign \$482  = read_address == 6'h28;
+  assign \$483  = read_address == 6'h2c;
+  assign \$484  = read_address == 6'h30;
+  assign \$485  = read_address == 6'h34;
+  assign \$486  = read_address == 7'h40;
+  assign \$487  = read_address == 7'h44;
+  assign \$488  = read_address == 7'h48;
+  assign \$489  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$491  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$492  = \$490  | \$491 ;
+  assign \$493  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$494  = \$492  | \$493 ;
+  assign \$495  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$496  = \$494  | \$495 ;
+  assign \$497  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$498  = \$496  | \$497 ;
+  assign \$499  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
   assign \$500  = \$498  | \$499 ;
-  assign \$501  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$501  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
   assign \$502  = \$500  | \$501 ;
-  assign \$503  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$503  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
   assign \$504  = \$502  | \$503 ;
-  assign \$505  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$506  = \$504  | \$505 ;
-  assign \$507  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
-  assign \$508  = \$506  | \$507 ;
-  assign \$509  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$510  = \$508  | \$509 ;
-  assign \$511  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$512  = \$510  | \$511 ;
-  assign \$513  = read_address == 8'ha8;
-  assign \$514  = read_address == 8'hac;
-  assign \$515  = read_address == 8'hb0;
-  assign \$516  = read_address == 8'hb4;
-  assign \$517  = read_address == 8'hb8;
-  assign \$518  = read_address == 8'hbc;
-  assign \$519  = read_address == 8'hc0;
-  assign \$520  = read_address == 8'hc4;
-  assign \$521  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$523  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$505  = read_address == 7'h4c;
+  assign \$506  = read_address == 7'h50;
+  assign \$507  = read_address == 7'h54;
+  assign \$508  = read_address == 7'h58;
+  assign \$509  = read_address == 7'h60;
+  assign \$510  = read_address == 7'h70;
+  assign \$511  = read_address == 7'h74;
+  assign \$512  = read_address == 7'h78;
+  assign \$513  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$515  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$516  = \$514  | \$515 ;
+  assign \$517  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$518  = \$516  | \$517 ;
+  assign \$519  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$520  = \$518  | \$519 ;
+  assign \$521  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$522  = \$520  | \$521 ;
+  assign \$523  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
   assign \$524  = \$522  | \$523 ;
-  assign \$525  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$525  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
   assign \$526  = \$524  | \$525 ;
-  assign \$527  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$527  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
   assign \$528  = \$526  | \$527 ;
-  assign \$529  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$530  = \$528  | \$529 ;
-  assign \$531  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
-  assign \$532  = \$530  | \$531 ;
-  assign \$533  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$534  = \$532  | \$533 ;
-  assign \$535  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$536  = \$534  | \$535 ;
-  assign \$537  = read_address == 8'hc8;
-  assign \$538  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$540  = | { read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$541  = ~ \$540 ;
-  assign \$542  = read_pending[1] & missed;
-  assign \$543  = read_group0 | read_group1;
-  assign \$544  = \$543  | read_group2;
-  assign \$545  = \$544  | read_group3;
-  assign \$546  = \$545  | read_group4;
-  assign \$547  = \$546  | read_group5;
-  assign \$548  = ~ control_abort;
-  assign \$549  = control_start & \$548 ;
-  assign \$550  = ~ running;
-  assign \$551  = \$549  & \$550 ;
-  assign \$552  = value_cycles + cycles_counted;
-  assign \$553  = active ? conversions : 2'h0;
-  assign \$554  = value_conversions + conversions_counted;
-  assign \$555  = active ? early_stops : 2'h0;
-  assign \$556  = value_early_stops + early_stops_counted;
-  assign \$557  = active & converting;
-  assign \$558  = value_converting + converting_counted;
-  assign \$559  = active & product;
-  assign \$560  = value_products + products_counted;
-  assign \$561  = active & contest;
-  assign \$562  = value_contests + contests_counted;
-  assign \$563  = value_comparator + comparator_counted;
-  assign \$564  = value_adder + adder_counted;
-  assign \$565  = value_array + array_counted;
-  assign \$566  = value_rows + rows_counted;
-  assign \$567  = value_drain + drain_counted;
-  assign \$568  = value_elementwise + elementwise_counted;
-  assign \$569  = value_transfer + transfer_counted;
-  assign \$570  = value_host + host_counted;
-  assign \$571  = value_buffer + buffer_counted;
-  assign \$572  = value_fetch + fetch_counted;
-  assign \$573  = value_turn + turn_counted;
-  assign \$574  = status_done & interrupt_done;
-  assign \$575  = status_error & interrupt_error;
+  assign \$529  = read_address == 7'h7c;
+  assign \$530  = read_address == 8'h80;
+  assign \$531  = read_address == 8'h84;
+  assign \$532  = read_address == 8'h88;
+  assign \$533  = read_address == 8'h8c;
+  assign \$534  = read_address == 8'h90;
+  assign \$535  = read_address == 8'ha0;
+  assign \$536  = read_address == 8'ha4;
+  assign \$537  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$539  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$540  = \$538  | \$539 ;
+  assign \$541  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$542  = \$540  | \$541 ;
+  assign \$543  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$544  = \$542  | \$543 ;
+  assign \$545  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$546  = \$544  | \$545 ;
+  assign \$547  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$548  = \$546  | \$547 ;
+  assign \$549  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
+  assign \$550  = \$548  | \$549 ;
+  assign \$551  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
+  assign \$552  = \$550  | \$551 ;
+  assign \$553  = read_address == 8'ha8;
+  assign \$554  = read_address == 8'hac;
+  assign \$555  = read_address == 8'hb0;
+  assign \$556  = read_address == 8'hb4;
+  assign \$557  = read_address == 8'hb8;
+  assign \$558  = read_address == 8'hbc;
+  assign \$559  = read_address == 8'hc0;
+  assign \$560  = read_address == 8'hc4;
+  assign \$561  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$563  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$564  = \$562  | \$563 ;
+  assign \$565  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$566  = \$564  | \$565 ;
+  assign \$567  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$568  = \$566  | \$567 ;
+  assign \$569  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$570  = \$568  | \$569 ;
+  assign \$571  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$572  = \$570  | \$571 ;
+  assign \$573  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$574  = \$572  | \$573 ;
+  assign \$575  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
   assign \$576  = \$574  | \$575 ;
+  assign \$577  = read_address == 8'hc8;
+  assign \$578  = read_address == 11'h400;
+  assign \$579  = read_address == 11'h404;
+  assign \$580  = read_address == 11'h408;
+  assign \$581  = read_address == 11'h40c;
+  assign \$582  = read_address == 11'h420;
+  assign \$583  = read_address == 11'h424;
+  assign \$584  = read_address == 11'h428;
+  assign \$585  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$587  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$588  = \$586  | \$587 ;
+  assign \$589  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
+  assign \$590  = \$588  | \$589 ;
+  assign \$591  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
+  assign \$592  = \$590  | \$591 ;
+  assign \$593  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
+  assign \$594  = \$592  | \$593 ;
+  assign \$595  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$596  = \$594  | \$595 ;
+  assign \$597  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
+  assign \$598  = \$596  | \$597 ;
+  assign \$599  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
+  assign \$600  = \$598  | \$599 ;
+  assign \$601  = read_address == 11'h42c;
+  assign \$602  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
+  assign \$604  = | { read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$605  = ~ \$604 ;
+  assign \$606  = read_pending[1] & missed;
+  assign \$607  = read_group0 | read_group1;
+  assign \$608  = \$607  | read_group2;
+  assign \$609  = \$608  | read_group3;
+  assign \$610  = \$609  | read_group4;
+  assign \$611  = \$610  | read_group5;
+  assign \$612  = \$611  | read_group6;
+  assign \$613  = ~ control_abort;
+  assign \$614  = control_start & \$613 ;
+  assign \$615  = ~ running;
+  assign \$616  = \$614  & \$615 ;
+  assign \$617  = value_cycles + cycles_counted;
+  assign \$618  = active ? conversions : 2'h0;
+  assign \$619  = value_conversions + conversions_counted;
+  assign \$620  = active ? early_stops : 2'h0;
+  assign \$621  = value_early_stops + early_stops_counted;
+  assign \$622  = active & converting;
+  assign \$623  = value_converting + converting_counted;
+  assign \$624  = active & product;
+  assign \$625  = value_products + products_counted;
+  assign \$626  = active & contest;
+  assign \$627  = value_contests + contests_counted;
+  assign \$628  = value_comparator + comparator_counted;
+  assign \$629  = value_adder + adder_counted;
+  assign \$630  = value_array + array_counted;
+  assign \$631  = value_rows + rows_counted;
+  assign \$632  = value_drain + drain_counted;
+  assign \$633  = value_elementwise + elementwise_counted;
+  assign \$634  = value_transfer + transfer_counted;
+  assign \$635  = value_host + host_counted;
+  assign \$636  = value_buffer + buffer_counted;
+  assign \$637  = value_fetch + fetch_counted;
+  assign \$638  = value_turn + turn_counted;
+  assign \$639  = status_done & interrupt_done;
+  assign \$640  = status_error & interrupt_error;
+  assign \$641  = \$639  | \$640 ;
   always @(posedge clk)
-    write_id <= \$578 ;
+    write_id <= \$643 ;
   always @(posedge clk)
-    write_version <= \$579 ;
+    write_version <= \$644 ;
   always @(posedge clk)
-    write_configuration <= \$580 ;
+    write_configuration <= \$645 ;
   always @(posedge clk)
-    write_tenants <= \$581 ;
+    write_tenants <= \$646 ;
   always @(posedge clk)
-    write_control <= \$582 ;
+    write_control <= \$647 ;
   always @(posedge clk)
-    write_status <= \$583 ;
+    write_status <= \$648 ;
   always @(posedge clk)
-    status_done <= \$584 ;
+    status_done <= \$649 ;
   always @(posedge clk)
-    status_error <= \$585 ;
+    status_error <= \$650 ;
   always @(posedge clk)
-    write_interrupt <= \$586 ;
+    write_interrupt <= \$651 ;
   always @(posedge clk)
-    interrupt_done <= \$587 ;
+    interrupt_done <= \$652 ;
   always @(posedge clk)
-    interrupt_error <= \$588 ;
+    interrupt_error <= \$653 ;
   always @(posedge clk)
-    write_cycles <= \$589 ;
+    write_cycles <= \$654 ;
   always @(posedge clk)
-    write_conversions <= \$590 ;
+    write_conversions <= \$655 ;
   always @(posedge clk)
-    write_early_stops <= \$591 ;
+    write_early_stops <= \$656 ;
   always @(posedge clk)
-    write_converting <= \$592 ;
+    write_converting <= \$657 ;
   always @(posedge clk)
-    write_products <= \$593 ;
+    write_products <= \$658 ;
   always @(posedge clk)
-    write_contests <= \$594 ;
+    write_contests <= \$659 ;
   always @(posedge clk)
-    write_phase_reset <= \$595 ;
+    write_phase_reset <= \$660 ;
   always @(posedge clk)
-    phase_reset_clocks <= \$596 ;
+    phase_reset_clocks <= \$661 ;
   always @(posedge clk)
-    write_phase_drive <= \$597 ;
+    write_phase_drive <= \$662 ;
   always @(posedge clk)
-    phase_drive_clocks <= \$598 ;
+    phase_drive_clocks <= \$663 ;
   always @(posedge clk)
-    write_phase_share <= \$599 ;
+    write_phase_share <= \$664 ;
   always @(posedge clk)
-    phase_share_clocks <= \$600 ;
+    phase_share_clocks <= \$665 ;
   always @(posedge clk)
-    write_phase_hold <= \$601 ;
+    write_phase_hold <= \$666 ;
   always @(posedge clk)
-    phase_hold_clocks <= \$602 ;
+    phase_hold_clocks <= \$667 ;
   always @(posedge clk)
-    write_phase_clear <= \$603 ;
+    write_phase_clear <= \$668 ;
   always @(posedge clk)
-    phase_clear_clocks <= \$604 ;
+    phase_clear_clocks <= \$669 ;
   always @(posedge clk)
-    write_phase_add <= \$605 ;
+    write_phase_add <= \$670 ;
   always @(posedge clk)
-    phase_add_clocks <= \$606 ;
+    phase_add_clocks <= \$671 ;
   always @(posedge clk)
-    write_phase_gap <= \$607 ;
+    write_phase_gap <= \$672 ;
   always @(posedge clk)
-    phase_gap_clocks <= \$608 ;
+    phase_gap_clocks <= \$673 ;
   always @(posedge clk)
-    write_comparator_timeout <= \$609 ;
+    write_comparator_timeout <= \$674 ;
   always @(posedge clk)
-    comparator_timeout_clocks <= \$610 ;
+    comparator_timeout_clocks <= \$675 ;
   always @(posedge clk)
-    write_program_window <= \$611 ;
+    write_program_window <= \$676 ;
   always @(posedge clk)
-    program_window_base <= \$612 ;
+    program_window_base <= \$677 ;
   always @(posedge clk)
-    program_window_length <= \$613 ;
+    program_window_length <= \$678 ;
   always @(posedge clk)
-    write_activation_base <= \$614 ;
+    write_activation_base <= \$679 ;
   always @(posedge clk)
-    activation_base_value <= \$615 ;
+    activation_base_value <= \$680 ;
   always @(posedge clk)
-    write_activation_words <= \$616 ;
+    write_activation_words <= \$681 ;
   always @(posedge clk)
-    activation_words_value <= \$617 ;
+    activation_words_value <= \$682 ;
   always @(posedge clk)
-    write_constants_base <= \$618 ;
+    write_constants_base <= \$683 ;
   always @(posedge clk)
-    constants_base_value <= \$619 ;
+    constants_base_value <= \$684 ;
   always @(posedge clk)
-    write_constant_entries <= \$620 ;
+    write_constant_entries <= \$685 ;
   always @(posedge clk)
-    constant_entries_value <= \$621 ;
+    constant_entries_value <= \$686 ;
   always @(posedge clk)
-    write_coefficients_base <= \$622 ;
+    write_coefficients_base <= \$687 ;
   always @(posedge clk)
-    coefficients_base_value <= \$623 ;
+    coefficients_base_value <= \$688 ;
   always @(posedge clk)
-    write_coefficient_words <= \$624 ;
+    write_coefficient_words <= \$689 ;
   always @(posedge clk)
-    coefficient_words_value <= \$625 ;
+    coefficient_words_value <= \$690 ;
   always @(posedge clk)
-    write_tiles <= \$626 ;
+    write_tiles <= \$691 ;
   always @(posedge clk)
-    tiles_value <= \$627 ;
+    tiles_value <= \$692 ;
   always @(posedge clk)
-    write_host_timeout <= \$628 ;
+    write_host_timeout <= \$693 ;
   always @(posedge clk)
-    host_timeout_value <= \$629 ;
+    host_timeout_value <= \$694 ;
   always @(posedge clk)
-    write_comparator <= \$630 ;
+    write_comparator <= \$695 ;
   always @(posedge clk)
-    write_adder <= \$631 ;
+    write_adder <= \$696 ;
   always @(posedge clk)
-    write_array <= \$632 ;
+    write_array <= \$697 ;
   always @(posedge clk)
-    write_rows <= \$633 ;
+    write_rows <= \$698 ;
   always @(posedge clk)
-    write_drain <= \$634 ;
+    write_drain <= \$699 ;
   always @(posedge clk)
-    write_elementwise <= \$635 ;
+    write_elementwise <= \$700 ;
   always @(posedge clk)
-    write_transfer <= \$636 ;
+    write_transfer <= \$701 ;
   always @(posedge clk)
-    write_host <= \$637 ;
+    write_host <= \$702 ;
   always @(posedge clk)
-    write_buffer <= \$638 ;
+    write_buffer <= \$703 ;
   always @(posedge clk)
-    write_fetch <= \$639 ;
+    write_fetch <= \$704 ;
   always @(posedge clk)
-    write_turn <= \$640 ;
+    write_turn <= \$705 ;
   always @(posedge clk)
-    used <= \$641 ;
+    write_converter0 <= \$706 ;
   always @(posedge clk)
-    hit_program <= \$642 ;
+    converter0_levels <= \$707 ;
   always @(posedge clk)
-    program_used <= \$643 ;
+    converter0_offset <= \$708 ;
   always @(posedge clk)
-    act_program <= \$644 ;
+    write_gain0 <= \$709 ;
   always @(posedge clk)
-    program_write <= \$645 ;
+    gain0_value <= \$710 ;
   always @(posedge clk)
-    hit_constants <= \$646 ;
+    write_gain_reference0 <= \$711 ;
   always @(posedge clk)
-    constants_used <= \$647 ;
+    gain_reference0_value <= \$712 ;
   always @(posedge clk)
-    act_constants <= \$648 ;
+    write_tile_flags0 <= \$713 ;
   always @(posedge clk)
-    constants_write <= \$649 ;
+    tile_flags0_calibration <= \$714 ;
   always @(posedge clk)
-    staged <= \$650 ;
+    tile_flags0_gain <= \$715 ;
   always @(posedge clk)
-    hit_coefficients0 <= \$651 ;
+    write_converter1 <= \$716 ;
   always @(posedge clk)
-    act_coefficients0 <= \$652 ;
+    converter1_levels <= \$717 ;
   always @(posedge clk)
-    coefficients_write <= \$653 ;
+    converter1_offset <= \$718 ;
   always @(posedge clk)
-    hit_coefficients1 <= \$654 ;
+    write_gain1 <= \$719 ;
   always @(posedge clk)
-    act_coefficients1 <= \$655 ;
+    gain1_value <= \$720 ;
   always @(posedge clk)
-    hit_weights0 <= \$656 ;
+    write_gain_reference1 <= \$721 ;
   always @(posedge clk)
-    act_weights0 <= \$657 ;
+    gain_reference1_value <= \$722 ;
   always @(posedge clk)
-    weights_write <= \$658 ;
+    write_tile_flags1 <= \$723 ;
   always @(posedge clk)
-    hit_weights1 <= \$659 ;
+    tile_flags1_calibration <= \$724 ;
   always @(posedge clk)
-    act_weights1 <= \$660 ;
+    tile_flags1_gain <= \$725 ;
   always @(posedge clk)
-    hit_corrections0 <= \$661 ;
+    used <= \$726 ;
   always @(posedge clk)
-    act_corrections0 <= \$662 ;
+    hit_program <= \$727 ;
   always @(posedge clk)
-    corrections_write <= \$663 ;
+    program_used <= \$728 ;
   always @(posedge clk)
-    hit_corrections1 <= \$664 ;
+    act_program <= \$729 ;
   always @(posedge clk)
-    act_corrections1 <= \$665 ;
+    program_write <= \$730 ;
   always @(posedge clk)
-    memory_index <= \$666 ;
+    hit_constants <= \$731 ;
   always @(posedge clk)
-    memory_data <= \$667 ;
+    constants_used <= \$732 ;
   always @(posedge clk)
-    pending <= \$668 ;
+    act_constants <= \$733 ;
   always @(posedge clk)
-    refused <= \$669 ;
+    constants_write <= \$734 ;
   always @(posedge clk)
-    write_error <= \$670 ;
+    staged <= \$735 ;
   always @(posedge clk)
-    read_id <= \$671 ;
+    hit_coefficients0 <= \$736 ;
   always @(posedge clk)
-    read_version <= \$672 ;
+    act_coefficients0 <= \$737 ;
   always @(posedge clk)
-    read_configuration <= \$673 ;
+    coefficients_write <= \$738 ;
   always @(posedge clk)
-    read_tenants <= \$674 ;
+    hit_coefficients1 <= \$739 ;
   always @(posedge clk)
-    read_control <= \$675 ;
+    act_coefficients1 <= \$740 ;
   always @(posedge clk)
-    read_status <= \$676 ;
+    hit_weights0 <= \$741 ;
   always @(posedge clk)
-    read_interrupt <= \$677 ;
+    act_weights0 <= \$742 ;
   always @(posedge clk)
-    read_cycles <= \$678 ;
+    weights_write <= \$743 ;
   always @(posedge clk)
-    read_group0 <= \$679 ;
+    hit_weights1 <= \$744 ;
   always @(posedge clk)
-    read_conversions <= \$680 ;
+    act_weights1 <= \$745 ;
   always @(posedge clk)
-    read_early_stops <= \$681 ;
+    hit_corrections0 <= \$746 ;
   always @(posedge clk)
-    read_converting <= \$682 ;
+    act_corrections0 <= \$747 ;
   always @(posedge clk)
-    read_products <= \$683 ;
+    corrections_write <= \$748 ;
   always @(posedge clk)
-    read_contests <= \$684 ;
+    hit_corrections1 <= \$749 ;
   always @(posedge clk)
-    read_phase_reset <= \$685 ;
+    act_corrections1 <= \$750 ;
   always @(posedge clk)
-    read_phase_drive <= \$686 ;
+    hit_levels0 <= \$751 ;
   always @(posedge clk)
-    read_phase_share <= \$687 ;
+    act_levels0 <= \$752 ;
   always @(posedge clk)
-    read_group1 <= \$688 ;
+    levels_write <= \$753 ;
   always @(posedge clk)
-    read_phase_hold <= \$689 ;
+    hit_levels1 <= \$754 ;
   always @(posedge clk)
-    read_phase_clear <= \$690 ;
+    act_levels1 <= \$755 ;
   always @(posedge clk)
-    read_phase_add <= \$691 ;
+    memory_index <= \$756 ;
   always @(posedge clk)
-    read_phase_gap <= \$692 ;
+    memory_data <= \$757 ;
   always @(posedge clk)
-    read_comparator_timeout <= \$693 ;
+    pending <= \$758 ;
   always @(posedge clk)
-    read_program_window <= \$694 ;
+    refused <= \$759 ;
   always @(posedge clk)
-    read_activation_base <= \$695 ;
+    write_error <= \$760 ;
   always @(posedge clk)
-    read_activation_words <= \$696 ;
+    read_id <= \$761 ;
   always @(posedge clk)
-    read_group2 <= \$697 ;
+    read_version <= \$762 ;
   always @(posedge clk)
-    read_constants_base <= \$698 ;
+    read_configuration <= \$763 ;
   always @(posedge clk)
-    read_constant_entries <= \$699 ;
+    read_tenants <= \$764 ;
   always @(posedge clk)
-    read_coefficients_base <= \$700 ;
+    read_control <= \$765 ;
   always @(posedge clk)
-    read_coefficient_words <= \$701 ;
+    read_status <= \$766 ;
   always @(posedge clk)
-    read_tiles <= \$702 ;
+    read_interrupt <= \$767 ;
   always @(posedge clk)
-    read_host_timeout <= \$703 ;
+    read_cycles <= \$768 ;
   always @(posedge clk)
-    read_comparator <= \$704 ;
+    read_group0 <= \$769 ;
   always @(posedge clk)
-    read_adder <= \$705 ;
+    read_conversions <= \$770 ;
   always @(posedge clk)
-    read_group3 <= \$706 ;
+    read_early_stops <= \$771 ;
   always @(posedge clk)
-    read_array <= \$707 ;
+    read_converting <= \$772 ;
   always @(posedge clk)
-    read_rows <= \$708 ;
+    read_products <= \$773 ;
   always @(posedge clk)
-    read_drain <= \$709 ;
+    read_contests <= \$774 ;
   always @(posedge clk)
-    read_elementwise <= \$710 ;
+    read_phase_reset <= \$775 ;
   always @(posedge clk)
-    read_transfer <= \$711 ;
+    read_phase_drive <= \$776 ;
   always @(posedge clk)
-    read_host <= \$712 ;
+    read_phase_share <= \$777 ;
   always @(posedge clk)
-    read_buffer <= \$713 ;
+    read_group1 <= \$778 ;
   always @(posedge clk)
-    read_fetch <= \$714 ;
+    read_phase_hold <= \$779 ;
   always @(posedge clk)
-    read_group4 <= \$715 ;
+    read_phase_clear <= \$780 ;
   always @(posedge clk)
-    read_turn <= \$716 ;
+    read_phase_add <= \$781 ;
   always @(posedge clk)
-    read_group5 <= \$717 ;
+    read_phase_gap <= \$782 ;
   always @(posedge clk)
-    read_pending <= \$718 ;
+    read_comparator_timeout <= \$783 ;
   always @(posedge clk)
-    missed <= \$719 ;
+    read_program_window <= \$784 ;
   always @(posedge clk)
-    read_error <= \$720 ;
+    read_activation_base <= \$785 ;
   always @(posedge clk)
-    read_data <= \$721 ;
+    read_activation_words <= \$786 ;
   always @(posedge clk)
-    start <= \$722 ;
+    read_group2 <= \$787 ;
   always @(posedge clk)
-    abort <= \$723 ;
+    read_constants_base <= \$788 ;
   always @(posedge clk)
-    cycles_counted <= \$724 ;
+    read_constant_entries <= \$789 ;
   always @(posedge clk)
-    value_cycles <= \$725 ;
+    read_coefficients_base <= \$790 ;
   always @(posedge clk)
-    conversions_counted <= \$726 ;
+    read_coefficient_words <= \$791 ;
   always @(posedge clk)
-    value_conversions <= \$727 ;
+    read_tiles <= \$792 ;
   always @(posedge clk)
-    early_stops_counted <= \$728 ;
+    read_host_timeout <= \$793 ;
   always @(posedge clk)
-    value_early_stops <= \$729 ;
+    read_comparator <= \$794 ;
   always @(posedge clk)
-    converting_counted <= \$730 ;
+    read_adder <= \$795 ;
   always @(posedge clk)
-    value_converting <= \$731 ;
+    read_group3 <= \$796 ;
   always @(posedge clk)
-    products_counted <= \$732 ;
+    read_array <= \$797 ;
   always @(posedge clk)
-    value_products <= \$733 ;
+    read_rows <= \$798 ;
   always @(posedge clk)
-    contests_counted <= \$734 ;
+    read_drain <= \$799 ;
   always @(posedge clk)
-    value_contests <= \$735 ;
+    read_elementwise <= \$800 ;
   always @(posedge clk)
-    comparator_counted <= \$736 ;
+    read_transfer <= \$801 ;
   always @(posedge clk)
-    value_comparator <= \$737 ;
+    read_host <= \$802 ;
   always @(posedge clk)
-    adder_counted <= \$738 ;
+    read_buffer <= \$803 ;
   always @(posedge clk)
-    value_adder <= \$739 ;
+    read_fetch <= \$804 ;
   always @(posedge clk)
-    array_counted <= \$740 ;
+    read_group4 <= \$805 ;
   always @(posedge clk)
-    value_array <= \$741 ;
+    read_turn <= \$806 ;
   always @(posedge clk)
-    rows_counted <= \$742 ;
+    read_converter0 <= \$807 ;
   always @(posedge clk)
-    value_rows <= \$743 ;
+    read_gain0 <= \$808 ;
   always @(posedge clk)
-    drain_counted <= \$744 ;
+    read_gain_reference0 <= \$809 ;
   always @(posedge clk)
-    value_drain <= \$745 ;
+    read_tile_flags0 <= \$810 ;
   always @(posedge clk)
-    elementwise_counted <= \$746 ;
+    read_converter1 <= \$811 ;
   always @(posedge clk)
-    value_elementwise <= \$747 ;
+    read_gain1 <= \$812 ;
   always @(posedge clk)
-    transfer_counted <= \$748 ;
+    read_gain_reference1 <= \$813 ;
   always @(posedge clk)
-    value_transfer <= \$749 ;
+    read_group5 <= \$814 ;
   always @(posedge clk)
-    host_counted <= \$750 ;
+    read_tile_flags1 <= \$815 ;
   always @(posedge clk)
-    value_host <= \$751 ;
+    read_group6 <= \$816 ;
   always @(posedge clk)
-    buffer_counted <= \$752 ;
+    read_pending <= \$817 ;
   always @(posedge clk)
-    value_buffer <= \$753 ;
+    missed <= \$818 ;
   always @(posedge clk)
-    fetch_counted <= \$754 ;
+    read_error <= \$819 ;
   always @(posedge clk)
-    value_fetch <= \$755 ;
+    read_data <= \$820 ;
   always @(posedge clk)
-    turn_counted <= \$756 ;
+    start <= \$821 ;
   always @(posedge clk)
-    value_turn <= \$757 ;
+    abort <= \$822 ;
   always @(posedge clk)
-    status_cause <= \$758 ;
+    cycles_counted <= \$823 ;
   always @(posedge clk)
-    irq <= \$759 ;
+    value_cycles <= \$824 ;
+  always @(posedge clk)
+    conversions_counted <= \$825 ;
+  always @(posedge clk)
+    value_conversions <= \$826 ;
+  always @(posedge clk)
+    early_stops_counted <= \$827 ;
+  always @(posedge clk)
+    value_early_stops <= \$828 ;
+  always @(posedge clk)
+    converting_counted <= \$829 ;
+  always @(posedge clk)
+    value_converting <= \$830 ;
+  always @(posedge clk)
+    products_counted <= \$831 ;
+  always @(posedge clk)
+    value_products <= \$832 ;
+  always @(posedge clk)
+    contests_counted <= \$833 ;
+  always @(posedge clk)
+    value_contests <= \$834 ;
+  always @(posedge clk)
+    comparator_counted <= \$835 ;
+  always @(posedge clk)
+    value_comparator <= \$836 ;
+  always @(posedge clk)
+    adder_counted <= \$837 ;
+  always @(posedge clk)
+    value_adder <= \$838 ;
+  always @(posedge clk)
+    array_counted <= \$839 ;
+  always @(posedge clk)
+    value_array <= \$840 ;
+  always @(posedge clk)
+    rows_counted <= \$841 ;
+  always @(posedge clk)
+    value_rows <= \$842 ;
+  always @(posedge clk)
+    drain_counted <= \$843 ;
+  always @(posedge clk)
+    value_drain <= \$844 ;
+  always @(posedge clk)
+    elementwise_counted <= \$845 ;
+  always @(posedge clk)
+    value_elementwise <= \$846 ;
+  always @(posedge clk)
+    transfer_counted <= \$847 ;
+  always @(posedge clk)
+    value_transfer <= \$848 ;
+  always @(posedge clk)
+    host_counted <= \$849 ;
+  always @(posedge clk)
+    value_host <= \$850 ;
+  always @(posedge clk)
+    buffer_counted <= \$851 ;
+  always @(posedge clk)
+    value_buffer <= \$852 ;
+  always @(posedge clk)
+    fetch_counted <= \$853 ;
+  always @(posedge clk)
+    value_fetch <= \$854 ;
+  always @(posedge clk)
+    turn_counted <= \$855 ;
+  always @(posedge clk)
+    value_turn <= \$856 ;
+  always @(posedge clk)
+    status_cause <= \$857 ;
+  always @(posedge clk)
+    irq <= \$858 ;
   assign running = busy | start;
   assign control_start = write_data[0] & write_control;
   assign control_abort = write_data[1] & write_control;
@@ -12295,1383 +12979,910 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign write_corrections0 = hit_corrections0 & \$9 ;
   assign \$10  = ~ used[1];
   assign write_corrections1 = hit_corrections1 & \$10 ;
-  assign \$11  = ! phase_reset_clocks;
-  assign phase_reset = \$11  ? 6'h01 : phase_reset_clocks;
-  assign \$12  = ! phase_drive_clocks;
-  assign phase_drive = \$12  ? 6'h01 : phase_drive_clocks;
-  assign \$13  = ! phase_share_clocks;
-  assign phase_share = \$13  ? 6'h01 : phase_share_clocks;
-  assign \$14  = ! phase_hold_clocks;
-  assign phase_hold = \$14  ? 6'h01 : phase_hold_clocks;
-  assign \$15  = ! phase_clear_clocks;
-  assign phase_clear = \$15  ? 6'h01 : phase_clear_clocks;
-  assign \$16  = ! phase_add_clocks;
-  assign phase_add = \$16  ? 6'h01 : phase_add_clocks;
-  assign \$17  = ! phase_gap_clocks;
-  assign phase_gap = \$17  ? 6'h01 : phase_gap_clocks;
-  assign \$18  = ! write_address;
-  assign \$19  = write_valid & \$18 ;
-  assign \$20  = write_address == 3'h4;
+  assign \$11  = ~ used[0];
+  assign write_levels0 = hit_levels0 & \$11 ;
+  assign \$12  = ~ used[1];
+  assign write_levels1 = hit_levels1 & \$12 ;
+  assign \$13  = ! phase_reset_clocks;
+  assign phase_reset = \$13  ? 6'h01 : phase_reset_clocks;
+  assign \$14  = ! phase_drive_clocks;
+  assign phase_drive = \$14  ? 6'h01 : phase_drive_clocks;
+  assign \$15  = ! phase_share_clocks;
+  assign phase_share = \$15  ? 6'h01 : phase_share_clocks;
+  assign \$16  = ! phase_hold_clocks;
+  assign phase_hold = \$16  ? 6'h01 : phase_hold_clocks;
+  assign \$17  = ! phase_clear_clocks;
+  assign phase_clear = \$17  ? 6'h01 : phase_clear_clocks;
+  assign \$18  = ! phase_add_clocks;
+  assign phase_add = \$18  ? 6'h01 : phase_add_clocks;
+  assign \$19  = ! phase_gap_clocks;
+  assign phase_gap = \$19  ? 6'h01 : phase_gap_clocks;
+  assign \$20  = ! write_address;
   assign \$21  = write_valid & \$20 ;
-  assign \$22  = write_address == 4'h8;
+  assign \$22  = write_address == 3'h4;
   assign \$23  = write_valid & \$22 ;
-  assign \$24  = write_address == 4'hc;
+  assign \$24  = write_address == 4'h8;
   assign \$25  = write_valid & \$24 ;
-  assign \$26  = write_address == 5'h10;
+  assign \$26  = write_address == 4'hc;
   assign \$27  = write_valid & \$26 ;
-  assign \$28  = write_address == 5'h14;
+  assign \$28  = write_address == 5'h10;
   assign \$29  = write_valid & \$28 ;
-  assign \$30  = ~ write_data[1];
-  assign \$31  = status_done & \$30 ;
-  assign \$32  = ~ write_data[2];
-  assign \$33  = status_error & \$32 ;
-  assign \$34  = write_address == 5'h18;
-  assign \$35  = write_valid & \$34 ;
-  assign \$36  = write_address == 6'h20;
+  assign \$30  = write_address == 5'h14;
+  assign \$31  = write_valid & \$30 ;
+  assign \$32  = ~ write_data[1];
+  assign \$33  = status_done & \$32 ;
+  assign \$34  = ~ write_data[2];
+  assign \$35  = status_error & \$34 ;
+  assign \$36  = write_address == 5'h18;
   assign \$37  = write_valid & \$36 ;
-  assign \$38  = write_address == 6'h24;
+  assign \$38  = write_address == 6'h20;
   assign \$39  = write_valid & \$38 ;
-  assign \$40  = write_address == 6'h28;
+  assign \$40  = write_address == 6'h24;
   assign \$41  = write_valid & \$40 ;
-  assign \$42  = write_address == 6'h2c;
+  assign \$42  = write_address == 6'h28;
   assign \$43  = write_valid & \$42 ;
-  assign \$44  = write_address == 6'h30;
+  assign \$44  = write_address == 6'h2c;
   assign \$45  = write_valid & \$44 ;
-  assign \$46  = write_address == 6'h34;
+  assign \$46  = write_address == 6'h30;
   assign \$47  = write_valid & \$46 ;
-  assign \$48  = write_address == 7'h40;
+  assign \$48  = write_address == 6'h34;
   assign \$49  = write_valid & \$48 ;
-  assign \$50  = write_address == 7'h44;
+  assign \$50  = write_address == 7'h40;
   assign \$51  = write_valid & \$50 ;
-  assign \$52  = write_address == 7'h48;
+  assign \$52  = write_address == 7'h44;
   assign \$53  = write_valid & \$52 ;
-  assign \$54  = write_address == 7'h4c;
+  assign \$54  = write_address == 7'h48;
   assign \$55  = write_valid & \$54 ;
-  assign \$56  = write_address == 7'h50;
+  assign \$56  = write_address == 7'h4c;
   assign \$57  = write_valid & \$56 ;
-  assign \$58  = write_address == 7'h54;
+  assign \$58  = write_address == 7'h50;
   assign \$59  = write_valid & \$58 ;
-  assign \$60  = write_address == 7'h58;
+  assign \$60  = write_address == 7'h54;
   assign \$61  = write_valid & \$60 ;
-  assign \$62  = write_address == 7'h60;
+  assign \$62  = write_address == 7'h58;
   assign \$63  = write_valid & \$62 ;
-  assign \$64  = write_address == 7'h70;
+  assign \$64  = write_address == 7'h60;
   assign \$65  = write_valid & \$64 ;
-  assign \$66  = write_address == 7'h74;
+  assign \$66  = write_address == 7'h70;
   assign \$67  = write_valid & \$66 ;
-  assign \$68  = write_address == 7'h78;
+  assign \$68  = write_address == 7'h74;
   assign \$69  = write_valid & \$68 ;
-  assign \$70  = write_address == 7'h7c;
+  assign \$70  = write_address == 7'h78;
   assign \$71  = write_valid & \$70 ;
-  assign \$72  = write_address == 8'h80;
+  assign \$72  = write_address == 7'h7c;
   assign \$73  = write_valid & \$72 ;
-  assign \$74  = write_address == 8'h84;
+  assign \$74  = write_address == 8'h80;
   assign \$75  = write_valid & \$74 ;
-  assign \$76  = write_address == 8'h88;
+  assign \$76  = write_address == 8'h84;
   assign \$77  = write_valid & \$76 ;
-  assign \$78  = write_address == 8'h8c;
+  assign \$78  = write_address == 8'h88;
   assign \$79  = write_valid & \$78 ;
-  assign \$80  = write_address == 8'h90;
+  assign \$80  = write_address == 8'h8c;
   assign \$81  = write_valid & \$80 ;
-  assign \$82  = write_address == 8'ha0;
+  assign \$82  = write_address == 8'h90;
   assign \$83  = write_valid & \$82 ;
-  assign \$84  = write_address == 8'ha4;
+  assign \$84  = write_address == 8'ha0;
   assign \$85  = write_valid & \$84 ;
-  assign \$86  = write_address == 8'ha8;
+  assign \$86  = write_address == 8'ha4;
   assign \$87  = write_valid & \$86 ;
-  assign \$88  = write_address == 8'hac;
+  assign \$88  = write_address == 8'ha8;
   assign \$89  = write_valid & \$88 ;
-  assign \$90  = write_address == 8'hb0;
+  assign \$90  = write_address == 8'hac;
   assign \$91  = write_valid & \$90 ;
-  assign \$92  = write_address == 8'hb4;
+  assign \$92  = write_address == 8'hb0;
   assign \$93  = write_valid & \$92 ;
-  assign \$94  = write_address == 8'hb8;
+  assign \$94  = write_address == 8'hb4;
   assign \$95  = write_valid & \$94 ;
-  assign \$96  = write_address == 8'hbc;
+  assign \$96  = write_address == 8'hb8;
   assign \$97  = write_valid & \$96 ;
-  assign \$98  = write_address == 8'hc0;
+  assign \$98  = write_address == 8'hbc;
   assign \$99  = write_valid & \$98 ;
-  assign \$100  = write_address == 8'hc4;
+  assign \$100  = write_address == 8'hc0;
   assign \$101  = write_valid & \$100 ;
-  assign \$102  = write_address == 8'hc8;
+  assign \$102  = write_address == 8'hc4;
   assign \$103  = write_valid & \$102 ;
-  assign \$104  = tiles_value & { running, running };
-  assign \$106  = write_address[23:10] == 3'h4;
+  assign \$104  = write_address == 8'hc8;
+  assign \$105  = write_valid & \$104 ;
+  assign \$106  = write_address == 11'h400;
   assign \$107  = write_valid & \$106 ;
-  assign \$108  = write_address[9:2] < 9'h100;
-  assign \$109  = \$107  & \$108 ;
-  assign \$112  = program_offset < program_window_length;
-  assign \$113  = running & \$112 ;
-  assign \$115  = write_address[23:9] == 4'ha;
-  assign \$116  = write_valid & \$115 ;
-  assign \$117  = write_address[8:3] < 7'h40;
-  assign \$118  = \$116  & \$117 ;
-  assign \$119  = write_address[2] < 2'h2;
-  assign \$120  = \$118  & \$119 ;
-  assign \$121  = constants_offset < constant_entries_value;
-  assign \$122  = running & \$121 ;
-  assign \$123  = act_constants & end_constants;
-  assign \$124  = ~ end_constants;
-  assign \$125  = act_constants & \$124 ;
-  assign \$126  = write_address[23:11] == 2'h3;
-  assign \$127  = write_valid & \$126 ;
-  assign \$128  = write_address[10:2] < 10'h200;
-  assign \$129  = \$127  & \$128 ;
-  assign \$133  = write_address[23:11] == 3'h4;
-  assign \$134  = write_valid & \$133 ;
-  assign \$135  = write_address[10:2] < 10'h200;
-  assign \$136  = \$134  & \$135 ;
-  assign \$140  = write_address[23:7] == 7'h50;
-  assign \$141  = write_valid & \$140 ;
-  assign \$142  = write_address[6:2] < 6'h20;
-  assign \$143  = \$141  & \$142 ;
-  assign \$147  = write_address[23:7] == 7'h51;
-  assign \$148  = write_valid & \$147 ;
-  assign \$149  = write_address[6:2] < 6'h20;
-  assign \$150  = \$148  & \$149 ;
-  assign \$154  = write_address[23:8] == 6'h29;
-  assign \$155  = write_valid & \$154 ;
-  assign \$156  = write_address[7:2] < 7'h40;
-  assign \$157  = \$155  & \$156 ;
-  assign \$161  = write_address[23:8] == 6'h2a;
-  assign \$162  = write_valid & \$161 ;
-  assign \$163  = write_address[7:2] < 7'h40;
-  assign \$164  = \$162  & \$163 ;
-  assign \$176  = write_address[9:2] & { \$175 , \$174 , \$173 , \$172 , \$171 , \$170 , \$169 , \$168  };
-  assign \$184  = write_address[8:3] & { \$183 , \$182 , \$181 , \$180 , \$179 , \$178  };
-  assign \$185  = \$177  | { 14'h0000, \$184  };
-  assign \$186  = | { act_coefficients1, act_coefficients0 };
-  assign \$187  = | { act_coefficients1, act_coefficients0 };
-  assign \$188  = | { act_coefficients1, act_coefficients0 };
-  assign \$189  = | { act_coefficients1, act_coefficients0 };
-  assign \$190  = | { act_coefficients1, act_coefficients0 };
-  assign \$191  = | { act_coefficients1, act_coefficients0 };
-  assign \$192  = | { act_coefficients1, act_coefficients0 };
-  assign \$193  = | { act_coefficients1, act_coefficients0 };
-  assign \$194  = | { act_coefficients1, act_coefficients0 };
-  assign \$195  = write_address[10:2] & { \$194 , \$193 , \$192 , \$191 , \$190 , \$189 , \$188 , \$187 , \$186  };
-  assign \$196  = \$185  | { 11'h000, \$195  };
-  assign \$197  = | { act_weights1, act_weights0 };
-  assign \$198  = | { act_weights1, act_weights0 };
-  assign \$199  = | { act_weights1, act_weights0 };
-  assign \$200  = | { act_weights1, act_weights0 };
-  assign \$201  = | { act_weights1, act_weights0 };
-  assign \$202  = write_address[6:2] & { \$201 , \$200 , \$199 , \$198 , \$197  };
-  assign \$203  = \$196  | { 15'h0000, \$202  };
-  assign \$204  = | { act_corrections1, act_corrections0 };
-  assign \$205  = | { act_corrections1, act_corrections0 };
-  assign \$206  = | { act_corrections1, act_corrections0 };
-  assign \$207  = | { act_corrections1, act_corrections0 };
-  assign \$208  = | { act_corrections1, act_corrections0 };
-  assign \$209  = | { act_corrections1, act_corrections0 };
-  assign \$210  = write_address[7:2] & { \$209 , \$208 , \$207 , \$206 , \$205 , \$204  };
-  assign \$211  = \$203  | { 14'h0000, \$210  };
+  assign \$108  = write_address == 11'h404;
+  assign \$109  = write_valid & \$108 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$578  = \$19 ;
-    if (rst) begin
-      \$578  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$579  = \$21 ;
-    if (rst) begin
-      \$579  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$580  = \$23 ;
-    if (rst) begin
-      \$580  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$581  = \$25 ;
-    if (rst) begin
-      \$581  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$582  = \$27 ;
-    if (rst) begin
-      \$582  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$583  = \$29 ;
-    if (rst) begin
-      \$583  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$584  = status_done;
-    if (write_status) begin
-      \$584  = \$31 ;
-    end
-    if (start) begin
-      \$584  = 1'h0;
-    end
-    if (ended) begin
-      \$584  = 1'h1;
-    end
-    if (rst) begin
-      \$584  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$585  = status_error;
-    if (write_status) begin
-      \$585  = \$33 ;
-    end
-    if (start) begin
-      \$585  = 1'h0;
-    end
-    if (failed) begin
-      \$585  = 1'h1;
-    end
-    if (rst) begin
-      \$585  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$586  = \$35 ;
-    if (rst) begin
-      \$586  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$587  = interrupt_done;
-    if (write_interrupt) begin
-      \$587  = write_data[0];
-    end
-    if (rst) begin
-      \$587  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$588  = interrupt_error;
-    if (write_interrupt) begin
-      \$588  = write_data[1];
-    end
-    if (rst) begin
-      \$588  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$589  = \$37 ;
-    if (rst) begin
-      \$589  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$590  = \$39 ;
-    if (rst) begin
-      \$590  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$591  = \$41 ;
-    if (rst) begin
-      \$591  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$592  = \$43 ;
-    if (rst) begin
-      \$592  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$593  = \$45 ;
-    if (rst) begin
-      \$593  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$594  = \$47 ;
-    if (rst) begin
-      \$594  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$595  = \$49 ;
-    if (rst) begin
-      \$595  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$596  = phase_reset_clocks;
-    if (write_phase_reset) begin
-      \$596  = write_data[5:0];
-    end
-    if (rst) begin
-      \$596  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$597  = \$51 ;
-    if (rst) begin
-      \$597  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$598  = phase_drive_clocks;
-    if (write_phase_drive) begin
-      \$598  = write_data[5:0];
-    end
-    if (rst) begin
-      \$598  = 6'h04;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$599  = \$53 ;
-    if (rst) begin
-      \$599  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$600  = phase_share_clocks;
-    if (write_phase_share) begin
-      \$600  = write_data[5:0];
-    end
-    if (rst) begin
-      \$600  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$601  = \$55 ;
-    if (rst) begin
-      \$601  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$602  = phase_hold_clocks;
-    if (write_phase_hold) begin
-      \$602  = write_data[5:0];
-    end
-    if (rst) begin
-      \$602  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$603  = \$57 ;
-    if (rst) begin
-      \$603  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$604  = phase_clear_clocks;
-    if (write_phase_clear) begin
-      \$604  = write_data[5:0];
-    end
-    if (rst) begin
-      \$604  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$605  = \$59 ;
-    if (rst) begin
-      \$605  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$606  = phase_add_clocks;
-    if (write_phase_add) begin
-      \$606  = write_data[5:0];
-    end
-    if (rst) begin
-      \$606  = 6'h02;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$607  = \$61 ;
-    if (rst) begin
-      \$607  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$608  = phase_gap_clocks;
-    if (write_phase_gap) begin
-      \$608  = write_data[5:0];
-    end
-    if (rst) begin
-      \$608  = 6'h01;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$609  = \$63 ;
-    if (rst) begin
-      \$609  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$610  = comparator_timeout_clocks;
-    if (write_comparator_timeout) begin
-      \$610  = write_data[15:0];
-    end
-    if (rst) begin
-      \$610  = 16'h0400;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$611  = \$65 ;
-    if (rst) begin
-      \$611  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$612  = program_window_base;
-    if (write_program_window) begin
-      \$612  = write_data[11:0];
-    end
-    if (rst) begin
-      \$612  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$613  = program_window_length;
-    if (write_program_window) begin
-      \$613  = write_data[27:16];
-    end
-    if (rst) begin
-      \$613  = 12'h010;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$614  = \$67 ;
-    if (rst) begin
-      \$614  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$615  = activation_base_value;
-    if (write_activation_base) begin
-      \$615  = write_data[15:0];
-    end
-    if (rst) begin
-      \$615  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$616  = \$69 ;
-    if (rst) begin
-      \$616  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$617  = activation_words_value;
-    if (write_activation_words) begin
-      \$617  = write_data[16:0];
-    end
-    if (rst) begin
-      \$617  = 17'h00100;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$618  = \$71 ;
-    if (rst) begin
-      \$618  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$619  = constants_base_value;
-    if (write_constants_base) begin
-      \$619  = write_data[15:0];
-    end
-    if (rst) begin
-      \$619  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$620  = \$73 ;
-    if (rst) begin
-      \$620  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$621  = constant_entries_value;
-    if (write_constant_entries) begin
-      \$621  = write_data[16:0];
-    end
-    if (rst) begin
-      \$621  = 17'h00040;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$622  = \$75 ;
-    if (rst) begin
-      \$622  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$623  = coefficients_base_value;
-    if (write_coefficients_base) begin
-      \$623  = write_data[19:0];
-    end
-    if (rst) begin
-      \$623  = 20'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$624  = \$77 ;
-    if (rst) begin
-      \$624  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$625  = coefficient_words_value;
-    if (write_coefficient_words) begin
-      \$625  = write_data[20:0];
-    end
-    if (rst) begin
-      \$625  = 21'h000200;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$626  = \$79 ;
-    if (rst) begin
-      \$626  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$627  = tiles_value;
-    if (write_tiles) begin
-      \$627  = write_data[1:0];
-    end
-    if (rst) begin
-      \$627  = 2'h3;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$628  = \$81 ;
-    if (rst) begin
-      \$628  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$629  = host_timeout_value;
-    if (write_host_timeout) begin
-      \$629  = write_data[23:0];
-    end
-    if (rst) begin
-      \$629  = 24'h000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$630  = \$83 ;
-    if (rst) begin
-      \$630  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$631  = \$85 ;
-    if (rst) begin
-      \$631  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$632  = \$87 ;
-    if (rst) begin
-      \$632  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$633  = \$89 ;
-    if (rst) begin
-      \$633  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$634  = \$91 ;
-    if (rst) begin
-      \$634  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$635  = \$93 ;
-    if (rst) begin
-      \$635  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$636  = \$95 ;
-    if (rst) begin
-      \$636  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$637  = \$97 ;
-    if (rst) begin
-      \$637  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$638  = \$99 ;
-    if (rst) begin
-      \$638  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$639  = \$101 ;
-    if (rst) begin
-      \$639  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$640  = \$103 ;
-    if (rst) begin
-      \$640  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$641  = \$105 ;
-    if (rst) begin
-      \$641  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$642  = \$111 ;
-    if (rst) begin
-      \$642  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$643  = \$113 ;
+    \$643  = \$21 ;
     if (rst) begin
       \$643  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$644  = write_program;
+    \$644  = \$23 ;
     if (rst) begin
       \$644  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$645  = \$114 ;
+    \$645  = \$25 ;
     if (rst) begin
       \$645  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$646  = \$120 ;
+    \$646  = \$27 ;
     if (rst) begin
       \$646  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$647  = \$122 ;
+    \$647  = \$29 ;
     if (rst) begin
       \$647  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$648  = write_constants;
+    \$648  = \$31 ;
     if (rst) begin
       \$648  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$649  = \$123 ;
+    \$649  = status_done;
+    if (write_status) begin
+      \$649  = \$33 ;
+    end
+    if (start) begin
+      \$649  = 1'h0;
+    end
+    if (ended) begin
+      \$649  = 1'h1;
+    end
     if (rst) begin
       \$649  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$650  = staged;
-    if (\$125 ) begin
-      casez (write_address[2])
-        1'h0:
-            \$650  = write_data;
-      endcase
+    \$650  = status_error;
+    if (write_status) begin
+      \$650  = \$35 ;
+    end
+    if (start) begin
+      \$650  = 1'h0;
+    end
+    if (failed) begin
+      \$650  = 1'h1;
     end
     if (rst) begin
-      \$650  = 32'd0;
+      \$650  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$651  = \$131 ;
+    \$651  = \$37 ;
     if (rst) begin
       \$651  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$652  = write_coefficients0;
+    \$652  = interrupt_done;
+    if (write_interrupt) begin
+      \$652  = write_data[0];
+    end
     if (rst) begin
       \$652  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$653 [0] = \$132 ;
-    \$653 [1] = \$139 ;
+    \$653  = interrupt_error;
+    if (write_interrupt) begin
+      \$653  = write_data[1];
+    end
     if (rst) begin
-      \$653  = 2'h0;
+      \$653  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$654  = \$138 ;
+    \$654  = \$39 ;
     if (rst) begin
       \$654  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$655  = write_coefficients1;
+    \$655  = \$41 ;
     if (rst) begin
       \$655  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$656  = \$145 ;
+    \$656  = \$43 ;
     if (rst) begin
       \$656  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$657  = write_weights0;
+    \$657  = \$45 ;
     if (rst) begin
       \$657  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$658 [0] = \$146 ;
-    \$658 [1] = \$153 ;
+    \$658  = \$47 ;
     if (rst) begin
-      \$658  = 2'h0;
+      \$658  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$659  = \$152 ;
+    \$659  = \$49 ;
     if (rst) begin
       \$659  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$660  = write_weights1;
+    \$660  = \$51 ;
     if (rst) begin
       \$660  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$661  = \$159 ;
+    \$661  = phase_reset_clocks;
+    if (write_phase_reset) begin
+      \$661  = write_data[5:0];
+    end
     if (rst) begin
-      \$661  = 1'h0;
+      \$661  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$662  = write_corrections0;
+    \$662  = \$53 ;
     if (rst) begin
       \$662  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$663 [0] = \$160 ;
-    \$663 [1] = \$167 ;
+    \$663  = phase_drive_clocks;
+    if (write_phase_drive) begin
+      \$663  = write_data[5:0];
+    end
     if (rst) begin
-      \$663  = 2'h0;
+      \$663  = 6'h04;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$664  = \$166 ;
+    \$664  = \$55 ;
     if (rst) begin
       \$664  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$665  = write_corrections1;
+    \$665  = phase_share_clocks;
+    if (write_phase_share) begin
+      \$665  = write_data[5:0];
+    end
     if (rst) begin
-      \$665  = 1'h0;
+      \$665  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$666  = \$211 ;
+    \$666  = \$57 ;
     if (rst) begin
-      \$666  = 20'h00000;
+      \$666  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$667  = \$413 ;
+    \$667  = phase_hold_clocks;
+    if (write_phase_hold) begin
+      \$667  = write_data[5:0];
+    end
     if (rst) begin
-      \$667  = 64'h0000000000000000;
+      \$667  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$668  = { pending[0], write_valid };
+    \$668  = \$59 ;
     if (rst) begin
-      \$668  = 2'h0;
+      \$668  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$669  = \$415 ;
+    \$669  = phase_clear_clocks;
+    if (write_phase_clear) begin
+      \$669  = write_data[5:0];
+    end
     if (rst) begin
-      \$669  = 1'h0;
+      \$669  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$670  = \$416 ;
+    \$670  = \$61 ;
     if (rst) begin
       \$670  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$671  = \$417 ;
+    \$671  = phase_add_clocks;
+    if (write_phase_add) begin
+      \$671  = write_data[5:0];
+    end
     if (rst) begin
-      \$671  = 1'h0;
+      \$671  = 6'h02;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$672  = \$418 ;
+    \$672  = \$63 ;
     if (rst) begin
       \$672  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$673  = \$419 ;
+    \$673  = phase_gap_clocks;
+    if (write_phase_gap) begin
+      \$673  = write_data[5:0];
+    end
     if (rst) begin
-      \$673  = 1'h0;
+      \$673  = 6'h01;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$674  = \$420 ;
+    \$674  = \$65 ;
     if (rst) begin
       \$674  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$675  = \$421 ;
+    \$675  = comparator_timeout_clocks;
+    if (write_comparator_timeout) begin
+      \$675  = write_data[15:0];
+    end
     if (rst) begin
-      \$675  = 1'h0;
+      \$675  = 16'h0400;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$676  = \$422 ;
+    \$676  = \$67 ;
     if (rst) begin
       \$676  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$677  = \$423 ;
+    \$677  = program_window_base;
+    if (write_program_window) begin
+      \$677  = write_data[11:0];
+    end
     if (rst) begin
-      \$677  = 1'h0;
+      \$677  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$678  = \$424 ;
+    \$678  = program_window_length;
+    if (write_program_window) begin
+      \$678  = write_data[27:16];
+    end
     if (rst) begin
-      \$678  = 1'h0;
+      \$678  = 12'h010;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$679  = \$440 ;
+    \$679  = \$69 ;
     if (rst) begin
-      \$679  = 32'd0;
+      \$679  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$680  = \$441 ;
+    \$680  = activation_base_value;
+    if (write_activation_base) begin
+      \$680  = write_data[15:0];
+    end
     if (rst) begin
-      \$680  = 1'h0;
+      \$680  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$681  = \$442 ;
+    \$681  = \$71 ;
     if (rst) begin
       \$681  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$682  = \$443 ;
+    \$682  = activation_words_value;
+    if (write_activation_words) begin
+      \$682  = write_data[16:0];
+    end
     if (rst) begin
-      \$682  = 1'h0;
+      \$682  = 17'h00100;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$683  = \$444 ;
+    \$683  = \$73 ;
     if (rst) begin
       \$683  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$684  = \$445 ;
+    \$684  = constants_base_value;
+    if (write_constants_base) begin
+      \$684  = write_data[15:0];
+    end
     if (rst) begin
-      \$684  = 1'h0;
+      \$684  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$685  = \$446 ;
+    \$685  = \$75 ;
     if (rst) begin
       \$685  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$686  = \$447 ;
+    \$686  = constant_entries_value;
+    if (write_constant_entries) begin
+      \$686  = write_data[16:0];
+    end
     if (rst) begin
-      \$686  = 1'h0;
+      \$686  = 17'h00040;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$687  = \$448 ;
+    \$687  = \$77 ;
     if (rst) begin
       \$687  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$688  = \$464 ;
+    \$688  = coefficients_base_value;
+    if (write_coefficients_base) begin
+      \$688  = write_data[19:0];
+    end
     if (rst) begin
-      \$688  = 32'd0;
+      \$688  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$689  = \$465 ;
+    \$689  = \$79 ;
     if (rst) begin
       \$689  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$690  = \$466 ;
+    \$690  = coefficient_words_value;
+    if (write_coefficient_words) begin
+      \$690  = write_data[20:0];
+    end
     if (rst) begin
-      \$690  = 1'h0;
+      \$690  = 21'h000200;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$691  = \$467 ;
+    \$691  = \$81 ;
     if (rst) begin
       \$691  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$692  = \$468 ;
+    \$692  = tiles_value;
+    if (write_tiles) begin
+      \$692  = write_data[1:0];
+    end
     if (rst) begin
-      \$692  = 1'h0;
+      \$692  = 2'h3;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$693  = \$469 ;
+    \$693  = \$83 ;
     if (rst) begin
       \$693  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$694  = \$470 ;
+    \$694  = host_timeout_value;
+    if (write_host_timeout) begin
+      \$694  = write_data[23:0];
+    end
     if (rst) begin
-      \$694  = 1'h0;
+      \$694  = 24'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$695  = \$471 ;
+    \$695  = \$85 ;
     if (rst) begin
       \$695  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$696  = \$472 ;
+    \$696  = \$87 ;
     if (rst) begin
       \$696  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$697  = \$488 ;
+    \$697  = \$89 ;
     if (rst) begin
-      \$697  = 32'd0;
+      \$697  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$698  = \$489 ;
+    \$698  = \$91 ;
     if (rst) begin
       \$698  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$699  = \$490 ;
+    \$699  = \$93 ;
     if (rst) begin
       \$699  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$700  = \$491 ;
+    \$700  = \$95 ;
     if (rst) begin
       \$700  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$701  = \$492 ;
+    \$701  = \$97 ;
     if (rst) begin
       \$701  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$702  = \$493 ;
+    \$702  = \$99 ;
     if (rst) begin
       \$702  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$703  = \$494 ;
+    \$703  = \$101 ;
     if (rst) begin
       \$703  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$704  = \$495 ;
+    \$704  = \$103 ;
     if (rst) begin
       \$704  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$705  = \$496 ;
+    \$705  = \$105 ;
     if (rst) begin
       \$705  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$706  = \$512 ;
+    \$706  = \$107 ;
     if (rst) begin
-      \$706  = 32'd0;
+      \$706  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$707  = \$513 ;
+    \$707  = converter0_levels;
+    if (write_converter0) begin
+      \$707  = write_data[0];
+    end
     if (rst) begin
       \$707  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$708  = \$514 ;
+    \$708  = converter0_offset;
+    if (write_converter0) begin
+      \$708  = write_data[21:16];
+    end
+    if (measured[0]) begin
+      \$708  = measured[6:1];
+    end
     if (rst) begin
-      \$708  = 1'h0;
+      \$708  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$709  = \$515 ;
+    \$709  = \$109 ;
     if (rst) begin
       \$709  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$710  = \$516 ;
+    \$710  = gain0_value;
+    if (write_gain0) begin
+      \$710  = write_data[15:0];
+    end
+    if (measured[7]) begin
+      \$710  = measured[23:8];
+    end
     if (rst) begin
-      \$710  = 1'h0;
+      \$710  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$711  = \$517 ;
+    \$711  = \$111 ;
     if (rst) begin
       \$711  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$712  = \$518 ;
+    \$712  = gain_reference0_value;
+    if (write_gain_reference0) begin
+      \$712  = write_data[9:0];
+    end
+    if (measured[24]) begin
+      \$712  = measured[34:25];
+    end
     if (rst) begin
-      \$712  = 1'h0;
+      \$712  = 10'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$713  = \$519 ;
+    \$713  = \$113 ;
     if (rst) begin
       \$713  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$714  = \$520 ;
+    \$714  = tile_flags0_calibration;
+    if (write_tile_flags0) begin
+      \$714  = \$115 ;
+    end
+    if (measured[35]) begin
+      \$714  = 1'h1;
+    end
     if (rst) begin
       \$714  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$715  = \$536 ;
+    \$715  = tile_flags0_gain;
+    if (write_tile_flags0) begin
+      \$715  = \$117 ;
+    end
+    if (saturated[0]) begin
+      \$715  = 1'h1;
+    end
     if (rst) begin
-      \$715  = 32'd0;
+      \$715  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$716  = \$537 ;
+    \$716  = \$119 ;
     if (rst) begin
       \$716  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$717  = \$539 ;
+    \$717  = converter1_levels;
+    if (write_converter1) begin
+      \$717  = write_data[0];
+    end
     if (rst) begin
-      \$717  = 32'd0;
+      \$717  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$718  = { read_pending[0], read_valid };
+    \$718  = converter1_offset;
+    if (write_converter1) begin
+      \$718  = write_data[21:16];
+    end
+    if (measured[36]) begin
+      \$718  = measured[42:37];
+    end
     if (rst) begin
-      \$718  = 2'h0;
+      \$718  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$719  = \$541 ;
+    \$719  = \$121 ;
     if (rst) begin
       \$719  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$720  = \$542 ;
+    \$720  = gain1_value;
+    if (write_gain1) begin
+      \$720  = write_data[15:0];
+    end
+    if (measured[43]) begin
+      \$720  = measured[59:44];
+    end
     if (rst) begin
-      \$720  = 1'h0;
+      \$720  = 16'h4000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$721  = \$547 ;
+    \$721  = \$123 ;
     if (rst) begin
-      \$721  = 32'd0;
+      \$721  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$722  = \$551 ;
+    \$722  = gain_reference1_value;
+    if (write_gain_reference1) begin
+      \$722  = write_data[9:0];
+    end
+    if (measured[60]) begin
+      \$722  = measured[70:61];
+    end
     if (rst) begin
-      \$722  = 1'h0;
+      \$722  = 10'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$723  = control_abort;
+    \$723  = \$125 ;
     if (rst) begin
       \$723  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$724  = busy;
+    \$724  = tile_flags1_calibration;
+    if (write_tile_flags1) begin
+      \$724  = \$127 ;
+    end
+    if (measured[71]) begin
+      \$724  = 1'h1;
+    end
     if (rst) begin
       \$724  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$725  = \$552 [31:0];
-    if (start) begin
-      \$725  = 32'd0;
+    \$725  = tile_flags1_gain;
+    if (write_tile_flags1) begin
+      \$725  = \$129 ;
+    end
+    if (saturated[1]) begin
+      \$725  = 1'h1;
     end
     if (rst) begin
-      \$725  = 32'd0;
+      \$725  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$726  = \$553 ;
+    \$726  = \$131 ;
     if (rst) begin
       \$726  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$727  = \$554 [31:0];
-    if (start) begin
-      \$727  = 32'd0;
-    end
+    \$727  = \$137 ;
     if (rst) begin
-      \$727  = 32'd0;
+      \$727  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$728  = \$555 ;
+    \$728  = \$139 ;
     if (rst) begin
-      \$728  = 2'h0;
+      \$728  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$729  = \$556 [31:0];
-    if (start) begin
-      \$729  = 32'd0;
-    end
+    \$729  = write_program;
     if (rst) begin
-      \$729  = 32'd0;
+      \$729  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$730  = \$557 ;
+    \$730  = \$140 ;
     if (rst) begin
       \$730  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$731  = \$558 [31:0];
-    if (start) begin
-      \$731  = 32'd0;
-    end
+    \$731  = \$146 ;
     if (rst) begin
-      \$731  = 32'd0;
+      \$731  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$732  = \$559 ;
+    \$732  = \$148 ;
     if (rst) begin
       \$732  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$733  = \$560 [31:0];
-    if (start) begin
-      \$733  = 32'd0;
-    end
+    \$733  = write_constants;
     if (rst) begin
-      \$733  = 32'd0;
+      \$733  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$734  = \$561 ;
+    \$734  = \$149 ;
     if (rst) begin
       \$734  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$735  = \$562 [31:0];
-    if (start) begin
-      \$735  = 32'd0;
+    \$735  = staged;
+    if (\$151 ) begin
+      casez (write_address[2])
+        1'h0:
+            \$735  = write_data;
+      endcase
     end
     if (rst) begin
       \$735  = 32'd0;
@@ -13679,209 +13890,924 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$736  = \port$41$0 ;
+    \$736  = \$157 ;
     if (rst) begin
       \$736  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$737  = \$563 [31:0];
-    if (start) begin
-      \$737  = 32'd0;
-    end
+    \$737  = write_coefficients0;
     if (rst) begin
-      \$737  = 32'd0;
+      \$737  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$738  = \port$46$0 ;
+    \$738 [0] = \$158 ;
+    \$738 [1] = \$165 ;
     if (rst) begin
-      \$738  = 1'h0;
+      \$738  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$739  = \$564 [31:0];
-    if (start) begin
-      \$739  = 32'd0;
-    end
+    \$739  = \$164 ;
     if (rst) begin
-      \$739  = 32'd0;
+      \$739  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$740  = \port$51$0 ;
+    \$740  = write_coefficients1;
     if (rst) begin
       \$740  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$741  = \$565 [31:0];
-    if (start) begin
-      \$741  = 32'd0;
-    end
+    \$741  = \$171 ;
     if (rst) begin
-      \$741  = 32'd0;
+      \$741  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$742  = \port$56$0 ;
+    \$742  = write_weights0;
     if (rst) begin
       \$742  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$743  = \$566 [31:0];
-    if (start) begin
-      \$743  = 32'd0;
-    end
+    \$743 [0] = \$172 ;
+    \$743 [1] = \$179 ;
     if (rst) begin
-      \$743  = 32'd0;
+      \$743  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$744  = \port$61$0 ;
+    \$744  = \$178 ;
     if (rst) begin
       \$744  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$745  = \$567 [31:0];
-    if (start) begin
-      \$745  = 32'd0;
-    end
+    \$745  = write_weights1;
     if (rst) begin
-      \$745  = 32'd0;
+      \$745  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$746  = \port$62$0 ;
+    \$746  = \$185 ;
     if (rst) begin
       \$746  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$747  = \$568 [31:0];
-    if (start) begin
-      \$747  = 32'd0;
-    end
+    \$747  = write_corrections0;
     if (rst) begin
-      \$747  = 32'd0;
+      \$747  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$748  = \port$66$0 ;
+    \$748 [0] = \$186 ;
+    \$748 [1] = \$193 ;
     if (rst) begin
-      \$748  = 1'h0;
+      \$748  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$749  = \$569 [31:0];
-    if (start) begin
-      \$749  = 32'd0;
-    end
+    \$749  = \$192 ;
     if (rst) begin
-      \$749  = 32'd0;
+      \$749  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$750  = \port$67$0 ;
+    \$750  = write_corrections1;
     if (rst) begin
       \$750  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$751  = \$570 [31:0];
-    if (start) begin
-      \$751  = 32'd0;
-    end
+    \$751  = \$199 ;
     if (rst) begin
-      \$751  = 32'd0;
+      \$751  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$752  = \port$68$0 ;
+    \$752  = write_levels0;
     if (rst) begin
       \$752  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$753  = \$571 [31:0];
-    if (start) begin
-      \$753  = 32'd0;
-    end
+    \$753 [0] = \$200 ;
+    \$753 [1] = \$207 ;
     if (rst) begin
-      \$753  = 32'd0;
+      \$753  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$754  = \port$2960$0 ;
+    \$754  = \$206 ;
     if (rst) begin
       \$754  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$755  = \$572 [31:0];
-    if (start) begin
-      \$755  = 32'd0;
-    end
+    \$755  = write_levels1;
     if (rst) begin
-      \$755  = 32'd0;
+      \$755  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$756  = \port$900$0 ;
+    \$756  = \$251 ;
     if (rst) begin
-      \$756  = 1'h0;
+      \$756  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$757  = \$573 [31:0];
-    if (start) begin
-      \$757  = 32'd0;
-    end
+    \$757  = \$453 ;
     if (rst) begin
-      \$757  = 32'd0;
+      \$757  = 64'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$758  = status_cause;
-    if (start) begin
-      \$758  = 4'h0;
-    end
-    if (failed) begin
-      \$758  = failed_cause;
-    end
+    \$758  = { pending[0], write_valid };
     if (rst) begin
-      \$758  = 4'h0;
+      \$758  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$759  = \$577 ;
+    \$759  = \$455 ;
     if (rst) begin
       \$759  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$760  = \$456 ;
+    if (rst) begin
+      \$760  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$761  = \$457 ;
+    if (rst) begin
+      \$761  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$762  = \$458 ;
+    if (rst) begin
+      \$762  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$763  = \$459 ;
+    if (rst) begin
+      \$763  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$764  = \$460 ;
+    if (rst) begin
+      \$764  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$765  = \$461 ;
+    if (rst) begin
+      \$765  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$766  = \$462 ;
+    if (rst) begin
+      \$766  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$767  = \$463 ;
+    if (rst) begin
+      \$767  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$768  = \$464 ;
+    if (rst) begin
+      \$768  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$769  = \$480 ;
+    if (rst) begin
+      \$769  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$770  = \$481 ;
+    if (rst) begin
+      \$770  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$771  = \$482 ;
+    if (rst) begin
+      \$771  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$772  = \$483 ;
+    if (rst) begin
+      \$772  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$773  = \$484 ;
+    if (rst) begin
+      \$773  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$774  = \$485 ;
+    if (rst) begin
+      \$774  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$775  = \$486 ;
+    if (rst) begin
+      \$775  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$776  = \$487 ;
+    if (rst) begin
+      \$776  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$777  = \$488 ;
+    if (rst) begin
+      \$777  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$778  = \$504 ;
+    if (rst) begin
+      \$778  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$779  = \$505 ;
+    if (rst) begin
+      \$779  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$780  = \$506 ;
+    if (rst) begin
+      \$780  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$781  = \$507 ;
+    if (rst) begin
+      \$781  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$782  = \$508 ;
+    if (rst) begin
+      \$782  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$783  = \$509 ;
+    if (rst) begin
+      \$783  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$784  = \$510 ;
+    if (rst) begin
+      \$784  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$785  = \$511 ;
+    if (rst) begin
+      \$785  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$786  = \$512 ;
+    if (rst) begin
+      \$786  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$787  = \$528 ;
+    if (rst) begin
+      \$787  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$788  = \$529 ;
+    if (rst) begin
+      \$788  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$789  = \$530 ;
+    if (rst) begin
+      \$789  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$790  = \$531 ;
+    if (rst) begin
+      \$790  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$791  = \$532 ;
+    if (rst) begin
+      \$791  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$792  = \$533 ;
+    if (rst) begin
+      \$792  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$793  = \$534 ;
+    if (rst) begin
+      \$793  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$794  = \$535 ;
+    if (rst) begin
+      \$794  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$795  = \$536 ;
+    if (rst) begin
+      \$795  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$796  = \$552 ;
+    if (rst) begin
+      \$796  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$797  = \$553 ;
+    if (rst) begin
+      \$797  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$798  = \$554 ;
+    if (rst) begin
+      \$798  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$799  = \$555 ;
+    if (rst) begin
+      \$799  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$800  = \$556 ;
+    if (rst) begin
+      \$800  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$801  = \$557 ;
+    if (rst) begin
+      \$801  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$802  = \$558 ;
+    if (rst) begin
+      \$802  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$803  = \$559 ;
+    if (rst) begin
+      \$803  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$804  = \$560 ;
+    if (rst) begin
+      \$804  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$805  = \$576 ;
+    if (rst) begin
+      \$805  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$806  = \$577 ;
+    if (rst) begin
+      \$806  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$807  = \$578 ;
+    if (rst) begin
+      \$807  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$808  = \$579 ;
+    if (rst) begin
+      \$808  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$809  = \$580 ;
+    if (rst) begin
+      \$809  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$810  = \$581 ;
+    if (rst) begin
+      \$810  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$811  = \$582 ;
+    if (rst) begin
+      \$811  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$812  = \$583 ;
+    if (rst) begin
+      \$812  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$813  = \$584 ;
+    if (rst) begin
+      \$813  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$814  = \$600 ;
+    if (rst) begin
+      \$814  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$815  = \$601 ;
+    if (rst) begin
+      \$815  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$816  = \$603 ;
+    if (rst) begin
+      \$816  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$817  = { read_pending[0], read_valid };
+    if (rst) begin
+      \$817  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$818  = \$605 ;
+    if (rst) begin
+      \$818  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$819  = \$606 ;
+    if (rst) begin
+      \$819  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$820  = \$612 ;
+    if (rst) begin
+      \$820  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$821  = \$616 ;
+    if (rst) begin
+      \$821  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$822  = control_abort;
+    if (rst) begin
+      \$822  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$823  = busy;
+    if (rst) begin
+      \$823  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$824  = \$617 [31:0];
+    if (start) begin
+      \$824  = 32'd0;
+    end
+    if (rst) begin
+      \$824  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$825  = \$618 ;
+    if (rst) begin
+      \$825  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$826  = \$619 [31:0];
+    if (start) begin
+      \$826  = 32'd0;
+    end
+    if (rst) begin
+      \$826  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$827  = \$620 ;
+    if (rst) begin
+      \$827  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$828  = \$621 [31:0];
+    if (start) begin
+      \$828  = 32'd0;
+    end
+    if (rst) begin
+      \$828  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$829  = \$622 ;
+    if (rst) begin
+      \$829  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$830  = \$623 [31:0];
+    if (start) begin
+      \$830  = 32'd0;
+    end
+    if (rst) begin
+      \$830  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$831  = \$624 ;
+    if (rst) begin
+      \$831  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$832  = \$625 [31:0];
+    if (start) begin
+      \$832  = 32'd0;
+    end
+    if (rst) begin
+      \$832  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$833  = \$626 ;
+    if (rst) begin
+      \$833  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$834  = \$627 [31:0];
+    if (start) begin
+      \$834  = 32'd0;
+    end
+    if (rst) begin
+      \$834  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$835  = \port$41$0 ;
+    if (rst) begin
+      \$835  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$836  = \$628 [31:0];
+    if (start) begin
+      \$836  = 32'd0;
+    end
+    if (rst) begin
+      \$836  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$837  = \port$46$0 ;
+    if (rst) begin
+      \$837  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$838  = \$629 [31:0];
+    if (start) begin
+      \$838  = 32'd0;
+    end
+    if (rst) begin
+      \$838  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$839  = \port$51$0 ;
+    if (rst) begin
+      \$839  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$840  = \$630 [31:0];
+    if (start) begin
+      \$840  = 32'd0;
+    end
+    if (rst) begin
+      \$840  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$841  = \port$56$0 ;
+    if (rst) begin
+      \$841  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$842  = \$631 [31:0];
+    if (start) begin
+      \$842  = 32'd0;
+    end
+    if (rst) begin
+      \$842  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$843  = \port$61$0 ;
+    if (rst) begin
+      \$843  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$844  = \$632 [31:0];
+    if (start) begin
+      \$844  = 32'd0;
+    end
+    if (rst) begin
+      \$844  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$845  = \port$62$0 ;
+    if (rst) begin
+      \$845  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$846  = \$633 [31:0];
+    if (start) begin
+      \$846  = 32'd0;
+    end
+    if (rst) begin
+      \$846  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$847  = \port$66$0 ;
+    if (rst) begin
+      \$847  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$848  = \$634 [31:0];
+    if (start) begin
+      \$848  = 32'd0;
+    end
+    if (rst) begin
+      \$848  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$849  = \port$67$0 ;
+    if (rst) begin
+      \$849  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$850  = \$635 [31:0];
+    if (start) begin
+      \$850  = 32'd0;
+    end
+    if (rst) begin
+      \$850  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$851  = \port$68$0 ;
+    if (rst) begin
+      \$851  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$852  = \$636 [31:0];
+    if (start) begin
+      \$852  = 32'd0;
+    end
+    if (rst) begin
+      \$852  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$853  = \port$3229$0 ;
+    if (rst) begin
+      \$853  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$854  = \$637 [31:0];
+    if (start) begin
+      \$854  = 32'd0;
+    end
+    if (rst) begin
+      \$854  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$855  = \port$1018$0 ;
+    if (rst) begin
+      \$855  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$856  = \$638 [31:0];
+    if (start) begin
+      \$856  = 32'd0;
+    end
+    if (rst) begin
+      \$856  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$857  = status_cause;
+    if (start) begin
+      \$857  = 4'h0;
+    end
+    if (failed) begin
+      \$857  = failed_cause;
+    end
+    if (rst) begin
+      \$857  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
+    \$858  = \$642 ;
+    if (rst) begin
+      \$858  = 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
@@ -13908,7 +14834,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$900$0 , \port$2960$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign waiting = { \port$1018$0 , \port$3229$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -13921,8 +14847,42 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
   assign \host_timeout.tenant0  = host_timeout_value;
-  assign \waiting.tenant0  = { \port$900$0 , \port$2960$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \settings[0]  = settings[32:0];
+  assign \settings[0].levels  = settings[0];
+  assign \settings[0].offset  = settings[6:1];
+  assign \settings[0].gain  = settings[22:7];
+  assign \settings[0].gain_reference  = settings[32:23];
+  assign \settings[1]  = settings[65:33];
+  assign \settings[1].levels  = settings[33];
+  assign \settings[1].offset  = settings[39:34];
+  assign \settings[1].gain  = settings[55:40];
+  assign \settings[1].gain_reference  = settings[65:56];
+  assign \waiting.tenant0  = { \port$1018$0 , \port$3229$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
   assign \failed_cause.tenant0  = failed_cause;
+  assign \measured[0]  = measured[35:0];
+  assign \measured[0].offset_valid  = measured[0];
+  assign \measured[0].offset  = measured[6:1];
+  assign \measured[0].gain_valid  = measured[7];
+  assign \measured[0].gain  = measured[23:8];
+  assign \measured[0].reference_valid  = measured[24];
+  assign \measured[0].gain_reference  = measured[34:25];
+  assign \measured[0].failed  = measured[35];
+  assign \measured[1]  = measured[71:36];
+  assign \measured[1].offset_valid  = measured[36];
+  assign \measured[1].offset  = measured[42:37];
+  assign \measured[1].gain_valid  = measured[43];
+  assign \measured[1].gain  = measured[59:44];
+  assign \measured[1].reference_valid  = measured[60];
+  assign \measured[1].gain_reference  = measured[70:61];
+  assign \measured[1].failed  = measured[71];
+  assign settings[65:56] = gain_reference1_value;
+  assign settings[55:40] = gain1_value;
+  assign settings[39:34] = converter1_offset;
+  assign settings[33] = converter1_levels;
+  assign settings[32:23] = gain_reference0_value;
+  assign settings[22:7] = gain0_value;
+  assign settings[6:1] = converter0_offset;
+  assign settings[0] = converter0_levels;
   assign windows[132:131] = tiles_value;
   assign windows[130:110] = coefficient_words_value;
   assign windows[109:90] = coefficients_base_value;
@@ -13932,6 +14892,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign windows[39:24] = activation_base_value;
   assign windows[23:12] = program_window_length;
   assign windows[11:0] = program_window_base;
+  assign value_tile_flags1[1] = tile_flags1_gain;
+  assign value_tile_flags1[0] = tile_flags1_calibration;
+  assign value_tile_flags1[31:2] = 30'h00000000;
+  assign value_gain_reference1[9:0] = gain_reference1_value;
+  assign value_gain_reference1[31:10] = 22'h000000;
+  assign value_gain1[15:0] = gain1_value;
+  assign value_gain1[31:16] = 16'h0000;
+  assign value_converter1[21:16] = converter1_offset;
+  assign value_converter1[0] = converter1_levels;
+  assign { value_converter1[31:22], value_converter1[15:1] } = 25'h0000000;
+  assign value_tile_flags0[1] = tile_flags0_gain;
+  assign value_tile_flags0[0] = tile_flags0_calibration;
+  assign value_tile_flags0[31:2] = 30'h00000000;
+  assign value_gain_reference0[9:0] = gain_reference0_value;
+  assign value_gain_reference0[31:10] = 22'h000000;
+  assign value_gain0[15:0] = gain0_value;
+  assign value_gain0[31:16] = 16'h0000;
+  assign value_converter0[21:16] = converter0_offset;
+  assign value_converter0[0] = converter0_levels;
+  assign { value_converter0[31:22], value_converter0[15:1] } = 25'h0000000;
   assign value_host_timeout[23:0] = host_timeout_value;
   assign value_host_timeout[31:24] = 8'h00;
   assign value_tiles[1:0] = tiles_value;
@@ -13986,116 +14966,84 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign end_weights1 = 1'h1;
   assign end_corrections0 = 1'h1;
   assign end_corrections1 = 1'h1;
-  assign \$105  = \$104 ;
-  assign \$110  = 1'h1;
-  assign \$111  = \$109 ;
-  assign \$114  = act_program;
-  assign \$130  = 1'h1;
-  assign \$131  = \$129 ;
-  assign \$132  = act_coefficients0;
-  assign \$137  = 1'h1;
-  assign \$138  = \$136 ;
-  assign \$139  = act_coefficients1;
-  assign \$144  = 1'h1;
-  assign \$145  = \$143 ;
-  assign \$146  = act_weights0;
-  assign \$151  = 1'h1;
-  assign \$152  = \$150 ;
-  assign \$153  = act_weights1;
-  assign \$158  = 1'h1;
-  assign \$159  = \$157 ;
-  assign \$160  = act_corrections0;
-  assign \$165  = 1'h1;
-  assign \$166  = \$164 ;
-  assign \$167  = act_corrections1;
-  assign \$168  = act_program;
-  assign \$169  = act_program;
-  assign \$170  = act_program;
-  assign \$171  = act_program;
-  assign \$172  = act_program;
-  assign \$173  = act_program;
-  assign \$174  = act_program;
-  assign \$175  = act_program;
-  assign \$177  = { 12'h000, \$176  };
-  assign \$178  = act_constants;
-  assign \$179  = act_constants;
-  assign \$180  = act_constants;
-  assign \$181  = act_constants;
-  assign \$182  = act_constants;
-  assign \$183  = act_constants;
+  assign end_levels0 = 1'h1;
+  assign end_levels1 = 1'h1;
+  assign \$131  = \$130 ;
+  assign \$136  = 1'h1;
+  assign \$137  = \$135 ;
+  assign \$140  = act_program;
+  assign \$156  = 1'h1;
+  assign \$157  = \$155 ;
+  assign \$158  = act_coefficients0;
+  assign \$163  = 1'h1;
+  assign \$164  = \$162 ;
+  assign \$165  = act_coefficients1;
+  assign \$170  = 1'h1;
+  assign \$171  = \$169 ;
+  assign \$172  = act_weights0;
+  assign \$177  = 1'h1;
+  assign \$178  = \$176 ;
+  assign \$179  = act_weights1;
+  assign \$184  = 1'h1;
+  assign \$185  = \$183 ;
+  assign \$186  = act_corrections0;
+  assign \$191  = 1'h1;
+  assign \$192  = \$190 ;
+  assign \$193  = act_corrections1;
+  assign \$198  = 1'h1;
+  assign \$199  = \$197 ;
+  assign \$200  = act_levels0;
+  assign \$205  = 1'h1;
+  assign \$206  = \$204 ;
+  assign \$207  = act_levels1;
+  assign \$208  = act_program;
+  assign \$209  = act_program;
+  assign \$210  = act_program;
+  assign \$211  = act_program;
   assign \$212  = act_program;
   assign \$213  = act_program;
   assign \$214  = act_program;
   assign \$215  = act_program;
-  assign \$216  = act_program;
-  assign \$217  = act_program;
-  assign \$218  = act_program;
-  assign \$219  = act_program;
-  assign \$220  = act_program;
-  assign \$221  = act_program;
-  assign \$222  = act_program;
-  assign \$223  = act_program;
-  assign \$224  = act_program;
-  assign \$225  = act_program;
-  assign \$226  = act_program;
-  assign \$227  = act_program;
-  assign \$228  = act_program;
-  assign \$229  = act_program;
-  assign \$230  = act_program;
-  assign \$231  = act_program;
-  assign \$232  = act_program;
-  assign \$233  = act_program;
-  assign \$234  = act_program;
-  assign \$235  = act_program;
-  assign \$236  = act_program;
-  assign \$237  = act_program;
-  assign \$238  = act_program;
-  assign \$239  = act_program;
-  assign \$240  = act_program;
-  assign \$241  = act_program;
-  assign \$242  = act_program;
-  assign \$243  = act_program;
-  assign \$245  = { 32'h00000000, \$244  };
-  assign \$246  = act_constants;
-  assign \$247  = act_constants;
-  assign \$248  = act_constants;
-  assign \$249  = act_constants;
-  assign \$250  = act_constants;
-  assign \$251  = act_constants;
-  assign \$252  = act_constants;
-  assign \$253  = act_constants;
-  assign \$254  = act_constants;
-  assign \$255  = act_constants;
-  assign \$256  = act_constants;
-  assign \$257  = act_constants;
-  assign \$258  = act_constants;
-  assign \$259  = act_constants;
-  assign \$260  = act_constants;
-  assign \$261  = act_constants;
-  assign \$262  = act_constants;
-  assign \$263  = act_constants;
-  assign \$264  = act_constants;
-  assign \$265  = act_constants;
-  assign \$266  = act_constants;
-  assign \$267  = act_constants;
-  assign \$268  = act_constants;
-  assign \$269  = act_constants;
-  assign \$270  = act_constants;
-  assign \$271  = act_constants;
-  assign \$272  = act_constants;
-  assign \$273  = act_constants;
-  assign \$274  = act_constants;
-  assign \$275  = act_constants;
-  assign \$276  = act_constants;
-  assign \$277  = act_constants;
-  assign \$278  = act_constants;
-  assign \$279  = act_constants;
-  assign \$280  = act_constants;
-  assign \$281  = act_constants;
-  assign \$282  = act_constants;
-  assign \$283  = act_constants;
-  assign \$284  = act_constants;
-  assign \$285  = act_constants;
+  assign \$217  = { 12'h000, \$216  };
+  assign \$218  = act_constants;
+  assign \$219  = act_constants;
+  assign \$220  = act_constants;
+  assign \$221  = act_constants;
+  assign \$222  = act_constants;
+  assign \$223  = act_constants;
+  assign \$252  = act_program;
+  assign \$253  = act_program;
+  assign \$254  = act_program;
+  assign \$255  = act_program;
+  assign \$256  = act_program;
+  assign \$257  = act_program;
+  assign \$258  = act_program;
+  assign \$259  = act_program;
+  assign \$260  = act_program;
+  assign \$261  = act_program;
+  assign \$262  = act_program;
+  assign \$263  = act_program;
+  assign \$264  = act_program;
+  assign \$265  = act_program;
+  assign \$266  = act_program;
+  assign \$267  = act_program;
+  assign \$268  = act_program;
+  assign \$269  = act_program;
+  assign \$270  = act_program;
+  assign \$271  = act_program;
+  assign \$272  = act_program;
+  assign \$273  = act_program;
+  assign \$274  = act_program;
+  assign \$275  = act_program;
+  assign \$276  = act_program;
+  assign \$277  = act_program;
+  assign \$278  = act_program;
+  assign \$279  = act_program;
+  assign \$280  = act_program;
+  assign \$281  = act_program;
+  assign \$282  = act_program;
+  assign \$283  = act_program;
+  assign \$285  = { 32'h00000000, \$284  };
   assign \$286  = act_constants;
   assign \$287  = act_constants;
   assign \$288  = act_constants;
@@ -14120,27 +15068,68 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$307  = act_constants;
   assign \$308  = act_constants;
   assign \$309  = act_constants;
-  assign { \$425 [31], \$425 [29], \$425 [26:23], \$425 [21:20], \$425 [17:15], \$425 [13:12], \$425 [7], \$425 [5:4], \$425 [1] } = 17'h00000;
-  assign { \$425 [30], \$425 [28:27], \$425 [22], \$425 [19:18], \$425 [14], \$425 [11:8], \$425 [6], \$425 [3:2], \$425 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$426  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$427 [31:18], \$427 [16:0] } = 31'h00000000;
-  assign \$427 [17] = read_version;
-  assign { \$429 [30], \$429 [25:20], \$429 [15], \$429 [12:11], \$429 [2:0] } = 13'h0000;
-  assign { \$429 [31], \$429 [29:26], \$429 [19:16], \$429 [14:13], \$429 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign \$431 [31:1] = 31'h00000000;
-  assign \$431 [0] = read_tenants;
-  assign \$433  = 32'd0;
-  assign \$434  = \$432 ;
-  assign \$450  = \$449 ;
-  assign \$474  = \$473 ;
-  assign \$498  = \$497 ;
-  assign \$522  = \$521 ;
-  assign \$539  = \$538 ;
-  assign \$577  = \$576 ;
+  assign \$310  = act_constants;
+  assign \$311  = act_constants;
+  assign \$312  = act_constants;
+  assign \$313  = act_constants;
+  assign \$314  = act_constants;
+  assign \$315  = act_constants;
+  assign \$316  = act_constants;
+  assign \$317  = act_constants;
+  assign \$318  = act_constants;
+  assign \$319  = act_constants;
+  assign \$320  = act_constants;
+  assign \$321  = act_constants;
+  assign \$322  = act_constants;
+  assign \$323  = act_constants;
+  assign \$324  = act_constants;
+  assign \$325  = act_constants;
+  assign \$326  = act_constants;
+  assign \$327  = act_constants;
+  assign \$328  = act_constants;
+  assign \$329  = act_constants;
+  assign \$330  = act_constants;
+  assign \$331  = act_constants;
+  assign \$332  = act_constants;
+  assign \$333  = act_constants;
+  assign \$334  = act_constants;
+  assign \$335  = act_constants;
+  assign \$336  = act_constants;
+  assign \$337  = act_constants;
+  assign \$338  = act_constants;
+  assign \$339  = act_constants;
+  assign \$340  = act_constants;
+  assign \$341  = act_constants;
+  assign \$342  = act_constants;
+  assign \$343  = act_constants;
+  assign \$344  = act_constants;
+  assign \$345  = act_constants;
+  assign \$346  = act_constants;
+  assign \$347  = act_constants;
+  assign \$348  = act_constants;
+  assign \$349  = act_constants;
+  assign { \$465 [31], \$465 [29], \$465 [26:23], \$465 [21:20], \$465 [17:15], \$465 [13:12], \$465 [7], \$465 [5:4], \$465 [1] } = 17'h00000;
+  assign { \$465 [30], \$465 [28:27], \$465 [22], \$465 [19:18], \$465 [14], \$465 [11:8], \$465 [6], \$465 [3:2], \$465 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$466  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$467 [31:18], \$467 [16:0] } = 31'h00000000;
+  assign \$467 [17] = read_version;
+  assign { \$469 [30], \$469 [25:20], \$469 [15], \$469 [12:11], \$469 [2:0] } = 13'h0000;
+  assign { \$469 [31], \$469 [29:26], \$469 [19:16], \$469 [14:13], \$469 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign \$471 [31:1] = 31'h00000000;
+  assign \$471 [0] = read_tenants;
+  assign \$473  = 32'd0;
+  assign \$474  = \$472 ;
+  assign \$490  = \$489 ;
+  assign \$514  = \$513 ;
+  assign \$538  = \$537 ;
+  assign \$562  = \$561 ;
+  assign \$586  = \$585 ;
+  assign \$603  = \$602 ;
+  assign \$642  = \$641 ;
 endmodule
 
-module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, host_late, read_data, illegal, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
-, tenant, window, failed, failed_cause, stopped, read_enable, fetching, read_address, convolve, combine, working, transfer_done, clk);
+module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, read_data, illegal, host_late, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
+, clear, tenant, window, failed, failed_cause, read_enable, fetching, read_address, convolve, calibrate, combine, working, transfer_done, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
@@ -14203,30 +15192,33 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$62 ;
   wire \$63 ;
   wire \$64 ;
-  reg \$65 ;
-  reg [3:0] \$66 ;
-  reg [511:0] \$67 ;
-  reg [15:0] \$68 ;
-  reg [19:0] \$69 ;
+  wire \$65 ;
+  wire \$66 ;
+  reg \$67 ;
+  reg [3:0] \$68 ;
+  reg [511:0] \$69 ;
   wire \$7 ;
-  reg [31:0] \$70 ;
-  reg [11:0] \$71 ;
-  reg [11:0] \$72 ;
-  reg [3:0] \$73 ;
-  reg \$74 ;
-  reg \$75 ;
-  reg [4:0] \$76 ;
+  reg [15:0] \$70 ;
+  reg [19:0] \$71 ;
+  reg [31:0] \$72 ;
+  reg [11:0] \$73 ;
+  reg [11:0] \$74 ;
+  reg [3:0] \$75 ;
+  reg \$76 ;
   reg \$77 ;
-  reg [1:0] \$78 ;
-  reg [132:0] \$79 ;
+  reg \$78 ;
+  reg [4:0] \$79 ;
   wire \$8 ;
+  reg \$80 ;
+  reg [1:0] \$81 ;
+  reg [132:0] \$82 ;
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  wire \$signal$24 ;
-  reg \$signal$40 ;
-  reg \$signal$46 ;
-  reg \$signal$49 ;
+  wire \$signal$26 ;
+  reg \$signal$41 ;
+  reg \$signal$47 ;
+  reg \$signal$50 ;
   input abort;
   wire abort;
   wire aborted0;
@@ -14235,7 +15227,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   reg arriving = 1'h0;
   output busy;
   reg busy = 1'h0;
-  wire clear;
+  output calibrate;
+  reg calibrate;
+  output clear;
+  reg clear = 1'h0;
   input clk;
   wire clk;
   (* init = 5'h00 *)
@@ -14251,23 +15246,23 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$32 ;
-  wire [31:0] \descriptor$32[0] ;
-  wire [31:0] \descriptor$32[10] ;
-  wire [31:0] \descriptor$32[11] ;
-  wire [31:0] \descriptor$32[12] ;
-  wire [31:0] \descriptor$32[13] ;
-  wire [31:0] \descriptor$32[14] ;
-  wire [31:0] \descriptor$32[15] ;
-  wire [31:0] \descriptor$32[1] ;
-  wire [31:0] \descriptor$32[2] ;
-  wire [31:0] \descriptor$32[3] ;
-  wire [31:0] \descriptor$32[4] ;
-  wire [31:0] \descriptor$32[5] ;
-  wire [31:0] \descriptor$32[6] ;
-  wire [31:0] \descriptor$32[7] ;
-  wire [31:0] \descriptor$32[8] ;
-  wire [31:0] \descriptor$32[9] ;
+  wire [511:0] \descriptor$33 ;
+  wire [31:0] \descriptor$33[0] ;
+  wire [31:0] \descriptor$33[10] ;
+  wire [31:0] \descriptor$33[11] ;
+  wire [31:0] \descriptor$33[12] ;
+  wire [31:0] \descriptor$33[13] ;
+  wire [31:0] \descriptor$33[14] ;
+  wire [31:0] \descriptor$33[15] ;
+  wire [31:0] \descriptor$33[1] ;
+  wire [31:0] \descriptor$33[2] ;
+  wire [31:0] \descriptor$33[3] ;
+  wire [31:0] \descriptor$33[4] ;
+  wire [31:0] \descriptor$33[5] ;
+  wire [31:0] \descriptor$33[6] ;
+  wire [31:0] \descriptor$33[7] ;
+  wire [31:0] \descriptor$33[8] ;
+  wire [31:0] \descriptor$33[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -14330,7 +15325,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire rst;
   input start;
   wire start;
-  output stopped;
   reg stopped;
   output tenant;
   reg tenant = 1'h0;
@@ -14352,16 +15346,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$34 ;
-  wire [15:0] \window$34.activation_base ;
-  wire [16:0] \window$34.activation_words ;
-  wire [20:0] \window$34.coefficient_words ;
-  wire [19:0] \window$34.coefficients_base ;
-  wire [16:0] \window$34.constant_entries ;
-  wire [15:0] \window$34.constants_base ;
-  wire [11:0] \window$34.program_base ;
-  wire [11:0] \window$34.program_length ;
-  wire [1:0] \window$34.tiles ;
+  wire [132:0] \window$35 ;
+  wire [15:0] \window$35.activation_base ;
+  wire [16:0] \window$35.activation_words ;
+  wire [20:0] \window$35.coefficient_words ;
+  wire [19:0] \window$35.coefficients_base ;
+  wire [16:0] \window$35.constant_entries ;
+  wire [15:0] \window$35.constants_base ;
+  wire [11:0] \window$35.program_base ;
+  wire [11:0] \window$35.program_length ;
+  wire [1:0] \window$35.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -14386,13 +15380,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   reg [4:0] word = 5'h00;
   output working;
   reg working;
+  assign \$18  = stopped | \$17 ;
+  assign \$19  = convolve | combine;
   assign \$21  = ! \$like ;
   assign \$22  = ~ unit_done;
   assign \$23  = stopped & \$22 ;
   assign \$24  = ! tenant;
   assign present0 = engaged & \$24 ;
   assign transfer_done0 = transfer_done & transferring;
-  assign \$25  = \$signal$40  & present0;
+  assign \$25  = \$signal$41  & present0;
   assign advance0 = \$25  | transfer_done0;
   assign aborted0 = abort & busy;
   assign \$26  = ~ present0;
@@ -14409,7 +15405,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$35  = ~ failed;
   assign \$36  = \$34  & \$35 ;
   assign ended = \$36  | aborted0;
-  assign \$37  = \$signal$46  & present0;
+  assign \$37  = \$signal$47  & present0;
   assign \$38  = ~ aborted0;
   assign \$39  = \$37  & \$38 ;
   assign \$40  = ~ failed;
@@ -14418,13 +15414,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$41  = busy | start;
   assign \$42  = ~ transferring;
   assign \$43  = \$42  | transfer_done0;
-  assign \$signal$24  = \$41  & \$43 ;
+  assign \$signal$26  = \$41  & \$43 ;
   assign \$44  = ~ aborted0;
   assign \$45  = busy & \$44 ;
   assign \$46  = | left0[11:1];
   assign \$47  = ~ \$46 ;
   assign \$48  = advance0 & \$47 ;
-  assign \$49  = \$signal$49  & present0;
+  assign \$49  = \$signal$50  & present0;
   assign \$50  = aborted0 | failed;
   assign \$51  = present0 & \$50 ;
   assign \$52  = word != 5'h10;
@@ -14435,41 +15431,45 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$57  = legal & \$56 ;
   assign \$58  = ~ stopped;
   assign \$59  = legal & \$58 ;
-  assign \$60  = ~ legal;
-  assign \$61  = ! program_state;
-  assign \$62  = program_state == 1'h1;
-  assign \$63  = program_state == 2'h2;
-  assign \$64  = program_state == 2'h3;
+  assign \$60  = ~ stopped;
+  assign \$61  = legal & \$60 ;
+  assign \$62  = ~ legal;
+  assign \$63  = ! program_state;
+  assign \$64  = program_state == 1'h1;
+  assign \$65  = program_state == 2'h2;
+  assign \$66  = program_state == 2'h3;
   always @(posedge clk)
-    arriving <= \$65 ;
+    arriving <= \$67 ;
   always @(posedge clk)
-    \$signal  <= \$66 ;
+    \$signal  <= \$68 ;
   always @(posedge clk)
-    descriptor <= \$67 ;
+    descriptor <= \$69 ;
   always @(posedge clk)
-    constants <= \$68 ;
+    constants <= \$70 ;
   always @(posedge clk)
-    coefficients <= \$69 ;
+    coefficients <= \$71 ;
   always @(posedge clk)
-    layer_cycles <= \$70 ;
+    layer_cycles <= \$72 ;
   always @(posedge clk)
-    layer <= \$71 ;
+    layer <= \$73 ;
   always @(posedge clk)
-    left0 <= \$72 ;
+    left0 <= \$74 ;
   always @(posedge clk)
-    index0 <= \$73 ;
+    index0 <= \$75 ;
   always @(posedge clk)
-    transferring <= \$74 ;
+    transferring <= \$76 ;
   always @(posedge clk)
-    busy <= \$75 ;
+    busy <= \$77 ;
   always @(posedge clk)
-    word <= \$76 ;
+    clear <= \$78 ;
   always @(posedge clk)
-    tenant <= \$77 ;
+    word <= \$79 ;
   always @(posedge clk)
-    program_state <= \$78 ;
+    tenant <= \$80 ;
   always @(posedge clk)
-    window <= \$79 ;
+    program_state <= \$81 ;
+  always @(posedge clk)
+    window <= \$82 ;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
   assign \$3  = layer_cycles + 1'h1;
@@ -14486,8 +15486,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$15  = word + 1'h1;
   assign \$16  = word == 5'h10;
   assign \$17  = ~ alive;
-  assign \$18  = stopped | \$17 ;
-  assign \$19  = convolve | combine;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -14498,88 +15496,88 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$65  = read_enable;
+    \$67  = read_enable;
     if (rst) begin
-      \$65  = 1'h0;
+      \$67  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$66  = word[3:0];
+    \$68  = word[3:0];
     if (rst) begin
-      \$66  = 4'h0;
+      \$68  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$67  = descriptor;
+    \$69  = descriptor;
     if (arriving) begin
       (* full_case = 32'd1 *)
       casez (\$signal )
         4'h0:
-            \$67 [31:0] = read_data;
+            \$69 [31:0] = read_data;
         4'h1:
-            \$67 [63:32] = read_data;
+            \$69 [63:32] = read_data;
         4'h2:
-            \$67 [95:64] = read_data;
+            \$69 [95:64] = read_data;
         4'h3:
-            \$67 [127:96] = read_data;
+            \$69 [127:96] = read_data;
         4'h4:
-            \$67 [159:128] = read_data;
+            \$69 [159:128] = read_data;
         4'h5:
-            \$67 [191:160] = read_data;
+            \$69 [191:160] = read_data;
         4'h6:
-            \$67 [223:192] = read_data;
+            \$69 [223:192] = read_data;
         4'h7:
-            \$67 [255:224] = read_data;
+            \$69 [255:224] = read_data;
         4'h8:
-            \$67 [287:256] = read_data;
+            \$69 [287:256] = read_data;
         4'h9:
-            \$67 [319:288] = read_data;
+            \$69 [319:288] = read_data;
         4'ha:
-            \$67 [351:320] = read_data;
+            \$69 [351:320] = read_data;
         4'hb:
-            \$67 [383:352] = read_data;
+            \$69 [383:352] = read_data;
         4'hc:
-            \$67 [415:384] = read_data;
+            \$69 [415:384] = read_data;
         4'hd:
-            \$67 [447:416] = read_data;
+            \$69 [447:416] = read_data;
         4'he:
-            \$67 [479:448] = read_data;
+            \$69 [479:448] = read_data;
         4'hf:
-            \$67 [511:480] = read_data;
+            \$69 [511:480] = read_data;
       endcase
     end
     if (rst) begin
-      \$67  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
+      \$69  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$68  = \$1 [15:0];
+    \$70  = \$1 [15:0];
     if (rst) begin
-      \$68  = 16'h0000;
+      \$70  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$69  = \$2 [19:0];
+    \$71  = \$2 [19:0];
     if (rst) begin
-      \$69  = 20'h00000;
+      \$71  = 20'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$70  = layer_cycles;
+    \$72  = layer_cycles;
     if (busy) begin
-      \$70  = \$3 [31:0];
+      \$72  = \$3 [31:0];
     end
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$10 ) begin
             if (\$11 ) begin
-              \$70  = 32'd1;
+              \$72  = 32'd1;
             end
           end
       2'h1:
@@ -14590,113 +15588,120 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           if (unit_done) begin
             if (\$20 ) begin
               if (\$21 ) begin
-                \$70  = 32'd1;
+                \$72  = 32'd1;
               end
             end
           end
     endcase
     if (rst) begin
-      \$70  = 32'd0;
+      \$72  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$71  = layer;
+    \$73  = layer;
     if (advance0) begin
-      \$71  = \$4 [11:0];
+      \$73  = \$4 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$71  = 12'h000;
+      \$73  = 12'h000;
     end
     if (rst) begin
-      \$71  = 12'h000;
+      \$73  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$72  = left0;
+    \$74  = left0;
     if (advance0) begin
-      \$72  = \$5 [11:0];
+      \$74  = \$5 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$72  = windows[23:12];
+      \$74  = windows[23:12];
     end
     if (rst) begin
-      \$72  = 12'h000;
+      \$74  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$73  = index0;
+    \$75  = index0;
     if (advance0) begin
-      \$73  = \$6 [3:0];
+      \$75  = \$6 [3:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$73  = windows[3:0];
+      \$75  = windows[3:0];
     end
     if (rst) begin
-      \$73  = 4'h0;
+      \$75  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$74  = transferring;
+    \$76  = transferring;
     if (advance0) begin
-      \$74  = 1'h0;
+      \$76  = 1'h0;
     end
     if (transfer) begin
-      \$74  = 1'h1;
+      \$76  = 1'h1;
     end
     if (\$7 ) begin
-      \$74  = 1'h0;
+      \$76  = 1'h0;
     end
     if (rst) begin
-      \$74  = 1'h0;
+      \$76  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$75  = busy;
+    \$77  = busy;
     if (\$7 ) begin
-      \$75  = 1'h0;
+      \$77  = 1'h0;
     end else if (\$9 ) begin
-      \$75  = 1'h1;
+      \$77  = 1'h1;
     end
     if (rst) begin
-      \$75  = 1'h0;
+      \$77  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$76  = word;
+    \$78  = stopped;
+    if (rst) begin
+      \$78  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$79  = word;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          \$76  = 5'h00;
+          \$79  = 5'h00;
       2'h1:
-          \$76  = \$15 [4:0];
+          \$79  = \$15 [4:0];
       2'h2:
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$76  = 5'h00;
+            \$79  = 5'h00;
           end
     endcase
     if (rst) begin
-      \$76  = 5'h00;
+      \$79  = 5'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$77  = tenant;
+    \$80  = tenant;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$10 ) begin
-            \$77  = \$like ;
+            \$80  = \$like ;
           end
       2'h1:
           /* empty */;
@@ -14705,40 +15710,40 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h3:
           if (unit_done) begin
             if (\$20 ) begin
-              \$77  = \$like ;
+              \$80  = \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$77  = 1'h0;
+      \$80  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$78  = program_state;
+    \$81  = program_state;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$10 ) begin
-            \$78  = 2'h1;
+            \$81  = 2'h1;
           end else begin
-            \$78  = 2'h0;
+            \$81  = 2'h0;
           end
       2'h1:
         begin
           if (\$16 ) begin
-            \$78  = 2'h2;
+            \$81  = 2'h2;
           end
           if (\$18 ) begin
-            \$78  = 2'h0;
+            \$81  = 2'h0;
           end
         end
       2'h2:
         begin
-          \$78  = 2'h0;
+          \$81  = 2'h0;
           if (\$19 ) begin
-            \$78  = 2'h3;
+            \$81  = 2'h3;
           end
         end
       2'h3:
@@ -14746,35 +15751,35 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           if (unit_done) begin
             (* full_case = 32'd1 *)
             if (\$20 ) begin
-              \$78  = 2'h1;
+              \$81  = 2'h1;
             end else begin
-              \$78  = 2'h0;
+              \$81  = 2'h0;
             end
           end
           if (\$23 ) begin
-            \$78  = 2'h0;
+            \$81  = 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$78  = 2'h0;
+      \$81  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$79  = window;
+    \$82  = window;
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
           if (\$12 ) begin
             if (\$14 ) begin
-              \$79  = windows;
+              \$82  = windows;
             end
           end
     endcase
     if (rst) begin
-      \$79  = 133'h0000000000000000000000000000000000;
+      \$82  = 133'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -14782,7 +15787,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
-          if (\$signal$24 ) begin
+          if (\$signal$26 ) begin
             \$like  = 1'h0;
           end
     endcase
@@ -14910,7 +15915,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$46  = 1'h0;
+    \$signal$47  = 1'h0;
     casez (program_state)
       2'h0:
           /* empty */;
@@ -14921,7 +15926,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
             4'h0:
                 /* empty */;
             4'h1, 4'h2:
-                \$signal$46  = legal;
+                \$signal$47  = legal;
           endcase
     endcase
   end
@@ -14941,6 +15946,29 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
                 /* empty */;
             4'h3:
                 convolve = \$57 ;
+            4'h7:
+                convolve = calibrate;
+          endcase
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    calibrate = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          /* empty */;
+      2'h2:
+          casez (descriptor[3:0])
+            4'h0:
+                /* empty */;
+            4'h1, 4'h2:
+                /* empty */;
+            4'h3:
+                /* empty */;
+            4'h7:
+                calibrate = \$59 ;
           endcase
     endcase
   end
@@ -14960,14 +15988,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
-                combine = \$59 ;
+                combine = \$61 ;
           endcase
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$49  = 1'h0;
+    \$signal$50  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -14984,18 +16014,20 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
-                \$signal$49  = 1'h1;
+                \$signal$50  = 1'h1;
           endcase
-          if (\$60 ) begin
-            \$signal$49  = 1'h1;
+          if (\$62 ) begin
+            \$signal$50  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$49  = 1'h1;
+            \$signal$50  = 1'h1;
           end
     endcase
   end
@@ -15018,12 +16050,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
                 /* empty */;
             4'h3:
                 /* empty */;
+            4'h7:
+                /* empty */;
             4'h4, 4'h5, 4'h6:
                 /* empty */;
             default:
                 refusal = 4'h1;
           endcase
-          if (\$60 ) begin
+          if (\$62 ) begin
             refusal = 4'h2;
           end
         end
@@ -15050,7 +16084,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$40  = 1'h0;
+    \$signal$41  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -15061,15 +16095,14 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$40  = 1'h1;
+            \$signal$41  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$32  = descriptor;
+  assign \descriptor$33  = descriptor;
   assign clock = word;
-  assign \window$34  = window;
+  assign \window$35  = window;
   assign first_request = \$like ;
-  assign clear = stopped;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -15107,34 +16140,34 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \descriptor$32[0]  = descriptor[31:0];
-  assign \descriptor$32[1]  = descriptor[63:32];
-  assign \descriptor$32[2]  = descriptor[95:64];
-  assign \descriptor$32[3]  = descriptor[127:96];
-  assign \descriptor$32[4]  = descriptor[159:128];
-  assign \descriptor$32[5]  = descriptor[191:160];
-  assign \descriptor$32[6]  = descriptor[223:192];
-  assign \descriptor$32[7]  = descriptor[255:224];
-  assign \descriptor$32[8]  = descriptor[287:256];
-  assign \descriptor$32[9]  = descriptor[319:288];
-  assign \descriptor$32[10]  = descriptor[351:320];
-  assign \descriptor$32[11]  = descriptor[383:352];
-  assign \descriptor$32[12]  = descriptor[415:384];
-  assign \descriptor$32[13]  = descriptor[447:416];
-  assign \descriptor$32[14]  = descriptor[479:448];
-  assign \descriptor$32[15]  = descriptor[511:480];
-  assign \window$34.program_base  = window[11:0];
-  assign \window$34.program_length  = window[23:12];
-  assign \window$34.activation_base  = window[39:24];
-  assign \window$34.activation_words  = window[56:40];
-  assign \window$34.constants_base  = window[72:57];
-  assign \window$34.constant_entries  = window[89:73];
-  assign \window$34.coefficients_base  = window[109:90];
-  assign \window$34.coefficient_words  = window[130:110];
-  assign \window$34.tiles  = window[132:131];
+  assign \descriptor$33[0]  = descriptor[31:0];
+  assign \descriptor$33[1]  = descriptor[63:32];
+  assign \descriptor$33[2]  = descriptor[95:64];
+  assign \descriptor$33[3]  = descriptor[127:96];
+  assign \descriptor$33[4]  = descriptor[159:128];
+  assign \descriptor$33[5]  = descriptor[191:160];
+  assign \descriptor$33[6]  = descriptor[223:192];
+  assign \descriptor$33[7]  = descriptor[255:224];
+  assign \descriptor$33[8]  = descriptor[287:256];
+  assign \descriptor$33[9]  = descriptor[319:288];
+  assign \descriptor$33[10]  = descriptor[351:320];
+  assign \descriptor$33[11]  = descriptor[383:352];
+  assign \descriptor$33[12]  = descriptor[415:384];
+  assign \descriptor$33[13]  = descriptor[447:416];
+  assign \descriptor$33[14]  = descriptor[479:448];
+  assign \descriptor$33[15]  = descriptor[511:480];
+  assign \window$35.program_base  = window[11:0];
+  assign \window$35.program_length  = window[23:12];
+  assign \window$35.activation_base  = window[39:24];
+  assign \window$35.activation_words  = window[56:40];
+  assign \window$35.constants_base  = window[72:57];
+  assign \window$35.constant_entries  = window[89:73];
+  assign \window$35.coefficients_base  = window[109:90];
+  assign \window$35.coefficient_words  = window[130:110];
+  assign \window$35.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
-  assign \$10  = \$signal$24 ;
-  assign \$20  = \$signal$24 ;
+  assign \$10  = \$signal$26 ;
+  assign \$20  = \$signal$26 ;
 endmodule
 
 module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
@@ -15186,27 +16219,89 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$139 ;
   wire [10:0] \$14 ;
   wire \$140 ;
-  reg [11:0] \$141 ;
-  reg [8:0] \$142 ;
-  reg [8:0] \$143 ;
-  reg [12:0] \$144 ;
-  reg [16:0] \$145 ;
-  reg [17:0] \$146 ;
-  reg [17:0] \$147 ;
-  reg [24:0] \$148 ;
-  reg \$149 ;
+  wire \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
   wire [15:0] \$15 ;
-  reg [14:0] \$150 ;
-  reg [10:0] \$151 ;
-  reg [1:0] \$152 ;
-  reg [1:0] \$153 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire [16:0] \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire [16:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
   wire [17:0] \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
   wire [17:0] \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire [12:0] \$2 ;
   wire \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  reg [11:0] \$202 ;
+  reg [8:0] \$203 ;
+  reg [8:0] \$204 ;
+  reg [12:0] \$205 ;
+  reg [16:0] \$206 ;
+  reg [17:0] \$207 ;
+  reg [17:0] \$208 ;
+  reg [24:0] \$209 ;
   wire \$21 ;
+  reg \$210 ;
+  reg [25:0] \$211 ;
+  reg [14:0] \$212 ;
+  reg [10:0] \$213 ;
+  reg [1:0] \$214 ;
+  reg [1:0] \$215 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
@@ -15295,6 +16390,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$auto$rtlil.cc:2739:Not$2 ;
   reg [14:0] add_passed = 15'h0000;
   reg [10:0] average_pool_passed = 11'h000;
+  reg [25:0] calibrate_passed = 26'h0000000;
   input clk;
   wire clk;
   input [4:0] clock;
@@ -15410,188 +16506,251 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$84  = descriptor[131:128] >= 1'h1;
   assign \$86  = descriptor[135:132] >= 1'h1;
   assign \$88  = descriptor[139:136] >= 1'h1;
-  assign \$90  = descriptor[203:192] >= 1'h1;
-  assign \$92  = descriptor[183:172] >= descriptor[203:192];
-  assign \$93  = descriptor[131:128] >= 1'h1;
-  assign \$94  = descriptor[131:128] <= 1'h1;
-  assign \$95  = & { \$94 , \$93  };
-  assign \$96  = descriptor[135:132] >= 1'h1;
-  assign \$97  = descriptor[135:132] <= 1'h1;
-  assign \$98  = & { \$97 , \$96  };
-  assign \$99  = descriptor[335:332] >= 1'h1;
-  assign \$101  = descriptor[303:288] < window[56:40];
-  assign \$102  = descriptor[3:0] == 3'h4;
-  assign \$104  = & add_passed;
-  assign \$105  = descriptor[47:32] < window[56:40];
-  assign \$106  = descriptor[63:48] < window[56:40];
-  assign \$107  = descriptor[75:64] >= 1'h1;
-  assign \$109  = descriptor[87:76] >= 1'h1;
-  assign \$111  = descriptor[107:96] >= 1'h1;
-  assign \$113  = descriptor[119:108] >= 1'h1;
-  assign \$115  = descriptor[131:128] >= 1'h1;
-  assign \$117  = descriptor[135:132] >= 1'h1;
-  assign \$119  = descriptor[139:136] >= 1'h1;
-  assign \$121  = descriptor[203:192] >= 1'h1;
-  assign \$123  = descriptor[183:172] >= descriptor[203:192];
-  assign \$124  = descriptor[3:0] == 3'h5;
-  assign \$125  = descriptor[3:0] == 3'h6;
-  assign \$126  = | { \$125 , \$124  };
-  assign \$127  = & average_pool_passed;
-  assign \$128  = | descriptor[80:64];
-  assign \$129  = destination_end <= window[56:40];
-  assign \$130  = descriptor[3:0] == 1'h1;
-  assign \$132  = & load_passed;
-  assign \$133  = | descriptor[80:64];
-  assign \$134  = source_end <= window[56:40];
-  assign \$135  = descriptor[3:0] == 2'h2;
-  assign \$137  = & store_passed;
-  assign \$138  = ! descriptor[3:0];
-  assign \$139  = descriptor[3:0] > 3'h6;
-  assign \$140  = \$138  | \$139 ;
+  assign \$90  = descriptor[11:8] >= 3'h4;
+  assign \$91  = descriptor[11:8] <= 3'h6;
+  assign \$92  = & { \$91 , \$90  };
+  assign \$93  = descriptor[7:6] <= 2'h2;
+  assign \$95  = descriptor[107:96] >= 1'h1;
+  assign \$96  = descriptor[107:96] <= 1'h1;
+  assign \$97  = & { \$96 , \$95  };
+  assign \$98  = descriptor[119:108] >= 1'h1;
+  assign \$99  = descriptor[119:108] <= 1'h1;
+  assign \$100  = & { \$99 , \$98  };
+  assign \$101  = descriptor[215:204] >= 1'h1;
+  assign \$102  = descriptor[215:204] <= 1'h1;
+  assign \$103  = & { \$102 , \$101  };
+  assign \$104  = descriptor[131:128] >= 1'h1;
+  assign \$105  = descriptor[131:128] <= 1'h1;
+  assign \$106  = & { \$105 , \$104  };
+  assign \$107  = descriptor[135:132] >= 1'h1;
+  assign \$108  = descriptor[135:132] <= 1'h1;
+  assign \$109  = & { \$108 , \$107  };
+  assign \$110  = descriptor[203:192] >= 1'h1;
+  assign \$111  = descriptor[203:192] <= 3'h4;
+  assign \$112  = & { \$111 , \$110  };
+  assign \$113  = descriptor[203:192] == descriptor[235:224];
+  assign \$114  = descriptor[247:236] >= 1'h1;
+  assign \$115  = descriptor[247:236] <= 1'h1;
+  assign \$116  = & { \$115 , \$114  };
+  assign \$117  = descriptor[263:256] >= 1'h1;
+  assign \$118  = descriptor[263:256] <= 1'h1;
+  assign \$119  = & { \$118 , \$117  };
+  assign \$120  = descriptor[271:264] <= 2'h2;
+  assign \$122  = descriptor[283:272] >= 1'h1;
+  assign \$123  = descriptor[283:272] <= 1'h1;
+  assign \$124  = & { \$123 , \$122  };
+  assign \$125  = descriptor[315:304] >= 1'h1;
+  assign \$126  = descriptor[315:304] <= 4'h8;
+  assign \$127  = & { \$126 , \$125  };
+  assign \$128  = | window[132:131];
+  assign \$129  = descriptor[379:352] >= 1'h1;
+  assign \$130  = descriptor[379:352] <= 19'h7ffff;
+  assign \$131  = & { \$130 , \$129  };
+  assign \$132  = descriptor[3:0] == 3'h7;
+  assign \$134  = & calibrate_passed;
+  assign \$135  = descriptor[47:32] < window[56:40];
+  assign \$136  = descriptor[63:48] < window[56:40];
+  assign \$137  = descriptor[75:64] >= 1'h1;
+  assign \$139  = descriptor[87:76] >= 1'h1;
+  assign \$141  = descriptor[107:96] >= 1'h1;
+  assign \$143  = descriptor[119:108] >= 1'h1;
+  assign \$145  = descriptor[131:128] >= 1'h1;
+  assign \$147  = descriptor[135:132] >= 1'h1;
+  assign \$149  = descriptor[139:136] >= 1'h1;
+  assign \$151  = descriptor[203:192] >= 1'h1;
+  assign \$153  = descriptor[183:172] >= descriptor[203:192];
+  assign \$154  = descriptor[131:128] >= 1'h1;
+  assign \$155  = descriptor[131:128] <= 1'h1;
+  assign \$156  = & { \$155 , \$154  };
+  assign \$157  = descriptor[135:132] >= 1'h1;
+  assign \$158  = descriptor[135:132] <= 1'h1;
+  assign \$159  = & { \$158 , \$157  };
+  assign \$160  = descriptor[335:332] >= 1'h1;
+  assign \$162  = descriptor[303:288] < window[56:40];
+  assign \$163  = descriptor[3:0] == 3'h4;
+  assign \$165  = & add_passed;
+  assign \$166  = descriptor[47:32] < window[56:40];
+  assign \$167  = descriptor[63:48] < window[56:40];
+  assign \$168  = descriptor[75:64] >= 1'h1;
+  assign \$170  = descriptor[87:76] >= 1'h1;
+  assign \$172  = descriptor[107:96] >= 1'h1;
+  assign \$174  = descriptor[119:108] >= 1'h1;
+  assign \$176  = descriptor[131:128] >= 1'h1;
+  assign \$178  = descriptor[135:132] >= 1'h1;
+  assign \$180  = descriptor[139:136] >= 1'h1;
+  assign \$182  = descriptor[203:192] >= 1'h1;
+  assign \$184  = descriptor[183:172] >= descriptor[203:192];
+  assign \$185  = descriptor[3:0] == 3'h5;
+  assign \$186  = descriptor[3:0] == 3'h6;
+  assign \$187  = | { \$186 , \$185  };
+  assign \$188  = & average_pool_passed;
+  assign \$189  = | descriptor[80:64];
+  assign \$190  = destination_end <= window[56:40];
+  assign \$191  = descriptor[3:0] == 1'h1;
+  assign \$193  = & load_passed;
+  assign \$194  = | descriptor[80:64];
+  assign \$195  = source_end <= window[56:40];
+  assign \$196  = descriptor[3:0] == 2'h2;
+  assign \$198  = & store_passed;
+  assign \$199  = ! descriptor[3:0];
+  assign \$200  = descriptor[3:0] > 3'h7;
+  assign \$201  = \$199  | \$200 ;
   always @(posedge clk)
-    kernel_words <= \$141 ;
+    kernel_words <= \$202 ;
   always @(posedge clk)
-    products0 <= \$142 ;
+    products0 <= \$203 ;
   always @(posedge clk)
-    products1 <= \$143 ;
+    products1 <= \$204 ;
   always @(posedge clk)
-    product <= \$144 ;
+    product <= \$205 ;
   always @(posedge clk)
-    constants_end <= \$145 ;
+    constants_end <= \$206 ;
   always @(posedge clk)
-    destination_end <= \$146 ;
+    destination_end <= \$207 ;
   always @(posedge clk)
-    source_end <= \$147 ;
+    source_end <= \$208 ;
   always @(posedge clk)
-    convolve_passed <= \$148 ;
+    convolve_passed <= \$209 ;
   always @(posedge clk)
-    legal <= \$149 ;
+    legal <= \$210 ;
   always @(posedge clk)
-    add_passed <= \$150 ;
+    calibrate_passed <= \$211 ;
   always @(posedge clk)
-    average_pool_passed <= \$151 ;
+    add_passed <= \$212 ;
   always @(posedge clk)
-    load_passed <= \$152 ;
+    average_pool_passed <= \$213 ;
   always @(posedge clk)
-    store_passed <= \$153 ;
+    load_passed <= \$214 ;
+  always @(posedge clk)
+    store_passed <= \$215 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$141  = \$2 [11:0];
+    \$202  = \$2 [11:0];
     if (rst) begin
-      \$141  = 12'h000;
+      \$202  = 12'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$142  = products0;
+    \$203  = products0;
     if (\$3 ) begin
-      \$142  = 9'h000;
+      \$203  = 9'h000;
     end else if (\$4 ) begin
-      \$142  = \$8 [8:0];
+      \$203  = \$8 [8:0];
     end
     if (rst) begin
-      \$142  = 9'h000;
+      \$203  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$143  = products1;
+    \$204  = products1;
     if (\$9 ) begin
-      \$143  = 9'h000;
+      \$204  = 9'h000;
     end else if (\$10 ) begin
-      \$143  = \$14 [8:0];
+      \$204  = \$14 [8:0];
     end
     if (rst) begin
-      \$143  = 9'h000;
+      \$204  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$144  = \$16 [12:0];
+    \$205  = \$16 [12:0];
     if (rst) begin
-      \$144  = 13'h0000;
+      \$205  = 13'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$145  = \$17 ;
+    \$206  = \$17 ;
     if (rst) begin
-      \$145  = 17'h00000;
+      \$206  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$146  = \$18 ;
+    \$207  = \$18 ;
     if (rst) begin
-      \$146  = 18'h00000;
+      \$207  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$147  = \$19 ;
+    \$208  = \$19 ;
     if (rst) begin
-      \$147  = 18'h00000;
+      \$208  = 18'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$148  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
+    \$209  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
     if (rst) begin
-      \$148  = 25'h0000000;
+      \$209  = 25'h0000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$149  = legal;
+    \$210  = legal;
     if (\$72 ) begin
-      \$149  = \$73 ;
+      \$210  = \$73 ;
     end
-    if (\$103 ) begin
-      \$149  = \$104 ;
+    if (\$133 ) begin
+      \$210  = \$134 ;
     end
-    if (\$126 ) begin
-      \$149  = \$127 ;
+    if (\$164 ) begin
+      \$210  = \$165 ;
     end
-    if (\$131 ) begin
-      \$149  = \$132 ;
+    if (\$187 ) begin
+      \$210  = \$188 ;
     end
-    if (\$136 ) begin
-      \$149  = \$137 ;
+    if (\$192 ) begin
+      \$210  = \$193 ;
     end
-    if (\$140 ) begin
-      \$149  = 1'h1;
+    if (\$197 ) begin
+      \$210  = \$198 ;
+    end
+    if (\$201 ) begin
+      \$210  = 1'h1;
     end
     if (rst) begin
-      \$149  = 1'h0;
+      \$210  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$150  = { \$101 , \$100 , \$98 , \$95 , \$92 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
+    \$211  = { \$131 , \$128 , \$127 , \$124 , \$121 , \$119 , \$116 , \$113 , \$112 , \$109 , \$106 , \$103 , \$100 , \$97 , descriptor[5], \$94 , \$92 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
     if (rst) begin
-      \$150  = 15'h0000;
+      \$211  = 26'h0000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$151  = { \$123 , \$122 , \$120 , \$118 , \$116 , \$114 , \$112 , \$110 , \$108 , \$106 , \$105  };
+    \$212  = { \$162 , \$161 , \$159 , \$156 , \$153 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$136 , \$135  };
     if (rst) begin
-      \$151  = 11'h000;
+      \$212  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$152  = { \$129 , \$128  };
+    \$213  = { \$184 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$167 , \$166  };
     if (rst) begin
-      \$152  = 2'h0;
+      \$213  = 11'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$153  = { \$134 , \$133  };
+    \$214  = { \$190 , \$189  };
     if (rst) begin
-      \$153  = 2'h0;
+      \$214  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
+    \$215  = { \$195 , \$194  };
+    if (rst) begin
+      \$215  = 2'h0;
     end
   end
   assign \descriptor[0]  = descriptor[31:0];
@@ -15643,27 +16802,41 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$85  = \$84 ;
   assign \$87  = \$86 ;
   assign \$89  = \$88 ;
-  assign \$91  = \$90 ;
-  assign \$100  = \$99 ;
-  assign \$103  = \$102 ;
-  assign \$108  = \$107 ;
-  assign \$110  = \$109 ;
-  assign \$112  = \$111 ;
-  assign \$114  = \$113 ;
-  assign \$116  = \$115 ;
-  assign \$118  = \$117 ;
-  assign \$120  = \$119 ;
-  assign \$122  = \$121 ;
-  assign \$131  = \$130 ;
-  assign \$136  = \$135 ;
+  assign \$94  = \$93 ;
+  assign \$121  = \$120 ;
+  assign \$133  = \$132 ;
+  assign \$138  = \$137 ;
+  assign \$140  = \$139 ;
+  assign \$142  = \$141 ;
+  assign \$144  = \$143 ;
+  assign \$146  = \$145 ;
+  assign \$148  = \$147 ;
+  assign \$150  = \$149 ;
+  assign \$152  = \$151 ;
+  assign \$161  = \$160 ;
+  assign \$164  = \$163 ;
+  assign \$169  = \$168 ;
+  assign \$171  = \$170 ;
+  assign \$173  = \$172 ;
+  assign \$175  = \$174 ;
+  assign \$177  = \$176 ;
+  assign \$179  = \$178 ;
+  assign \$181  = \$180 ;
+  assign \$183  = \$182 ;
+  assign \$192  = \$191 ;
+  assign \$197  = \$196 ;
 endmodule
 
-module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2952$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3221$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -15715,6 +16888,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire drain_lane;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -15726,6 +16901,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level_data;
+  wire [5:0] level_index;
+  input level_write;
+  wire level_write;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -15756,6 +16935,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [9:0] macro__level;
+  wire [9:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -15792,10 +16973,19 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__write_group;
   output [3:0] macro__write_row;
   wire [3:0] macro__write_row;
+  output [35:0] measured;
+  wire [35:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [9:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [5:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$2952$90 ;
-  wire [40:0] \port$2952$90 ;
+  input [40:0] \port$3221$90 ;
+  wire [40:0] \port$3221$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -15806,6 +16996,14 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [32:0] settings;
+  wire [32:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [9:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [5:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -15841,15 +17039,17 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2952$90 [19:0]),
+    .coefficient_base(\port$3221$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2952$90 [40:20]),
+    .coefficient_words(\port$3221$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -15861,8 +17061,12 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[9:0]),
+    .level_index(coefficient_index[5:0]),
+    .level_write(level_write),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -15878,6 +17082,7 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -15896,12 +17101,15 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -15920,12 +17128,14 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2952$90 [19:0];
-  assign coefficient_words = \port$2952$90 [40:20];
+  assign coefficient_base = \port$3221$90 [19:0];
+  assign coefficient_words = \port$3221$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
   assign correction_data = write_data[3:0];
+  assign level_index = coefficient_index[5:0];
+  assign level_data = write_data[9:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -15949,14 +17159,29 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[6:1];
+  assign \settings.gain  = settings[22:7];
+  assign \settings.gain_reference  = settings[32:23];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[6:1];
+  assign \measured.gain_valid  = measured[7];
+  assign \measured.gain  = measured[23:8];
+  assign \measured.reference_valid  = measured[24];
+  assign \measured.gain_reference  = measured[34:25];
+  assign \measured.failed  = measured[35];
 endmodule
 
-module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, drain_clear, drain_group, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear
-, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid, trace__product
-, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product, lengths, timeout, coefficient_write, write_enable, correction_write
-, coefficient_index, write_data, \port$2952$90 , clear, load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, clk);
+module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
+, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
+, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3221$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
   input chunk_final;
@@ -16008,6 +17233,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire drain_lane;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
+  input drain_valid;
+  wire drain_valid;
   input [31:0] first_product;
   wire [31:0] first_product;
   input [41:0] lengths;
@@ -16019,6 +17246,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level_data;
+  wire [5:0] level_index;
+  input level_write;
+  wire level_write;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -16049,6 +17280,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [9:0] macro__level;
+  wire [9:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -16085,10 +17318,19 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire macro__write_group;
   output [3:0] macro__write_row;
   wire [3:0] macro__write_row;
+  output [35:0] measured;
+  wire [35:0] measured;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [9:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [5:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$2952$90 ;
-  wire [40:0] \port$2952$90 ;
+  input [40:0] \port$3221$90 ;
+  wire [40:0] \port$3221$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -16099,6 +17341,14 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire refused;
   input rst;
   wire rst;
+  output saturated;
+  wire saturated;
+  input [32:0] settings;
+  wire [32:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [9:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [5:0] \settings.offset ;
   input start;
   wire start;
   output stopped;
@@ -16134,15 +17384,17 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire [3:0] write_row;
   crossloom_tile tile (
     .bank_free(bank_free),
+    .calibrate(calibrate),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$2952$90 [19:0]),
+    .coefficient_base(\port$3221$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$2952$90 [40:20]),
+    .coefficient_words(\port$3221$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -16154,8 +17406,12 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(drain_sum),
+    .drain_valid(drain_valid),
     .first_product(first_product),
     .lengths(lengths),
+    .level_data(write_data[9:0]),
+    .level_index(coefficient_index[5:0]),
+    .level_write(level_write),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
@@ -16171,6 +17427,7 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__decided(macro__decided),
     .macro__drive(macro__drive),
     .macro__hold(macro__hold),
+    .macro__level(macro__level),
     .macro__load_bank(macro__load_bank),
     .macro__load_clear(macro__load_clear),
     .macro__load_codes(macro__load_codes),
@@ -16189,12 +17446,15 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .macro__write_enable(macro__write_enable),
     .macro__write_group(macro__write_group),
     .macro__write_row(macro__write_row),
+    .measured(measured),
     .overrun(overrun),
     .position_done(position_done),
     .position_freed(position_freed),
     .product_started(product_started),
     .refused(refused),
     .rst(rst),
+    .saturated(saturated),
+    .settings(settings),
     .start(start),
     .stopped(stopped),
     .timed_out(timed_out),
@@ -16213,12 +17473,14 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$2952$90 [19:0];
-  assign coefficient_words = \port$2952$90 [40:20];
+  assign coefficient_base = \port$3221$90 [19:0];
+  assign coefficient_words = \port$3221$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
   assign correction_data = write_data[3:0];
+  assign level_index = coefficient_index[5:0];
+  assign level_data = write_data[9:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -16242,6 +17504,17 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[6:1];
+  assign \settings.gain  = settings[22:7];
+  assign \settings.gain_reference  = settings[32:23];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[6:1];
+  assign \measured.gain_valid  = measured[7];
+  assign \measured.gain  = measured[23:8];
+  assign \measured.reference_valid  = measured[24];
+  assign \measured.gain_reference  = measured[34:25];
+  assign \measured.failed  = measured[35];
 endmodule
 
 module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, read_data, done, read_address, write_enable
@@ -16465,8 +17738,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$3002$0 (read_data),
-    .\port$3824$0 (arriving_last),
+    .\port$3274$0 (read_data),
+    .\port$4104$0 (arriving_last),
     .r_data(r_data),
     .r_en(r_en),
     .r_rdy(out_valid),
@@ -16702,7 +17975,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0 , w_en, \port$3824$0 , clk);
+module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3274$0 , w_en, \port$4104$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -16732,10 +18005,10 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0
   (* init = 2'h0 *)
   wire [1:0] consume;
   reg [1:0] level = 2'h0;
-  input [31:0] \port$3002$0 ;
-  wire [31:0] \port$3002$0 ;
-  input \port$3824$0 ;
-  wire \port$3824$0 ;
+  input [31:0] \port$3274$0 ;
+  wire [31:0] \port$3274$0 ;
+  input \port$4104$0 ;
+  wire \port$4104$0 ;
   (* init = 2'h0 *)
   wire [1:0] produce;
   output [32:0] r_data;
@@ -16767,7 +18040,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$3824$0 , \port$3002$0  };
+      storage[w_port__addr] <= { \port$4104$0 , \port$3274$0  };
   end
   assign r_data = storage[r_port__addr];
   assign w_rdy = level != 2'h3;
@@ -16842,13 +18115,13 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3002$0
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$3824$0 , \port$3002$0  };
-  assign w_data = { \port$3824$0 , \port$3002$0  };
+  assign w_port__data = { \port$4104$0 , \port$3274$0  };
+  assign w_data = { \port$4104$0 , \port$3274$0  };
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$549 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -17117,7 +18390,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$519.nest  nest (
+  \crossloom.window$549.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -17131,43 +18404,43 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1202$0 (\$2 ),
-    .\port$1203$4 (\$3 [4]),
-    .\port$1204$4 (\$4 [4]),
-    .\port$1205$4 (\$5 [4]),
-    .\port$1206$4 (\$6 [4]),
-    .\port$1207$4 (\$7 [4]),
-    .\port$1208$4 (\$8 [4]),
-    .\port$1209$4 (\$9 [4]),
-    .\port$1210$4 (\$10 [4]),
-    .\port$1211$4 (\$11 [4]),
-    .\port$1212$4 (\$12 [4]),
-    .\port$1213$4 (\$13 [4]),
-    .\port$1214$4 (\$14 [4]),
-    .\port$1215$0 (\$15 ),
-    .\port$1216$4 (\$16 [4]),
-    .\port$1217$4 (\$17 [4]),
-    .\port$1218$4 (\$18 [4]),
-    .\port$1219$4 (\$19 [4]),
-    .\port$1220$4 (\$20 [4]),
-    .\port$1221$4 (\$21 [4]),
-    .\port$1222$4 (\$22 [4]),
-    .\port$1223$4 (\$23 [4]),
-    .\port$1224$4 (\$24 [4]),
-    .\port$1225$4 (\$25 [4]),
-    .\port$1226$4 (\$26 [4]),
-    .\port$1227$4 (\$27 [4]),
-    .\port$2487$128 (descriptor[139:128]),
-    .\port$2487$160 (descriptor[171:160]),
-    .\port$2487$192 (descriptor[215:192]),
-    .\port$2487$96 (descriptor[119:96]),
+    .\port$1386$0 (\$2 ),
+    .\port$1387$4 (\$3 [4]),
+    .\port$1388$4 (\$4 [4]),
+    .\port$1389$4 (\$5 [4]),
+    .\port$1390$4 (\$6 [4]),
+    .\port$1391$4 (\$7 [4]),
+    .\port$1392$4 (\$8 [4]),
+    .\port$1393$4 (\$9 [4]),
+    .\port$1394$4 (\$10 [4]),
+    .\port$1395$4 (\$11 [4]),
+    .\port$1396$4 (\$12 [4]),
+    .\port$1397$4 (\$13 [4]),
+    .\port$1398$4 (\$14 [4]),
+    .\port$1399$0 (\$15 ),
+    .\port$1400$4 (\$16 [4]),
+    .\port$1401$4 (\$17 [4]),
+    .\port$1402$4 (\$18 [4]),
+    .\port$1403$4 (\$19 [4]),
+    .\port$1404$4 (\$20 [4]),
+    .\port$1405$4 (\$21 [4]),
+    .\port$1406$4 (\$22 [4]),
+    .\port$1407$4 (\$23 [4]),
+    .\port$1408$4 (\$24 [4]),
+    .\port$1409$4 (\$25 [4]),
+    .\port$1410$4 (\$26 [4]),
+    .\port$1411$4 (\$27 [4]),
+    .\port$2671$128 (descriptor[139:128]),
+    .\port$2671$160 (descriptor[171:160]),
+    .\port$2671$192 (descriptor[215:192]),
+    .\port$2671$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$519.pitches  pitches (
+  \crossloom.window$549.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -17175,7 +18448,7 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2487$136 (descriptor[147:136]),
+    .\port$2671$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -17466,8 +18739,8 @@ module \crossloom.window$519 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204$4 , \port$1205$4 , \port$1206$4 , \port$1207$4 , \port$1208$4 , \port$1209$4 , \port$1210$4 , \port$1211$4 , \port$1212$4 , \port$1213$4 , \port$1214$4 , \port$1215$0 , \port$1216$4 , \port$1217$4 , \port$1218$4 , \port$1219$4 , \port$1220$4 , \port$1221$4 
-, \port$1222$4 , \port$1223$4 , \port$1224$4 , \port$1225$4 , \port$1226$4 , \port$1227$4 , advance, \port$2487$96 , \port$2487$128 , \port$2487$160 , \port$2487$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388$4 , \port$1389$4 , \port$1390$4 , \port$1391$4 , \port$1392$4 , \port$1393$4 , \port$1394$4 , \port$1395$4 , \port$1396$4 , \port$1397$4 , \port$1398$4 , \port$1399$0 , \port$1400$4 , \port$1401$4 , \port$1402$4 , \port$1403$4 , \port$1404$4 , \port$1405$4 
+, \port$1406$4 , \port$1407$4 , \port$1408$4 , \port$1409$4 , \port$1410$4 , \port$1411$4 , advance, \port$2671$96 , \port$2671$128 , \port$2671$160 , \port$2671$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
@@ -17697,66 +18970,66 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1202$0 ;
-  wire [4:0] \port$1202$0 ;
-  input \port$1203$4 ;
-  wire \port$1203$4 ;
-  input \port$1204$4 ;
-  wire \port$1204$4 ;
-  input \port$1205$4 ;
-  wire \port$1205$4 ;
-  input \port$1206$4 ;
-  wire \port$1206$4 ;
-  input \port$1207$4 ;
-  wire \port$1207$4 ;
-  input \port$1208$4 ;
-  wire \port$1208$4 ;
-  input \port$1209$4 ;
-  wire \port$1209$4 ;
-  input \port$1210$4 ;
-  wire \port$1210$4 ;
-  input \port$1211$4 ;
-  wire \port$1211$4 ;
-  input \port$1212$4 ;
-  wire \port$1212$4 ;
-  input \port$1213$4 ;
-  wire \port$1213$4 ;
-  input \port$1214$4 ;
-  wire \port$1214$4 ;
-  input [4:0] \port$1215$0 ;
-  wire [4:0] \port$1215$0 ;
-  input \port$1216$4 ;
-  wire \port$1216$4 ;
-  input \port$1217$4 ;
-  wire \port$1217$4 ;
-  input \port$1218$4 ;
-  wire \port$1218$4 ;
-  input \port$1219$4 ;
-  wire \port$1219$4 ;
-  input \port$1220$4 ;
-  wire \port$1220$4 ;
-  input \port$1221$4 ;
-  wire \port$1221$4 ;
-  input \port$1222$4 ;
-  wire \port$1222$4 ;
-  input \port$1223$4 ;
-  wire \port$1223$4 ;
-  input \port$1224$4 ;
-  wire \port$1224$4 ;
-  input \port$1225$4 ;
-  wire \port$1225$4 ;
-  input \port$1226$4 ;
-  wire \port$1226$4 ;
-  input \port$1227$4 ;
-  wire \port$1227$4 ;
-  input [11:0] \port$2487$128 ;
-  wire [11:0] \port$2487$128 ;
-  input [11:0] \port$2487$160 ;
-  wire [11:0] \port$2487$160 ;
-  input [23:0] \port$2487$192 ;
-  wire [23:0] \port$2487$192 ;
-  input [23:0] \port$2487$96 ;
-  wire [23:0] \port$2487$96 ;
+  input [4:0] \port$1386$0 ;
+  wire [4:0] \port$1386$0 ;
+  input \port$1387$4 ;
+  wire \port$1387$4 ;
+  input \port$1388$4 ;
+  wire \port$1388$4 ;
+  input \port$1389$4 ;
+  wire \port$1389$4 ;
+  input \port$1390$4 ;
+  wire \port$1390$4 ;
+  input \port$1391$4 ;
+  wire \port$1391$4 ;
+  input \port$1392$4 ;
+  wire \port$1392$4 ;
+  input \port$1393$4 ;
+  wire \port$1393$4 ;
+  input \port$1394$4 ;
+  wire \port$1394$4 ;
+  input \port$1395$4 ;
+  wire \port$1395$4 ;
+  input \port$1396$4 ;
+  wire \port$1396$4 ;
+  input \port$1397$4 ;
+  wire \port$1397$4 ;
+  input \port$1398$4 ;
+  wire \port$1398$4 ;
+  input [4:0] \port$1399$0 ;
+  wire [4:0] \port$1399$0 ;
+  input \port$1400$4 ;
+  wire \port$1400$4 ;
+  input \port$1401$4 ;
+  wire \port$1401$4 ;
+  input \port$1402$4 ;
+  wire \port$1402$4 ;
+  input \port$1403$4 ;
+  wire \port$1403$4 ;
+  input \port$1404$4 ;
+  wire \port$1404$4 ;
+  input \port$1405$4 ;
+  wire \port$1405$4 ;
+  input \port$1406$4 ;
+  wire \port$1406$4 ;
+  input \port$1407$4 ;
+  wire \port$1407$4 ;
+  input \port$1408$4 ;
+  wire \port$1408$4 ;
+  input \port$1409$4 ;
+  wire \port$1409$4 ;
+  input \port$1410$4 ;
+  wire \port$1410$4 ;
+  input \port$1411$4 ;
+  wire \port$1411$4 ;
+  input [11:0] \port$2671$128 ;
+  wire [11:0] \port$2671$128 ;
+  input [11:0] \port$2671$160 ;
+  wire [11:0] \port$2671$160 ;
+  input [23:0] \port$2671$192 ;
+  wire [23:0] \port$2671$192 ;
+  input [23:0] \port$2671$96 ;
+  wire [23:0] \port$2671$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -17775,44 +19048,44 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$2487$192 [11:0] == 1'h1;
+  assign \$1  = \port$2671$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$2487$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$2487$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$2671$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$2671$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$2487$128 [3:0] == 1'h1;
+  assign \$8  = \port$2671$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$2487$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$2487$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$2671$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$2671$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$2487$128 [7:4] == 1'h1;
+  assign \$16  = \port$2671$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$2487$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$2487$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$2671$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$2671$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$2487$192 [23:12] == 1'h1;
+  assign \$25  = \port$2671$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$2487$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$2487$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$2671$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$2671$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$2487$96 [11:0] == 1'h1;
+  assign \$35  = \port$2671$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$2487$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$2487$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$2671$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$2671$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -17820,18 +19093,18 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$2487$96 [23:12] == 1'h1;
+  assign \$46  = \port$2671$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$2487$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$2487$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$2671$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$2671$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$2487$160 ;
-  assign \$59  = address_column_start + \port$2487$160 ;
+  assign \$58  = address_column_start + \port$2671$160 ;
+  assign \$59  = address_column_start + \port$2671$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -17842,10 +19115,10 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$2487$192 [11:0];
-  assign \$73  = address_block_start + \port$2487$192 [11:0];
-  assign \$74  = address_block_start + \port$2487$192 [11:0];
-  assign \$75  = address_block_start + \port$2487$192 [11:0];
+  assign \$72  = address_block_start + \port$2671$192 [11:0];
+  assign \$73  = address_block_start + \port$2671$192 [11:0];
+  assign \$74  = address_block_start + \port$2671$192 [11:0];
+  assign \$75  = address_block_start + \port$2671$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -17883,8 +19156,8 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$2487$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$2487$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$2671$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$2671$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -17910,8 +19183,8 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$2487$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$2487$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$2671$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$2671$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -17960,7 +19233,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$2487$192 [11:0];
+      \$153  = \port$2671$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -17990,7 +19263,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$2487$128 [3:0];
+      \$155  = \port$2671$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -18020,7 +19293,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$2487$128 [7:4];
+      \$157  = \port$2671$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -18050,7 +19323,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$2487$192 [23:12];
+      \$159  = \port$2671$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -18080,7 +19353,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$2487$96 [11:0];
+      \$161  = \port$2671$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -18110,7 +19383,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$2487$96 [23:12];
+      \$163  = \port$2671$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -18287,7 +19560,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+      \$171  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -18302,7 +19575,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+        \$171  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
       end
     end
     if (clear) begin
@@ -18316,13 +19589,13 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+      \$172  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+        \$172  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
       end
     end
     if (clear) begin
@@ -18336,7 +19609,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
+      \$173  = { \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$4 , \port$1407$4 , \port$1406$4 , \port$1405$4 , \port$1404$4 , \port$1403$4 , \port$1402$4 , \port$1401$4 , \port$1400$4 , \port$1399$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -18362,7 +19635,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
+      \$174  = { \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$4 , \port$1407$4 , \port$1406$4 , \port$1405$4 , \port$1404$4 , \port$1403$4 , \port$1402$4 , \port$1401$4 , \port$1400$4 , \port$1399$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -18375,21 +19648,21 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$2487$192 [11:0];
-  assign column_count = \port$2487$128 [3:0];
-  assign row_count = \port$2487$128 [7:4];
-  assign block_count = \port$2487$192 [23:12];
-  assign x_count = \port$2487$96 [11:0];
-  assign y_count = \port$2487$96 [23:12];
+  assign word_count = \port$2671$192 [11:0];
+  assign column_count = \port$2671$128 [3:0];
+  assign row_count = \port$2671$128 [7:4];
+  assign block_count = \port$2671$192 [23:12];
+  assign x_count = \port$2671$96 [11:0];
+  assign y_count = \port$2671$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$2487$160  };
-  assign address_block_step = { 4'h0, \port$2487$192 [11:0] };
-  assign pixel_x_origin = { \port$1214$4 , \port$1213$4 , \port$1212$4 , \port$1211$4 , \port$1210$4 , \port$1209$4 , \port$1208$4 , \port$1207$4 , \port$1206$4 , \port$1205$4 , \port$1204$4 , \port$1203$4 , \port$1202$0  };
+  assign address_column_step = { 4'h0, \port$2671$160  };
+  assign address_block_step = { 4'h0, \port$2671$192 [11:0] };
+  assign pixel_x_origin = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2487$128 [11:8] };
-  assign pixel_y_origin = { \port$1227$4 , \port$1226$4 , \port$1225$4 , \port$1224$4 , \port$1223$4 , \port$1222$4 , \port$1221$4 , \port$1220$4 , \port$1219$4 , \port$1218$4 , \port$1217$4 , \port$1216$4 , \port$1215$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2671$128 [11:8] };
+  assign pixel_y_origin = { \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$4 , \port$1407$4 , \port$1406$4 , \port$1405$4 , \port$1404$4 , \port$1403$4 , \port$1402$4 , \port$1401$4 , \port$1400$4 , \port$1399$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2487$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$2671$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -18411,7 +19684,7 @@ module \crossloom.window$519.nest (rst, \port$1202$0 , \port$1203$4 , \port$1204
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$549.pitches (rst, start, base, \width$7 , \port$2671$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -18474,8 +19747,8 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2487$136 ;
-  wire [11:0] \port$2487$136 ;
+  input [11:0] \port$2671$136 ;
+  wire [11:0] \port$2671$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -18607,7 +19880,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2487$136 [3:0];
+      \$33  = \port$2671$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -18622,7 +19895,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2487$136 [7:4];
+      \$34  = \port$2671$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -18637,7 +19910,7 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2487$136 [11:8];
+      \$35  = \port$2671$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -18753,9 +20026,9 @@ module \crossloom.window$519.pitches (rst, start, base, \width$7 , \port$2487$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2487$136 [3:0];
-  assign pad_left = \port$2487$136 [7:4];
-  assign pad_top = \port$2487$136 [11:8];
+  assign stride = \port$2671$136 [3:0];
+  assign pad_left = \port$2671$136 [7:4];
+  assign pad_top = \port$2671$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -18767,19 +20040,21 @@ endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
 module crossloom_tile(start, first_product, descriptor, coefficient_base, coefficient_words, lengths, timeout, chunk_begin, chunk_loaded, chunk_final, load_enable, load_bank, load_clear, load_row, load_codes, write_enable, write_row, write_group, write_data, coefficient_write, coefficient_index
-, coefficient_data, correction_write, correction_index, correction_data, position_freed, drain_group, drain_lane, drain_clear, macro__comparator, macro__decided, clk, rst, bank_free, position_done, drain_sum, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank
-, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__reference, macro__product, macro__conversion, trace__valid
-, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, clear);
+, coefficient_data, correction_write, correction_index, correction_data, calibrate, settings, level_write, level_index, level_data, position_freed, drain_group, drain_lane, drain_clear, drain_valid, macro__comparator, macro__decided, clk, rst, bank_free, measured, calibrated
+, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
+, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
+, stopped, timed_out, overrun, refused, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire [20:0] \$1 ;
   wire [12:0] \$10 ;
-  reg \$11 ;
-  reg [20:0] \$12 ;
-  reg \$13 ;
+  wire [12:0] \$11 ;
+  reg \$12 ;
+  reg [20:0] \$13 ;
   reg \$14 ;
-  wire [34:0] \$15 ;
-  wire [11:0] \$16 ;
-  wire [47:0] \$17 ;
+  reg \$15 ;
+  wire [34:0] \$16 ;
+  wire [11:0] \$17 ;
+  wire [47:0] \$18 ;
   wire \$2 ;
   wire \$3 ;
   wire \$4 ;
@@ -18787,67 +20062,73 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
-  wire [12:0] \$9 ;
+  wire \$9 ;
   reg \$signal  = 1'h0;
+  wire \$signal$96 ;
+  wire \$signal$97 ;
   wire [8:0] \$signature__addr ;
   wire [7:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
   wire [2:0] averaging;
-  wire [2:0] \averaging$137 ;
+  wire [2:0] \averaging$154 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$104 ;
+  wire \bank_free$116 ;
   wire bank_released;
-  wire \bank_released$106 ;
+  wire \bank_released$118 ;
   wire [8:0] base;
-  wire [8:0] \base$148 ;
+  wire [8:0] \base$167 ;
   wire busy;
+  input calibrate;
+  wire calibrate;
+  output calibrated;
+  wire calibrated;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$101 ;
+  wire \chunk_begin$113 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$103 ;
+  wire \chunk_final$115 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$102 ;
+  wire \chunk_loaded$114 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$170 ;
+  wire \clear$218 ;
   input clk;
   wire clk;
   wire [65:0] code;
-  wire [65:0] \code$141 ;
-  wire [5:0] \code$141.code ;
-  wire \code$141.stopped ;
-  wire [58:0] \code$141.tag ;
-  wire [15:0] \code$141.tag.conversion ;
-  wire \code$141.tag.final ;
-  wire [2:0] \code$141.tag.index ;
-  wire \code$141.tag.last ;
-  wire \code$141.tag.partial ;
-  wire [1:0] \code$141.tag.plane ;
-  wire [31:0] \code$141.tag.product ;
-  wire \code$141.tag.release ;
-  wire \code$141.tag.stop ;
-  wire \code$141.tag.void ;
-  wire [65:0] \code$151 ;
-  wire [5:0] \code$151.code ;
-  wire \code$151.stopped ;
-  wire [58:0] \code$151.tag ;
-  wire [15:0] \code$151.tag.conversion ;
-  wire \code$151.tag.final ;
-  wire [2:0] \code$151.tag.index ;
-  wire \code$151.tag.last ;
-  wire \code$151.tag.partial ;
-  wire [1:0] \code$151.tag.plane ;
-  wire [31:0] \code$151.tag.product ;
-  wire \code$151.tag.release ;
-  wire \code$151.tag.stop ;
-  wire \code$151.tag.void ;
+  wire [65:0] \code$159 ;
+  wire [5:0] \code$159.code ;
+  wire \code$159.stopped ;
+  wire [58:0] \code$159.tag ;
+  wire [15:0] \code$159.tag.conversion ;
+  wire \code$159.tag.final ;
+  wire [2:0] \code$159.tag.index ;
+  wire \code$159.tag.last ;
+  wire \code$159.tag.partial ;
+  wire [1:0] \code$159.tag.plane ;
+  wire [31:0] \code$159.tag.product ;
+  wire \code$159.tag.release ;
+  wire \code$159.tag.stop ;
+  wire \code$159.tag.void ;
+  wire [65:0] \code$170 ;
+  wire [5:0] \code$170.code ;
+  wire \code$170.stopped ;
+  wire [58:0] \code$170.tag ;
+  wire [15:0] \code$170.tag.conversion ;
+  wire \code$170.tag.final ;
+  wire [2:0] \code$170.tag.index ;
+  wire \code$170.tag.last ;
+  wire \code$170.tag.partial ;
+  wire [1:0] \code$170.tag.plane ;
+  wire [31:0] \code$170.tag.product ;
+  wire \code$170.tag.release ;
+  wire \code$170.tag.stop ;
+  wire \code$170.tag.void ;
   wire [5:0] \code.code ;
   wire \code.stopped ;
   wire [58:0] \code.tag ;
@@ -18861,12 +20142,21 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \code.tag.release ;
   wire \code.tag.stop ;
   wire \code.tag.void ;
+  wire [5:0] code__code;
+  wire [6:0] code__compensated;
+  wire [15:0] code__conversion;
+  wire [2:0] code__index;
+  wire [1:0] code__plane;
+  wire [31:0] code__product;
+  wire code__stopped;
+  wire code__valid;
+  wire code__void;
   wire code_ready;
-  wire \code_ready$143 ;
-  wire \code_ready$154 ;
+  wire \code_ready$161 ;
+  wire \code_ready$173 ;
   wire code_valid;
-  wire \code_valid$139 ;
-  wire \code_valid$149 ;
+  wire \code_valid$157 ;
+  wire \code_valid$168 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [7:0] coefficient_data;
@@ -18878,24 +20168,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
+  wire [11:0] \columns$190 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$144 ;
+  wire \converted$162 ;
   output converting;
   wire converting;
   input [3:0] correction_data;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$157 ;
+  wire [3:0] \correction_data$176 ;
   input [5:0] correction_index;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$156 ;
+  wire [5:0] \correction_index$175 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$155 ;
+  wire \correction_write$174 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -18916,34 +20207,39 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   reg [20:0] distance = 21'h000000;
+  wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$162 ;
+  wire \drain_clear$181 ;
   input [1:0] drain_group;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$160 ;
+  wire [1:0] \drain_group$179 ;
   input drain_lane;
   wire drain_lane;
-  wire \drain_lane$161 ;
+  wire \drain_lane$180 ;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$163 ;
+  wire [17:0] \drain_sum$184 ;
+  input drain_valid;
+  wire drain_valid;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$98 ;
+  wire [31:0] \first_product$110 ;
+  wire [15:0] gain;
+  wire [9:0] gain_reference;
   wire [7:0] group_granules;
   wire [2:0] groups;
   wire hold;
   wire [23:0] job;
-  wire [23:0] \job$124 ;
-  wire [2:0] \job$124.index ;
-  wire \job$124.last ;
-  wire [7:0] \job$124.negate ;
-  wire [1:0] \job$124.plane ;
-  wire [7:0] \job$124.select ;
-  wire \job$124.stop ;
-  wire \job$124.void ;
+  wire [23:0] \job$137 ;
+  wire [2:0] \job$137.index ;
+  wire \job$137.last ;
+  wire [7:0] \job$137.negate ;
+  wire [1:0] \job$137.plane ;
+  wire [7:0] \job$137.select ;
+  wire \job$137.stop ;
+  wire \job$137.void ;
   wire [2:0] \job.index ;
   wire \job.last ;
   wire [7:0] \job.negate ;
@@ -18952,19 +20248,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$125 ;
+  wire \job_ready$138 ;
   wire job_valid;
-  wire \job_valid$123 ;
+  wire \job_valid$136 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$114 ;
-  wire [5:0] \lengths$114.add ;
-  wire [5:0] \lengths$114.clear ;
-  wire [5:0] \lengths$114.drive ;
-  wire [5:0] \lengths$114.gap ;
-  wire [5:0] \lengths$114.hold ;
-  wire [5:0] \lengths$114.reset ;
-  wire [5:0] \lengths$114.share ;
+  wire [41:0] \lengths$127 ;
+  wire [5:0] \lengths$127.add ;
+  wire [5:0] \lengths$127.clear ;
+  wire [5:0] \lengths$127.drive ;
+  wire [5:0] \lengths$127.gap ;
+  wire [5:0] \lengths$127.hold ;
+  wire [5:0] \lengths$127.reset ;
+  wire [5:0] \lengths$127.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -18972,6 +20268,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [5:0] \lengths.hold ;
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
+  wire [9:0] level;
+  input [9:0] level_data;
+  wire [9:0] level_data;
+  wire [9:0] \level_data$144 ;
+  input [5:0] level_index;
+  wire [5:0] level_index;
+  wire [5:0] \level_index$143 ;
+  input level_write;
+  wire level_write;
+  wire \level_write$142 ;
+  wire levels_enable;
   input load_bank;
   wire load_bank;
   input load_clear;
@@ -19002,6 +20309,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire macro__drive;
   output macro__hold;
   wire macro__hold;
+  output [9:0] macro__level;
+  wire [9:0] macro__level;
   output macro__load_bank;
   wire macro__load_bank;
   output macro__load_clear;
@@ -19054,24 +20363,43 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \mean.tag.void ;
   wire mean_ready;
   wire mean_valid;
+  wire [1:0] measure;
+  output [35:0] measured;
+  wire [35:0] measured;
+  wire [35:0] \measured$210 ;
+  wire \measured$210.failed ;
+  wire [15:0] \measured$210.gain ;
+  wire [9:0] \measured$210.gain_reference ;
+  wire \measured$210.gain_valid ;
+  wire [5:0] \measured$210.offset ;
+  wire \measured$210.offset_valid ;
+  wire \measured$210.reference_valid ;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [9:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [5:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
   wire [7:0] negate;
+  wire [5:0] offset;
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$136 ;
+  wire \overrun$153 ;
   output position_done;
   wire position_done;
-  wire \position_done$158 ;
+  wire \position_done$177 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$159 ;
+  wire \position_freed$178 ;
   wire [36:0] product;
-  wire [36:0] \product$119 ;
-  wire \product$119.bank ;
-  wire \product$119.final ;
-  wire [31:0] \product$119.number ;
-  wire \product$119.release ;
-  wire [1:0] \product$119.row_enable ;
+  wire [36:0] \product$132 ;
+  wire \product$132.bank ;
+  wire \product$132.final ;
+  wire [31:0] \product$132.number ;
+  wire \product$132.release ;
+  wire [1:0] \product$132.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -19079,56 +20407,68 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$121 ;
+  wire \product_ready$134 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$117 ;
+  wire \product_valid$130 ;
   wire [8:0] read_address;
-  wire [8:0] \read_address$90 ;
+  wire [8:0] \read_address$102 ;
   wire [7:0] read_data;
-  wire [7:0] \read_data$93 ;
+  wire [7:0] \read_data$105 ;
   wire read_enable;
-  wire \read_enable$88 ;
+  wire \read_enable$100 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [1:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$112 ;
+  wire [7:0] \row_groups$125 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$133 ;
+  wire \sample_ready$150 ;
   wire sample_valid;
-  wire \sample_valid$129 ;
+  wire \sample_valid$146 ;
+  output saturated;
+  wire saturated;
+  wire \saturated$187 ;
+  wire [17:0] scaled;
   wire [7:0] select;
+  input [32:0] settings;
+  wire [32:0] settings;
+  wire [15:0] \settings.gain ;
+  wire [9:0] \settings.gain_reference ;
+  wire \settings.levels ;
+  wire [5:0] \settings.offset ;
   wire share;
   wire side;
   input start;
   wire start;
-  wire \start$108 ;
-  wire \start$145 ;
-  wire \start$97 ;
+  wire \start$109 ;
+  wire \start$120 ;
+  wire \start$163 ;
+  wire \start$188 ;
   wire started;
   output stopped;
   wire stopped;
   wire stream;
-  wire \stream$109 ;
-  wire \stream$146 ;
+  wire \stream$164 ;
+  wire [17:0] sum;
+  wire summing;
   wire [58:0] tag;
-  wire [58:0] \tag$131 ;
-  wire [15:0] \tag$131.conversion ;
-  wire \tag$131.final ;
-  wire [2:0] \tag$131.index ;
-  wire \tag$131.last ;
-  wire \tag$131.partial ;
-  wire [1:0] \tag$131.plane ;
-  wire [31:0] \tag$131.product ;
-  wire \tag$131.release ;
-  wire \tag$131.stop ;
-  wire \tag$131.void ;
+  wire [58:0] \tag$148 ;
+  wire [15:0] \tag$148.conversion ;
+  wire \tag$148.final ;
+  wire [2:0] \tag$148.index ;
+  wire \tag$148.last ;
+  wire \tag$148.partial ;
+  wire [1:0] \tag$148.plane ;
+  wire [31:0] \tag$148.product ;
+  wire \tag$148.release ;
+  wire \tag$148.stop ;
+  wire \tag$148.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -19141,38 +20481,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$135 ;
+  wire \timed_out$152 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$127 ;
+  wire [15:0] \timeout$140 ;
   output [5:0] trace__code;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$187 ;
+  wire [5:0] \trace__code$203 ;
   output [6:0] trace__compensated;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$188 ;
+  wire [6:0] \trace__compensated$205 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$184 ;
+  wire [15:0] \trace__conversion$197 ;
   output [2:0] trace__index;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$185 ;
+  wire [2:0] \trace__index$199 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$186 ;
+  wire [1:0] \trace__plane$201 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$183 ;
+  wire [31:0] \trace__product$195 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$189 ;
+  wire \trace__stopped$207 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$182 ;
+  wire \trace__valid$193 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$190 ;
+  wire \trace__void$209 ;
   wire [5:0] trial;
+  wire unselected;
+  wire \unselected$123 ;
+  wire valid;
   wire [8:0] write__addr;
   wire [7:0] write__data;
   wire write__en;
@@ -19208,31 +20551,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$4  = job_ready & job[21];
   assign \$5  = | descriptor[14:12];
   assign \$6  = \$4  & \$5 ;
-  assign \$signature__en  = descriptor[5] ? \read_enable$88  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$90  : read_address;
-  assign job_ready = \job_ready$125  & job_valid;
-  assign overrun = \overrun$136  | outside;
-  assign \$7  = code_valid & code_ready;
-  assign \$8  = ~ code[13];
-  assign converted = \$7  & \$8 ;
+  assign \$signal$97  = descriptor[3:0] == 3'h7;
+  assign \$7  = ! descriptor[7:6];
+  assign unselected = \$signal$97  & \$7 ;
+  assign \$signature__en  = descriptor[5] ? \read_enable$100  : read_enable;
+  assign \$signature__addr  = descriptor[5] ? \read_address$102  : read_address;
+  assign job_ready = \job_ready$138  & job_valid;
+  assign overrun = \overrun$153  | outside;
+  assign offset = unselected ? 6'h00 : settings[6:1];
+  assign \$8  = code_valid & code_ready;
+  assign \$9  = ~ code[13];
+  assign converted = \$8  & \$9 ;
   assign stopped = converted & code[6];
-  assign \$9  = descriptor[283:272] + 1'h1;
-  assign mean_ready = \code_ready$154  & \code_valid$149 ;
+  assign summing = ~ \$signal$97 ;
+  assign \$10  = descriptor[283:272] + 1'h1;
+  assign mean_ready = \code_ready$173  & \code_valid$168 ;
   always @(posedge clk)
-    \$signal  <= \$11 ;
+    \$signal  <= \$12 ;
   always @(posedge clk)
-    distance <= \$12 ;
+    distance <= \$13 ;
   always @(posedge clk)
-    outside <= \$13 ;
+    outside <= \$14 ;
   always @(posedge clk)
-    refused <= \$14 ;
+    refused <= \$15 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[328:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$151 ),
-    .code_ready(\code_ready$154 ),
-    .code_valid(\code_valid$149 ),
+    .code(\code$170 ),
+    .code_ready(\code_ready$173 ),
+    .code_valid(\code_valid$168 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -19240,18 +20588,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_clear(drain_clear),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(drain_sum),
-    .groups(\$10 [2:0]),
-    .\port$776$0 (\$16 ),
-    .\port$776$18 (\$17 ),
+    .drain_sum(sum),
+    .groups(\$11 [2:0]),
+    .\port$925$0 (\$17 ),
+    .\port$925$18 (\$18 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$90 ),
+    .read_address(\read_address$102 ),
     .read_data(read_data),
-    .read_enable(\read_enable$88 ),
+    .read_enable(\read_enable$100 ),
     .rst(rst),
     .start(start),
     .stream(descriptor[5]),
+    .summing(summing),
     .trace__valid(trace__valid),
     .trace__void(trace__void)
   );
@@ -19262,10 +20611,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$151 ),
+    .mean(\code$170 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$149 ),
+    .mean_valid(\code_valid$168 ),
+    .offset(offset),
     .rst(rst)
+  );
+  \crossloom_tile.calibration  calibration (
+    .clear(clear),
+    .clk(clk),
+    .code__code(\$17 [5:0]),
+    .code__compensated(trace__compensated),
+    .code__valid(trace__valid),
+    .columns(descriptor[315:304]),
+    .done(calibrated),
+    .gain_reference(settings[32:23]),
+    .measure(descriptor[7:6]),
+    .measured(measured),
+    .rst(rst),
+    .start(calibrate)
   );
   \crossloom_tile.controller  controller (
     .add(macro__add),
@@ -19278,11 +20642,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$125 ),
+    .job_ready(\job_ready$138 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$671$0 (\$15 ),
+    .\port$808$0 (\$16 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -19305,14 +20669,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .comparator(macro__comparator),
     .convert(macro__convert),
     .decided(macro__decided),
+    .enable(settings[0]),
+    .level(macro__level),
     .resolution(descriptor[11:8]),
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$22 (tag),
+    .\tag$36 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
-    .trial(macro__trial)
+    .trial(macro__trial),
+    .write(level_write),
+    .write_data(level_data),
+    .write_index(level_index)
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -19331,6 +20700,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
+  \crossloom_tile.gain$237  \gain$237  (
+    .clear(clear),
+    .clk(clk),
+    .\gain$8 (settings[22:7]),
+    .rst(rst),
+    .saturated(saturated),
+    .scaled(drain_sum),
+    .sum(sum),
+    .valid(drain_valid)
+  );
   \crossloom_tile.jobs  jobs (
     .base(descriptor[328:320]),
     .chunks(descriptor[247:236]),
@@ -19340,126 +20719,152 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$136 ),
+    .overrun(\overrun$153 ),
     .read_address(read_address),
     .read_data(read_data),
     .read_enable(read_enable),
     .row_groups(descriptor[263:256]),
     .rst(rst),
     .start(start),
-    .stream(descriptor[5])
+    .stream(descriptor[5]),
+    .unselected(unselected)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$11  = \$signature__en ;
+    \$12  = \$signature__en ;
     if (rst) begin
-      \$11  = 1'h0;
+      \$12  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$12  = \$1 ;
+    \$13  = \$1 ;
     if (rst) begin
-      \$12  = 21'h000000;
+      \$13  = 21'h000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$13  = \$3 ;
-    if (rst) begin
-      \$13  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$14  = \$6 ;
+    \$14  = \$3 ;
     if (rst) begin
       \$14  = 1'h0;
     end
   end
-  assign stream = descriptor[5];
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
+    \$15  = \$6 ;
+    if (rst) begin
+      \$15  = 1'h0;
+    end
+  end
+  assign \$signal$96  = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$93  = read_data;
+  assign \read_data$105  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$97  = start;
-  assign \first_product$98  = first_product;
+  assign \start$109  = start;
+  assign \first_product$110  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$101  = chunk_begin;
-  assign \chunk_loaded$102  = chunk_loaded;
-  assign \chunk_final$103  = chunk_final;
-  assign \bank_free$104  = bank_free;
-  assign \bank_released$106  = bank_released;
+  assign \chunk_begin$113  = chunk_begin;
+  assign \chunk_loaded$114  = chunk_loaded;
+  assign \chunk_final$115  = chunk_final;
+  assign \bank_free$116  = bank_free;
+  assign \bank_released$118  = bank_released;
   assign started = product_started;
-  assign \start$108  = start;
-  assign \stream$109  = descriptor[5];
+  assign \start$120  = start;
+  assign stream = descriptor[5];
   assign base = descriptor[328:320];
+  assign \unselected$123  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$112  = descriptor[263:256];
+  assign \row_groups$125  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$114  = lengths;
+  assign \lengths$127  = lengths;
   assign averaging = descriptor[14:12];
-  assign \product_valid$117  = product_valid;
-  assign \product$119  = product;
-  assign \product_ready$121  = product_ready;
-  assign \job_valid$123  = job_valid;
-  assign \job$124  = job;
+  assign \product_valid$130  = product_valid;
+  assign \product$132  = product;
+  assign \product_ready$134  = product_ready;
+  assign \job_valid$136  = job_valid;
+  assign \job$137  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$127  = timeout;
-  assign \sample_valid$129  = sample_valid;
-  assign \tag$131  = tag;
-  assign \sample_ready$133  = sample_ready;
+  assign \timeout$140  = timeout;
+  assign levels_enable = settings[0];
+  assign \level_write$142  = level_write;
+  assign \level_index$143  = level_index;
+  assign \level_data$144  = level_data;
+  assign \sample_valid$146  = sample_valid;
+  assign \tag$148  = tag;
+  assign \sample_ready$150  = sample_ready;
   assign busy = converting;
-  assign \timed_out$135  = timed_out;
-  assign \averaging$137  = descriptor[14:12];
-  assign \code_valid$139  = code_valid;
-  assign \code$141  = code;
-  assign \code_ready$143  = code_ready;
-  assign \converted$144  = converted;
-  assign \start$145  = start;
-  assign \stream$146  = descriptor[5];
-  assign groups = \$10 [2:0];
-  assign \base$148  = descriptor[328:320];
-  assign mean_valid = \code_valid$149 ;
-  assign mean = \code$151 ;
-  assign \correction_write$155  = correction_write;
-  assign \correction_index$156  = correction_index;
-  assign \correction_data$157  = correction_data;
-  assign \position_done$158  = position_done;
-  assign \position_freed$159  = position_freed;
-  assign \drain_group$160  = drain_group;
-  assign \drain_lane$161  = drain_lane;
-  assign \drain_clear$162  = drain_clear;
-  assign \drain_sum$163  = drain_sum;
-  assign bank = \$15 [0];
-  assign row_enable = \$15 [2:1];
+  assign \timed_out$152  = timed_out;
+  assign \averaging$154  = descriptor[14:12];
+  assign \code_valid$157  = code_valid;
+  assign \code$159  = code;
+  assign \code_ready$161  = code_ready;
+  assign \converted$162  = converted;
+  assign \start$163  = start;
+  assign \stream$164  = descriptor[5];
+  assign groups = \$11 [2:0];
+  assign \base$167  = descriptor[328:320];
+  assign mean_valid = \code_valid$168 ;
+  assign mean = \code$170 ;
+  assign \correction_write$174  = correction_write;
+  assign \correction_index$175  = correction_index;
+  assign \correction_data$176  = correction_data;
+  assign \position_done$177  = position_done;
+  assign \position_freed$178  = position_freed;
+  assign \drain_group$179  = drain_group;
+  assign \drain_lane$180  = drain_lane;
+  assign \drain_clear$181  = drain_clear;
+  assign gain = settings[22:7];
+  assign \drain_sum$184  = sum;
+  assign valid = drain_valid;
+  assign scaled = drain_sum;
+  assign \saturated$187  = saturated;
+  assign \start$188  = calibrate;
+  assign measure = descriptor[7:6];
+  assign \columns$190  = descriptor[315:304];
+  assign gain_reference = settings[32:23];
+  assign code__valid = trace__valid;
+  assign \trace__valid$193  = trace__valid;
+  assign code__product = \$18 [31:0];
+  assign \trace__product$195  = \$18 [31:0];
+  assign code__conversion = \$18 [47:32];
+  assign \trace__conversion$197  = \$18 [47:32];
+  assign code__index = \$17 [9:7];
+  assign \trace__index$199  = \$17 [9:7];
+  assign code__plane = \$17 [11:10];
+  assign \trace__plane$201  = \$17 [11:10];
+  assign code__code = \$17 [5:0];
+  assign \trace__code$203  = \$17 [5:0];
+  assign code__compensated = trace__compensated;
+  assign \trace__compensated$205  = trace__compensated;
+  assign code__stopped = \$17 [6];
+  assign \trace__stopped$207  = \$17 [6];
+  assign code__void = trace__void;
+  assign \trace__void$209  = trace__void;
+  assign \measured$210  = measured;
+  assign done = calibrated;
+  assign bank = \$16 [0];
+  assign row_enable = \$16 [2:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$170  = macro__clear;
+  assign \clear$218  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[58:43];
-  assign product_number = \$15 [34:3];
+  assign product_number = \$16 [34:3];
   assign convert = macro__convert;
   assign trial = macro__trial;
+  assign level = macro__level;
   assign comparator = macro__comparator;
   assign decided = macro__decided;
-  assign \trace__valid$182  = trace__valid;
-  assign \trace__product$183  = \$17 [31:0];
-  assign \trace__conversion$184  = \$17 [47:32];
-  assign \trace__index$185  = \$16 [9:7];
-  assign \trace__plane$186  = \$16 [11:10];
-  assign \trace__code$187  = \$16 [5:0];
-  assign \trace__compensated$188  = trace__compensated;
-  assign \trace__stopped$189  = \$16 [6];
-  assign \trace__void$190  = trace__void;
   assign macro__write_enable = write_enable;
   assign macro__write_row = write_row;
   assign macro__write_group = write_group;
@@ -19469,17 +20874,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$15 [0];
-  assign macro__row_enable = \$15 [2:1];
+  assign macro__bank = \$16 [0];
+  assign macro__row_enable = \$16 [2:1];
   assign macro__reference = descriptor[370:352];
-  assign macro__product = \$15 [34:3];
+  assign macro__product = \$16 [34:3];
   assign macro__conversion = tag[58:43];
-  assign trace__product = \$17 [31:0];
-  assign trace__conversion = \$17 [47:32];
-  assign trace__index = \$16 [9:7];
-  assign trace__plane = \$16 [11:10];
-  assign trace__code = \$16 [5:0];
-  assign trace__stopped = \$16 [6];
+  assign trace__product = \$18 [31:0];
+  assign trace__conversion = \$18 [47:32];
+  assign trace__index = \$17 [9:7];
+  assign trace__plane = \$17 [11:10];
+  assign trace__code = \$17 [5:0];
+  assign trace__stopped = \$17 [6];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -19503,6 +20908,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
+  assign \settings.levels  = settings[0];
+  assign \settings.offset  = settings[6:1];
+  assign \settings.gain  = settings[22:7];
+  assign \settings.gain_reference  = settings[32:23];
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[6:1];
+  assign \measured.gain_valid  = measured[7];
+  assign \measured.gain  = measured[23:8];
+  assign \measured.reference_valid  = measured[24];
+  assign \measured.gain_reference  = measured[34:25];
+  assign \measured.failed  = measured[35];
   assign \job.select  = job[7:0];
   assign \job.negate  = job[15:8];
   assign \job.index  = job[18:16];
@@ -19510,30 +20926,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \lengths$114.reset  = lengths[5:0];
-  assign \lengths$114.drive  = lengths[11:6];
-  assign \lengths$114.share  = lengths[17:12];
-  assign \lengths$114.hold  = lengths[23:18];
-  assign \lengths$114.clear  = lengths[29:24];
-  assign \lengths$114.add  = lengths[35:30];
-  assign \lengths$114.gap  = lengths[41:36];
+  assign \lengths$127.reset  = lengths[5:0];
+  assign \lengths$127.drive  = lengths[11:6];
+  assign \lengths$127.share  = lengths[17:12];
+  assign \lengths$127.hold  = lengths[23:18];
+  assign \lengths$127.clear  = lengths[29:24];
+  assign \lengths$127.add  = lengths[35:30];
+  assign \lengths$127.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign \product$119.bank  = product[0];
-  assign \product$119.row_enable  = product[2:1];
-  assign \product$119.number  = product[34:3];
-  assign \product$119.release  = product[35];
-  assign \product$119.final  = product[36];
-  assign \job$124.select  = job[7:0];
-  assign \job$124.negate  = job[15:8];
-  assign \job$124.index  = job[18:16];
-  assign \job$124.plane  = job[20:19];
-  assign \job$124.stop  = job[21];
-  assign \job$124.void  = job[22];
-  assign \job$124.last  = job[23];
+  assign \product$132.bank  = product[0];
+  assign \product$132.row_enable  = product[2:1];
+  assign \product$132.number  = product[34:3];
+  assign \product$132.release  = product[35];
+  assign \product$132.final  = product[36];
+  assign \job$137.select  = job[7:0];
+  assign \job$137.negate  = job[15:8];
+  assign \job$137.index  = job[18:16];
+  assign \job$137.plane  = job[20:19];
+  assign \job$137.stop  = job[21];
+  assign \job$137.void  = job[22];
+  assign \job$137.last  = job[23];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -19544,16 +20960,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$131.index  = tag[2:0];
-  assign \tag$131.plane  = tag[4:3];
-  assign \tag$131.stop  = tag[5];
-  assign \tag$131.void  = tag[6];
-  assign \tag$131.last  = tag[7];
-  assign \tag$131.release  = tag[8];
-  assign \tag$131.final  = tag[9];
-  assign \tag$131.partial  = tag[10];
-  assign \tag$131.product  = tag[42:11];
-  assign \tag$131.conversion  = tag[58:43];
+  assign \tag$148.index  = tag[2:0];
+  assign \tag$148.plane  = tag[4:3];
+  assign \tag$148.stop  = tag[5];
+  assign \tag$148.void  = tag[6];
+  assign \tag$148.last  = tag[7];
+  assign \tag$148.release  = tag[8];
+  assign \tag$148.final  = tag[9];
+  assign \tag$148.partial  = tag[10];
+  assign \tag$148.product  = tag[42:11];
+  assign \tag$148.conversion  = tag[58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -19567,54 +20983,61 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \code$141.code  = code[5:0];
-  assign \code$141.stopped  = code[6];
-  assign \code$141.tag  = code[65:7];
-  assign \code$141.tag.index  = code[9:7];
-  assign \code$141.tag.plane  = code[11:10];
-  assign \code$141.tag.stop  = code[12];
-  assign \code$141.tag.void  = code[13];
-  assign \code$141.tag.last  = code[14];
-  assign \code$141.tag.release  = code[15];
-  assign \code$141.tag.final  = code[16];
-  assign \code$141.tag.partial  = code[17];
-  assign \code$141.tag.product  = code[49:18];
-  assign \code$141.tag.conversion  = code[65:50];
-  assign \code$151.code  = \code$151 [5:0];
-  assign \code$151.stopped  = \code$151 [6];
-  assign \code$151.tag  = \code$151 [65:7];
-  assign \code$151.tag.index  = \code$151 [9:7];
-  assign \code$151.tag.plane  = \code$151 [11:10];
-  assign \code$151.tag.stop  = \code$151 [12];
-  assign \code$151.tag.void  = \code$151 [13];
-  assign \code$151.tag.last  = \code$151 [14];
-  assign \code$151.tag.release  = \code$151 [15];
-  assign \code$151.tag.final  = \code$151 [16];
-  assign \code$151.tag.partial  = \code$151 [17];
-  assign \code$151.tag.product  = \code$151 [49:18];
-  assign \code$151.tag.conversion  = \code$151 [65:50];
-  assign \mean.code  = \code$151 [5:0];
-  assign \mean.stopped  = \code$151 [6];
-  assign \mean.tag  = \code$151 [65:7];
-  assign \mean.tag.index  = \code$151 [9:7];
-  assign \mean.tag.plane  = \code$151 [11:10];
-  assign \mean.tag.stop  = \code$151 [12];
-  assign \mean.tag.void  = \code$151 [13];
-  assign \mean.tag.last  = \code$151 [14];
-  assign \mean.tag.release  = \code$151 [15];
-  assign \mean.tag.final  = \code$151 [16];
-  assign \mean.tag.partial  = \code$151 [17];
-  assign \mean.tag.product  = \code$151 [49:18];
-  assign \mean.tag.conversion  = \code$151 [65:50];
-  assign \$10  = { 1'h0, \$9 [12:1] };
+  assign \code$159.code  = code[5:0];
+  assign \code$159.stopped  = code[6];
+  assign \code$159.tag  = code[65:7];
+  assign \code$159.tag.index  = code[9:7];
+  assign \code$159.tag.plane  = code[11:10];
+  assign \code$159.tag.stop  = code[12];
+  assign \code$159.tag.void  = code[13];
+  assign \code$159.tag.last  = code[14];
+  assign \code$159.tag.release  = code[15];
+  assign \code$159.tag.final  = code[16];
+  assign \code$159.tag.partial  = code[17];
+  assign \code$159.tag.product  = code[49:18];
+  assign \code$159.tag.conversion  = code[65:50];
+  assign \code$170.code  = \code$170 [5:0];
+  assign \code$170.stopped  = \code$170 [6];
+  assign \code$170.tag  = \code$170 [65:7];
+  assign \code$170.tag.index  = \code$170 [9:7];
+  assign \code$170.tag.plane  = \code$170 [11:10];
+  assign \code$170.tag.stop  = \code$170 [12];
+  assign \code$170.tag.void  = \code$170 [13];
+  assign \code$170.tag.last  = \code$170 [14];
+  assign \code$170.tag.release  = \code$170 [15];
+  assign \code$170.tag.final  = \code$170 [16];
+  assign \code$170.tag.partial  = \code$170 [17];
+  assign \code$170.tag.product  = \code$170 [49:18];
+  assign \code$170.tag.conversion  = \code$170 [65:50];
+  assign \mean.code  = \code$170 [5:0];
+  assign \mean.stopped  = \code$170 [6];
+  assign \mean.tag  = \code$170 [65:7];
+  assign \mean.tag.index  = \code$170 [9:7];
+  assign \mean.tag.plane  = \code$170 [11:10];
+  assign \mean.tag.stop  = \code$170 [12];
+  assign \mean.tag.void  = \code$170 [13];
+  assign \mean.tag.last  = \code$170 [14];
+  assign \mean.tag.release  = \code$170 [15];
+  assign \mean.tag.final  = \code$170 [16];
+  assign \mean.tag.partial  = \code$170 [17];
+  assign \mean.tag.product  = \code$170 [49:18];
+  assign \mean.tag.conversion  = \code$170 [65:50];
+  assign \measured$210.offset_valid  = measured[0];
+  assign \measured$210.offset  = measured[6:1];
+  assign \measured$210.gain_valid  = measured[7];
+  assign \measured$210.gain  = measured[23:8];
+  assign \measured$210.reference_valid  = measured[24];
+  assign \measured$210.gain_reference  = measured[34:25];
+  assign \measured$210.failed  = measured[35];
+  assign \$11  = { 1'h0, \$10 [12:1] };
 endmodule
 
-module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code, trace__valid
-, \port$776$0 , trace__void, \port$776$18 , read_address, drain_sum, clear);
+module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
+, trace__valid, \port$925$0 , trace__void, \port$925$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
-  wire [1:0] \$10 ;
-  reg \$100 ;
+  wire \$10 ;
+  reg [3:0] \$100 ;
   reg \$101 ;
   reg \$102 ;
   reg \$103 ;
@@ -19624,21 +21047,24 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg \$107 ;
   reg \$108 ;
   reg \$109 ;
-  wire \$11 ;
-  reg [2:0] \$110 ;
-  reg [2:0] \$111 ;
-  reg [2:0] \$112 ;
+  wire [1:0] \$11 ;
+  reg \$110 ;
+  reg \$111 ;
+  reg \$112 ;
   reg [2:0] \$113 ;
-  reg \$114 ;
-  reg \$115 ;
-  reg \$116 ;
-  reg [1:0] \$117 ;
-  reg [1:0] \$118 ;
-  reg [17:0] \$119 ;
+  reg [2:0] \$114 ;
+  reg [2:0] \$115 ;
+  reg [2:0] \$116 ;
+  reg \$117 ;
+  reg \$118 ;
+  reg \$119 ;
   wire \$12 ;
-  wire [18:0] \$13 ;
+  reg [1:0] \$120 ;
+  reg [1:0] \$121 ;
+  reg [17:0] \$122 ;
+  wire \$13 ;
   wire [18:0] \$14 ;
-  wire \$15 ;
+  wire [18:0] \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
@@ -19648,111 +21074,112 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
-  wire [1:0] \$24 ;
-  wire \$25 ;
+  wire \$24 ;
+  wire [1:0] \$25 ;
   wire \$26 ;
-  wire [18:0] \$27 ;
+  wire \$27 ;
   wire [18:0] \$28 ;
-  wire \$29 ;
+  wire [18:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
   wire \$33 ;
-  wire [2:0] \$34 ;
-  wire \$35 ;
-  wire [2:0] \$36 ;
-  wire \$37 ;
-  wire [3:0] \$38 ;
+  wire \$34 ;
+  wire [2:0] \$35 ;
+  wire \$36 ;
+  wire [2:0] \$37 ;
+  wire \$38 ;
   wire [3:0] \$39 ;
-  wire [3:0] \$4 ;
+  wire \$4 ;
   wire [3:0] \$40 ;
-  wire \$41 ;
-  wire [2:0] \$42 ;
-  wire [3:0] \$43 ;
-  wire \$44 ;
+  wire [3:0] \$41 ;
+  wire \$42 ;
+  wire [2:0] \$43 ;
+  wire [3:0] \$44 ;
   wire \$45 ;
   wire \$46 ;
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire \$5 ;
-  wire [3:0] \$50 ;
+  wire [3:0] \$5 ;
+  wire \$50 ;
   wire [3:0] \$51 ;
-  wire [9:0] \$52 ;
-  wire \$53 ;
+  wire [3:0] \$52 ;
+  wire [9:0] \$53 ;
   wire \$54 ;
-  wire [9:0] \$55 ;
-  wire \$56 ;
-  wire [3:0] \$57 ;
-  wire [6:0] \$58 ;
-  wire \$59 ;
+  wire \$55 ;
+  wire [9:0] \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire [3:0] \$59 ;
   wire \$6 ;
-  wire [3:0] \$60 ;
-  wire [3:0] \$61 ;
-  wire \$62 ;
+  wire [6:0] \$60 ;
+  wire \$61 ;
+  wire [3:0] \$62 ;
   wire [3:0] \$63 ;
-  wire [3:0] \$64 ;
-  wire [2:0] \$65 ;
-  wire [2:0] \$66 ;
-  wire [35:0] \$67 ;
-  wire [35:0] \$68 ;
-  reg [17:0] \$69 ;
+  wire \$64 ;
+  wire [3:0] \$65 ;
+  wire [3:0] \$66 ;
+  wire [2:0] \$67 ;
+  wire [2:0] \$68 ;
+  wire [35:0] \$69 ;
   wire \$7 ;
-  reg [1:0] \$70 ;
-  reg \$71 ;
-  reg [2:0] \$72 ;
-  reg [2:0] \$73 ;
-  reg \$74 ;
-  reg [1:0] \$75 ;
-  reg \$76 ;
+  wire [35:0] \$70 ;
+  reg [17:0] \$71 ;
+  reg [1:0] \$72 ;
+  reg \$73 ;
+  reg [2:0] \$74 ;
+  reg \$75 ;
+  reg [2:0] \$76 ;
   reg \$77 ;
-  reg \$78 ;
-  reg [65:0] \$79 ;
+  reg [1:0] \$78 ;
+  reg \$79 ;
   wire \$8 ;
-  reg [2:0] \$80 ;
-  reg [2:0] \$81 ;
-  reg [8:0] \$82 ;
-  reg [8:0] \$83 ;
-  reg \$84 ;
-  reg [6:0] \$85 ;
-  reg [2:0] \$86 ;
-  reg [1:0] \$87 ;
-  reg \$88 ;
-  reg [7:0] \$89 ;
+  reg \$80 ;
+  reg \$81 ;
+  reg [65:0] \$82 ;
+  reg [2:0] \$83 ;
+  reg [2:0] \$84 ;
+  reg [8:0] \$85 ;
+  reg [8:0] \$86 ;
+  reg \$87 ;
+  reg [6:0] \$88 ;
+  reg [2:0] \$89 ;
   wire \$9 ;
-  reg [3:0] \$90 ;
+  reg [1:0] \$90 ;
   reg \$91 ;
-  reg [6:0] \$92 ;
-  reg [6:0] \$93 ;
+  reg [7:0] \$92 ;
+  reg [3:0] \$93 ;
   reg \$94 ;
-  reg [3:0] \$95 ;
-  reg \$96 ;
-  reg [3:0] \$97 ;
-  reg \$98 ;
+  reg [6:0] \$95 ;
+  reg [6:0] \$96 ;
+  reg \$97 ;
+  reg [3:0] \$98 ;
   reg \$99 ;
   (* init = 9'h000 *)
   wire [8:0] \$like ;
-  reg [2:0] \$like$88  = 3'h0;
-  reg [7:0] \$like$91  = 8'h00;
+  reg [2:0] \$like$90  = 3'h0;
+  reg [7:0] \$like$93  = 8'h00;
   wire \$signal ;
-  reg \$signal$44  = 1'h0;
-  reg \$signal$46  = 1'h0;
-  reg \$signal$53  = 1'h0;
+  reg \$signal$45  = 1'h0;
+  reg \$signal$47  = 1'h0;
   reg \$signal$54  = 1'h0;
+  reg \$signal$55  = 1'h0;
   wire [1:0] \$signature__addr ;
-  wire [1:0] \$signature__addr$58 ;
-  wire [1:0] \$signature__addr$71 ;
+  wire [1:0] \$signature__addr$59 ;
   wire [1:0] \$signature__addr$72 ;
+  wire [1:0] \$signature__addr$73 ;
   wire [35:0] \$signature__data ;
-  wire [35:0] \$signature__data$64 ;
-  wire [35:0] \$signature__data$73 ;
+  wire [35:0] \$signature__data$65 ;
   wire [35:0] \$signature__data$74 ;
+  wire [35:0] \$signature__data$75 ;
   wire \$signature__en ;
-  wire \$signature__en$67 ;
-  wire \$signature__en$70 ;
-  wire \$signature__en$75 ;
+  wire \$signature__en$68 ;
+  wire \$signature__en$71 ;
+  wire \$signature__en$76 ;
   wire accept_last;
+  reg adding = 1'h0;
   input [8:0] base;
   wire [8:0] base;
   reg blocked = 1'h0;
@@ -19840,21 +21267,21 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire issue_last;
   reg [6:0] multiplicand = 7'h00;
   (* init = 7'h00 *)
-  wire [6:0] \multiplicand$41 ;
+  wire [6:0] \multiplicand$42 ;
   reg [3:0] multiplier = 4'h0;
-  reg [3:0] \multiplier$42  = 4'h0;
+  reg [3:0] \multiplier$43  = 4'h0;
   (* init = 7'h00 *)
   wire [6:0] operand;
-  output [11:0] \port$776$0 ;
-  wire [11:0] \port$776$0 ;
-  output [47:0] \port$776$18 ;
-  wire [47:0] \port$776$18 ;
+  output [11:0] \port$925$0 ;
+  wire [11:0] \port$925$0 ;
+  output [47:0] \port$925$18 ;
+  wire [47:0] \port$925$18 ;
   output position_done;
   wire position_done;
   input position_freed;
   wire position_freed;
   wire [10:0] product;
-  wire [10:0] \product$66 ;
+  wire [10:0] \product$67 ;
   output [8:0] read_address;
   reg [8:0] read_address = 9'h000;
   reg read_bank = 1'h0;
@@ -19872,18 +21299,18 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg \register$104  = 1'h0;
   reg \register$105  = 1'h0;
   reg \register$106  = 1'h0;
-  reg [2:0] \register$107  = 3'h0;
-  reg [2:0] \register$108  = 3'h0;
+  reg \register$107  = 1'h0;
+  reg \register$108  = 1'h0;
   reg [2:0] \register$109  = 3'h0;
+  reg [2:0] \register$110  = 3'h0;
+  reg [2:0] \register$111  = 3'h0;
   (* init = 1'h0 *)
-  wire \register$47 ;
+  wire \register$48 ;
   (* init = 1'h0 *)
-  wire \register$49 ;
-  reg [2:0] \register$51  = 3'h0;
-  reg \register$94  = 1'h0;
-  reg [6:0] \register$95  = 7'h00;
-  reg \register$98  = 1'h0;
-  reg \register$99  = 1'h0;
+  wire \register$50 ;
+  reg [2:0] \register$52  = 3'h0;
+  reg \register$96  = 1'h0;
+  reg [6:0] \register$97  = 7'h00;
   reg [2:0] remaining = 3'h0;
   input rst;
   wire rst;
@@ -19897,6 +21324,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [1:0] store_word = 2'h0;
   input stream;
   wire stream;
+  input summing;
+  wire summing;
   wire [5:0] trace__code;
   wire [6:0] trace__compensated;
   wire [15:0] trace__conversion;
@@ -19917,14 +21346,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     bank0[3] = 36'h000000000;
   end
   always @(posedge clk) begin
-    if (\$signature__en$67 )
-      bank0[\$signature__addr$58 ] <= \$signature__data ;
+    if (\$signature__en$68 )
+      bank0[\$signature__addr$59 ] <= \$signature__data ;
   end
   reg [35:0] _0_;
   always @(posedge clk) begin
     _0_ <= bank0[\$signature__addr ];
   end
-  assign \$signature__data$64  = _0_;
+  assign \$signature__data$65  = _0_;
   reg [35:0] bank1 [3:0];
   initial begin
     bank1[0] = 36'h000000000;
@@ -19933,14 +21362,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     bank1[3] = 36'h000000000;
   end
   always @(posedge clk) begin
-    if (\$signature__en$75 )
-      bank1[\$signature__addr$72 ] <= \$signature__data$73 ;
+    if (\$signature__en$76 )
+      bank1[\$signature__addr$73 ] <= \$signature__data$74 ;
   end
   reg [35:0] _1_;
   always @(posedge clk) begin
-    _1_ <= bank1[\$signature__addr$71 ];
+    _1_ <= bank1[\$signature__addr$72 ];
   end
-  assign \$signature__data$74  = _1_;
+  assign \$signature__data$75  = _1_;
   (* ram_style = "distributed" *)
   reg [3:0] corrections [63:0];
 `ifndef SYNTHESIS
@@ -19964,180 +21393,184 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$2  = \$1  | clearing;
   assign code_ready = ~ \$2 ;
   assign \$signal  = code_valid & code_ready;
-  assign \$3  = \$signal  & code[14];
-  assign accept_last = \$3  & code[16];
-  assign \$4  = held[6] ? 4'h0 : correction__data;
-  assign compensated = $signed(held[5:0]) + $signed(\$4 );
+  assign \$3  = \$signal  & adding;
+  assign \$4  = \$3  & code[14];
+  assign accept_last = \$4  & code[16];
+  assign \$5  = held[6] ? 4'h0 : correction__data;
+  assign compensated = $signed(held[5:0]) + $signed(\$5 );
   assign issue = | steps;
   assign read_enable = issue & stream;
   assign issue_last = steps == 1'h1;
-  assign \$5  = issue_last & held[14];
-  assign issue_end = \$5  & held[16];
-  assign position_done = \$signal$53  & \$signal$54 ;
-  assign \$6  = ! read_bank;
-  assign \$7  = \$signal$44  & \$6 ;
-  assign \$signature__addr  = \$7  ? \register$51 [1:0] : drain_group;
-  assign \$8  = ! store_bank;
-  assign \$9  = \$signal$53  & \$8 ;
-  assign \$10  = \$9  ? store_word : drained_word;
-  assign \$signature__addr$58  = clearing ? clear_word : \$10 ;
-  assign \$11  = ! store_bank;
-  assign \$12  = \$signal$53  & \$11 ;
-  assign \$13  = $signed(\$signature__data$64 [17:0]) + $signed(product);
-  assign \$14  = $signed(\$signature__data$64 [35:18]) + $signed(\product$66 );
-  assign \$signature__data  = \$12  ? { \$14 [17:0], \$13 [17:0] } : 36'h000000000;
-  assign \$15  = ! store_bank;
-  assign \$16  = \$signal$53  & \$15 ;
-  assign \$17  = clearing | \$16 ;
-  assign \$18  = ! drain_bank;
-  assign \$19  = drain_clear & \$18 ;
-  assign \$signature__en$67  = \$17  | \$19 ;
-  assign \$21  = \$signal$44  & \$20 ;
-  assign \$signature__addr$71  = \$21  ? \register$51 [1:0] : drain_group;
-  assign \$23  = \$signal$53  & \$22 ;
-  assign \$24  = \$23  ? store_word : drained_word;
-  assign \$signature__addr$72  = clearing ? clear_word : \$24 ;
-  assign \$26  = \$signal$53  & \$25 ;
-  assign \$27  = $signed(\$signature__data$74 [17:0]) + $signed(product);
-  assign \$28  = $signed(\$signature__data$74 [35:18]) + $signed(\product$66 );
-  assign \$signature__data$73  = \$26  ? { \$28 [17:0], \$27 [17:0] } : 36'h000000000;
-  assign \$30  = \$signal$53  & \$29 ;
-  assign \$31  = clearing | \$30 ;
-  assign \$33  = drain_clear & \$32 ;
-  assign \$signature__en$75  = \$31  | \$33 ;
-  assign \$34  = clear_word + 1'h1;
-  assign \$35  = clear_word != 2'h3;
-  assign \$36  = stream ? groups : 3'h1;
-  assign \$37  = interval > 2'h2;
-  assign \$38  = interval - 1'h1;
-  assign \$39  = \$37  ? \$38  : 4'h1;
-  assign \$40  = remaining - 1'h1;
-  assign \$41  = remaining != 1'h1;
-  assign \$42  = full + accept_last;
-  assign \$43  = \$42  - position_freed;
-  assign \$44  = ~ position_freed;
-  assign \$45  = full == 1'h1;
-  assign \$46  = \$45  & accept_last;
-  assign \$47  = blocked | \$46 ;
-  assign \$48  = \$44  & \$47 ;
-  assign \$49  = drain_bank ^ position_freed;
-  assign \$50  = steps - 1'h1;
-  assign \$51  = group + 1'h1;
-  assign \$52  = read_address + 1'h1;
-  assign \$53  = issue_last & held[14];
-  assign \$54  = ~ held[15];
-  assign \$55  = read_address + 1'h1;
-  assign \$56  = ~ fill_bank;
-  assign \$57  = 1'h1 << s2_plane;
-  assign \$58  = \register$94  ? 7'h00 : \register$95 ;
-  assign \$59  = ! \$like$88 [0];
-  assign \$60  = here0 ? digit : 4'h0;
-  assign \$61  = stream ? \$like$91 [3:0] : \$60 ;
-  assign \$63  = here1 ? digit : 4'h0;
-  assign \$64  = stream ? \$like$91 [7:4] : \$63 ;
-  assign \$66  = stream ? group : \$65 ;
-  assign \$67  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
-  assign \$68  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
+  assign \$6  = issue_last & held[14];
+  assign issue_end = \$6  & held[16];
+  assign position_done = \$signal$54  & \$signal$55 ;
+  assign \$7  = ! read_bank;
+  assign \$8  = \$signal$45  & \$7 ;
+  assign \$signature__addr  = \$8  ? \register$52 [1:0] : drain_group;
+  assign \$9  = ! store_bank;
+  assign \$10  = \$signal$54  & \$9 ;
+  assign \$11  = \$10  ? store_word : drained_word;
+  assign \$signature__addr$59  = clearing ? clear_word : \$11 ;
+  assign \$12  = ! store_bank;
+  assign \$13  = \$signal$54  & \$12 ;
+  assign \$14  = $signed(\$signature__data$65 [17:0]) + $signed(product);
+  assign \$15  = $signed(\$signature__data$65 [35:18]) + $signed(\product$67 );
+  assign \$signature__data  = \$13  ? { \$15 [17:0], \$14 [17:0] } : 36'h000000000;
+  assign \$16  = ! store_bank;
+  assign \$17  = \$signal$54  & \$16 ;
+  assign \$18  = clearing | \$17 ;
+  assign \$19  = ! drain_bank;
+  assign \$20  = drain_clear & \$19 ;
+  assign \$signature__en$68  = \$18  | \$20 ;
+  assign \$22  = \$signal$45  & \$21 ;
+  assign \$signature__addr$72  = \$22  ? \register$52 [1:0] : drain_group;
+  assign \$24  = \$signal$54  & \$23 ;
+  assign \$25  = \$24  ? store_word : drained_word;
+  assign \$signature__addr$73  = clearing ? clear_word : \$25 ;
+  assign \$27  = \$signal$54  & \$26 ;
+  assign \$28  = $signed(\$signature__data$75 [17:0]) + $signed(product);
+  assign \$29  = $signed(\$signature__data$75 [35:18]) + $signed(\product$67 );
+  assign \$signature__data$74  = \$27  ? { \$29 [17:0], \$28 [17:0] } : 36'h000000000;
+  assign \$31  = \$signal$54  & \$30 ;
+  assign \$32  = clearing | \$31 ;
+  assign \$34  = drain_clear & \$33 ;
+  assign \$signature__en$76  = \$32  | \$34 ;
+  assign \$35  = clear_word + 1'h1;
+  assign \$36  = clear_word != 2'h3;
+  assign \$37  = stream ? groups : 3'h1;
+  assign \$38  = interval > 2'h2;
+  assign \$39  = interval - 1'h1;
+  assign \$40  = \$38  ? \$39  : 4'h1;
+  assign \$41  = remaining - 1'h1;
+  assign \$42  = remaining != 1'h1;
+  assign \$43  = full + accept_last;
+  assign \$44  = \$43  - position_freed;
+  assign \$45  = ~ position_freed;
+  assign \$46  = full == 1'h1;
+  assign \$47  = \$46  & accept_last;
+  assign \$48  = blocked | \$47 ;
+  assign \$49  = \$45  & \$48 ;
+  assign \$50  = drain_bank ^ position_freed;
+  assign \$51  = steps - 1'h1;
+  assign \$52  = group + 1'h1;
+  assign \$53  = read_address + 1'h1;
+  assign \$54  = issue_last & held[14];
+  assign \$55  = ~ held[15];
+  assign \$56  = read_address + 1'h1;
+  assign \$57  = \$signal  & adding;
+  assign \$58  = ~ fill_bank;
+  assign \$59  = 1'h1 << s2_plane;
+  assign \$60  = \register$96  ? 7'h00 : \register$97 ;
+  assign \$61  = ! \$like$90 [0];
+  assign \$62  = here0 ? digit : 4'h0;
+  assign \$63  = stream ? \$like$93 [3:0] : \$62 ;
+  assign \$65  = here1 ? digit : 4'h0;
+  assign \$66  = stream ? \$like$93 [7:4] : \$65 ;
+  assign \$68  = stream ? group : \$67 ;
+  assign \$69  = drain_bank ? \$signature__data$75  : \$signature__data$65 ;
+  assign \$70  = drain_bank ? \$signature__data$75  : \$signature__data$65 ;
   always @(posedge clk)
-    clear_word <= \$70 ;
+    clear_word <= \$72 ;
   always @(posedge clk)
-    clearing <= \$71 ;
+    clearing <= \$73 ;
   always @(posedge clk)
-    interval <= \$72 ;
+    interval <= \$74 ;
   always @(posedge clk)
-    remaining <= \$73 ;
+    adding <= \$75 ;
   always @(posedge clk)
-    working <= \$74 ;
+    remaining <= \$76 ;
   always @(posedge clk)
-    full <= \$75 ;
+    working <= \$77 ;
   always @(posedge clk)
-    blocked <= \$76 ;
+    full <= \$78 ;
   always @(posedge clk)
-    drain_bank <= \$77 ;
+    blocked <= \$79 ;
   always @(posedge clk)
-    trace__valid <= \$78 ;
+    drain_bank <= \$80 ;
   always @(posedge clk)
-    held <= \$79 ;
+    trace__valid <= \$81 ;
   always @(posedge clk)
-    steps <= \$80 ;
+    held <= \$82 ;
   always @(posedge clk)
-    group <= \$81 ;
+    steps <= \$83 ;
   always @(posedge clk)
-    read_address <= \$82 ;
+    group <= \$84 ;
   always @(posedge clk)
-    chunk_start <= \$83 ;
+    read_address <= \$85 ;
   always @(posedge clk)
-    fill_bank <= \$84 ;
+    chunk_start <= \$86 ;
   always @(posedge clk)
-    s2_code <= \$85 ;
+    fill_bank <= \$87 ;
   always @(posedge clk)
-    \$like$88  <= \$86 ;
+    s2_code <= \$88 ;
   always @(posedge clk)
-    s2_plane <= \$87 ;
+    \$like$90  <= \$89 ;
   always @(posedge clk)
-    s2_void <= \$88 ;
+    s2_plane <= \$90 ;
   always @(posedge clk)
-    \$like$91  <= \$89 ;
+    s2_void <= \$91 ;
   always @(posedge clk)
-    digit <= \$90 ;
+    \$like$93  <= \$92 ;
   always @(posedge clk)
-    \register$94  <= \$91 ;
+    digit <= \$93 ;
   always @(posedge clk)
-    \register$95  <= \$92 ;
+    \register$96  <= \$94 ;
   always @(posedge clk)
-    multiplicand <= \$93 ;
+    \register$97  <= \$95 ;
   always @(posedge clk)
-    here0 <= \$94 ;
+    multiplicand <= \$96 ;
   always @(posedge clk)
-    multiplier <= \$95 ;
+    here0 <= \$97 ;
   always @(posedge clk)
-    here1 <= \$96 ;
+    multiplier <= \$98 ;
   always @(posedge clk)
-    \multiplier$42  <= \$97 ;
+    here1 <= \$99 ;
   always @(posedge clk)
-    \register$98  <= \$98 ;
+    \multiplier$43  <= \$100 ;
   always @(posedge clk)
-    \register$99  <= \$99 ;
-  always @(posedge clk)
-    \register$100  <= \$100 ;
-  always @(posedge clk)
-    \$signal$44  <= \$101 ;
+    \register$100  <= \$101 ;
   always @(posedge clk)
     \register$101  <= \$102 ;
   always @(posedge clk)
     \register$102  <= \$103 ;
   always @(posedge clk)
-    \register$103  <= \$104 ;
+    \$signal$45  <= \$104 ;
   always @(posedge clk)
-    \$signal$46  <= \$105 ;
+    \register$103  <= \$105 ;
   always @(posedge clk)
     \register$104  <= \$106 ;
   always @(posedge clk)
     \register$105  <= \$107 ;
   always @(posedge clk)
-    \register$106  <= \$108 ;
+    \$signal$47  <= \$108 ;
   always @(posedge clk)
-    read_bank <= \$109 ;
+    \register$106  <= \$109 ;
   always @(posedge clk)
     \register$107  <= \$110 ;
   always @(posedge clk)
     \register$108  <= \$111 ;
   always @(posedge clk)
-    \register$109  <= \$112 ;
+    read_bank <= \$112 ;
   always @(posedge clk)
-    \register$51  <= \$113 ;
+    \register$109  <= \$113 ;
   always @(posedge clk)
-    \$signal$53  <= \$114 ;
+    \register$110  <= \$114 ;
   always @(posedge clk)
-    \$signal$54  <= \$115 ;
+    \register$111  <= \$115 ;
   always @(posedge clk)
-    store_bank <= \$116 ;
+    \register$52  <= \$116 ;
   always @(posedge clk)
-    store_word <= \$117 ;
+    \$signal$54  <= \$117 ;
   always @(posedge clk)
-    drained_word <= \$118 ;
+    \$signal$55  <= \$118 ;
   always @(posedge clk)
-    drain_sum <= \$119 ;
+    store_bank <= \$119 ;
+  always @(posedge clk)
+    store_word <= \$120 ;
+  always @(posedge clk)
+    drained_word <= \$121 ;
+  always @(posedge clk)
+    drain_sum <= \$122 ;
   \crossloom_tile.accumulator.multiplier0  multiplier0 (
     .clear(clear),
     .clk(clk),
@@ -20150,8 +21583,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$42 ),
-    .product(\product$66 ),
+    .multiplier(\multiplier$43 ),
+    .product(\product$67 ),
     .rst(rst)
   );
   always @* begin
@@ -20159,112 +21592,92 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     (* full_case = 32'd1 *)
     casez (drain_lane)
       1'h0:
-          \$69  = \$67 [17:0];
+          \$71  = \$69 [17:0];
       1'h1:
-          \$69  = \$68 [35:18];
+          \$71  = \$70 [35:18];
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$70  = clear_word;
+    \$72  = clear_word;
     if (clearing) begin
-      \$70  = \$34 [1:0];
+      \$72  = \$35 [1:0];
     end
     if (start) begin
-      \$70  = 2'h0;
+      \$72  = 2'h0;
     end
     if (clear) begin
-      \$70  = 2'h0;
+      \$72  = 2'h0;
     end
     if (rst) begin
-      \$70  = 2'h0;
+      \$72  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$71  = clearing;
+    \$73  = clearing;
     if (clearing) begin
-      \$71  = \$35 ;
+      \$73  = \$36 ;
     end
     if (start) begin
-      \$71  = 1'h1;
+      \$73  = 1'h1;
     end
     if (clear) begin
-      \$71  = 1'h0;
+      \$73  = 1'h0;
     end
     if (rst) begin
-      \$71  = 1'h0;
+      \$73  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$72  = \$36 ;
+    \$74  = \$37 ;
     if (clear) begin
-      \$72  = 3'h0;
+      \$74  = 3'h0;
     end
     if (rst) begin
-      \$72  = 3'h0;
+      \$74  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$73  = remaining;
+    \$75  = summing;
+    if (clear) begin
+      \$75  = 1'h0;
+    end
+    if (rst) begin
+      \$75  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$76  = remaining;
     if (\$signal ) begin
-      \$73  = \$39 [2:0];
+      \$76  = \$40 [2:0];
     end else if (working) begin
-      \$73  = \$40 [2:0];
+      \$76  = \$41 [2:0];
+    end
+    if (start) begin
+      \$76  = 3'h0;
     end
     if (clear) begin
-      \$73  = 3'h0;
+      \$76  = 3'h0;
     end
     if (rst) begin
-      \$73  = 3'h0;
+      \$76  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$74  = working;
+    \$77  = working;
     if (\$signal ) begin
-      \$74  = 1'h1;
+      \$77  = 1'h1;
     end else if (working) begin
-      \$74  = \$41 ;
+      \$77  = \$42 ;
     end
-    if (clear) begin
-      \$74  = 1'h0;
-    end
-    if (rst) begin
-      \$74  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$75  = \$43 [1:0];
     if (start) begin
-      \$75  = 2'h0;
+      \$77  = 1'h0;
     end
-    if (clear) begin
-      \$75  = 2'h0;
-    end
-    if (rst) begin
-      \$75  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$76  = \$48 ;
-    if (start) begin
-      \$76  = 1'h0;
-    end
-    if (clear) begin
-      \$76  = 1'h0;
-    end
-    if (rst) begin
-      \$76  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$77  = \$49 ;
     if (clear) begin
       \$77  = 1'h0;
     end
@@ -20274,182 +21687,194 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$78  = \$signal ;
+    \$78  = \$44 [1:0];
+    if (start) begin
+      \$78  = 2'h0;
+    end
     if (clear) begin
-      \$78  = 1'h0;
+      \$78  = 2'h0;
     end
     if (rst) begin
-      \$78  = 1'h0;
+      \$78  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$79  = held;
+    \$79  = \$49 ;
+    if (start) begin
+      \$79  = 1'h0;
+    end
+    if (clear) begin
+      \$79  = 1'h0;
+    end
+    if (rst) begin
+      \$79  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$80  = \$50 ;
+    if (start) begin
+      \$80  = 1'h0;
+    end
+    if (clear) begin
+      \$80  = 1'h0;
+    end
+    if (rst) begin
+      \$80  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$81  = \$signal ;
+    if (clear) begin
+      \$81  = 1'h0;
+    end
+    if (rst) begin
+      \$81  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$82  = held;
     if (\$signal ) begin
-      \$79  = code;
+      \$82  = code;
     end
     if (clear) begin
-      \$79  = 66'h00000000000000000;
+      \$82  = 66'h00000000000000000;
     end
     if (rst) begin
-      \$79  = 66'h00000000000000000;
+      \$82  = 66'h00000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$80  = steps;
+    \$83  = steps;
     if (issue) begin
-      \$80  = \$50 [2:0];
+      \$83  = \$51 [2:0];
     end
-    if (\$signal ) begin
-      \$80  = interval;
+    if (\$57 ) begin
+      \$83  = interval;
     end
     if (clear) begin
-      \$80  = 3'h0;
+      \$83  = 3'h0;
     end
     if (rst) begin
-      \$80  = 3'h0;
+      \$83  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$81  = group;
+    \$84  = group;
     if (issue) begin
-      \$81  = \$51 [2:0];
+      \$84  = \$52 [2:0];
     end
-    if (\$signal ) begin
-      \$81  = 3'h0;
+    if (\$57 ) begin
+      \$84  = 3'h0;
     end
     if (clear) begin
-      \$81  = 3'h0;
+      \$84  = 3'h0;
     end
     if (rst) begin
-      \$81  = 3'h0;
+      \$84  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$82  = read_address;
+    \$85  = read_address;
     if (issue) begin
-      \$82  = \$52 [8:0];
-      if (\$53 ) begin
-        if (\$54 ) begin
-          \$82  = chunk_start;
+      \$85  = \$53 [8:0];
+      if (\$54 ) begin
+        if (\$55 ) begin
+          \$85  = chunk_start;
         end else if (held[16]) begin
-          \$82  = base;
+          \$85  = base;
         end
       end
     end
     if (start) begin
-      \$82  = base;
+      \$85  = base;
     end
     if (clear) begin
-      \$82  = 9'h000;
+      \$85  = 9'h000;
     end
     if (rst) begin
-      \$82  = 9'h000;
+      \$85  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$83  = chunk_start;
+    \$86  = chunk_start;
     if (issue) begin
-      if (\$53 ) begin
+      if (\$54 ) begin
         (* full_case = 32'd1 *)
-        if (\$54 ) begin
+        if (\$55 ) begin
         end else if (held[16]) begin
-          \$83  = base;
+          \$86  = base;
         end else begin
-          \$83  = \$55 [8:0];
+          \$86  = \$56 [8:0];
         end
       end
     end
     if (start) begin
-      \$83  = base;
+      \$86  = base;
     end
     if (clear) begin
-      \$83  = 9'h000;
+      \$86  = 9'h000;
     end
     if (rst) begin
-      \$83  = 9'h000;
+      \$86  = 9'h000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$84  = fill_bank;
+    \$87  = fill_bank;
     if (issue_end) begin
-      \$84  = \$56 ;
+      \$87  = \$58 ;
+    end
+    if (start) begin
+      \$87  = 1'h0;
     end
     if (clear) begin
-      \$84  = 1'h0;
+      \$87  = 1'h0;
     end
     if (rst) begin
-      \$84  = 1'h0;
+      \$87  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$85  = compensated;
+    \$88  = compensated;
     if (clear) begin
-      \$85  = 7'h00;
+      \$88  = 7'h00;
     end
     if (rst) begin
-      \$85  = 7'h00;
+      \$88  = 7'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$86  = held[9:7];
+    \$89  = held[9:7];
     if (clear) begin
-      \$86  = 3'h0;
+      \$89  = 3'h0;
     end
     if (rst) begin
-      \$86  = 3'h0;
+      \$89  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$87  = held[11:10];
+    \$90  = held[11:10];
     if (clear) begin
-      \$87  = 2'h0;
+      \$90  = 2'h0;
     end
     if (rst) begin
-      \$87  = 2'h0;
+      \$90  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$88  = held[13];
-    if (clear) begin
-      \$88  = 1'h0;
-    end
-    if (rst) begin
-      \$88  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$89  = read_data;
-    if (clear) begin
-      \$89  = 8'h00;
-    end
-    if (rst) begin
-      \$89  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$90  = \$57 ;
-    if (clear) begin
-      \$90  = 4'h0;
-    end
-    if (rst) begin
-      \$90  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$91  = s2_void;
+    \$91  = held[13];
     if (clear) begin
       \$91  = 1'h0;
     end
@@ -20459,27 +21884,27 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$92  = s2_code;
+    \$92  = read_data;
     if (clear) begin
-      \$92  = 7'h00;
+      \$92  = 8'h00;
     end
     if (rst) begin
-      \$92  = 7'h00;
+      \$92  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$93  = \$58 ;
+    \$93  = \$59 ;
     if (clear) begin
-      \$93  = 7'h00;
+      \$93  = 4'h0;
     end
     if (rst) begin
-      \$93  = 7'h00;
+      \$93  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$94  = \$59 ;
+    \$94  = s2_void;
     if (clear) begin
       \$94  = 1'h0;
     end
@@ -20489,47 +21914,47 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$95  = \$61 ;
+    \$95  = s2_code;
     if (clear) begin
-      \$95  = 4'h0;
+      \$95  = 7'h00;
     end
     if (rst) begin
-      \$95  = 4'h0;
+      \$95  = 7'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$96  = \$62 ;
+    \$96  = \$60 ;
     if (clear) begin
-      \$96  = 1'h0;
+      \$96  = 7'h00;
     end
     if (rst) begin
-      \$96  = 1'h0;
+      \$96  = 7'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$97  = \$64 ;
+    \$97  = \$61 ;
     if (clear) begin
-      \$97  = 4'h0;
+      \$97  = 1'h0;
     end
     if (rst) begin
-      \$97  = 4'h0;
+      \$97  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$98  = issue;
+    \$98  = \$63 ;
     if (clear) begin
-      \$98  = 1'h0;
+      \$98  = 4'h0;
     end
     if (rst) begin
-      \$98  = 1'h0;
+      \$98  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$99  = \register$98 ;
+    \$99  = \$64 ;
     if (clear) begin
       \$99  = 1'h0;
     end
@@ -20539,17 +21964,17 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$100  = \register$99 ;
+    \$100  = \$66 ;
     if (clear) begin
-      \$100  = 1'h0;
+      \$100  = 4'h0;
     end
     if (rst) begin
-      \$100  = 1'h0;
+      \$100  = 4'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$101  = \register$100 ;
+    \$101  = issue;
     if (clear) begin
       \$101  = 1'h0;
     end
@@ -20559,7 +21984,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$102  = issue_end;
+    \$102  = \register$100 ;
     if (clear) begin
       \$102  = 1'h0;
     end
@@ -20589,7 +22014,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$105  = \register$103 ;
+    \$105  = issue_end;
     if (clear) begin
       \$105  = 1'h0;
     end
@@ -20599,7 +22024,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$106  = fill_bank;
+    \$106  = \register$103 ;
     if (clear) begin
       \$106  = 1'h0;
     end
@@ -20629,7 +22054,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$109  = \register$106 ;
+    \$109  = fill_bank;
     if (clear) begin
       \$109  = 1'h0;
     end
@@ -20639,37 +22064,37 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$110  = \$66 ;
+    \$110  = \register$106 ;
     if (clear) begin
-      \$110  = 3'h0;
+      \$110  = 1'h0;
     end
     if (rst) begin
-      \$110  = 3'h0;
+      \$110  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$111  = \register$107 ;
     if (clear) begin
-      \$111  = 3'h0;
+      \$111  = 1'h0;
     end
     if (rst) begin
-      \$111  = 3'h0;
+      \$111  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     \$112  = \register$108 ;
     if (clear) begin
-      \$112  = 3'h0;
+      \$112  = 1'h0;
     end
     if (rst) begin
-      \$112  = 3'h0;
+      \$112  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$113  = \register$109 ;
+    \$113  = \$68 ;
     if (clear) begin
       \$113  = 3'h0;
     end
@@ -20679,62 +22104,92 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$114  = \$signal$44 ;
+    \$114  = \register$109 ;
     if (clear) begin
-      \$114  = 1'h0;
+      \$114  = 3'h0;
     end
     if (rst) begin
-      \$114  = 1'h0;
+      \$114  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$115  = \$signal$46 ;
+    \$115  = \register$110 ;
     if (clear) begin
-      \$115  = 1'h0;
+      \$115  = 3'h0;
     end
     if (rst) begin
-      \$115  = 1'h0;
+      \$115  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$116  = read_bank;
+    \$116  = \register$111 ;
     if (clear) begin
-      \$116  = 1'h0;
+      \$116  = 3'h0;
     end
     if (rst) begin
-      \$116  = 1'h0;
+      \$116  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$117  = \register$51 [1:0];
+    \$117  = \$signal$45 ;
     if (clear) begin
-      \$117  = 2'h0;
+      \$117  = 1'h0;
     end
     if (rst) begin
-      \$117  = 2'h0;
+      \$117  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$118  = drain_group;
+    \$118  = \$signal$47 ;
     if (clear) begin
-      \$118  = 2'h0;
+      \$118  = 1'h0;
     end
     if (rst) begin
-      \$118  = 2'h0;
+      \$118  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$119  = \$69 ;
+    \$119  = read_bank;
     if (clear) begin
-      \$119  = 18'h00000;
+      \$119  = 1'h0;
     end
     if (rst) begin
-      \$119  = 18'h00000;
+      \$119  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$120  = \register$52 [1:0];
+    if (clear) begin
+      \$120  = 2'h0;
+    end
+    if (rst) begin
+      \$120  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$121  = drain_group;
+    if (clear) begin
+      \$121  = 2'h0;
+    end
+    if (rst) begin
+      \$121  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    \$122  = \$71 ;
+    if (clear) begin
+      \$122  = 18'h00000;
+    end
+    if (rst) begin
+      \$122  = 18'h00000;
     end
   end
   assign correction_write = correction_write__en;
@@ -20753,17 +22208,17 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$like  = read_address;
   assign operand = multiplicand;
   assign coefficient0 = multiplier;
-  assign \multiplicand$41  = multiplicand;
-  assign coefficient1 = \multiplier$42 ;
-  assign register = \$signal$44 ;
-  assign \register$47  = \$signal$46 ;
-  assign \register$49  = read_bank;
-  assign read_word = \register$51 [1:0];
+  assign \multiplicand$42  = multiplicand;
+  assign coefficient1 = \multiplier$43 ;
+  assign register = \$signal$45 ;
+  assign \register$48  = \$signal$47 ;
+  assign \register$50  = read_bank;
+  assign read_word = \register$52 [1:0];
   assign \$signature__en  = 1'h1;
-  assign \$signature__en$70  = 1'h1;
-  assign \port$776$0  = held[11:0];
+  assign \$signature__en$71  = 1'h1;
+  assign \port$925$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$776$18  = held[65:18];
+  assign \port$925$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -20790,13 +22245,13 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \held.tag.partial  = held[17];
   assign \held.tag.product  = held[49:18];
   assign \held.tag.conversion  = held[65:50];
-  assign \$20  = read_bank;
-  assign \$22  = store_bank;
-  assign \$25  = store_bank;
-  assign \$29  = store_bank;
-  assign \$32  = drain_bank;
-  assign \$62  = \$like$88 [0];
-  assign \$65  = { 1'h0, held[9:8] };
+  assign \$21  = read_bank;
+  assign \$23  = store_bank;
+  assign \$26  = store_bank;
+  assign \$30  = store_bank;
+  assign \$33  = drain_bank;
+  assign \$64  = \$like$90 [0];
+  assign \$67  = { 1'h0, held[9:8] };
 endmodule
 
 module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multiplier, product, clear);
@@ -20969,28 +22424,41 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, multiplicand, multipli
   assign \$12  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
+module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire \$1 ;
-  reg [6:0] \$10 ;
-  reg \$11 ;
-  reg [13:0] \$12 ;
-  reg [65:0] \$13 ;
-  reg \$14 ;
-  reg \$15 ;
-  reg [65:0] \$16 ;
+  wire \$10 ;
+  wire [14:0] \$11 ;
+  wire \$12 ;
+  wire [14:0] \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire [14:0] \$17 ;
+  wire [14:0] \$18 ;
+  wire [5:0] \$19 ;
   wire \$2 ;
+  wire [5:0] \$20 ;
+  wire [5:0] \$21 ;
+  reg [13:0] \$22 ;
+  reg \$23 ;
+  reg [14:0] \$24 ;
+  reg [65:0] \$25 ;
+  reg \$26 ;
+  reg \$27 ;
+  reg [65:0] \$28 ;
   wire \$3 ;
   wire [7:0] \$4 ;
-  wire [13:0] \$5 ;
-  wire [14:0] \$6 ;
-  wire \$7 ;
-  wire \$8 ;
-  wire [13:0] \$9 ;
+  wire [12:0] \$5 ;
+  wire [13:0] \$6 ;
+  wire [14:0] \$7 ;
+  wire [15:0] \$8 ;
+  wire \$9 ;
   wire \$signal ;
   wire accept;
   input [2:0] averaging;
   wire [2:0] averaging;
+  reg [13:0] \begin  = 14'h0000;
   input clear;
   wire clear;
   input clk;
@@ -21015,7 +22483,6 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   input code_valid;
   wire code_valid;
   reg first = 1'h1;
-  reg [6:0] half = 7'h00;
   reg [65:0] last = 66'h00000000000000000;
   wire [5:0] \last.code ;
   wire \last.stopped ;
@@ -21049,9 +22516,11 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   wire mean_ready;
   output mean_valid;
   reg mean_valid = 1'h0;
+  input [5:0] offset;
+  wire [5:0] offset;
   input rst;
   wire rst;
-  reg [13:0] total = 14'h0000;
+  reg [14:0] total = 15'h0000;
   reg whole = 1'h0;
   assign \$1  = ~ mean_valid;
   assign \$2  = \$1  | mean_ready;
@@ -21060,119 +22529,131 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign code_ready = \$3  | \$signal ;
   assign accept = code_valid & code_ready;
   assign \$4  = 1'h1 << averaging;
-  assign \$5  = first ? { 7'h00, half } : total;
-  assign \$6  = $signed(\$5 ) + $signed(code[5:0]);
-  assign \$7  = ~ code[17];
-  assign \$8  = ~ code[17];
-  assign \$9  = $signed(total) >>> averaging;
+  assign \$5  = $signed(offset) << averaging;
+  assign \$6  = $signed({ 1'h0, \$4 [7:1] }) - $signed(\$5 );
+  assign \$7  = first ? { \begin [13], \begin  } : total;
+  assign \$8  = $signed(\$7 ) + $signed(code[5:0]);
+  assign \$9  = ~ code[17];
+  assign \$10  = ~ code[17];
+  assign \$11  = $signed(total) >>> averaging;
+  assign \$12  = & \$11 [14:5];
+  assign \$13  = $signed(total) >>> averaging;
+  assign \$14  = | \$13 [14:5];
+  assign \$15  = ~ \$14 ;
+  assign \$16  = \$12  | \$15 ;
+  assign \$17  = $signed(total) >>> averaging;
+  assign \$18  = $signed(total) >>> averaging;
+  assign \$19  = \$18 [14] ? 6'h20 : 6'h1f;
+  assign \$20  = \$16  ? \$17 [5:0] : \$19 ;
+  assign \$21  = last[6] ? 6'h3f : \$20 ;
   always @(posedge clk)
-    half <= \$10 ;
+    \begin  <= \$22 ;
   always @(posedge clk)
-    whole <= \$11 ;
+    whole <= \$23 ;
   always @(posedge clk)
-    total <= \$12 ;
+    total <= \$24 ;
   always @(posedge clk)
-    last <= \$13 ;
+    last <= \$25 ;
   always @(posedge clk)
-    first <= \$14 ;
+    first <= \$26 ;
   always @(posedge clk)
-    mean_valid <= \$15 ;
+    mean_valid <= \$27 ;
   always @(posedge clk)
-    mean <= \$16 ;
+    mean <= \$28 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$10  = \$4 [7:1];
+    \$22  = \$6 ;
     if (clear) begin
-      \$10  = 7'h00;
+      \$22  = 14'h0000;
     end
     if (rst) begin
-      \$10  = 7'h00;
+      \$22  = 14'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$11  = whole;
+    \$23  = whole;
     if (\$signal ) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
     if (accept) begin
-      \$11  = \$8 ;
+      \$23  = \$10 ;
     end
     if (clear) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \$23  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$12  = total;
+    \$24  = total;
     if (accept) begin
-      \$12  = \$6 [13:0];
+      \$24  = \$8 [14:0];
     end
     if (clear) begin
-      \$12  = 14'h0000;
+      \$24  = 15'h0000;
     end
     if (rst) begin
-      \$12  = 14'h0000;
+      \$24  = 15'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$13  = last;
+    \$25  = last;
     if (accept) begin
-      \$13  = code;
+      \$25  = code;
     end
     if (clear) begin
-      \$13  = 66'h00000000000000000;
+      \$25  = 66'h00000000000000000;
     end
     if (rst) begin
-      \$13  = 66'h00000000000000000;
+      \$25  = 66'h00000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$14  = first;
+    \$26  = first;
     if (accept) begin
-      \$14  = \$7 ;
+      \$26  = \$9 ;
     end
     if (clear) begin
-      \$14  = 1'h1;
+      \$26  = 1'h1;
     end
     if (rst) begin
-      \$14  = 1'h1;
+      \$26  = 1'h1;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$15  = mean_valid;
+    \$27  = mean_valid;
     if (mean_ready) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
     if (\$signal ) begin
-      \$15  = 1'h1;
+      \$27  = 1'h1;
     end
     if (clear) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
     if (rst) begin
-      \$15  = 1'h0;
+      \$27  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$16  = mean;
+    \$28  = mean;
     if (\$signal ) begin
-      \$16 [65:7] = last[65:7];
-      \$16 [6] = last[6];
-      \$16 [5:0] = \$9 [5:0];
+      \$28 [65:7] = last[65:7];
+      \$28 [6] = last[6];
+      \$28 [5:0] = \$21 ;
     end
     if (clear) begin
-      \$16  = 66'h00000000000000000;
+      \$28  = 66'h00000000000000000;
     end
     if (rst) begin
-      \$16  = 66'h00000000000000000;
+      \$28  = 66'h00000000000000000;
     end
   end
   assign \code.code  = code[5:0];
@@ -21216,9 +22697,409 @@ module \crossloom_tile.averager (averaging, clk, rst, mean_ready, code_ready, co
   assign \mean.tag.conversion  = mean[65:50];
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$671$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
-, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, code__valid, code__code, measured, done, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
+  wire \$1 ;
+  wire [10:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire [24:0] \$14 ;
+  wire [9:0] \$15 ;
+  wire [25:0] \$16 ;
+  wire \$17 ;
+  wire [5:0] \$18 ;
+  wire [9:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
+  wire \$35 ;
+  reg \$36 ;
+  reg \$37 ;
+  reg [6:0] \$38 ;
+  reg \$39 ;
+  wire \$4 ;
+  reg [11:0] \$40 ;
+  reg [9:0] \$41 ;
+  reg [35:0] \$42 ;
+  reg \$43 ;
+  reg [4:0] \$44 ;
+  reg [9:0] \$45 ;
+  reg [24:0] \$46 ;
+  reg [1:0] \$47 ;
+  reg \$48 ;
+  wire \$5 ;
+  wire [7:0] \$6 ;
+  wire [7:0] \$7 ;
+  wire \$8 ;
+  wire [12:0] \$9 ;
+  reg \$signal  = 1'h0;
+  reg [9:0] \$signal$10  = 10'h000;
+  reg [24:0] \$signal$17  = 25'h0000000;
+  reg \$signal$5  = 1'h0;
+  reg active = 1'h0;
+  reg [1:0] calibration_state = 2'h0;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [5:0] code__code;
+  wire [5:0] code__code;
+  input [6:0] code__compensated;
+  wire [6:0] code__compensated;
+  input code__valid;
+  wire code__valid;
+  input [11:0] columns;
+  wire [11:0] columns;
+  reg [4:0] count = 5'h00;
+  wire [11:0] difference;
+  output done;
+  reg done = 1'h0;
+  wire fits;
+  input [9:0] gain_reference;
+  wire [9:0] gain_reference;
+  reg [11:0] left = 12'h000;
+  reg [6:0] magnitude = 7'h00;
+  input [1:0] measure;
+  wire [1:0] measure;
+  output [35:0] measured;
+  reg [35:0] measured = 36'h000000000;
+  wire \measured.failed ;
+  wire [15:0] \measured.gain ;
+  wire [9:0] \measured.gain_reference ;
+  wire \measured.gain_valid ;
+  wire [5:0] \measured.offset ;
+  wire \measured.offset_valid ;
+  wire \measured.reference_valid ;
+  reg [9:0] rest = 10'h000;
+  input rst;
+  wire rst;
+  input start;
+  wire start;
+  reg summed = 1'h0;
+  always @(posedge clk)
+    active <= \$43 ;
+  always @(posedge clk)
+    count <= \$44 ;
+  always @(posedge clk)
+    rest <= \$45 ;
+  always @(posedge clk)
+    \$signal$17  <= \$46 ;
+  always @(posedge clk)
+    calibration_state <= \$47 ;
+  always @(posedge clk)
+    done <= \$48 ;
+  assign \$1  = active & code__valid;
+  assign \$2  = active & code__valid;
+  assign \$3  = left == 1'h1;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = $signed(code__compensated) < $signed(1'h0);
+  assign \$6  = - $signed(code__compensated);
+  assign \$7  = \$5  ? \$6  : { code__compensated[6], code__compensated };
+  assign \$8  = active & code__valid;
+  assign \$9  = left - 1'h1;
+  assign \$10  = \$signal$10  + magnitude;
+  assign \$11  = active & code__valid;
+  assign \$12  = ! measure;
+  assign \$13  = measure == 1'h1;
+  assign \$16  = \$14  + \$15 ;
+  assign \$17  = measure == 2'h2;
+  assign \$18  = count - 1'h1;
+  assign \$19  = difference[11] ? { rest[8:0], \$signal$17 [24] } : difference[9:0];
+  assign \$20  = count == 1'h1;
+  assign \$21  = | \$signal$10 ;
+  assign \$22  = | \$signal$17 ;
+  assign \$23  = \$21  & \$22 ;
+  assign \$24  = ! \$signal$17 [24:16];
+  assign \$25  = \$23  & \$24 ;
+  assign \$26  = | \$signal$10 ;
+  assign \$27  = | \$signal$17 ;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = ! \$signal$17 [24:16];
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ \$30 ;
+  assign difference = { rest, \$signal$17 [24] } - \$signal$10 ;
+  assign fits = ~ difference[11];
+  assign \$32  = ! calibration_state;
+  assign \$33  = calibration_state == 1'h1;
+  assign \$34  = calibration_state == 2'h2;
+  assign \$35  = calibration_state == 2'h3;
+  always @(posedge clk)
+    \$signal  <= \$36 ;
+  always @(posedge clk)
+    \$signal$5  <= \$37 ;
+  always @(posedge clk)
+    magnitude <= \$38 ;
+  always @(posedge clk)
+    summed <= \$39 ;
+  always @(posedge clk)
+    left <= \$40 ;
+  always @(posedge clk)
+    \$signal$10  <= \$41 ;
+  always @(posedge clk)
+    measured <= \$42 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$43  = active;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$43  = 1'h0;
+          end
+    endcase
+    if (start) begin
+      \$43  = 1'h1;
+    end
+    if (clear) begin
+      \$43  = 1'h0;
+    end
+    if (rst) begin
+      \$43  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$44  = count;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$44  = 5'h19;
+          end
+      2'h1:
+          \$44  = \$18 [4:0];
+    endcase
+    if (clear) begin
+      \$44  = 5'h00;
+    end
+    if (rst) begin
+      \$44  = 5'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$45  = rest;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$45  = 10'h000;
+          end
+      2'h1:
+          \$45  = \$19 ;
+    endcase
+    if (clear) begin
+      \$45  = 10'h000;
+    end
+    if (rst) begin
+      \$45  = 10'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$46  = \$signal$17 ;
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            \$46  = \$16 [24:0];
+          end
+      2'h1:
+          \$46  = { \$signal$17 [23:0], fits };
+    endcase
+    if (clear) begin
+      \$46  = 25'h0000000;
+    end
+    if (rst) begin
+      \$46  = 25'h0000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$47  = calibration_state;
+    (* full_case = 32'd1 *)
+    casez (calibration_state)
+      2'h0:
+          if (summed) begin
+            (* full_case = 32'd1 *)
+            if (\$17 ) begin
+              \$47  = 2'h1;
+            end else begin
+              \$47  = 2'h2;
+            end
+          end
+      2'h1:
+          if (\$20 ) begin
+            \$47  = 2'h3;
+          end
+      2'h3:
+          \$47  = 2'h2;
+      2'h2:
+          \$47  = 2'h0;
+    endcase
+    if (clear) begin
+      \$47  = 2'h0;
+    end
+    if (rst) begin
+      \$47  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$48  = done;
+    (* full_case = 32'd1 *)
+    casez (calibration_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          /* empty */;
+      2'h3:
+          /* empty */;
+      2'h2:
+          \$48  = 1'h1;
+    endcase
+    if (start) begin
+      \$48  = 1'h0;
+    end
+    if (clear) begin
+      \$48  = 1'h0;
+    end
+    if (rst) begin
+      \$48  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$36  = \$1 ;
+    if (clear) begin
+      \$36  = 1'h0;
+    end
+    if (rst) begin
+      \$36  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$37  = \$4 ;
+    if (clear) begin
+      \$37  = 1'h0;
+    end
+    if (rst) begin
+      \$37  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$38  = \$7 [6:0];
+    if (clear) begin
+      \$38  = 7'h00;
+    end
+    if (rst) begin
+      \$38  = 7'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$39  = \$signal$5 ;
+    if (clear) begin
+      \$39  = 1'h0;
+    end
+    if (rst) begin
+      \$39  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$40  = left;
+    if (\$8 ) begin
+      \$40  = \$9 [11:0];
+    end
+    if (start) begin
+      \$40  = columns;
+    end
+    if (clear) begin
+      \$40  = 12'h000;
+    end
+    if (rst) begin
+      \$40  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$41  = \$signal$10 ;
+    if (\$signal ) begin
+      \$41  = \$10 [9:0];
+    end
+    if (start) begin
+      \$41  = 10'h000;
+    end
+    if (clear) begin
+      \$41  = 10'h000;
+    end
+    if (rst) begin
+      \$41  = 10'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    { \$42 [34:25], \$42 [23:8], \$42 [6:1] } = { measured[34:25], measured[23:8], measured[6:1] };
+    \$42 [0] = 1'h0;
+    \$42 [7] = 1'h0;
+    \$42 [24] = 1'h0;
+    \$42 [35] = 1'h0;
+    casez (calibration_state)
+      2'h0:
+        begin
+          if (\$11 ) begin
+            \$42 [6:1] = code__code;
+          end
+          if (summed) begin
+            \$42 [34:25] = \$signal$10 ;
+            \$42 [0] = \$12 ;
+            \$42 [24] = \$13 ;
+          end
+        end
+      2'h1:
+          /* empty */;
+      2'h3:
+        begin
+          \$42 [23:8] = \$signal$17 [15:0];
+          \$42 [7] = \$25 ;
+          \$42 [35] = \$31 ;
+        end
+    endcase
+    if (clear) begin
+      \$42  = 36'h000000000;
+    end
+    if (rst) begin
+      \$42  = 36'h000000000;
+    end
+  end
+  assign \measured.offset_valid  = measured[0];
+  assign \measured.offset  = measured[6:1];
+  assign \measured.gain_valid  = measured[7];
+  assign \measured.gain  = measured[23:8];
+  assign \measured.reference_valid  = measured[24];
+  assign \measured.gain_reference  = measured[34:25];
+  assign \measured.failed  = measured[35];
+  assign \$14  = { 1'h0, gain_reference, 14'h0000 };
+  assign \$15  = { 1'h0, \$signal$10 [9:1] };
+endmodule
+
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$808$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
   reg [5:0] \$100 ;
@@ -21388,8 +23269,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$671$0 ;
-  wire [34:0] \port$671$0 ;
+  output [34:0] \port$808$0 ;
+  wire [34:0] \port$808$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -21558,7 +23439,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk)
     add <= \$104 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$83  = held_valid;
     if (ending) begin
       \$83  = 1'h0;
@@ -21595,7 +23476,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$84  = current;
     casez (array_phase_state)
       4'h0:
@@ -21611,7 +23492,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$85  = reset;
     casez (array_phase_state)
       4'h0:
@@ -21631,7 +23512,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$86  = count;
     casez (array_phase_state)
       4'h0:
@@ -21699,7 +23580,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$87  = array_phase_state;
     casez (array_phase_state)
       4'h0:
@@ -21754,7 +23635,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$88  = drive;
     casez (array_phase_state)
       4'h0:
@@ -21780,7 +23661,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$89  = share;
     casez (array_phase_state)
       4'h0:
@@ -21810,7 +23691,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$90  = hold;
     casez (array_phase_state)
       4'h0:
@@ -21843,7 +23724,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$91  = held;
     casez (array_phase_state)
       4'h0:
@@ -21877,7 +23758,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$92  = sample_valid;
     if (\$27 ) begin
       \$92  = 1'h0;
@@ -21908,7 +23789,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$93  = side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -21923,7 +23804,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$94  = convert_side;
     if (\$27 ) begin
       if (\$28 ) begin
@@ -21938,7 +23819,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$95  = left;
     casez (adder_phase_state)
       3'h0:
@@ -21959,7 +23840,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$96  = again;
     casez (adder_phase_state)
       3'h0:
@@ -21980,7 +23861,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$97  = tag;
     casez (adder_phase_state)
       3'h0:
@@ -22011,7 +23892,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$98  = next_conversion;
     casez (adder_phase_state)
       3'h0:
@@ -22039,7 +23920,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$99  = clear;
     casez (adder_phase_state)
       3'h0:
@@ -22068,7 +23949,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$100  = \count$25 ;
     casez (adder_phase_state)
       3'h0:
@@ -22116,7 +23997,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$101  = adder_phase_state;
     casez (adder_phase_state)
       3'h0:
@@ -22157,7 +24038,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$102  = select;
     casez (adder_phase_state)
       3'h0:
@@ -22177,7 +24058,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$103  = negate;
     casez (adder_phase_state)
       3'h0:
@@ -22197,7 +24078,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     \$104  = add;
     casez (adder_phase_state)
       3'h0:
@@ -22221,7 +24102,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     product_ready = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -22229,7 +24110,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     bank_released = 1'h0;
     casez (array_phase_state)
       4'h0:
@@ -22249,7 +24130,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     job_ready = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -22257,7 +24138,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
@@ -22282,7 +24163,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$671$0  = current[34:0];
+  assign \port$808$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -22324,52 +24205,76 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[23];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk, rst, code_ready, sample_valid, \tag$22 , sample_ready, busy, timed_out, code_valid, convert, trial, code, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
+module \crossloom_tile.converter (resolution, timeout, enable, write, write_index, write_data, comparator, decided, clk, rst, code_ready, sample_valid, \tag$36 , sample_ready, busy, timed_out, code_valid, convert, trial, level, code
+, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire \$1 ;
-  wire [16:0] \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$10 ;
+  wire [5:0] \$11 ;
+  wire [7:0] \$12 ;
+  wire [7:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
-  wire [4:0] \$17 ;
-  wire [15:0] \$18 ;
+  wire [4:0] \$16 ;
+  wire [15:0] \$17 ;
+  wire \$18 ;
   wire \$19 ;
-  wire [6:0] \$2 ;
-  wire [5:0] \$20 ;
+  wire \$2 ;
+  wire [16:0] \$20 ;
   wire \$21 ;
-  wire [5:0] \$22 ;
+  wire \$22 ;
   wire \$23 ;
-  wire [4:0] \$24 ;
-  wire [15:0] \$25 ;
-  wire [5:0] \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [4:0] \$29 ;
-  wire [5:0] \$3 ;
-  wire [15:0] \$30 ;
-  wire \$31 ;
-  wire [4:0] \$32 ;
-  wire [15:0] \$33 ;
-  reg \$34 ;
-  reg [1:0] \$35 ;
-  reg [58:0] \$36 ;
-  reg [15:0] \$37 ;
-  reg \$38 ;
-  reg [5:0] \$39 ;
+  wire \$24 ;
+  wire \$25 ;
+  wire \$26 ;
+  wire [5:0] \$27 ;
+  wire [5:0] \$28 ;
+  wire [6:0] \$29 ;
+  wire [6:0] \$3 ;
+  wire \$30 ;
+  wire [5:0] \$31 ;
+  wire \$32 ;
+  wire [5:0] \$33 ;
+  wire \$34 ;
+  wire [5:0] \$35 ;
+  wire [5:0] \$36 ;
+  wire [6:0] \$37 ;
+  wire [5:0] \$38 ;
+  wire [5:0] \$39 ;
   wire [5:0] \$4 ;
-  reg \$40 ;
-  reg [5:0] \$41 ;
-  reg [65:0] \$42 ;
+  wire [9:0] \$40 ;
+  wire [16:0] \$41 ;
+  wire \$42 ;
+  wire [5:0] \$43 ;
+  wire [5:0] \$44 ;
+  wire [6:0] \$45 ;
+  wire \$46 ;
+  wire [5:0] \$47 ;
+  wire [5:0] \$48 ;
+  wire [6:0] \$49 ;
   wire [7:0] \$5 ;
-  wire \$6 ;
-  wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  reg \$50 ;
+  reg [1:0] \$51 ;
+  reg [58:0] \$52 ;
+  reg [15:0] \$53 ;
+  reg \$54 ;
+  reg [5:0] \$55 ;
+  reg \$56 ;
+  reg [9:0] \$57 ;
+  reg [5:0] \$58 ;
+  reg [5:0] \$59 ;
+  wire [5:0] \$6 ;
+  reg [5:0] \$60 ;
+  reg [65:0] \$61 ;
+  wire [7:0] \$7 ;
+  wire [7:0] \$8 ;
+  wire [5:0] \$9 ;
+  wire [5:0] \$like ;
+  (* init = 6'h00 *)
   wire [5:0] \$signal ;
-  wire \$signal$9 ;
+  (* init = 6'h00 *)
+  wire [5:0] \$signal$6 ;
+  wire [5:0] base;
   output busy;
   reg busy;
   input clear;
@@ -22402,9 +24307,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   reg convert = 1'h0;
   input decided;
   wire decided;
-  wire down;
-  wire [5:0] following;
+  input enable;
+  wire enable;
+  wire [9:0] first_level;
+  wire [5:0] first_step;
   wire free;
+  output [9:0] level;
+  reg [9:0] level = 10'h000;
+  wire [9:0] level_data;
+  wire [5:0] level_index;
+  wire level_write;
+  wire levels_enable;
+  reg [5:0] lower = 6'h00;
+  wire [9:0] lower_level;
+  wire [5:0] next_lower;
   input [3:0] resolution;
   wire [3:0] resolution;
   input rst;
@@ -22415,19 +24331,20 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire sample_valid;
   reg sign = 1'h0;
   reg [5:0] step = 6'h00;
+  wire stopped;
   reg [58:0] tag = 59'h000000000000000;
-  input [58:0] \tag$22 ;
-  wire [58:0] \tag$22 ;
-  wire [15:0] \tag$22.conversion ;
-  wire \tag$22.final ;
-  wire [2:0] \tag$22.index ;
-  wire \tag$22.last ;
-  wire \tag$22.partial ;
-  wire [1:0] \tag$22.plane ;
-  wire [31:0] \tag$22.product ;
-  wire \tag$22.release ;
-  wire \tag$22.stop ;
-  wire \tag$22.void ;
+  input [58:0] \tag$36 ;
+  wire [58:0] \tag$36 ;
+  wire [15:0] \tag$36.conversion ;
+  wire \tag$36.final ;
+  wire [2:0] \tag$36.index ;
+  wire \tag$36.last ;
+  wire \tag$36.partial ;
+  wire [1:0] \tag$36.plane ;
+  wire [31:0] \tag$36.product ;
+  wire \tag$36.release ;
+  wire \tag$36.stop ;
+  wire \tag$36.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -22444,61 +24361,93 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   wire [15:0] timeout;
   output [5:0] trial;
   reg [5:0] trial = 6'h00;
+  reg [5:0] upper = 6'h00;
+  wire [9:0] upper_level;
   reg [15:0] waited = 16'h0000;
+  input write;
+  wire write;
+  input [9:0] write_data;
+  wire [9:0] write_data;
+  input [5:0] write_index;
+  wire [5:0] write_index;
+  assign \$37  = - \$36 ;
+  assign \$38  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$39  = comparator ? upper : lower;
+  assign \$40  = comparator ? upper_level : lower_level;
+  assign \$41  = waited + 1'h1;
+  assign \$42  = ~ sample_valid;
+  assign \$45  = - \$44 ;
+  assign \$46  = ~ sample_valid;
+  assign \$49  = - \$48 ;
+  always @(posedge clk)
+    code_valid <= \$50 ;
+  always @(posedge clk)
+    conversion_state <= \$51 ;
+  always @(posedge clk)
+    tag <= \$52 ;
+  always @(posedge clk)
+    waited <= \$53 ;
+  always @(posedge clk)
+    convert <= \$54 ;
+  always @(posedge clk)
+    trial <= \$55 ;
+  always @(posedge clk)
+    sign <= \$56 ;
+  always @(posedge clk)
+    level <= \$57 ;
+  always @(posedge clk)
+    step <= \$58 ;
+  always @(posedge clk)
+    upper <= \$59 ;
+  always @(posedge clk)
+    lower <= \$60 ;
+  always @(posedge clk)
+    code <= \$61 ;
   assign \$1  = ~ code_valid;
   assign free = \$1  | code_ready;
-  assign down = ~ comparator;
-  assign \$2  = $signed(trial) - $signed({ 1'h0, down });
-  assign \$4  = \$3  ^ { down, down, down, down, down, down };
-  assign \$5  = { trial, down } + { \$4 , down };
-  assign \$6  = ~ comparator;
-  assign \$7  = sign & \$6 ;
-  assign \$signal$9  = \$7  & tag[5];
-  assign \$8  = | timeout;
-  assign \$9  = step[0] | \$signal$9 ;
-  assign \$10  = timeout - 1'h1;
-  assign \$11  = waited == \$10 ;
-  assign \$12  = ! conversion_state;
-  assign \$13  = conversion_state == 1'h1;
-  assign \$14  = conversion_state == 2'h2;
-  assign \$15  = conversion_state == 2'h3;
-  assign \$16  = ~ sample_valid;
-  assign \$17  = resolution - 1'h1;
-  assign \$18  = 1'h1 << \$17 [3:0];
-  assign \$19  = | timeout;
-  assign \$21  = step[0] | \$signal$9 ;
-  assign \$22  = \$signal$9  ? 6'h3f : \$2 [5:0];
-  assign \$23  = ~ sample_valid;
-  assign \$24  = resolution - 1'h1;
-  assign \$25  = 1'h1 << \$24 [3:0];
-  assign \$26  = \$signal$9  ? 6'h3f : \$2 [5:0];
-  assign \$27  = waited + 1'h1;
-  assign \$28  = ~ sample_valid;
-  assign \$29  = resolution - 1'h1;
-  assign \$30  = 1'h1 << \$29 [3:0];
-  assign \$31  = ~ sample_valid;
-  assign \$32  = resolution - 1'h1;
-  assign \$33  = 1'h1 << \$32 [3:0];
-  always @(posedge clk)
-    code_valid <= \$34 ;
-  always @(posedge clk)
-    conversion_state <= \$35 ;
-  always @(posedge clk)
-    tag <= \$36 ;
-  always @(posedge clk)
-    waited <= \$37 ;
-  always @(posedge clk)
-    convert <= \$38 ;
-  always @(posedge clk)
-    trial <= \$39 ;
-  always @(posedge clk)
-    sign <= \$40 ;
-  always @(posedge clk)
-    step <= \$41 ;
-  always @(posedge clk)
-    code <= \$42 ;
+  assign \$2  = ~ comparator;
+  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
+  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
+  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
+  assign \$8  = comparator ? \$5  : \$7 ;
+  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
+  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
+  assign \$13  = comparator ? \$10  : \$12 ;
+  assign \$14  = ~ comparator;
+  assign \$15  = sign & \$14 ;
+  assign stopped = \$15  & tag[5];
+  assign \$16  = resolution - 1'h1;
+  assign \$17  = 1'h1 << \$16 [3:0];
+  assign \$18  = | timeout;
+  assign \$19  = step[0] | stopped;
+  assign \$20  = timeout - 1'h1;
+  assign \$21  = waited == \$20 ;
+  assign \$22  = ! conversion_state;
+  assign \$23  = conversion_state == 1'h1;
+  assign \$24  = conversion_state == 2'h2;
+  assign \$25  = conversion_state == 2'h3;
+  assign \$26  = ~ sample_valid;
+  assign \$29  = - \$28 ;
+  assign \$30  = | timeout;
+  assign \$32  = step[0] | stopped;
+  assign \$33  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$34  = ~ sample_valid;
+  \crossloom_tile.converter.levels  levels (
+    .clear(clear),
+    .clk(clk),
+    .enable(enable),
+    .first_level(first_level),
+    .lower_level(lower_level),
+    .read__addr(upper),
+    .\read__addr$11 (lower),
+    .rst(rst),
+    .upper_level(upper_level),
+    .write__addr(write_index),
+    .write__data(write_data),
+    .write__en(write)
+  );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     sample_ready = 1'h0;
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -22506,7 +24455,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           sample_ready = 1'h1;
       2'h2:
           if (decided) begin
-            if (\$9 ) begin
+            if (\$19 ) begin
               if (free) begin
                 sample_ready = 1'h1;
               end
@@ -22523,7 +24472,7 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     busy = 1'h0;
     casez (conversion_state)
       2'h0:
@@ -22533,23 +24482,23 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     timed_out = 1'h0;
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-          end else if (\$8 ) begin
-            timed_out = \$11 ;
+          end else if (\$18 ) begin
+            timed_out = \$21 ;
           end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$34  = code_valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$50  = code_valid;
     if (code_ready) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -22557,362 +24506,229 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$34  = 1'h1;
+                \$50  = 1'h1;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
       2'h1:
           if (free) begin
-            \$34  = 1'h1;
+            \$50  = 1'h1;
           end
     endcase
     if (clear) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
     if (rst) begin
-      \$34  = 1'h0;
+      \$50  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$35  = conversion_state;
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$51  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
-            \$35  = 2'h0;
+          if (\$26 ) begin
+            \$51  = 2'h0;
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
-              \$35  = 2'h1;
+            if (\tag$36 [6]) begin
+              \$51  = 2'h1;
             end else begin
-              \$35  = 2'h2;
+              \$51  = 2'h2;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                  \$35  = 2'h0;
+                if (\$34 ) begin
+                  \$51  = 2'h0;
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
-                    \$35  = 2'h1;
+                  if (\tag$36 [6]) begin
+                    \$51  = 2'h1;
                   end else begin
-                    \$35  = 2'h2;
+                    \$51  = 2'h2;
                   end
                 end
               end else begin
-                \$35  = 2'h3;
+                \$51  = 2'h3;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
-              \$35  = 2'h0;
+            if (\$42 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [6]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
-              \$35  = 2'h0;
+            if (\$46 ) begin
+              \$51  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-                \$35  = 2'h1;
+              if (\tag$36 [6]) begin
+                \$51  = 2'h1;
               end else begin
-                \$35  = 2'h2;
+                \$51  = 2'h2;
               end
             end
           end
     endcase
     if (clear) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
     if (rst) begin
-      \$35  = 2'h0;
+      \$51  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$36  = tag;
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$52  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$36  = \tag$22 ;
+            \$52  = \tag$36 ;
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$36  = \tag$22 ;
+                  \$52  = \tag$36 ;
                 end
               end else begin
-                \$36 [5] = \$signal$9 ;
+                \$52 [5] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$36  = \tag$22 ;
+              \$52  = \tag$36 ;
             end
           end
     endcase
     if (clear) begin
-      \$36  = 59'h000000000000000;
+      \$52  = 59'h000000000000000;
     end
     if (rst) begin
-      \$36  = 59'h000000000000000;
+      \$52  = 59'h000000000000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$37  = waited;
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$53  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
-            \$37  = 16'h0000;
+            \$53  = 16'h0000;
           end
       2'h2:
           if (decided) begin
-            \$37  = 16'h0000;
-            if (\$21 ) begin
+            \$53  = 16'h0000;
+            if (\$32 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
-                  \$37  = 16'h0000;
+                  \$53  = 16'h0000;
                 end
               end
             end
-          end else if (\$19 ) begin
-            \$37  = \$27 [15:0];
+          end else if (\$30 ) begin
+            \$53  = \$41 [15:0];
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
-              \$37  = 16'h0000;
+              \$53  = 16'h0000;
             end
           end
     endcase
     if (clear) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
     if (rst) begin
-      \$37  = 16'h0000;
+      \$53  = 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$38  = convert;
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$54  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
+            if (\tag$36 [6]) begin
             end else begin
-              \$38  = 1'h1;
+              \$54  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
-              \$38  = 1'h0;
+            if (\$32 ) begin
+              \$54  = 1'h0;
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
+                  if (\tag$36 [6]) begin
                   end else begin
-                    \$38  = 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$38  = 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$38  = 1'h0;
-    end
-    if (rst) begin
-      \$38  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$39  = trial;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
-            end else begin
-              \$39  = 6'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$21 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
-                  end else begin
-                    \$39  = 6'h00;
-                  end
-                end
-              end else begin
-                \$39  = \$26 ;
-              end
-            end else begin
-              \$39  = \$5 [6:1];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$28 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$39  = 6'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$31 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
-              end else begin
-                \$39  = 6'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$39  = 6'h00;
-    end
-    if (rst) begin
-      \$39  = 6'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$40  = sign;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$16 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
-            end else begin
-              \$40  = 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            \$40  = 1'h0;
-            if (\$21 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$23 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
-                  end else begin
-                    \$40  = 1'h1;
+                    \$54  = 1'h1;
                   end
                 end
               end
@@ -22921,62 +24737,131 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$40  = 1'h1;
+                \$54  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
     if (rst) begin
-      \$40  = 1'h0;
+      \$54  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$41  = step;
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$55  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$16 ) begin
+          if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$22 [6]) begin
+            if (\tag$36 [6]) begin
             end else begin
-              \$41  = \$18 [5:0];
+              \$55  = 6'h00;
             end
           end
       2'h2:
           if (decided) begin
-            \$41  = \$20 ;
-            if (\$21 ) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$23 ) begin
+                if (\$34 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$22 [6]) begin
+                  if (\tag$36 [6]) begin
                   end else begin
-                    \$41  = \$25 [5:0];
+                    \$55  = 6'h00;
+                  end
+                end
+              end else begin
+                \$55  = \$38 ;
+              end
+            end else begin
+              \$55  = \$39 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$55  = 6'h00;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$55  = 6'h00;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$55  = 6'h00;
+    end
+    if (rst) begin
+      \$55  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$56  = sign;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$56  = 1'h1;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$56  = 1'h0;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$56  = 1'h1;
                   end
                 end
               end
@@ -22985,74 +24870,344 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$28 ) begin
+            if (\$42 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$41  = \$30 [5:0];
+                \$56  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$46 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$22 [6]) begin
+              if (\tag$36 [6]) begin
               end else begin
-                \$41  = \$33 [5:0];
+                \$56  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$41  = 6'h00;
+      \$56  = 1'h0;
     end
     if (rst) begin
-      \$41  = 6'h00;
+      \$56  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$42  = code;
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$57  = level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$57  = first_level;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$57  = first_level;
+                  end
+                end
+              end
+            end else begin
+              \$57  = \$40 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$57  = first_level;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$57  = 10'h000;
+    end
+    if (rst) begin
+      \$57  = 10'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$58  = step;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$58  = \$17 [5:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            \$58  = \$31 ;
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$58  = \$17 [5:0];
+                  end
+                end
+              end
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$58  = \$17 [5:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$58  = \$17 [5:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$58  = 6'h00;
+    end
+    if (rst) begin
+      \$58  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$59  = upper;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$59  = \$27 ;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$59  = \$35 ;
+                  end
+                end
+              end
+            end else begin
+              \$59  = \$8 [5:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$59  = \$43 ;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$59  = \$47 ;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$59  = 6'h00;
+    end
+    if (rst) begin
+      \$59  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$60  = lower;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$36 [6]) begin
+            end else begin
+              \$60  = \$29 [5:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$32 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$34 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$36 [6]) begin
+                  end else begin
+                    \$60  = \$37 [5:0];
+                  end
+                end
+              end
+            end else begin
+              \$60  = \$13 [5:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$42 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$60  = \$45 [5:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$46 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$36 [6]) begin
+              end else begin
+                \$60  = \$49 [5:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$60  = 6'h00;
+    end
+    if (rst) begin
+      \$60  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$61  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$21 ) begin
+            if (\$32 ) begin
               if (free) begin
-                \$42 [65:7] = tag;
-                \$42 [5:0] = \$22 ;
-                \$42 [6] = \$signal$9 ;
+                \$61 [65:7] = tag;
+                \$61 [5:0] = \$33 ;
+                \$61 [6] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$42 [65:7] = tag;
-            \$42 [5:0] = trial;
-            \$42 [6] = tag[5];
+            \$61 [65:7] = tag;
+            \$61 [5:0] = trial;
+            \$61 [6] = tag[5];
           end
       2'h1:
           if (free) begin
-            \$42 [65:7] = tag;
-            \$42 [5:0] = 6'h00;
-            \$42 [6] = 1'h0;
+            \$61 [65:7] = tag;
+            \$61 [5:0] = 6'h00;
+            \$61 [6] = 1'h0;
           end
     endcase
     if (clear) begin
-      \$42  = 66'h00000000000000000;
+      \$61  = 66'h00000000000000000;
     end
     if (rst) begin
-      \$42  = 66'h00000000000000000;
+      \$61  = 66'h00000000000000000;
     end
   end
-  assign \$signal  = \$2 [5:0];
-  assign following = \$5 [6:1];
+  assign \$signal  = upper;
+  assign \$signal$6  = lower;
+  assign levels_enable = enable;
+  assign level_write = write;
+  assign level_index = write_index;
+  assign level_data = write_data;
+  assign base = \$3 [5:0];
+  assign \$like  = \$8 [5:0];
+  assign next_lower = \$13 [5:0];
+  assign first_step = \$17 [5:0];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -23063,16 +25218,16 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$22.index  = \tag$22 [2:0];
-  assign \tag$22.plane  = \tag$22 [4:3];
-  assign \tag$22.stop  = \tag$22 [5];
-  assign \tag$22.void  = \tag$22 [6];
-  assign \tag$22.last  = \tag$22 [7];
-  assign \tag$22.release  = \tag$22 [8];
-  assign \tag$22.final  = \tag$22 [9];
-  assign \tag$22.partial  = \tag$22 [10];
-  assign \tag$22.product  = \tag$22 [42:11];
-  assign \tag$22.conversion  = \tag$22 [58:43];
+  assign \tag$36.index  = \tag$36 [2:0];
+  assign \tag$36.plane  = \tag$36 [4:3];
+  assign \tag$36.stop  = \tag$36 [5];
+  assign \tag$36.void  = \tag$36 [6];
+  assign \tag$36.last  = \tag$36 [7];
+  assign \tag$36.release  = \tag$36 [8];
+  assign \tag$36.final  = \tag$36 [9];
+  assign \tag$36.partial  = \tag$36 [10];
+  assign \tag$36.product  = \tag$36 [42:11];
+  assign \tag$36.conversion  = \tag$36 [58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -23086,12 +25241,100 @@ module \crossloom_tile.converter (resolution, timeout, comparator, decided, clk,
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \$3  = { 1'h0, step[5:1] };
-  assign \$20  = { 1'h0, step[5:1] };
+  assign \$4  = { 2'h0, step[5:2] };
+  assign \$6  = { 2'h0, step[5:2] };
+  assign \$9  = { 2'h0, step[5:2] };
+  assign \$11  = { 2'h0, step[5:2] };
+  assign \$27  = { 1'h0, \$17 [5:1] };
+  assign \$28  = { 1'h0, \$17 [5:1] };
+  assign \$31  = { 1'h0, step[5:1] };
+  assign \$35  = { 1'h0, \$17 [5:1] };
+  assign \$36  = { 1'h0, \$17 [5:1] };
+  assign \$43  = { 1'h0, \$17 [5:1] };
+  assign \$44  = { 1'h0, \$17 [5:1] };
+  assign \$47  = { 1'h0, \$17 [5:1] };
+  assign \$48  = { 1'h0, \$17 [5:1] };
+endmodule
+
+module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__data, clk, rst, upper_level, lower_level, first_level, read__addr, \read__addr$11 , clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  reg [9:0] \$3 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input enable;
+  wire enable;
+  output [9:0] first_level;
+  wire [9:0] first_level;
+  wire [5:0] lower;
+  output [9:0] lower_level;
+  wire [9:0] lower_level;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  input [5:0] \read__addr$11 ;
+  wire [5:0] \read__addr$11 ;
+  wire [9:0] read__data;
+  wire [9:0] \read__data$14 ;
+  input rst;
+  wire rst;
+  wire [5:0] upper;
+  output [9:0] upper_level;
+  wire [9:0] upper_level;
+  wire write;
+  input [5:0] write__addr;
+  wire [5:0] write__addr;
+  input [9:0] write__data;
+  wire [9:0] write__data;
+  input write__en;
+  wire write__en;
+  wire [9:0] write_data;
+  wire [5:0] write_index;
+  reg [9:0] zero = 10'h000;
+  reg [9:0] memory [63:0];
+`ifndef SYNTHESIS
+  initial begin : zero_memory
+    integer i;
+    for (i = 0; i < 64; i = i + 1) memory[i] = 10'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (write__en)
+      memory[write__addr] <= write__data;
+  end
+  assign \read__data$14  = memory[\read__addr$11 ];
+  assign read__data = memory[read__addr];
+  always @(posedge clk)
+    zero <= \$3 ;
+  assign upper_level = enable ? read__data : { read__addr, 4'h0 };
+  assign lower_level = enable ? \read__data$14  : { \read__addr$11 , 4'h0 };
+  assign first_level = enable ? zero : 10'h000;
+  assign \$1  = ! write__addr;
+  assign \$2  = write__en & \$1 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$3  = zero;
+    if (\$2 ) begin
+      \$3  = write__data;
+    end
+    if (clear) begin
+      \$3  = 10'h000;
+    end
+    if (rst) begin
+      \$3  = 10'h000;
+    end
+  end
+  assign write = write__en;
+  assign write_index = write__addr;
+  assign write_data = write__data;
+  assign upper = read__addr;
+  assign lower = \read__addr$11 ;
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [3:0] \$1 ;
   wire [3:0] \$10 ;
   wire \$11 ;
@@ -23199,7 +25442,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   always @(posedge clk)
     bank <= \$23 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$16  = \$7 [1:0];
     if (start) begin
       \$16  = 2'h0;
@@ -23212,7 +25455,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$17  = \$10 [1:0];
     if (start) begin
       \$17  = 2'h0;
@@ -23225,7 +25468,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$18  = \final ;
     if (chunk_loaded) begin
       (* full_case = 32'd1 *)
@@ -23244,7 +25487,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$19  = \$signal$22 ;
     if (chunk_loaded) begin
       \$19  = \$11 ;
@@ -23260,7 +25503,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$20  = number;
     if (started) begin
       \$20  = \$12 [31:0];
@@ -23276,7 +25519,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$21  = group;
     if (started) begin
       \$21  = \$13 [7:0];
@@ -23295,7 +25538,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$22  = \$signal$12 ;
     if (started) begin
       \$22  = \$14 [1:0];
@@ -23314,7 +25557,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
     \$23  = bank;
     if (started) begin
       if (\release ) begin
@@ -23347,10 +25590,240 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
+module \crossloom_tile.gain$237 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
+  wire [32:0] \$1 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire [34:0] \$12 ;
+  wire [34:0] \$13 ;
+  wire [17:0] \$14 ;
+  wire [17:0] \$15 ;
+  wire [34:0] \$16 ;
+  wire \$17 ;
+  wire [34:0] \$18 ;
+  wire \$19 ;
+  wire [16:0] \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire [34:0] \$22 ;
+  wire [34:0] \$23 ;
+  wire [17:0] \$24 ;
+  wire [17:0] \$25 ;
+  wire [34:0] \$26 ;
+  wire \$27 ;
+  wire \$28 ;
+  reg \$29 ;
+  wire [47:0] \$3 ;
+  reg \$30 ;
+  reg \$31 ;
+  reg \$32 ;
+  reg [15:0] \$33 ;
+  reg [17:0] \$34 ;
+  reg [32:0] \$35 ;
+  reg [16:0] \$36 ;
+  reg [34:0] \$37 ;
+  reg [17:0] \$38 ;
+  reg \$39 ;
+  wire [48:0] \$4 ;
+  wire [49:0] \$5 ;
+  wire [34:0] \$6 ;
+  wire \$7 ;
+  wire [34:0] \$8 ;
+  wire \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  reg [15:0] gain = 16'h0000;
+  input [15:0] \gain$8 ;
+  wire [15:0] \gain$8 ;
+  reg [16:0] high = 17'h00000;
+  reg [32:0] low = 33'h000000000;
+  reg [17:0] operand = 18'h00000;
+  input rst;
+  wire rst;
+  output saturated;
+  reg saturated = 1'h0;
+  output [17:0] scaled;
+  reg [17:0] scaled = 18'h00000;
+  reg scaled_valid = 1'h0;
+  input [17:0] sum;
+  wire [17:0] sum;
+  reg [34:0] total = 35'h000000000;
+  input valid;
+  wire valid;
+  reg valid0 = 1'h0;
+  reg valid1 = 1'h0;
+  reg valid2 = 1'h0;
+  assign \$1  = operand[16:0] * gain;
+  assign \$2  = $signed(operand[17]) * $signed({ 1'h0, gain });
+  assign \$4  = $signed(\$3 ) + $signed({ 1'h0, low });
+  assign \$5  = $signed(\$4 ) + $signed(15'h2000);
+  assign \$7  = & \$6 [34:17];
+  assign \$9  = | \$8 [34:17];
+  assign \$10  = ~ \$9 ;
+  assign \$11  = \$7  | \$10 ;
+  assign \$14  = \$13 [34] ? 18'h20000 : 18'h1ffff;
+  assign \$15  = \$11  ? \$12 [17:0] : \$14 ;
+  assign \$17  = & \$16 [34:17];
+  assign \$19  = | \$18 [34:17];
+  assign \$20  = ~ \$19 ;
+  assign \$21  = \$17  | \$20 ;
+  assign \$24  = \$23 [34] ? 18'h20000 : 18'h1ffff;
+  assign \$25  = \$21  ? \$22 [17:0] : \$24 ;
+  assign \$27  = $signed(\$25 ) != $signed(\$26 );
+  assign \$28  = valid2 & \$27 ;
+  always @(posedge clk)
+    valid0 <= \$29 ;
+  always @(posedge clk)
+    valid1 <= \$30 ;
+  always @(posedge clk)
+    valid2 <= \$31 ;
+  always @(posedge clk)
+    scaled_valid <= \$32 ;
+  always @(posedge clk)
+    gain <= \$33 ;
+  always @(posedge clk)
+    operand <= \$34 ;
+  always @(posedge clk)
+    low <= \$35 ;
+  always @(posedge clk)
+    high <= \$36 ;
+  always @(posedge clk)
+    total <= \$37 ;
+  always @(posedge clk)
+    scaled <= \$38 ;
+  always @(posedge clk)
+    saturated <= \$39 ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$29  = valid;
+    if (clear) begin
+      \$29  = 1'h0;
+    end
+    if (rst) begin
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$30  = valid0;
+    if (clear) begin
+      \$30  = 1'h0;
+    end
+    if (rst) begin
+      \$30  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$31  = valid1;
+    if (clear) begin
+      \$31  = 1'h0;
+    end
+    if (rst) begin
+      \$31  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$32  = valid2;
+    if (clear) begin
+      \$32  = 1'h0;
+    end
+    if (rst) begin
+      \$32  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$33  = \gain$8 ;
+    if (clear) begin
+      \$33  = 16'h0000;
+    end
+    if (rst) begin
+      \$33  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$34  = sum;
+    if (clear) begin
+      \$34  = 18'h00000;
+    end
+    if (rst) begin
+      \$34  = 18'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$35  = \$1 ;
+    if (clear) begin
+      \$35  = 33'h000000000;
+    end
+    if (rst) begin
+      \$35  = 33'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$36  = \$2 ;
+    if (clear) begin
+      \$36  = 17'h00000;
+    end
+    if (rst) begin
+      \$36  = 17'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$37  = \$5 [34:0];
+    if (clear) begin
+      \$37  = 35'h000000000;
+    end
+    if (rst) begin
+      \$37  = 35'h000000000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$38  = \$15 ;
+    if (clear) begin
+      \$38  = 18'h00000;
+    end
+    if (rst) begin
+      \$38  = 18'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
+    \$39  = \$28 ;
+    if (clear) begin
+      \$39  = 1'h0;
+    end
+    if (rst) begin
+      \$39  = 1'h0;
+    end
+  end
+  assign \$3  = { high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high, 17'h00000 };
+  assign \$6  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$8  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$12  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$13  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$16  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$18  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$22  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$23  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$26  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+endmodule
+
+module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, unselected, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
+  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire \$1 ;
   wire \$10 ;
+  reg \$100 ;
+  reg [8:0] \$101 ;
   wire \$11 ;
   wire [2:0] \$12 ;
   wire [3:0] \$13 ;
@@ -23389,65 +25862,65 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire [1:0] \$46 ;
+  wire \$46 ;
   wire [1:0] \$47 ;
-  wire \$48 ;
-  wire [1:0] \$49 ;
+  wire [1:0] \$48 ;
+  wire \$49 ;
   wire \$5 ;
   wire [1:0] \$50 ;
-  wire [2:0] \$51 ;
-  wire [3:0] \$52 ;
-  wire [2:0] \$53 ;
+  wire [1:0] \$51 ;
+  wire [2:0] \$52 ;
+  wire [3:0] \$53 ;
   wire [2:0] \$54 ;
-  wire [3:0] \$55 ;
-  wire [2:0] \$56 ;
+  wire [2:0] \$55 ;
+  wire [3:0] \$56 ;
   wire [2:0] \$57 ;
-  wire [3:0] \$58 ;
-  wire [2:0] \$59 ;
+  wire [2:0] \$58 ;
+  wire [3:0] \$59 ;
   wire \$6 ;
   wire [2:0] \$60 ;
-  wire [3:0] \$61 ;
-  wire [2:0] \$62 ;
+  wire [2:0] \$61 ;
+  wire [3:0] \$62 ;
   wire [2:0] \$63 ;
   wire [2:0] \$64 ;
   wire [2:0] \$65 ;
-  wire [3:0] \$66 ;
-  wire [2:0] \$67 ;
-  wire \$68 ;
+  wire [2:0] \$66 ;
+  wire [3:0] \$67 ;
+  wire [2:0] \$68 ;
   wire \$69 ;
   wire \$7 ;
-  wire [2:0] \$70 ;
-  wire [3:0] \$71 ;
-  wire [2:0] \$72 ;
-  wire \$73 ;
+  wire \$70 ;
+  wire [2:0] \$71 ;
+  wire [3:0] \$72 ;
+  wire [2:0] \$73 ;
   wire \$74 ;
   wire \$75 ;
-  wire [9:0] \$76 ;
-  wire [9:0] \$77 ;
+  wire \$76 ;
+  wire \$77 ;
   wire [9:0] \$78 ;
-  wire \$79 ;
+  wire [9:0] \$79 ;
   wire [8:0] \$8 ;
-  wire \$80 ;
-  wire [1:0] \$81 ;
-  reg \$82 ;
-  reg \$83 ;
-  reg [8:0] \$84 ;
-  reg [8:0] \$85 ;
-  reg [7:0] \$86 ;
-  reg \$87 ;
-  reg [11:0] \$88 ;
+  wire [9:0] \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire [1:0] \$83 ;
+  reg \$84 ;
+  reg \$85 ;
+  reg [8:0] \$86 ;
+  reg [8:0] \$87 ;
+  reg [7:0] \$88 ;
   reg \$89 ;
   wire \$9 ;
-  reg [8:0] \$90 ;
-  reg [8:0] \$91 ;
-  reg \$92 ;
-  reg [23:0] \$93 ;
+  reg [11:0] \$90 ;
+  reg \$91 ;
+  reg [8:0] \$92 ;
+  reg [8:0] \$93 ;
   reg \$94 ;
-  reg [2:0] \$95 ;
+  reg [23:0] \$95 ;
   reg \$96 ;
-  reg [1:0] \$97 ;
+  reg [2:0] \$97 ;
   reg \$98 ;
-  reg [8:0] \$99 ;
+  reg [1:0] \$99 ;
   reg [7:0] \$like  = 8'h00;
   reg \$signal ;
   wire \$signal$10 ;
@@ -23512,6 +25985,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   reg [1:0] state = 2'h0;
   input stream;
   wire stream;
+  input unselected;
+  wire unselected;
   reg word = 1'h0;
   assign \$1  = ~ job_valid;
   assign free = \$1  | job_ready;
@@ -23559,82 +26034,84 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \$38  = job[18:16] + 1'h1;
   assign \$40  = job[18:16] + 2'h2;
   assign \$41  = \$40  == columns;
-  assign \$42  = columns == 1'h1;
-  assign \$43  = present & free;
-  assign \$44  = ! read_data[4:2];
+  assign \$42  = ~ unselected;
+  assign \$43  = columns == 1'h1;
+  assign \$44  = present & free;
   assign \$45  = ! read_data[4:2];
-  assign \$46  = word + 1'h1;
-  assign \$48  = present & free;
-  assign \$49  = word + 1'h1;
-  assign \$51  = ~ pending;
-  assign \$52  = \$51  + 1'h1;
-  assign \$53  = pending & \$52 [2:0];
-  assign \$54  = ~ pending;
-  assign \$55  = \$54  + 1'h1;
-  assign \$56  = pending & \$55 [2:0];
-  assign \$57  = ~ pending;
-  assign \$58  = \$57  + 1'h1;
-  assign \$59  = pending & \$58 [2:0];
-  assign \$60  = ~ pending;
-  assign \$61  = \$60  + 1'h1;
-  assign \$62  = pending & \$61 [2:0];
-  assign \$63  = ~ \$62 ;
-  assign \$64  = pending & \$63 ;
-  assign \$65  = ~ pending;
-  assign \$66  = \$65  + 1'h1;
-  assign \$67  = pending & \$66 [2:0];
-  assign \$68  = pending == \$67 ;
-  assign \$69  = entry_last & \$68 ;
-  assign \$70  = ~ pending;
-  assign \$71  = \$70  + 1'h1;
-  assign \$72  = pending & \$71 [2:0];
-  assign \$73  = pending == \$72 ;
-  assign \$74  = columns == 1'h1;
-  assign \$75  = ~ stream;
-  assign \$76  = base + 1'h1;
-  assign \$77  = base + 1'h1;
+  assign \$46  = ! read_data[4:2];
+  assign \$47  = word + 1'h1;
+  assign \$49  = present & free;
+  assign \$50  = word + 1'h1;
+  assign \$52  = ~ pending;
+  assign \$53  = \$52  + 1'h1;
+  assign \$54  = pending & \$53 [2:0];
+  assign \$55  = ~ pending;
+  assign \$56  = \$55  + 1'h1;
+  assign \$57  = pending & \$56 [2:0];
+  assign \$58  = ~ pending;
+  assign \$59  = \$58  + 1'h1;
+  assign \$60  = pending & \$59 [2:0];
+  assign \$61  = ~ pending;
+  assign \$62  = \$61  + 1'h1;
+  assign \$63  = pending & \$62 [2:0];
+  assign \$64  = ~ \$63 ;
+  assign \$65  = pending & \$64 ;
+  assign \$66  = ~ pending;
+  assign \$67  = \$66  + 1'h1;
+  assign \$68  = pending & \$67 [2:0];
+  assign \$69  = pending == \$68 ;
+  assign \$70  = entry_last & \$69 ;
+  assign \$71  = ~ pending;
+  assign \$72  = \$71  + 1'h1;
+  assign \$73  = pending & \$72 [2:0];
+  assign \$74  = pending == \$73 ;
+  assign \$75  = ~ unselected;
+  assign \$76  = columns == 1'h1;
+  assign \$77  = ~ stream;
   assign \$78  = base + 1'h1;
-  assign \$79  = row_groups == 1'h1;
-  assign \$80  = chunks == 1'h1;
-  assign \$81  = stream ? 2'h0 : 2'h1;
+  assign \$79  = base + 1'h1;
+  assign \$80  = base + 1'h1;
+  assign \$81  = row_groups == 1'h1;
+  assign \$82  = chunks == 1'h1;
+  assign \$83  = stream ? 2'h0 : 2'h1;
   always @(posedge clk)
-    job_valid <= \$82 ;
+    job_valid <= \$84 ;
   always @(posedge clk)
-    present <= \$83 ;
+    present <= \$85 ;
   always @(posedge clk)
-    address <= \$84 ;
+    address <= \$86 ;
   always @(posedge clk)
-    next_address <= \$85 ;
+    next_address <= \$87 ;
   always @(posedge clk)
-    \$like  <= \$86 ;
+    \$like  <= \$88 ;
   always @(posedge clk)
-    \$signal$12  <= \$87 ;
+    \$signal$12  <= \$89 ;
   always @(posedge clk)
-    chunks_left <= \$88 ;
+    chunks_left <= \$90 ;
   always @(posedge clk)
-    last_chunk <= \$89 ;
+    last_chunk <= \$91 ;
   always @(posedge clk)
-    loop <= \$90 ;
+    loop <= \$92 ;
   always @(posedge clk)
-    next_loop <= \$91 ;
+    next_loop <= \$93 ;
   always @(posedge clk)
-    overrun <= \$92 ;
+    overrun <= \$94 ;
   always @(posedge clk)
-    job <= \$93 ;
+    job <= \$95 ;
   always @(posedge clk)
-    entry_last <= \$94 ;
+    entry_last <= \$96 ;
   always @(posedge clk)
-    pending <= \$95 ;
+    pending <= \$97 ;
   always @(posedge clk)
-    word <= \$96 ;
+    word <= \$98 ;
   always @(posedge clk)
-    state <= \$97 ;
+    state <= \$99 ;
   always @(posedge clk)
-    primed <= \$98 ;
+    primed <= \$100 ;
   always @(posedge clk)
-    next_base <= \$99 ;
+    next_base <= \$101 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$signal  = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -23655,7 +26132,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
@@ -23678,148 +26155,112 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$82  = job_valid;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$84  = job_valid;
     if (job_ready) begin
-      \$82  = 1'h0;
+      \$84  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$82  = 1'h1;
+            \$84  = 1'h1;
           end
       2'h1:
-          if (\$43 ) begin
-            if (\$45 ) begin
-              \$82  = 1'h1;
+          if (\$44 ) begin
+            if (\$46 ) begin
+              \$84  = 1'h1;
             end
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$48 ) begin
-            \$82  = 1'h1;
+          if (\$49 ) begin
+            \$84  = 1'h1;
           end
     endcase
     if (start) begin
-      \$82  = stream;
+      \$84  = stream;
     end
     if (clear) begin
-      \$82  = 1'h0;
+      \$84  = 1'h0;
     end
     if (rst) begin
-      \$82  = 1'h0;
+      \$84  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$83  = present;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$85  = present;
     if (read_enable) begin
-      \$83  = 1'h1;
+      \$85  = 1'h1;
     end
     if (start) begin
-      \$83  = 1'h0;
+      \$85  = 1'h0;
     end
     if (clear) begin
-      \$83  = 1'h0;
+      \$85  = 1'h0;
     end
     if (rst) begin
-      \$83  = 1'h0;
+      \$85  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$84  = address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$86  = address;
     if (read_enable) begin
-      \$84  = read_address;
+      \$86  = read_address;
     end
     if (start) begin
-      \$84  = base;
+      \$86  = base;
     end
     if (clear) begin
-      \$84  = 9'h000;
+      \$86  = 9'h000;
     end
     if (rst) begin
-      \$84  = 9'h000;
+      \$86  = 9'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$85  = next_address;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$87  = next_address;
     if (\$16 ) begin
-      \$85  = \$19 ;
+      \$87  = \$19 ;
     end
     if (start) begin
-      \$85  = \$76 [8:0];
+      \$87  = \$78 [8:0];
     end
     if (clear) begin
-      \$85  = 9'h000;
+      \$87  = 9'h000;
     end
     if (rst) begin
-      \$85  = 9'h000;
+      \$87  = 9'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$86  = \$like ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$88  = \$like ;
     if (\$20 ) begin
-      \$86  = \$22 ;
+      \$88  = \$22 ;
     end
     if (start) begin
-      \$86  = row_groups;
+      \$88  = row_groups;
     end
     if (clear) begin
-      \$86  = 8'h00;
+      \$88  = 8'h00;
     end
     if (rst) begin
-      \$86  = 8'h00;
+      \$88  = 8'h00;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$87  = \$signal$12 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$89  = \$signal$12 ;
     if (\$20 ) begin
-      \$87  = \$25 ;
+      \$89  = \$25 ;
     end
     if (start) begin
-      \$87  = \$79 ;
-    end
-    if (clear) begin
-      \$87  = 1'h0;
-    end
-    if (rst) begin
-      \$87  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$88  = chunks_left;
-    if (\$20 ) begin
-      if (\$signal$12 ) begin
-        \$88  = \$27 ;
-      end
-    end
-    if (start) begin
-      \$88  = chunks;
-    end
-    if (clear) begin
-      \$88  = 12'h000;
-    end
-    if (rst) begin
-      \$88  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$89  = last_chunk;
-    if (\$20 ) begin
-      if (\$signal$12 ) begin
-        \$89  = \$30 ;
-      end
-    end
-    if (start) begin
-      \$89  = \$80 ;
+      \$89  = \$81 ;
     end
     if (clear) begin
       \$89  = 1'h0;
@@ -23829,238 +26270,274 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$90  = loop;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$90  = chunks_left;
     if (\$20 ) begin
       if (\$signal$12 ) begin
-        \$90  = \$31 ;
+        \$90  = \$27 ;
       end
     end
     if (start) begin
-      \$90  = base;
+      \$90  = chunks;
     end
     if (clear) begin
-      \$90  = 9'h000;
+      \$90  = 12'h000;
     end
     if (rst) begin
-      \$90  = 9'h000;
+      \$90  = 12'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$91  = next_loop;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$91  = last_chunk;
     if (\$20 ) begin
       if (\$signal$12 ) begin
-        \$91  = \$33 ;
+        \$91  = \$30 ;
       end
     end
     if (start) begin
-      \$91  = \$77 [8:0];
+      \$91  = \$82 ;
     end
     if (clear) begin
-      \$91  = 9'h000;
+      \$91  = 1'h0;
     end
     if (rst) begin
-      \$91  = 9'h000;
+      \$91  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$92  = \$37 ;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$92  = loop;
+    if (\$20 ) begin
+      if (\$signal$12 ) begin
+        \$92  = \$31 ;
+      end
+    end
+    if (start) begin
+      \$92  = base;
+    end
     if (clear) begin
-      \$92  = 1'h0;
+      \$92  = 9'h000;
     end
     if (rst) begin
-      \$92  = 1'h0;
+      \$92  = 9'h000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$93  = job;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$93  = next_loop;
+    if (\$20 ) begin
+      if (\$signal$12 ) begin
+        \$93  = \$33 ;
+      end
+    end
+    if (start) begin
+      \$93  = \$79 [8:0];
+    end
+    if (clear) begin
+      \$93  = 9'h000;
+    end
+    if (rst) begin
+      \$93  = 9'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$94  = \$37 ;
+    if (clear) begin
+      \$94  = 1'h0;
+    end
+    if (rst) begin
+      \$94  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$95  = job;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$93 [18:16] = \$38 [2:0];
-            \$93 [7:0] = \$39 [7:0];
-            \$93 [23] = \$41 ;
+            \$95 [18:16] = \$38 [2:0];
+            \$95 [7:0] = \$39 [7:0];
+            \$95 [23] = \$41 ;
             if (job[23]) begin
-              \$93 [18:16] = 3'h0;
-              \$93 [7:0] = 8'h01;
-              \$93 [23] = \$42 ;
+              \$95 [18:16] = 3'h0;
+              \$95 [7:0] = { 7'h00, \$42  };
+              \$95 [23] = \$43 ;
             end
           end
       2'h1:
-          if (\$43 ) begin
-            \$93 [18:16] = read_data[7:5];
-            \$93 [21] = read_data[1];
-            \$93 [22] = \$44 ;
-            \$93 [23] = read_data[0];
-            \$93 [20:19] = 2'h0;
+          if (\$44 ) begin
+            \$95 [18:16] = read_data[7:5];
+            \$95 [21] = read_data[1];
+            \$95 [22] = \$45 ;
+            \$95 [23] = read_data[0];
+            \$95 [20:19] = 2'h0;
           end
       2'h2:
           if (present) begin
-            \$93 [15:8] = read_data;
+            \$95 [15:8] = read_data;
           end
       2'h3:
-          if (\$48 ) begin
-            \$93 [7:0] = read_data;
-            if (\$53 [0]) begin
-              \$93 [20:19] = 2'h0;
+          if (\$49 ) begin
+            \$95 [7:0] = read_data;
+            if (\$54 [0]) begin
+              \$95 [20:19] = 2'h0;
             end
-            if (\$56 [1]) begin
-              \$93 [20:19] = 2'h1;
+            if (\$57 [1]) begin
+              \$95 [20:19] = 2'h1;
             end
-            if (\$59 [2]) begin
-              \$93 [20:19] = 2'h2;
+            if (\$60 [2]) begin
+              \$95 [20:19] = 2'h2;
             end
             begin
-                \$93 [23] = \$69 ;
+                \$95 [23] = \$70 ;
             end
           end
     endcase
     if (start) begin
-      \$93 [22:8] = 15'h0000;
-      \$93 [7:0] = 8'h01;
-      \$93 [23] = \$74 ;
+      \$95 [22:8] = 15'h0000;
+      \$95 [7:0] = { 7'h00, \$75  };
+      \$95 [23] = \$76 ;
     end
     if (clear) begin
-      \$93  = 24'h000000;
+      \$95  = 24'h000000;
     end
     if (rst) begin
-      \$93  = 24'h000000;
+      \$95  = 24'h000000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$94  = entry_last;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$96  = entry_last;
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$43 ) begin
-            \$94  = read_data[0];
+          if (\$44 ) begin
+            \$96  = read_data[0];
           end
     endcase
     if (clear) begin
-      \$94  = 1'h0;
+      \$96  = 1'h0;
     end
     if (rst) begin
-      \$94  = 1'h0;
+      \$96  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$95  = pending;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$97  = pending;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$43 ) begin
-            \$95  = read_data[4:2];
+          if (\$44 ) begin
+            \$97  = read_data[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$48 ) begin
-            \$95  = \$64 ;
+          if (\$49 ) begin
+            \$97  = \$65 ;
           end
     endcase
     if (clear) begin
-      \$95  = 3'h0;
+      \$97  = 3'h0;
     end
     if (rst) begin
-      \$95  = 3'h0;
+      \$97  = 3'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$96  = word;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$98  = word;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$43 ) begin
-            \$96  = 1'h0;
+          if (\$44 ) begin
+            \$98  = 1'h0;
           end
       2'h2:
           if (present) begin
-            \$96  = \$47 [0];
+            \$98  = \$48 [0];
           end
       2'h3:
-          if (\$48 ) begin
-            \$96  = \$50 [0];
+          if (\$49 ) begin
+            \$98  = \$51 [0];
           end
     endcase
     if (clear) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
     if (rst) begin
-      \$96  = 1'h0;
+      \$98  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$97  = state;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$99  = state;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (\$43 ) begin
+          if (\$44 ) begin
             (* full_case = 32'd1 *)
-            if (\$45 ) begin
+            if (\$46 ) begin
             end else begin
-              \$97  = 2'h2;
+              \$99  = 2'h2;
             end
           end
       2'h2:
           if (present) begin
-            \$97  = 2'h3;
+            \$99  = 2'h3;
           end
       2'h3:
-          if (\$48 ) begin
-            if (\$73 ) begin
-              \$97  = 2'h1;
+          if (\$49 ) begin
+            if (\$74 ) begin
+              \$99  = 2'h1;
             end
           end
     endcase
     if (start) begin
-      \$97  = \$81 ;
+      \$99  = \$83 ;
     end
     if (clear) begin
-      \$97  = 2'h0;
+      \$99  = 2'h0;
     end
     if (rst) begin
-      \$97  = 2'h0;
+      \$99  = 2'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$98  = primed;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$100  = primed;
     if (start) begin
-      \$98  = \$75 ;
+      \$100  = \$77 ;
     end
     if (clear) begin
-      \$98  = 1'h0;
+      \$100  = 1'h0;
     end
     if (rst) begin
-      \$98  = 1'h0;
+      \$100  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$99  = next_base;
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$101  = next_base;
     if (start) begin
-      \$99  = \$78 [8:0];
+      \$101  = \$80 [8:0];
     end
     if (clear) begin
-      \$99  = 9'h000;
+      \$101  = 9'h000;
     end
     if (rst) begin
-      \$99  = 9'h000;
+      \$101  = 9'h000;
     end
   end
   assign \job.select  = job[7:0];
@@ -24071,6 +26548,6 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \job.void  = job[22];
   assign \job.last  = job[23];
   assign \$39  = { job[7:0], 1'h0 };
-  assign \$47  = 2'h0;
-  assign \$50  = 2'h0;
+  assign \$48  = 2'h0;
+  assign \$51  = 2'h0;
 endmodule

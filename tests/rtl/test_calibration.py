@@ -1,0 +1,79 @@
+"""Calibration unit: offset, reference and gain of random codes, and sums that give no gain."""
+
+import random
+
+import numpy as np
+
+from golden.calibration import drift_gain
+from golden.chip import GAIN_FRACTION_BITS, PRESETS
+from golden.chip.descriptor import Measure
+from rtl.calibration import CalibrationUnit
+from tests.rtl.simulation import simulate
+import pytest
+
+
+async def calibrate(context, dut, generator, measure, codes, reference, rate):
+    """Pulses (name, value) of one calibration, and the clocks from the last code to `done`."""
+    context.set(dut.measure, measure)
+    context.set(dut.columns, len(codes))
+    context.set(dut.gain_reference, reference)
+    context.set(dut.start, 1)
+    await context.tick()
+    context.set(dut.start, 0)
+    pulses, sent, clocks = [], 0, 0
+    while not context.get(dut.done):
+        here = sent < len(codes) and generator.random() < rate
+        context.set(dut.code.valid, here)
+        code, compensated = codes[sent] if here else (generator.randrange(-9, 9), 3)
+        context.set(dut.code.code, code)
+        context.set(dut.code.compensated, compensated)
+        measured = dut.measured
+        for name, value in (("offset_valid", measured.offset), ("gain_valid", measured.gain),
+                            ("reference_valid", measured.gain_reference), ("failed", None)):
+            if context.get(measured[name]):
+                pulses.append((name, value if value is None else context.get(value)))
+        clocks = 0 if here else clocks + 1
+        sent += here
+        await context.tick()
+        assert clocks < 200, "it hangs"
+    return pulses, clocks + 1
+
+
+def random_codes(chip, columns, generator):
+    half = 1 << (chip.converter.bits - 1)
+    return [(code, max(-2 * half, min(2 * half - 1, code + generator.randrange(-3, 4))))
+            for code in (generator.choice((-half, half - 1, 0, generator.randrange(-half, half)))
+                         for _ in range(columns))]
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.4])
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings(name, rate):
+    chip = PRESETS[name]
+    dut = CalibrationUnit(chip)
+    generator = random.Random(f"{name} {rate}")
+    division = chip.calibration_bits + GAIN_FRACTION_BITS + 2
+
+    async def testbench(context):
+        for turn in range(40):
+            measure = Measure(generator.randrange(3))
+            columns = generator.choice((1, chip.array.columns, 3))
+            codes = random_codes(chip, columns, generator)
+            total = sum(abs(compensated) for _, compensated in codes)
+            reference = generator.choice((0, 1, (1 << chip.calibration_bits) - 1, total,
+                                          int(total * generator.uniform(0.2, 5)), 4 * total))
+            reference = min(reference, (1 << chip.calibration_bits) - 1)
+            if turn == 5:
+                codes, total, measure = [(0, 0)] * columns, 0, Measure.GAIN
+            pulses, clocks = await calibrate(context, dut, generator, measure, codes, reference,
+                                             rate)
+            assert clocks == dut.LATENCY + (division if measure is Measure.GAIN else 0)
+            if measure is Measure.OFFSET:
+                assert pulses == [("offset_valid", codes[-1][0])]
+            elif measure is Measure.REFERENCE:
+                assert pulses == [("reference_valid", total)]
+            else:
+                gain = int(drift_gain(np.array([reference]), np.array([total]), np.array([-1]))[0])
+                assert pulses == [("failed", None) if gain < 0 else ("gain_valid", gain)]
+
+    simulate(dut, testbench)
