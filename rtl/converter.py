@@ -1,9 +1,9 @@
 """The single-ADC interface: successive approximation, sign first."""
 
-from amaranth.hdl import Module, Mux, Signal, ValueLike, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, ValueLike, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from golden.chip import Chip
+from golden.chip import LEVEL_FRACTION_BITS, Chip
 
 from .arithmetic import modulo
 from .levels import LevelTable
@@ -79,21 +79,28 @@ class Converter(Component):
 
         # The next trial is half a step from this one, up or down: both are ready, with their
         # levels, before the comparator answers. After the last decision, whose step is one, the
-        # code is the trial or one below it.
+        # code is the trial or one below it. Of the levels of the four trials after the next, two
+        # remain when the comparator has answered.
         m.submodules.levels = levels = LevelTable(self.chip)
+        level, upper_level, lower_level = (Signal.like(self.level, name=name) for name in (
+            "table_level", "upper_level", "lower_level"))
+        upper_half = Signal()           # of the four, those above the next trial
         base = Signal(signed(bits))
         stopped = Signal()
-        upper, lower = Signal(signed(bits)), Signal(signed(bits))
+        upper, lower = (Signal(signed(bits), name=name) for name in ("upper", "lower"))
         next_upper, next_lower = Signal.like(upper), Signal.like(lower)
         quarter = step >> 2
         m.d.comb += [
-            levels.upper.eq(upper), levels.lower.eq(lower),
-            levels.enable.eq(self.levels_enable), levels.write.eq(self.level_write),
+            levels.resolution.eq(self.resolution), levels.write.eq(self.level_write),
             levels.write_index.eq(self.level_index), levels.write_data.eq(self.level_data),
+            self.level.eq(Mux(self.levels_enable, level,
+                              Cat(Const(0, LEVEL_FRACTION_BITS), self.trial).as_signed())),
             base.eq(modulo(self.trial - ~self.comparator, bits).as_signed()),
             next_upper.eq(modulo(Mux(self.comparator, upper + quarter, lower + quarter), bits)),
             next_lower.eq(modulo(Mux(self.comparator, upper - quarter, lower - quarter), bits)),
             stopped.eq(sign & ~self.comparator & tag.stop),
+            # Of the first trial's four, those above 0 are the lower two of their address.
+            upper_half.eq(self.comparator ^ sign),
         ]
         with m.If(self.code_ready):
             m.d.sync += self.code_valid.eq(0)
@@ -111,8 +118,12 @@ class Converter(Component):
                     m.next = "VOID"
                 with m.Else():
                     m.d.sync += [self.convert.eq(1), self.trial.eq(0), sign.eq(1),
-                                 self.level.eq(levels.first_level), step.eq(first_step),
-                                 upper.eq(first_step >> 1), lower.eq(-(first_step >> 1))]
+                                 step.eq(first_step),
+                                 upper.eq(first_step >> 1), lower.eq(-(first_step >> 1)),
+                                 level.eq(levels.first), upper_level.eq(levels.first_upper),
+                                 lower_level.eq(levels.first_lower),
+                                 levels.lower_address.eq(first_step >> 2),
+                                 levels.upper_address.eq(modulo(-first_step >> 2, bits - 2))]
                     m.next = "CONVERT"
 
         def emit(code: ValueLike, is_stopped: ValueLike) -> None:
@@ -138,9 +149,12 @@ class Converter(Component):
                     with m.Else():
                         m.d.sync += [
                             self.trial.eq(Mux(self.comparator, upper, lower)),
-                            self.level.eq(Mux(self.comparator, levels.upper_level,
-                                              levels.lower_level)),
-                            upper.eq(next_upper), lower.eq(next_lower)]
+                            upper.eq(next_upper), lower.eq(next_lower),
+                            level.eq(Mux(self.comparator, upper_level, lower_level)),
+                            upper_level.eq(Mux(upper_half, levels.levels[3], levels.levels[1])),
+                            lower_level.eq(Mux(upper_half, levels.levels[2], levels.levels[0])),
+                            *(address.eq(Mux(self.comparator, upper, lower) >> 2) for address in
+                              (levels.lower_address, levels.upper_address))]
                 with m.Elif(self.timeout != 0):
                     m.d.sync += waited.eq(waited + 1)
                     m.d.comb += self.timed_out.eq(waited == self.timeout - 1)

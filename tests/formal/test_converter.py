@@ -103,6 +103,17 @@ def bench_of(component=Converter):
     half = step >> 1
     bench.lemma(implies(converting & ~step[0], (upper == dut.trial + half)
                         & (lower == dut.trial - half)))
+    # The levels of both trials that can come next are in registers, and the addresses of the four
+    # after them: the trial, or for the first, whose place is above all codes, half of their number.
+    known = converting & enabled & written
+    for trial, name in ((upper, "upper"), (lower, "lower")):
+        bench.lemma(implies(known & ~step[0] & (trial[:] == watched),
+                            bench.probe(f"dut.{name}_level", entry.shape()) == entry))
+        first = step if name == "lower" else -step
+        address = bench.probe(f"dut.{name}_address", BITS - 2)
+        bench.lemma(implies(converting & ~step[0], address == Mux(
+            decisions == 0, first >> 2, dut.trial >> 2)[:BITS - 2]))
+    bench.lemma(implies(converting, bench.probe("dut.sign", 1) == (decisions == 0)))
     bench.always("level of the trial itself", implies(dut.convert & ~enabled, dut.level == own))
     bench.always("level from the table", implies(
         dut.convert & enabled & written & here, dut.level == entry))
@@ -145,7 +156,7 @@ def test_proof():
      "code of the sample"),
     ("waited.eq(0), sign.eq(0)", "sign.eq(0)", "time-out"),
     ("lower.eq(-(first_step >> 1))", "lower.eq(first_step >> 1)", "code of the sample"),
-    ("self.level.eq(levels.first_level), ", "", "level of the trial itself"),
+    ("level.eq(levels.first), ", "", "level from the table"),
     ("self.code.tag.eq(tag)", "self.code.tag.eq(self.tag)", "tag of the sample"),
 ])
 def test_defects_are_found(old, new, broken):

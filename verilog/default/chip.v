@@ -27123,8 +27123,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$11 [3:0]),
-    .\port$1072$0 (\$17 ),
-    .\port$1072$23 (\$18 ),
+    .\port$1210$0 (\$17 ),
+    .\port$1210$23 (\$18 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(\read_address$102 ),
@@ -27179,7 +27179,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$955$0 (\$16 ),
+    .\port$1080$0 (\$16 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -27202,13 +27202,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .comparator(macro__comparator),
     .convert(macro__convert),
     .decided(macro__decided),
-    .enable(settings[0]),
     .level(macro__level),
+    .levels_enable(settings[0]),
     .resolution(descriptor[11:8]),
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$36 (tag),
+    .\tag$37 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
     .trial(macro__trial),
@@ -27566,7 +27566,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
-, trace__valid, \port$1072$0 , trace__void, \port$1072$23 , read_address, drain_sum, clear);
+, trace__valid, \port$1210$0 , trace__void, \port$1210$23 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -27889,10 +27889,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] \multiplier$61  = 4'h0;
   (* init = 9'h000 *)
   wire [8:0] operand;
-  output [16:0] \port$1072$0 ;
-  wire [16:0] \port$1072$0 ;
-  output [47:0] \port$1072$23 ;
-  wire [47:0] \port$1072$23 ;
+  output [16:0] \port$1210$0 ;
+  wire [16:0] \port$1210$0 ;
+  output [47:0] \port$1210$23 ;
+  wire [47:0] \port$1210$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -29092,9 +29092,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign read_word = \register$70 [2:0];
   assign \$signature__en  = 1'h1;
   assign \$signature__en$95  = 1'h1;
-  assign \port$1072$0  = held[16:0];
+  assign \port$1210$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1072$23  = held[70:23];
+  assign \port$1210$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -30482,7 +30482,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$10 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$955$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$1080$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [6:0] \$1 ;
@@ -30654,8 +30654,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$955$0 ;
-  wire [41:0] \port$955$0 ;
+  output [41:0] \port$1080$0 ;
+  wire [41:0] \port$1080$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -31548,7 +31548,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$955$0  = current[41:0];
+  assign \port$1080$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -31590,7 +31590,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[138];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, enable, write, write_index, write_data, comparator, decided, clk, rst, code_ready, sample_valid, \tag$36 , sample_ready, busy, timed_out, code_valid, convert, trial, level, code
+module \crossloom_tile.converter (resolution, timeout, levels_enable, write, write_index, write_data, comparator, decided, clk, rst, level, code_ready, sample_valid, \tag$37 , sample_ready, busy, timed_out, code_valid, convert, trial, code
 , clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire \$1 ;
@@ -31616,49 +31616,67 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   wire [7:0] \$28 ;
   wire [8:0] \$29 ;
   wire [8:0] \$3 ;
-  wire \$30 ;
-  wire [7:0] \$31 ;
-  wire \$32 ;
-  wire [7:0] \$33 ;
-  wire \$34 ;
-  wire [7:0] \$35 ;
+  wire [7:0] \$30 ;
+  wire [8:0] \$31 ;
+  wire [8:0] \$32 ;
+  wire \$33 ;
+  wire [7:0] \$34 ;
+  wire \$35 ;
   wire [7:0] \$36 ;
-  wire [8:0] \$37 ;
+  wire \$37 ;
   wire [7:0] \$38 ;
   wire [7:0] \$39 ;
   wire [7:0] \$4 ;
-  wire [11:0] \$40 ;
-  wire [16:0] \$41 ;
-  wire \$42 ;
-  wire [7:0] \$43 ;
+  wire [8:0] \$40 ;
+  wire [7:0] \$41 ;
+  wire [8:0] \$42 ;
+  wire [8:0] \$43 ;
   wire [7:0] \$44 ;
-  wire [8:0] \$45 ;
-  wire \$46 ;
-  wire [7:0] \$47 ;
-  wire [7:0] \$48 ;
-  wire [8:0] \$49 ;
+  wire [7:0] \$45 ;
+  wire [11:0] \$46 ;
+  wire [11:0] \$47 ;
+  wire [11:0] \$48 ;
+  wire [7:0] \$49 ;
   wire [9:0] \$5 ;
-  reg \$50 ;
-  reg [1:0] \$51 ;
-  reg [61:0] \$52 ;
-  reg [15:0] \$53 ;
-  reg \$54 ;
-  reg [7:0] \$55 ;
-  reg \$56 ;
-  reg [11:0] \$57 ;
-  reg [7:0] \$58 ;
-  reg [7:0] \$59 ;
+  wire [7:0] \$50 ;
+  wire [7:0] \$51 ;
+  wire [7:0] \$52 ;
+  wire [16:0] \$53 ;
+  wire \$54 ;
+  wire [7:0] \$55 ;
+  wire [7:0] \$56 ;
+  wire [8:0] \$57 ;
+  wire [7:0] \$58 ;
+  wire [8:0] \$59 ;
   wire [7:0] \$6 ;
-  reg [7:0] \$60 ;
-  reg [70:0] \$61 ;
+  wire [8:0] \$60 ;
+  wire \$61 ;
+  wire [7:0] \$62 ;
+  wire [7:0] \$63 ;
+  wire [8:0] \$64 ;
+  wire [7:0] \$65 ;
+  wire [8:0] \$66 ;
+  wire [8:0] \$67 ;
+  reg \$68 ;
+  reg [1:0] \$69 ;
   wire [9:0] \$7 ;
+  reg [61:0] \$70 ;
+  reg [15:0] \$71 ;
+  reg \$72 ;
+  reg [7:0] \$73 ;
+  reg \$74 ;
+  reg [7:0] \$75 ;
+  reg [7:0] \$76 ;
+  reg [7:0] \$77 ;
+  reg [11:0] \$78 ;
+  reg [11:0] \$79 ;
   wire [9:0] \$8 ;
+  reg [11:0] \$80 ;
+  reg [5:0] \$81 ;
+  reg [5:0] \$82 ;
+  reg [70:0] \$83 ;
   wire [7:0] \$9 ;
   wire [7:0] \$like ;
-  (* init = 8'h00 *)
-  wire [7:0] \$signal ;
-  (* init = 8'h00 *)
-  wire [7:0] \$signal$6 ;
   wire [7:0] base;
   output busy;
   reg busy;
@@ -31692,22 +31710,30 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   reg convert = 1'h0;
   input decided;
   wire decided;
-  input enable;
-  wire enable;
-  wire [11:0] first_level;
+  wire [11:0] first;
+  wire [11:0] first_lower;
   wire [7:0] first_step;
+  wire [11:0] first_upper;
   wire free;
   output [11:0] level;
-  reg [11:0] level = 12'h000;
+  wire [11:0] level;
   wire [11:0] level_data;
   wire [7:0] level_index;
   wire level_write;
+  wire [47:0] levels;
+  wire [11:0] \levels[0] ;
+  wire [11:0] \levels[1] ;
+  wire [11:0] \levels[2] ;
+  wire [11:0] \levels[3] ;
+  input levels_enable;
   wire levels_enable;
   reg [7:0] lower = 8'h00;
-  wire [11:0] lower_level;
+  reg [5:0] lower_address = 6'h00;
+  reg [11:0] lower_level = 12'h000;
   wire [7:0] next_lower;
   input [3:0] resolution;
   wire [3:0] resolution;
+  wire [3:0] \resolution$4 ;
   input rst;
   wire rst;
   output sample_ready;
@@ -31717,19 +31743,20 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   reg sign = 1'h0;
   reg [7:0] step = 8'h00;
   wire stopped;
+  reg [11:0] table_level = 12'h000;
   reg [61:0] tag = 62'h0000000000000000;
-  input [61:0] \tag$36 ;
-  wire [61:0] \tag$36 ;
-  wire [15:0] \tag$36.conversion ;
-  wire \tag$36.final ;
-  wire [5:0] \tag$36.index ;
-  wire \tag$36.last ;
-  wire \tag$36.partial ;
-  wire [1:0] \tag$36.plane ;
-  wire [31:0] \tag$36.product ;
-  wire \tag$36.release ;
-  wire \tag$36.stop ;
-  wire \tag$36.void ;
+  input [61:0] \tag$37 ;
+  wire [61:0] \tag$37 ;
+  wire [15:0] \tag$37.conversion ;
+  wire \tag$37.final ;
+  wire [5:0] \tag$37.index ;
+  wire \tag$37.last ;
+  wire \tag$37.partial ;
+  wire [1:0] \tag$37.plane ;
+  wire [31:0] \tag$37.product ;
+  wire \tag$37.release ;
+  wire \tag$37.stop ;
+  wire \tag$37.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -31747,7 +31774,9 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   output [7:0] trial;
   reg [7:0] trial = 8'h00;
   reg [7:0] upper = 8'h00;
-  wire [11:0] upper_level;
+  reg [5:0] upper_address = 6'h00;
+  wire upper_half;
+  reg [11:0] upper_level = 12'h000;
   reg [15:0] waited = 16'h0000;
   input write;
   wire write;
@@ -31755,52 +31784,9 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   wire [11:0] write_data;
   input [7:0] write_index;
   wire [7:0] write_index;
-  assign \$37  = - \$36 ;
-  assign \$38  = stopped ? 8'hff : \$3 [7:0];
-  assign \$39  = comparator ? upper : lower;
-  assign \$40  = comparator ? upper_level : lower_level;
-  assign \$41  = waited + 1'h1;
-  assign \$42  = ~ sample_valid;
-  assign \$45  = - \$44 ;
-  assign \$46  = ~ sample_valid;
-  assign \$49  = - \$48 ;
-  always @(posedge clk)
-    code_valid <= \$50 ;
-  always @(posedge clk)
-    conversion_state <= \$51 ;
-  always @(posedge clk)
-    tag <= \$52 ;
-  always @(posedge clk)
-    waited <= \$53 ;
-  always @(posedge clk)
-    convert <= \$54 ;
-  always @(posedge clk)
-    trial <= \$55 ;
-  always @(posedge clk)
-    sign <= \$56 ;
-  always @(posedge clk)
-    level <= \$57 ;
-  always @(posedge clk)
-    step <= \$58 ;
-  always @(posedge clk)
-    upper <= \$59 ;
-  always @(posedge clk)
-    lower <= \$60 ;
-  always @(posedge clk)
-    code <= \$61 ;
-  assign \$1  = ~ code_valid;
-  assign free = \$1  | code_ready;
-  assign \$2  = ~ comparator;
-  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
-  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
-  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
-  assign \$8  = comparator ? \$5  : \$7 ;
-  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
-  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
-  assign \$13  = comparator ? \$10  : \$12 ;
-  assign \$14  = ~ comparator;
   assign \$15  = sign & \$14 ;
   assign stopped = \$15  & tag[8];
+  assign upper_half = comparator ^ sign;
   assign \$16  = resolution - 1'h1;
   assign \$17  = 1'h1 << \$16 [3:0];
   assign \$18  = | timeout;
@@ -31813,23 +31799,85 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \$25  = conversion_state == 2'h3;
   assign \$26  = ~ sample_valid;
   assign \$29  = - \$28 ;
-  assign \$30  = | timeout;
-  assign \$32  = step[0] | stopped;
-  assign \$33  = stopped ? 8'hff : \$3 [7:0];
-  assign \$34  = ~ sample_valid;
-  \crossloom_tile.converter.levels  levels (
+  assign \$31  = - \$17 [7:0];
+  assign \$33  = | timeout;
+  assign \$35  = step[0] | stopped;
+  assign \$36  = stopped ? 8'hff : \$3 [7:0];
+  assign \$37  = ~ sample_valid;
+  assign \$40  = - \$39 ;
+  assign \$42  = - \$17 [7:0];
+  assign \$44  = stopped ? 8'hff : \$3 [7:0];
+  assign \$45  = comparator ? upper : lower;
+  assign \$46  = comparator ? upper_level : lower_level;
+  assign \$47  = upper_half ? levels[47:36] : levels[23:12];
+  assign \$48  = upper_half ? levels[35:24] : levels[11:0];
+  assign \$49  = comparator ? upper : lower;
+  assign \$51  = comparator ? upper : lower;
+  assign \$53  = waited + 1'h1;
+  assign \$54  = ~ sample_valid;
+  assign \$57  = - \$56 ;
+  assign \$59  = - \$17 [7:0];
+  assign \$61  = ~ sample_valid;
+  assign \$64  = - \$63 ;
+  assign \$66  = - \$17 [7:0];
+  always @(posedge clk)
+    code_valid <= \$68 ;
+  always @(posedge clk)
+    conversion_state <= \$69 ;
+  always @(posedge clk)
+    tag <= \$70 ;
+  always @(posedge clk)
+    waited <= \$71 ;
+  always @(posedge clk)
+    convert <= \$72 ;
+  always @(posedge clk)
+    trial <= \$73 ;
+  always @(posedge clk)
+    sign <= \$74 ;
+  always @(posedge clk)
+    step <= \$75 ;
+  always @(posedge clk)
+    upper <= \$76 ;
+  always @(posedge clk)
+    lower <= \$77 ;
+  always @(posedge clk)
+    table_level <= \$78 ;
+  always @(posedge clk)
+    upper_level <= \$79 ;
+  always @(posedge clk)
+    lower_level <= \$80 ;
+  always @(posedge clk)
+    lower_address <= \$81 ;
+  always @(posedge clk)
+    upper_address <= \$82 ;
+  always @(posedge clk)
+    code <= \$83 ;
+  assign \$1  = ~ code_valid;
+  assign free = \$1  | code_ready;
+  assign level = levels_enable ? table_level : { trial, 4'h0 };
+  assign \$2  = ~ comparator;
+  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
+  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
+  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
+  assign \$8  = comparator ? \$5  : \$7 ;
+  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
+  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
+  assign \$13  = comparator ? \$10  : \$12 ;
+  assign \$14  = ~ comparator;
+  \crossloom_tile.converter.levels$49  \levels$49  (
     .clear(clear),
     .clk(clk),
-    .enable(enable),
-    .first_level(first_level),
-    .lower_level(lower_level),
-    .read__addr(upper),
-    .\read__addr$11 (lower),
+    .first(first),
+    .first_lower(first_lower),
+    .first_upper(first_upper),
+    .levels(levels),
+    .read__addr(lower_address),
+    .\read__addr$23 (upper_address),
+    .resolution(resolution),
     .rst(rst),
-    .upper_level(upper_level),
-    .write__addr(write_index),
-    .write__data(write_data),
-    .write__en(write)
+    .write(write),
+    .write_data(write_data),
+    .write_index(write_index)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
@@ -31881,9 +31929,9 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$50  = code_valid;
+    \$68  = code_valid;
     if (code_ready) begin
-      \$50  = 1'h0;
+      \$68  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -31891,205 +31939,205 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               if (free) begin
-                \$50  = 1'h1;
+                \$68  = 1'h1;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$50  = 1'h1;
+            \$68  = 1'h1;
           end
       2'h1:
           if (free) begin
-            \$50  = 1'h1;
+            \$68  = 1'h1;
           end
     endcase
     if (clear) begin
-      \$50  = 1'h0;
+      \$68  = 1'h0;
     end
     if (rst) begin
-      \$50  = 1'h0;
+      \$68  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$51  = conversion_state;
+    \$69  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
-            \$51  = 2'h0;
+            \$69  = 2'h0;
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
-              \$51  = 2'h1;
+            if (\tag$37 [9]) begin
+              \$69  = 2'h1;
             end else begin
-              \$51  = 2'h2;
+              \$69  = 2'h2;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
-                  \$51  = 2'h0;
+                if (\$37 ) begin
+                  \$69  = 2'h0;
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
-                    \$51  = 2'h1;
+                  if (\tag$37 [9]) begin
+                    \$69  = 2'h1;
                   end else begin
-                    \$51  = 2'h2;
+                    \$69  = 2'h2;
                   end
                 end
               end else begin
-                \$51  = 2'h3;
+                \$69  = 2'h3;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
-              \$51  = 2'h0;
+            if (\$54 ) begin
+              \$69  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
-                \$51  = 2'h1;
+              if (\tag$37 [9]) begin
+                \$69  = 2'h1;
               end else begin
-                \$51  = 2'h2;
+                \$69  = 2'h2;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
-              \$51  = 2'h0;
+            if (\$61 ) begin
+              \$69  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
-                \$51  = 2'h1;
+              if (\tag$37 [9]) begin
+                \$69  = 2'h1;
               end else begin
-                \$51  = 2'h2;
+                \$69  = 2'h2;
               end
             end
           end
     endcase
     if (clear) begin
-      \$51  = 2'h0;
+      \$69  = 2'h0;
     end
     if (rst) begin
-      \$51  = 2'h0;
+      \$69  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$52  = tag;
+    \$70  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
           end else begin
-            \$52  = \tag$36 ;
+            \$70  = \tag$37 ;
           end
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
-                  \$52  = \tag$36 ;
+                  \$70  = \tag$37 ;
                 end
               end else begin
-                \$52 [8] = stopped;
+                \$70 [8] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
-              \$52  = \tag$36 ;
+              \$70  = \tag$37 ;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
-              \$52  = \tag$36 ;
+              \$70  = \tag$37 ;
             end
           end
     endcase
     if (clear) begin
-      \$52  = 62'h0000000000000000;
+      \$70  = 62'h0000000000000000;
     end
     if (rst) begin
-      \$52  = 62'h0000000000000000;
+      \$70  = 62'h0000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$53  = waited;
+    \$71  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
           end else begin
-            \$53  = 16'h0000;
+            \$71  = 16'h0000;
           end
       2'h2:
           if (decided) begin
-            \$53  = 16'h0000;
-            if (\$32 ) begin
+            \$71  = 16'h0000;
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
-                  \$53  = 16'h0000;
+                  \$71  = 16'h0000;
                 end
               end
             end
-          end else if (\$30 ) begin
-            \$53  = \$41 [15:0];
+          end else if (\$33 ) begin
+            \$71  = \$53 [15:0];
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
-              \$53  = 16'h0000;
+              \$71  = 16'h0000;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
-              \$53  = 16'h0000;
+              \$71  = 16'h0000;
             end
           end
     endcase
     if (clear) begin
-      \$53  = 16'h0000;
+      \$71  = 16'h0000;
     end
     if (rst) begin
-      \$53  = 16'h0000;
+      \$71  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$54  = convert;
+    \$72  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -32097,156 +32145,23 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
+            if (\tag$37 [9]) begin
             end else begin
-              \$54  = 1'h1;
+              \$72  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
-              \$54  = 1'h0;
+            if (\$35 ) begin
+              \$72  = 1'h0;
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
+                  if (\tag$37 [9]) begin
                   end else begin
-                    \$54  = 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$42 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
-              end else begin
-                \$54  = 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$46 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
-              end else begin
-                \$54  = 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$54  = 1'h0;
-    end
-    if (rst) begin
-      \$54  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$55  = trial;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
-            end else begin
-              \$55  = 8'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$32 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$34 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
-                  end else begin
-                    \$55  = 8'h00;
-                  end
-                end
-              end else begin
-                \$55  = \$38 ;
-              end
-            end else begin
-              \$55  = \$39 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$42 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
-              end else begin
-                \$55  = 8'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$46 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
-              end else begin
-                \$55  = 8'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$55  = 8'h00;
-    end
-    if (rst) begin
-      \$55  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$56  = sign;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
-            end else begin
-              \$56  = 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            \$56  = 1'h0;
-            if (\$32 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$34 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
-                  end else begin
-                    \$56  = 1'h1;
+                    \$72  = 1'h1;
                   end
                 end
               end
@@ -32255,38 +32170,38 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$56  = 1'h1;
+                \$72  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$56  = 1'h1;
+                \$72  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$56  = 1'h0;
+      \$72  = 1'h0;
     end
     if (rst) begin
-      \$56  = 1'h0;
+      \$72  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$57  = level;
+    \$73  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -32294,65 +32209,68 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
+            if (\tag$37 [9]) begin
             end else begin
-              \$57  = first_level;
+              \$73  = 8'h00;
             end
           end
       2'h2:
           if (decided) begin
             (* full_case = 32'd1 *)
-            if (\$32 ) begin
+            if (\$35 ) begin
+              (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
+                  if (\tag$37 [9]) begin
                   end else begin
-                    \$57  = first_level;
+                    \$73  = 8'h00;
                   end
                 end
+              end else begin
+                \$73  = \$44 ;
               end
             end else begin
-              \$57  = \$40 ;
+              \$73  = \$45 ;
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$57  = first_level;
+                \$73  = 8'h00;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$57  = first_level;
+                \$73  = 8'h00;
               end
             end
           end
     endcase
     if (clear) begin
-      \$57  = 12'h000;
+      \$73  = 8'h00;
     end
     if (rst) begin
-      \$57  = 12'h000;
+      \$73  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$58  = step;
+    \$74  = sign;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -32360,23 +32278,23 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
+            if (\tag$37 [9]) begin
             end else begin
-              \$58  = \$17 [7:0];
+              \$74  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            \$58  = \$31 ;
-            if (\$32 ) begin
+            \$74  = 1'h0;
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
+                  if (\tag$37 [9]) begin
                   end else begin
-                    \$58  = \$17 [7:0];
+                    \$74  = 1'h1;
                   end
                 end
               end
@@ -32385,38 +32303,38 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$58  = \$17 [7:0];
+                \$74  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$58  = \$17 [7:0];
+                \$74  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$58  = 8'h00;
+      \$74  = 1'h0;
     end
     if (rst) begin
-      \$58  = 8'h00;
+      \$74  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$59  = upper;
+    \$75  = step;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -32424,65 +32342,63 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
+            if (\tag$37 [9]) begin
             end else begin
-              \$59  = \$27 ;
+              \$75  = \$17 [7:0];
             end
           end
       2'h2:
           if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$32 ) begin
+            \$75  = \$34 ;
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
+                  if (\tag$37 [9]) begin
                   end else begin
-                    \$59  = \$35 ;
+                    \$75  = \$17 [7:0];
                   end
                 end
               end
-            end else begin
-              \$59  = \$8 [7:0];
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$59  = \$43 ;
+                \$75  = \$17 [7:0];
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$59  = \$47 ;
+                \$75  = \$17 [7:0];
               end
             end
           end
     endcase
     if (clear) begin
-      \$59  = 8'h00;
+      \$75  = 8'h00;
     end
     if (rst) begin
-      \$59  = 8'h00;
+      \$75  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$60  = lower;
+    \$76  = upper;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -32490,102 +32406,496 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [9]) begin
+            if (\tag$37 [9]) begin
             end else begin
-              \$60  = \$29 [7:0];
+              \$76  = \$27 ;
             end
           end
       2'h2:
           if (decided) begin
             (* full_case = 32'd1 *)
-            if (\$32 ) begin
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [9]) begin
+                  if (\tag$37 [9]) begin
                   end else begin
-                    \$60  = \$37 [7:0];
+                    \$76  = \$38 ;
                   end
                 end
               end
             end else begin
-              \$60  = \$13 [7:0];
+              \$76  = \$8 [7:0];
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$60  = \$45 [7:0];
+                \$76  = \$55 ;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [9]) begin
+              if (\tag$37 [9]) begin
               end else begin
-                \$60  = \$49 [7:0];
+                \$76  = \$62 ;
               end
             end
           end
     endcase
     if (clear) begin
-      \$60  = 8'h00;
+      \$76  = 8'h00;
     end
     if (rst) begin
-      \$60  = 8'h00;
+      \$76  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$61  = code;
+    \$77  = lower;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [9]) begin
+            end else begin
+              \$77  = \$29 [7:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [9]) begin
+                  end else begin
+                    \$77  = \$40 [7:0];
+                  end
+                end
+              end
+            end else begin
+              \$77  = \$13 [7:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$77  = \$57 [7:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$77  = \$64 [7:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$77  = 8'h00;
+    end
+    if (rst) begin
+      \$77  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$78  = table_level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [9]) begin
+            end else begin
+              \$78  = first;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [9]) begin
+                  end else begin
+                    \$78  = first;
+                  end
+                end
+              end
+            end else begin
+              \$78  = \$46 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$78  = first;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$78  = first;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$78  = 12'h000;
+    end
+    if (rst) begin
+      \$78  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$79  = upper_level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [9]) begin
+            end else begin
+              \$79  = first_upper;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [9]) begin
+                  end else begin
+                    \$79  = first_upper;
+                  end
+                end
+              end
+            end else begin
+              \$79  = \$47 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$79  = first_upper;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$79  = first_upper;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$79  = 12'h000;
+    end
+    if (rst) begin
+      \$79  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$80  = lower_level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [9]) begin
+            end else begin
+              \$80  = first_lower;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [9]) begin
+                  end else begin
+                    \$80  = first_lower;
+                  end
+                end
+              end
+            end else begin
+              \$80  = \$48 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$80  = first_lower;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$80  = first_lower;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$80  = 12'h000;
+    end
+    if (rst) begin
+      \$80  = 12'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$81  = lower_address;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [9]) begin
+            end else begin
+              \$81  = \$30 [5:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [9]) begin
+                  end else begin
+                    \$81  = \$41 [5:0];
+                  end
+                end
+              end
+            end else begin
+              \$81  = \$50 [5:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$81  = \$58 [5:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$81  = \$65 [5:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$81  = 6'h00;
+    end
+    if (rst) begin
+      \$81  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$82  = upper_address;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [9]) begin
+            end else begin
+              \$82  = \$32 [5:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [9]) begin
+                  end else begin
+                    \$82  = \$43 [5:0];
+                  end
+                end
+              end
+            end else begin
+              \$82  = \$52 [5:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$82  = \$60 [5:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [9]) begin
+              end else begin
+                \$82  = \$67 [5:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$82  = 6'h00;
+    end
+    if (rst) begin
+      \$82  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$83  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               if (free) begin
-                \$61 [70:9] = tag;
-                \$61 [7:0] = \$33 ;
-                \$61 [8] = stopped;
+                \$83 [70:9] = tag;
+                \$83 [7:0] = \$36 ;
+                \$83 [8] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$61 [70:9] = tag;
-            \$61 [7:0] = trial;
-            \$61 [8] = tag[8];
+            \$83 [70:9] = tag;
+            \$83 [7:0] = trial;
+            \$83 [8] = tag[8];
           end
       2'h1:
           if (free) begin
-            \$61 [70:9] = tag;
-            \$61 [7:0] = 8'h00;
-            \$61 [8] = 1'h0;
+            \$83 [70:9] = tag;
+            \$83 [7:0] = 8'h00;
+            \$83 [8] = 1'h0;
           end
     endcase
     if (clear) begin
-      \$61  = 71'h000000000000000000;
+      \$83  = 71'h000000000000000000;
     end
     if (rst) begin
-      \$61  = 71'h000000000000000000;
+      \$83  = 71'h000000000000000000;
     end
   end
-  assign \$signal  = upper;
-  assign \$signal$6  = lower;
-  assign levels_enable = enable;
+  assign \resolution$4  = resolution;
   assign level_write = write;
   assign level_index = write_index;
   assign level_data = write_data;
@@ -32603,16 +32913,16 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$36.index  = \tag$36 [5:0];
-  assign \tag$36.plane  = \tag$36 [7:6];
-  assign \tag$36.stop  = \tag$36 [8];
-  assign \tag$36.void  = \tag$36 [9];
-  assign \tag$36.last  = \tag$36 [10];
-  assign \tag$36.release  = \tag$36 [11];
-  assign \tag$36.final  = \tag$36 [12];
-  assign \tag$36.partial  = \tag$36 [13];
-  assign \tag$36.product  = \tag$36 [45:14];
-  assign \tag$36.conversion  = \tag$36 [61:46];
+  assign \tag$37.index  = \tag$37 [5:0];
+  assign \tag$37.plane  = \tag$37 [7:6];
+  assign \tag$37.stop  = \tag$37 [8];
+  assign \tag$37.void  = \tag$37 [9];
+  assign \tag$37.last  = \tag$37 [10];
+  assign \tag$37.release  = \tag$37 [11];
+  assign \tag$37.final  = \tag$37 [12];
+  assign \tag$37.partial  = \tag$37 [13];
+  assign \tag$37.product  = \tag$37 [45:14];
+  assign \tag$37.conversion  = \tag$37 [61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -32626,96 +32936,483 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \$48  = { 1'h0, \$17 [7:1] };
+  assign \levels[0]  = levels[11:0];
+  assign \levels[1]  = levels[23:12];
+  assign \levels[2]  = levels[35:24];
+  assign \levels[3]  = levels[47:36];
   assign \$4  = { 2'h0, step[7:2] };
   assign \$6  = { 2'h0, step[7:2] };
   assign \$9  = { 2'h0, step[7:2] };
   assign \$11  = { 2'h0, step[7:2] };
   assign \$27  = { 1'h0, \$17 [7:1] };
   assign \$28  = { 1'h0, \$17 [7:1] };
-  assign \$31  = { 1'h0, step[7:1] };
-  assign \$35  = { 1'h0, \$17 [7:1] };
-  assign \$36  = { 1'h0, \$17 [7:1] };
-  assign \$43  = { 1'h0, \$17 [7:1] };
-  assign \$44  = { 1'h0, \$17 [7:1] };
-  assign \$47  = { 1'h0, \$17 [7:1] };
+  assign \$30  = { 2'h0, \$17 [7:2] };
+  assign \$32  = { \$31 [8], \$31 [8], \$31 [8:2] };
+  assign \$34  = { 1'h0, step[7:1] };
+  assign \$38  = { 1'h0, \$17 [7:1] };
+  assign \$39  = { 1'h0, \$17 [7:1] };
+  assign \$41  = { 2'h0, \$17 [7:2] };
+  assign \$43  = { \$42 [8], \$42 [8], \$42 [8:2] };
+  assign \$50  = { \$49 [7], \$49 [7], \$49 [7:2] };
+  assign \$52  = { \$51 [7], \$51 [7], \$51 [7:2] };
+  assign \$55  = { 1'h0, \$17 [7:1] };
+  assign \$56  = { 1'h0, \$17 [7:1] };
+  assign \$58  = { 2'h0, \$17 [7:2] };
+  assign \$60  = { \$59 [8], \$59 [8], \$59 [8:2] };
+  assign \$62  = { 1'h0, \$17 [7:1] };
+  assign \$63  = { 1'h0, \$17 [7:1] };
+  assign \$65  = { 2'h0, \$17 [7:2] };
+  assign \$67  = { \$66 [8], \$66 [8], \$66 [8:2] };
 endmodule
 
-module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__data, clk, rst, upper_level, lower_level, first_level, read__addr, \read__addr$11 , clear);
+module \crossloom_tile.converter.levels$49 (resolution, write, write_index, write_data, clk, rst, first_lower, first_upper, read__addr, \read__addr$23 , levels, first, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
-  wire \$1 ;
-  wire \$2 ;
-  reg [11:0] \$3 ;
+  wire [9:0] \$1 ;
+  wire [16:0] \$10 ;
+  wire [16:0] \$11 ;
+  wire [9:0] \$12 ;
+  wire [1:0] \$13 ;
+  wire \$14 ;
+  wire [9:0] \$15 ;
+  wire [16:0] \$16 ;
+  wire [16:0] \$17 ;
+  wire [16:0] \$18 ;
+  wire [9:0] \$19 ;
+  wire [12:0] \$2 ;
+  wire [1:0] \$20 ;
+  wire \$21 ;
+  wire [9:0] \$22 ;
+  wire [16:0] \$23 ;
+  wire [16:0] \$24 ;
+  wire [16:0] \$25 ;
+  wire [9:0] \$26 ;
+  wire [1:0] \$27 ;
+  wire \$28 ;
+  wire [9:0] \$29 ;
+  wire [12:0] \$3 ;
+  wire [16:0] \$30 ;
+  wire [16:0] \$31 ;
+  wire [16:0] \$32 ;
+  wire [9:0] \$33 ;
+  wire [1:0] \$34 ;
+  wire \$35 ;
+  wire [9:0] \$36 ;
+  wire [24:0] \$37 ;
+  wire [24:0] \$38 ;
+  wire [24:0] \$39 ;
+  wire [12:0] \$4 ;
+  wire [9:0] \$40 ;
+  wire [1:0] \$41 ;
+  wire \$42 ;
+  wire [9:0] \$43 ;
+  wire [24:0] \$44 ;
+  wire [24:0] \$45 ;
+  wire [24:0] \$46 ;
+  wire [9:0] \$47 ;
+  wire [1:0] \$48 ;
+  wire \$49 ;
+  wire [9:0] \$5 ;
+  wire [9:0] \$50 ;
+  wire [24:0] \$51 ;
+  wire [24:0] \$52 ;
+  wire [24:0] \$53 ;
+  wire [9:0] \$54 ;
+  wire [1:0] \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
+  wire [1:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
+  wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire [4:0] \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire [4:0] \$78 ;
+  wire \$79 ;
+  wire [9:0] \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  reg [11:0] \$82 ;
+  wire [16:0] \$9 ;
+  reg [3:0] \$signal ;
+  reg [1:0] \$signal$3 ;
+  reg \$signal$5 ;
+  wire [5:0] \$signature__addr ;
+  wire [5:0] \$signature__addr$16 ;
+  wire [5:0] \$signature__addr$21 ;
+  wire [5:0] \$signature__addr$27 ;
+  wire [3:0] \$signature__addr$32 ;
+  wire [3:0] \$signature__addr$39 ;
+  wire [11:0] \$signature__data ;
+  wire [11:0] \$signature__data$17 ;
+  wire [11:0] \$signature__data$22 ;
+  wire [11:0] \$signature__data$28 ;
+  wire [11:0] \$signature__data$33 ;
+  wire [11:0] \$signature__data$40 ;
+  wire \$signature__en ;
+  wire \$signature__en$15 ;
+  wire \$signature__en$20 ;
+  wire \$signature__en$26 ;
+  wire \$signature__en$31 ;
+  wire \$signature__en$38 ;
+  reg [5:0] address;
   input clear;
   wire clear;
   input clk;
   wire clk;
-  input enable;
-  wire enable;
-  output [11:0] first_level;
-  wire [11:0] first_level;
-  wire [7:0] lower;
-  output [11:0] lower_level;
-  wire [11:0] lower_level;
-  input [7:0] read__addr;
-  wire [7:0] read__addr;
-  input [7:0] \read__addr$11 ;
-  wire [7:0] \read__addr$11 ;
+  output [11:0] first;
+  reg [11:0] first = 12'h000;
+  output [11:0] first_lower;
+  wire [11:0] first_lower;
+  output [11:0] first_upper;
+  wire [11:0] first_upper;
+  output [47:0] levels;
+  wire [47:0] levels;
+  wire [11:0] \levels[0] ;
+  wire [11:0] \levels[1] ;
+  wire [11:0] \levels[2] ;
+  wire [11:0] \levels[3] ;
+  wire [5:0] lower_address;
+  input [5:0] read__addr;
+  wire [5:0] read__addr;
+  wire [5:0] \read__addr$18 ;
+  input [5:0] \read__addr$23 ;
+  wire [5:0] \read__addr$23 ;
+  wire [5:0] \read__addr$29 ;
+  wire [3:0] \read__addr$34 ;
+  wire [3:0] \read__addr$41 ;
   wire [11:0] read__data;
-  wire [11:0] \read__data$14 ;
+  wire [11:0] \read__data$19 ;
+  wire [11:0] \read__data$25 ;
+  wire [11:0] \read__data$30 ;
+  wire [11:0] \read__data$37 ;
+  wire [11:0] \read__data$43 ;
+  input [3:0] resolution;
+  wire [3:0] resolution;
   input rst;
   wire rst;
-  wire [7:0] upper;
-  output [11:0] upper_level;
-  wire [11:0] upper_level;
+  wire [5:0] upper_address;
+  wire [9:0] wide;
+  input write;
   wire write;
-  input [7:0] write__addr;
-  wire [7:0] write__addr;
-  input [11:0] write__data;
-  wire [11:0] write__data;
-  input write__en;
-  wire write__en;
+  input [11:0] write_data;
   wire [11:0] write_data;
+  input [7:0] write_index;
   wire [7:0] write_index;
-  reg [11:0] zero = 12'h000;
-  reg [11:0] memory [255:0];
+  reg [11:0] bank0 [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_memory
+  initial begin : zero_bank0
     integer i;
-    for (i = 0; i < 256; i = i + 1) memory[i] = 12'h000;
+    for (i = 0; i < 64; i = i + 1) bank0[i] = 12'h000;
   end
 `endif
   always @(posedge clk) begin
-    if (write__en)
-      memory[write__addr] <= write__data;
+    if (\$signature__en )
+      bank0[address] <= write_data;
   end
-  assign \read__data$14  = memory[\read__addr$11 ];
-  assign read__data = memory[read__addr];
+  assign read__data = bank0[read__addr];
+  reg [11:0] bank1 [63:0];
+`ifndef SYNTHESIS
+  initial begin : zero_bank1
+    integer i;
+    for (i = 0; i < 64; i = i + 1) bank1[i] = 12'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$15 )
+      bank1[address] <= write_data;
+  end
+  assign \read__data$19  = bank1[read__addr];
+  reg [11:0] bank2 [63:0];
+`ifndef SYNTHESIS
+  initial begin : zero_bank2
+    integer i;
+    for (i = 0; i < 64; i = i + 1) bank2[i] = 12'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$20 )
+      bank2[address] <= write_data;
+  end
+  assign \read__data$25  = bank2[\read__addr$23 ];
+  reg [11:0] bank3 [63:0];
+`ifndef SYNTHESIS
+  initial begin : zero_bank3
+    integer i;
+    for (i = 0; i < 64; i = i + 1) bank3[i] = 12'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$26 )
+      bank3[address] <= write_data;
+  end
+  assign \read__data$30  = bank3[\read__addr$23 ];
+  reg [11:0] power_lower [15:0];
+`ifndef SYNTHESIS
+  initial begin : zero_power_lower
+    integer i;
+    for (i = 0; i < 16; i = i + 1) power_lower[i] = 12'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$31 )
+      power_lower[\$signal ] <= write_data;
+  end
+  assign first_lower = power_lower[\$73 [3:0]];
+  reg [11:0] power_upper [15:0];
+`ifndef SYNTHESIS
+  initial begin : zero_power_upper
+    integer i;
+    for (i = 0; i < 16; i = i + 1) power_upper[i] = 12'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$38 )
+      power_upper[\$signal ] <= write_data;
+  end
+  assign first_upper = power_upper[\$78 [3:0]];
+  assign \$20  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$21  = $signed(\$19 ) == $signed(\$20 );
+  assign \$27  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$28  = $signed(\$26 ) == $signed(\$27 );
+  assign \$34  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$35  = $signed(\$33 ) == $signed(\$34 );
+  assign \$41  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$42  = $signed(\$40 ) == $signed(\$41 );
+  assign \$48  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$49  = $signed(\$47 ) == $signed(\$48 );
+  assign \$55  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$56  = $signed(\$54 ) == $signed(\$55 );
+  assign \$57  = | write_index;
+  assign \$58  = write & \$57 ;
+  assign \$59  = ! \$signal$3 ;
+  assign \$signature__en  = \$58  & \$59 ;
+  assign \$60  = | write_index;
+  assign \$61  = write & \$60 ;
+  assign \$62  = \$signal$3  == 1'h1;
+  assign \$signature__en$15  = \$61  & \$62 ;
+  assign \$63  = | write_index;
+  assign \$64  = write & \$63 ;
+  assign \$65  = \$signal$3  == 2'h2;
+  assign \$signature__en$20  = \$64  & \$65 ;
+  assign \$66  = | write_index;
+  assign \$67  = write & \$66 ;
+  assign \$68  = \$signal$3  == 2'h3;
+  assign \$signature__en$26  = \$67  & \$68 ;
+  assign \$69  = | write_index;
+  assign \$70  = write & \$69 ;
+  assign \$71  = \$70  & \$signal$5 ;
+  assign \$signature__en$31  = \$71  & \$72 ;
+  assign \$73  = resolution - 2'h2;
+  assign \$74  = | write_index;
+  assign \$75  = write & \$74 ;
+  assign \$76  = \$75  & \$signal$5 ;
+  assign \$77  = ! write_index[7];
+  assign \$signature__en$38  = \$76  & \$77 ;
+  assign \$78  = resolution - 2'h2;
+  assign \$79  = | write_index;
+  assign \$80  = ~ \$79 ;
+  assign \$81  = write & \$80 ;
   always @(posedge clk)
-    zero <= \$3 ;
-  assign upper_level = enable ? read__data : { read__addr, 4'h0 };
-  assign lower_level = enable ? \read__data$14  : { \read__addr$11 , 4'h0 };
-  assign first_level = enable ? zero : 12'h000;
-  assign \$1  = ! write__addr;
-  assign \$2  = write__en & \$1 ;
+    first <= \$82 ;
+  assign \$6  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$7  = $signed(\$5 ) == $signed(\$6 );
+  assign \$13  = write_index[7] ? 2'h3 : 2'h1;
+  assign \$14  = $signed(\$12 ) == $signed(\$13 );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$3  = zero;
-    if (\$2 ) begin
-      \$3  = write__data;
+    \$signal  = 4'h0;
+    casez (write_index)
+      8'b???????1:
+          \$signal  = 4'h0;
+      8'b??????10:
+          \$signal  = 4'h1;
+      8'b?????100:
+          \$signal  = 4'h2;
+      8'h?8:
+          \$signal  = 4'h3;
+      8'b???10000:
+          \$signal  = 4'h4;
+      8'b??100000:
+          \$signal  = 4'h5;
+      8'b?1000000:
+          \$signal  = 4'h6;
+      8'h80:
+          \$signal  = 4'h7;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$signal$3  = 2'h0;
+    casez (write_index)
+      8'b???????1:
+          \$signal$3  = write_index[2:1];
+      8'b??????10:
+          \$signal$3  = write_index[3:2];
+      8'b?????100:
+          \$signal$3  = write_index[4:3];
+      8'h?8:
+          \$signal$3  = write_index[5:4];
+      8'b???10000:
+          \$signal$3  = write_index[6:5];
+      8'b??100000:
+          \$signal$3  = write_index[7:6];
+      8'b?1000000:
+          \$signal$3  = { write_index[7], write_index[7] };
+      8'h80:
+          \$signal$3  = { write_index[7], write_index[7] };
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    address = 6'h00;
+    casez (write_index)
+      8'b???????1:
+          address = \$4 [5:0];
+      8'b??????10:
+          address = \$11 [5:0];
+      8'b?????100:
+          address = \$18 [5:0];
+      8'h?8:
+          address = \$25 [5:0];
+      8'b???10000:
+          address = \$32 [5:0];
+      8'b??100000:
+          address = \$39 [5:0];
+      8'b?1000000:
+          address = \$46 [5:0];
+      8'h80:
+          address = \$53 [5:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$signal$5  = 1'h0;
+    casez (write_index)
+      8'b???????1:
+          \$signal$5  = \$7 ;
+      8'b??????10:
+          \$signal$5  = \$14 ;
+      8'b?????100:
+          \$signal$5  = \$21 ;
+      8'h?8:
+          \$signal$5  = \$28 ;
+      8'b???10000:
+          \$signal$5  = \$35 ;
+      8'b??100000:
+          \$signal$5  = \$42 ;
+      8'b?1000000:
+          \$signal$5  = \$49 ;
+      8'h80:
+          \$signal$5  = \$56 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
+    \$82  = first;
+    if (\$81 ) begin
+      \$82  = write_data;
     end
     if (clear) begin
-      \$3  = 12'h000;
+      \$82  = 12'h000;
     end
     if (rst) begin
-      \$3  = 12'h000;
+      \$82  = 12'h000;
     end
   end
-  assign write = write__en;
-  assign write_index = write__addr;
-  assign write_data = write__data;
-  assign upper = read__addr;
-  assign lower = \read__addr$11 ;
+  assign wide = { write_index[7], write_index[7], write_index };
+  assign \$signature__addr  = address;
+  assign \$signature__data  = write_data;
+  assign lower_address = read__addr;
+  assign \$signature__addr$16  = address;
+  assign \$signature__data$17  = write_data;
+  assign \read__addr$18  = read__addr;
+  assign \$signature__addr$21  = address;
+  assign \$signature__data$22  = write_data;
+  assign upper_address = \read__addr$23 ;
+  assign \$signature__addr$27  = address;
+  assign \$signature__data$28  = write_data;
+  assign \read__addr$29  = \read__addr$23 ;
+  assign \$signature__addr$32  = \$signal ;
+  assign \$signature__data$33  = write_data;
+  assign \read__addr$34  = \$73 [3:0];
+  assign \read__data$37  = first_lower;
+  assign \$signature__addr$39  = \$signal ;
+  assign \$signature__data$40  = write_data;
+  assign \read__addr$41  = \$78 [3:0];
+  assign \read__data$43  = first_upper;
+  assign \levels[0]  = levels[11:0];
+  assign \levels[1]  = levels[23:12];
+  assign \levels[2]  = levels[35:24];
+  assign \levels[3]  = levels[47:36];
+  assign levels[47:36] = \read__data$30 ;
+  assign levels[35:24] = \read__data$25 ;
+  assign levels[23:12] = \read__data$19 ;
+  assign levels[11:0] = read__data;
+  assign \$29  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
+  assign \$1  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:3] };
+  assign \$2  = { \$1 , 3'h0 };
+  assign { \$3 [12:3], \$3 [1:0] } = { \$2 [12:3], \$2 [1:0] };
+  assign \$3 [2] = 1'h1;
+  assign \$4  = { \$2 [12], \$2 [12], \$2 [12:3], 1'h1 };
+  assign \$5  = { write_index[7], write_index[7], write_index };
+  assign \$8  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:4] };
+  assign \$9  = { \$8 [9], \$8 [9], \$8 [9], \$8 , 4'h0 };
+  assign { \$10 [16:4], \$10 [2:0] } = { \$9 [16:4], \$9 [2:0] };
+  assign \$10 [3] = 1'h1;
+  assign \$11  = { \$9 [16], \$9 [16], \$9 [16:4], 1'h1, \$9 [2] };
+  assign \$12  = { write_index[7], write_index[7], write_index[7], write_index[7:1] };
+  assign \$15  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:5] };
+  assign \$16  = { \$15 [9], \$15 [9], \$15 , 5'h00 };
+  assign { \$17 [16:5], \$17 [3:0] } = { \$16 [16:5], \$16 [3:0] };
+  assign \$17 [4] = 1'h1;
+  assign \$18  = { \$16 [16], \$16 [16], \$16 [16:5], 1'h1, \$16 [3:2] };
+  assign \$19  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:2] };
+  assign \$22  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
+  assign \$23  = { \$22 [9], \$22 , 6'h00 };
+  assign { \$24 [16:6], \$24 [4:0] } = { \$23 [16:6], \$23 [4:0] };
+  assign \$24 [5] = 1'h1;
+  assign \$25  = { \$23 [16], \$23 [16], \$23 [16:6], 1'h1, \$23 [4:2] };
+  assign \$26  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:3] };
+  assign \$30  = { \$29 , 7'h00 };
+  assign { \$31 [16:7], \$31 [5:0] } = { \$30 [16:7], \$30 [5:0] };
+  assign \$31 [6] = 1'h1;
+  assign \$32  = { \$30 [16], \$30 [16], \$30 [16:7], 1'h1, \$30 [5:2] };
+  assign \$33  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:4] };
+  assign \$36  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
+  assign \$37  = { \$36 [9], \$36 [9], \$36 [9], \$36 [9], \$36 [9], \$36 [9], \$36 [9], \$36 , 8'h00 };
+  assign { \$38 [24:8], \$38 [6:0] } = { \$37 [24:8], \$37 [6:0] };
+  assign \$38 [7] = 1'h1;
+  assign \$39  = { \$37 [24], \$37 [24], \$37 [24:8], 1'h1, \$37 [6:2] };
+  assign \$40  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:5] };
+  assign \$43  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
+  assign \$44  = { \$43 [9], \$43 [9], \$43 [9], \$43 [9], \$43 [9], \$43 [9], \$43 , 9'h000 };
+  assign { \$45 [24:9], \$45 [7:0] } = { \$44 [24:9], \$44 [7:0] };
+  assign \$45 [8] = 1'h1;
+  assign \$46  = { \$44 [24], \$44 [24], \$44 [24:9], 1'h1, \$44 [7:2] };
+  assign \$47  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
+  assign \$50  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
+  assign \$51  = { \$50 [9], \$50 [9], \$50 [9], \$50 [9], \$50 [9], \$50 , 10'h000 };
+  assign { \$52 [24:10], \$52 [8:0] } = { \$51 [24:10], \$51 [8:0] };
+  assign \$52 [9] = 1'h1;
+  assign \$53  = { \$51 [24], \$51 [24], \$51 [24:10], 1'h1, \$51 [8:2] };
+  assign \$54  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
+  assign \$72  = write_index[7];
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);

@@ -20590,8 +20590,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$11 [2:0]),
-    .\port$925$0 (\$17 ),
-    .\port$925$18 (\$18 ),
+    .\port$1047$0 (\$17 ),
+    .\port$1047$18 (\$18 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(\read_address$102 ),
@@ -20646,7 +20646,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$808$0 (\$16 ),
+    .\port$917$0 (\$16 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -20669,13 +20669,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .comparator(macro__comparator),
     .convert(macro__convert),
     .decided(macro__decided),
-    .enable(settings[0]),
     .level(macro__level),
+    .levels_enable(settings[0]),
     .resolution(descriptor[11:8]),
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$36 (tag),
+    .\tag$37 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
     .trial(macro__trial),
@@ -21033,7 +21033,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
-, trace__valid, \port$925$0 , trace__void, \port$925$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1047$0 , trace__void, \port$1047$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -21272,10 +21272,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] \multiplier$43  = 4'h0;
   (* init = 7'h00 *)
   wire [6:0] operand;
-  output [11:0] \port$925$0 ;
-  wire [11:0] \port$925$0 ;
-  output [47:0] \port$925$18 ;
-  wire [47:0] \port$925$18 ;
+  output [11:0] \port$1047$0 ;
+  wire [11:0] \port$1047$0 ;
+  output [47:0] \port$1047$18 ;
+  wire [47:0] \port$1047$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22216,9 +22216,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign read_word = \register$52 [1:0];
   assign \$signature__en  = 1'h1;
   assign \$signature__en$71  = 1'h1;
-  assign \port$925$0  = held[11:0];
+  assign \port$1047$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$925$18  = held[65:18];
+  assign \port$1047$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -23097,7 +23097,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$10 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$808$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$917$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire [6:0] \$1 ;
@@ -23269,8 +23269,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$808$0 ;
-  wire [34:0] \port$808$0 ;
+  output [34:0] \port$917$0 ;
+  wire [34:0] \port$917$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -24163,7 +24163,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$808$0  = current[34:0];
+  assign \port$917$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -24205,7 +24205,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[23];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, enable, write, write_index, write_data, comparator, decided, clk, rst, code_ready, sample_valid, \tag$36 , sample_ready, busy, timed_out, code_valid, convert, trial, level, code
+module \crossloom_tile.converter (resolution, timeout, levels_enable, write, write_index, write_data, comparator, decided, clk, rst, level, code_ready, sample_valid, \tag$37 , sample_ready, busy, timed_out, code_valid, convert, trial, code
 , clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire \$1 ;
@@ -24231,49 +24231,67 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   wire [5:0] \$28 ;
   wire [6:0] \$29 ;
   wire [6:0] \$3 ;
-  wire \$30 ;
-  wire [5:0] \$31 ;
-  wire \$32 ;
-  wire [5:0] \$33 ;
-  wire \$34 ;
-  wire [5:0] \$35 ;
+  wire [5:0] \$30 ;
+  wire [6:0] \$31 ;
+  wire [6:0] \$32 ;
+  wire \$33 ;
+  wire [5:0] \$34 ;
+  wire \$35 ;
   wire [5:0] \$36 ;
-  wire [6:0] \$37 ;
+  wire \$37 ;
   wire [5:0] \$38 ;
   wire [5:0] \$39 ;
   wire [5:0] \$4 ;
-  wire [9:0] \$40 ;
-  wire [16:0] \$41 ;
-  wire \$42 ;
-  wire [5:0] \$43 ;
+  wire [6:0] \$40 ;
+  wire [5:0] \$41 ;
+  wire [6:0] \$42 ;
+  wire [6:0] \$43 ;
   wire [5:0] \$44 ;
-  wire [6:0] \$45 ;
-  wire \$46 ;
-  wire [5:0] \$47 ;
-  wire [5:0] \$48 ;
-  wire [6:0] \$49 ;
+  wire [5:0] \$45 ;
+  wire [9:0] \$46 ;
+  wire [9:0] \$47 ;
+  wire [9:0] \$48 ;
+  wire [5:0] \$49 ;
   wire [7:0] \$5 ;
-  reg \$50 ;
-  reg [1:0] \$51 ;
-  reg [58:0] \$52 ;
-  reg [15:0] \$53 ;
-  reg \$54 ;
-  reg [5:0] \$55 ;
-  reg \$56 ;
-  reg [9:0] \$57 ;
-  reg [5:0] \$58 ;
-  reg [5:0] \$59 ;
+  wire [5:0] \$50 ;
+  wire [5:0] \$51 ;
+  wire [5:0] \$52 ;
+  wire [16:0] \$53 ;
+  wire \$54 ;
+  wire [5:0] \$55 ;
+  wire [5:0] \$56 ;
+  wire [6:0] \$57 ;
+  wire [5:0] \$58 ;
+  wire [6:0] \$59 ;
   wire [5:0] \$6 ;
-  reg [5:0] \$60 ;
-  reg [65:0] \$61 ;
+  wire [6:0] \$60 ;
+  wire \$61 ;
+  wire [5:0] \$62 ;
+  wire [5:0] \$63 ;
+  wire [6:0] \$64 ;
+  wire [5:0] \$65 ;
+  wire [6:0] \$66 ;
+  wire [6:0] \$67 ;
+  reg \$68 ;
+  reg [1:0] \$69 ;
   wire [7:0] \$7 ;
+  reg [58:0] \$70 ;
+  reg [15:0] \$71 ;
+  reg \$72 ;
+  reg [5:0] \$73 ;
+  reg \$74 ;
+  reg [5:0] \$75 ;
+  reg [5:0] \$76 ;
+  reg [5:0] \$77 ;
+  reg [9:0] \$78 ;
+  reg [9:0] \$79 ;
   wire [7:0] \$8 ;
+  reg [9:0] \$80 ;
+  reg [3:0] \$81 ;
+  reg [3:0] \$82 ;
+  reg [65:0] \$83 ;
   wire [5:0] \$9 ;
   wire [5:0] \$like ;
-  (* init = 6'h00 *)
-  wire [5:0] \$signal ;
-  (* init = 6'h00 *)
-  wire [5:0] \$signal$6 ;
   wire [5:0] base;
   output busy;
   reg busy;
@@ -24307,22 +24325,30 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   reg convert = 1'h0;
   input decided;
   wire decided;
-  input enable;
-  wire enable;
-  wire [9:0] first_level;
+  wire [9:0] first;
+  wire [9:0] first_lower;
   wire [5:0] first_step;
+  wire [9:0] first_upper;
   wire free;
   output [9:0] level;
-  reg [9:0] level = 10'h000;
+  wire [9:0] level;
   wire [9:0] level_data;
   wire [5:0] level_index;
   wire level_write;
+  wire [39:0] levels;
+  wire [9:0] \levels[0] ;
+  wire [9:0] \levels[1] ;
+  wire [9:0] \levels[2] ;
+  wire [9:0] \levels[3] ;
+  input levels_enable;
   wire levels_enable;
   reg [5:0] lower = 6'h00;
-  wire [9:0] lower_level;
+  reg [3:0] lower_address = 4'h0;
+  reg [9:0] lower_level = 10'h000;
   wire [5:0] next_lower;
   input [3:0] resolution;
   wire [3:0] resolution;
+  wire [3:0] \resolution$4 ;
   input rst;
   wire rst;
   output sample_ready;
@@ -24332,19 +24358,20 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   reg sign = 1'h0;
   reg [5:0] step = 6'h00;
   wire stopped;
+  reg [9:0] table_level = 10'h000;
   reg [58:0] tag = 59'h000000000000000;
-  input [58:0] \tag$36 ;
-  wire [58:0] \tag$36 ;
-  wire [15:0] \tag$36.conversion ;
-  wire \tag$36.final ;
-  wire [2:0] \tag$36.index ;
-  wire \tag$36.last ;
-  wire \tag$36.partial ;
-  wire [1:0] \tag$36.plane ;
-  wire [31:0] \tag$36.product ;
-  wire \tag$36.release ;
-  wire \tag$36.stop ;
-  wire \tag$36.void ;
+  input [58:0] \tag$37 ;
+  wire [58:0] \tag$37 ;
+  wire [15:0] \tag$37.conversion ;
+  wire \tag$37.final ;
+  wire [2:0] \tag$37.index ;
+  wire \tag$37.last ;
+  wire \tag$37.partial ;
+  wire [1:0] \tag$37.plane ;
+  wire [31:0] \tag$37.product ;
+  wire \tag$37.release ;
+  wire \tag$37.stop ;
+  wire \tag$37.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -24362,7 +24389,9 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   output [5:0] trial;
   reg [5:0] trial = 6'h00;
   reg [5:0] upper = 6'h00;
-  wire [9:0] upper_level;
+  reg [3:0] upper_address = 4'h0;
+  wire upper_half;
+  reg [9:0] upper_level = 10'h000;
   reg [15:0] waited = 16'h0000;
   input write;
   wire write;
@@ -24370,52 +24399,9 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   wire [9:0] write_data;
   input [5:0] write_index;
   wire [5:0] write_index;
-  assign \$37  = - \$36 ;
-  assign \$38  = stopped ? 6'h3f : \$3 [5:0];
-  assign \$39  = comparator ? upper : lower;
-  assign \$40  = comparator ? upper_level : lower_level;
-  assign \$41  = waited + 1'h1;
-  assign \$42  = ~ sample_valid;
-  assign \$45  = - \$44 ;
-  assign \$46  = ~ sample_valid;
-  assign \$49  = - \$48 ;
-  always @(posedge clk)
-    code_valid <= \$50 ;
-  always @(posedge clk)
-    conversion_state <= \$51 ;
-  always @(posedge clk)
-    tag <= \$52 ;
-  always @(posedge clk)
-    waited <= \$53 ;
-  always @(posedge clk)
-    convert <= \$54 ;
-  always @(posedge clk)
-    trial <= \$55 ;
-  always @(posedge clk)
-    sign <= \$56 ;
-  always @(posedge clk)
-    level <= \$57 ;
-  always @(posedge clk)
-    step <= \$58 ;
-  always @(posedge clk)
-    upper <= \$59 ;
-  always @(posedge clk)
-    lower <= \$60 ;
-  always @(posedge clk)
-    code <= \$61 ;
-  assign \$1  = ~ code_valid;
-  assign free = \$1  | code_ready;
-  assign \$2  = ~ comparator;
-  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
-  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
-  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
-  assign \$8  = comparator ? \$5  : \$7 ;
-  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
-  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
-  assign \$13  = comparator ? \$10  : \$12 ;
-  assign \$14  = ~ comparator;
   assign \$15  = sign & \$14 ;
   assign stopped = \$15  & tag[5];
+  assign upper_half = comparator ^ sign;
   assign \$16  = resolution - 1'h1;
   assign \$17  = 1'h1 << \$16 [3:0];
   assign \$18  = | timeout;
@@ -24428,23 +24414,85 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \$25  = conversion_state == 2'h3;
   assign \$26  = ~ sample_valid;
   assign \$29  = - \$28 ;
-  assign \$30  = | timeout;
-  assign \$32  = step[0] | stopped;
-  assign \$33  = stopped ? 6'h3f : \$3 [5:0];
-  assign \$34  = ~ sample_valid;
-  \crossloom_tile.converter.levels  levels (
+  assign \$31  = - \$17 [5:0];
+  assign \$33  = | timeout;
+  assign \$35  = step[0] | stopped;
+  assign \$36  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$37  = ~ sample_valid;
+  assign \$40  = - \$39 ;
+  assign \$42  = - \$17 [5:0];
+  assign \$44  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$45  = comparator ? upper : lower;
+  assign \$46  = comparator ? upper_level : lower_level;
+  assign \$47  = upper_half ? levels[39:30] : levels[19:10];
+  assign \$48  = upper_half ? levels[29:20] : levels[9:0];
+  assign \$49  = comparator ? upper : lower;
+  assign \$51  = comparator ? upper : lower;
+  assign \$53  = waited + 1'h1;
+  assign \$54  = ~ sample_valid;
+  assign \$57  = - \$56 ;
+  assign \$59  = - \$17 [5:0];
+  assign \$61  = ~ sample_valid;
+  assign \$64  = - \$63 ;
+  assign \$66  = - \$17 [5:0];
+  always @(posedge clk)
+    code_valid <= \$68 ;
+  always @(posedge clk)
+    conversion_state <= \$69 ;
+  always @(posedge clk)
+    tag <= \$70 ;
+  always @(posedge clk)
+    waited <= \$71 ;
+  always @(posedge clk)
+    convert <= \$72 ;
+  always @(posedge clk)
+    trial <= \$73 ;
+  always @(posedge clk)
+    sign <= \$74 ;
+  always @(posedge clk)
+    step <= \$75 ;
+  always @(posedge clk)
+    upper <= \$76 ;
+  always @(posedge clk)
+    lower <= \$77 ;
+  always @(posedge clk)
+    table_level <= \$78 ;
+  always @(posedge clk)
+    upper_level <= \$79 ;
+  always @(posedge clk)
+    lower_level <= \$80 ;
+  always @(posedge clk)
+    lower_address <= \$81 ;
+  always @(posedge clk)
+    upper_address <= \$82 ;
+  always @(posedge clk)
+    code <= \$83 ;
+  assign \$1  = ~ code_valid;
+  assign free = \$1  | code_ready;
+  assign level = levels_enable ? table_level : { trial, 4'h0 };
+  assign \$2  = ~ comparator;
+  assign \$3  = $signed(trial) - $signed({ 1'h0, \$2  });
+  assign \$5  = $signed(upper) + $signed({ 1'h0, \$4  });
+  assign \$7  = $signed(lower) + $signed({ 1'h0, \$6  });
+  assign \$8  = comparator ? \$5  : \$7 ;
+  assign \$10  = $signed(upper) - $signed({ 1'h0, \$9  });
+  assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
+  assign \$13  = comparator ? \$10  : \$12 ;
+  assign \$14  = ~ comparator;
+  \crossloom_tile.converter.levels$49  \levels$49  (
     .clear(clear),
     .clk(clk),
-    .enable(enable),
-    .first_level(first_level),
-    .lower_level(lower_level),
-    .read__addr(upper),
-    .\read__addr$11 (lower),
+    .first(first),
+    .first_lower(first_lower),
+    .first_upper(first_upper),
+    .levels(levels),
+    .read__addr(lower_address),
+    .\read__addr$23 (upper_address),
+    .resolution(resolution),
     .rst(rst),
-    .upper_level(upper_level),
-    .write__addr(write_index),
-    .write__data(write_data),
-    .write__en(write)
+    .write(write),
+    .write_data(write_data),
+    .write_index(write_index)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
@@ -24496,9 +24544,9 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$50  = code_valid;
+    \$68  = code_valid;
     if (code_ready) begin
-      \$50  = 1'h0;
+      \$68  = 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -24506,205 +24554,205 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               if (free) begin
-                \$50  = 1'h1;
+                \$68  = 1'h1;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$50  = 1'h1;
+            \$68  = 1'h1;
           end
       2'h1:
           if (free) begin
-            \$50  = 1'h1;
+            \$68  = 1'h1;
           end
     endcase
     if (clear) begin
-      \$50  = 1'h0;
+      \$68  = 1'h0;
     end
     if (rst) begin
-      \$50  = 1'h0;
+      \$68  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$51  = conversion_state;
+    \$69  = conversion_state;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
-            \$51  = 2'h0;
+            \$69  = 2'h0;
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
-              \$51  = 2'h1;
+            if (\tag$37 [6]) begin
+              \$69  = 2'h1;
             end else begin
-              \$51  = 2'h2;
+              \$69  = 2'h2;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
-                  \$51  = 2'h0;
+                if (\$37 ) begin
+                  \$69  = 2'h0;
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
-                    \$51  = 2'h1;
+                  if (\tag$37 [6]) begin
+                    \$69  = 2'h1;
                   end else begin
-                    \$51  = 2'h2;
+                    \$69  = 2'h2;
                   end
                 end
               end else begin
-                \$51  = 2'h3;
+                \$69  = 2'h3;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
-              \$51  = 2'h0;
+            if (\$54 ) begin
+              \$69  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
-                \$51  = 2'h1;
+              if (\tag$37 [6]) begin
+                \$69  = 2'h1;
               end else begin
-                \$51  = 2'h2;
+                \$69  = 2'h2;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
-              \$51  = 2'h0;
+            if (\$61 ) begin
+              \$69  = 2'h0;
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
-                \$51  = 2'h1;
+              if (\tag$37 [6]) begin
+                \$69  = 2'h1;
               end else begin
-                \$51  = 2'h2;
+                \$69  = 2'h2;
               end
             end
           end
     endcase
     if (clear) begin
-      \$51  = 2'h0;
+      \$69  = 2'h0;
     end
     if (rst) begin
-      \$51  = 2'h0;
+      \$69  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$52  = tag;
+    \$70  = tag;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
           end else begin
-            \$52  = \tag$36 ;
+            \$70  = \tag$37 ;
           end
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
-                  \$52  = \tag$36 ;
+                  \$70  = \tag$37 ;
                 end
               end else begin
-                \$52 [5] = stopped;
+                \$70 [5] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
-              \$52  = \tag$36 ;
+              \$70  = \tag$37 ;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
-              \$52  = \tag$36 ;
+              \$70  = \tag$37 ;
             end
           end
     endcase
     if (clear) begin
-      \$52  = 59'h000000000000000;
+      \$70  = 59'h000000000000000;
     end
     if (rst) begin
-      \$52  = 59'h000000000000000;
+      \$70  = 59'h000000000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$53  = waited;
+    \$71  = waited;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
           end else begin
-            \$53  = 16'h0000;
+            \$71  = 16'h0000;
           end
       2'h2:
           if (decided) begin
-            \$53  = 16'h0000;
-            if (\$32 ) begin
+            \$71  = 16'h0000;
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
-                  \$53  = 16'h0000;
+                  \$71  = 16'h0000;
                 end
               end
             end
-          end else if (\$30 ) begin
-            \$53  = \$41 [15:0];
+          end else if (\$33 ) begin
+            \$71  = \$53 [15:0];
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
-              \$53  = 16'h0000;
+              \$71  = 16'h0000;
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
-              \$53  = 16'h0000;
+              \$71  = 16'h0000;
             end
           end
     endcase
     if (clear) begin
-      \$53  = 16'h0000;
+      \$71  = 16'h0000;
     end
     if (rst) begin
-      \$53  = 16'h0000;
+      \$71  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$54  = convert;
+    \$72  = convert;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -24712,156 +24760,23 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
+            if (\tag$37 [6]) begin
             end else begin
-              \$54  = 1'h1;
+              \$72  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
-              \$54  = 1'h0;
+            if (\$35 ) begin
+              \$72  = 1'h0;
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
+                  if (\tag$37 [6]) begin
                   end else begin
-                    \$54  = 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$42 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
-              end else begin
-                \$54  = 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$46 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
-              end else begin
-                \$54  = 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$54  = 1'h0;
-    end
-    if (rst) begin
-      \$54  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$55  = trial;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
-            end else begin
-              \$55  = 6'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$32 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$34 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
-                  end else begin
-                    \$55  = 6'h00;
-                  end
-                end
-              end else begin
-                \$55  = \$38 ;
-              end
-            end else begin
-              \$55  = \$39 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$42 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
-              end else begin
-                \$55  = 6'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$46 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
-              end else begin
-                \$55  = 6'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      \$55  = 6'h00;
-    end
-    if (rst) begin
-      \$55  = 6'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$56  = sign;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
-            end else begin
-              \$56  = 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            \$56  = 1'h0;
-            if (\$32 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$34 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
-                  end else begin
-                    \$56  = 1'h1;
+                    \$72  = 1'h1;
                   end
                 end
               end
@@ -24870,38 +24785,38 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$56  = 1'h1;
+                \$72  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$56  = 1'h1;
+                \$72  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$56  = 1'h0;
+      \$72  = 1'h0;
     end
     if (rst) begin
-      \$56  = 1'h0;
+      \$72  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$57  = level;
+    \$73  = trial;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -24909,65 +24824,68 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
+            if (\tag$37 [6]) begin
             end else begin
-              \$57  = first_level;
+              \$73  = 6'h00;
             end
           end
       2'h2:
           if (decided) begin
             (* full_case = 32'd1 *)
-            if (\$32 ) begin
+            if (\$35 ) begin
+              (* full_case = 32'd1 *)
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
+                  if (\tag$37 [6]) begin
                   end else begin
-                    \$57  = first_level;
+                    \$73  = 6'h00;
                   end
                 end
+              end else begin
+                \$73  = \$44 ;
               end
             end else begin
-              \$57  = \$40 ;
+              \$73  = \$45 ;
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$57  = first_level;
+                \$73  = 6'h00;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$57  = first_level;
+                \$73  = 6'h00;
               end
             end
           end
     endcase
     if (clear) begin
-      \$57  = 10'h000;
+      \$73  = 6'h00;
     end
     if (rst) begin
-      \$57  = 10'h000;
+      \$73  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$58  = step;
+    \$74  = sign;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -24975,23 +24893,23 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
+            if (\tag$37 [6]) begin
             end else begin
-              \$58  = \$17 [5:0];
+              \$74  = 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            \$58  = \$31 ;
-            if (\$32 ) begin
+            \$74  = 1'h0;
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
+                  if (\tag$37 [6]) begin
                   end else begin
-                    \$58  = \$17 [5:0];
+                    \$74  = 1'h1;
                   end
                 end
               end
@@ -25000,38 +24918,38 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$58  = \$17 [5:0];
+                \$74  = 1'h1;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$58  = \$17 [5:0];
+                \$74  = 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$58  = 6'h00;
+      \$74  = 1'h0;
     end
     if (rst) begin
-      \$58  = 6'h00;
+      \$74  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$59  = upper;
+    \$75  = step;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25039,65 +24957,63 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
+            if (\tag$37 [6]) begin
             end else begin
-              \$59  = \$27 ;
+              \$75  = \$17 [5:0];
             end
           end
       2'h2:
           if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$32 ) begin
+            \$75  = \$34 ;
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
+                  if (\tag$37 [6]) begin
                   end else begin
-                    \$59  = \$35 ;
+                    \$75  = \$17 [5:0];
                   end
                 end
               end
-            end else begin
-              \$59  = \$8 [5:0];
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$59  = \$43 ;
+                \$75  = \$17 [5:0];
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$59  = \$47 ;
+                \$75  = \$17 [5:0];
               end
             end
           end
     endcase
     if (clear) begin
-      \$59  = 6'h00;
+      \$75  = 6'h00;
     end
     if (rst) begin
-      \$59  = 6'h00;
+      \$75  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$60  = lower;
+    \$76  = upper;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25105,102 +25021,496 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
           if (\$26 ) begin
           end else begin
             (* full_case = 32'd1 *)
-            if (\tag$36 [6]) begin
+            if (\tag$37 [6]) begin
             end else begin
-              \$60  = \$29 [5:0];
+              \$76  = \$27 ;
             end
           end
       2'h2:
           if (decided) begin
             (* full_case = 32'd1 *)
-            if (\$32 ) begin
+            if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
-                if (\$34 ) begin
+                if (\$37 ) begin
                 end else begin
                   (* full_case = 32'd1 *)
-                  if (\tag$36 [6]) begin
+                  if (\tag$37 [6]) begin
                   end else begin
-                    \$60  = \$37 [5:0];
+                    \$76  = \$38 ;
                   end
                 end
               end
             end else begin
-              \$60  = \$13 [5:0];
+              \$76  = \$8 [5:0];
             end
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$42 ) begin
+            if (\$54 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$60  = \$45 [5:0];
+                \$76  = \$55 ;
               end
             end
           end
       2'h1:
           if (free) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$61 ) begin
             end else begin
               (* full_case = 32'd1 *)
-              if (\tag$36 [6]) begin
+              if (\tag$37 [6]) begin
               end else begin
-                \$60  = \$49 [5:0];
+                \$76  = \$62 ;
               end
             end
           end
     endcase
     if (clear) begin
-      \$60  = 6'h00;
+      \$76  = 6'h00;
     end
     if (rst) begin
-      \$60  = 6'h00;
+      \$76  = 6'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$61  = code;
+    \$77  = lower;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [6]) begin
+            end else begin
+              \$77  = \$29 [5:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [6]) begin
+                  end else begin
+                    \$77  = \$40 [5:0];
+                  end
+                end
+              end
+            end else begin
+              \$77  = \$13 [5:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$77  = \$57 [5:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$77  = \$64 [5:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$77  = 6'h00;
+    end
+    if (rst) begin
+      \$77  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$78  = table_level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [6]) begin
+            end else begin
+              \$78  = first;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [6]) begin
+                  end else begin
+                    \$78  = first;
+                  end
+                end
+              end
+            end else begin
+              \$78  = \$46 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$78  = first;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$78  = first;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$78  = 10'h000;
+    end
+    if (rst) begin
+      \$78  = 10'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$79  = upper_level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [6]) begin
+            end else begin
+              \$79  = first_upper;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [6]) begin
+                  end else begin
+                    \$79  = first_upper;
+                  end
+                end
+              end
+            end else begin
+              \$79  = \$47 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$79  = first_upper;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$79  = first_upper;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$79  = 10'h000;
+    end
+    if (rst) begin
+      \$79  = 10'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$80  = lower_level;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [6]) begin
+            end else begin
+              \$80  = first_lower;
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [6]) begin
+                  end else begin
+                    \$80  = first_lower;
+                  end
+                end
+              end
+            end else begin
+              \$80  = \$48 ;
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$80  = first_lower;
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$80  = first_lower;
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$80  = 10'h000;
+    end
+    if (rst) begin
+      \$80  = 10'h000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$81  = lower_address;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [6]) begin
+            end else begin
+              \$81  = \$30 [3:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [6]) begin
+                  end else begin
+                    \$81  = \$41 [3:0];
+                  end
+                end
+              end
+            end else begin
+              \$81  = \$50 [3:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$81  = \$58 [3:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$81  = \$65 [3:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$81  = 4'h0;
+    end
+    if (rst) begin
+      \$81  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$82  = upper_address;
+    (* full_case = 32'd1 *)
+    casez (conversion_state)
+      2'h0:
+          (* full_case = 32'd1 *)
+          if (\$26 ) begin
+          end else begin
+            (* full_case = 32'd1 *)
+            if (\tag$37 [6]) begin
+            end else begin
+              \$82  = \$32 [3:0];
+            end
+          end
+      2'h2:
+          if (decided) begin
+            (* full_case = 32'd1 *)
+            if (\$35 ) begin
+              if (free) begin
+                (* full_case = 32'd1 *)
+                if (\$37 ) begin
+                end else begin
+                  (* full_case = 32'd1 *)
+                  if (\tag$37 [6]) begin
+                  end else begin
+                    \$82  = \$43 [3:0];
+                  end
+                end
+              end
+            end else begin
+              \$82  = \$52 [3:0];
+            end
+          end
+      2'h3:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$54 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$82  = \$60 [3:0];
+              end
+            end
+          end
+      2'h1:
+          if (free) begin
+            (* full_case = 32'd1 *)
+            if (\$61 ) begin
+            end else begin
+              (* full_case = 32'd1 *)
+              if (\tag$37 [6]) begin
+              end else begin
+                \$82  = \$67 [3:0];
+              end
+            end
+          end
+    endcase
+    if (clear) begin
+      \$82  = 4'h0;
+    end
+    if (rst) begin
+      \$82  = 4'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$83  = code;
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           /* empty */;
       2'h2:
           if (decided) begin
-            if (\$32 ) begin
+            if (\$35 ) begin
               if (free) begin
-                \$61 [65:7] = tag;
-                \$61 [5:0] = \$33 ;
-                \$61 [6] = stopped;
+                \$83 [65:7] = tag;
+                \$83 [5:0] = \$36 ;
+                \$83 [6] = stopped;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$61 [65:7] = tag;
-            \$61 [5:0] = trial;
-            \$61 [6] = tag[5];
+            \$83 [65:7] = tag;
+            \$83 [5:0] = trial;
+            \$83 [6] = tag[5];
           end
       2'h1:
           if (free) begin
-            \$61 [65:7] = tag;
-            \$61 [5:0] = 6'h00;
-            \$61 [6] = 1'h0;
+            \$83 [65:7] = tag;
+            \$83 [5:0] = 6'h00;
+            \$83 [6] = 1'h0;
           end
     endcase
     if (clear) begin
-      \$61  = 66'h00000000000000000;
+      \$83  = 66'h00000000000000000;
     end
     if (rst) begin
-      \$61  = 66'h00000000000000000;
+      \$83  = 66'h00000000000000000;
     end
   end
-  assign \$signal  = upper;
-  assign \$signal$6  = lower;
-  assign levels_enable = enable;
+  assign \resolution$4  = resolution;
   assign level_write = write;
   assign level_index = write_index;
   assign level_data = write_data;
@@ -25218,16 +25528,16 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$36.index  = \tag$36 [2:0];
-  assign \tag$36.plane  = \tag$36 [4:3];
-  assign \tag$36.stop  = \tag$36 [5];
-  assign \tag$36.void  = \tag$36 [6];
-  assign \tag$36.last  = \tag$36 [7];
-  assign \tag$36.release  = \tag$36 [8];
-  assign \tag$36.final  = \tag$36 [9];
-  assign \tag$36.partial  = \tag$36 [10];
-  assign \tag$36.product  = \tag$36 [42:11];
-  assign \tag$36.conversion  = \tag$36 [58:43];
+  assign \tag$37.index  = \tag$37 [2:0];
+  assign \tag$37.plane  = \tag$37 [4:3];
+  assign \tag$37.stop  = \tag$37 [5];
+  assign \tag$37.void  = \tag$37 [6];
+  assign \tag$37.last  = \tag$37 [7];
+  assign \tag$37.release  = \tag$37 [8];
+  assign \tag$37.final  = \tag$37 [9];
+  assign \tag$37.partial  = \tag$37 [10];
+  assign \tag$37.product  = \tag$37 [42:11];
+  assign \tag$37.conversion  = \tag$37 [58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -25241,96 +25551,437 @@ module \crossloom_tile.converter (resolution, timeout, enable, write, write_inde
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
+  assign \levels[0]  = levels[9:0];
+  assign \levels[1]  = levels[19:10];
+  assign \levels[2]  = levels[29:20];
+  assign \levels[3]  = levels[39:30];
   assign \$4  = { 2'h0, step[5:2] };
   assign \$6  = { 2'h0, step[5:2] };
   assign \$9  = { 2'h0, step[5:2] };
   assign \$11  = { 2'h0, step[5:2] };
   assign \$27  = { 1'h0, \$17 [5:1] };
   assign \$28  = { 1'h0, \$17 [5:1] };
-  assign \$31  = { 1'h0, step[5:1] };
-  assign \$35  = { 1'h0, \$17 [5:1] };
-  assign \$36  = { 1'h0, \$17 [5:1] };
-  assign \$43  = { 1'h0, \$17 [5:1] };
-  assign \$44  = { 1'h0, \$17 [5:1] };
-  assign \$47  = { 1'h0, \$17 [5:1] };
-  assign \$48  = { 1'h0, \$17 [5:1] };
+  assign \$30  = { 2'h0, \$17 [5:2] };
+  assign \$32  = { \$31 [6], \$31 [6], \$31 [6:2] };
+  assign \$34  = { 1'h0, step[5:1] };
+  assign \$38  = { 1'h0, \$17 [5:1] };
+  assign \$39  = { 1'h0, \$17 [5:1] };
+  assign \$41  = { 2'h0, \$17 [5:2] };
+  assign \$43  = { \$42 [6], \$42 [6], \$42 [6:2] };
+  assign \$50  = { \$49 [5], \$49 [5], \$49 [5:2] };
+  assign \$52  = { \$51 [5], \$51 [5], \$51 [5:2] };
+  assign \$55  = { 1'h0, \$17 [5:1] };
+  assign \$56  = { 1'h0, \$17 [5:1] };
+  assign \$58  = { 2'h0, \$17 [5:2] };
+  assign \$60  = { \$59 [6], \$59 [6], \$59 [6:2] };
+  assign \$62  = { 1'h0, \$17 [5:1] };
+  assign \$63  = { 1'h0, \$17 [5:1] };
+  assign \$65  = { 2'h0, \$17 [5:2] };
+  assign \$67  = { \$66 [6], \$66 [6], \$66 [6:2] };
 endmodule
 
-module \crossloom_tile.converter.levels (enable, write__en, write__addr, write__data, clk, rst, upper_level, lower_level, first_level, read__addr, \read__addr$11 , clear);
+module \crossloom_tile.converter.levels$49 (resolution, write, write_index, write_data, clk, rst, first_lower, first_upper, read__addr, \read__addr$23 , levels, first, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
-  wire \$1 ;
-  wire \$2 ;
-  reg [9:0] \$3 ;
+  wire [7:0] \$1 ;
+  wire [14:0] \$10 ;
+  wire [14:0] \$11 ;
+  wire [7:0] \$12 ;
+  wire [1:0] \$13 ;
+  wire \$14 ;
+  wire [7:0] \$15 ;
+  wire [14:0] \$16 ;
+  wire [14:0] \$17 ;
+  wire [14:0] \$18 ;
+  wire [7:0] \$19 ;
+  wire [10:0] \$2 ;
+  wire [1:0] \$20 ;
+  wire \$21 ;
+  wire [7:0] \$22 ;
+  wire [14:0] \$23 ;
+  wire [14:0] \$24 ;
+  wire [14:0] \$25 ;
+  wire [7:0] \$26 ;
+  wire [1:0] \$27 ;
+  wire \$28 ;
+  wire [7:0] \$29 ;
+  wire [10:0] \$3 ;
+  wire [14:0] \$30 ;
+  wire [14:0] \$31 ;
+  wire [14:0] \$32 ;
+  wire [7:0] \$33 ;
+  wire [1:0] \$34 ;
+  wire \$35 ;
+  wire [7:0] \$36 ;
+  wire [22:0] \$37 ;
+  wire [22:0] \$38 ;
+  wire [22:0] \$39 ;
+  wire [10:0] \$4 ;
+  wire [7:0] \$40 ;
+  wire [1:0] \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
+  wire [7:0] \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire [4:0] \$59 ;
+  wire [1:0] \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire [4:0] \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  reg [9:0] \$68 ;
+  wire \$7 ;
+  wire [7:0] \$8 ;
+  wire [14:0] \$9 ;
+  reg [3:0] \$signal ;
+  reg [1:0] \$signal$3 ;
+  reg \$signal$5 ;
+  wire [3:0] \$signature__addr ;
+  wire [3:0] \$signature__addr$16 ;
+  wire [3:0] \$signature__addr$21 ;
+  wire [3:0] \$signature__addr$27 ;
+  wire [3:0] \$signature__addr$32 ;
+  wire [3:0] \$signature__addr$39 ;
+  wire [9:0] \$signature__data ;
+  wire [9:0] \$signature__data$17 ;
+  wire [9:0] \$signature__data$22 ;
+  wire [9:0] \$signature__data$28 ;
+  wire [9:0] \$signature__data$33 ;
+  wire [9:0] \$signature__data$40 ;
+  wire \$signature__en ;
+  wire \$signature__en$15 ;
+  wire \$signature__en$20 ;
+  wire \$signature__en$26 ;
+  wire \$signature__en$31 ;
+  wire \$signature__en$38 ;
+  reg [3:0] address;
   input clear;
   wire clear;
   input clk;
   wire clk;
-  input enable;
-  wire enable;
-  output [9:0] first_level;
-  wire [9:0] first_level;
-  wire [5:0] lower;
-  output [9:0] lower_level;
-  wire [9:0] lower_level;
-  input [5:0] read__addr;
-  wire [5:0] read__addr;
-  input [5:0] \read__addr$11 ;
-  wire [5:0] \read__addr$11 ;
+  output [9:0] first;
+  reg [9:0] first = 10'h000;
+  output [9:0] first_lower;
+  wire [9:0] first_lower;
+  output [9:0] first_upper;
+  wire [9:0] first_upper;
+  output [39:0] levels;
+  wire [39:0] levels;
+  wire [9:0] \levels[0] ;
+  wire [9:0] \levels[1] ;
+  wire [9:0] \levels[2] ;
+  wire [9:0] \levels[3] ;
+  wire [3:0] lower_address;
+  input [3:0] read__addr;
+  wire [3:0] read__addr;
+  wire [3:0] \read__addr$18 ;
+  input [3:0] \read__addr$23 ;
+  wire [3:0] \read__addr$23 ;
+  wire [3:0] \read__addr$29 ;
+  wire [3:0] \read__addr$34 ;
+  wire [3:0] \read__addr$41 ;
   wire [9:0] read__data;
-  wire [9:0] \read__data$14 ;
+  wire [9:0] \read__data$19 ;
+  wire [9:0] \read__data$25 ;
+  wire [9:0] \read__data$30 ;
+  wire [9:0] \read__data$37 ;
+  wire [9:0] \read__data$43 ;
+  input [3:0] resolution;
+  wire [3:0] resolution;
   input rst;
   wire rst;
-  wire [5:0] upper;
-  output [9:0] upper_level;
-  wire [9:0] upper_level;
+  wire [3:0] upper_address;
+  wire [7:0] wide;
+  input write;
   wire write;
-  input [5:0] write__addr;
-  wire [5:0] write__addr;
-  input [9:0] write__data;
-  wire [9:0] write__data;
-  input write__en;
-  wire write__en;
+  input [9:0] write_data;
   wire [9:0] write_data;
+  input [5:0] write_index;
   wire [5:0] write_index;
-  reg [9:0] zero = 10'h000;
-  reg [9:0] memory [63:0];
+  reg [9:0] bank0 [15:0];
 `ifndef SYNTHESIS
-  initial begin : zero_memory
+  initial begin : zero_bank0
     integer i;
-    for (i = 0; i < 64; i = i + 1) memory[i] = 10'h000;
+    for (i = 0; i < 16; i = i + 1) bank0[i] = 10'h000;
   end
 `endif
   always @(posedge clk) begin
-    if (write__en)
-      memory[write__addr] <= write__data;
+    if (\$signature__en )
+      bank0[address] <= write_data;
   end
-  assign \read__data$14  = memory[\read__addr$11 ];
-  assign read__data = memory[read__addr];
+  assign read__data = bank0[read__addr];
+  reg [9:0] bank1 [15:0];
+`ifndef SYNTHESIS
+  initial begin : zero_bank1
+    integer i;
+    for (i = 0; i < 16; i = i + 1) bank1[i] = 10'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$15 )
+      bank1[address] <= write_data;
+  end
+  assign \read__data$19  = bank1[read__addr];
+  reg [9:0] bank2 [15:0];
+`ifndef SYNTHESIS
+  initial begin : zero_bank2
+    integer i;
+    for (i = 0; i < 16; i = i + 1) bank2[i] = 10'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$20 )
+      bank2[address] <= write_data;
+  end
+  assign \read__data$25  = bank2[\read__addr$23 ];
+  reg [9:0] bank3 [15:0];
+`ifndef SYNTHESIS
+  initial begin : zero_bank3
+    integer i;
+    for (i = 0; i < 16; i = i + 1) bank3[i] = 10'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$26 )
+      bank3[address] <= write_data;
+  end
+  assign \read__data$30  = bank3[\read__addr$23 ];
+  reg [9:0] power_lower [15:0];
+`ifndef SYNTHESIS
+  initial begin : zero_power_lower
+    integer i;
+    for (i = 0; i < 16; i = i + 1) power_lower[i] = 10'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$31 )
+      power_lower[\$signal ] <= write_data;
+  end
+  assign first_lower = power_lower[\$59 [3:0]];
+  reg [9:0] power_upper [15:0];
+`ifndef SYNTHESIS
+  initial begin : zero_power_upper
+    integer i;
+    for (i = 0; i < 16; i = i + 1) power_upper[i] = 10'h000;
+  end
+`endif
+  always @(posedge clk) begin
+    if (\$signature__en$38 )
+      power_upper[\$signal ] <= write_data;
+  end
+  assign first_upper = power_upper[\$64 [3:0]];
+  assign \$34  = write_index[5] ? 2'h3 : 2'h1;
+  assign \$35  = $signed(\$33 ) == $signed(\$34 );
+  assign \$41  = write_index[5] ? 2'h3 : 2'h1;
+  assign \$42  = $signed(\$40 ) == $signed(\$41 );
+  assign \$43  = | write_index;
+  assign \$44  = write & \$43 ;
+  assign \$45  = ! \$signal$3 ;
+  assign \$signature__en  = \$44  & \$45 ;
+  assign \$46  = | write_index;
+  assign \$47  = write & \$46 ;
+  assign \$48  = \$signal$3  == 1'h1;
+  assign \$signature__en$15  = \$47  & \$48 ;
+  assign \$49  = | write_index;
+  assign \$50  = write & \$49 ;
+  assign \$51  = \$signal$3  == 2'h2;
+  assign \$signature__en$20  = \$50  & \$51 ;
+  assign \$52  = | write_index;
+  assign \$53  = write & \$52 ;
+  assign \$54  = \$signal$3  == 2'h3;
+  assign \$signature__en$26  = \$53  & \$54 ;
+  assign \$55  = | write_index;
+  assign \$56  = write & \$55 ;
+  assign \$57  = \$56  & \$signal$5 ;
+  assign \$signature__en$31  = \$57  & \$58 ;
+  assign \$59  = resolution - 2'h2;
+  assign \$60  = | write_index;
+  assign \$61  = write & \$60 ;
+  assign \$62  = \$61  & \$signal$5 ;
+  assign \$63  = ! write_index[5];
+  assign \$signature__en$38  = \$62  & \$63 ;
+  assign \$64  = resolution - 2'h2;
+  assign \$65  = | write_index;
+  assign \$66  = ~ \$65 ;
+  assign \$67  = write & \$66 ;
   always @(posedge clk)
-    zero <= \$3 ;
-  assign upper_level = enable ? read__data : { read__addr, 4'h0 };
-  assign lower_level = enable ? \read__data$14  : { \read__addr$11 , 4'h0 };
-  assign first_level = enable ? zero : 10'h000;
-  assign \$1  = ! write__addr;
-  assign \$2  = write__en & \$1 ;
+    first <= \$68 ;
+  assign \$6  = write_index[5] ? 2'h3 : 2'h1;
+  assign \$7  = $signed(\$5 ) == $signed(\$6 );
+  assign \$13  = write_index[5] ? 2'h3 : 2'h1;
+  assign \$14  = $signed(\$12 ) == $signed(\$13 );
+  assign \$20  = write_index[5] ? 2'h3 : 2'h1;
+  assign \$21  = $signed(\$19 ) == $signed(\$20 );
+  assign \$27  = write_index[5] ? 2'h3 : 2'h1;
+  assign \$28  = $signed(\$26 ) == $signed(\$27 );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$3  = zero;
-    if (\$2 ) begin
-      \$3  = write__data;
+    \$signal  = 4'h0;
+    casez (write_index)
+      6'b?????1:
+          \$signal  = 4'h0;
+      6'b????10:
+          \$signal  = 4'h1;
+      6'b???100:
+          \$signal  = 4'h2;
+      6'h?8:
+          \$signal  = 4'h3;
+      6'b?10000:
+          \$signal  = 4'h4;
+      6'h20:
+          \$signal  = 4'h5;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$signal$3  = 2'h0;
+    casez (write_index)
+      6'b?????1:
+          \$signal$3  = write_index[2:1];
+      6'b????10:
+          \$signal$3  = write_index[3:2];
+      6'b???100:
+          \$signal$3  = write_index[4:3];
+      6'h?8:
+          \$signal$3  = write_index[5:4];
+      6'b?10000:
+          \$signal$3  = { write_index[5], write_index[5] };
+      6'h20:
+          \$signal$3  = { write_index[5], write_index[5] };
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    address = 4'h0;
+    casez (write_index)
+      6'b?????1:
+          address = \$4 [3:0];
+      6'b????10:
+          address = \$11 [3:0];
+      6'b???100:
+          address = \$18 [3:0];
+      6'h?8:
+          address = \$25 [3:0];
+      6'b?10000:
+          address = \$32 [3:0];
+      6'h20:
+          address = \$39 [3:0];
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$signal$5  = 1'h0;
+    casez (write_index)
+      6'b?????1:
+          \$signal$5  = \$7 ;
+      6'b????10:
+          \$signal$5  = \$14 ;
+      6'b???100:
+          \$signal$5  = \$21 ;
+      6'h?8:
+          \$signal$5  = \$28 ;
+      6'b?10000:
+          \$signal$5  = \$35 ;
+      6'h20:
+          \$signal$5  = \$42 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
+    \$68  = first;
+    if (\$67 ) begin
+      \$68  = write_data;
     end
     if (clear) begin
-      \$3  = 10'h000;
+      \$68  = 10'h000;
     end
     if (rst) begin
-      \$3  = 10'h000;
+      \$68  = 10'h000;
     end
   end
-  assign write = write__en;
-  assign write_index = write__addr;
-  assign write_data = write__data;
-  assign upper = read__addr;
-  assign lower = \read__addr$11 ;
+  assign wide = { write_index[5], write_index[5], write_index };
+  assign \$signature__addr  = address;
+  assign \$signature__data  = write_data;
+  assign lower_address = read__addr;
+  assign \$signature__addr$16  = address;
+  assign \$signature__data$17  = write_data;
+  assign \read__addr$18  = read__addr;
+  assign \$signature__addr$21  = address;
+  assign \$signature__data$22  = write_data;
+  assign upper_address = \read__addr$23 ;
+  assign \$signature__addr$27  = address;
+  assign \$signature__data$28  = write_data;
+  assign \read__addr$29  = \read__addr$23 ;
+  assign \$signature__addr$32  = \$signal ;
+  assign \$signature__data$33  = write_data;
+  assign \read__addr$34  = \$59 [3:0];
+  assign \read__data$37  = first_lower;
+  assign \$signature__addr$39  = \$signal ;
+  assign \$signature__data$40  = write_data;
+  assign \read__addr$41  = \$64 [3:0];
+  assign \read__data$43  = first_upper;
+  assign \levels[0]  = levels[9:0];
+  assign \levels[1]  = levels[19:10];
+  assign \levels[2]  = levels[29:20];
+  assign \levels[3]  = levels[39:30];
+  assign levels[39:30] = \read__data$30 ;
+  assign levels[29:20] = \read__data$25 ;
+  assign levels[19:10] = \read__data$19 ;
+  assign levels[9:0] = read__data;
+  assign \$1  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5:3] };
+  assign \$2  = { \$1 , 3'h0 };
+  assign { \$3 [10:3], \$3 [1:0] } = { \$2 [10:3], \$2 [1:0] };
+  assign \$3 [2] = 1'h1;
+  assign \$4  = { \$2 [10], \$2 [10], \$2 [10:3], 1'h1 };
+  assign \$5  = { write_index[5], write_index[5], write_index };
+  assign \$8  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5:4] };
+  assign \$9  = { \$8 [7], \$8 [7], \$8 [7], \$8 , 4'h0 };
+  assign { \$10 [14:4], \$10 [2:0] } = { \$9 [14:4], \$9 [2:0] };
+  assign \$10 [3] = 1'h1;
+  assign \$11  = { \$9 [14], \$9 [14], \$9 [14:4], 1'h1, \$9 [2] };
+  assign \$12  = { write_index[5], write_index[5], write_index[5], write_index[5:1] };
+  assign \$15  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5] };
+  assign \$16  = { \$15 [7], \$15 [7], \$15 , 5'h00 };
+  assign { \$17 [14:5], \$17 [3:0] } = { \$16 [14:5], \$16 [3:0] };
+  assign \$17 [4] = 1'h1;
+  assign \$18  = { \$16 [14], \$16 [14], \$16 [14:5], 1'h1, \$16 [3:2] };
+  assign \$19  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5:2] };
+  assign \$22  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5] };
+  assign \$23  = { \$22 [7], \$22 , 6'h00 };
+  assign { \$24 [14:6], \$24 [4:0] } = { \$23 [14:6], \$23 [4:0] };
+  assign \$24 [5] = 1'h1;
+  assign \$25  = { \$23 [14], \$23 [14], \$23 [14:6], 1'h1, \$23 [4:2] };
+  assign \$26  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5:3] };
+  assign \$29  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5] };
+  assign \$30  = { \$29 , 7'h00 };
+  assign { \$31 [14:7], \$31 [5:0] } = { \$30 [14:7], \$30 [5:0] };
+  assign \$31 [6] = 1'h1;
+  assign \$32  = { \$30 [14], \$30 [14], \$30 [14:7], 1'h1, \$30 [5:2] };
+  assign \$33  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5:4] };
+  assign \$36  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5] };
+  assign \$37  = { \$36 [7], \$36 [7], \$36 [7], \$36 [7], \$36 [7], \$36 [7], \$36 [7], \$36 , 8'h00 };
+  assign { \$38 [22:8], \$38 [6:0] } = { \$37 [22:8], \$37 [6:0] };
+  assign \$38 [7] = 1'h1;
+  assign \$39  = { \$37 [22], \$37 [22], \$37 [22:8], 1'h1, \$37 [6:2] };
+  assign \$40  = { write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5], write_index[5] };
+  assign \$58  = write_index[5];
 endmodule
 
 module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
