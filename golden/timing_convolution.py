@@ -26,8 +26,9 @@ __all__ = ["COLLECT_CLOCKS", "Timing", "calibration_timing", "convolution_timing
 
 #: Clocks from the start of a convolution to the first word of its window.
 WINDOW_CLOCKS = 20
-#: Clocks from a word of the window to its chunk being offered as a product.
-LOAD_CLOCKS = 3
+#: Clocks from a word of the window to its chunk being offered as a product: three in the buffer,
+#: one to the row latches, one in the feed.
+LOAD_CLOCKS = 5
 #: Clocks from reading an accumulator to the write of its output beside the multiplication: lane,
 #: drift gain (4), sum over tiles, constants and tag (3), operands and addition (2), rescaler (4),
 #: word (1).

@@ -5,9 +5,9 @@ from .program import Elementwise
 
 __all__ = ["ELEMENTWISE_OVERHEAD", "elementwise_clocks"]
 
-#: Clocks beside the taps: 18 for the pitches, 1 to the first tap, 12 from a tap to the write of
-#: its output (address, read, operand, product in 3, sum, choice, shift and clamp in 4).
-ELEMENTWISE_OVERHEAD = 18 + 1 + 12
+#: Clocks beside the taps: 18 for the pitches, 1 to the first tap, 14 from a tap to the write of
+#: its output (address, read in 3, operand, product in 3, sum, choice, shift and clamp in 4).
+ELEMENTWISE_OVERHEAD = 18 + 1 + 14
 
 
 def elementwise_clocks(layer: Elementwise) -> int:

@@ -4,11 +4,12 @@ from .program import Transfer
 
 __all__ = ["LOAD_OVERHEAD", "STORE_OVERHEAD", "transfer_clocks"]
 
-#: Clocks of a LOAD beside its words: one before the first beat, one from beat to buffer.
-LOAD_OVERHEAD = 2
-#: Clocks of a STORE beside its words: one before the first read, one for the buffer, one for the
+#: Clocks of a LOAD beside its words: one before the first beat, one from beat to buffer, one for
+#: the buffer.
+LOAD_OVERHEAD = 3
+#: Clocks of a STORE beside its words: one before the first read, three for the buffer, one for the
 #: queue before the stream.
-STORE_OVERHEAD = 3
+STORE_OVERHEAD = 5
 
 
 def transfer_clocks(layer: Transfer) -> int:

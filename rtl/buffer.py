@@ -1,6 +1,6 @@
 """The activation buffer: in banks, behind the tenants' windows."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -8,10 +8,14 @@ from amaranth.lib.wiring import Component, In, Out
 from golden.chip import WORD_BITS, Chip, bits_for
 
 from .arithmetic import modulo
+from .delay import delayed
 from .pitches import ADDRESS_BITS
 from .tenants import each_tenant, tenant_windows
 
-__all__ = ["ActivationBuffer"]
+__all__ = ["READ_CLOCKS", "ActivationBuffer"]
+
+#: Clocks from an address at a read port to its data: check, memory, the memory's output.
+READ_CLOCKS = 3
 
 #: A read or a write that asks for the buffer; the address counts from the window's first word.
 _READ = data.StructLayout({"enable": 1, "address": ADDRESS_BITS})
@@ -26,8 +30,9 @@ class ActivationBuffer(Component):
     change from clock to clock. Tenants whose windows lie in different banks never meet.
 
     Every address is compared with the length of its tenant's window before the window's first
-    word is added, and with the end of the memory after that, both wide enough not to wrap. A
-    write that fails is not done, whatever led to it.
+    word is added, and with the end of the memory after that, both wide enough not to wrap. What
+    passes waits in a register for its bank; a write that fails never gets there, whatever led to
+    it.
 
     Parameters
     ----------
@@ -39,23 +44,29 @@ class ActivationBuffer(Component):
     tenant, window : in
         The tenant that the units work for, and its window.
     read, write : in; read_data : out
-        The units' ports; data in the clock after the read.
+        The units' ports; data `READ_CLOCKS` after the read.
     beyond : out
         The units' read or write in this clock is outside the window.
     windows : in
         Window of each tenant, for its transfers.
     transfer_read, transfer_write : in; transfer_read_ready, transfer_write_ready : out
-        Each tenant's transfer; what is asked for waits until it is ready.
-    transfer_read_data : out
-        Data in the clock after a read that was ready.
+        Each tenant's transfer; what is asked for waits until it is ready. Ready also says that
+        nothing taken before is still to be read or written after this clock.
+    transfer_read_valid, transfer_read_data : out
+        Data of the reads that were ready, in order.
     transfer_beyond : out
-        Of each tenant: the transfer's read or write is outside the window (and ready).
+        Of each tenant: the transfer's read or write is outside the window.
+    transfer_abort : in
+        Of each tenant: forget what its transfer has asked for.
     written : out
-        Of each tenant: a word of its own is written in this clock, by a unit or its transfer.
+        Of each tenant: the word of its own that is written in this clock, by a unit or its
+        transfer, and its address from the window's first word.
 
     Latency
     -------
-    One clock from an address to its data.
+    `READ_CLOCKS` from an address to its data, two clocks from a write to the memory; where a
+    transfer's bank is busy, as many more. A word is read as it was when its read reached the
+    bank.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -67,11 +78,13 @@ class ActivationBuffer(Component):
             "windows": In(each_tenant(chip, windows)),
             "transfer_read": In(each_tenant(chip, _READ)),
             "transfer_read_ready": Out(chip.tenants),
+            "transfer_read_valid": Out(chip.tenants),
             "transfer_read_data": Out(each_tenant(chip, WORD_BITS)),
             "transfer_write": In(each_tenant(chip, _WRITE)),
             "transfer_write_ready": Out(chip.tenants),
-            "transfer_beyond": Out(chip.tenants), "tenant": In(bits_for(chip.tenants - 1)),
-            "written": Out(chip.tenants),
+            "transfer_beyond": Out(chip.tenants), "transfer_abort": In(chip.tenants),
+            "tenant": In(bits_for(chip.tenants - 1)),
+            "written": Out(each_tenant(chip, _WRITE)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -84,63 +97,73 @@ class ActivationBuffer(Component):
         reads, writes = [], []
         outside = Signal(2)
         for kind, port, requests in ((0, self.read, reads), (1, self.write, writes)):
-            requests.append(_Request(m, self.chip, f"units{kind}", port, self.window))
+            requests.append(_Request(m, self.chip, f"units{kind}", port, self.window, Const(0)))
             m.d.comb += outside[kind].eq(port.enable & ~requests[0].inside)
         m.d.comb += self.beyond.eq(outside.any())
         for t in range(tenants):
             for kind, port, requests in ((0, self.transfer_read[t], reads),
                                          (1, self.transfer_write[t], writes)):
                 requests.append(_Request(m, self.chip, f"transfer{t}_{kind}", port,
-                                         self.windows[t]))
+                                         self.windows[t], self.transfer_abort[t]))
             m.d.comb += self.transfer_beyond[t].eq(
                 self.transfer_read[t].enable & ~reads[-1].inside
                 | self.transfer_write[t].enable & ~writes[-1].inside)
 
-        ready = [_Ready(tenants + 1), _Ready(tenants + 1)]
         words = self.chip.memories.activation_words // tenants
         arrived = []
         for bank in range(tenants):
             m.submodules[f"bank{bank}"] = memory = Memory(shape=WORD_BITS, depth=words, init=[])
             read, write = memory.read_port(), memory.write_port()
-            chosen = self._choose(m, reads, bank, turn, ready[0], f"read{bank}")
+            chosen = self._choose(m, reads, bank, turn, f"read{bank}")
             m.d.comb += [read.en.eq(Cat(*chosen).any()),
                          read.addr.eq(_select(chosen, [each.word for each in reads]))]
-            chosen = self._choose(m, writes, bank, turn, ready[1], f"write{bank}")
+            chosen = self._choose(m, writes, bank, turn, f"write{bank}")
             enable, word, value = (Signal(width, name=f"bank{bank}_{name}") for name, width in (
                 ("write", 1), ("word", len(write.addr)), ("data", WORD_BITS)))
             m.d.comb += [enable.eq(Cat(*chosen).any()),
                          word.eq(_select(chosen, [each.word for each in writes])),
                          value.eq(_select(chosen, [each.data for each in writes])),
                          write.en.eq(enable), write.addr.eq(word), write.data.eq(value)]
-            arrived.append(read.data)
+            # A register here, or the memory's slow output would be followed by the choice below.
+            arrived.append(delayed(m, read.data, 1))
+        for request in (*reads, *writes):
+            m.d.comb += request.taken.eq(Cat(*request.chosen).any())
 
         targets = [self.read_data, *(self.transfer_read_data[t] for t in range(tenants))]
         for request, target in zip(reads, targets, strict=True):
-            bank = Signal.like(request.bank, name="read_bank")
-            m.d.sync += bank.eq(request.bank)
-            with m.Switch(bank):
+            with m.Switch(delayed(m, request.bank, READ_CLOCKS - 1)):
                 for number, word in enumerate(arrived):
                     with m.Case(number):
                         m.d.comb += target.eq(word)
+        tenant = delayed(m, self.tenant, 1)
         for t in range(tenants):
-            # What is outside the window waits for nothing: it is not done.
-            m.d.comb += [
-                self.transfer_read_ready[t].eq(Cat(*ready[0].of[t + 1]).any()
-                                               | ~reads[t + 1].inside),
-                self.transfer_write_ready[t].eq(Cat(*ready[1].of[t + 1]).any()
-                                                | ~writes[t + 1].inside),
-                self.written[t].eq(Cat(*ready[1].of[t + 1]).any()
-                                   | writes[0].wanted & (self.tenant == t)),
-            ]
+            self._answer(m, t, reads[t + 1], writes[t + 1])
+            written = self.written[t]
+            m.d.comb += [written.enable.eq(writes[t + 1].taken),
+                         written.address.eq(writes[t + 1].address),
+                         written.data.eq(writes[t + 1].data)]
+            # A tenant's own units and its transfer never work at the same time.
+            with m.If(writes[0].full & (tenant == t)):
+                m.d.comb += [written.enable.eq(1), written.address.eq(writes[0].address),
+                             written.data.eq(writes[0].data)]
         return m
 
+    def _answer(self, m: Module, t: int, read: "_Request", write: "_Request") -> None:
+        """What tenant ``t``'s transfer hears; an abort also drops the words on their way."""
+        reading, valid = Signal(name=f"reading{t}"), Signal(name=f"valid{t}")
+        abort = self.transfer_abort[t]
+        m.d.sync += [reading.eq(read.taken & ~abort), valid.eq(reading & ~abort)]
+        m.d.comb += [self.transfer_read_ready[t].eq(read.ready),
+                     self.transfer_write_ready[t].eq(write.ready),
+                     self.transfer_read_valid[t].eq(valid)]
+
     def _choose(self, m: Module, requests: list["_Request"], bank: int, turn: Signal,
-                ready: "_Ready", name: str) -> list[Signal]:
+                name: str) -> list[Signal]:
         """Which of ``requests`` gets ``bank``, one hot: the units, then transfers in turn."""
         tenants = self.chip.tenants
         asking = Signal(tenants + 1, name=f"{name}_asking")
         chosen = Signal(tenants + 1, name=f"{name}_chosen")
-        m.d.comb += asking.eq(Cat(*(each.wanted & (each.bank == bank) for each in requests)))
+        m.d.comb += asking.eq(Cat(*(each.full & (each.bank == bank) for each in requests)))
         m.d.comb += chosen[0].eq(asking[0])
         with m.Switch(turn):
             for first in range(tenants):
@@ -149,38 +172,48 @@ class ActivationBuffer(Component):
                     for t in ((first + distance) % tenants for distance in range(tenants)):
                         m.d.comb += chosen[t + 1].eq(asking[t + 1] & ~before)
                         before = before | asking[t + 1]
-        for number in range(tenants + 1):
-            ready.of[number].append(chosen[number])
+        for each, bit in zip(requests, chosen, strict=True):
+            each.chosen.append(bit)
         return list(chosen)
 
 
 class _Request:
-    """A port's access as the banks see it: whether it is ``inside``, its bank and word there."""
+    """A port's access, whose address is checked, then held in a register until its bank takes it.
 
-    def __init__(self, m: Module, chip: Chip, name: str, port: data.View, window: data.View
-                 ) -> None:
+    ``inside`` tells of the access at the port. While ``full``, one that passed, with its ``bank``
+    and the ``word`` there, its ``address`` in the window and its ``data``, asks for its bank;
+    ``chosen`` gets a bit of each bank, of which one is set when it is ``taken``. ``ready``: the
+    register can have the access at the port.
+    """
+
+    def __init__(self, m: Module, chip: Chip, name: str, port: data.View, window: data.View,
+                 abort: Value) -> None:
         words = chip.memories.activation_words
         word_bits = (words // chip.tenants - 1).bit_length()
         address_bits = (words - 1).bit_length()
         place = Signal(ADDRESS_BITS + 1, name=f"{name}_place")
-        self.inside, self.wanted = Signal(name=f"{name}_inside"), Signal(name=f"{name}_wanted")
+        self.inside, self.full, self.taken, self.ready = (
+            Signal(name=f"{name}_{member}") for member in ("inside", "full", "taken", "ready"))
         self.bank = Signal(max(1, address_bits - word_bits), name=f"{name}_bank")
+        self.word = Signal(word_bits, name=f"{name}_word")
+        self.chosen: list[Value] = []
         m.d.comb += [
             place.eq(port.address + window.activation_base),
             self.inside.eq((port.address < window.activation_words)
                            & ~place[address_bits:].any()),
-            self.wanted.eq(port.enable & self.inside),
-            self.bank.eq(place[word_bits:address_bits]),
+            self.ready.eq(~self.full | self.taken),
         ]
-        self.word = place[:word_bits]
-        self.data = getattr(port, "data", None) if "data" in dict(port.shape()) else None
-
-
-class _Ready:
-    """For each request, whether each bank has taken it."""
-
-    def __init__(self, requests: int) -> None:
-        self.of: list[list[Signal]] = [[] for _ in range(requests)]
+        with m.If(self.ready):
+            m.d.sync += [self.full.eq(port.enable & self.inside),
+                         self.bank.eq(place[word_bits:address_bits]),
+                         self.word.eq(place[:word_bits])]
+        with m.If(abort):
+            m.d.sync += self.full.eq(0)
+        if "data" in dict(port.shape()):
+            self.address = Signal(ADDRESS_BITS, name=f"{name}_address")
+            self.data = Signal(WORD_BITS, name=f"{name}_data")
+            with m.If(self.ready):
+                m.d.sync += [self.address.eq(port.address), self.data.eq(port.data)]
 
 
 def _select(chosen: list[Signal], values: list[Value]) -> Value:

@@ -226,8 +226,6 @@ class ChipTop(Component):
             sink = {name: getattr(self, f"m_axis{suffix}_{name}")
                     for name in ("tvalid", "tready", "tdata", "tlast")}
             read, write = buffer.transfer_read[t], buffer.transfer_write[t]
-            word = {name: getattr(self, f"trace_word{suffix}__{name}")
-                    for name in ("valid", "address", "data")}
             m.d.comb += [
                 transfer.in_valid.eq(source["tvalid"]), source["tready"].eq(transfer.in_ready),
                 transfer.in_data.eq(source["tdata"]),
@@ -235,18 +233,16 @@ class ChipTop(Component):
                 sink["tdata"].eq(transfer.out_data), sink["tlast"].eq(transfer.out_last),
                 read.enable.eq(transfer.read_enable), read.address.eq(transfer.read_address),
                 transfer.read_ready.eq(buffer.transfer_read_ready[t]),
+                transfer.read_valid.eq(buffer.transfer_read_valid[t]),
                 transfer.read_data.eq(buffer.transfer_read_data[t]),
                 write.enable.eq(transfer.write_enable), write.address.eq(transfer.write_address),
                 write.data.eq(transfer.write_data),
                 transfer.write_ready.eq(buffer.transfer_write_ready[t]),
-                # A tenant's own units and its transfer never work at the same time.
-                word["valid"].eq(buffer.written[t]),
-                word["address"].eq(transfer.write_address),
-                word["data"].eq(transfer.write_data),
+                buffer.transfer_abort[t].eq(scheduler.transfer_clear[t]),
+                *(getattr(self, f"trace_word{suffix}__{name}").eq(value) for name, value in (
+                    ("valid", buffer.written[t].enable), ("address", buffer.written[t].address),
+                    ("data", buffer.written[t].data))),
             ]
-            with m.If(buffer.write.enable & (scheduler.tenant == t)):
-                m.d.comb += [word["address"].eq(buffer.write.address),
-                             word["data"].eq(buffer.write.data)]
 
     def _connect_tenants(self, m: Module, registers: RegisterFile, scheduler: TileScheduler,
                          buffer: ActivationBuffer, window: WindowGenerator, tiles: list[Tile],

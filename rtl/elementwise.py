@@ -10,6 +10,7 @@ from golden.chip import (
 from golden.chip.descriptor import FIELDS, Opcode
 
 from .arithmetic import half_step, modulo
+from .buffer import READ_CLOCKS
 from .delay import delayed
 from .descriptor import DescriptorLayout, read_field
 from .loop_nest import LoopNest, Walker
@@ -109,7 +110,7 @@ class ElementwiseUnit(Component):
     done : out
         Pulse, the clock after the last write.
     read_enable, read_address : out; read_data : in
-        Read port of the buffer, data the clock after.
+        Read port of the buffer, data `READ_CLOCKS` after.
     write_enable, write_address, write_data : out
         Write port of the buffer.
 
@@ -120,7 +121,7 @@ class ElementwiseUnit(Component):
     """
 
     #: Clocks from a tap's place in the nest to its `read_enable`, then to its lane's `tap`.
-    _READ, _TAP = 1, 2
+    _READ, _TAP = 1, READ_CLOCKS + 1
     #: Clocks from a tap's place in the nest to the write of its output.
     _WRITE = _READ + _TAP + _Lane.LATENCY
     #: Clocks of a layer beside its taps: pitches, first iteration, pipeline; `done` included.

@@ -5,6 +5,9 @@ from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, bits_for
 
+from .buffer import READ_CLOCKS
+from .delay import delayed
+
 __all__ = ["RowLoader"]
 
 
@@ -25,7 +28,7 @@ class RowLoader(Component):
     bank_free : in
         Every tile has a latch bank to spare; looked at before the first word of a chunk.
     read_enable, read_address : out; read_data : in
-        Activation buffer; data the clock after.
+        Activation buffer; data `READ_CLOCKS` after.
     load_enable, load_bank, load_clear, load_row, load_codes : out
         Pins of the row latches.
     chunk_begin, chunk_loaded, chunk_final : out
@@ -33,7 +36,8 @@ class RowLoader(Component):
 
     Latency
     -------
-    A word accepted in clock 0 is on the pins in clock 2; `chunk_loaded` comes with the last one.
+    A word accepted in clock 0 is on the pins in clock ``1 + READ_CLOCKS``; `chunk_loaded` comes
+    with the last one.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -59,12 +63,10 @@ class RowLoader(Component):
             self.read_enable.eq(accept), self.read_address.eq(self.address),
             self.chunk_begin.eq(accept & self.first),
         ]
-        present, pad, first, last, final = (Signal(name=n) for n in (
-            "present", "read_pad", "read_first", "read_last", "read_final"))
-        row = Signal.like(self.row_word)
+        # What belongs to the word that the buffer hands out.
+        present, pad, first, last, final, row = (delayed(m, value, READ_CLOCKS) for value in (
+            accept, self.pad, self.first, self.last, self.last_chunk, self.row_word))
         m.d.sync += [
-            present.eq(accept), pad.eq(self.pad), first.eq(self.first), last.eq(self.last),
-            final.eq(self.last_chunk), row.eq(self.row_word),
             self.load_enable.eq(present), self.load_clear.eq(present & first),
             self.load_row.eq(row), self.load_codes.eq(Mux(pad, 0, self.read_data)),
             self.load_bank.eq(bank),

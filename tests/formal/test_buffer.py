@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from amaranth.hdl import Cat
+from amaranth.hdl import Cat, Const, Signal
 import pytest
 
 from golden.chip import PRESETS
@@ -25,36 +25,40 @@ def bench_of(tenants, component=ActivationBuffer):
     bench = Bench()
     dut = bench.add("dut", component(chip))
     words = chip.memories.activation_words // tenants
-    askers = [(dut.write, dut.window)] + [(dut.transfer_write[t], dut.windows[t])
-                                          for t in range(tenants)]
+    # Writes by name inside, the port, its window, and what takes them from the port.
+    askers = [("units1", dut.write, dut.window, Const(1), Const(0))] + [
+        (f"transfer{t}_1", dut.transfer_write[t], dut.windows[t], dut.transfer_write_ready[t],
+         dut.transfer_abort[t]) for t in range(tenants)]
+    accesses = [_Access(bench, chip, *asker) for asker in askers]
     written = []
     for bank in range(tenants):
         write = bench.probe(f"dut.bank{bank}_write", 1)
         word = bench.probe(f"dut.bank{bank}_word", (words - 1).bit_length())
         data = bench.probe(f"dut.bank{bank}_data", 32)
         # Sums of integers, as wide as they come: no address wraps into another's window.
-        whose = [port.enable & (port.address < window.activation_words)
-                 & (word + bank * words == port.address + window.activation_base)
-                 & (data == port.data) for port, window in askers]
+        whose = [each.waits & (word + bank * words == each.place) & (data == each.data)
+                 for each in accesses]
         bench.always(f"bank {bank} is written in the window of who asks",
                      implies(write, Cat(*whose).any()))
         bench.cover(f"bank {bank} is written", write)
         written.append(write & whose[0])
-    port, window = askers[0]
-    inside = (port.address < window.activation_words) \
-        & (port.address + window.activation_base < chip.memories.activation_words)
-    bench.always("the units never wait", implies(port.enable & inside, Cat(*written).any()))
-    bench.always("the units hear of what is outside", implies(port.enable & ~inside, dut.beyond))
-    for t in range(tenants):
-        port, window = askers[t + 1]
-        inside = (port.address < window.activation_words) \
-            & (port.address + window.activation_base < chip.memories.activation_words)
+    units, *transfers = accesses
+    # Each access has a register, which holds it, or nothing.
+    for each in accesses:
+        bench.lemma(each.full == each.waits)
+        bench.lemma(implies(each.full, (each.word + each.bank * words == each.place)
+                            & (each.held == each.data)))
+    bench.always("the units never wait", implies(units.waits, Cat(*written).any()))
+    bench.always("the units hear of what is outside",
+                 implies(dut.write.enable & ~units.inside, dut.beyond))
+    for t, each in enumerate(transfers):
         bench.always(f"tenant {t} hears of what is outside",
-                     implies(port.enable & ~inside, dut.transfer_beyond[t]))
+                     implies(dut.transfer_write[t].enable & ~each.inside,
+                             dut.transfer_beyond[t]))
+        bench.always(f"tenant {t} is ready with nothing on its way but what is written now",
+                     implies(dut.transfer_write_ready[t], ~each.waits | each.taken))
         # The units leave the port to the transfers: then each has it within as many clocks.
-        asking = port.enable & inside
-        idle = ~dut.write.enable
-        waits = asking & ~dut.transfer_write_ready[t] & idle
+        waits = each.waits & ~each.taken & ~units.waits
         ago = waits
         for _ in range(tenants - 1):
             ago = bench.past(ago) & waits
@@ -62,7 +66,34 @@ def bench_of(tenants, component=ActivationBuffer):
             bench.always(f"tenant {t} waits {tenants - 1} clocks at most", ~ago)
         else:
             bench.always(f"tenant {t} does not wait", ~waits)
+        bench.always(f"tenant {t}: nothing is left after an abort",
+                     implies(bench.past(dut.transfer_abort[t]), ~each.full))
+        bench.always(f"tenant {t}: no word is read after an abort",
+                     implies(bench.past(dut.transfer_abort[t]), ~dut.transfer_read_valid[t]))
     return bench
+
+
+class _Access:
+    """A write as it was at its port, while it waits for its bank; and the register it is in."""
+
+    def __init__(self, bench, chip, name, port, window, ready, abort):
+        m = bench.module
+        words = chip.memories.activation_words
+        bank_words = words // chip.tenants
+        self.place, self.data = Signal(18, name=f"{name}_place"), Signal(32, name=f"{name}_data")
+        self.waits = Signal(name=f"{name}_waits")
+        self.full = bench.probe(f"dut.{name}_full", 1)
+        self.taken = bench.probe(f"dut.{name}_taken", 1)
+        self.word = bench.probe(f"dut.{name}_word", (bank_words - 1).bit_length())
+        self.bank = bench.probe(f"dut.{name}_bank", max(1, (chip.tenants - 1).bit_length()))
+        self.held = bench.probe(f"dut.{name}_data", 32)
+        self.inside = (port.address < window.activation_words) \
+            & (port.address + window.activation_base < words)
+        with m.If(ready):
+            m.d.sync += [self.waits.eq(port.enable & self.inside), self.data.eq(port.data),
+                         self.place.eq(port.address + window.activation_base)]
+        with m.If(abort):
+            m.d.sync += self.waits.eq(0)
 
 
 @pytest.mark.parametrize("tenants", [1, 2, 4])
@@ -72,7 +103,7 @@ def test_proof(tenants):
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("self.wanted.eq(port.enable & self.inside)", "self.wanted.eq(port.enable)",
+    ("self.full.eq(port.enable & self.inside)", "self.full.eq(port.enable)",
      "bank 0 is written in the window of who asks"),
     ("(port.address < window.activation_words)", "(port.address <= window.activation_words)",
      "bank 1 is written in the window of who asks"),
@@ -82,6 +113,12 @@ def test_proof(tenants):
     ("chosen[t + 1].eq(asking[t + 1] & ~before)", "chosen[t + 1].eq(asking[t + 1])",
      "bank 0 is written in the window of who asks"),
     ("turn.eq(modulo(turn + 1, len(turn)))", "turn.eq(turn)", "tenant 1 waits 1 clocks at most"),
+    ("self.ready.eq(~self.full | self.taken)", "self.ready.eq(1)",
+     "tenant 0 is ready with nothing on its way but what is written now"),
+    ("        with m.If(abort):\n            m.d.sync += self.full.eq(0)\n", "",
+     "tenant 0: nothing is left after an abort"),
+    ("valid.eq(reading & ~abort)", "valid.eq(reading)",
+     "tenant 0: no word is read after an abort"),
 ])
 def test_defects_are_found(old, new, broken):
     assert bench_of(2, defective(ActivationBuffer, old, new)).check([broken]).violated

@@ -1,5 +1,6 @@
 """Residual add and pooling against plain loops: every word written, every clock counted."""
 
+from collections import deque
 import random
 
 import pytest
@@ -8,6 +9,7 @@ from golden.chip import PRESETS
 from golden.chip.descriptor import Opcode, encode
 from golden.program import Elementwise, Window
 from golden.timing_elementwise import ELEMENTWISE_OVERHEAD, elementwise_clocks
+from rtl.buffer import READ_CLOCKS
 from rtl.elementwise import ElementwiseUnit
 from tests.rtl.simulation import simulate
 
@@ -94,7 +96,7 @@ def expected_writes(layer, memory):
 
 
 class Buffer:
-    """Activation buffer: data a clock after the read, junk when nothing was read."""
+    """Activation buffer: data `READ_CLOCKS` after the read, junk when nothing was read."""
 
     def __init__(self, dut, memory):
         self.dut, self.memory = dut, memory
@@ -104,8 +106,10 @@ class Buffer:
         dut = self.dut
         ports = context.tick().sample(dut.read_enable, dut.read_address, dut.write_enable,
                                       dut.write_address, dut.write_data)
+        arriving = deque([0x5A5A_A5A5] * (READ_CLOCKS - 1))
         async for _, _, reading, read_address, writing, write_address, data in ports:
-            context.set(dut.read_data, self.memory[read_address] if reading else 0x5A5A_A5A5)
+            arriving.append(self.memory[read_address] if reading else 0x5A5A_A5A5)
+            context.set(dut.read_data, arriving.popleft())
             if reading:
                 self.reads.append(read_address)
             if writing:

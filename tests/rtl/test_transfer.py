@@ -1,5 +1,6 @@
 """Loads and stores: every word, order, stability of the stream, and clocks."""
 
+from collections import deque
 import random
 
 import pytest
@@ -8,6 +9,7 @@ from golden.chip import PRESETS
 from golden.chip.descriptor import Opcode, encode
 from golden.program import Transfer
 from golden.timing_transfer import LOAD_OVERHEAD, STORE_OVERHEAD, transfer_clocks
+from rtl.buffer import READ_CLOCKS
 from rtl.transfer import TransferUnit
 from tests.rtl.simulation import simulate
 
@@ -36,9 +38,16 @@ class Bench:
     async def buffer(self, context):
         dut = self.dut
         ports = context.tick().sample(dut.read_enable, dut.read_address, dut.write_enable,
-                                      dut.write_address, dut.write_data)
-        async for _, _, reading, read_address, writing, write_address, data in ports:
-            context.set(dut.read_data, self.memory[read_address] if reading else 0x5A5A_A5A5)
+                                      dut.write_address, dut.write_data, dut.abort)
+        nothing = 0, 0x5A5A_A5A5
+        arriving = deque([nothing] * (READ_CLOCKS - 1))
+        async for _, _, reading, read_address, writing, write_address, data, abort in ports:
+            arriving.append((1, self.memory[read_address]) if reading else nothing)
+            if abort:
+                arriving = deque([nothing] * len(arriving))
+            valid, word = arriving.popleft()
+            context.set(dut.read_valid, valid)
+            context.set(dut.read_data, word)
             if reading:
                 self.reads.append(read_address)
             if writing:
@@ -221,7 +230,7 @@ def test_a_host_that_does_nothing(load, timeout):
                 return
         assert timeout < 2
 
-    simulate(dut, testbench)
+    simulate(dut, testbench, Bench(dut, 5, 0).buffer)
 
 
 @pytest.mark.parametrize("load", [True, False])
@@ -236,6 +245,7 @@ def test_a_buffer_that_is_busy(load):
         context.set(dut.out_ready, 1)
         await begin(context, dut, layer)
         seen, clocks, waits = [], 1, 0
+        arriving = deque([0] * READ_CLOCKS)
         while not context.get(dut.done):
             ready = generator.random() < 0.5
             context.set(dut.read_ready, ready)
@@ -243,6 +253,8 @@ def test_a_buffer_that_is_busy(load):
             port = "write" if load else "read"
             if context.get(getattr(dut, f"{port}_enable")) and ready:
                 seen.append(context.get(getattr(dut, f"{port}_address")))
+            arriving.append(not load and context.get(dut.read_enable) and ready)
+            context.set(dut.read_valid, arriving.popleft())
             waits += context.get(dut.buffer_wait)
             await context.tick()
             clocks += 1

@@ -12,7 +12,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
 , trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__done, trace_layer__index, trace_layer__cycles, trace_layer1__done, trace_layer1__index, trace_layer1__cycles, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
-  wire \$10 ;
+  wire [2:0] \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -23,95 +23,89 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire \$11 ;
+  wire [3:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
   wire \$113 ;
-  wire \$114 ;
-  wire \$115 ;
+  wire [3:0] \$114 ;
+  wire [3:0] \$115 ;
   wire \$116 ;
   wire \$117 ;
   wire [3:0] \$118 ;
   wire [3:0] \$119 ;
-  wire \$12 ;
+  wire [1:0] \$12 ;
   wire \$120 ;
   wire \$121 ;
-  wire [3:0] \$122 ;
-  wire [3:0] \$123 ;
+  wire [19:0] \$122 ;
+  wire \$123 ;
   wire \$124 ;
   wire \$125 ;
-  wire [19:0] \$126 ;
+  wire \$126 ;
   wire \$127 ;
   wire \$128 ;
-  wire \$129 ;
-  wire [1:0] \$13 ;
-  wire \$130 ;
+  wire [24:0] \$129 ;
+  wire [2:0] \$13 ;
+  wire [19:0] \$130 ;
   wire \$131 ;
   wire \$132 ;
-  wire [24:0] \$133 ;
-  wire [19:0] \$134 ;
+  wire \$133 ;
+  wire \$134 ;
   wire \$135 ;
   wire \$136 ;
-  wire \$137 ;
-  wire \$138 ;
+  wire [24:0] \$137 ;
+  wire [19:0] \$138 ;
   wire \$139 ;
-  wire [2:0] \$14 ;
+  wire [3:0] \$14 ;
   wire \$140 ;
-  wire [24:0] \$141 ;
-  wire [19:0] \$142 ;
+  wire \$141 ;
+  wire \$142 ;
   wire \$143 ;
   wire \$144 ;
-  wire \$145 ;
-  wire \$146 ;
+  wire [24:0] \$145 ;
+  wire [19:0] \$146 ;
   wire \$147 ;
   wire \$148 ;
-  wire [24:0] \$149 ;
-  wire [3:0] \$15 ;
-  wire [19:0] \$150 ;
+  wire \$149 ;
+  wire \$15 ;
+  wire \$150 ;
   wire \$151 ;
   wire \$152 ;
-  wire \$153 ;
+  wire [24:0] \$153 ;
   wire \$154 ;
   wire \$155 ;
   wire \$156 ;
-  wire [24:0] \$157 ;
+  wire \$157 ;
   wire \$158 ;
   wire \$159 ;
-  wire [1:0] \$16 ;
+  wire \$16 ;
   wire \$160 ;
-  wire \$161 ;
+  wire [30:0] \$161 ;
   wire \$162 ;
-  wire \$163 ;
-  wire \$164 ;
-  wire [30:0] \$165 ;
-  wire \$166 ;
-  wire [30:0] \$167 ;
-  reg \$168 ;
-  reg [1:0] \$169 ;
-  wire [2:0] \$17 ;
-  reg [1:0] \$170 ;
-  reg \$171 ;
-  reg [29:0] \$172 ;
-  reg [29:0] \$173 ;
-  wire [56:0] \$174 ;
-  wire [32:0] \$175 ;
-  wire [32:0] \$176 ;
-  wire [3:0] \$18 ;
+  wire [30:0] \$163 ;
+  reg \$164 ;
+  reg [1:0] \$165 ;
+  reg [1:0] \$166 ;
+  reg \$167 ;
+  reg [29:0] \$168 ;
+  reg [29:0] \$169 ;
+  wire \$17 ;
+  wire [56:0] \$170 ;
+  wire \$18 ;
   wire \$19 ;
   wire \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
-  wire \$23 ;
+  wire [3:0] \$23 ;
   wire \$24 ;
-  wire \$25 ;
-  wire \$26 ;
-  wire [3:0] \$27 ;
+  wire [3:0] \$25 ;
+  wire [3:0] \$26 ;
+  wire \$27 ;
   wire \$28 ;
-  wire [3:0] \$29 ;
+  wire \$29 ;
   wire \$3 ;
-  wire [3:0] \$30 ;
+  wire \$30 ;
   wire \$31 ;
   wire \$32 ;
   wire \$33 ;
@@ -176,7 +170,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire \$9 ;
+  wire [1:0] \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -189,26 +183,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$99 ;
   reg \$signal  = 1'h0;
   wire [1:0] abort;
-  wire [1:0] \abort$376 ;
-  wire \abort$412 ;
-  wire \abort$452 ;
+  wire [1:0] \abort$381 ;
+  wire \abort$417 ;
+  wire \abort$456 ;
   input aclk;
   wire aclk;
   wire [1:0] active;
   wire adder;
-  wire \adder$429 ;
-  wire \adder$430 ;
-  wire \adder$431 ;
+  wire \adder$433 ;
+  wire \adder$434 ;
+  wire \adder$435 ;
   wire [15:0] address;
-  wire [15:0] \address$485 ;
+  wire [15:0] \address$489 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$433 ;
-  wire \array$434 ;
-  wire \array$435 ;
+  wire \array$437 ;
+  wire \array$438 ;
+  wire \array$439 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -216,82 +210,82 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$496 ;
-  wire \bank_free$497 ;
-  wire \bank_free$498 ;
-  wire \bank_free$499 ;
+  wire \bank_free$500 ;
+  wire \bank_free$501 ;
+  wire \bank_free$502 ;
+  wire \bank_free$503 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
-  wire \buffer_wait$458 ;
+  wire \buffer_wait$462 ;
   wire busy;
-  wire [1:0] \busy$378 ;
-  wire [1:0] \busy$379 ;
+  wire [1:0] \busy$383 ;
+  wire [1:0] \busy$384 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$560 ;
-  wire \calibrate$651 ;
-  wire \calibrate$728 ;
-  wire \calibrate$805 ;
+  wire \calibrate$564 ;
+  wire \calibrate$655 ;
+  wire \calibrate$732 ;
+  wire \calibrate$809 ;
   wire calibrated;
-  wire \calibrated$461 ;
-  wire \calibrated$462 ;
-  wire \calibrated$463 ;
-  wire \calibrated$464 ;
+  wire \calibrated$465 ;
+  wire \calibrated$466 ;
+  wire \calibrated$467 ;
+  wire \calibrated$468 ;
   wire chunk_begin;
-  wire \chunk_begin$529 ;
-  wire \chunk_begin$632 ;
-  wire \chunk_begin$709 ;
-  wire \chunk_begin$786 ;
+  wire \chunk_begin$533 ;
+  wire \chunk_begin$636 ;
+  wire \chunk_begin$713 ;
+  wire \chunk_begin$790 ;
   wire chunk_final;
-  wire \chunk_final$535 ;
-  wire \chunk_final$635 ;
-  wire \chunk_final$712 ;
-  wire \chunk_final$789 ;
+  wire \chunk_final$539 ;
+  wire \chunk_final$639 ;
+  wire \chunk_final$716 ;
+  wire \chunk_final$793 ;
   wire chunk_loaded;
-  wire \chunk_loaded$531 ;
-  wire \chunk_loaded$633 ;
-  wire \chunk_loaded$710 ;
-  wire \chunk_loaded$787 ;
+  wire \chunk_loaded$535 ;
+  wire \chunk_loaded$637 ;
+  wire \chunk_loaded$714 ;
+  wire \chunk_loaded$791 ;
   wire clear;
-  wire \clear$353 ;
-  wire \clear$362 ;
-  wire \clear$371 ;
-  wire \clear$513 ;
-  wire \clear$514 ;
-  wire \clear$626 ;
-  wire \clear$703 ;
-  wire \clear$780 ;
+  wire \clear$358 ;
+  wire \clear$367 ;
+  wire \clear$376 ;
+  wire \clear$517 ;
+  wire \clear$518 ;
+  wire \clear$630 ;
+  wire \clear$707 ;
+  wire \clear$784 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$628 ;
-  wire [19:0] \coefficient_base$705 ;
-  wire [19:0] \coefficient_base$782 ;
+  wire [19:0] \coefficient_base$632 ;
+  wire [19:0] \coefficient_base$709 ;
+  wire [19:0] \coefficient_base$786 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$646 ;
-  wire [31:0] \coefficient_data$723 ;
-  wire [31:0] \coefficient_data$800 ;
+  wire [31:0] \coefficient_data$650 ;
+  wire [31:0] \coefficient_data$727 ;
+  wire [31:0] \coefficient_data$804 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$645 ;
-  wire [14:0] \coefficient_index$722 ;
-  wire [14:0] \coefficient_index$799 ;
+  wire [14:0] \coefficient_index$649 ;
+  wire [14:0] \coefficient_index$726 ;
+  wire [14:0] \coefficient_index$803 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$629 ;
-  wire [20:0] \coefficient_words$706 ;
-  wire [20:0] \coefficient_words$783 ;
+  wire [20:0] \coefficient_words$633 ;
+  wire [20:0] \coefficient_words$710 ;
+  wire [20:0] \coefficient_words$787 ;
   wire coefficient_write;
-  wire \coefficient_write$644 ;
-  wire \coefficient_write$721 ;
-  wire \coefficient_write$798 ;
+  wire \coefficient_write$648 ;
+  wire \coefficient_write$725 ;
+  wire \coefficient_write$802 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
   wire comparator;
-  wire \comparator$425 ;
-  wire \comparator$426 ;
-  wire \comparator$427 ;
+  wire \comparator$429 ;
+  wire \comparator$430 ;
+  wire \comparator$431 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [10:0] constant__addr;
@@ -303,22 +297,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [2:0] conversions;
   wire convert_side;
-  wire \convert_side$354 ;
-  wire \convert_side$363 ;
-  wire \convert_side$372 ;
+  wire \convert_side$359 ;
+  wire \convert_side$368 ;
+  wire \convert_side$377 ;
   wire converted;
-  wire \converted$390 ;
-  wire \converted$391 ;
-  wire \converted$392 ;
+  wire \converted$395 ;
+  wire \converted$396 ;
+  wire \converted$397 ;
   wire converting;
-  wire \converting$340 ;
-  wire \converting$348 ;
-  wire \converting$349 ;
-  wire \converting$357 ;
-  wire \converting$358 ;
-  wire \converting$366 ;
-  wire \converting$367 ;
-  wire \converting$398 ;
+  wire \converting$345 ;
+  wire \converting$353 ;
+  wire \converting$354 ;
+  wire \converting$362 ;
+  wire \converting$363 ;
+  wire \converting$371 ;
+  wire \converting$372 ;
+  wire \converting$403 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -338,176 +332,176 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$649 ;
-  wire [5:0] \correction_data$726 ;
-  wire [5:0] \correction_data$803 ;
+  wire [5:0] \correction_data$653 ;
+  wire [5:0] \correction_data$730 ;
+  wire [5:0] \correction_data$807 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$648 ;
-  wire [7:0] \correction_index$725 ;
-  wire [7:0] \correction_index$802 ;
+  wire [7:0] \correction_index$652 ;
+  wire [7:0] \correction_index$729 ;
+  wire [7:0] \correction_index$806 ;
   wire correction_write;
-  wire \correction_write$647 ;
-  wire \correction_write$724 ;
-  wire \correction_write$801 ;
+  wire \correction_write$651 ;
+  wire \correction_write$728 ;
+  wire \correction_write$805 ;
   wire [3:0] corrections_write;
   wire decided;
-  wire \decided$350 ;
-  wire \decided$359 ;
-  wire \decided$368 ;
+  wire \decided$355 ;
+  wire \decided$364 ;
+  wire \decided$373 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$417 ;
-  wire [31:0] \descriptor$417[0] ;
-  wire [31:0] \descriptor$417[10] ;
-  wire [31:0] \descriptor$417[11] ;
-  wire [31:0] \descriptor$417[12] ;
-  wire [31:0] \descriptor$417[13] ;
-  wire [31:0] \descriptor$417[14] ;
-  wire [31:0] \descriptor$417[15] ;
-  wire [31:0] \descriptor$417[1] ;
-  wire [31:0] \descriptor$417[2] ;
-  wire [31:0] \descriptor$417[3] ;
-  wire [31:0] \descriptor$417[4] ;
-  wire [31:0] \descriptor$417[5] ;
-  wire [31:0] \descriptor$417[6] ;
-  wire [31:0] \descriptor$417[7] ;
-  wire [31:0] \descriptor$417[8] ;
-  wire [31:0] \descriptor$417[9] ;
-  wire [511:0] \descriptor$454 ;
-  wire [31:0] \descriptor$454[0] ;
-  wire [31:0] \descriptor$454[10] ;
-  wire [31:0] \descriptor$454[11] ;
-  wire [31:0] \descriptor$454[12] ;
-  wire [31:0] \descriptor$454[13] ;
-  wire [31:0] \descriptor$454[14] ;
-  wire [31:0] \descriptor$454[15] ;
-  wire [31:0] \descriptor$454[1] ;
-  wire [31:0] \descriptor$454[2] ;
-  wire [31:0] \descriptor$454[3] ;
-  wire [31:0] \descriptor$454[4] ;
-  wire [31:0] \descriptor$454[5] ;
-  wire [31:0] \descriptor$454[6] ;
-  wire [31:0] \descriptor$454[7] ;
-  wire [31:0] \descriptor$454[8] ;
-  wire [31:0] \descriptor$454[9] ;
-  wire [511:0] \descriptor$477 ;
-  wire [31:0] \descriptor$477[0] ;
-  wire [31:0] \descriptor$477[10] ;
-  wire [31:0] \descriptor$477[11] ;
-  wire [31:0] \descriptor$477[12] ;
-  wire [31:0] \descriptor$477[13] ;
-  wire [31:0] \descriptor$477[14] ;
-  wire [31:0] \descriptor$477[15] ;
-  wire [31:0] \descriptor$477[1] ;
-  wire [31:0] \descriptor$477[2] ;
-  wire [31:0] \descriptor$477[3] ;
-  wire [31:0] \descriptor$477[4] ;
-  wire [31:0] \descriptor$477[5] ;
-  wire [31:0] \descriptor$477[6] ;
-  wire [31:0] \descriptor$477[7] ;
-  wire [31:0] \descriptor$477[8] ;
-  wire [31:0] \descriptor$477[9] ;
-  wire [511:0] \descriptor$500 ;
-  wire [31:0] \descriptor$500[0] ;
-  wire [31:0] \descriptor$500[10] ;
-  wire [31:0] \descriptor$500[11] ;
-  wire [31:0] \descriptor$500[12] ;
-  wire [31:0] \descriptor$500[13] ;
-  wire [31:0] \descriptor$500[14] ;
-  wire [31:0] \descriptor$500[15] ;
-  wire [31:0] \descriptor$500[1] ;
-  wire [31:0] \descriptor$500[2] ;
-  wire [31:0] \descriptor$500[3] ;
-  wire [31:0] \descriptor$500[4] ;
-  wire [31:0] \descriptor$500[5] ;
-  wire [31:0] \descriptor$500[6] ;
-  wire [31:0] \descriptor$500[7] ;
-  wire [31:0] \descriptor$500[8] ;
-  wire [31:0] \descriptor$500[9] ;
-  wire [511:0] \descriptor$502 ;
-  wire [31:0] \descriptor$502[0] ;
-  wire [31:0] \descriptor$502[10] ;
-  wire [31:0] \descriptor$502[11] ;
-  wire [31:0] \descriptor$502[12] ;
-  wire [31:0] \descriptor$502[13] ;
-  wire [31:0] \descriptor$502[14] ;
-  wire [31:0] \descriptor$502[15] ;
-  wire [31:0] \descriptor$502[1] ;
-  wire [31:0] \descriptor$502[2] ;
-  wire [31:0] \descriptor$502[3] ;
-  wire [31:0] \descriptor$502[4] ;
-  wire [31:0] \descriptor$502[5] ;
-  wire [31:0] \descriptor$502[6] ;
-  wire [31:0] \descriptor$502[7] ;
-  wire [31:0] \descriptor$502[8] ;
-  wire [31:0] \descriptor$502[9] ;
-  wire [511:0] \descriptor$617 ;
-  wire [31:0] \descriptor$617[0] ;
-  wire [31:0] \descriptor$617[10] ;
-  wire [31:0] \descriptor$617[11] ;
-  wire [31:0] \descriptor$617[12] ;
-  wire [31:0] \descriptor$617[13] ;
-  wire [31:0] \descriptor$617[14] ;
-  wire [31:0] \descriptor$617[15] ;
-  wire [31:0] \descriptor$617[1] ;
-  wire [31:0] \descriptor$617[2] ;
-  wire [31:0] \descriptor$617[3] ;
-  wire [31:0] \descriptor$617[4] ;
-  wire [31:0] \descriptor$617[5] ;
-  wire [31:0] \descriptor$617[6] ;
-  wire [31:0] \descriptor$617[7] ;
-  wire [31:0] \descriptor$617[8] ;
-  wire [31:0] \descriptor$617[9] ;
-  wire [511:0] \descriptor$700 ;
-  wire [31:0] \descriptor$700[0] ;
-  wire [31:0] \descriptor$700[10] ;
-  wire [31:0] \descriptor$700[11] ;
-  wire [31:0] \descriptor$700[12] ;
-  wire [31:0] \descriptor$700[13] ;
-  wire [31:0] \descriptor$700[14] ;
-  wire [31:0] \descriptor$700[15] ;
-  wire [31:0] \descriptor$700[1] ;
-  wire [31:0] \descriptor$700[2] ;
-  wire [31:0] \descriptor$700[3] ;
-  wire [31:0] \descriptor$700[4] ;
-  wire [31:0] \descriptor$700[5] ;
-  wire [31:0] \descriptor$700[6] ;
-  wire [31:0] \descriptor$700[7] ;
-  wire [31:0] \descriptor$700[8] ;
-  wire [31:0] \descriptor$700[9] ;
-  wire [511:0] \descriptor$777 ;
-  wire [31:0] \descriptor$777[0] ;
-  wire [31:0] \descriptor$777[10] ;
-  wire [31:0] \descriptor$777[11] ;
-  wire [31:0] \descriptor$777[12] ;
-  wire [31:0] \descriptor$777[13] ;
-  wire [31:0] \descriptor$777[14] ;
-  wire [31:0] \descriptor$777[15] ;
-  wire [31:0] \descriptor$777[1] ;
-  wire [31:0] \descriptor$777[2] ;
-  wire [31:0] \descriptor$777[3] ;
-  wire [31:0] \descriptor$777[4] ;
-  wire [31:0] \descriptor$777[5] ;
-  wire [31:0] \descriptor$777[6] ;
-  wire [31:0] \descriptor$777[7] ;
-  wire [31:0] \descriptor$777[8] ;
-  wire [31:0] \descriptor$777[9] ;
-  wire [511:0] \descriptor$854 ;
-  wire [31:0] \descriptor$854[0] ;
-  wire [31:0] \descriptor$854[10] ;
-  wire [31:0] \descriptor$854[11] ;
-  wire [31:0] \descriptor$854[12] ;
-  wire [31:0] \descriptor$854[13] ;
-  wire [31:0] \descriptor$854[14] ;
-  wire [31:0] \descriptor$854[15] ;
-  wire [31:0] \descriptor$854[1] ;
-  wire [31:0] \descriptor$854[2] ;
-  wire [31:0] \descriptor$854[3] ;
-  wire [31:0] \descriptor$854[4] ;
-  wire [31:0] \descriptor$854[5] ;
-  wire [31:0] \descriptor$854[6] ;
-  wire [31:0] \descriptor$854[7] ;
-  wire [31:0] \descriptor$854[8] ;
-  wire [31:0] \descriptor$854[9] ;
+  wire [511:0] \descriptor$421 ;
+  wire [31:0] \descriptor$421[0] ;
+  wire [31:0] \descriptor$421[10] ;
+  wire [31:0] \descriptor$421[11] ;
+  wire [31:0] \descriptor$421[12] ;
+  wire [31:0] \descriptor$421[13] ;
+  wire [31:0] \descriptor$421[14] ;
+  wire [31:0] \descriptor$421[15] ;
+  wire [31:0] \descriptor$421[1] ;
+  wire [31:0] \descriptor$421[2] ;
+  wire [31:0] \descriptor$421[3] ;
+  wire [31:0] \descriptor$421[4] ;
+  wire [31:0] \descriptor$421[5] ;
+  wire [31:0] \descriptor$421[6] ;
+  wire [31:0] \descriptor$421[7] ;
+  wire [31:0] \descriptor$421[8] ;
+  wire [31:0] \descriptor$421[9] ;
+  wire [511:0] \descriptor$458 ;
+  wire [31:0] \descriptor$458[0] ;
+  wire [31:0] \descriptor$458[10] ;
+  wire [31:0] \descriptor$458[11] ;
+  wire [31:0] \descriptor$458[12] ;
+  wire [31:0] \descriptor$458[13] ;
+  wire [31:0] \descriptor$458[14] ;
+  wire [31:0] \descriptor$458[15] ;
+  wire [31:0] \descriptor$458[1] ;
+  wire [31:0] \descriptor$458[2] ;
+  wire [31:0] \descriptor$458[3] ;
+  wire [31:0] \descriptor$458[4] ;
+  wire [31:0] \descriptor$458[5] ;
+  wire [31:0] \descriptor$458[6] ;
+  wire [31:0] \descriptor$458[7] ;
+  wire [31:0] \descriptor$458[8] ;
+  wire [31:0] \descriptor$458[9] ;
+  wire [511:0] \descriptor$481 ;
+  wire [31:0] \descriptor$481[0] ;
+  wire [31:0] \descriptor$481[10] ;
+  wire [31:0] \descriptor$481[11] ;
+  wire [31:0] \descriptor$481[12] ;
+  wire [31:0] \descriptor$481[13] ;
+  wire [31:0] \descriptor$481[14] ;
+  wire [31:0] \descriptor$481[15] ;
+  wire [31:0] \descriptor$481[1] ;
+  wire [31:0] \descriptor$481[2] ;
+  wire [31:0] \descriptor$481[3] ;
+  wire [31:0] \descriptor$481[4] ;
+  wire [31:0] \descriptor$481[5] ;
+  wire [31:0] \descriptor$481[6] ;
+  wire [31:0] \descriptor$481[7] ;
+  wire [31:0] \descriptor$481[8] ;
+  wire [31:0] \descriptor$481[9] ;
+  wire [511:0] \descriptor$504 ;
+  wire [31:0] \descriptor$504[0] ;
+  wire [31:0] \descriptor$504[10] ;
+  wire [31:0] \descriptor$504[11] ;
+  wire [31:0] \descriptor$504[12] ;
+  wire [31:0] \descriptor$504[13] ;
+  wire [31:0] \descriptor$504[14] ;
+  wire [31:0] \descriptor$504[15] ;
+  wire [31:0] \descriptor$504[1] ;
+  wire [31:0] \descriptor$504[2] ;
+  wire [31:0] \descriptor$504[3] ;
+  wire [31:0] \descriptor$504[4] ;
+  wire [31:0] \descriptor$504[5] ;
+  wire [31:0] \descriptor$504[6] ;
+  wire [31:0] \descriptor$504[7] ;
+  wire [31:0] \descriptor$504[8] ;
+  wire [31:0] \descriptor$504[9] ;
+  wire [511:0] \descriptor$506 ;
+  wire [31:0] \descriptor$506[0] ;
+  wire [31:0] \descriptor$506[10] ;
+  wire [31:0] \descriptor$506[11] ;
+  wire [31:0] \descriptor$506[12] ;
+  wire [31:0] \descriptor$506[13] ;
+  wire [31:0] \descriptor$506[14] ;
+  wire [31:0] \descriptor$506[15] ;
+  wire [31:0] \descriptor$506[1] ;
+  wire [31:0] \descriptor$506[2] ;
+  wire [31:0] \descriptor$506[3] ;
+  wire [31:0] \descriptor$506[4] ;
+  wire [31:0] \descriptor$506[5] ;
+  wire [31:0] \descriptor$506[6] ;
+  wire [31:0] \descriptor$506[7] ;
+  wire [31:0] \descriptor$506[8] ;
+  wire [31:0] \descriptor$506[9] ;
+  wire [511:0] \descriptor$621 ;
+  wire [31:0] \descriptor$621[0] ;
+  wire [31:0] \descriptor$621[10] ;
+  wire [31:0] \descriptor$621[11] ;
+  wire [31:0] \descriptor$621[12] ;
+  wire [31:0] \descriptor$621[13] ;
+  wire [31:0] \descriptor$621[14] ;
+  wire [31:0] \descriptor$621[15] ;
+  wire [31:0] \descriptor$621[1] ;
+  wire [31:0] \descriptor$621[2] ;
+  wire [31:0] \descriptor$621[3] ;
+  wire [31:0] \descriptor$621[4] ;
+  wire [31:0] \descriptor$621[5] ;
+  wire [31:0] \descriptor$621[6] ;
+  wire [31:0] \descriptor$621[7] ;
+  wire [31:0] \descriptor$621[8] ;
+  wire [31:0] \descriptor$621[9] ;
+  wire [511:0] \descriptor$704 ;
+  wire [31:0] \descriptor$704[0] ;
+  wire [31:0] \descriptor$704[10] ;
+  wire [31:0] \descriptor$704[11] ;
+  wire [31:0] \descriptor$704[12] ;
+  wire [31:0] \descriptor$704[13] ;
+  wire [31:0] \descriptor$704[14] ;
+  wire [31:0] \descriptor$704[15] ;
+  wire [31:0] \descriptor$704[1] ;
+  wire [31:0] \descriptor$704[2] ;
+  wire [31:0] \descriptor$704[3] ;
+  wire [31:0] \descriptor$704[4] ;
+  wire [31:0] \descriptor$704[5] ;
+  wire [31:0] \descriptor$704[6] ;
+  wire [31:0] \descriptor$704[7] ;
+  wire [31:0] \descriptor$704[8] ;
+  wire [31:0] \descriptor$704[9] ;
+  wire [511:0] \descriptor$781 ;
+  wire [31:0] \descriptor$781[0] ;
+  wire [31:0] \descriptor$781[10] ;
+  wire [31:0] \descriptor$781[11] ;
+  wire [31:0] \descriptor$781[12] ;
+  wire [31:0] \descriptor$781[13] ;
+  wire [31:0] \descriptor$781[14] ;
+  wire [31:0] \descriptor$781[15] ;
+  wire [31:0] \descriptor$781[1] ;
+  wire [31:0] \descriptor$781[2] ;
+  wire [31:0] \descriptor$781[3] ;
+  wire [31:0] \descriptor$781[4] ;
+  wire [31:0] \descriptor$781[5] ;
+  wire [31:0] \descriptor$781[6] ;
+  wire [31:0] \descriptor$781[7] ;
+  wire [31:0] \descriptor$781[8] ;
+  wire [31:0] \descriptor$781[9] ;
+  wire [511:0] \descriptor$858 ;
+  wire [31:0] \descriptor$858[0] ;
+  wire [31:0] \descriptor$858[10] ;
+  wire [31:0] \descriptor$858[11] ;
+  wire [31:0] \descriptor$858[12] ;
+  wire [31:0] \descriptor$858[13] ;
+  wire [31:0] \descriptor$858[14] ;
+  wire [31:0] \descriptor$858[15] ;
+  wire [31:0] \descriptor$858[1] ;
+  wire [31:0] \descriptor$858[2] ;
+  wire [31:0] \descriptor$858[3] ;
+  wire [31:0] \descriptor$858[4] ;
+  wire [31:0] \descriptor$858[5] ;
+  wire [31:0] \descriptor$858[6] ;
+  wire [31:0] \descriptor$858[7] ;
+  wire [31:0] \descriptor$858[8] ;
+  wire [31:0] \descriptor$858[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -525,90 +519,90 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$456 ;
-  wire \done$474 ;
-  wire \done$475 ;
+  wire \done$460 ;
+  wire \done$478 ;
+  wire \done$479 ;
   wire drain;
-  wire \drain$441 ;
-  wire \drain$442 ;
-  wire \drain$443 ;
+  wire \drain$445 ;
+  wire \drain$446 ;
+  wire \drain$447 ;
   wire drain_clear;
-  wire \drain_clear$578 ;
-  wire \drain_clear$661 ;
-  wire \drain_clear$738 ;
-  wire \drain_clear$815 ;
+  wire \drain_clear$582 ;
+  wire \drain_clear$665 ;
+  wire \drain_clear$742 ;
+  wire \drain_clear$819 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$574 ;
-  wire [2:0] \drain_group$659 ;
-  wire [2:0] \drain_group$736 ;
-  wire [2:0] \drain_group$813 ;
+  wire [2:0] \drain_group$578 ;
+  wire [2:0] \drain_group$663 ;
+  wire [2:0] \drain_group$740 ;
+  wire [2:0] \drain_group$817 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$576 ;
-  wire [2:0] \drain_lane$660 ;
-  wire [2:0] \drain_lane$737 ;
-  wire [2:0] \drain_lane$814 ;
+  wire [2:0] \drain_lane$580 ;
+  wire [2:0] \drain_lane$664 ;
+  wire [2:0] \drain_lane$741 ;
+  wire [2:0] \drain_lane$818 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$702 ;
-  wire [24:0] \drain_sum$779 ;
-  wire [24:0] \drain_sum$856 ;
+  wire [24:0] \drain_sum$706 ;
+  wire [24:0] \drain_sum$783 ;
+  wire [24:0] \drain_sum$860 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
   wire drain_valid;
-  wire \drain_valid$568 ;
-  wire \drain_valid$655 ;
-  wire \drain_valid$732 ;
-  wire \drain_valid$809 ;
+  wire \drain_valid$572 ;
+  wire \drain_valid$659 ;
+  wire \drain_valid$736 ;
+  wire \drain_valid$813 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
-  wire [1:0] \ended$383 ;
+  wire [1:0] \ended$388 ;
   wire [1:0] failed;
-  wire [1:0] \failed$385 ;
+  wire [1:0] \failed$390 ;
   wire [7:0] failed_cause;
-  wire [7:0] \failed_cause$387 ;
-  wire [3:0] \failed_cause$387.tenant0 ;
-  wire [3:0] \failed_cause$387.tenant1 ;
+  wire [7:0] \failed_cause$392 ;
+  wire [3:0] \failed_cause$392.tenant0 ;
+  wire [3:0] \failed_cause$392.tenant1 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$490 ;
+  wire \first$494 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$701 ;
-  wire [31:0] \first_product$778 ;
-  wire [31:0] \first_product$855 ;
+  wire [31:0] \first_product$705 ;
+  wire [31:0] \first_product$782 ;
+  wire [31:0] \first_product$859 ;
   wire hold;
-  wire \hold$352 ;
-  wire \hold$361 ;
-  wire \hold$370 ;
+  wire \hold$357 ;
+  wire \hold$366 ;
+  wire \hold$375 ;
   reg [1:0] host_late = 2'h0;
   wire [47:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire [23:0] \host_timeout.tenant1 ;
   wire host_wait;
-  wire \host_wait$457 ;
+  wire \host_wait$461 ;
   reg [1:0] illegal = 2'h0;
   wire [31:0] in_data;
-  wire [31:0] \in_data$311 ;
+  wire [31:0] \in_data$315 ;
   wire in_ready;
-  wire \in_ready$310 ;
+  wire \in_ready$314 ;
   wire in_valid;
-  wire \in_valid$309 ;
+  wire \in_valid$313 ;
   output irq;
   wire irq;
-  wire \irq$476 ;
+  wire \irq$480 ;
   wire last;
-  wire \last$492 ;
+  wire \last$496 ;
   wire last_chunk;
-  wire \last_chunk$494 ;
+  wire \last_chunk$498 ;
   wire late;
-  wire \late$861 ;
+  wire \late$865 ;
   wire [23:0] layer;
-  wire [23:0] \layer$381 ;
-  wire [11:0] \layer$381.tenant0 ;
-  wire [11:0] \layer$381.tenant1 ;
+  wire [23:0] \layer$386 ;
+  wire [11:0] \layer$386.tenant0 ;
+  wire [11:0] \layer$386.tenant1 ;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
   wire [63:0] layer_cycles;
@@ -616,30 +610,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant1 ;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$631 ;
-  wire [5:0] \lengths$631.add ;
-  wire [5:0] \lengths$631.clear ;
-  wire [5:0] \lengths$631.drive ;
-  wire [5:0] \lengths$631.gap ;
-  wire [5:0] \lengths$631.hold ;
-  wire [5:0] \lengths$631.reset ;
-  wire [5:0] \lengths$631.share ;
-  wire [41:0] \lengths$708 ;
-  wire [5:0] \lengths$708.add ;
-  wire [5:0] \lengths$708.clear ;
-  wire [5:0] \lengths$708.drive ;
-  wire [5:0] \lengths$708.gap ;
-  wire [5:0] \lengths$708.hold ;
-  wire [5:0] \lengths$708.reset ;
-  wire [5:0] \lengths$708.share ;
-  wire [41:0] \lengths$785 ;
-  wire [5:0] \lengths$785.add ;
-  wire [5:0] \lengths$785.clear ;
-  wire [5:0] \lengths$785.drive ;
-  wire [5:0] \lengths$785.gap ;
-  wire [5:0] \lengths$785.hold ;
-  wire [5:0] \lengths$785.reset ;
-  wire [5:0] \lengths$785.share ;
+  wire [41:0] \lengths$635 ;
+  wire [5:0] \lengths$635.add ;
+  wire [5:0] \lengths$635.clear ;
+  wire [5:0] \lengths$635.drive ;
+  wire [5:0] \lengths$635.gap ;
+  wire [5:0] \lengths$635.hold ;
+  wire [5:0] \lengths$635.reset ;
+  wire [5:0] \lengths$635.share ;
+  wire [41:0] \lengths$712 ;
+  wire [5:0] \lengths$712.add ;
+  wire [5:0] \lengths$712.clear ;
+  wire [5:0] \lengths$712.drive ;
+  wire [5:0] \lengths$712.gap ;
+  wire [5:0] \lengths$712.hold ;
+  wire [5:0] \lengths$712.reset ;
+  wire [5:0] \lengths$712.share ;
+  wire [41:0] \lengths$789 ;
+  wire [5:0] \lengths$789.add ;
+  wire [5:0] \lengths$789.clear ;
+  wire [5:0] \lengths$789.drive ;
+  wire [5:0] \lengths$789.gap ;
+  wire [5:0] \lengths$789.hold ;
+  wire [5:0] \lengths$789.reset ;
+  wire [5:0] \lengths$789.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -648,47 +642,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [11:0] level_data;
-  wire [11:0] \level_data$658 ;
-  wire [11:0] \level_data$735 ;
-  wire [11:0] \level_data$812 ;
+  wire [11:0] \level_data$662 ;
+  wire [11:0] \level_data$739 ;
+  wire [11:0] \level_data$816 ;
   wire [7:0] level_index;
-  wire [7:0] \level_index$657 ;
-  wire [7:0] \level_index$734 ;
-  wire [7:0] \level_index$811 ;
+  wire [7:0] \level_index$661 ;
+  wire [7:0] \level_index$738 ;
+  wire [7:0] \level_index$815 ;
   wire level_write;
-  wire \level_write$656 ;
-  wire \level_write$733 ;
-  wire \level_write$810 ;
+  wire \level_write$660 ;
+  wire \level_write$737 ;
+  wire \level_write$814 ;
   wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$537 ;
-  wire \load_bank$636 ;
-  wire \load_bank$713 ;
-  wire \load_bank$790 ;
+  wire \load_bank$541 ;
+  wire \load_bank$640 ;
+  wire \load_bank$717 ;
+  wire \load_bank$794 ;
   wire load_clear;
-  wire \load_clear$539 ;
-  wire \load_clear$637 ;
-  wire \load_clear$714 ;
-  wire \load_clear$791 ;
+  wire \load_clear$543 ;
+  wire \load_clear$641 ;
+  wire \load_clear$718 ;
+  wire \load_clear$795 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$543 ;
-  wire [31:0] \load_codes$639 ;
-  wire [31:0] \load_codes$716 ;
-  wire [31:0] \load_codes$793 ;
+  wire [31:0] \load_codes$547 ;
+  wire [31:0] \load_codes$643 ;
+  wire [31:0] \load_codes$720 ;
+  wire [31:0] \load_codes$797 ;
   wire load_enable;
-  wire \load_enable$533 ;
-  wire \load_enable$634 ;
-  wire \load_enable$711 ;
-  wire \load_enable$788 ;
+  wire \load_enable$537 ;
+  wire \load_enable$638 ;
+  wire \load_enable$715 ;
+  wire \load_enable$792 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$541 ;
-  wire [5:0] \load_row$638 ;
-  wire [5:0] \load_row$715 ;
-  wire [5:0] \load_row$792 ;
+  wire [5:0] \load_row$545 ;
+  wire [5:0] \load_row$642 ;
+  wire [5:0] \load_row$719 ;
+  wire [5:0] \load_row$796 ;
   wire loading;
-  wire \loading$347 ;
-  wire \loading$356 ;
-  wire \loading$365 ;
+  wire \loading$352 ;
+  wire \loading$361 ;
+  wire \loading$370 ;
   output [31:0] m_axis1_tdata;
   wire [31:0] m_axis1_tdata;
   output m_axis1_tlast;
@@ -938,154 +932,154 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$687 ;
-  wire \macro__add$764 ;
-  wire \macro__add$841 ;
+  wire \macro__add$691 ;
+  wire \macro__add$768 ;
+  wire \macro__add$845 ;
   wire macro__bank;
-  wire \macro__bank$680 ;
-  wire \macro__bank$757 ;
-  wire \macro__bank$834 ;
+  wire \macro__bank$684 ;
+  wire \macro__bank$761 ;
+  wire \macro__bank$838 ;
   wire macro__clear;
-  wire \macro__clear$686 ;
-  wire \macro__clear$763 ;
-  wire \macro__clear$840 ;
+  wire \macro__clear$690 ;
+  wire \macro__clear$767 ;
+  wire \macro__clear$844 ;
   wire macro__comparator;
-  wire \macro__comparator$698 ;
-  wire \macro__comparator$775 ;
-  wire \macro__comparator$852 ;
+  wire \macro__comparator$702 ;
+  wire \macro__comparator$779 ;
+  wire \macro__comparator$856 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$697 ;
-  wire [15:0] \macro__conversion$774 ;
-  wire [15:0] \macro__conversion$851 ;
+  wire [15:0] \macro__conversion$701 ;
+  wire [15:0] \macro__conversion$778 ;
+  wire [15:0] \macro__conversion$855 ;
   wire macro__convert;
-  wire \macro__convert$691 ;
-  wire \macro__convert$768 ;
-  wire \macro__convert$845 ;
+  wire \macro__convert$695 ;
+  wire \macro__convert$772 ;
+  wire \macro__convert$849 ;
   wire macro__convert_side;
-  wire \macro__convert_side$692 ;
-  wire \macro__convert_side$769 ;
-  wire \macro__convert_side$846 ;
+  wire \macro__convert_side$696 ;
+  wire \macro__convert_side$773 ;
+  wire \macro__convert_side$850 ;
   wire macro__decided;
-  wire \macro__decided$699 ;
-  wire \macro__decided$776 ;
-  wire \macro__decided$853 ;
+  wire \macro__decided$703 ;
+  wire \macro__decided$780 ;
+  wire \macro__decided$857 ;
   wire macro__drive;
-  wire \macro__drive$683 ;
-  wire \macro__drive$760 ;
-  wire \macro__drive$837 ;
+  wire \macro__drive$687 ;
+  wire \macro__drive$764 ;
+  wire \macro__drive$841 ;
   wire macro__hold;
-  wire \macro__hold$685 ;
-  wire \macro__hold$762 ;
-  wire \macro__hold$839 ;
+  wire \macro__hold$689 ;
+  wire \macro__hold$766 ;
+  wire \macro__hold$843 ;
   wire [11:0] macro__level;
-  wire [11:0] \macro__level$694 ;
-  wire [11:0] \macro__level$771 ;
-  wire [11:0] \macro__level$848 ;
+  wire [11:0] \macro__level$698 ;
+  wire [11:0] \macro__level$775 ;
+  wire [11:0] \macro__level$852 ;
   wire macro__load_bank;
-  wire \macro__load_bank$676 ;
-  wire \macro__load_bank$753 ;
-  wire \macro__load_bank$830 ;
+  wire \macro__load_bank$680 ;
+  wire \macro__load_bank$757 ;
+  wire \macro__load_bank$834 ;
   wire macro__load_clear;
-  wire \macro__load_clear$677 ;
-  wire \macro__load_clear$754 ;
-  wire \macro__load_clear$831 ;
+  wire \macro__load_clear$681 ;
+  wire \macro__load_clear$758 ;
+  wire \macro__load_clear$835 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$679 ;
-  wire [31:0] \macro__load_codes$756 ;
-  wire [31:0] \macro__load_codes$833 ;
+  wire [31:0] \macro__load_codes$683 ;
+  wire [31:0] \macro__load_codes$760 ;
+  wire [31:0] \macro__load_codes$837 ;
   wire macro__load_enable;
-  wire \macro__load_enable$675 ;
-  wire \macro__load_enable$752 ;
-  wire \macro__load_enable$829 ;
+  wire \macro__load_enable$679 ;
+  wire \macro__load_enable$756 ;
+  wire \macro__load_enable$833 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$678 ;
-  wire [5:0] \macro__load_row$755 ;
-  wire [5:0] \macro__load_row$832 ;
+  wire [5:0] \macro__load_row$682 ;
+  wire [5:0] \macro__load_row$759 ;
+  wire [5:0] \macro__load_row$836 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$690 ;
-  wire [63:0] \macro__negate$767 ;
-  wire [63:0] \macro__negate$844 ;
+  wire [63:0] \macro__negate$694 ;
+  wire [63:0] \macro__negate$771 ;
+  wire [63:0] \macro__negate$848 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$696 ;
-  wire [31:0] \macro__product$773 ;
-  wire [31:0] \macro__product$850 ;
+  wire [31:0] \macro__product$700 ;
+  wire [31:0] \macro__product$777 ;
+  wire [31:0] \macro__product$854 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$695 ;
-  wire [24:0] \macro__reference$772 ;
-  wire [24:0] \macro__reference$849 ;
+  wire [24:0] \macro__reference$699 ;
+  wire [24:0] \macro__reference$776 ;
+  wire [24:0] \macro__reference$853 ;
   wire macro__reset;
-  wire \macro__reset$682 ;
-  wire \macro__reset$759 ;
-  wire \macro__reset$836 ;
+  wire \macro__reset$686 ;
+  wire \macro__reset$763 ;
+  wire \macro__reset$840 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$681 ;
-  wire [8:0] \macro__row_enable$758 ;
-  wire [8:0] \macro__row_enable$835 ;
+  wire [8:0] \macro__row_enable$685 ;
+  wire [8:0] \macro__row_enable$762 ;
+  wire [8:0] \macro__row_enable$839 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$689 ;
-  wire [63:0] \macro__select$766 ;
-  wire [63:0] \macro__select$843 ;
+  wire [63:0] \macro__select$693 ;
+  wire [63:0] \macro__select$770 ;
+  wire [63:0] \macro__select$847 ;
   wire macro__share;
-  wire \macro__share$684 ;
-  wire \macro__share$761 ;
-  wire \macro__share$838 ;
+  wire \macro__share$688 ;
+  wire \macro__share$765 ;
+  wire \macro__share$842 ;
   wire macro__side;
-  wire \macro__side$688 ;
-  wire \macro__side$765 ;
-  wire \macro__side$842 ;
+  wire \macro__side$692 ;
+  wire \macro__side$769 ;
+  wire \macro__side$846 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$693 ;
-  wire [7:0] \macro__trial$770 ;
-  wire [7:0] \macro__trial$847 ;
+  wire [7:0] \macro__trial$697 ;
+  wire [7:0] \macro__trial$774 ;
+  wire [7:0] \macro__trial$851 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$674 ;
-  wire [31:0] \macro__write_data$751 ;
-  wire [31:0] \macro__write_data$828 ;
+  wire [31:0] \macro__write_data$678 ;
+  wire [31:0] \macro__write_data$755 ;
+  wire [31:0] \macro__write_data$832 ;
   wire macro__write_enable;
-  wire \macro__write_enable$671 ;
-  wire \macro__write_enable$748 ;
-  wire \macro__write_enable$825 ;
+  wire \macro__write_enable$675 ;
+  wire \macro__write_enable$752 ;
+  wire \macro__write_enable$829 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$673 ;
-  wire [3:0] \macro__write_group$750 ;
-  wire [3:0] \macro__write_group$827 ;
+  wire [3:0] \macro__write_group$677 ;
+  wire [3:0] \macro__write_group$754 ;
+  wire [3:0] \macro__write_group$831 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$672 ;
-  wire [7:0] \macro__write_row$749 ;
-  wire [7:0] \macro__write_row$826 ;
+  wire [7:0] \macro__write_row$676 ;
+  wire [7:0] \macro__write_row$753 ;
+  wire [7:0] \macro__write_row$830 ;
   wire [171:0] measured;
-  wire [42:0] \measured$564 ;
-  wire \measured$564.failed ;
-  wire [15:0] \measured$564.gain ;
-  wire [14:0] \measured$564.gain_reference ;
-  wire \measured$564.gain_valid ;
-  wire [7:0] \measured$564.offset ;
-  wire \measured$564.offset_valid ;
-  wire \measured$564.reference_valid ;
-  wire [42:0] \measured$653 ;
-  wire \measured$653.failed ;
-  wire [15:0] \measured$653.gain ;
-  wire [14:0] \measured$653.gain_reference ;
-  wire \measured$653.gain_valid ;
-  wire [7:0] \measured$653.offset ;
-  wire \measured$653.offset_valid ;
-  wire \measured$653.reference_valid ;
-  wire [42:0] \measured$730 ;
-  wire \measured$730.failed ;
-  wire [15:0] \measured$730.gain ;
-  wire [14:0] \measured$730.gain_reference ;
-  wire \measured$730.gain_valid ;
-  wire [7:0] \measured$730.offset ;
-  wire \measured$730.offset_valid ;
-  wire \measured$730.reference_valid ;
-  wire [42:0] \measured$807 ;
-  wire \measured$807.failed ;
-  wire [15:0] \measured$807.gain ;
-  wire [14:0] \measured$807.gain_reference ;
-  wire \measured$807.gain_valid ;
-  wire [7:0] \measured$807.offset ;
-  wire \measured$807.offset_valid ;
-  wire \measured$807.reference_valid ;
+  wire [42:0] \measured$568 ;
+  wire \measured$568.failed ;
+  wire [15:0] \measured$568.gain ;
+  wire [14:0] \measured$568.gain_reference ;
+  wire \measured$568.gain_valid ;
+  wire [7:0] \measured$568.offset ;
+  wire \measured$568.offset_valid ;
+  wire \measured$568.reference_valid ;
+  wire [42:0] \measured$657 ;
+  wire \measured$657.failed ;
+  wire [15:0] \measured$657.gain ;
+  wire [14:0] \measured$657.gain_reference ;
+  wire \measured$657.gain_valid ;
+  wire [7:0] \measured$657.offset ;
+  wire \measured$657.offset_valid ;
+  wire \measured$657.reference_valid ;
+  wire [42:0] \measured$734 ;
+  wire \measured$734.failed ;
+  wire [15:0] \measured$734.gain ;
+  wire [14:0] \measured$734.gain_reference ;
+  wire \measured$734.gain_valid ;
+  wire [7:0] \measured$734.offset ;
+  wire \measured$734.offset_valid ;
+  wire \measured$734.reference_valid ;
+  wire [42:0] \measured$811 ;
+  wire \measured$811.failed ;
+  wire [15:0] \measured$811.gain ;
+  wire [14:0] \measured$811.gain_reference ;
+  wire \measured$811.gain_valid ;
+  wire [7:0] \measured$811.offset ;
+  wire \measured$811.offset_valid ;
+  wire \measured$811.reference_valid ;
   wire [42:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -1124,19 +1118,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire mismatch;
   reg [31:0] next_number;
   wire [31:0] out_data;
-  wire [31:0] \out_data$314 ;
+  wire [31:0] \out_data$318 ;
   wire out_last;
-  wire \out_last$315 ;
+  wire \out_last$319 ;
   wire out_ready;
-  wire \out_ready$313 ;
+  wire \out_ready$317 ;
   wire out_valid;
-  wire \out_valid$312 ;
+  wire \out_valid$316 ;
   wire overrun;
-  wire \overrun$329 ;
-  wire \overrun$331 ;
-  wire \overrun$333 ;
+  wire \overrun$334 ;
+  wire \overrun$336 ;
+  wire \overrun$338 ;
   wire pad;
-  wire \pad$486 ;
+  wire \pad$490 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1145,22 +1139,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
-  wire \position_done$620 ;
-  wire \position_done$621 ;
-  wire \position_done$622 ;
-  wire \position_done$623 ;
+  wire \position_done$624 ;
+  wire \position_done$625 ;
+  wire \position_done$626 ;
+  wire \position_done$627 ;
   wire position_freed;
-  wire \position_freed$558 ;
-  wire \position_freed$650 ;
-  wire \position_freed$727 ;
-  wire \position_freed$804 ;
+  wire \position_freed$562 ;
+  wire \position_freed$654 ;
+  wire \position_freed$731 ;
+  wire \position_freed$808 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
   wire product_started;
-  wire \product_started$406 ;
-  wire \product_started$407 ;
-  wire \product_started$408 ;
+  wire \product_started$411 ;
+  wire \product_started$412 ;
+  wire \product_started$413 ;
   wire program_write;
   wire [31:0] rdata;
   reg [16:0] read;
@@ -1175,41 +1169,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [15:0] \read_address$277 ;
   wire [15:0] \read_address$280 ;
   wire [15:0] \read_address$297 ;
-  wire [15:0] \read_address$317 ;
+  wire [15:0] \read_address$321 ;
   wire [31:0] read_data;
   wire [31:0] \read_data$242 ;
   wire [31:0] \read_data$259 ;
   wire [31:0] \read_data$272 ;
   wire [31:0] \read_data$273 ;
   wire [31:0] \read_data$278 ;
-  wire [31:0] \read_data$300 ;
-  wire [31:0] \read_data$319 ;
+  wire [31:0] \read_data$302 ;
+  wire [31:0] \read_data$324 ;
   wire read_enable;
   wire \read_enable$274 ;
   wire \read_enable$279 ;
   wire \read_enable$296 ;
-  wire \read_enable$316 ;
+  wire \read_enable$320 ;
   wire read_error;
   wire \read_error$244 ;
   wire read_ready;
-  wire \read_ready$318 ;
+  wire \read_ready$322 ;
   wire read_valid;
   wire \read_valid$236 ;
+  wire \read_valid$300 ;
+  wire \read_valid$323 ;
   wire ready;
   wire refused;
-  wire \refused$330 ;
-  wire \refused$332 ;
-  wire \refused$334 ;
+  wire \refused$335 ;
+  wire \refused$337 ;
+  wire \refused$339 ;
   wire reset;
-  wire \reset$351 ;
-  wire \reset$360 ;
-  wire \reset$369 ;
+  wire \reset$356 ;
+  wire \reset$365 ;
+  wire \reset$374 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$488 ;
+  wire [5:0] \row_word$492 ;
   wire rows;
-  wire \rows$437 ;
-  wire \rows$438 ;
-  wire \rows$439 ;
+  wire \rows$441 ;
+  wire \rows$442 ;
+  wire \rows$443 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -1269,71 +1265,71 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [3:0] saturated;
-  wire \saturated$566 ;
-  wire \saturated$654 ;
-  wire \saturated$731 ;
-  wire \saturated$808 ;
+  wire \saturated$570 ;
+  wire \saturated$658 ;
+  wire \saturated$735 ;
+  wire \saturated$812 ;
   wire [39:0] settings;
-  wire [159:0] \settings$562 ;
-  wire [39:0] \settings$562[0] ;
-  wire [15:0] \settings$562[0].gain ;
-  wire [14:0] \settings$562[0].gain_reference ;
-  wire \settings$562[0].levels ;
-  wire [7:0] \settings$562[0].offset ;
-  wire [39:0] \settings$562[1] ;
-  wire [15:0] \settings$562[1].gain ;
-  wire [14:0] \settings$562[1].gain_reference ;
-  wire \settings$562[1].levels ;
-  wire [7:0] \settings$562[1].offset ;
-  wire [39:0] \settings$562[2] ;
-  wire [15:0] \settings$562[2].gain ;
-  wire [14:0] \settings$562[2].gain_reference ;
-  wire \settings$562[2].levels ;
-  wire [7:0] \settings$562[2].offset ;
-  wire [39:0] \settings$562[3] ;
-  wire [15:0] \settings$562[3].gain ;
-  wire [14:0] \settings$562[3].gain_reference ;
-  wire \settings$562[3].levels ;
-  wire [7:0] \settings$562[3].offset ;
-  wire [39:0] \settings$652 ;
-  wire [15:0] \settings$652.gain ;
-  wire [14:0] \settings$652.gain_reference ;
-  wire \settings$652.levels ;
-  wire [7:0] \settings$652.offset ;
-  wire [39:0] \settings$729 ;
-  wire [15:0] \settings$729.gain ;
-  wire [14:0] \settings$729.gain_reference ;
-  wire \settings$729.levels ;
-  wire [7:0] \settings$729.offset ;
-  wire [39:0] \settings$806 ;
-  wire [15:0] \settings$806.gain ;
-  wire [14:0] \settings$806.gain_reference ;
-  wire \settings$806.levels ;
-  wire [7:0] \settings$806.offset ;
+  wire [159:0] \settings$566 ;
+  wire [39:0] \settings$566[0] ;
+  wire [15:0] \settings$566[0].gain ;
+  wire [14:0] \settings$566[0].gain_reference ;
+  wire \settings$566[0].levels ;
+  wire [7:0] \settings$566[0].offset ;
+  wire [39:0] \settings$566[1] ;
+  wire [15:0] \settings$566[1].gain ;
+  wire [14:0] \settings$566[1].gain_reference ;
+  wire \settings$566[1].levels ;
+  wire [7:0] \settings$566[1].offset ;
+  wire [39:0] \settings$566[2] ;
+  wire [15:0] \settings$566[2].gain ;
+  wire [14:0] \settings$566[2].gain_reference ;
+  wire \settings$566[2].levels ;
+  wire [7:0] \settings$566[2].offset ;
+  wire [39:0] \settings$566[3] ;
+  wire [15:0] \settings$566[3].gain ;
+  wire [14:0] \settings$566[3].gain_reference ;
+  wire \settings$566[3].levels ;
+  wire [7:0] \settings$566[3].offset ;
+  wire [39:0] \settings$656 ;
+  wire [15:0] \settings$656.gain ;
+  wire [14:0] \settings$656.gain_reference ;
+  wire \settings$656.levels ;
+  wire [7:0] \settings$656.offset ;
+  wire [39:0] \settings$733 ;
+  wire [15:0] \settings$733.gain ;
+  wire [14:0] \settings$733.gain_reference ;
+  wire \settings$733.levels ;
+  wire [7:0] \settings$733.offset ;
+  wire [39:0] \settings$810 ;
+  wire [15:0] \settings$810.gain ;
+  wire [14:0] \settings$810.gain_reference ;
+  wire \settings$810.levels ;
+  wire [7:0] \settings$810.offset ;
   wire [15:0] \settings.gain ;
   wire [14:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [7:0] \settings.offset ;
   wire start;
-  wire \start$346 ;
-  wire \start$355 ;
-  wire \start$364 ;
-  wire [1:0] \start$373 ;
-  wire [1:0] \start$374 ;
-  wire \start$418 ;
-  wire \start$455 ;
-  wire \start$478 ;
-  wire \start$479 ;
-  wire \start$501 ;
-  wire \start$503 ;
-  wire \start$515 ;
-  wire \start$627 ;
-  wire \start$704 ;
-  wire \start$781 ;
+  wire \start$351 ;
+  wire \start$360 ;
+  wire \start$369 ;
+  wire [1:0] \start$378 ;
+  wire [1:0] \start$379 ;
+  wire \start$422 ;
+  wire \start$459 ;
+  wire \start$482 ;
+  wire \start$483 ;
+  wire \start$505 ;
+  wire \start$507 ;
+  wire \start$519 ;
+  wire \start$631 ;
+  wire \start$708 ;
+  wire \start$785 ;
   wire stopped;
-  wire \stopped$395 ;
-  wire \stopped$396 ;
-  wire \stopped$397 ;
+  wire \stopped$400 ;
+  wire \stopped$401 ;
+  wire \stopped$402 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -1342,16 +1338,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire tenant;
   wire \tenant$267 ;
   wire timed_out;
-  wire \timed_out$469 ;
-  wire \timed_out$470 ;
-  wire \timed_out$471 ;
-  wire \timed_out$472 ;
+  wire \timed_out$473 ;
+  wire \timed_out$474 ;
+  wire \timed_out$475 ;
+  wire \timed_out$476 ;
   wire [23:0] timeout;
-  wire [23:0] \timeout$453 ;
-  wire [15:0] \timeout$518 ;
-  wire [15:0] \timeout$630 ;
-  wire [15:0] \timeout$707 ;
-  wire [15:0] \timeout$784 ;
+  wire [23:0] \timeout$457 ;
+  wire [15:0] \timeout$522 ;
+  wire [15:0] \timeout$634 ;
+  wire [15:0] \timeout$711 ;
+  wire [15:0] \timeout$788 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1425,41 +1421,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$667 ;
-  wire [7:0] \trace__code$744 ;
-  wire [7:0] \trace__code$821 ;
+  wire [7:0] \trace__code$671 ;
+  wire [7:0] \trace__code$748 ;
+  wire [7:0] \trace__code$825 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$668 ;
-  wire [8:0] \trace__compensated$745 ;
-  wire [8:0] \trace__compensated$822 ;
+  wire [8:0] \trace__compensated$672 ;
+  wire [8:0] \trace__compensated$749 ;
+  wire [8:0] \trace__compensated$826 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$664 ;
-  wire [15:0] \trace__conversion$741 ;
-  wire [15:0] \trace__conversion$818 ;
+  wire [15:0] \trace__conversion$668 ;
+  wire [15:0] \trace__conversion$745 ;
+  wire [15:0] \trace__conversion$822 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$665 ;
-  wire [5:0] \trace__index$742 ;
-  wire [5:0] \trace__index$819 ;
+  wire [5:0] \trace__index$669 ;
+  wire [5:0] \trace__index$746 ;
+  wire [5:0] \trace__index$823 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$666 ;
-  wire [1:0] \trace__plane$743 ;
-  wire [1:0] \trace__plane$820 ;
+  wire [1:0] \trace__plane$670 ;
+  wire [1:0] \trace__plane$747 ;
+  wire [1:0] \trace__plane$824 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$663 ;
-  wire [31:0] \trace__product$740 ;
-  wire [31:0] \trace__product$817 ;
+  wire [31:0] \trace__product$667 ;
+  wire [31:0] \trace__product$744 ;
+  wire [31:0] \trace__product$821 ;
   wire trace__stopped;
-  wire \trace__stopped$669 ;
-  wire \trace__stopped$746 ;
-  wire \trace__stopped$823 ;
+  wire \trace__stopped$673 ;
+  wire \trace__stopped$750 ;
+  wire \trace__stopped$827 ;
   wire trace__valid;
-  wire \trace__valid$662 ;
-  wire \trace__valid$739 ;
-  wire \trace__valid$816 ;
+  wire \trace__valid$666 ;
+  wire \trace__valid$743 ;
+  wire \trace__valid$820 ;
   wire trace__void;
-  wire \trace__void$670 ;
-  wire \trace__void$747 ;
-  wire \trace__void$824 ;
+  wire \trace__void$674 ;
+  wire \trace__void$751 ;
+  wire \trace__void$828 ;
   output [31:0] trace_layer1__cycles;
   wire [31:0] trace_layer1__cycles;
   output trace_layer1__done;
@@ -1485,18 +1481,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace_tenant;
   wire trace_tenant;
   output [15:0] trace_word1__address;
-  reg [15:0] trace_word1__address;
+  wire [15:0] trace_word1__address;
   output [31:0] trace_word1__data;
-  reg [31:0] trace_word1__data;
+  wire [31:0] trace_word1__data;
   output trace_word1__valid;
   wire trace_word1__valid;
   output [15:0] trace_word__address;
-  reg [15:0] trace_word__address;
+  wire [15:0] trace_word__address;
   output [31:0] trace_word__data;
-  reg [31:0] trace_word__data;
+  wire [31:0] trace_word__data;
   output trace_word__valid;
   wire trace_word__valid;
   wire [1:0] transfer;
+  wire [1:0] transfer_abort;
   wire [1:0] transfer_beyond;
   wire [1:0] transfer_clear;
   wire [1:0] transfer_done;
@@ -1511,6 +1508,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \transfer_read_data.tenant0 ;
   wire [31:0] \transfer_read_data.tenant1 ;
   wire [1:0] transfer_read_ready;
+  wire [1:0] transfer_read_valid;
   wire [97:0] transfer_write;
   wire [48:0] \transfer_write.tenant0 ;
   wire [15:0] \transfer_write.tenant0.address ;
@@ -1572,27 +1570,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \windows$271.tenant1.program_base ;
   wire [11:0] \windows$271.tenant1.program_length ;
   wire [3:0] \windows$271.tenant1.tiles ;
-  wire [269:0] \windows$377 ;
-  wire [134:0] \windows$377.tenant0 ;
-  wire [15:0] \windows$377.tenant0.activation_base ;
-  wire [16:0] \windows$377.tenant0.activation_words ;
-  wire [20:0] \windows$377.tenant0.coefficient_words ;
-  wire [19:0] \windows$377.tenant0.coefficients_base ;
-  wire [16:0] \windows$377.tenant0.constant_entries ;
-  wire [15:0] \windows$377.tenant0.constants_base ;
-  wire [11:0] \windows$377.tenant0.program_base ;
-  wire [11:0] \windows$377.tenant0.program_length ;
-  wire [3:0] \windows$377.tenant0.tiles ;
-  wire [134:0] \windows$377.tenant1 ;
-  wire [15:0] \windows$377.tenant1.activation_base ;
-  wire [16:0] \windows$377.tenant1.activation_words ;
-  wire [20:0] \windows$377.tenant1.coefficient_words ;
-  wire [19:0] \windows$377.tenant1.coefficients_base ;
-  wire [16:0] \windows$377.tenant1.constant_entries ;
-  wire [15:0] \windows$377.tenant1.constants_base ;
-  wire [11:0] \windows$377.tenant1.program_base ;
-  wire [11:0] \windows$377.tenant1.program_length ;
-  wire [3:0] \windows$377.tenant1.tiles ;
+  wire [269:0] \windows$382 ;
+  wire [134:0] \windows$382.tenant0 ;
+  wire [15:0] \windows$382.tenant0.activation_base ;
+  wire [16:0] \windows$382.tenant0.activation_words ;
+  wire [20:0] \windows$382.tenant0.coefficient_words ;
+  wire [19:0] \windows$382.tenant0.coefficients_base ;
+  wire [16:0] \windows$382.tenant0.constant_entries ;
+  wire [15:0] \windows$382.tenant0.constants_base ;
+  wire [11:0] \windows$382.tenant0.program_base ;
+  wire [11:0] \windows$382.tenant0.program_length ;
+  wire [3:0] \windows$382.tenant0.tiles ;
+  wire [134:0] \windows$382.tenant1 ;
+  wire [15:0] \windows$382.tenant1.activation_base ;
+  wire [16:0] \windows$382.tenant1.activation_words ;
+  wire [20:0] \windows$382.tenant1.coefficient_words ;
+  wire [19:0] \windows$382.tenant1.coefficients_base ;
+  wire [16:0] \windows$382.tenant1.constant_entries ;
+  wire [15:0] \windows$382.tenant1.constants_base ;
+  wire [11:0] \windows$382.tenant1.program_base ;
+  wire [11:0] \windows$382.tenant1.program_length ;
+  wire [3:0] \windows$382.tenant1.tiles ;
   wire [134:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -1619,9 +1617,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working0;
   wire working1;
   wire works;
-  wire \works$401 ;
-  wire \works$402 ;
-  wire \works$403 ;
+  wire \works$406 ;
+  wire \works$407 ;
+  wire \works$408 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
@@ -1637,57 +1635,65 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [23:0] \write_address$232 ;
   wire [15:0] \write_address$283 ;
   wire [15:0] \write_address$286 ;
-  wire [15:0] \write_address$304 ;
-  wire [15:0] \write_address$321 ;
+  wire [15:0] \write_address$306 ;
+  wire [15:0] \write_address$326 ;
   wire [31:0] write_data;
   wire [31:0] \write_data$234 ;
   wire [31:0] \write_data$284 ;
   wire [31:0] \write_data$287 ;
-  wire [31:0] \write_data$305 ;
-  wire [31:0] \write_data$322 ;
-  wire [31:0] \write_data$548 ;
-  wire [31:0] \write_data$643 ;
-  wire [31:0] \write_data$720 ;
-  wire [31:0] \write_data$797 ;
+  wire [31:0] \write_data$307 ;
+  wire [31:0] \write_data$327 ;
+  wire [31:0] \write_data$552 ;
+  wire [31:0] \write_data$647 ;
+  wire [31:0] \write_data$724 ;
+  wire [31:0] \write_data$801 ;
   wire write_enable;
   wire \write_enable$285 ;
-  wire \write_enable$303 ;
-  wire \write_enable$320 ;
-  wire \write_enable$544 ;
-  wire \write_enable$640 ;
-  wire \write_enable$717 ;
-  wire \write_enable$794 ;
+  wire \write_enable$305 ;
+  wire \write_enable$325 ;
+  wire \write_enable$548 ;
+  wire \write_enable$644 ;
+  wire \write_enable$721 ;
+  wire \write_enable$798 ;
   wire write_error;
   wire \write_error$240 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$642 ;
-  wire [3:0] \write_group$719 ;
-  wire [3:0] \write_group$796 ;
+  wire [3:0] \write_group$646 ;
+  wire [3:0] \write_group$723 ;
+  wire [3:0] \write_group$800 ;
   wire write_ready;
-  wire \write_ready$323 ;
+  wire \write_ready$328 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$641 ;
-  wire [7:0] \write_row$718 ;
-  wire [7:0] \write_row$795 ;
+  wire [7:0] \write_row$645 ;
+  wire [7:0] \write_row$722 ;
+  wire [7:0] \write_row$799 ;
   wire write_valid;
   wire \write_valid$230 ;
-  wire [1:0] written;
+  wire [97:0] written;
+  wire [48:0] \written.tenant0 ;
+  wire [15:0] \written.tenant0.address ;
+  wire [31:0] \written.tenant0.data ;
+  wire \written.tenant0.enable ;
+  wire [48:0] \written.tenant1 ;
+  wire [15:0] \written.tenant1.address ;
+  wire [31:0] \written.tenant1.data ;
+  wire \written.tenant1.enable ;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$877  [2047:0];
+  reg [63:0] \constants$881  [2047:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$877
+  initial begin : zero_constants$881
     integer i;
-    for (i = 0; i < 2048; i = i + 1) \constants$877 [i] = 64'h0000000000000000;
+    for (i = 0; i < 2048; i = i + 1) \constants$881 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
     if (\write__en$251 )
-      \constants$877 [memory_index[10:0]] <= memory_data;
+      \constants$881 [memory_index[10:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$877 [constant__addr];
+    _0_ <= \constants$881 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [1023:0];
@@ -1711,267 +1717,264 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rst = ~ aresetn;
   assign \$1  = ~ pad;
   assign \$2  = \read_enable$274  & \$1 ;
-  assign \$3  = ! trace_tenant;
-  assign \$4  = write[0] & \$3 ;
-  assign \$6  = write[0] & \$5 ;
-  assign \$7  = beyond | mismatch;
-  assign \$8  = overrun | refused;
-  assign \$9  = \overrun$329  | \refused$330 ;
-  assign \$10  = \overrun$331  | \refused$332 ;
-  assign \$11  = \overrun$333  | \refused$334 ;
-  assign \$12  = | { \$11 , \$10 , \$9 , \$8  };
-  assign met = \$7  | \$12 ;
-  assign \$13  = converted + \converted$390 ;
-  assign \$14  = \$13  + \converted$391 ;
-  assign \$15  = \$14  + \converted$392 ;
-  assign \$16  = stopped + \stopped$395 ;
-  assign \$17  = \$16  + \stopped$396 ;
-  assign \$18  = \$17  + \stopped$397 ;
-  assign \$19  = ~ combining;
-  assign \$20  = window[134] ? works : 1'h0;
-  assign \$21  = window[133] ? \works$401  : \$20 ;
-  assign \$22  = window[132] ? \works$402  : \$21 ;
-  assign \$23  = window[131] ? \works$403  : \$22 ;
-  assign \converting$398  = \$19  & \$23 ;
-  assign \$24  = window[134] ? product_started : 1'h0;
-  assign \$25  = window[133] ? \product_started$406  : \$24 ;
-  assign \$26  = window[132] ? \product_started$407  : \$25 ;
-  assign product = window[131] ? \product_started$408  : \$26 ;
-  assign \$27  = { \converting$366 , \converting$357 , \converting$348 , converting } & window[134:131];
-  assign \$28  = | \$27 ;
-  assign \$29  = ~ { \converting$366 , \converting$357 , \converting$348 , converting };
-  assign \$30  = \$29  & window[134:131];
-  assign \$31  = | \$30 ;
-  assign contest = \$28  & \$31 ;
-  assign \$32  = ! trace_tenant;
-  assign working0 = working & \$32 ;
-  assign \$33  = ~ combining;
-  assign \$34  = window[134] ? comparator : 1'h0;
-  assign \$35  = window[133] ? \comparator$425  : \$34 ;
-  assign \$36  = window[132] ? \comparator$426  : \$35 ;
-  assign \$37  = window[131] ? \comparator$427  : \$36 ;
-  assign \$38  = \$33  & \$37 ;
-  assign \$39  = working0 & \$38 ;
-  assign \$40  = ~ combining;
-  assign \$41  = window[134] ? adder : 1'h0;
-  assign \$42  = window[133] ? \adder$429  : \$41 ;
-  assign \$43  = window[132] ? \adder$430  : \$42 ;
-  assign \$44  = window[131] ? \adder$431  : \$43 ;
-  assign \$45  = \$40  & \$44 ;
-  assign \$46  = working0 & \$45 ;
-  assign \$47  = ~ combining;
-  assign \$48  = window[134] ? array : 1'h0;
-  assign \$49  = window[133] ? \array$433  : \$48 ;
-  assign \$50  = window[132] ? \array$434  : \$49 ;
-  assign \$51  = window[131] ? \array$435  : \$50 ;
-  assign \$52  = \$47  & \$51 ;
-  assign \$53  = working0 & \$52 ;
-  assign \$54  = ~ combining;
-  assign \$55  = window[134] ? rows : 1'h0;
-  assign \$56  = window[133] ? \rows$437  : \$55 ;
-  assign \$57  = window[132] ? \rows$438  : \$56 ;
-  assign \$58  = window[131] ? \rows$439  : \$57 ;
-  assign \$59  = \$54  & \$58 ;
-  assign \$60  = working0 & \$59 ;
-  assign \$61  = ~ combining;
-  assign \$62  = window[134] ? drain : 1'h0;
-  assign \$63  = window[133] ? \drain$441  : \$62 ;
-  assign \$64  = window[132] ? \drain$442  : \$63 ;
-  assign \$65  = window[131] ? \drain$443  : \$64 ;
-  assign \$66  = \$61  & \$65 ;
-  assign \$67  = working0 & \$66 ;
-  assign \$68  = working0 & combining;
-  assign \$69  = ~ host_wait;
-  assign \$70  = transferring[0] & \$69 ;
-  assign \$71  = ~ buffer_wait;
-  assign \$72  = \$70  & \$71 ;
-  assign \$73  = transferring[0] & host_wait;
-  assign \$74  = transferring[0] & buffer_wait;
-  assign working1 = working & \$75 ;
-  assign \$76  = ~ combining;
-  assign \$77  = window[134] ? comparator : 1'h0;
-  assign \$78  = window[133] ? \comparator$425  : \$77 ;
-  assign \$79  = window[132] ? \comparator$426  : \$78 ;
-  assign \$80  = window[131] ? \comparator$427  : \$79 ;
-  assign \$81  = \$76  & \$80 ;
-  assign \$82  = working1 & \$81 ;
-  assign \$83  = ~ combining;
-  assign \$84  = window[134] ? adder : 1'h0;
-  assign \$85  = window[133] ? \adder$429  : \$84 ;
-  assign \$86  = window[132] ? \adder$430  : \$85 ;
-  assign \$87  = window[131] ? \adder$431  : \$86 ;
-  assign \$88  = \$83  & \$87 ;
-  assign \$89  = working1 & \$88 ;
-  assign \$90  = ~ combining;
-  assign \$91  = window[134] ? array : 1'h0;
-  assign \$92  = window[133] ? \array$433  : \$91 ;
-  assign \$93  = window[132] ? \array$434  : \$92 ;
-  assign \$94  = window[131] ? \array$435  : \$93 ;
-  assign \$95  = \$90  & \$94 ;
-  assign \$96  = working1 & \$95 ;
-  assign \$97  = ~ combining;
-  assign \$98  = window[134] ? rows : 1'h0;
-  assign \$99  = window[133] ? \rows$437  : \$98 ;
-  assign \$100  = window[132] ? \rows$438  : \$99 ;
-  assign \$101  = window[131] ? \rows$439  : \$100 ;
-  assign \$102  = \$97  & \$101 ;
-  assign \$103  = working1 & \$102 ;
-  assign \$104  = ~ combining;
-  assign \$105  = window[134] ? drain : 1'h0;
-  assign \$106  = window[133] ? \drain$441  : \$105 ;
-  assign \$107  = window[132] ? \drain$442  : \$106 ;
-  assign \$108  = window[131] ? \drain$443  : \$107 ;
-  assign \$109  = \$104  & \$108 ;
-  assign \$110  = working1 & \$109 ;
-  assign \$111  = working1 & combining;
-  assign \$112  = ~ \host_wait$457 ;
-  assign \$113  = transferring[1] & \$112 ;
-  assign \$114  = ~ \buffer_wait$458 ;
-  assign \$115  = \$113  & \$114 ;
-  assign \$116  = transferring[1] & \host_wait$457 ;
-  assign \$117  = transferring[1] & \buffer_wait$458 ;
+  assign \$3  = beyond | mismatch;
+  assign \$4  = overrun | refused;
+  assign \$5  = \overrun$334  | \refused$335 ;
+  assign \$6  = \overrun$336  | \refused$337 ;
+  assign \$7  = \overrun$338  | \refused$339 ;
+  assign \$8  = | { \$7 , \$6 , \$5 , \$4  };
+  assign met = \$3  | \$8 ;
+  assign \$9  = converted + \converted$395 ;
+  assign \$10  = \$9  + \converted$396 ;
+  assign \$11  = \$10  + \converted$397 ;
+  assign \$12  = stopped + \stopped$400 ;
+  assign \$13  = \$12  + \stopped$401 ;
+  assign \$14  = \$13  + \stopped$402 ;
+  assign \$15  = ~ combining;
+  assign \$16  = window[134] ? works : 1'h0;
+  assign \$17  = window[133] ? \works$406  : \$16 ;
+  assign \$18  = window[132] ? \works$407  : \$17 ;
+  assign \$19  = window[131] ? \works$408  : \$18 ;
+  assign \converting$403  = \$15  & \$19 ;
+  assign \$20  = window[134] ? product_started : 1'h0;
+  assign \$21  = window[133] ? \product_started$411  : \$20 ;
+  assign \$22  = window[132] ? \product_started$412  : \$21 ;
+  assign product = window[131] ? \product_started$413  : \$22 ;
+  assign \$23  = { \converting$371 , \converting$362 , \converting$353 , converting } & window[134:131];
+  assign \$24  = | \$23 ;
+  assign \$25  = ~ { \converting$371 , \converting$362 , \converting$353 , converting };
+  assign \$26  = \$25  & window[134:131];
+  assign \$27  = | \$26 ;
+  assign contest = \$24  & \$27 ;
+  assign \$28  = ! trace_tenant;
+  assign working0 = working & \$28 ;
+  assign \$29  = ~ combining;
+  assign \$30  = window[134] ? comparator : 1'h0;
+  assign \$31  = window[133] ? \comparator$429  : \$30 ;
+  assign \$32  = window[132] ? \comparator$430  : \$31 ;
+  assign \$33  = window[131] ? \comparator$431  : \$32 ;
+  assign \$34  = \$29  & \$33 ;
+  assign \$35  = working0 & \$34 ;
+  assign \$36  = ~ combining;
+  assign \$37  = window[134] ? adder : 1'h0;
+  assign \$38  = window[133] ? \adder$433  : \$37 ;
+  assign \$39  = window[132] ? \adder$434  : \$38 ;
+  assign \$40  = window[131] ? \adder$435  : \$39 ;
+  assign \$41  = \$36  & \$40 ;
+  assign \$42  = working0 & \$41 ;
+  assign \$43  = ~ combining;
+  assign \$44  = window[134] ? array : 1'h0;
+  assign \$45  = window[133] ? \array$437  : \$44 ;
+  assign \$46  = window[132] ? \array$438  : \$45 ;
+  assign \$47  = window[131] ? \array$439  : \$46 ;
+  assign \$48  = \$43  & \$47 ;
+  assign \$49  = working0 & \$48 ;
+  assign \$50  = ~ combining;
+  assign \$51  = window[134] ? rows : 1'h0;
+  assign \$52  = window[133] ? \rows$441  : \$51 ;
+  assign \$53  = window[132] ? \rows$442  : \$52 ;
+  assign \$54  = window[131] ? \rows$443  : \$53 ;
+  assign \$55  = \$50  & \$54 ;
+  assign \$56  = working0 & \$55 ;
+  assign \$57  = ~ combining;
+  assign \$58  = window[134] ? drain : 1'h0;
+  assign \$59  = window[133] ? \drain$445  : \$58 ;
+  assign \$60  = window[132] ? \drain$446  : \$59 ;
+  assign \$61  = window[131] ? \drain$447  : \$60 ;
+  assign \$62  = \$57  & \$61 ;
+  assign \$63  = working0 & \$62 ;
+  assign \$64  = working0 & combining;
+  assign \$65  = ~ host_wait;
+  assign \$66  = transferring[0] & \$65 ;
+  assign \$67  = ~ buffer_wait;
+  assign \$68  = \$66  & \$67 ;
+  assign \$69  = transferring[0] & host_wait;
+  assign \$70  = transferring[0] & buffer_wait;
+  assign working1 = working & \$71 ;
+  assign \$72  = ~ combining;
+  assign \$73  = window[134] ? comparator : 1'h0;
+  assign \$74  = window[133] ? \comparator$429  : \$73 ;
+  assign \$75  = window[132] ? \comparator$430  : \$74 ;
+  assign \$76  = window[131] ? \comparator$431  : \$75 ;
+  assign \$77  = \$72  & \$76 ;
+  assign \$78  = working1 & \$77 ;
+  assign \$79  = ~ combining;
+  assign \$80  = window[134] ? adder : 1'h0;
+  assign \$81  = window[133] ? \adder$433  : \$80 ;
+  assign \$82  = window[132] ? \adder$434  : \$81 ;
+  assign \$83  = window[131] ? \adder$435  : \$82 ;
+  assign \$84  = \$79  & \$83 ;
+  assign \$85  = working1 & \$84 ;
+  assign \$86  = ~ combining;
+  assign \$87  = window[134] ? array : 1'h0;
+  assign \$88  = window[133] ? \array$437  : \$87 ;
+  assign \$89  = window[132] ? \array$438  : \$88 ;
+  assign \$90  = window[131] ? \array$439  : \$89 ;
+  assign \$91  = \$86  & \$90 ;
+  assign \$92  = working1 & \$91 ;
+  assign \$93  = ~ combining;
+  assign \$94  = window[134] ? rows : 1'h0;
+  assign \$95  = window[133] ? \rows$441  : \$94 ;
+  assign \$96  = window[132] ? \rows$442  : \$95 ;
+  assign \$97  = window[131] ? \rows$443  : \$96 ;
+  assign \$98  = \$93  & \$97 ;
+  assign \$99  = working1 & \$98 ;
+  assign \$100  = ~ combining;
+  assign \$101  = window[134] ? drain : 1'h0;
+  assign \$102  = window[133] ? \drain$445  : \$101 ;
+  assign \$103  = window[132] ? \drain$446  : \$102 ;
+  assign \$104  = window[131] ? \drain$447  : \$103 ;
+  assign \$105  = \$100  & \$104 ;
+  assign \$106  = working1 & \$105 ;
+  assign \$107  = working1 & combining;
+  assign \$108  = ~ \host_wait$461 ;
+  assign \$109  = transferring[1] & \$108 ;
+  assign \$110  = ~ \buffer_wait$462 ;
+  assign \$111  = \$109  & \$110 ;
+  assign \$112  = transferring[1] & \host_wait$461 ;
+  assign \$113  = transferring[1] & \buffer_wait$462 ;
+  assign \$114  = ~ window[134:131];
+  assign \$115  = { \calibrated$468 , \calibrated$467 , \calibrated$466 , \calibrated$465  } | \$114 ;
+  assign \$116  = & \$115 ;
+  assign calibrated = \$signal  & \$116 ;
+  assign timed_out = | { \timed_out$476 , \timed_out$475 , \timed_out$474 , \timed_out$473  };
+  assign \$117  = \done$478  | \done$479 ;
+  assign unit_done = \$117  | calibrated;
   assign \$118  = ~ window[134:131];
-  assign \$119  = { \calibrated$464 , \calibrated$463 , \calibrated$462 , \calibrated$461  } | \$118 ;
-  assign \$120  = & \$119 ;
-  assign calibrated = \$signal  & \$120 ;
-  assign timed_out = | { \timed_out$472 , \timed_out$471 , \timed_out$470 , \timed_out$469  };
-  assign \$121  = \done$474  | \done$475 ;
-  assign unit_done = \$121  | calibrated;
-  assign \$122  = ~ window[134:131];
-  assign \$123  = { \bank_free$499 , \bank_free$498 , \bank_free$497 , \bank_free$496  } | \$122 ;
-  assign bank_free = & \$123 ;
-  assign \$124  = ! trace_tenant;
-  assign \start$515  = start & window[131];
-  assign chunk_begin = \chunk_begin$529  & window[131];
-  assign chunk_loaded = \chunk_loaded$531  & window[131];
-  assign load_enable = \load_enable$533  & window[131];
-  assign position_freed = \position_freed$558  & window[131];
-  assign calibrate = \calibrate$560  & window[131];
-  assign \$127  = \saturated$566  & window[131];
-  assign drain_clear = \drain_clear$578  & window[131];
-  assign \$128  = window[134] ? \position_done$623  : 1'h0;
-  assign \$129  = window[133] ? \position_done$622  : \$128 ;
-  assign \$130  = window[132] ? \position_done$621  : \$129 ;
-  assign \$131  = window[131] ? \position_done$620  : \$130 ;
-  assign \$132  = window[131] ? \position_done$620  : \$131 ;
-  assign \$133  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$627  = start & window[132];
-  assign \chunk_begin$632  = \chunk_begin$529  & window[132];
-  assign \chunk_loaded$633  = \chunk_loaded$531  & window[132];
-  assign \load_enable$634  = \load_enable$533  & window[132];
-  assign \position_freed$650  = \position_freed$558  & window[132];
-  assign \calibrate$651  = \calibrate$560  & window[132];
-  assign \$135  = \saturated$654  & window[132];
-  assign \drain_clear$661  = \drain_clear$578  & window[132];
-  assign \$136  = window[134] ? \position_done$623  : 1'h0;
-  assign \$137  = window[133] ? \position_done$622  : \$136 ;
-  assign \$138  = window[132] ? \position_done$621  : \$137 ;
-  assign \$139  = window[131] ? \position_done$620  : \$138 ;
-  assign \$140  = window[132] ? \position_done$621  : \$139 ;
-  assign \$141  = window[132] ? \drain_sum$702  : 25'h0000000;
-  assign \start$704  = start & window[133];
-  assign \chunk_begin$709  = \chunk_begin$529  & window[133];
-  assign \chunk_loaded$710  = \chunk_loaded$531  & window[133];
-  assign \load_enable$711  = \load_enable$533  & window[133];
-  assign \position_freed$727  = \position_freed$558  & window[133];
-  assign \calibrate$728  = \calibrate$560  & window[133];
-  assign \$143  = \saturated$731  & window[133];
-  assign \drain_clear$738  = \drain_clear$578  & window[133];
-  assign \$144  = window[134] ? \position_done$623  : 1'h0;
-  assign \$145  = window[133] ? \position_done$622  : \$144 ;
-  assign \$146  = window[132] ? \position_done$621  : \$145 ;
-  assign \$147  = window[131] ? \position_done$620  : \$146 ;
-  assign \$148  = window[133] ? \position_done$622  : \$147 ;
-  assign \$149  = window[133] ? \drain_sum$779  : 25'h0000000;
-  assign \start$781  = start & window[134];
-  assign \chunk_begin$786  = \chunk_begin$529  & window[134];
-  assign \chunk_loaded$787  = \chunk_loaded$531  & window[134];
-  assign \load_enable$788  = \load_enable$533  & window[134];
-  assign \position_freed$804  = \position_freed$558  & window[134];
-  assign \calibrate$805  = \calibrate$560  & window[134];
-  assign \$151  = \saturated$808  & window[134];
-  assign \drain_clear$815  = \drain_clear$578  & window[134];
-  assign \$152  = window[134] ? \position_done$623  : 1'h0;
-  assign \$153  = window[133] ? \position_done$622  : \$152 ;
-  assign \$154  = window[132] ? \position_done$621  : \$153 ;
-  assign \$155  = window[131] ? \position_done$620  : \$154 ;
-  assign \$156  = window[134] ? \position_done$623  : \$155 ;
-  assign \$157  = window[134] ? \drain_sum$856  : 25'h0000000;
-  assign \$158  = start | \start$503 ;
-  assign \$159  = working0 & met;
-  assign \$160  = \$159  | transfer_beyond[0];
-  assign \$161  = working1 & met;
-  assign \$162  = \$161  | transfer_beyond[1];
-  assign \$163  = calibrated | \clear$513 ;
-  assign \$164  = product & active[0];
-  assign \$165  = product0 + 1'h1;
-  assign \$166  = product & active[1];
-  assign \$167  = product1 + 1'h1;
+  assign \$119  = { \bank_free$503 , \bank_free$502 , \bank_free$501 , \bank_free$500  } | \$118 ;
+  assign bank_free = & \$119 ;
+  assign \$120  = ! trace_tenant;
+  assign \start$519  = start & window[131];
+  assign chunk_begin = \chunk_begin$533  & window[131];
+  assign chunk_loaded = \chunk_loaded$535  & window[131];
+  assign load_enable = \load_enable$537  & window[131];
+  assign position_freed = \position_freed$562  & window[131];
+  assign calibrate = \calibrate$564  & window[131];
+  assign \$123  = \saturated$570  & window[131];
+  assign drain_clear = \drain_clear$582  & window[131];
+  assign \$124  = window[134] ? \position_done$627  : 1'h0;
+  assign \$125  = window[133] ? \position_done$626  : \$124 ;
+  assign \$126  = window[132] ? \position_done$625  : \$125 ;
+  assign \$127  = window[131] ? \position_done$624  : \$126 ;
+  assign \$128  = window[131] ? \position_done$624  : \$127 ;
+  assign \$129  = window[131] ? drain_sum : 25'h0000000;
+  assign \start$631  = start & window[132];
+  assign \chunk_begin$636  = \chunk_begin$533  & window[132];
+  assign \chunk_loaded$637  = \chunk_loaded$535  & window[132];
+  assign \load_enable$638  = \load_enable$537  & window[132];
+  assign \position_freed$654  = \position_freed$562  & window[132];
+  assign \calibrate$655  = \calibrate$564  & window[132];
+  assign \$131  = \saturated$658  & window[132];
+  assign \drain_clear$665  = \drain_clear$582  & window[132];
+  assign \$132  = window[134] ? \position_done$627  : 1'h0;
+  assign \$133  = window[133] ? \position_done$626  : \$132 ;
+  assign \$134  = window[132] ? \position_done$625  : \$133 ;
+  assign \$135  = window[131] ? \position_done$624  : \$134 ;
+  assign \$136  = window[132] ? \position_done$625  : \$135 ;
+  assign \$137  = window[132] ? \drain_sum$706  : 25'h0000000;
+  assign \start$708  = start & window[133];
+  assign \chunk_begin$713  = \chunk_begin$533  & window[133];
+  assign \chunk_loaded$714  = \chunk_loaded$535  & window[133];
+  assign \load_enable$715  = \load_enable$537  & window[133];
+  assign \position_freed$731  = \position_freed$562  & window[133];
+  assign \calibrate$732  = \calibrate$564  & window[133];
+  assign \$139  = \saturated$735  & window[133];
+  assign \drain_clear$742  = \drain_clear$582  & window[133];
+  assign \$140  = window[134] ? \position_done$627  : 1'h0;
+  assign \$141  = window[133] ? \position_done$626  : \$140 ;
+  assign \$142  = window[132] ? \position_done$625  : \$141 ;
+  assign \$143  = window[131] ? \position_done$624  : \$142 ;
+  assign \$144  = window[133] ? \position_done$626  : \$143 ;
+  assign \$145  = window[133] ? \drain_sum$783  : 25'h0000000;
+  assign \start$785  = start & window[134];
+  assign \chunk_begin$790  = \chunk_begin$533  & window[134];
+  assign \chunk_loaded$791  = \chunk_loaded$535  & window[134];
+  assign \load_enable$792  = \load_enable$537  & window[134];
+  assign \position_freed$808  = \position_freed$562  & window[134];
+  assign \calibrate$809  = \calibrate$564  & window[134];
+  assign \$147  = \saturated$812  & window[134];
+  assign \drain_clear$819  = \drain_clear$582  & window[134];
+  assign \$148  = window[134] ? \position_done$627  : 1'h0;
+  assign \$149  = window[133] ? \position_done$626  : \$148 ;
+  assign \$150  = window[132] ? \position_done$625  : \$149 ;
+  assign \$151  = window[131] ? \position_done$624  : \$150 ;
+  assign \$152  = window[134] ? \position_done$627  : \$151 ;
+  assign \$153  = window[134] ? \drain_sum$860  : 25'h0000000;
+  assign \$154  = start | \start$507 ;
+  assign \$155  = working0 & met;
+  assign \$156  = \$155  | transfer_beyond[0];
+  assign \$157  = working1 & met;
+  assign \$158  = \$157  | transfer_beyond[1];
+  assign \$159  = calibrated | \clear$517 ;
+  assign \$160  = product & active[0];
+  assign \$161  = product0 + 1'h1;
+  assign \$162  = product & active[1];
+  assign \$163  = product1 + 1'h1;
   always @(posedge aclk)
-    combining <= \$168 ;
+    combining <= \$164 ;
   always @(posedge aclk)
-    illegal <= \$169 ;
+    illegal <= \$165 ;
   always @(posedge aclk)
-    host_late <= \$170 ;
+    host_late <= \$166 ;
   always @(posedge aclk)
-    \$signal  <= \$171 ;
+    \$signal  <= \$167 ;
   always @(posedge aclk)
-    product0 <= \$172 ;
+    product0 <= \$168 ;
   always @(posedge aclk)
-    product1 <= \$173 ;
+    product1 <= \$169 ;
   \crossloom.activity0  activity0 (
-    .adder(\adder$431 ),
-    .array(\array$435 ),
+    .adder(\adder$435 ),
+    .array(\array$439 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$427 ),
+    .comparator(\comparator$431 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$443 ),
+    .drain(\drain$447 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$439 ),
+    .rows(\rows$443 ),
     .rst(rst),
     .start(start),
-    .works(\works$403 )
+    .works(\works$408 )
   );
   \crossloom.activity1  activity1 (
-    .adder(\adder$430 ),
-    .array(\array$434 ),
+    .adder(\adder$434 ),
+    .array(\array$438 ),
     .clear(macro1__clear),
     .clk(aclk),
-    .comparator(\comparator$426 ),
+    .comparator(\comparator$430 ),
     .convert_side(macro1__convert_side),
-    .converting(\converting$348 ),
+    .converting(\converting$353 ),
     .decided(macro1__decided),
-    .drain(\drain$442 ),
+    .drain(\drain$446 ),
     .hold(macro1__hold),
     .loading(loading),
     .reset(macro1__reset),
-    .rows(\rows$438 ),
+    .rows(\rows$442 ),
     .rst(rst),
     .start(start),
-    .works(\works$402 )
+    .works(\works$407 )
   );
   \crossloom.activity2  activity2 (
-    .adder(\adder$429 ),
-    .array(\array$433 ),
+    .adder(\adder$433 ),
+    .array(\array$437 ),
     .clear(macro2__clear),
     .clk(aclk),
-    .comparator(\comparator$425 ),
+    .comparator(\comparator$429 ),
     .convert_side(macro2__convert_side),
-    .converting(\converting$357 ),
+    .converting(\converting$362 ),
     .decided(macro2__decided),
-    .drain(\drain$441 ),
+    .drain(\drain$445 ),
     .hold(macro2__hold),
     .loading(loading),
     .reset(macro2__reset),
-    .rows(\rows$437 ),
+    .rows(\rows$441 ),
     .rst(rst),
     .start(start),
-    .works(\works$401 )
+    .works(\works$406 )
   );
   \crossloom.activity3  activity3 (
     .adder(adder),
@@ -1980,7 +1983,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro3__convert_side),
-    .converting(\converting$366 ),
+    .converting(\converting$371 ),
     .decided(macro3__decided),
     .drain(drain),
     .hold(macro3__hold),
@@ -1998,10 +2001,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_data(\read_data$272 ),
     .rst(rst),
     .tenant(trace_tenant),
+    .transfer_abort(transfer_abort),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
     .transfer_read_data(transfer_read_data),
     .transfer_read_ready(transfer_read_ready),
+    .transfer_read_valid(transfer_read_valid),
     .transfer_write(transfer_write),
     .transfer_write_ready(transfer_write_ready),
     .window(window),
@@ -2039,22 +2044,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$513 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$474 ),
-    .drain_clear(\drain_clear$578 ),
+    .done(\done$478 ),
+    .drain_clear(\drain_clear$582 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4805$0 (\$174 ),
+    .\port$4939$0 (\$170 ),
     .position_done(position_done),
-    .position_freed(\position_freed$558 ),
+    .position_freed(\position_freed$562 ),
     .rst(rst),
     .start(start),
     .write_address(\write_address$283 ),
@@ -2062,25 +2067,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$513 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$475 ),
+    .\done$169 (\done$479 ),
     .read_address(\read_address$280 ),
     .read_data(\read_data$272 ),
     .read_enable(\read_enable$279 ),
     .rst(rst),
-    .start(\start$503 ),
+    .start(\start$507 ),
     .write_address(\write_address$286 ),
     .write_data(\write_data$287 ),
     .write_enable(\write_enable$285 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$529 ),
+    .chunk_begin(\chunk_begin$533 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$531 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$535 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -2088,7 +2093,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$533 ),
+    .load_enable(\load_enable$537 ),
     .load_row(load_row),
     .pad(pad),
     .read_address(\read_address$277 ),
@@ -2103,16 +2108,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(active),
-    .busy(\busy$378 ),
+    .busy(\busy$383 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$518 ),
+    .comparator_timeout_clocks(\timeout$522 ),
     .constants_write(\write__en$251 ),
     .contest(contest),
-    .conversions(\$15 [2:0]),
-    .converting(\converting$398 ),
+    .conversions(\$11 [2:0]),
+    .converting(\converting$403 ),
     .corrections_write(corrections_write),
-    .early_stops(\$18 [2:0]),
+    .early_stops(\$14 [2:0]),
     .ended(ended),
     .failed(failed),
     .failed_cause(failed_cause),
@@ -2138,8 +2143,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$562 ),
-    .start(\start$373 ),
+    .settings(\settings$566 ),
+    .start(\start$378 ),
     .waiting(waiting),
     .weights_write(weights_write),
     .windows(windows),
@@ -2150,12 +2155,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$378 ),
-    .calibrate(\calibrate$560 ),
-    .clear(\clear$513 ),
+    .busy(\busy$383 ),
+    .calibrate(\calibrate$564 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$503 ),
+    .combine(\start$507 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -2172,7 +2177,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_data(\read_data$259 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$373 ),
+    .start(\start$378 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -2186,13 +2191,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$496 ),
+    .bank_free(\bank_free$500 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$461 ),
+    .calibrated(\calibrated$465 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$513 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2242,20 +2247,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$564 ),
+    .measured(\measured$568 ),
     .overrun(overrun),
-    .\port$4442$90 (window[130:90]),
-    .position_done(\position_done$620 ),
+    .\port$4483$90 (window[130:90]),
+    .position_done(\position_done$624 ),
     .position_freed(position_freed),
-    .product_started(\product_started$408 ),
+    .product_started(\product_started$413 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$566 ),
-    .settings(\settings$562 [39:0]),
-    .start(\start$515 ),
+    .saturated(\saturated$570 ),
+    .settings(\settings$566 [39:0]),
+    .start(\start$519 ),
     .stopped(stopped),
-    .timed_out(\timed_out$469 ),
-    .timeout(\timeout$518 ),
+    .timed_out(\timed_out$473 ),
+    .timeout(\timeout$522 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2267,35 +2272,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$126 [7:0])
+    .write_row(\$122 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$497 ),
-    .calibrate(\calibrate$651 ),
-    .calibrated(\calibrated$462 ),
-    .chunk_begin(\chunk_begin$632 ),
+    .bank_free(\bank_free$501 ),
+    .calibrate(\calibrate$655 ),
+    .calibrated(\calibrated$466 ),
+    .chunk_begin(\chunk_begin$636 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$633 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$637 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$390 ),
-    .converting(\converting$348 ),
+    .converted(\converted$395 ),
+    .converting(\converting$353 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$661 ),
+    .drain_clear(\drain_clear$665 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$702 ),
+    .drain_sum(\drain_sum$706 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$631 ),
+    .lengths(\lengths$635 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$634 ),
+    .load_enable(\load_enable$638 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2326,20 +2331,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$653 ),
-    .overrun(\overrun$329 ),
-    .\port$4442$90 (window[130:90]),
-    .position_done(\position_done$621 ),
-    .position_freed(\position_freed$650 ),
-    .product_started(\product_started$407 ),
-    .refused(\refused$330 ),
+    .measured(\measured$657 ),
+    .overrun(\overrun$334 ),
+    .\port$4483$90 (window[130:90]),
+    .position_done(\position_done$625 ),
+    .position_freed(\position_freed$654 ),
+    .product_started(\product_started$412 ),
+    .refused(\refused$335 ),
     .rst(rst),
-    .saturated(\saturated$654 ),
-    .settings(\settings$562 [79:40]),
-    .start(\start$627 ),
-    .stopped(\stopped$395 ),
-    .timed_out(\timed_out$470 ),
-    .timeout(\timeout$518 ),
+    .saturated(\saturated$658 ),
+    .settings(\settings$566 [79:40]),
+    .start(\start$631 ),
+    .stopped(\stopped$400 ),
+    .timed_out(\timed_out$474 ),
+    .timeout(\timeout$522 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2351,35 +2356,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$134 [7:0])
+    .write_row(\$130 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$498 ),
-    .calibrate(\calibrate$728 ),
-    .calibrated(\calibrated$463 ),
-    .chunk_begin(\chunk_begin$709 ),
+    .bank_free(\bank_free$502 ),
+    .calibrate(\calibrate$732 ),
+    .calibrated(\calibrated$467 ),
+    .chunk_begin(\chunk_begin$713 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$710 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$714 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
-    .converted(\converted$391 ),
-    .converting(\converting$357 ),
+    .converted(\converted$396 ),
+    .converting(\converting$362 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$738 ),
+    .drain_clear(\drain_clear$742 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$779 ),
+    .drain_sum(\drain_sum$783 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$708 ),
+    .lengths(\lengths$712 ),
     .level_write(levels_write[2]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$711 ),
+    .load_enable(\load_enable$715 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2410,20 +2415,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .measured(\measured$730 ),
-    .overrun(\overrun$331 ),
-    .\port$4442$90 (window[130:90]),
-    .position_done(\position_done$622 ),
-    .position_freed(\position_freed$727 ),
-    .product_started(\product_started$406 ),
-    .refused(\refused$332 ),
+    .measured(\measured$734 ),
+    .overrun(\overrun$336 ),
+    .\port$4483$90 (window[130:90]),
+    .position_done(\position_done$626 ),
+    .position_freed(\position_freed$731 ),
+    .product_started(\product_started$411 ),
+    .refused(\refused$337 ),
     .rst(rst),
-    .saturated(\saturated$731 ),
-    .settings(\settings$562 [119:80]),
-    .start(\start$704 ),
-    .stopped(\stopped$396 ),
-    .timed_out(\timed_out$471 ),
-    .timeout(\timeout$518 ),
+    .saturated(\saturated$735 ),
+    .settings(\settings$566 [119:80]),
+    .start(\start$708 ),
+    .stopped(\stopped$401 ),
+    .timed_out(\timed_out$475 ),
+    .timeout(\timeout$522 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2435,35 +2440,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace2__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[2]),
-    .write_row(\$142 [7:0])
+    .write_row(\$138 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$499 ),
-    .calibrate(\calibrate$805 ),
-    .calibrated(\calibrated$464 ),
-    .chunk_begin(\chunk_begin$786 ),
+    .bank_free(\bank_free$503 ),
+    .calibrate(\calibrate$809 ),
+    .calibrated(\calibrated$468 ),
+    .chunk_begin(\chunk_begin$790 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$787 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$791 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
-    .converted(\converted$392 ),
-    .converting(\converting$366 ),
+    .converted(\converted$397 ),
+    .converting(\converting$371 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$815 ),
+    .drain_clear(\drain_clear$819 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$856 ),
+    .drain_sum(\drain_sum$860 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$785 ),
+    .lengths(\lengths$789 ),
     .level_write(levels_write[3]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$788 ),
+    .load_enable(\load_enable$792 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2494,20 +2499,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .measured(\measured$807 ),
-    .overrun(\overrun$333 ),
-    .\port$4442$90 (window[130:90]),
-    .position_done(\position_done$623 ),
-    .position_freed(\position_freed$804 ),
+    .measured(\measured$811 ),
+    .overrun(\overrun$338 ),
+    .\port$4483$90 (window[130:90]),
+    .position_done(\position_done$627 ),
+    .position_freed(\position_freed$808 ),
     .product_started(product_started),
-    .refused(\refused$334 ),
+    .refused(\refused$339 ),
     .rst(rst),
-    .saturated(\saturated$808 ),
-    .settings(\settings$562 [159:120]),
-    .start(\start$781 ),
-    .stopped(\stopped$397 ),
-    .timed_out(\timed_out$472 ),
-    .timeout(\timeout$518 ),
+    .saturated(\saturated$812 ),
+    .settings(\settings$566 [159:120]),
+    .start(\start$785 ),
+    .stopped(\stopped$402 ),
+    .timed_out(\timed_out$476 ),
+    .timeout(\timeout$522 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2519,7 +2524,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace3__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[3]),
-    .write_row(\$150 [7:0])
+    .write_row(\$146 [7:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear[0]),
@@ -2531,52 +2536,56 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
     .late(late),
+    .out_data(m_axis_tdata),
+    .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$175 ),
     .read_address(\read_address$297 ),
-    .read_data(transfer_read_data[31:0]),
     .read_enable(\read_enable$296 ),
     .read_ready(transfer_read_ready[0]),
     .rst(rst),
     .start(transfer[0]),
     .timeout(host_timeout[23:0]),
+    .w_data(transfer_read_data[31:0]),
+    .w_en(transfer_read_valid[0]),
     .waiting(host_wait),
-    .write_address(\write_address$304 ),
-    .write_data(\write_data$305 ),
-    .write_enable(\write_enable$303 ),
+    .write_address(\write_address$306 ),
+    .write_data(\write_data$307 ),
+    .write_enable(\write_enable$305 ),
     .write_ready(transfer_write_ready[0])
   );
   \crossloom.transfer1  transfer1 (
     .abort(transfer_clear[1]),
-    .buffer_wait(\buffer_wait$458 ),
+    .buffer_wait(\buffer_wait$462 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$456 ),
+    .done(\done$460 ),
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$861 ),
+    .late(\late$865 ),
+    .out_data(m_axis1_tdata),
+    .out_last(m_axis1_tlast),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
-    .r_data(\$176 ),
-    .read_address(\read_address$317 ),
-    .read_data(transfer_read_data[63:32]),
-    .read_enable(\read_enable$316 ),
+    .read_address(\read_address$321 ),
+    .read_enable(\read_enable$320 ),
     .read_ready(transfer_read_ready[1]),
     .rst(rst),
     .start(transfer[1]),
     .timeout(host_timeout[47:24]),
-    .waiting(\host_wait$457 ),
-    .write_address(\write_address$321 ),
-    .write_data(\write_data$322 ),
-    .write_enable(\write_enable$320 ),
+    .w_data(transfer_read_data[63:32]),
+    .w_en(transfer_read_valid[1]),
+    .waiting(\host_wait$461 ),
+    .write_address(\write_address$326 ),
+    .write_data(\write_data$327 ),
+    .write_enable(\write_enable$325 ),
     .write_ready(transfer_write_ready[1])
   );
-  \crossloom.window$866  \window$866  (
+  \crossloom.window$870  \window$870  (
     .address(\read_address$277 ),
     .busy(loading),
-    .clear(\clear$513 ),
+    .clear(\clear$517 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -2618,104 +2627,76 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__address = \write_address$304 ;
-    if (\$4 ) begin
-      trace_word__address = write[16:1];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__data = \write_data$305 ;
-    if (\$4 ) begin
-      trace_word__data = write[48:17];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word1__address = \write_address$321 ;
-    if (\$6 ) begin
-      trace_word1__address = write[16:1];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word1__data = \write_data$322 ;
-    if (\$6 ) begin
-      trace_word1__data = write[48:17];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$124 ) begin
+    if (\$120 ) begin
       next_number = { 2'h0, product0 };
     end
-    if (\$125 ) begin
+    if (\$121 ) begin
       next_number = { 2'h1, product1 };
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$168  = combining;
-    if (\$158 ) begin
-      \$168  = \start$503 ;
+    \$164  = combining;
+    if (\$154 ) begin
+      \$164  = \start$507 ;
     end
     if (rst) begin
-      \$168  = 1'h0;
+      \$164  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$169 [0] = \$160 ;
-    \$169 [1] = \$162 ;
+    \$165 [0] = \$156 ;
+    \$165 [1] = \$158 ;
     if (rst) begin
-      \$169  = 2'h0;
+      \$165  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$170 [0] = late;
-    \$170 [1] = \late$861 ;
+    \$166 [0] = late;
+    \$166 [1] = \late$865 ;
     if (rst) begin
-      \$170  = 2'h0;
+      \$166  = 2'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$171  = \$signal ;
-    if (\calibrate$560 ) begin
-      \$171  = 1'h1;
-    end else if (\$163 ) begin
-      \$171  = 1'h0;
+    \$167  = \$signal ;
+    if (\calibrate$564 ) begin
+      \$167  = 1'h1;
+    end else if (\$159 ) begin
+      \$167  = 1'h0;
     end
     if (rst) begin
-      \$171  = 1'h0;
+      \$167  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$172  = product0;
-    if (\$164 ) begin
-      \$172  = \$165 [29:0];
+    \$168  = product0;
+    if (\$160 ) begin
+      \$168  = \$161 [29:0];
     end
-    if (\start$373 [0]) begin
-      \$172  = 30'h00000000;
+    if (\start$378 [0]) begin
+      \$168  = 30'h00000000;
     end
     if (rst) begin
-      \$172  = 30'h00000000;
+      \$168  = 30'h00000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$173  = product1;
-    if (\$166 ) begin
-      \$173  = \$167 [29:0];
+    \$169  = product1;
+    if (\$162 ) begin
+      \$169  = \$163 [29:0];
     end
-    if (\start$373 [1]) begin
-      \$173  = 30'h00000000;
+    if (\start$378 [1]) begin
+      \$169  = 30'h00000000;
     end
     if (rst) begin
-      \$173  = 30'h00000000;
+      \$169  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -2769,119 +2750,121 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$175 [31:0];
-  assign out_last = \$175 [32];
+  assign out_data = m_axis_tdata;
+  assign out_last = m_axis_tlast;
   assign read_ready = transfer_read_ready[0];
-  assign \read_data$300  = transfer_read_data[31:0];
+  assign \read_valid$300  = transfer_read_valid[0];
+  assign \read_data$302  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
-  assign \in_valid$309  = s_axis1_tvalid;
-  assign \in_ready$310  = s_axis1_tready;
-  assign \in_data$311  = s_axis1_tdata;
-  assign \out_valid$312  = m_axis1_tvalid;
-  assign \out_ready$313  = m_axis1_tready;
-  assign \out_data$314  = \$176 [31:0];
-  assign \out_last$315  = \$176 [32];
-  assign \read_ready$318  = transfer_read_ready[1];
-  assign \read_data$319  = transfer_read_data[63:32];
-  assign \write_ready$323  = transfer_write_ready[1];
+  assign \in_valid$313  = s_axis1_tvalid;
+  assign \in_ready$314  = s_axis1_tready;
+  assign \in_data$315  = s_axis1_tdata;
+  assign \out_valid$316  = m_axis1_tvalid;
+  assign \out_ready$317  = m_axis1_tready;
+  assign \out_data$318  = m_axis1_tdata;
+  assign \out_last$319  = m_axis1_tlast;
+  assign \read_ready$322  = transfer_read_ready[1];
+  assign \read_valid$323  = transfer_read_valid[1];
+  assign \read_data$324  = transfer_read_data[63:32];
+  assign \write_ready$328  = transfer_write_ready[1];
   assign convolve = start;
   assign busy = loading;
-  assign \converting$340  = converting;
+  assign \converting$345  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$346  = start;
-  assign \loading$347  = loading;
-  assign \converting$349  = \converting$348 ;
-  assign \decided$350  = macro1__decided;
-  assign \reset$351  = macro1__reset;
-  assign \hold$352  = macro1__hold;
-  assign \clear$353  = macro1__clear;
-  assign \convert_side$354  = macro1__convert_side;
-  assign \start$355  = start;
-  assign \loading$356  = loading;
-  assign \converting$358  = \converting$357 ;
-  assign \decided$359  = macro2__decided;
-  assign \reset$360  = macro2__reset;
-  assign \hold$361  = macro2__hold;
-  assign \clear$362  = macro2__clear;
-  assign \convert_side$363  = macro2__convert_side;
-  assign \start$364  = start;
-  assign \loading$365  = loading;
-  assign \converting$367  = \converting$366 ;
-  assign \decided$368  = macro3__decided;
-  assign \reset$369  = macro3__reset;
-  assign \hold$370  = macro3__hold;
-  assign \clear$371  = macro3__clear;
-  assign \convert_side$372  = macro3__convert_side;
-  assign \start$374  = \start$373 ;
-  assign \abort$376  = abort;
-  assign \windows$377  = windows;
-  assign \busy$379  = \busy$378 ;
-  assign \layer$381  = layer;
-  assign \ended$383  = ended;
-  assign \failed$385  = failed;
-  assign \failed_cause$387  = failed_cause;
-  assign conversions = \$15 [2:0];
-  assign early_stops = \$18 [2:0];
-  assign \abort$412  = transfer_clear[0];
+  assign \start$351  = start;
+  assign \loading$352  = loading;
+  assign \converting$354  = \converting$353 ;
+  assign \decided$355  = macro1__decided;
+  assign \reset$356  = macro1__reset;
+  assign \hold$357  = macro1__hold;
+  assign \clear$358  = macro1__clear;
+  assign \convert_side$359  = macro1__convert_side;
+  assign \start$360  = start;
+  assign \loading$361  = loading;
+  assign \converting$363  = \converting$362 ;
+  assign \decided$364  = macro2__decided;
+  assign \reset$365  = macro2__reset;
+  assign \hold$366  = macro2__hold;
+  assign \clear$367  = macro2__clear;
+  assign \convert_side$368  = macro2__convert_side;
+  assign \start$369  = start;
+  assign \loading$370  = loading;
+  assign \converting$372  = \converting$371 ;
+  assign \decided$373  = macro3__decided;
+  assign \reset$374  = macro3__reset;
+  assign \hold$375  = macro3__hold;
+  assign \clear$376  = macro3__clear;
+  assign \convert_side$377  = macro3__convert_side;
+  assign \start$379  = \start$378 ;
+  assign \abort$381  = abort;
+  assign \windows$382  = windows;
+  assign \busy$384  = \busy$383 ;
+  assign \layer$386  = layer;
+  assign \ended$388  = ended;
+  assign \failed$390  = failed;
+  assign \failed_cause$392  = failed_cause;
+  assign conversions = \$11 [2:0];
+  assign early_stops = \$14 [2:0];
+  assign \abort$417  = transfer_clear[0];
   assign timeout = host_timeout[23:0];
-  assign \descriptor$417  = descriptor;
-  assign \start$418  = transfer[0];
-  assign \abort$452  = transfer_clear[1];
-  assign \timeout$453  = host_timeout[47:24];
-  assign \descriptor$454  = descriptor;
-  assign \start$455  = transfer[1];
-  assign \irq$476  = irq;
-  assign \descriptor$477  = convolution;
-  assign \start$478  = start;
-  assign \start$479  = start;
+  assign \descriptor$421  = descriptor;
+  assign \start$422  = transfer[0];
+  assign \abort$456  = transfer_clear[1];
+  assign \timeout$457  = host_timeout[47:24];
+  assign \descriptor$458  = descriptor;
+  assign \start$459  = transfer[1];
+  assign \irq$480  = irq;
+  assign \descriptor$481  = convolution;
+  assign \start$482  = start;
+  assign \start$483  = start;
   assign valid = word_valid;
   assign word_ready = ready;
   assign address = \read_address$277 ;
-  assign \address$485  = \read_address$277 ;
-  assign \pad$486  = pad;
-  assign \row_word$488  = row_word;
-  assign \first$490  = first;
-  assign \last$492  = last;
-  assign \last_chunk$494  = last_chunk;
-  assign \descriptor$500  = convolution;
-  assign \start$501  = start;
-  assign \descriptor$502  = descriptor;
-  assign combine = \start$503 ;
+  assign \address$489  = \read_address$277 ;
+  assign \pad$490  = pad;
+  assign \row_word$492  = row_word;
+  assign \first$494  = first;
+  assign \last$496  = last;
+  assign \last_chunk$498  = last_chunk;
+  assign \descriptor$504  = convolution;
+  assign \start$505  = start;
+  assign \descriptor$506  = descriptor;
+  assign combine = \start$507 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$174 [32:27];
-  assign sum_position = \$174 [56:33];
-  assign sum_value = \$174 [26:0];
+  assign sum_kernel = \$170 [32:27];
+  assign sum_position = \$170 [56:33];
+  assign sum_value = \$170 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$514  = \clear$513 ;
+  assign \clear$518  = \clear$517 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$518 ;
-  assign \chunk_final$535  = chunk_final;
-  assign \load_bank$537  = load_bank;
-  assign \load_clear$539  = load_clear;
-  assign \load_row$541  = load_row;
-  assign \load_codes$543  = load_codes;
-  assign \write_enable$544  = weights_write[0];
-  assign write_row = \$126 [7:0];
+  assign comparator_timeout = \timeout$522 ;
+  assign \chunk_final$539  = chunk_final;
+  assign \load_bank$541  = load_bank;
+  assign \load_clear$543  = load_clear;
+  assign \load_row$545  = load_row;
+  assign \load_codes$547  = load_codes;
+  assign \write_enable$548  = weights_write[0];
+  assign write_row = \$122 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$548  = memory_data[31:0];
+  assign \write_data$552  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign settings = \settings$562 [39:0];
-  assign \drain_valid$568  = drain_valid;
+  assign settings = \settings$566 [39:0];
+  assign \drain_valid$572  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[7:0];
   assign level_data = memory_data[11:0];
-  assign \drain_group$574  = drain_group;
-  assign \drain_lane$576  = drain_lane;
+  assign \drain_group$578  = drain_group;
+  assign \drain_lane$580  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2920,215 +2903,215 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$617  = convolution;
+  assign \descriptor$621  = convolution;
   assign first_product = next_number;
-  assign \clear$626  = \clear$513 ;
-  assign \coefficient_base$628  = window[109:90];
-  assign \coefficient_words$629  = window[130:110];
-  assign \timeout$630  = \timeout$518 ;
-  assign \chunk_final$635  = chunk_final;
-  assign \load_bank$636  = load_bank;
-  assign \load_clear$637  = load_clear;
-  assign \load_row$638  = load_row;
-  assign \load_codes$639  = load_codes;
-  assign \write_enable$640  = weights_write[1];
-  assign \write_row$641  = \$134 [7:0];
-  assign \write_group$642  = memory_index[3:0];
-  assign \write_data$643  = memory_data[31:0];
-  assign \coefficient_write$644  = coefficients_write[1];
-  assign \coefficient_index$645  = memory_index[14:0];
-  assign \coefficient_data$646  = memory_data[31:0];
-  assign \correction_write$647  = corrections_write[1];
-  assign \correction_index$648  = memory_index[7:0];
-  assign \correction_data$649  = memory_data[5:0];
-  assign \settings$652  = \settings$562 [79:40];
-  assign \drain_valid$655  = drain_valid;
-  assign \level_write$656  = levels_write[1];
-  assign \level_index$657  = memory_index[7:0];
-  assign \level_data$658  = memory_data[11:0];
-  assign \drain_group$659  = drain_group;
-  assign \drain_lane$660  = drain_lane;
-  assign \trace__valid$662  = trace1__valid;
-  assign \trace__product$663  = trace1__product;
-  assign \trace__conversion$664  = trace1__conversion;
-  assign \trace__index$665  = trace1__index;
-  assign \trace__plane$666  = trace1__plane;
-  assign \trace__code$667  = trace1__code;
-  assign \trace__compensated$668  = trace1__compensated;
-  assign \trace__stopped$669  = trace1__stopped;
-  assign \trace__void$670  = trace1__void;
-  assign \macro__write_enable$671  = macro1__write_enable;
-  assign \macro__write_row$672  = macro1__write_row;
-  assign \macro__write_group$673  = macro1__write_group;
-  assign \macro__write_data$674  = macro1__write_data;
-  assign \macro__load_enable$675  = macro1__load_enable;
-  assign \macro__load_bank$676  = macro1__load_bank;
-  assign \macro__load_clear$677  = macro1__load_clear;
-  assign \macro__load_row$678  = macro1__load_row;
-  assign \macro__load_codes$679  = macro1__load_codes;
-  assign \macro__bank$680  = macro1__bank;
-  assign \macro__row_enable$681  = macro1__row_enable;
-  assign \macro__reset$682  = macro1__reset;
-  assign \macro__drive$683  = macro1__drive;
-  assign \macro__share$684  = macro1__share;
-  assign \macro__hold$685  = macro1__hold;
-  assign \macro__clear$686  = macro1__clear;
-  assign \macro__add$687  = macro1__add;
-  assign \macro__side$688  = macro1__side;
-  assign \macro__select$689  = macro1__select;
-  assign \macro__negate$690  = macro1__negate;
-  assign \macro__convert$691  = macro1__convert;
-  assign \macro__convert_side$692  = macro1__convert_side;
-  assign \macro__trial$693  = macro1__trial;
-  assign \macro__level$694  = macro1__level;
-  assign \macro__reference$695  = macro1__reference;
-  assign \macro__product$696  = macro1__product;
-  assign \macro__conversion$697  = macro1__conversion;
-  assign \macro__comparator$698  = macro1__comparator;
-  assign \macro__decided$699  = macro1__decided;
-  assign \descriptor$700  = convolution;
-  assign \first_product$701  = next_number;
-  assign \clear$703  = \clear$513 ;
-  assign \coefficient_base$705  = window[109:90];
-  assign \coefficient_words$706  = window[130:110];
-  assign \timeout$707  = \timeout$518 ;
-  assign \chunk_final$712  = chunk_final;
-  assign \load_bank$713  = load_bank;
-  assign \load_clear$714  = load_clear;
-  assign \load_row$715  = load_row;
-  assign \load_codes$716  = load_codes;
-  assign \write_enable$717  = weights_write[2];
-  assign \write_row$718  = \$142 [7:0];
-  assign \write_group$719  = memory_index[3:0];
-  assign \write_data$720  = memory_data[31:0];
-  assign \coefficient_write$721  = coefficients_write[2];
-  assign \coefficient_index$722  = memory_index[14:0];
-  assign \coefficient_data$723  = memory_data[31:0];
-  assign \correction_write$724  = corrections_write[2];
-  assign \correction_index$725  = memory_index[7:0];
-  assign \correction_data$726  = memory_data[5:0];
-  assign \settings$729  = \settings$562 [119:80];
-  assign \drain_valid$732  = drain_valid;
-  assign \level_write$733  = levels_write[2];
-  assign \level_index$734  = memory_index[7:0];
-  assign \level_data$735  = memory_data[11:0];
-  assign \drain_group$736  = drain_group;
-  assign \drain_lane$737  = drain_lane;
-  assign \trace__valid$739  = trace2__valid;
-  assign \trace__product$740  = trace2__product;
-  assign \trace__conversion$741  = trace2__conversion;
-  assign \trace__index$742  = trace2__index;
-  assign \trace__plane$743  = trace2__plane;
-  assign \trace__code$744  = trace2__code;
-  assign \trace__compensated$745  = trace2__compensated;
-  assign \trace__stopped$746  = trace2__stopped;
-  assign \trace__void$747  = trace2__void;
-  assign \macro__write_enable$748  = macro2__write_enable;
-  assign \macro__write_row$749  = macro2__write_row;
-  assign \macro__write_group$750  = macro2__write_group;
-  assign \macro__write_data$751  = macro2__write_data;
-  assign \macro__load_enable$752  = macro2__load_enable;
-  assign \macro__load_bank$753  = macro2__load_bank;
-  assign \macro__load_clear$754  = macro2__load_clear;
-  assign \macro__load_row$755  = macro2__load_row;
-  assign \macro__load_codes$756  = macro2__load_codes;
-  assign \macro__bank$757  = macro2__bank;
-  assign \macro__row_enable$758  = macro2__row_enable;
-  assign \macro__reset$759  = macro2__reset;
-  assign \macro__drive$760  = macro2__drive;
-  assign \macro__share$761  = macro2__share;
-  assign \macro__hold$762  = macro2__hold;
-  assign \macro__clear$763  = macro2__clear;
-  assign \macro__add$764  = macro2__add;
-  assign \macro__side$765  = macro2__side;
-  assign \macro__select$766  = macro2__select;
-  assign \macro__negate$767  = macro2__negate;
-  assign \macro__convert$768  = macro2__convert;
-  assign \macro__convert_side$769  = macro2__convert_side;
-  assign \macro__trial$770  = macro2__trial;
-  assign \macro__level$771  = macro2__level;
-  assign \macro__reference$772  = macro2__reference;
-  assign \macro__product$773  = macro2__product;
-  assign \macro__conversion$774  = macro2__conversion;
-  assign \macro__comparator$775  = macro2__comparator;
-  assign \macro__decided$776  = macro2__decided;
-  assign \descriptor$777  = convolution;
-  assign \first_product$778  = next_number;
-  assign \clear$780  = \clear$513 ;
-  assign \coefficient_base$782  = window[109:90];
-  assign \coefficient_words$783  = window[130:110];
-  assign \timeout$784  = \timeout$518 ;
-  assign \chunk_final$789  = chunk_final;
-  assign \load_bank$790  = load_bank;
-  assign \load_clear$791  = load_clear;
-  assign \load_row$792  = load_row;
-  assign \load_codes$793  = load_codes;
-  assign \write_enable$794  = weights_write[3];
-  assign \write_row$795  = \$150 [7:0];
-  assign \write_group$796  = memory_index[3:0];
-  assign \write_data$797  = memory_data[31:0];
-  assign \coefficient_write$798  = coefficients_write[3];
-  assign \coefficient_index$799  = memory_index[14:0];
-  assign \coefficient_data$800  = memory_data[31:0];
-  assign \correction_write$801  = corrections_write[3];
-  assign \correction_index$802  = memory_index[7:0];
-  assign \correction_data$803  = memory_data[5:0];
-  assign \settings$806  = \settings$562 [159:120];
-  assign \drain_valid$809  = drain_valid;
-  assign \level_write$810  = levels_write[3];
-  assign \level_index$811  = memory_index[7:0];
-  assign \level_data$812  = memory_data[11:0];
-  assign \drain_group$813  = drain_group;
-  assign \drain_lane$814  = drain_lane;
-  assign \trace__valid$816  = trace3__valid;
-  assign \trace__product$817  = trace3__product;
-  assign \trace__conversion$818  = trace3__conversion;
-  assign \trace__index$819  = trace3__index;
-  assign \trace__plane$820  = trace3__plane;
-  assign \trace__code$821  = trace3__code;
-  assign \trace__compensated$822  = trace3__compensated;
-  assign \trace__stopped$823  = trace3__stopped;
-  assign \trace__void$824  = trace3__void;
-  assign \macro__write_enable$825  = macro3__write_enable;
-  assign \macro__write_row$826  = macro3__write_row;
-  assign \macro__write_group$827  = macro3__write_group;
-  assign \macro__write_data$828  = macro3__write_data;
-  assign \macro__load_enable$829  = macro3__load_enable;
-  assign \macro__load_bank$830  = macro3__load_bank;
-  assign \macro__load_clear$831  = macro3__load_clear;
-  assign \macro__load_row$832  = macro3__load_row;
-  assign \macro__load_codes$833  = macro3__load_codes;
-  assign \macro__bank$834  = macro3__bank;
-  assign \macro__row_enable$835  = macro3__row_enable;
-  assign \macro__reset$836  = macro3__reset;
-  assign \macro__drive$837  = macro3__drive;
-  assign \macro__share$838  = macro3__share;
-  assign \macro__hold$839  = macro3__hold;
-  assign \macro__clear$840  = macro3__clear;
-  assign \macro__add$841  = macro3__add;
-  assign \macro__side$842  = macro3__side;
-  assign \macro__select$843  = macro3__select;
-  assign \macro__negate$844  = macro3__negate;
-  assign \macro__convert$845  = macro3__convert;
-  assign \macro__convert_side$846  = macro3__convert_side;
-  assign \macro__trial$847  = macro3__trial;
-  assign \macro__level$848  = macro3__level;
-  assign \macro__reference$849  = macro3__reference;
-  assign \macro__product$850  = macro3__product;
-  assign \macro__conversion$851  = macro3__conversion;
-  assign \macro__comparator$852  = macro3__comparator;
-  assign \macro__decided$853  = macro3__decided;
-  assign \descriptor$854  = convolution;
-  assign \first_product$855  = next_number;
-  assign m_axis_tdata = \$175 [31:0];
-  assign m_axis_tlast = \$175 [32];
-  assign m_axis1_tdata = \$176 [31:0];
-  assign m_axis1_tlast = \$176 [32];
-  assign trace_sum__kernel = \$174 [32:27];
-  assign trace_sum__position = \$174 [56:33];
-  assign trace_sum__value = \$174 [26:0];
+  assign \clear$630  = \clear$517 ;
+  assign \coefficient_base$632  = window[109:90];
+  assign \coefficient_words$633  = window[130:110];
+  assign \timeout$634  = \timeout$522 ;
+  assign \chunk_final$639  = chunk_final;
+  assign \load_bank$640  = load_bank;
+  assign \load_clear$641  = load_clear;
+  assign \load_row$642  = load_row;
+  assign \load_codes$643  = load_codes;
+  assign \write_enable$644  = weights_write[1];
+  assign \write_row$645  = \$130 [7:0];
+  assign \write_group$646  = memory_index[3:0];
+  assign \write_data$647  = memory_data[31:0];
+  assign \coefficient_write$648  = coefficients_write[1];
+  assign \coefficient_index$649  = memory_index[14:0];
+  assign \coefficient_data$650  = memory_data[31:0];
+  assign \correction_write$651  = corrections_write[1];
+  assign \correction_index$652  = memory_index[7:0];
+  assign \correction_data$653  = memory_data[5:0];
+  assign \settings$656  = \settings$566 [79:40];
+  assign \drain_valid$659  = drain_valid;
+  assign \level_write$660  = levels_write[1];
+  assign \level_index$661  = memory_index[7:0];
+  assign \level_data$662  = memory_data[11:0];
+  assign \drain_group$663  = drain_group;
+  assign \drain_lane$664  = drain_lane;
+  assign \trace__valid$666  = trace1__valid;
+  assign \trace__product$667  = trace1__product;
+  assign \trace__conversion$668  = trace1__conversion;
+  assign \trace__index$669  = trace1__index;
+  assign \trace__plane$670  = trace1__plane;
+  assign \trace__code$671  = trace1__code;
+  assign \trace__compensated$672  = trace1__compensated;
+  assign \trace__stopped$673  = trace1__stopped;
+  assign \trace__void$674  = trace1__void;
+  assign \macro__write_enable$675  = macro1__write_enable;
+  assign \macro__write_row$676  = macro1__write_row;
+  assign \macro__write_group$677  = macro1__write_group;
+  assign \macro__write_data$678  = macro1__write_data;
+  assign \macro__load_enable$679  = macro1__load_enable;
+  assign \macro__load_bank$680  = macro1__load_bank;
+  assign \macro__load_clear$681  = macro1__load_clear;
+  assign \macro__load_row$682  = macro1__load_row;
+  assign \macro__load_codes$683  = macro1__load_codes;
+  assign \macro__bank$684  = macro1__bank;
+  assign \macro__row_enable$685  = macro1__row_enable;
+  assign \macro__reset$686  = macro1__reset;
+  assign \macro__drive$687  = macro1__drive;
+  assign \macro__share$688  = macro1__share;
+  assign \macro__hold$689  = macro1__hold;
+  assign \macro__clear$690  = macro1__clear;
+  assign \macro__add$691  = macro1__add;
+  assign \macro__side$692  = macro1__side;
+  assign \macro__select$693  = macro1__select;
+  assign \macro__negate$694  = macro1__negate;
+  assign \macro__convert$695  = macro1__convert;
+  assign \macro__convert_side$696  = macro1__convert_side;
+  assign \macro__trial$697  = macro1__trial;
+  assign \macro__level$698  = macro1__level;
+  assign \macro__reference$699  = macro1__reference;
+  assign \macro__product$700  = macro1__product;
+  assign \macro__conversion$701  = macro1__conversion;
+  assign \macro__comparator$702  = macro1__comparator;
+  assign \macro__decided$703  = macro1__decided;
+  assign \descriptor$704  = convolution;
+  assign \first_product$705  = next_number;
+  assign \clear$707  = \clear$517 ;
+  assign \coefficient_base$709  = window[109:90];
+  assign \coefficient_words$710  = window[130:110];
+  assign \timeout$711  = \timeout$522 ;
+  assign \chunk_final$716  = chunk_final;
+  assign \load_bank$717  = load_bank;
+  assign \load_clear$718  = load_clear;
+  assign \load_row$719  = load_row;
+  assign \load_codes$720  = load_codes;
+  assign \write_enable$721  = weights_write[2];
+  assign \write_row$722  = \$138 [7:0];
+  assign \write_group$723  = memory_index[3:0];
+  assign \write_data$724  = memory_data[31:0];
+  assign \coefficient_write$725  = coefficients_write[2];
+  assign \coefficient_index$726  = memory_index[14:0];
+  assign \coefficient_data$727  = memory_data[31:0];
+  assign \correction_write$728  = corrections_write[2];
+  assign \correction_index$729  = memory_index[7:0];
+  assign \correction_data$730  = memory_data[5:0];
+  assign \settings$733  = \settings$566 [119:80];
+  assign \drain_valid$736  = drain_valid;
+  assign \level_write$737  = levels_write[2];
+  assign \level_index$738  = memory_index[7:0];
+  assign \level_data$739  = memory_data[11:0];
+  assign \drain_group$740  = drain_group;
+  assign \drain_lane$741  = drain_lane;
+  assign \trace__valid$743  = trace2__valid;
+  assign \trace__product$744  = trace2__product;
+  assign \trace__conversion$745  = trace2__conversion;
+  assign \trace__index$746  = trace2__index;
+  assign \trace__plane$747  = trace2__plane;
+  assign \trace__code$748  = trace2__code;
+  assign \trace__compensated$749  = trace2__compensated;
+  assign \trace__stopped$750  = trace2__stopped;
+  assign \trace__void$751  = trace2__void;
+  assign \macro__write_enable$752  = macro2__write_enable;
+  assign \macro__write_row$753  = macro2__write_row;
+  assign \macro__write_group$754  = macro2__write_group;
+  assign \macro__write_data$755  = macro2__write_data;
+  assign \macro__load_enable$756  = macro2__load_enable;
+  assign \macro__load_bank$757  = macro2__load_bank;
+  assign \macro__load_clear$758  = macro2__load_clear;
+  assign \macro__load_row$759  = macro2__load_row;
+  assign \macro__load_codes$760  = macro2__load_codes;
+  assign \macro__bank$761  = macro2__bank;
+  assign \macro__row_enable$762  = macro2__row_enable;
+  assign \macro__reset$763  = macro2__reset;
+  assign \macro__drive$764  = macro2__drive;
+  assign \macro__share$765  = macro2__share;
+  assign \macro__hold$766  = macro2__hold;
+  assign \macro__clear$767  = macro2__clear;
+  assign \macro__add$768  = macro2__add;
+  assign \macro__side$769  = macro2__side;
+  assign \macro__select$770  = macro2__select;
+  assign \macro__negate$771  = macro2__negate;
+  assign \macro__convert$772  = macro2__convert;
+  assign \macro__convert_side$773  = macro2__convert_side;
+  assign \macro__trial$774  = macro2__trial;
+  assign \macro__level$775  = macro2__level;
+  assign \macro__reference$776  = macro2__reference;
+  assign \macro__product$777  = macro2__product;
+  assign \macro__conversion$778  = macro2__conversion;
+  assign \macro__comparator$779  = macro2__comparator;
+  assign \macro__decided$780  = macro2__decided;
+  assign \descriptor$781  = convolution;
+  assign \first_product$782  = next_number;
+  assign \clear$784  = \clear$517 ;
+  assign \coefficient_base$786  = window[109:90];
+  assign \coefficient_words$787  = window[130:110];
+  assign \timeout$788  = \timeout$522 ;
+  assign \chunk_final$793  = chunk_final;
+  assign \load_bank$794  = load_bank;
+  assign \load_clear$795  = load_clear;
+  assign \load_row$796  = load_row;
+  assign \load_codes$797  = load_codes;
+  assign \write_enable$798  = weights_write[3];
+  assign \write_row$799  = \$146 [7:0];
+  assign \write_group$800  = memory_index[3:0];
+  assign \write_data$801  = memory_data[31:0];
+  assign \coefficient_write$802  = coefficients_write[3];
+  assign \coefficient_index$803  = memory_index[14:0];
+  assign \coefficient_data$804  = memory_data[31:0];
+  assign \correction_write$805  = corrections_write[3];
+  assign \correction_index$806  = memory_index[7:0];
+  assign \correction_data$807  = memory_data[5:0];
+  assign \settings$810  = \settings$566 [159:120];
+  assign \drain_valid$813  = drain_valid;
+  assign \level_write$814  = levels_write[3];
+  assign \level_index$815  = memory_index[7:0];
+  assign \level_data$816  = memory_data[11:0];
+  assign \drain_group$817  = drain_group;
+  assign \drain_lane$818  = drain_lane;
+  assign \trace__valid$820  = trace3__valid;
+  assign \trace__product$821  = trace3__product;
+  assign \trace__conversion$822  = trace3__conversion;
+  assign \trace__index$823  = trace3__index;
+  assign \trace__plane$824  = trace3__plane;
+  assign \trace__code$825  = trace3__code;
+  assign \trace__compensated$826  = trace3__compensated;
+  assign \trace__stopped$827  = trace3__stopped;
+  assign \trace__void$828  = trace3__void;
+  assign \macro__write_enable$829  = macro3__write_enable;
+  assign \macro__write_row$830  = macro3__write_row;
+  assign \macro__write_group$831  = macro3__write_group;
+  assign \macro__write_data$832  = macro3__write_data;
+  assign \macro__load_enable$833  = macro3__load_enable;
+  assign \macro__load_bank$834  = macro3__load_bank;
+  assign \macro__load_clear$835  = macro3__load_clear;
+  assign \macro__load_row$836  = macro3__load_row;
+  assign \macro__load_codes$837  = macro3__load_codes;
+  assign \macro__bank$838  = macro3__bank;
+  assign \macro__row_enable$839  = macro3__row_enable;
+  assign \macro__reset$840  = macro3__reset;
+  assign \macro__drive$841  = macro3__drive;
+  assign \macro__share$842  = macro3__share;
+  assign \macro__hold$843  = macro3__hold;
+  assign \macro__clear$844  = macro3__clear;
+  assign \macro__add$845  = macro3__add;
+  assign \macro__side$846  = macro3__side;
+  assign \macro__select$847  = macro3__select;
+  assign \macro__negate$848  = macro3__negate;
+  assign \macro__convert$849  = macro3__convert;
+  assign \macro__convert_side$850  = macro3__convert_side;
+  assign \macro__trial$851  = macro3__trial;
+  assign \macro__level$852  = macro3__level;
+  assign \macro__reference$853  = macro3__reference;
+  assign \macro__product$854  = macro3__product;
+  assign \macro__conversion$855  = macro3__conversion;
+  assign \macro__comparator$856  = macro3__comparator;
+  assign \macro__decided$857  = macro3__decided;
+  assign \descriptor$858  = convolution;
+  assign \first_product$859  = next_number;
+  assign trace_sum__kernel = \$170 [32:27];
+  assign trace_sum__position = \$170 [56:33];
+  assign trace_sum__value = \$170 [26:0];
   assign trace_word__valid = written[0];
-  assign trace_word1__valid = written[1];
+  assign trace_word__address = written[16:1];
+  assign trace_word__data = written[48:17];
+  assign trace_word1__valid = written[49];
+  assign trace_word1__address = written[65:50];
+  assign trace_word1__data = written[97:66];
   assign trace_layer__done = layer_done[0];
   assign trace_layer__index = layer[11:0];
   assign trace_layer__cycles = layer_cycles[31:0];
@@ -3214,34 +3197,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_write.tenant1.enable  = transfer_write[49];
   assign \transfer_write.tenant1.address  = transfer_write[65:50];
   assign \transfer_write.tenant1.data  = transfer_write[97:66];
-  assign \windows$377.tenant0  = windows[134:0];
-  assign \windows$377.tenant0.program_base  = windows[11:0];
-  assign \windows$377.tenant0.program_length  = windows[23:12];
-  assign \windows$377.tenant0.activation_base  = windows[39:24];
-  assign \windows$377.tenant0.activation_words  = windows[56:40];
-  assign \windows$377.tenant0.constants_base  = windows[72:57];
-  assign \windows$377.tenant0.constant_entries  = windows[89:73];
-  assign \windows$377.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$377.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$377.tenant0.tiles  = windows[134:131];
-  assign \windows$377.tenant1  = windows[269:135];
-  assign \windows$377.tenant1.program_base  = windows[146:135];
-  assign \windows$377.tenant1.program_length  = windows[158:147];
-  assign \windows$377.tenant1.activation_base  = windows[174:159];
-  assign \windows$377.tenant1.activation_words  = windows[191:175];
-  assign \windows$377.tenant1.constants_base  = windows[207:192];
-  assign \windows$377.tenant1.constant_entries  = windows[224:208];
-  assign \windows$377.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$377.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$377.tenant1.tiles  = windows[269:266];
+  assign \written.tenant0  = written[48:0];
+  assign \written.tenant0.enable  = written[0];
+  assign \written.tenant0.address  = written[16:1];
+  assign \written.tenant0.data  = written[48:17];
+  assign \written.tenant1  = written[97:49];
+  assign \written.tenant1.enable  = written[49];
+  assign \written.tenant1.address  = written[65:50];
+  assign \written.tenant1.data  = written[97:66];
+  assign \windows$382.tenant0  = windows[134:0];
+  assign \windows$382.tenant0.program_base  = windows[11:0];
+  assign \windows$382.tenant0.program_length  = windows[23:12];
+  assign \windows$382.tenant0.activation_base  = windows[39:24];
+  assign \windows$382.tenant0.activation_words  = windows[56:40];
+  assign \windows$382.tenant0.constants_base  = windows[72:57];
+  assign \windows$382.tenant0.constant_entries  = windows[89:73];
+  assign \windows$382.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$382.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$382.tenant0.tiles  = windows[134:131];
+  assign \windows$382.tenant1  = windows[269:135];
+  assign \windows$382.tenant1.program_base  = windows[146:135];
+  assign \windows$382.tenant1.program_length  = windows[158:147];
+  assign \windows$382.tenant1.activation_base  = windows[174:159];
+  assign \windows$382.tenant1.activation_words  = windows[191:175];
+  assign \windows$382.tenant1.constants_base  = windows[207:192];
+  assign \windows$382.tenant1.constant_entries  = windows[224:208];
+  assign \windows$382.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$382.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$382.tenant1.tiles  = windows[269:266];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
-  assign \layer$381.tenant0  = layer[11:0];
-  assign \layer$381.tenant1  = layer[23:12];
+  assign \layer$386.tenant0  = layer[11:0];
+  assign \layer$386.tenant1  = layer[23:12];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \failed_cause$387.tenant0  = failed_cause[3:0];
-  assign \failed_cause$387.tenant1  = failed_cause[7:4];
+  assign \failed_cause$392.tenant0  = failed_cause[3:0];
+  assign \failed_cause$392.tenant1  = failed_cause[7:4];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
   assign \descriptor[0]  = descriptor[31:0];
@@ -3260,42 +3251,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$417[0]  = descriptor[31:0];
-  assign \descriptor$417[1]  = descriptor[63:32];
-  assign \descriptor$417[2]  = descriptor[95:64];
-  assign \descriptor$417[3]  = descriptor[127:96];
-  assign \descriptor$417[4]  = descriptor[159:128];
-  assign \descriptor$417[5]  = descriptor[191:160];
-  assign \descriptor$417[6]  = descriptor[223:192];
-  assign \descriptor$417[7]  = descriptor[255:224];
-  assign \descriptor$417[8]  = descriptor[287:256];
-  assign \descriptor$417[9]  = descriptor[319:288];
-  assign \descriptor$417[10]  = descriptor[351:320];
-  assign \descriptor$417[11]  = descriptor[383:352];
-  assign \descriptor$417[12]  = descriptor[415:384];
-  assign \descriptor$417[13]  = descriptor[447:416];
-  assign \descriptor$417[14]  = descriptor[479:448];
-  assign \descriptor$417[15]  = descriptor[511:480];
+  assign \descriptor$421[0]  = descriptor[31:0];
+  assign \descriptor$421[1]  = descriptor[63:32];
+  assign \descriptor$421[2]  = descriptor[95:64];
+  assign \descriptor$421[3]  = descriptor[127:96];
+  assign \descriptor$421[4]  = descriptor[159:128];
+  assign \descriptor$421[5]  = descriptor[191:160];
+  assign \descriptor$421[6]  = descriptor[223:192];
+  assign \descriptor$421[7]  = descriptor[255:224];
+  assign \descriptor$421[8]  = descriptor[287:256];
+  assign \descriptor$421[9]  = descriptor[319:288];
+  assign \descriptor$421[10]  = descriptor[351:320];
+  assign \descriptor$421[11]  = descriptor[383:352];
+  assign \descriptor$421[12]  = descriptor[415:384];
+  assign \descriptor$421[13]  = descriptor[447:416];
+  assign \descriptor$421[14]  = descriptor[479:448];
+  assign \descriptor$421[15]  = descriptor[511:480];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
   assign \layer_cycles.tenant0  = layer_cycles[31:0];
   assign \layer_cycles.tenant1  = layer_cycles[63:32];
-  assign \descriptor$454[0]  = descriptor[31:0];
-  assign \descriptor$454[1]  = descriptor[63:32];
-  assign \descriptor$454[2]  = descriptor[95:64];
-  assign \descriptor$454[3]  = descriptor[127:96];
-  assign \descriptor$454[4]  = descriptor[159:128];
-  assign \descriptor$454[5]  = descriptor[191:160];
-  assign \descriptor$454[6]  = descriptor[223:192];
-  assign \descriptor$454[7]  = descriptor[255:224];
-  assign \descriptor$454[8]  = descriptor[287:256];
-  assign \descriptor$454[9]  = descriptor[319:288];
-  assign \descriptor$454[10]  = descriptor[351:320];
-  assign \descriptor$454[11]  = descriptor[383:352];
-  assign \descriptor$454[12]  = descriptor[415:384];
-  assign \descriptor$454[13]  = descriptor[447:416];
-  assign \descriptor$454[14]  = descriptor[479:448];
-  assign \descriptor$454[15]  = descriptor[511:480];
+  assign \descriptor$458[0]  = descriptor[31:0];
+  assign \descriptor$458[1]  = descriptor[63:32];
+  assign \descriptor$458[2]  = descriptor[95:64];
+  assign \descriptor$458[3]  = descriptor[127:96];
+  assign \descriptor$458[4]  = descriptor[159:128];
+  assign \descriptor$458[5]  = descriptor[191:160];
+  assign \descriptor$458[6]  = descriptor[223:192];
+  assign \descriptor$458[7]  = descriptor[255:224];
+  assign \descriptor$458[8]  = descriptor[287:256];
+  assign \descriptor$458[9]  = descriptor[319:288];
+  assign \descriptor$458[10]  = descriptor[351:320];
+  assign \descriptor$458[11]  = descriptor[383:352];
+  assign \descriptor$458[12]  = descriptor[415:384];
+  assign \descriptor$458[13]  = descriptor[447:416];
+  assign \descriptor$458[14]  = descriptor[479:448];
+  assign \descriptor$458[15]  = descriptor[511:480];
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -3312,54 +3303,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$477[0]  = convolution[31:0];
-  assign \descriptor$477[1]  = convolution[63:32];
-  assign \descriptor$477[2]  = convolution[95:64];
-  assign \descriptor$477[3]  = convolution[127:96];
-  assign \descriptor$477[4]  = convolution[159:128];
-  assign \descriptor$477[5]  = convolution[191:160];
-  assign \descriptor$477[6]  = convolution[223:192];
-  assign \descriptor$477[7]  = convolution[255:224];
-  assign \descriptor$477[8]  = convolution[287:256];
-  assign \descriptor$477[9]  = convolution[319:288];
-  assign \descriptor$477[10]  = convolution[351:320];
-  assign \descriptor$477[11]  = convolution[383:352];
-  assign \descriptor$477[12]  = convolution[415:384];
-  assign \descriptor$477[13]  = convolution[447:416];
-  assign \descriptor$477[14]  = convolution[479:448];
-  assign \descriptor$477[15]  = convolution[511:480];
-  assign \descriptor$500[0]  = convolution[31:0];
-  assign \descriptor$500[1]  = convolution[63:32];
-  assign \descriptor$500[2]  = convolution[95:64];
-  assign \descriptor$500[3]  = convolution[127:96];
-  assign \descriptor$500[4]  = convolution[159:128];
-  assign \descriptor$500[5]  = convolution[191:160];
-  assign \descriptor$500[6]  = convolution[223:192];
-  assign \descriptor$500[7]  = convolution[255:224];
-  assign \descriptor$500[8]  = convolution[287:256];
-  assign \descriptor$500[9]  = convolution[319:288];
-  assign \descriptor$500[10]  = convolution[351:320];
-  assign \descriptor$500[11]  = convolution[383:352];
-  assign \descriptor$500[12]  = convolution[415:384];
-  assign \descriptor$500[13]  = convolution[447:416];
-  assign \descriptor$500[14]  = convolution[479:448];
-  assign \descriptor$500[15]  = convolution[511:480];
-  assign \descriptor$502[0]  = descriptor[31:0];
-  assign \descriptor$502[1]  = descriptor[63:32];
-  assign \descriptor$502[2]  = descriptor[95:64];
-  assign \descriptor$502[3]  = descriptor[127:96];
-  assign \descriptor$502[4]  = descriptor[159:128];
-  assign \descriptor$502[5]  = descriptor[191:160];
-  assign \descriptor$502[6]  = descriptor[223:192];
-  assign \descriptor$502[7]  = descriptor[255:224];
-  assign \descriptor$502[8]  = descriptor[287:256];
-  assign \descriptor$502[9]  = descriptor[319:288];
-  assign \descriptor$502[10]  = descriptor[351:320];
-  assign \descriptor$502[11]  = descriptor[383:352];
-  assign \descriptor$502[12]  = descriptor[415:384];
-  assign \descriptor$502[13]  = descriptor[447:416];
-  assign \descriptor$502[14]  = descriptor[479:448];
-  assign \descriptor$502[15]  = descriptor[511:480];
+  assign \descriptor$481[0]  = convolution[31:0];
+  assign \descriptor$481[1]  = convolution[63:32];
+  assign \descriptor$481[2]  = convolution[95:64];
+  assign \descriptor$481[3]  = convolution[127:96];
+  assign \descriptor$481[4]  = convolution[159:128];
+  assign \descriptor$481[5]  = convolution[191:160];
+  assign \descriptor$481[6]  = convolution[223:192];
+  assign \descriptor$481[7]  = convolution[255:224];
+  assign \descriptor$481[8]  = convolution[287:256];
+  assign \descriptor$481[9]  = convolution[319:288];
+  assign \descriptor$481[10]  = convolution[351:320];
+  assign \descriptor$481[11]  = convolution[383:352];
+  assign \descriptor$481[12]  = convolution[415:384];
+  assign \descriptor$481[13]  = convolution[447:416];
+  assign \descriptor$481[14]  = convolution[479:448];
+  assign \descriptor$481[15]  = convolution[511:480];
+  assign \descriptor$504[0]  = convolution[31:0];
+  assign \descriptor$504[1]  = convolution[63:32];
+  assign \descriptor$504[2]  = convolution[95:64];
+  assign \descriptor$504[3]  = convolution[127:96];
+  assign \descriptor$504[4]  = convolution[159:128];
+  assign \descriptor$504[5]  = convolution[191:160];
+  assign \descriptor$504[6]  = convolution[223:192];
+  assign \descriptor$504[7]  = convolution[255:224];
+  assign \descriptor$504[8]  = convolution[287:256];
+  assign \descriptor$504[9]  = convolution[319:288];
+  assign \descriptor$504[10]  = convolution[351:320];
+  assign \descriptor$504[11]  = convolution[383:352];
+  assign \descriptor$504[12]  = convolution[415:384];
+  assign \descriptor$504[13]  = convolution[447:416];
+  assign \descriptor$504[14]  = convolution[479:448];
+  assign \descriptor$504[15]  = convolution[511:480];
+  assign \descriptor$506[0]  = descriptor[31:0];
+  assign \descriptor$506[1]  = descriptor[63:32];
+  assign \descriptor$506[2]  = descriptor[95:64];
+  assign \descriptor$506[3]  = descriptor[127:96];
+  assign \descriptor$506[4]  = descriptor[159:128];
+  assign \descriptor$506[5]  = descriptor[191:160];
+  assign \descriptor$506[6]  = descriptor[223:192];
+  assign \descriptor$506[7]  = descriptor[255:224];
+  assign \descriptor$506[8]  = descriptor[287:256];
+  assign \descriptor$506[9]  = descriptor[319:288];
+  assign \descriptor$506[10]  = descriptor[351:320];
+  assign \descriptor$506[11]  = descriptor[383:352];
+  assign \descriptor$506[12]  = descriptor[415:384];
+  assign \descriptor$506[13]  = descriptor[447:416];
+  assign \descriptor$506[14]  = descriptor[479:448];
+  assign \descriptor$506[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3367,30 +3358,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$562 [0];
-  assign \settings.offset  = \settings$562 [8:1];
-  assign \settings.gain  = \settings$562 [24:9];
-  assign \settings.gain_reference  = \settings$562 [39:25];
-  assign \settings$562[0]  = \settings$562 [39:0];
-  assign \settings$562[0].levels  = \settings$562 [0];
-  assign \settings$562[0].offset  = \settings$562 [8:1];
-  assign \settings$562[0].gain  = \settings$562 [24:9];
-  assign \settings$562[0].gain_reference  = \settings$562 [39:25];
-  assign \settings$562[1]  = \settings$562 [79:40];
-  assign \settings$562[1].levels  = \settings$562 [40];
-  assign \settings$562[1].offset  = \settings$562 [48:41];
-  assign \settings$562[1].gain  = \settings$562 [64:49];
-  assign \settings$562[1].gain_reference  = \settings$562 [79:65];
-  assign \settings$562[2]  = \settings$562 [119:80];
-  assign \settings$562[2].levels  = \settings$562 [80];
-  assign \settings$562[2].offset  = \settings$562 [88:81];
-  assign \settings$562[2].gain  = \settings$562 [104:89];
-  assign \settings$562[2].gain_reference  = \settings$562 [119:105];
-  assign \settings$562[3]  = \settings$562 [159:120];
-  assign \settings$562[3].levels  = \settings$562 [120];
-  assign \settings$562[3].offset  = \settings$562 [128:121];
-  assign \settings$562[3].gain  = \settings$562 [144:129];
-  assign \settings$562[3].gain_reference  = \settings$562 [159:145];
+  assign \settings.levels  = \settings$566 [0];
+  assign \settings.offset  = \settings$566 [8:1];
+  assign \settings.gain  = \settings$566 [24:9];
+  assign \settings.gain_reference  = \settings$566 [39:25];
+  assign \settings$566[0]  = \settings$566 [39:0];
+  assign \settings$566[0].levels  = \settings$566 [0];
+  assign \settings$566[0].offset  = \settings$566 [8:1];
+  assign \settings$566[0].gain  = \settings$566 [24:9];
+  assign \settings$566[0].gain_reference  = \settings$566 [39:25];
+  assign \settings$566[1]  = \settings$566 [79:40];
+  assign \settings$566[1].levels  = \settings$566 [40];
+  assign \settings$566[1].offset  = \settings$566 [48:41];
+  assign \settings$566[1].gain  = \settings$566 [64:49];
+  assign \settings$566[1].gain_reference  = \settings$566 [79:65];
+  assign \settings$566[2]  = \settings$566 [119:80];
+  assign \settings$566[2].levels  = \settings$566 [80];
+  assign \settings$566[2].offset  = \settings$566 [88:81];
+  assign \settings$566[2].gain  = \settings$566 [104:89];
+  assign \settings$566[2].gain_reference  = \settings$566 [119:105];
+  assign \settings$566[3]  = \settings$566 [159:120];
+  assign \settings$566[3].levels  = \settings$566 [120];
+  assign \settings$566[3].offset  = \settings$566 [128:121];
+  assign \settings$566[3].gain  = \settings$566 [144:129];
+  assign \settings$566[3].gain_reference  = \settings$566 [159:145];
   assign \measured[0]  = measured[42:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[8:1];
@@ -3423,172 +3414,172 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[3].reference_valid  = measured[155];
   assign \measured[3].gain_reference  = measured[170:156];
   assign \measured[3].failed  = measured[171];
-  assign \measured$564.offset_valid  = \measured$564 [0];
-  assign \measured$564.offset  = \measured$564 [8:1];
-  assign \measured$564.gain_valid  = \measured$564 [9];
-  assign \measured$564.gain  = \measured$564 [25:10];
-  assign \measured$564.reference_valid  = \measured$564 [26];
-  assign \measured$564.gain_reference  = \measured$564 [41:27];
-  assign \measured$564.failed  = \measured$564 [42];
-  assign \descriptor$617[0]  = convolution[31:0];
-  assign \descriptor$617[1]  = convolution[63:32];
-  assign \descriptor$617[2]  = convolution[95:64];
-  assign \descriptor$617[3]  = convolution[127:96];
-  assign \descriptor$617[4]  = convolution[159:128];
-  assign \descriptor$617[5]  = convolution[191:160];
-  assign \descriptor$617[6]  = convolution[223:192];
-  assign \descriptor$617[7]  = convolution[255:224];
-  assign \descriptor$617[8]  = convolution[287:256];
-  assign \descriptor$617[9]  = convolution[319:288];
-  assign \descriptor$617[10]  = convolution[351:320];
-  assign \descriptor$617[11]  = convolution[383:352];
-  assign \descriptor$617[12]  = convolution[415:384];
-  assign \descriptor$617[13]  = convolution[447:416];
-  assign \descriptor$617[14]  = convolution[479:448];
-  assign \descriptor$617[15]  = convolution[511:480];
+  assign \measured$568.offset_valid  = \measured$568 [0];
+  assign \measured$568.offset  = \measured$568 [8:1];
+  assign \measured$568.gain_valid  = \measured$568 [9];
+  assign \measured$568.gain  = \measured$568 [25:10];
+  assign \measured$568.reference_valid  = \measured$568 [26];
+  assign \measured$568.gain_reference  = \measured$568 [41:27];
+  assign \measured$568.failed  = \measured$568 [42];
+  assign \descriptor$621[0]  = convolution[31:0];
+  assign \descriptor$621[1]  = convolution[63:32];
+  assign \descriptor$621[2]  = convolution[95:64];
+  assign \descriptor$621[3]  = convolution[127:96];
+  assign \descriptor$621[4]  = convolution[159:128];
+  assign \descriptor$621[5]  = convolution[191:160];
+  assign \descriptor$621[6]  = convolution[223:192];
+  assign \descriptor$621[7]  = convolution[255:224];
+  assign \descriptor$621[8]  = convolution[287:256];
+  assign \descriptor$621[9]  = convolution[319:288];
+  assign \descriptor$621[10]  = convolution[351:320];
+  assign \descriptor$621[11]  = convolution[383:352];
+  assign \descriptor$621[12]  = convolution[415:384];
+  assign \descriptor$621[13]  = convolution[447:416];
+  assign \descriptor$621[14]  = convolution[479:448];
+  assign \descriptor$621[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$631.reset  = \lengths$631 [5:0];
-  assign \lengths$631.drive  = \lengths$631 [11:6];
-  assign \lengths$631.share  = \lengths$631 [17:12];
-  assign \lengths$631.hold  = \lengths$631 [23:18];
-  assign \lengths$631.clear  = \lengths$631 [29:24];
-  assign \lengths$631.add  = \lengths$631 [35:30];
-  assign \lengths$631.gap  = \lengths$631 [41:36];
-  assign \settings$652.levels  = \settings$562 [40];
-  assign \settings$652.offset  = \settings$562 [48:41];
-  assign \settings$652.gain  = \settings$562 [64:49];
-  assign \settings$652.gain_reference  = \settings$562 [79:65];
-  assign \measured$653.offset_valid  = \measured$653 [0];
-  assign \measured$653.offset  = \measured$653 [8:1];
-  assign \measured$653.gain_valid  = \measured$653 [9];
-  assign \measured$653.gain  = \measured$653 [25:10];
-  assign \measured$653.reference_valid  = \measured$653 [26];
-  assign \measured$653.gain_reference  = \measured$653 [41:27];
-  assign \measured$653.failed  = \measured$653 [42];
-  assign \descriptor$700[0]  = convolution[31:0];
-  assign \descriptor$700[1]  = convolution[63:32];
-  assign \descriptor$700[2]  = convolution[95:64];
-  assign \descriptor$700[3]  = convolution[127:96];
-  assign \descriptor$700[4]  = convolution[159:128];
-  assign \descriptor$700[5]  = convolution[191:160];
-  assign \descriptor$700[6]  = convolution[223:192];
-  assign \descriptor$700[7]  = convolution[255:224];
-  assign \descriptor$700[8]  = convolution[287:256];
-  assign \descriptor$700[9]  = convolution[319:288];
-  assign \descriptor$700[10]  = convolution[351:320];
-  assign \descriptor$700[11]  = convolution[383:352];
-  assign \descriptor$700[12]  = convolution[415:384];
-  assign \descriptor$700[13]  = convolution[447:416];
-  assign \descriptor$700[14]  = convolution[479:448];
-  assign \descriptor$700[15]  = convolution[511:480];
-  assign \lengths$708.reset  = \lengths$708 [5:0];
-  assign \lengths$708.drive  = \lengths$708 [11:6];
-  assign \lengths$708.share  = \lengths$708 [17:12];
-  assign \lengths$708.hold  = \lengths$708 [23:18];
-  assign \lengths$708.clear  = \lengths$708 [29:24];
-  assign \lengths$708.add  = \lengths$708 [35:30];
-  assign \lengths$708.gap  = \lengths$708 [41:36];
-  assign \settings$729.levels  = \settings$562 [80];
-  assign \settings$729.offset  = \settings$562 [88:81];
-  assign \settings$729.gain  = \settings$562 [104:89];
-  assign \settings$729.gain_reference  = \settings$562 [119:105];
-  assign \measured$730.offset_valid  = \measured$730 [0];
-  assign \measured$730.offset  = \measured$730 [8:1];
-  assign \measured$730.gain_valid  = \measured$730 [9];
-  assign \measured$730.gain  = \measured$730 [25:10];
-  assign \measured$730.reference_valid  = \measured$730 [26];
-  assign \measured$730.gain_reference  = \measured$730 [41:27];
-  assign \measured$730.failed  = \measured$730 [42];
-  assign \descriptor$777[0]  = convolution[31:0];
-  assign \descriptor$777[1]  = convolution[63:32];
-  assign \descriptor$777[2]  = convolution[95:64];
-  assign \descriptor$777[3]  = convolution[127:96];
-  assign \descriptor$777[4]  = convolution[159:128];
-  assign \descriptor$777[5]  = convolution[191:160];
-  assign \descriptor$777[6]  = convolution[223:192];
-  assign \descriptor$777[7]  = convolution[255:224];
-  assign \descriptor$777[8]  = convolution[287:256];
-  assign \descriptor$777[9]  = convolution[319:288];
-  assign \descriptor$777[10]  = convolution[351:320];
-  assign \descriptor$777[11]  = convolution[383:352];
-  assign \descriptor$777[12]  = convolution[415:384];
-  assign \descriptor$777[13]  = convolution[447:416];
-  assign \descriptor$777[14]  = convolution[479:448];
-  assign \descriptor$777[15]  = convolution[511:480];
-  assign \lengths$785.reset  = \lengths$785 [5:0];
-  assign \lengths$785.drive  = \lengths$785 [11:6];
-  assign \lengths$785.share  = \lengths$785 [17:12];
-  assign \lengths$785.hold  = \lengths$785 [23:18];
-  assign \lengths$785.clear  = \lengths$785 [29:24];
-  assign \lengths$785.add  = \lengths$785 [35:30];
-  assign \lengths$785.gap  = \lengths$785 [41:36];
-  assign \settings$806.levels  = \settings$562 [120];
-  assign \settings$806.offset  = \settings$562 [128:121];
-  assign \settings$806.gain  = \settings$562 [144:129];
-  assign \settings$806.gain_reference  = \settings$562 [159:145];
-  assign \measured$807.offset_valid  = \measured$807 [0];
-  assign \measured$807.offset  = \measured$807 [8:1];
-  assign \measured$807.gain_valid  = \measured$807 [9];
-  assign \measured$807.gain  = \measured$807 [25:10];
-  assign \measured$807.reference_valid  = \measured$807 [26];
-  assign \measured$807.gain_reference  = \measured$807 [41:27];
-  assign \measured$807.failed  = \measured$807 [42];
-  assign \descriptor$854[0]  = convolution[31:0];
-  assign \descriptor$854[1]  = convolution[63:32];
-  assign \descriptor$854[2]  = convolution[95:64];
-  assign \descriptor$854[3]  = convolution[127:96];
-  assign \descriptor$854[4]  = convolution[159:128];
-  assign \descriptor$854[5]  = convolution[191:160];
-  assign \descriptor$854[6]  = convolution[223:192];
-  assign \descriptor$854[7]  = convolution[255:224];
-  assign \descriptor$854[8]  = convolution[287:256];
-  assign \descriptor$854[9]  = convolution[319:288];
-  assign \descriptor$854[10]  = convolution[351:320];
-  assign \descriptor$854[11]  = convolution[383:352];
-  assign \descriptor$854[12]  = convolution[415:384];
-  assign \descriptor$854[13]  = convolution[447:416];
-  assign \descriptor$854[14]  = convolution[479:448];
-  assign \descriptor$854[15]  = convolution[511:480];
-  assign \lengths$785 [41:36] = phase_gap;
-  assign \lengths$785 [35:30] = phase_add;
-  assign \lengths$785 [29:24] = phase_clear;
-  assign \lengths$785 [23:18] = phase_hold;
-  assign \lengths$785 [17:12] = phase_share;
-  assign \lengths$785 [11:6] = phase_drive;
-  assign \lengths$785 [5:0] = phase_reset;
-  assign \lengths$708 [41:36] = phase_gap;
-  assign \lengths$708 [35:30] = phase_add;
-  assign \lengths$708 [29:24] = phase_clear;
-  assign \lengths$708 [23:18] = phase_hold;
-  assign \lengths$708 [17:12] = phase_share;
-  assign \lengths$708 [11:6] = phase_drive;
-  assign \lengths$708 [5:0] = phase_reset;
-  assign \lengths$631 [41:36] = phase_gap;
-  assign \lengths$631 [35:30] = phase_add;
-  assign \lengths$631 [29:24] = phase_clear;
-  assign \lengths$631 [23:18] = phase_hold;
-  assign \lengths$631 [17:12] = phase_share;
-  assign \lengths$631 [11:6] = phase_drive;
-  assign \lengths$631 [5:0] = phase_reset;
-  assign drain_sums[99:75] = \$157 ;
-  assign drain_sums[74:50] = \$149 ;
-  assign drain_sums[49:25] = \$141 ;
-  assign drain_sums[24:0] = \$133 ;
-  assign position_done[3] = \$156 ;
-  assign position_done[2] = \$148 ;
-  assign position_done[1] = \$140 ;
-  assign position_done[0] = \$132 ;
-  assign saturated[3] = \$151 ;
-  assign saturated[2] = \$143 ;
-  assign saturated[1] = \$135 ;
-  assign saturated[0] = \$127 ;
-  assign measured[171:129] = \measured$807 ;
-  assign measured[128:86] = \measured$730 ;
-  assign measured[85:43] = \measured$653 ;
-  assign measured[42:0] = \measured$564 ;
+  assign \lengths$635.reset  = \lengths$635 [5:0];
+  assign \lengths$635.drive  = \lengths$635 [11:6];
+  assign \lengths$635.share  = \lengths$635 [17:12];
+  assign \lengths$635.hold  = \lengths$635 [23:18];
+  assign \lengths$635.clear  = \lengths$635 [29:24];
+  assign \lengths$635.add  = \lengths$635 [35:30];
+  assign \lengths$635.gap  = \lengths$635 [41:36];
+  assign \settings$656.levels  = \settings$566 [40];
+  assign \settings$656.offset  = \settings$566 [48:41];
+  assign \settings$656.gain  = \settings$566 [64:49];
+  assign \settings$656.gain_reference  = \settings$566 [79:65];
+  assign \measured$657.offset_valid  = \measured$657 [0];
+  assign \measured$657.offset  = \measured$657 [8:1];
+  assign \measured$657.gain_valid  = \measured$657 [9];
+  assign \measured$657.gain  = \measured$657 [25:10];
+  assign \measured$657.reference_valid  = \measured$657 [26];
+  assign \measured$657.gain_reference  = \measured$657 [41:27];
+  assign \measured$657.failed  = \measured$657 [42];
+  assign \descriptor$704[0]  = convolution[31:0];
+  assign \descriptor$704[1]  = convolution[63:32];
+  assign \descriptor$704[2]  = convolution[95:64];
+  assign \descriptor$704[3]  = convolution[127:96];
+  assign \descriptor$704[4]  = convolution[159:128];
+  assign \descriptor$704[5]  = convolution[191:160];
+  assign \descriptor$704[6]  = convolution[223:192];
+  assign \descriptor$704[7]  = convolution[255:224];
+  assign \descriptor$704[8]  = convolution[287:256];
+  assign \descriptor$704[9]  = convolution[319:288];
+  assign \descriptor$704[10]  = convolution[351:320];
+  assign \descriptor$704[11]  = convolution[383:352];
+  assign \descriptor$704[12]  = convolution[415:384];
+  assign \descriptor$704[13]  = convolution[447:416];
+  assign \descriptor$704[14]  = convolution[479:448];
+  assign \descriptor$704[15]  = convolution[511:480];
+  assign \lengths$712.reset  = \lengths$712 [5:0];
+  assign \lengths$712.drive  = \lengths$712 [11:6];
+  assign \lengths$712.share  = \lengths$712 [17:12];
+  assign \lengths$712.hold  = \lengths$712 [23:18];
+  assign \lengths$712.clear  = \lengths$712 [29:24];
+  assign \lengths$712.add  = \lengths$712 [35:30];
+  assign \lengths$712.gap  = \lengths$712 [41:36];
+  assign \settings$733.levels  = \settings$566 [80];
+  assign \settings$733.offset  = \settings$566 [88:81];
+  assign \settings$733.gain  = \settings$566 [104:89];
+  assign \settings$733.gain_reference  = \settings$566 [119:105];
+  assign \measured$734.offset_valid  = \measured$734 [0];
+  assign \measured$734.offset  = \measured$734 [8:1];
+  assign \measured$734.gain_valid  = \measured$734 [9];
+  assign \measured$734.gain  = \measured$734 [25:10];
+  assign \measured$734.reference_valid  = \measured$734 [26];
+  assign \measured$734.gain_reference  = \measured$734 [41:27];
+  assign \measured$734.failed  = \measured$734 [42];
+  assign \descriptor$781[0]  = convolution[31:0];
+  assign \descriptor$781[1]  = convolution[63:32];
+  assign \descriptor$781[2]  = convolution[95:64];
+  assign \descriptor$781[3]  = convolution[127:96];
+  assign \descriptor$781[4]  = convolution[159:128];
+  assign \descriptor$781[5]  = convolution[191:160];
+  assign \descriptor$781[6]  = convolution[223:192];
+  assign \descriptor$781[7]  = convolution[255:224];
+  assign \descriptor$781[8]  = convolution[287:256];
+  assign \descriptor$781[9]  = convolution[319:288];
+  assign \descriptor$781[10]  = convolution[351:320];
+  assign \descriptor$781[11]  = convolution[383:352];
+  assign \descriptor$781[12]  = convolution[415:384];
+  assign \descriptor$781[13]  = convolution[447:416];
+  assign \descriptor$781[14]  = convolution[479:448];
+  assign \descriptor$781[15]  = convolution[511:480];
+  assign \lengths$789.reset  = \lengths$789 [5:0];
+  assign \lengths$789.drive  = \lengths$789 [11:6];
+  assign \lengths$789.share  = \lengths$789 [17:12];
+  assign \lengths$789.hold  = \lengths$789 [23:18];
+  assign \lengths$789.clear  = \lengths$789 [29:24];
+  assign \lengths$789.add  = \lengths$789 [35:30];
+  assign \lengths$789.gap  = \lengths$789 [41:36];
+  assign \settings$810.levels  = \settings$566 [120];
+  assign \settings$810.offset  = \settings$566 [128:121];
+  assign \settings$810.gain  = \settings$566 [144:129];
+  assign \settings$810.gain_reference  = \settings$566 [159:145];
+  assign \measured$811.offset_valid  = \measured$811 [0];
+  assign \measured$811.offset  = \measured$811 [8:1];
+  assign \measured$811.gain_valid  = \measured$811 [9];
+  assign \measured$811.gain  = \measured$811 [25:10];
+  assign \measured$811.reference_valid  = \measured$811 [26];
+  assign \measured$811.gain_reference  = \measured$811 [41:27];
+  assign \measured$811.failed  = \measured$811 [42];
+  assign \descriptor$858[0]  = convolution[31:0];
+  assign \descriptor$858[1]  = convolution[63:32];
+  assign \descriptor$858[2]  = convolution[95:64];
+  assign \descriptor$858[3]  = convolution[127:96];
+  assign \descriptor$858[4]  = convolution[159:128];
+  assign \descriptor$858[5]  = convolution[191:160];
+  assign \descriptor$858[6]  = convolution[223:192];
+  assign \descriptor$858[7]  = convolution[255:224];
+  assign \descriptor$858[8]  = convolution[287:256];
+  assign \descriptor$858[9]  = convolution[319:288];
+  assign \descriptor$858[10]  = convolution[351:320];
+  assign \descriptor$858[11]  = convolution[383:352];
+  assign \descriptor$858[12]  = convolution[415:384];
+  assign \descriptor$858[13]  = convolution[447:416];
+  assign \descriptor$858[14]  = convolution[479:448];
+  assign \descriptor$858[15]  = convolution[511:480];
+  assign \lengths$789 [41:36] = phase_gap;
+  assign \lengths$789 [35:30] = phase_add;
+  assign \lengths$789 [29:24] = phase_clear;
+  assign \lengths$789 [23:18] = phase_hold;
+  assign \lengths$789 [17:12] = phase_share;
+  assign \lengths$789 [11:6] = phase_drive;
+  assign \lengths$789 [5:0] = phase_reset;
+  assign \lengths$712 [41:36] = phase_gap;
+  assign \lengths$712 [35:30] = phase_add;
+  assign \lengths$712 [29:24] = phase_clear;
+  assign \lengths$712 [23:18] = phase_hold;
+  assign \lengths$712 [17:12] = phase_share;
+  assign \lengths$712 [11:6] = phase_drive;
+  assign \lengths$712 [5:0] = phase_reset;
+  assign \lengths$635 [41:36] = phase_gap;
+  assign \lengths$635 [35:30] = phase_add;
+  assign \lengths$635 [29:24] = phase_clear;
+  assign \lengths$635 [23:18] = phase_hold;
+  assign \lengths$635 [17:12] = phase_share;
+  assign \lengths$635 [11:6] = phase_drive;
+  assign \lengths$635 [5:0] = phase_reset;
+  assign drain_sums[99:75] = \$153 ;
+  assign drain_sums[74:50] = \$145 ;
+  assign drain_sums[49:25] = \$137 ;
+  assign drain_sums[24:0] = \$129 ;
+  assign position_done[3] = \$152 ;
+  assign position_done[2] = \$144 ;
+  assign position_done[1] = \$136 ;
+  assign position_done[0] = \$128 ;
+  assign saturated[3] = \$147 ;
+  assign saturated[2] = \$139 ;
+  assign saturated[1] = \$131 ;
+  assign saturated[0] = \$123 ;
+  assign measured[171:129] = \measured$811 ;
+  assign measured[128:86] = \measured$734 ;
+  assign measured[85:43] = \measured$657 ;
+  assign measured[42:0] = \measured$568 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3599,29 +3590,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign waiting[21:11] = { turn[1], fetching[1], \$117 , \$116 , \$115 , \$111 , \$110 , \$103 , \$96 , \$89 , \$82  };
-  assign waiting[10:0] = { turn[0], fetching[0], \$74 , \$73 , \$72 , \$68 , \$67 , \$60 , \$53 , \$46 , \$39  };
+  assign waiting[21:11] = { turn[1], fetching[1], \$113 , \$112 , \$111 , \$107 , \$106 , \$99 , \$92 , \$85 , \$78  };
+  assign waiting[10:0] = { turn[0], fetching[0], \$70 , \$69 , \$68 , \$64 , \$63 , \$56 , \$49 , \$42 , \$35  };
   assign active[1] = working1;
   assign active[0] = working0;
-  assign transfer_done[1] = \done$456 ;
+  assign transfer_done[1] = \done$460 ;
   assign transfer_done[0] = done;
-  assign transfer_write[97:66] = \write_data$322 ;
-  assign transfer_write[65:50] = \write_address$321 ;
-  assign transfer_write[49] = \write_enable$320 ;
-  assign transfer_write[48:17] = \write_data$305 ;
-  assign transfer_write[16:1] = \write_address$304 ;
-  assign transfer_write[0] = \write_enable$303 ;
-  assign transfer_read[33:18] = \read_address$317 ;
-  assign transfer_read[17] = \read_enable$316 ;
+  assign transfer_abort[1] = transfer_clear[1];
+  assign transfer_abort[0] = transfer_clear[0];
+  assign transfer_write[97:66] = \write_data$327 ;
+  assign transfer_write[65:50] = \write_address$326 ;
+  assign transfer_write[49] = \write_enable$325 ;
+  assign transfer_write[48:17] = \write_data$307 ;
+  assign transfer_write[16:1] = \write_address$306 ;
+  assign transfer_write[0] = \write_enable$305 ;
+  assign transfer_read[33:18] = \read_address$321 ;
+  assign transfer_read[17] = \read_enable$320 ;
   assign transfer_read[16:1] = \read_address$297 ;
   assign transfer_read[0] = \read_enable$296 ;
-  assign \$5  = trace_tenant;
-  assign \$75  = trace_tenant;
-  assign \$125  = trace_tenant;
-  assign \$126  = { 4'h0, memory_index[19:4] };
-  assign \$134  = { 4'h0, memory_index[19:4] };
-  assign \$142  = { 4'h0, memory_index[19:4] };
-  assign \$150  = { 4'h0, memory_index[19:4] };
+  assign \$71  = trace_tenant;
+  assign \$121  = trace_tenant;
+  assign \$122  = { 4'h0, memory_index[19:4] };
+  assign \$130  = { 4'h0, memory_index[19:4] };
+  assign \$138  = { 4'h0, memory_index[19:4] };
+  assign \$146  = { 4'h0, memory_index[19:4] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -4316,7 +4308,7 @@ module \crossloom.activity3 (decided, rst, reset, hold, clear, convert_side, con
   end
 endmodule
 
-module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_write, windows, tenant, window, transfer_beyond, read_data, transfer_read_data, transfer_read_ready, transfer_write_ready, written, clk);
+module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_write, transfer_abort, windows, tenant, window, transfer_beyond, read_data, transfer_read_data, transfer_read_ready, transfer_write_ready, transfer_read_valid, written, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [1:0] \$1 ;
   wire \$10 ;
@@ -4339,11 +4331,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [12:0] \$115 ;
   wire [12:0] \$116 ;
   wire [12:0] \$117 ;
-  wire [31:0] \$118 ;
-  wire [31:0] \$119 ;
+  wire \$118 ;
+  wire \$119 ;
   wire \$12 ;
-  wire [31:0] \$120 ;
-  wire [31:0] \$121 ;
+  wire \$120 ;
+  wire \$121 ;
   wire \$122 ;
   wire \$123 ;
   wire \$124 ;
@@ -4357,23 +4349,61 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$131 ;
   wire \$132 ;
   wire \$133 ;
-  wire \$134 ;
-  wire \$135 ;
-  wire \$136 ;
-  wire \$137 ;
-  wire \$138 ;
-  wire \$139 ;
+  wire [12:0] \$134 ;
+  wire [12:0] \$135 ;
+  wire [12:0] \$136 ;
+  wire [12:0] \$137 ;
+  wire [31:0] \$138 ;
+  wire [31:0] \$139 ;
   wire \$14 ;
-  wire \$140 ;
-  wire \$141 ;
-  reg \$142 ;
-  reg \$143 ;
-  reg \$144 ;
-  reg \$145 ;
+  wire [31:0] \$140 ;
+  wire [31:0] \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  reg \$146 ;
+  reg \$147 ;
+  reg \$148 ;
+  reg [12:0] \$149 ;
   wire \$15 ;
+  reg \$150 ;
+  reg \$151 ;
+  reg [12:0] \$152 ;
+  reg [15:0] \$153 ;
+  reg [31:0] \$154 ;
+  reg \$155 ;
+  reg \$156 ;
+  reg [12:0] \$157 ;
+  reg \$158 ;
+  reg \$159 ;
   wire \$16 ;
+  reg [12:0] \$160 ;
+  reg [15:0] \$161 ;
+  reg [31:0] \$162 ;
+  reg \$163 ;
+  reg \$164 ;
+  reg [12:0] \$165 ;
+  reg \$166 ;
+  reg \$167 ;
+  reg [12:0] \$168 ;
+  reg [15:0] \$169 ;
   wire \$17 ;
+  reg [31:0] \$170 ;
+  reg [31:0] \$171 ;
+  reg [31:0] \$172 ;
+  reg \$173 ;
+  reg \$174 ;
+  reg \$175 ;
+  reg \$176 ;
+  reg \$177 ;
+  reg \$178 ;
+  reg \$179 ;
   wire \$18 ;
+  reg \$180 ;
+  reg \$181 ;
+  reg \$182 ;
+  reg \$183 ;
   wire \$19 ;
   wire \$2 ;
   wire \$20 ;
@@ -4409,10 +4439,10 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$48 ;
   wire \$49 ;
   wire \$5 ;
-  wire [12:0] \$50 ;
-  wire [12:0] \$51 ;
-  wire [12:0] \$52 ;
-  wire [12:0] \$53 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
   wire \$55 ;
   wire \$56 ;
@@ -4435,10 +4465,10 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [12:0] \$71 ;
   wire [12:0] \$72 ;
   wire [12:0] \$73 ;
-  wire [31:0] \$74 ;
-  wire [31:0] \$75 ;
-  wire [31:0] \$76 ;
-  wire [31:0] \$77 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
   wire \$78 ;
   wire \$79 ;
   wire \$8 ;
@@ -4453,22 +4483,22 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$88 ;
   wire \$89 ;
   wire \$9 ;
-  wire \$90 ;
-  wire \$91 ;
-  wire \$92 ;
-  wire \$93 ;
-  wire [12:0] \$94 ;
-  wire [12:0] \$95 ;
-  wire [12:0] \$96 ;
-  wire [12:0] \$97 ;
+  wire [12:0] \$90 ;
+  wire [12:0] \$91 ;
+  wire [12:0] \$92 ;
+  wire [12:0] \$93 ;
+  wire [31:0] \$94 ;
+  wire [31:0] \$95 ;
+  wire [31:0] \$96 ;
+  wire [31:0] \$97 ;
   wire \$98 ;
   wire \$99 ;
   wire [12:0] \$signature__addr ;
-  wire [12:0] \$signature__addr$54 ;
+  wire [12:0] \$signature__addr$92 ;
   wire [31:0] \$signature__data ;
-  wire [31:0] \$signature__data$65 ;
+  wire [31:0] \$signature__data$53 ;
   wire \$signature__en ;
-  wire \$signature__en$53 ;
+  wire \$signature__en$91 ;
   wire [31:0] bank0_data;
   wire [12:0] bank0_word;
   wire bank0_write;
@@ -4488,31 +4518,57 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   reg [2:0] read0_chosen;
   wire [2:0] read1_asking;
   reg [2:0] read1_chosen;
-  reg read_bank = 1'h0;
-  reg \read_bank$5  = 1'h0;
-  reg \read_bank$7  = 1'h0;
   output [31:0] read_data;
   reg [31:0] read_data;
+  reg reading0 = 1'h0;
+  reg reading1 = 1'h0;
+  reg [31:0] register = 32'd0;
+  reg [31:0] \register$52  = 32'd0;
+  reg \register$54  = 1'h0;
+  reg \register$55  = 1'h0;
+  reg \register$56  = 1'h0;
+  reg \register$57  = 1'h0;
+  reg \register$58  = 1'h0;
+  reg \register$59  = 1'h0;
+  reg \register$60  = 1'h0;
   input rst;
   wire rst;
   input tenant;
   wire tenant;
-  wire transfer0_0_bank;
+  reg transfer0_0_bank = 1'h0;
+  reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
   wire [16:0] transfer0_0_place;
-  wire transfer0_0_wanted;
-  wire transfer0_1_bank;
+  wire transfer0_0_ready;
+  wire transfer0_0_taken;
+  reg [12:0] transfer0_0_word = 13'h0000;
+  reg [15:0] transfer0_1_address = 16'h0000;
+  reg transfer0_1_bank = 1'h0;
+  reg [31:0] transfer0_1_data = 32'd0;
+  reg transfer0_1_full = 1'h0;
   wire transfer0_1_inside;
   wire [16:0] transfer0_1_place;
-  wire transfer0_1_wanted;
-  wire transfer1_0_bank;
+  wire transfer0_1_ready;
+  wire transfer0_1_taken;
+  reg [12:0] transfer0_1_word = 13'h0000;
+  reg transfer1_0_bank = 1'h0;
+  reg transfer1_0_full = 1'h0;
   wire transfer1_0_inside;
   wire [16:0] transfer1_0_place;
-  wire transfer1_0_wanted;
-  wire transfer1_1_bank;
+  wire transfer1_0_ready;
+  wire transfer1_0_taken;
+  reg [12:0] transfer1_0_word = 13'h0000;
+  reg [15:0] transfer1_1_address = 16'h0000;
+  reg transfer1_1_bank = 1'h0;
+  reg [31:0] transfer1_1_data = 32'd0;
+  reg transfer1_1_full = 1'h0;
   wire transfer1_1_inside;
   wire [16:0] transfer1_1_place;
-  wire transfer1_1_wanted;
+  wire transfer1_1_ready;
+  wire transfer1_1_taken;
+  reg [12:0] transfer1_1_word = 13'h0000;
+  input [1:0] transfer_abort;
+  wire [1:0] transfer_abort;
   output [1:0] transfer_beyond;
   wire [1:0] transfer_beyond;
   input [33:0] transfer_read;
@@ -4529,6 +4585,8 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [31:0] \transfer_read_data.tenant1 ;
   output [1:0] transfer_read_ready;
   wire [1:0] transfer_read_ready;
+  output [1:0] transfer_read_valid;
+  wire [1:0] transfer_read_valid;
   input [97:0] transfer_write;
   wire [97:0] transfer_write;
   wire [48:0] \transfer_write.tenant0 ;
@@ -4542,14 +4600,24 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   output [1:0] transfer_write_ready;
   wire [1:0] transfer_write_ready;
   reg turn = 1'h0;
-  wire units0_bank;
+  reg units0_bank = 1'h0;
+  reg units0_full = 1'h0;
   wire units0_inside;
   wire [16:0] units0_place;
-  wire units0_wanted;
-  wire units1_bank;
+  wire units0_ready;
+  wire units0_taken;
+  reg [12:0] units0_word = 13'h0000;
+  reg [15:0] units1_address = 16'h0000;
+  reg units1_bank = 1'h0;
+  reg [31:0] units1_data = 32'd0;
+  reg units1_full = 1'h0;
   wire units1_inside;
   wire [16:0] units1_place;
-  wire units1_wanted;
+  wire units1_ready;
+  wire units1_taken;
+  reg [12:0] units1_word = 13'h0000;
+  reg valid0 = 1'h0;
+  reg valid1 = 1'h0;
   input [134:0] window;
   wire [134:0] window;
   wire [15:0] \window.activation_base ;
@@ -4593,13 +4661,21 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [2:0] write1_asking;
   reg [2:0] write1_chosen;
   wire [12:0] write__addr;
-  wire [12:0] \write__addr$61 ;
+  wire [12:0] \write__addr$99 ;
   wire [31:0] write__data;
-  wire [31:0] \write__data$62 ;
+  wire [31:0] \write__data$100 ;
   wire write__en;
-  wire \write__en$60 ;
-  output [1:0] written;
-  wire [1:0] written;
+  wire \write__en$98 ;
+  output [97:0] written;
+  reg [97:0] written;
+  wire [48:0] \written.tenant0 ;
+  wire [15:0] \written.tenant0.address ;
+  wire [31:0] \written.tenant0.data ;
+  wire \written.tenant0.enable ;
+  wire [48:0] \written.tenant1 ;
+  wire [15:0] \written.tenant1.address ;
+  wire [31:0] \written.tenant1.data ;
+  wire \written.tenant1.enable ;
   reg [31:0] bank0 [8191:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank0
@@ -4631,91 +4707,89 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   reg [31:0] _1_;
   always @(posedge clk) begin
-    if (\$signature__en$53 ) begin
-      _1_ <= bank1[\$signature__addr$54 ];
+    if (\$signature__en$91 ) begin
+      _1_ <= bank1[\$signature__addr$92 ];
     end
   end
-  assign \$signature__data$65  = _1_;
+  assign \$signature__data$53  = _1_;
   assign \$1  = turn + 1'h1;
+  assign \$2  = read[0] & units0_inside;
+  assign \$3  = write[0] & units1_inside;
+  assign \$4  = transfer_read[0] & transfer0_0_inside;
+  assign \$5  = transfer_write[0] & transfer0_1_inside;
+  assign \$6  = transfer_read[17] & transfer1_0_inside;
+  assign \$7  = transfer_write[49] & transfer1_1_inside;
+  assign \$8  = ~ transfer_abort[0];
+  assign \$9  = transfer0_0_taken & \$8 ;
+  assign \$10  = ~ transfer_abort[0];
+  assign \$11  = reading0 & \$10 ;
+  assign \$12  = ~ transfer_abort[1];
+  assign \$13  = transfer1_0_taken & \$12 ;
+  assign \$14  = ~ transfer_abort[1];
+  assign \$15  = reading1 & \$14 ;
   assign units0_place = read[16:1] + window[39:24];
-  assign \$2  = read[16:1] < window[56:40];
-  assign \$3  = | units0_place[16:14];
-  assign \$4  = ~ \$3 ;
-  assign units0_inside = \$2  & \$4 ;
-  assign units0_wanted = read[0] & units0_inside;
-  assign \$5  = ~ units0_inside;
-  assign \$6  = read[0] & \$5 ;
+  assign \$16  = read[16:1] < window[56:40];
+  assign \$17  = | units0_place[16:14];
+  assign \$18  = ~ \$17 ;
+  assign units0_inside = \$16  & \$18 ;
+  assign \$19  = ~ units0_full;
+  assign units0_ready = \$19  | units0_taken;
+  assign \$20  = ~ units0_inside;
+  assign \$21  = read[0] & \$20 ;
   assign units1_place = write[16:1] + window[39:24];
-  assign \$7  = write[16:1] < window[56:40];
-  assign \$8  = | units1_place[16:14];
-  assign \$9  = ~ \$8 ;
-  assign units1_inside = \$7  & \$9 ;
-  assign units1_wanted = write[0] & units1_inside;
-  assign \$10  = ~ units1_inside;
-  assign \$11  = write[0] & \$10 ;
+  assign \$22  = write[16:1] < window[56:40];
+  assign \$23  = | units1_place[16:14];
+  assign \$24  = ~ \$23 ;
+  assign units1_inside = \$22  & \$24 ;
+  assign \$25  = ~ units1_full;
+  assign units1_ready = \$25  | units1_taken;
+  assign \$26  = ~ units1_inside;
+  assign \$27  = write[0] & \$26 ;
   assign beyond = | outside;
   assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$12  = transfer_read[16:1] < windows[56:40];
-  assign \$13  = | transfer0_0_place[16:14];
-  assign \$14  = ~ \$13 ;
-  assign transfer0_0_inside = \$12  & \$14 ;
-  assign transfer0_0_wanted = transfer_read[0] & transfer0_0_inside;
+  assign \$28  = transfer_read[16:1] < windows[56:40];
+  assign \$29  = | transfer0_0_place[16:14];
+  assign \$30  = ~ \$29 ;
+  assign transfer0_0_inside = \$28  & \$30 ;
+  assign \$31  = ~ transfer0_0_full;
+  assign transfer0_0_ready = \$31  | transfer0_0_taken;
   assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
-  assign \$15  = transfer_write[16:1] < windows[56:40];
-  assign \$16  = | transfer0_1_place[16:14];
-  assign \$17  = ~ \$16 ;
-  assign transfer0_1_inside = \$15  & \$17 ;
-  assign transfer0_1_wanted = transfer_write[0] & transfer0_1_inside;
-  assign \$18  = ~ transfer0_0_inside;
-  assign \$19  = transfer_read[0] & \$18 ;
-  assign \$20  = ~ transfer0_1_inside;
-  assign \$21  = transfer_write[0] & \$20 ;
-  assign \$22  = \$19  | \$21 ;
+  assign \$32  = transfer_write[16:1] < windows[56:40];
+  assign \$33  = | transfer0_1_place[16:14];
+  assign \$34  = ~ \$33 ;
+  assign transfer0_1_inside = \$32  & \$34 ;
+  assign \$35  = ~ transfer0_1_full;
+  assign transfer0_1_ready = \$35  | transfer0_1_taken;
+  assign \$36  = ~ transfer0_0_inside;
+  assign \$37  = transfer_read[0] & \$36 ;
+  assign \$38  = ~ transfer0_1_inside;
+  assign \$39  = transfer_write[0] & \$38 ;
+  assign \$40  = \$37  | \$39 ;
   assign transfer1_0_place = transfer_read[33:18] + windows[174:159];
-  assign \$23  = transfer_read[33:18] < windows[191:175];
-  assign \$24  = | transfer1_0_place[16:14];
-  assign \$25  = ~ \$24 ;
-  assign transfer1_0_inside = \$23  & \$25 ;
-  assign transfer1_0_wanted = transfer_read[17] & transfer1_0_inside;
-  assign transfer1_1_place = transfer_write[65:50] + windows[174:159];
-  assign \$26  = transfer_write[65:50] < windows[191:175];
-  assign \$27  = | transfer1_1_place[16:14];
-  assign \$28  = ~ \$27 ;
-  assign transfer1_1_inside = \$26  & \$28 ;
-  assign transfer1_1_wanted = transfer_write[49] & transfer1_1_inside;
-  assign \$29  = ~ transfer1_0_inside;
-  assign \$30  = transfer_read[17] & \$29 ;
-  assign \$31  = ~ transfer1_1_inside;
-  assign \$32  = transfer_write[49] & \$31 ;
-  assign \$33  = \$30  | \$32 ;
-  assign \$34  = ! units0_place[13];
-  assign \$35  = units0_wanted & \$34 ;
-  assign \$36  = ! transfer0_0_place[13];
-  assign \$37  = transfer0_0_wanted & \$36 ;
-  assign \$38  = ! transfer1_0_place[13];
-  assign \$39  = transfer1_0_wanted & \$38 ;
-  assign \$40  = ~ \$35 ;
-  assign \$41  = \$37  & \$40 ;
-  assign \$42  = \$35  | \$37 ;
+  assign \$41  = transfer_read[33:18] < windows[191:175];
+  assign \$42  = | transfer1_0_place[16:14];
   assign \$43  = ~ \$42 ;
-  assign \$44  = \$39  & \$43 ;
-  assign \$45  = ~ \$35 ;
-  assign \$46  = \$39  & \$45 ;
-  assign \$47  = \$35  | \$39 ;
-  assign \$48  = ~ \$47 ;
-  assign \$49  = \$37  & \$48 ;
-  assign \$signature__en  = | read0_chosen;
-  assign \$50  = units0_place[12:0] & { read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0] };
-  assign \$51  = transfer0_0_place[12:0] & { read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1] };
-  assign \$52  = \$50  | \$51 ;
-  assign \$53  = transfer1_0_place[12:0] & { read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2] };
-  assign \$signature__addr  = \$52  | \$53 ;
-  assign \$54  = ! units1_place[13];
-  assign \$55  = units1_wanted & \$54 ;
-  assign \$56  = ! transfer0_1_place[13];
-  assign \$57  = transfer0_1_wanted & \$56 ;
-  assign \$58  = ! transfer1_1_place[13];
-  assign \$59  = transfer1_1_wanted & \$58 ;
+  assign transfer1_0_inside = \$41  & \$43 ;
+  assign \$44  = ~ transfer1_0_full;
+  assign transfer1_0_ready = \$44  | transfer1_0_taken;
+  assign transfer1_1_place = transfer_write[65:50] + windows[174:159];
+  assign \$45  = transfer_write[65:50] < windows[191:175];
+  assign \$46  = | transfer1_1_place[16:14];
+  assign \$47  = ~ \$46 ;
+  assign transfer1_1_inside = \$45  & \$47 ;
+  assign \$48  = ~ transfer1_1_full;
+  assign transfer1_1_ready = \$48  | transfer1_1_taken;
+  assign \$49  = ~ transfer1_0_inside;
+  assign \$50  = transfer_read[17] & \$49 ;
+  assign \$51  = ~ transfer1_1_inside;
+  assign \$52  = transfer_write[49] & \$51 ;
+  assign \$53  = \$50  | \$52 ;
+  assign \$54  = ! units0_bank;
+  assign \$55  = units0_full & \$54 ;
+  assign \$56  = ! transfer0_0_bank;
+  assign \$57  = transfer0_0_full & \$56 ;
+  assign \$58  = ! transfer1_0_bank;
+  assign \$59  = transfer1_0_full & \$58 ;
   assign \$60  = ~ \$55 ;
   assign \$61  = \$57  & \$60 ;
   assign \$62  = \$55  | \$57 ;
@@ -4726,39 +4800,42 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \$67  = \$55  | \$59 ;
   assign \$68  = ~ \$67 ;
   assign \$69  = \$57  & \$68 ;
-  assign bank0_write = | write0_chosen;
-  assign \$70  = units1_place[12:0] & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
-  assign \$71  = transfer0_1_place[12:0] & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
+  assign \$signature__en  = | read0_chosen;
+  assign \$70  = units0_word & { read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0] };
+  assign \$71  = transfer0_0_word & { read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1] };
   assign \$72  = \$70  | \$71 ;
-  assign \$73  = transfer1_1_place[12:0] & { write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2] };
-  assign bank0_word = \$72  | \$73 ;
-  assign \$74  = write[48:17] & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
-  assign \$75  = transfer_write[48:17] & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
-  assign \$76  = \$74  | \$75 ;
-  assign \$77  = transfer_write[97:66] & { write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2] };
-  assign bank0_data = \$76  | \$77 ;
-  assign \$79  = units0_wanted & \$78 ;
-  assign \$81  = transfer0_0_wanted & \$80 ;
-  assign \$83  = transfer1_0_wanted & \$82 ;
-  assign \$84  = ~ \$79 ;
-  assign \$85  = \$81  & \$84 ;
-  assign \$86  = \$79  | \$81 ;
-  assign \$87  = ~ \$86 ;
-  assign \$88  = \$83  & \$87 ;
-  assign \$89  = ~ \$79 ;
-  assign \$90  = \$83  & \$89 ;
-  assign \$91  = \$79  | \$83 ;
-  assign \$92  = ~ \$91 ;
-  assign \$93  = \$81  & \$92 ;
-  assign \$signature__en$53  = | read1_chosen;
-  assign \$94  = units0_place[12:0] & { read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0] };
-  assign \$95  = transfer0_0_place[12:0] & { read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1] };
+  assign \$73  = transfer1_0_word & { read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2] };
+  assign \$signature__addr  = \$72  | \$73 ;
+  assign \$74  = ! units1_bank;
+  assign \$75  = units1_full & \$74 ;
+  assign \$76  = ! transfer0_1_bank;
+  assign \$77  = transfer0_1_full & \$76 ;
+  assign \$78  = ! transfer1_1_bank;
+  assign \$79  = transfer1_1_full & \$78 ;
+  assign \$80  = ~ \$75 ;
+  assign \$81  = \$77  & \$80 ;
+  assign \$82  = \$75  | \$77 ;
+  assign \$83  = ~ \$82 ;
+  assign \$84  = \$79  & \$83 ;
+  assign \$85  = ~ \$75 ;
+  assign \$86  = \$79  & \$85 ;
+  assign \$87  = \$75  | \$79 ;
+  assign \$88  = ~ \$87 ;
+  assign \$89  = \$77  & \$88 ;
+  assign bank0_write = | write0_chosen;
+  assign \$90  = units1_word & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
+  assign \$91  = transfer0_1_word & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
+  assign \$92  = \$90  | \$91 ;
+  assign \$93  = transfer1_1_word & { write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2] };
+  assign bank0_word = \$92  | \$93 ;
+  assign \$94  = units1_data & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
+  assign \$95  = transfer0_1_data & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
   assign \$96  = \$94  | \$95 ;
-  assign \$97  = transfer1_0_place[12:0] & { read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2] };
-  assign \$signature__addr$54  = \$96  | \$97 ;
-  assign \$99  = units1_wanted & \$98 ;
-  assign \$101  = transfer0_1_wanted & \$100 ;
-  assign \$103  = transfer1_1_wanted & \$102 ;
+  assign \$97  = transfer1_1_data & { write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2] };
+  assign bank0_data = \$96  | \$97 ;
+  assign \$99  = units0_full & \$98 ;
+  assign \$101  = transfer0_0_full & \$100 ;
+  assign \$103  = transfer1_0_full & \$102 ;
   assign \$104  = ~ \$99 ;
   assign \$105  = \$101  & \$104 ;
   assign \$106  = \$99  | \$101 ;
@@ -4769,70 +4846,469 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \$111  = \$99  | \$103 ;
   assign \$112  = ~ \$111 ;
   assign \$113  = \$101  & \$112 ;
-  assign bank1_write = | write1_chosen;
-  assign \$114  = units1_place[12:0] & { write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0] };
-  assign \$115  = transfer0_1_place[12:0] & { write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1] };
+  assign \$signature__en$91  = | read1_chosen;
+  assign \$114  = units0_word & { read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0] };
+  assign \$115  = transfer0_0_word & { read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1] };
   assign \$116  = \$114  | \$115 ;
-  assign \$117  = transfer1_1_place[12:0] & { write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2] };
-  assign bank1_word = \$116  | \$117 ;
-  assign \$118  = write[48:17] & { write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0] };
-  assign \$119  = transfer_write[48:17] & { write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1] };
-  assign \$120  = \$118  | \$119 ;
-  assign \$121  = transfer_write[97:66] & { write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2] };
-  assign bank1_data = \$120  | \$121 ;
-  assign \$122  = | { read1_chosen[1], read0_chosen[1] };
-  assign \$123  = ~ transfer0_0_inside;
-  assign \$124  = \$122  | \$123 ;
-  assign \$125  = | { write1_chosen[1], write0_chosen[1] };
-  assign \$126  = ~ transfer0_1_inside;
-  assign \$127  = \$125  | \$126 ;
-  assign \$128  = | { write1_chosen[1], write0_chosen[1] };
-  assign \$129  = ! tenant;
-  assign \$130  = units1_wanted & \$129 ;
-  assign \$131  = \$128  | \$130 ;
-  assign \$132  = | { read1_chosen[2], read0_chosen[2] };
-  assign \$133  = ~ transfer1_0_inside;
-  assign \$134  = \$132  | \$133 ;
-  assign \$135  = | { write1_chosen[2], write0_chosen[2] };
-  assign \$136  = ~ transfer1_1_inside;
-  assign \$137  = \$135  | \$136 ;
-  assign \$138  = | { write1_chosen[2], write0_chosen[2] };
-  assign \$140  = units1_wanted & \$139 ;
-  assign \$141  = \$138  | \$140 ;
+  assign \$117  = transfer1_0_word & { read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2] };
+  assign \$signature__addr$92  = \$116  | \$117 ;
+  assign \$119  = units1_full & \$118 ;
+  assign \$121  = transfer0_1_full & \$120 ;
+  assign \$123  = transfer1_1_full & \$122 ;
+  assign \$124  = ~ \$119 ;
+  assign \$125  = \$121  & \$124 ;
+  assign \$126  = \$119  | \$121 ;
+  assign \$127  = ~ \$126 ;
+  assign \$128  = \$123  & \$127 ;
+  assign \$129  = ~ \$119 ;
+  assign \$130  = \$123  & \$129 ;
+  assign \$131  = \$119  | \$123 ;
+  assign \$132  = ~ \$131 ;
+  assign \$133  = \$121  & \$132 ;
+  assign bank1_write = | write1_chosen;
+  assign \$134  = units1_word & { write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0] };
+  assign \$135  = transfer0_1_word & { write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1] };
+  assign \$136  = \$134  | \$135 ;
+  assign \$137  = transfer1_1_word & { write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2] };
+  assign bank1_word = \$136  | \$137 ;
+  assign \$138  = units1_data & { write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0] };
+  assign \$139  = transfer0_1_data & { write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1] };
+  assign \$140  = \$138  | \$139 ;
+  assign \$141  = transfer1_1_data & { write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2] };
+  assign bank1_data = \$140  | \$141 ;
+  assign units0_taken = | { read1_chosen[0], read0_chosen[0] };
+  assign transfer0_0_taken = | { read1_chosen[1], read0_chosen[1] };
+  assign transfer1_0_taken = | { read1_chosen[2], read0_chosen[2] };
+  assign units1_taken = | { write1_chosen[0], write0_chosen[0] };
+  assign transfer0_1_taken = | { write1_chosen[1], write0_chosen[1] };
+  assign transfer1_1_taken = | { write1_chosen[2], write0_chosen[2] };
+  assign \$142  = ! \register$60 ;
+  assign \$143  = units1_full & \$142 ;
+  assign \$145  = units1_full & \$144 ;
   always @(posedge clk)
-    turn <= \$142 ;
+    turn <= \$146 ;
   always @(posedge clk)
-    read_bank <= \$143 ;
+    units0_full <= \$147 ;
   always @(posedge clk)
-    \read_bank$5  <= \$144 ;
+    units0_bank <= \$148 ;
   always @(posedge clk)
-    \read_bank$7  <= \$145 ;
+    units0_word <= \$149 ;
+  always @(posedge clk)
+    units1_full <= \$150 ;
+  always @(posedge clk)
+    units1_bank <= \$151 ;
+  always @(posedge clk)
+    units1_word <= \$152 ;
+  always @(posedge clk)
+    units1_address <= \$153 ;
+  always @(posedge clk)
+    units1_data <= \$154 ;
+  always @(posedge clk)
+    transfer0_0_full <= \$155 ;
+  always @(posedge clk)
+    transfer0_0_bank <= \$156 ;
+  always @(posedge clk)
+    transfer0_0_word <= \$157 ;
+  always @(posedge clk)
+    transfer0_1_full <= \$158 ;
+  always @(posedge clk)
+    transfer0_1_bank <= \$159 ;
+  always @(posedge clk)
+    transfer0_1_word <= \$160 ;
+  always @(posedge clk)
+    transfer0_1_address <= \$161 ;
+  always @(posedge clk)
+    transfer0_1_data <= \$162 ;
+  always @(posedge clk)
+    transfer1_0_full <= \$163 ;
+  always @(posedge clk)
+    transfer1_0_bank <= \$164 ;
+  always @(posedge clk)
+    transfer1_0_word <= \$165 ;
+  always @(posedge clk)
+    transfer1_1_full <= \$166 ;
+  always @(posedge clk)
+    transfer1_1_bank <= \$167 ;
+  always @(posedge clk)
+    transfer1_1_word <= \$168 ;
+  always @(posedge clk)
+    transfer1_1_address <= \$169 ;
+  always @(posedge clk)
+    transfer1_1_data <= \$170 ;
+  always @(posedge clk)
+    register <= \$171 ;
+  always @(posedge clk)
+    \register$52  <= \$172 ;
+  always @(posedge clk)
+    \register$54  <= \$173 ;
+  always @(posedge clk)
+    \register$55  <= \$174 ;
+  always @(posedge clk)
+    \register$56  <= \$175 ;
+  always @(posedge clk)
+    \register$57  <= \$176 ;
+  always @(posedge clk)
+    \register$58  <= \$177 ;
+  always @(posedge clk)
+    \register$59  <= \$178 ;
+  always @(posedge clk)
+    \register$60  <= \$179 ;
+  always @(posedge clk)
+    reading0 <= \$180 ;
+  always @(posedge clk)
+    valid0 <= \$181 ;
+  always @(posedge clk)
+    reading1 <= \$182 ;
+  always @(posedge clk)
+    valid1 <= \$183 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$142  = \$1 [0];
+    \$146  = \$1 [0];
     if (rst) begin
-      \$142  = 1'h0;
+      \$146  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$143  = units0_place[13];
+    \$147  = units0_full;
+    if (units0_ready) begin
+      \$147  = \$2 ;
+    end
     if (rst) begin
-      \$143  = 1'h0;
+      \$147  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$144  = transfer0_0_place[13];
+    \$148  = units0_bank;
+    if (units0_ready) begin
+      \$148  = units0_place[13];
+    end
     if (rst) begin
-      \$144  = 1'h0;
+      \$148  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$145  = transfer1_0_place[13];
+    \$149  = units0_word;
+    if (units0_ready) begin
+      \$149  = units0_place[12:0];
+    end
     if (rst) begin
-      \$145  = 1'h0;
+      \$149  = 13'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$150  = units1_full;
+    if (units1_ready) begin
+      \$150  = \$3 ;
+    end
+    if (rst) begin
+      \$150  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$151  = units1_bank;
+    if (units1_ready) begin
+      \$151  = units1_place[13];
+    end
+    if (rst) begin
+      \$151  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$152  = units1_word;
+    if (units1_ready) begin
+      \$152  = units1_place[12:0];
+    end
+    if (rst) begin
+      \$152  = 13'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$153  = units1_address;
+    if (units1_ready) begin
+      \$153  = write[16:1];
+    end
+    if (rst) begin
+      \$153  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$154  = units1_data;
+    if (units1_ready) begin
+      \$154  = write[48:17];
+    end
+    if (rst) begin
+      \$154  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$155  = transfer0_0_full;
+    if (transfer0_0_ready) begin
+      \$155  = \$4 ;
+    end
+    if (transfer_abort[0]) begin
+      \$155  = 1'h0;
+    end
+    if (rst) begin
+      \$155  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$156  = transfer0_0_bank;
+    if (transfer0_0_ready) begin
+      \$156  = transfer0_0_place[13];
+    end
+    if (rst) begin
+      \$156  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$157  = transfer0_0_word;
+    if (transfer0_0_ready) begin
+      \$157  = transfer0_0_place[12:0];
+    end
+    if (rst) begin
+      \$157  = 13'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$158  = transfer0_1_full;
+    if (transfer0_1_ready) begin
+      \$158  = \$5 ;
+    end
+    if (transfer_abort[0]) begin
+      \$158  = 1'h0;
+    end
+    if (rst) begin
+      \$158  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$159  = transfer0_1_bank;
+    if (transfer0_1_ready) begin
+      \$159  = transfer0_1_place[13];
+    end
+    if (rst) begin
+      \$159  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$160  = transfer0_1_word;
+    if (transfer0_1_ready) begin
+      \$160  = transfer0_1_place[12:0];
+    end
+    if (rst) begin
+      \$160  = 13'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$161  = transfer0_1_address;
+    if (transfer0_1_ready) begin
+      \$161  = transfer_write[16:1];
+    end
+    if (rst) begin
+      \$161  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$162  = transfer0_1_data;
+    if (transfer0_1_ready) begin
+      \$162  = transfer_write[48:17];
+    end
+    if (rst) begin
+      \$162  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$163  = transfer1_0_full;
+    if (transfer1_0_ready) begin
+      \$163  = \$6 ;
+    end
+    if (transfer_abort[1]) begin
+      \$163  = 1'h0;
+    end
+    if (rst) begin
+      \$163  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$164  = transfer1_0_bank;
+    if (transfer1_0_ready) begin
+      \$164  = transfer1_0_place[13];
+    end
+    if (rst) begin
+      \$164  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$165  = transfer1_0_word;
+    if (transfer1_0_ready) begin
+      \$165  = transfer1_0_place[12:0];
+    end
+    if (rst) begin
+      \$165  = 13'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$166  = transfer1_1_full;
+    if (transfer1_1_ready) begin
+      \$166  = \$7 ;
+    end
+    if (transfer_abort[1]) begin
+      \$166  = 1'h0;
+    end
+    if (rst) begin
+      \$166  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$167  = transfer1_1_bank;
+    if (transfer1_1_ready) begin
+      \$167  = transfer1_1_place[13];
+    end
+    if (rst) begin
+      \$167  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$168  = transfer1_1_word;
+    if (transfer1_1_ready) begin
+      \$168  = transfer1_1_place[12:0];
+    end
+    if (rst) begin
+      \$168  = 13'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$169  = transfer1_1_address;
+    if (transfer1_1_ready) begin
+      \$169  = transfer_write[65:50];
+    end
+    if (rst) begin
+      \$169  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$170  = transfer1_1_data;
+    if (transfer1_1_ready) begin
+      \$170  = transfer_write[97:66];
+    end
+    if (rst) begin
+      \$170  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$171  = \$signature__data ;
+    if (rst) begin
+      \$171  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$172  = \$signature__data$53 ;
+    if (rst) begin
+      \$172  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$173  = units0_bank;
+    if (rst) begin
+      \$173  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$174  = \register$54 ;
+    if (rst) begin
+      \$174  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$175  = transfer0_0_bank;
+    if (rst) begin
+      \$175  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$176  = \register$56 ;
+    if (rst) begin
+      \$176  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$177  = transfer1_0_bank;
+    if (rst) begin
+      \$177  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$178  = \register$58 ;
+    if (rst) begin
+      \$178  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$179  = tenant;
+    if (rst) begin
+      \$179  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$180  = \$9 ;
+    if (rst) begin
+      \$180  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$181  = \$11 ;
+    if (rst) begin
+      \$181  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$182  = \$13 ;
+    if (rst) begin
+      \$182  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    \$183  = \$15 ;
+    if (rst) begin
+      \$183  = 1'h0;
     end
   end
   always @* begin
@@ -4841,13 +5317,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     casez (turn)
       1'h0:
         begin
-          read0_chosen[1] = \$41 ;
-          read0_chosen[2] = \$44 ;
+          read0_chosen[1] = \$61 ;
+          read0_chosen[2] = \$64 ;
         end
       1'h1:
         begin
-          read0_chosen[2] = \$46 ;
-          read0_chosen[1] = \$49 ;
+          read0_chosen[2] = \$66 ;
+          read0_chosen[1] = \$69 ;
         end
     endcase
   end
@@ -4857,13 +5333,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     casez (turn)
       1'h0:
         begin
-          write0_chosen[1] = \$61 ;
-          write0_chosen[2] = \$64 ;
+          write0_chosen[1] = \$81 ;
+          write0_chosen[2] = \$84 ;
         end
       1'h1:
         begin
-          write0_chosen[2] = \$66 ;
-          write0_chosen[1] = \$69 ;
+          write0_chosen[2] = \$86 ;
+          write0_chosen[1] = \$89 ;
         end
     endcase
   end
@@ -4873,13 +5349,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     casez (turn)
       1'h0:
         begin
-          read1_chosen[1] = \$85 ;
-          read1_chosen[2] = \$88 ;
+          read1_chosen[1] = \$105 ;
+          read1_chosen[2] = \$108 ;
         end
       1'h1:
         begin
-          read1_chosen[2] = \$90 ;
-          read1_chosen[1] = \$93 ;
+          read1_chosen[2] = \$110 ;
+          read1_chosen[1] = \$113 ;
         end
     endcase
   end
@@ -4889,70 +5365,78 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     casez (turn)
       1'h0:
         begin
-          write1_chosen[1] = \$105 ;
-          write1_chosen[2] = \$108 ;
+          write1_chosen[1] = \$125 ;
+          write1_chosen[2] = \$128 ;
         end
       1'h1:
         begin
-          write1_chosen[2] = \$110 ;
-          write1_chosen[1] = \$113 ;
+          write1_chosen[2] = \$130 ;
+          write1_chosen[1] = \$133 ;
         end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    casez (read_bank)
+    casez (\register$55 )
       1'h0:
-          read_data = \$signature__data ;
+          read_data = register;
       1'h1:
-          read_data = \$signature__data$65 ;
+          read_data = \register$52 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    casez (\read_bank$5 )
+    casez (\register$57 )
       1'h0:
-          transfer_read_data[31:0] = \$signature__data ;
+          transfer_read_data[31:0] = register;
       1'h1:
-          transfer_read_data[31:0] = \$signature__data$65 ;
+          transfer_read_data[31:0] = \register$52 ;
     endcase
     (* full_case = 32'd1 *)
-    casez (\read_bank$7 )
+    casez (\register$59 )
       1'h0:
-          transfer_read_data[63:32] = \$signature__data ;
+          transfer_read_data[63:32] = register;
       1'h1:
-          transfer_read_data[63:32] = \$signature__data$65 ;
+          transfer_read_data[63:32] = \register$52 ;
     endcase
   end
-  assign units0_bank = units0_place[13];
-  assign transfer0_0_bank = transfer0_0_place[13];
-  assign transfer1_0_bank = transfer1_0_place[13];
-  assign units1_bank = units1_place[13];
-  assign transfer0_1_bank = transfer0_1_place[13];
-  assign transfer1_1_bank = transfer1_1_place[13];
-  assign read0_asking = { \$39 , \$37 , \$35  };
-  assign write0_asking = { \$59 , \$57 , \$55  };
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    written[0] = transfer0_1_taken;
+    written[16:1] = transfer0_1_address;
+    written[48:17] = transfer0_1_data;
+    if (\$143 ) begin
+      written[0] = 1'h1;
+      written[16:1] = units1_address;
+      written[48:17] = units1_data;
+    end
+    begin
+      begin
+        written[49] = transfer1_1_taken;
+        written[65:50] = transfer1_1_address;
+        written[97:66] = transfer1_1_data;
+      end
+    end
+    if (\$145 ) begin
+      written[49] = 1'h1;
+      written[65:50] = units1_address;
+      written[97:66] = units1_data;
+    end
+  end
+  assign read0_asking = { \$59 , \$57 , \$55  };
+  assign write0_asking = { \$79 , \$77 , \$75  };
   assign write__en = bank0_write;
   assign write__addr = bank0_word;
   assign write__data = bank0_data;
-  assign read1_asking = { \$83 , \$81 , \$79  };
-  assign write1_asking = { \$103 , \$101 , \$99  };
-  assign \write__en$60  = bank1_write;
-  assign \write__addr$61  = bank1_word;
-  assign \write__data$62  = bank1_data;
+  assign read1_asking = { \$103 , \$101 , \$99  };
+  assign write1_asking = { \$123 , \$121 , \$119  };
+  assign \write__en$98  = bank1_write;
+  assign \write__addr$99  = bank1_word;
+  assign \write__data$100  = bank1_data;
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
-  assign \window.program_base  = window[11:0];
-  assign \window.program_length  = window[23:12];
-  assign \window.activation_base  = window[39:24];
-  assign \window.activation_words  = window[56:40];
-  assign \window.constants_base  = window[72:57];
-  assign \window.constant_entries  = window[89:73];
-  assign \window.coefficients_base  = window[109:90];
-  assign \window.coefficient_words  = window[130:110];
-  assign \window.tiles  = window[134:131];
   assign \write.enable  = write[0];
   assign \write.address  = write[16:1];
   assign \write.data  = write[48:17];
@@ -4962,6 +5446,23 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \transfer_read.tenant1  = transfer_read[33:17];
   assign \transfer_read.tenant1.enable  = transfer_read[17];
   assign \transfer_read.tenant1.address  = transfer_read[33:18];
+  assign \transfer_write.tenant0  = transfer_write[48:0];
+  assign \transfer_write.tenant0.enable  = transfer_write[0];
+  assign \transfer_write.tenant0.address  = transfer_write[16:1];
+  assign \transfer_write.tenant0.data  = transfer_write[48:17];
+  assign \transfer_write.tenant1  = transfer_write[97:49];
+  assign \transfer_write.tenant1.enable  = transfer_write[49];
+  assign \transfer_write.tenant1.address  = transfer_write[65:50];
+  assign \transfer_write.tenant1.data  = transfer_write[97:66];
+  assign \window.program_base  = window[11:0];
+  assign \window.program_length  = window[23:12];
+  assign \window.activation_base  = window[39:24];
+  assign \window.activation_words  = window[56:40];
+  assign \window.constants_base  = window[72:57];
+  assign \window.constant_entries  = window[89:73];
+  assign \window.coefficients_base  = window[109:90];
+  assign \window.coefficient_words  = window[130:110];
+  assign \window.tiles  = window[134:131];
   assign \windows.tenant0  = windows[134:0];
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -4982,41 +5483,41 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \transfer_write.tenant0  = transfer_write[48:0];
-  assign \transfer_write.tenant0.enable  = transfer_write[0];
-  assign \transfer_write.tenant0.address  = transfer_write[16:1];
-  assign \transfer_write.tenant0.data  = transfer_write[48:17];
-  assign \transfer_write.tenant1  = transfer_write[97:49];
-  assign \transfer_write.tenant1.enable  = transfer_write[49];
-  assign \transfer_write.tenant1.address  = transfer_write[65:50];
-  assign \transfer_write.tenant1.data  = transfer_write[97:66];
   assign \transfer_read_data.tenant0  = transfer_read_data[31:0];
   assign \transfer_read_data.tenant1  = transfer_read_data[63:32];
-  assign written[1] = \$141 ;
-  assign written[0] = \$131 ;
-  assign transfer_write_ready[1] = \$137 ;
-  assign transfer_write_ready[0] = \$127 ;
-  assign transfer_read_ready[1] = \$134 ;
-  assign transfer_read_ready[0] = \$124 ;
+  assign \written.tenant0  = written[48:0];
+  assign \written.tenant0.enable  = written[0];
+  assign \written.tenant0.address  = written[16:1];
+  assign \written.tenant0.data  = written[48:17];
+  assign \written.tenant1  = written[97:49];
+  assign \written.tenant1.enable  = written[49];
+  assign \written.tenant1.address  = written[65:50];
+  assign \written.tenant1.data  = written[97:66];
+  assign transfer_read_valid[1] = valid1;
+  assign transfer_read_valid[0] = valid0;
+  assign transfer_write_ready[1] = transfer1_1_ready;
+  assign transfer_write_ready[0] = transfer0_1_ready;
+  assign transfer_read_ready[1] = transfer1_0_ready;
+  assign transfer_read_ready[0] = transfer0_0_ready;
   always @*
-    write1_chosen[0] = \$99 ;
+    write1_chosen[0] = \$119 ;
   always @*
-    read1_chosen[0] = \$79 ;
+    read1_chosen[0] = \$99 ;
   always @*
-    write0_chosen[0] = \$55 ;
+    write0_chosen[0] = \$75 ;
   always @*
-    read0_chosen[0] = \$35 ;
-  assign transfer_beyond[1] = \$33 ;
-  assign transfer_beyond[0] = \$22 ;
-  assign outside[1] = \$11 ;
-  assign outside[0] = \$6 ;
-  assign \$78  = units0_place[13];
-  assign \$80  = transfer0_0_place[13];
-  assign \$82  = transfer1_0_place[13];
-  assign \$98  = units1_place[13];
-  assign \$100  = transfer0_1_place[13];
-  assign \$102  = transfer1_1_place[13];
-  assign \$139  = tenant;
+    read0_chosen[0] = \$55 ;
+  assign transfer_beyond[1] = \$53 ;
+  assign transfer_beyond[0] = \$40 ;
+  assign outside[1] = \$27 ;
+  assign outside[0] = \$21 ;
+  assign \$98  = units0_bank;
+  assign \$118  = units1_bank;
+  assign \$100  = transfer0_0_bank;
+  assign \$102  = transfer1_0_bank;
+  assign \$120  = transfer0_1_bank;
+  assign \$122  = transfer1_1_bank;
+  assign \$144  = \register$60 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -5356,7 +5857,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$4805$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$4939$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5502,8 +6003,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$4805$0 ;
-  wire [56:0] \port$4805$0 ;
+  output [56:0] \port$4939$0 ;
+  wire [56:0] \port$4939$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5698,7 +6199,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$3450$0 (constant[52:0]),
+    .\port$3494$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
@@ -6156,7 +6657,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$41 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_valid = read1[0];
-  assign \port$4805$0  = out_tag[56:0];
+  assign \port$4939$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6236,7 +6737,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$41  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$3494$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
   wire [31:0] \$1 ;
   reg [43:0] \$10 ;
@@ -6309,8 +6810,8 @@ module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$3450$0 ;
-  wire [52:0] \port$3450$0 ;
+  input [52:0] \port$3494$0 ;
+  wire [52:0] \port$3494$0 ;
   wire [42:0] product;
   reg [43:0] register = 44'h00000000000;
   reg [43:0] \register$12  = 44'h00000000000;
@@ -6615,7 +7116,7 @@ module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$5  = \port$3450$0 [47:32];
+    \$5  = \port$3494$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -6625,7 +7126,7 @@ module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$6  = \port$3450$0 [31:0];
+    \$6  = \port$3494$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -6635,7 +7136,7 @@ module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$7  = \port$3450$0 [52:48];
+    \$7  = \port$3494$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -6873,9 +7374,9 @@ module \crossloom.collector.requantizer (rst, \port$3450$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$3450$0 [47:32];
-  assign bias = \port$3450$0 [31:0];
-  assign \shift$9  = \port$3450$0 [52:48];
+  assign \multiplier$5  = \port$3494$0 [47:32];
+  assign bias = \port$3494$0 [31:0];
+  assign \shift$9  = \port$3494$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -7425,7 +7926,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$157 , write_address, clk);
+module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$169 , write_address, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -7447,10 +7948,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \$114 ;
   reg \$115 ;
   reg \$116 ;
-  reg [15:0] \$117 ;
-  reg [15:0] \$118 ;
+  reg \$117 ;
+  reg \$118 ;
+  reg \$119 ;
   wire [4:0] \$12 ;
+  reg \$120 ;
+  reg \$121 ;
+  reg \$122 ;
+  reg \$123 ;
+  reg \$124 ;
+  reg \$125 ;
+  reg \$126 ;
+  reg \$127 ;
+  reg \$128 ;
+  reg [15:0] \$129 ;
   wire [4:0] \$13 ;
+  reg [15:0] \$130 ;
   wire [4:0] \$14 ;
   wire [4:0] \$15 ;
   wire [4:0] \$16 ;
@@ -7513,22 +8026,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \$68 ;
   reg \$69 ;
   wire [4:0] \$7 ;
-  reg [15:0] \$70 ;
-  reg [33:0] \$71 ;
+  reg \$70 ;
+  reg \$71 ;
   reg \$72 ;
   reg \$73 ;
-  reg \$74 ;
-  reg [7:0] \$75 ;
-  reg [7:0] \$76 ;
-  reg [7:0] \$77 ;
-  reg [7:0] \$78 ;
+  reg [15:0] \$74 ;
+  reg [33:0] \$75 ;
+  reg \$76 ;
+  reg \$77 ;
+  reg \$78 ;
   reg \$79 ;
   wire [4:0] \$8 ;
   reg \$80 ;
-  reg \$81 ;
-  reg \$82 ;
-  reg \$83 ;
-  reg \$84 ;
+  reg [7:0] \$81 ;
+  reg [7:0] \$82 ;
+  reg [7:0] \$83 ;
+  reg [7:0] \$84 ;
   reg \$85 ;
   reg \$86 ;
   reg \$87 ;
@@ -7601,8 +8114,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$157 ;
-  reg \done$157  = 1'h0;
+  output \done$169 ;
+  reg \done$169  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
@@ -7642,7 +8155,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$158  = 16'h0000;
+  reg [15:0] \pixel$170  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   wire [16:0] pixel_x_origin;
@@ -7667,12 +8180,12 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$118  = 1'h0;
   reg \register$119  = 1'h0;
   reg \register$120  = 1'h0;
+  reg \register$121  = 1'h0;
   reg \register$122  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
   reg \register$125  = 1'h0;
   reg \register$126  = 1'h0;
-  reg \register$127  = 1'h0;
   reg \register$128  = 1'h0;
   reg \register$129  = 1'h0;
   reg \register$130  = 1'h0;
@@ -7702,6 +8215,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$154  = 1'h0;
   reg \register$155  = 1'h0;
   reg \register$156  = 1'h0;
+  reg \register$157  = 1'h0;
+  reg \register$158  = 1'h0;
+  reg \register$159  = 1'h0;
+  reg \register$160  = 1'h0;
+  reg \register$161  = 1'h0;
+  reg \register$162  = 1'h0;
+  reg \register$163  = 1'h0;
+  reg \register$164  = 1'h0;
+  reg \register$165  = 1'h0;
+  reg \register$166  = 1'h0;
+  reg \register$167  = 1'h0;
+  reg \register$168  = 1'h0;
   wire relu;
   wire \relu$104 ;
   wire \relu$86 ;
@@ -7811,22 +8336,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign \$40  = \$39  & y_last;
   assign \$41  = advance & \inside ;
   assign \$42  = \$signal$59  ? second : address;
-  assign \$43  = \register$118  ? descriptor[415:400] : descriptor[399:384];
+  assign \$43  = \register$122  ? descriptor[415:400] : descriptor[399:384];
   assign \$44  = 1'h1 << descriptor[452:448];
   assign \$45  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$44 [31:1] });
   assign \$46  = maximum ? 8'h80 : 8'h00;
-  assign \$47  = \register$116  ? read_data[7:0] : \$46 ;
+  assign \$47  = \register$118  ? read_data[7:0] : \$46 ;
   assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$116  ? read_data[15:8] : \$48 ;
+  assign \$49  = \register$118  ? read_data[15:8] : \$48 ;
   assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$116  ? read_data[23:16] : \$50 ;
+  assign \$51  = \register$118  ? read_data[23:16] : \$50 ;
   assign \$52  = maximum ? 8'h80 : 8'h00;
-  assign \$53  = \register$116  ? read_data[31:24] : \$52 ;
+  assign \$53  = \register$118  ? read_data[31:24] : \$52 ;
   assign \$54  = advance & last;
-  assign \$55  = write_enable & \register$145 ;
+  assign \$55  = write_enable & \register$155 ;
   assign \$56  = write_address + 1'h1;
-  assign \$57  = \pixel$158  + descriptor[183:172];
-  assign \$58  = \pixel$158  + descriptor[183:172];
+  assign \$57  = \pixel$170  + descriptor[183:172];
+  assign \$58  = \pixel$170  + descriptor[183:172];
   always @(posedge clk)
     \$signal$21  <= \$59 ;
   always @(posedge clk)
@@ -7850,35 +8375,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   always @(posedge clk)
     \register$118  <= \$69 ;
   always @(posedge clk)
-    multiplier <= \$70 ;
+    \register$119  <= \$70 ;
   always @(posedge clk)
-    addend <= \$71 ;
+    \register$120  <= \$71 ;
   always @(posedge clk)
-    \register$119  <= \$72 ;
+    \register$121  <= \$72 ;
   always @(posedge clk)
-    \register$120  <= \$73 ;
+    \register$122  <= \$73 ;
   always @(posedge clk)
-    first <= \$74 ;
+    multiplier <= \$74 ;
   always @(posedge clk)
-    tap <= \$75 ;
+    addend <= \$75 ;
   always @(posedge clk)
-    \tap$79  <= \$76 ;
+    \register$123  <= \$76 ;
   always @(posedge clk)
-    \tap$88  <= \$77 ;
+    \register$124  <= \$77 ;
   always @(posedge clk)
-    \tap$97  <= \$78 ;
+    \register$125  <= \$78 ;
   always @(posedge clk)
-    \register$122  <= \$79 ;
+    \register$126  <= \$79 ;
   always @(posedge clk)
-    \register$123  <= \$80 ;
+    first <= \$80 ;
   always @(posedge clk)
-    \register$124  <= \$81 ;
+    tap <= \$81 ;
   always @(posedge clk)
-    \register$125  <= \$82 ;
+    \tap$79  <= \$82 ;
   always @(posedge clk)
-    \register$126  <= \$83 ;
+    \tap$88  <= \$83 ;
   always @(posedge clk)
-    \register$127  <= \$84 ;
+    \tap$97  <= \$84 ;
   always @(posedge clk)
     \register$128  <= \$85 ;
   always @(posedge clk)
@@ -7938,15 +8463,39 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   always @(posedge clk)
     \register$156  <= \$113 ;
   always @(posedge clk)
-    write_enable <= \$114 ;
+    \register$157  <= \$114 ;
   always @(posedge clk)
-    \done$157  <= \$115 ;
+    \register$158  <= \$115 ;
   always @(posedge clk)
-    busy <= \$116 ;
+    \register$159  <= \$116 ;
   always @(posedge clk)
-    \pixel$158  <= \$117 ;
+    \register$160  <= \$117 ;
   always @(posedge clk)
-    write_address <= \$118 ;
+    \register$161  <= \$118 ;
+  always @(posedge clk)
+    \register$162  <= \$119 ;
+  always @(posedge clk)
+    \register$163  <= \$120 ;
+  always @(posedge clk)
+    \register$164  <= \$121 ;
+  always @(posedge clk)
+    \register$165  <= \$122 ;
+  always @(posedge clk)
+    \register$166  <= \$123 ;
+  always @(posedge clk)
+    \register$167  <= \$124 ;
+  always @(posedge clk)
+    \register$168  <= \$125 ;
+  always @(posedge clk)
+    write_enable <= \$126 ;
+  always @(posedge clk)
+    \done$169  <= \$127 ;
+  always @(posedge clk)
+    busy <= \$128 ;
+  always @(posedge clk)
+    \pixel$170  <= \$129 ;
+  always @(posedge clk)
+    write_address <= \$130 ;
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -8015,35 +8564,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2612$0 (\$3 ),
-    .\port$2613$4 (\$4 [4]),
-    .\port$2614$4 (\$5 [4]),
-    .\port$2615$4 (\$6 [4]),
-    .\port$2616$4 (\$7 [4]),
-    .\port$2617$4 (\$8 [4]),
-    .\port$2618$4 (\$9 [4]),
-    .\port$2619$4 (\$10 [4]),
-    .\port$2620$4 (\$11 [4]),
-    .\port$2621$4 (\$12 [4]),
-    .\port$2622$4 (\$13 [4]),
-    .\port$2623$4 (\$14 [4]),
-    .\port$2624$4 (\$15 [4]),
-    .\port$2625$0 (\$16 ),
-    .\port$2626$4 (\$17 [4]),
-    .\port$2627$4 (\$18 [4]),
-    .\port$2628$4 (\$19 [4]),
-    .\port$2629$4 (\$20 [4]),
-    .\port$2630$4 (\$21 [4]),
-    .\port$2631$4 (\$22 [4]),
-    .\port$2632$4 (\$23 [4]),
-    .\port$2633$4 (\$24 [4]),
-    .\port$2634$4 (\$25 [4]),
-    .\port$2635$4 (\$26 [4]),
-    .\port$2636$4 (\$27 [4]),
-    .\port$2637$4 (\$28 [4]),
-    .\port$4412$136 (descriptor[139:136]),
-    .\port$4412$160 (descriptor[171:160]),
-    .\port$4412$96 (descriptor[119:96]),
+    .\port$2642$0 (\$3 ),
+    .\port$2643$4 (\$4 [4]),
+    .\port$2644$4 (\$5 [4]),
+    .\port$2645$4 (\$6 [4]),
+    .\port$2646$4 (\$7 [4]),
+    .\port$2647$4 (\$8 [4]),
+    .\port$2648$4 (\$9 [4]),
+    .\port$2649$4 (\$10 [4]),
+    .\port$2650$4 (\$11 [4]),
+    .\port$2651$4 (\$12 [4]),
+    .\port$2652$4 (\$13 [4]),
+    .\port$2653$4 (\$14 [4]),
+    .\port$2654$4 (\$15 [4]),
+    .\port$2655$0 (\$16 ),
+    .\port$2656$4 (\$17 [4]),
+    .\port$2657$4 (\$18 [4]),
+    .\port$2658$4 (\$19 [4]),
+    .\port$2659$4 (\$20 [4]),
+    .\port$2660$4 (\$21 [4]),
+    .\port$2661$4 (\$22 [4]),
+    .\port$2662$4 (\$23 [4]),
+    .\port$2663$4 (\$24 [4]),
+    .\port$2664$4 (\$25 [4]),
+    .\port$2665$4 (\$26 [4]),
+    .\port$2666$4 (\$27 [4]),
+    .\port$2667$4 (\$28 [4]),
+    .\port$4453$136 (descriptor[139:136]),
+    .\port$4453$160 (descriptor[171:160]),
+    .\port$4453$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -8064,7 +8613,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4412$136 (descriptor[147:136]),
+    .\port$4453$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -8077,7 +8626,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$4412$320 (descriptor[347:320]),
+    .\port$4453$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8184,7 +8733,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$68  = \$signal$59 ;
+    \$68  = \register$116 ;
     if (clear) begin
       \$68  = 1'h0;
     end
@@ -8204,27 +8753,27 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$70  = \$43 ;
+    \$70  = \$signal$59 ;
     if (clear) begin
-      \$70  = 16'h0000;
+      \$70  = 1'h0;
     end
     if (rst) begin
-      \$70  = 16'h0000;
+      \$70  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$71  = { \$45 [32], \$45  };
+    \$71  = \register$119 ;
     if (clear) begin
-      \$71  = 34'h000000000;
+      \$71  = 1'h0;
     end
     if (rst) begin
-      \$71  = 34'h000000000;
+      \$71  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$72  = \$signal$110 ;
+    \$72  = \register$120 ;
     if (clear) begin
       \$72  = 1'h0;
     end
@@ -8234,7 +8783,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$73  = \register$119 ;
+    \$73  = \register$121 ;
     if (clear) begin
       \$73  = 1'h0;
     end
@@ -8244,57 +8793,57 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$74  = \register$120 ;
+    \$74  = \$43 ;
     if (clear) begin
-      \$74  = 1'h0;
+      \$74  = 16'h0000;
     end
     if (rst) begin
-      \$74  = 1'h0;
+      \$74  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$75  = \$47 ;
+    \$75  = { \$45 [32], \$45  };
     if (clear) begin
-      \$75  = 8'h00;
+      \$75  = 34'h000000000;
     end
     if (rst) begin
-      \$75  = 8'h00;
+      \$75  = 34'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$76  = \$49 ;
+    \$76  = \$signal$110 ;
     if (clear) begin
-      \$76  = 8'h00;
+      \$76  = 1'h0;
     end
     if (rst) begin
-      \$76  = 8'h00;
+      \$76  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$77  = \$51 ;
+    \$77  = \register$123 ;
     if (clear) begin
-      \$77  = 8'h00;
+      \$77  = 1'h0;
     end
     if (rst) begin
-      \$77  = 8'h00;
+      \$77  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$78  = \$53 ;
+    \$78  = \register$124 ;
     if (clear) begin
-      \$78  = 8'h00;
+      \$78  = 1'h0;
     end
     if (rst) begin
-      \$78  = 8'h00;
+      \$78  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$79  = \$signal$54 ;
+    \$79  = \register$125 ;
     if (clear) begin
       \$79  = 1'h0;
     end
@@ -8304,7 +8853,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$80  = \register$122 ;
+    \$80  = \register$126 ;
     if (clear) begin
       \$80  = 1'h0;
     end
@@ -8314,47 +8863,47 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$81  = \register$123 ;
+    \$81  = \$47 ;
     if (clear) begin
-      \$81  = 1'h0;
+      \$81  = 8'h00;
     end
     if (rst) begin
-      \$81  = 1'h0;
+      \$81  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$82  = \register$124 ;
+    \$82  = \$49 ;
     if (clear) begin
-      \$82  = 1'h0;
+      \$82  = 8'h00;
     end
     if (rst) begin
-      \$82  = 1'h0;
+      \$82  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$83  = \register$125 ;
+    \$83  = \$51 ;
     if (clear) begin
-      \$83  = 1'h0;
+      \$83  = 8'h00;
     end
     if (rst) begin
-      \$83  = 1'h0;
+      \$83  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$84  = \register$126 ;
+    \$84  = \$53 ;
     if (clear) begin
-      \$84  = 1'h0;
+      \$84  = 8'h00;
     end
     if (rst) begin
-      \$84  = 1'h0;
+      \$84  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$85  = \register$127 ;
+    \$85  = \$signal$54 ;
     if (clear) begin
       \$85  = 1'h0;
     end
@@ -8414,7 +8963,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$91  = \final ;
+    \$91  = \register$133 ;
     if (clear) begin
       \$91  = 1'h0;
     end
@@ -8494,7 +9043,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$99  = \register$141 ;
+    \$99  = \final ;
     if (clear) begin
       \$99  = 1'h0;
     end
@@ -8534,7 +9083,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$103  = \$54 ;
+    \$103  = \register$145 ;
     if (clear) begin
       \$103  = 1'h0;
     end
@@ -8634,7 +9183,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$113  = \register$155 ;
+    \$113  = \$54 ;
     if (clear) begin
       \$113  = 1'h0;
     end
@@ -8654,7 +9203,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$115  = \$55 ;
+    \$115  = \register$157 ;
     if (clear) begin
       \$115  = 1'h0;
     end
@@ -8664,14 +9213,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$116  = busy;
-    if (\$signal ) begin
-      \$116  = 1'h1;
-    end else if (write_enable) begin
-      if (\register$145 ) begin
-        \$116  = 1'h0;
-      end
-    end
+    \$116  = \register$158 ;
     if (clear) begin
       \$116  = 1'h0;
     end
@@ -8681,37 +9223,164 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$117  = \pixel$158 ;
-    if (\$signal ) begin
-      \$117  = descriptor[63:48];
-    end else if (write_enable) begin
-      if (\register$133 ) begin
-        \$117  = \$57 [15:0];
-      end
-    end
+    \$117  = \register$159 ;
     if (clear) begin
-      \$117  = 16'h0000;
+      \$117  = 1'h0;
     end
     if (rst) begin
-      \$117  = 16'h0000;
+      \$117  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$118  = write_address;
+    \$118  = \register$160 ;
+    if (clear) begin
+      \$118  = 1'h0;
+    end
+    if (rst) begin
+      \$118  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$119  = \register$161 ;
+    if (clear) begin
+      \$119  = 1'h0;
+    end
+    if (rst) begin
+      \$119  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$120  = \register$162 ;
+    if (clear) begin
+      \$120  = 1'h0;
+    end
+    if (rst) begin
+      \$120  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$121  = \register$163 ;
+    if (clear) begin
+      \$121  = 1'h0;
+    end
+    if (rst) begin
+      \$121  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$122  = \register$164 ;
+    if (clear) begin
+      \$122  = 1'h0;
+    end
+    if (rst) begin
+      \$122  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$123  = \register$165 ;
+    if (clear) begin
+      \$123  = 1'h0;
+    end
+    if (rst) begin
+      \$123  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$124  = \register$166 ;
+    if (clear) begin
+      \$124  = 1'h0;
+    end
+    if (rst) begin
+      \$124  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$125  = \register$167 ;
+    if (clear) begin
+      \$125  = 1'h0;
+    end
+    if (rst) begin
+      \$125  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$126  = \register$168 ;
+    if (clear) begin
+      \$126  = 1'h0;
+    end
+    if (rst) begin
+      \$126  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$127  = \$55 ;
+    if (clear) begin
+      \$127  = 1'h0;
+    end
+    if (rst) begin
+      \$127  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$128  = busy;
     if (\$signal ) begin
-      \$118  = descriptor[63:48];
+      \$128  = 1'h1;
     end else if (write_enable) begin
-      \$118  = \$56 [15:0];
-      if (\register$133 ) begin
-        \$118  = \$58 [15:0];
+      if (\register$155 ) begin
+        \$128  = 1'h0;
       end
     end
     if (clear) begin
-      \$118  = 16'h0000;
+      \$128  = 1'h0;
     end
     if (rst) begin
-      \$118  = 16'h0000;
+      \$128  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$129  = \pixel$170 ;
+    if (\$signal ) begin
+      \$129  = descriptor[63:48];
+    end else if (write_enable) begin
+      if (\register$141 ) begin
+        \$129  = \$57 [15:0];
+      end
+    end
+    if (clear) begin
+      \$129  = 16'h0000;
+    end
+    if (rst) begin
+      \$129  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
+    \$130  = write_address;
+    if (\$signal ) begin
+      \$130  = descriptor[63:48];
+    end else if (write_enable) begin
+      \$130  = \$56 [15:0];
+      if (\register$141 ) begin
+        \$130  = \$58 [15:0];
+      end
+    end
+    if (clear) begin
+      \$130  = 16'h0000;
+    end
+    if (rst) begin
+      \$130  = 16'h0000;
     end
   end
   assign \start$3  = \$signal ;
@@ -8884,7 +9553,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4886$0 (multiplier),
+    .\port$5028$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8999,7 +9668,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$5028$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9047,8 +9716,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4886$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4886$0 ;
-  wire [15:0] \port$4886$0 ;
+  input [15:0] \port$5028$0 ;
+  wire [15:0] \port$5028$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9156,17 +9825,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$4886$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4886$0  };
+  assign multiplicand = { 1'h0, \port$5028$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4886$0  };
-  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4886$0  };
-  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4886$0  };
-  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4886$0  };
-  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$5028$0  };
+  assign \$3  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$5028$0  };
+  assign \$8  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$5028$0  };
+  assign \$13  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$5028$0  };
+  assign \$18  = { 1'h0, \port$5028$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -9444,7 +10113,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4886$0 (multiplier),
+    .\port$5028$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9559,7 +10228,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$5028$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -9607,8 +10276,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4886$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4886$0 ;
-  wire [15:0] \port$4886$0 ;
+  input [15:0] \port$5028$0 ;
+  wire [15:0] \port$5028$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9716,17 +10385,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$4886$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4886$0  };
+  assign multiplicand = { 1'h0, \port$5028$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4886$0  };
-  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4886$0  };
-  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4886$0  };
-  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4886$0  };
-  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$5028$0  };
+  assign \$3  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$5028$0  };
+  assign \$8  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$5028$0  };
+  assign \$13  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$5028$0  };
+  assign \$18  = { 1'h0, \port$5028$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10004,7 +10673,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4886$0 (multiplier),
+    .\port$5028$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10119,7 +10788,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$5028$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10167,8 +10836,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4886$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4886$0 ;
-  wire [15:0] \port$4886$0 ;
+  input [15:0] \port$5028$0 ;
+  wire [15:0] \port$5028$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10276,17 +10945,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$4886$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4886$0  };
+  assign multiplicand = { 1'h0, \port$5028$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4886$0  };
-  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4886$0  };
-  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4886$0  };
-  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4886$0  };
-  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$5028$0  };
+  assign \$3  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$5028$0  };
+  assign \$8  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$5028$0  };
+  assign \$13  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$5028$0  };
+  assign \$18  = { 1'h0, \port$5028$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -10564,7 +11233,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$4886$0 (multiplier),
+    .\port$5028$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10679,7 +11348,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4886$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$5028$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -10727,8 +11396,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4886$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4886$0 ;
-  wire [15:0] \port$4886$0 ;
+  input [15:0] \port$5028$0 ;
+  wire [15:0] \port$5028$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10836,17 +11505,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$4886$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$4886$0  };
+  assign multiplicand = { 1'h0, \port$5028$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$4886$0  };
-  assign \$3  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$4886$0  };
-  assign \$8  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$4886$0  };
-  assign \$13  = { 1'h0, \port$4886$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$4886$0  };
-  assign \$18  = { 1'h0, \port$4886$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$5028$0  };
+  assign \$3  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$5028$0  };
+  assign \$8  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$5028$0  };
+  assign \$13  = { 1'h0, \port$5028$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$5028$0  };
+  assign \$18  = { 1'h0, \port$5028$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -11041,8 +11710,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2612$0 , \port$2613$4 , \port$2614$4 , \port$2615$4 , \port$2616$4 , \port$2617$4 , \port$2618$4 , \port$2619$4 , \port$2620$4 , \port$2621$4 , \port$2622$4 , \port$2623$4 , \port$2624$4 , \port$2625$0 , \port$2626$4 , \port$2627$4 , \port$2628$4 
-, \port$2629$4 , \port$2630$4 , \port$2631$4 , \port$2632$4 , \port$2633$4 , \port$2634$4 , \port$2635$4 , \port$2636$4 , \port$2637$4 , \port$4412$96 , \port$4412$136 , \port$4412$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$2642$0 , \port$2643$4 , \port$2644$4 , \port$2645$4 , \port$2646$4 , \port$2647$4 , \port$2648$4 , \port$2649$4 , \port$2650$4 , \port$2651$4 , \port$2652$4 , \port$2653$4 , \port$2654$4 , \port$2655$0 , \port$2656$4 , \port$2657$4 , \port$2658$4 
+, \port$2659$4 , \port$2660$4 , \port$2661$4 , \port$2662$4 , \port$2663$4 , \port$2664$4 , \port$2665$4 , \port$2666$4 , \port$2667$4 , \port$4453$96 , \port$4453$136 , \port$4453$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire \$1 ;
@@ -11279,64 +11948,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2612$0 ;
-  wire [4:0] \port$2612$0 ;
-  input \port$2613$4 ;
-  wire \port$2613$4 ;
-  input \port$2614$4 ;
-  wire \port$2614$4 ;
-  input \port$2615$4 ;
-  wire \port$2615$4 ;
-  input \port$2616$4 ;
-  wire \port$2616$4 ;
-  input \port$2617$4 ;
-  wire \port$2617$4 ;
-  input \port$2618$4 ;
-  wire \port$2618$4 ;
-  input \port$2619$4 ;
-  wire \port$2619$4 ;
-  input \port$2620$4 ;
-  wire \port$2620$4 ;
-  input \port$2621$4 ;
-  wire \port$2621$4 ;
-  input \port$2622$4 ;
-  wire \port$2622$4 ;
-  input \port$2623$4 ;
-  wire \port$2623$4 ;
-  input \port$2624$4 ;
-  wire \port$2624$4 ;
-  input [4:0] \port$2625$0 ;
-  wire [4:0] \port$2625$0 ;
-  input \port$2626$4 ;
-  wire \port$2626$4 ;
-  input \port$2627$4 ;
-  wire \port$2627$4 ;
-  input \port$2628$4 ;
-  wire \port$2628$4 ;
-  input \port$2629$4 ;
-  wire \port$2629$4 ;
-  input \port$2630$4 ;
-  wire \port$2630$4 ;
-  input \port$2631$4 ;
-  wire \port$2631$4 ;
-  input \port$2632$4 ;
-  wire \port$2632$4 ;
-  input \port$2633$4 ;
-  wire \port$2633$4 ;
-  input \port$2634$4 ;
-  wire \port$2634$4 ;
-  input \port$2635$4 ;
-  wire \port$2635$4 ;
-  input \port$2636$4 ;
-  wire \port$2636$4 ;
-  input \port$2637$4 ;
-  wire \port$2637$4 ;
-  input [3:0] \port$4412$136 ;
-  wire [3:0] \port$4412$136 ;
-  input [11:0] \port$4412$160 ;
-  wire [11:0] \port$4412$160 ;
-  input [23:0] \port$4412$96 ;
-  wire [23:0] \port$4412$96 ;
+  input [4:0] \port$2642$0 ;
+  wire [4:0] \port$2642$0 ;
+  input \port$2643$4 ;
+  wire \port$2643$4 ;
+  input \port$2644$4 ;
+  wire \port$2644$4 ;
+  input \port$2645$4 ;
+  wire \port$2645$4 ;
+  input \port$2646$4 ;
+  wire \port$2646$4 ;
+  input \port$2647$4 ;
+  wire \port$2647$4 ;
+  input \port$2648$4 ;
+  wire \port$2648$4 ;
+  input \port$2649$4 ;
+  wire \port$2649$4 ;
+  input \port$2650$4 ;
+  wire \port$2650$4 ;
+  input \port$2651$4 ;
+  wire \port$2651$4 ;
+  input \port$2652$4 ;
+  wire \port$2652$4 ;
+  input \port$2653$4 ;
+  wire \port$2653$4 ;
+  input \port$2654$4 ;
+  wire \port$2654$4 ;
+  input [4:0] \port$2655$0 ;
+  wire [4:0] \port$2655$0 ;
+  input \port$2656$4 ;
+  wire \port$2656$4 ;
+  input \port$2657$4 ;
+  wire \port$2657$4 ;
+  input \port$2658$4 ;
+  wire \port$2658$4 ;
+  input \port$2659$4 ;
+  wire \port$2659$4 ;
+  input \port$2660$4 ;
+  wire \port$2660$4 ;
+  input \port$2661$4 ;
+  wire \port$2661$4 ;
+  input \port$2662$4 ;
+  wire \port$2662$4 ;
+  input \port$2663$4 ;
+  wire \port$2663$4 ;
+  input \port$2664$4 ;
+  wire \port$2664$4 ;
+  input \port$2665$4 ;
+  wire \port$2665$4 ;
+  input \port$2666$4 ;
+  wire \port$2666$4 ;
+  input \port$2667$4 ;
+  wire \port$2667$4 ;
+  input [3:0] \port$4453$136 ;
+  wire [3:0] \port$4453$136 ;
+  input [11:0] \port$4453$160 ;
+  wire [11:0] \port$4453$160 ;
+  input [23:0] \port$4453$96 ;
+  wire [23:0] \port$4453$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -11394,24 +12063,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$4412$96 [11:0] == 1'h1;
+  assign \$25  = \port$4453$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$4412$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$4412$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$4453$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$4453$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$4412$96 [23:12] == 1'h1;
+  assign \$35  = \port$4453$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$4412$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$4412$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$4453$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$4453$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$4412$160 ;
+  assign \$43  = address_column_start + \port$4453$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -11482,8 +12151,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$4412$136 ;
-  assign \$129  = pixel_x_x_start + \port$4412$136 ;
+  assign \$128  = pixel_x_x_start + \port$4453$136 ;
+  assign \$129  = pixel_x_x_start + \port$4453$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -11504,8 +12173,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$4412$136 ;
-  assign \$156  = pixel_y_y_start + \port$4412$136 ;
+  assign \$155  = pixel_y_y_start + \port$4453$136 ;
+  assign \$156  = pixel_y_y_start + \port$4453$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -11646,7 +12315,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$4412$96 [11:0];
+      \$163  = \port$4453$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -11676,7 +12345,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$4412$96 [23:12];
+      \$165  = \port$4453$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -11904,7 +12573,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
+      \$176  = { \port$2654$4 , \port$2653$4 , \port$2652$4 , \port$2651$4 , \port$2650$4 , \port$2649$4 , \port$2648$4 , \port$2647$4 , \port$2646$4 , \port$2645$4 , \port$2644$4 , \port$2643$4 , \port$2642$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -11919,7 +12588,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
+        \$176  = { \port$2654$4 , \port$2653$4 , \port$2652$4 , \port$2651$4 , \port$2650$4 , \port$2649$4 , \port$2648$4 , \port$2647$4 , \port$2646$4 , \port$2645$4 , \port$2644$4 , \port$2643$4 , \port$2642$0  };
       end
     end
     if (clear) begin
@@ -11933,13 +12602,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
+      \$177  = { \port$2654$4 , \port$2653$4 , \port$2652$4 , \port$2651$4 , \port$2650$4 , \port$2649$4 , \port$2648$4 , \port$2647$4 , \port$2646$4 , \port$2645$4 , \port$2644$4 , \port$2643$4 , \port$2642$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
+        \$177  = { \port$2654$4 , \port$2653$4 , \port$2652$4 , \port$2651$4 , \port$2650$4 , \port$2649$4 , \port$2648$4 , \port$2647$4 , \port$2646$4 , \port$2645$4 , \port$2644$4 , \port$2643$4 , \port$2642$0  };
       end
     end
     if (clear) begin
@@ -11953,7 +12622,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
+      \$178  = { \port$2667$4 , \port$2666$4 , \port$2665$4 , \port$2664$4 , \port$2663$4 , \port$2662$4 , \port$2661$4 , \port$2660$4 , \port$2659$4 , \port$2658$4 , \port$2657$4 , \port$2656$4 , \port$2655$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -11979,7 +12648,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
+      \$179  = { \port$2667$4 , \port$2666$4 , \port$2665$4 , \port$2664$4 , \port$2663$4 , \port$2662$4 , \port$2661$4 , \port$2660$4 , \port$2659$4 , \port$2658$4 , \port$2657$4 , \port$2656$4 , \port$2655$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -11992,18 +12661,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$4412$96 [11:0];
-  assign y_count = \port$4412$96 [23:12];
-  assign address_column_step = { 4'h0, \port$4412$160  };
+  assign x_count = \port$4453$96 [11:0];
+  assign y_count = \port$4453$96 [23:12];
+  assign address_column_step = { 4'h0, \port$4453$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$2624$4 , \port$2623$4 , \port$2622$4 , \port$2621$4 , \port$2620$4 , \port$2619$4 , \port$2618$4 , \port$2617$4 , \port$2616$4 , \port$2615$4 , \port$2614$4 , \port$2613$4 , \port$2612$0  };
+  assign pixel_x_origin = { \port$2654$4 , \port$2653$4 , \port$2652$4 , \port$2651$4 , \port$2650$4 , \port$2649$4 , \port$2648$4 , \port$2647$4 , \port$2646$4 , \port$2645$4 , \port$2644$4 , \port$2643$4 , \port$2642$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4412$136  };
-  assign pixel_y_origin = { \port$2637$4 , \port$2636$4 , \port$2635$4 , \port$2634$4 , \port$2633$4 , \port$2632$4 , \port$2631$4 , \port$2630$4 , \port$2629$4 , \port$2628$4 , \port$2627$4 , \port$2626$4 , \port$2625$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$4453$136  };
+  assign pixel_y_origin = { \port$2667$4 , \port$2666$4 , \port$2665$4 , \port$2664$4 , \port$2663$4 , \port$2662$4 , \port$2661$4 , \port$2660$4 , \port$2659$4 , \port$2658$4 , \port$2657$4 , \port$2656$4 , \port$2655$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4412$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$4453$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -12032,7 +12701,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4453$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -12095,8 +12764,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4412$136 ;
-  wire [11:0] \port$4412$136 ;
+  input [11:0] \port$4453$136 ;
+  wire [11:0] \port$4453$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12228,7 +12897,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$4412$136 [3:0];
+      \$33  = \port$4453$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12243,7 +12912,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$4412$136 [7:4];
+      \$34  = \port$4453$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -12258,7 +12927,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$1
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$4412$136 [11:8];
+      \$35  = \port$4453$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -12374,9 +13043,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$4412$136 [3:0];
-  assign pad_left = \port$4412$136 [7:4];
-  assign pad_top = \port$4412$136 [11:8];
+  assign stride = \port$4453$136 [3:0];
+  assign pad_left = \port$4453$136 [7:4];
+  assign pad_top = \port$4453$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -12386,7 +13055,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$4412$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$4453$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -12447,8 +13116,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$4412$320 ;
-  wire [27:0] \port$4412$320 ;
+  input [27:0] \port$4453$320 ;
+  wire [27:0] \port$4453$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12465,14 +13134,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$4412$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$4453$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$4412$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$4453$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$4412$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$4453$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -12563,7 +13232,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$4412$320 [27:16];
+      \$32  = \port$4453$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -12578,7 +13247,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$4412$320 [15:12];
+      \$33  = \port$4453$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -12724,11 +13393,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$4412$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$4412$320 [27:16];
-  assign stride = \port$4412$320 [15:12];
+  assign \width$7  = \port$4453$320 [27:16];
+  assign stride = \port$4453$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$4412$320 [11:0];
+  assign pixel = \port$4453$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -12744,17 +13413,29 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire \$1 ;
   reg \$10 ;
   reg \$11 ;
-  reg [5:0] \$12 ;
+  reg \$12 ;
   reg \$13 ;
   reg \$14 ;
-  reg [5:0] \$15 ;
-  reg [31:0] \$16 ;
+  reg \$15 ;
+  reg \$16 ;
   reg \$17 ;
   reg \$18 ;
   reg \$19 ;
   wire \$2 ;
   reg \$20 ;
+  reg \$21 ;
+  reg [5:0] \$22 ;
+  reg [5:0] \$23 ;
+  reg [5:0] \$24 ;
+  reg \$25 ;
+  reg \$26 ;
+  reg [5:0] \$27 ;
+  reg [31:0] \$28 ;
+  reg \$29 ;
   wire [31:0] \$3 ;
+  reg \$30 ;
+  reg \$31 ;
+  reg \$32 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
@@ -12794,18 +13475,30 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   reg [5:0] load_row = 6'h00;
   input pad;
   wire pad;
-  reg present = 1'h0;
   input [15:0] read_address;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
-  reg read_final = 1'h0;
-  reg read_first = 1'h0;
-  reg read_last = 1'h0;
-  reg read_pad = 1'h0;
-  reg [5:0] row = 6'h00;
+  reg register = 1'h0;
+  reg \register$12  = 1'h0;
+  reg \register$13  = 1'h0;
+  reg \register$14  = 1'h0;
+  reg \register$16  = 1'h0;
+  reg \register$17  = 1'h0;
+  reg \register$18  = 1'h0;
+  reg \register$19  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$23  = 1'h0;
+  reg \register$24  = 1'h0;
+  reg \register$25  = 1'h0;
+  reg \register$27  = 1'h0;
+  reg \register$28  = 1'h0;
+  reg [5:0] \register$29  = 6'h00;
+  reg [5:0] \register$31  = 6'h00;
+  reg [5:0] \register$32  = 6'h00;
   input [5:0] row_word;
   wire [5:0] row_word;
   input rst;
@@ -12820,39 +13513,63 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
   assign chunk_begin = \$signal  & first;
-  assign \$2  = present & read_first;
-  assign \$3  = read_pad ? 32'd0 : read_data;
-  assign \$4  = present & read_last;
-  assign \$5  = present & read_last;
+  assign \$2  = \register$13  & \register$20 ;
+  assign \$3  = \register$17  ? 32'd0 : read_data;
+  assign \$4  = \register$13  & \register$24 ;
+  assign \$5  = \register$13  & \register$24 ;
   assign \$6  = ~ bank;
   always @(posedge clk)
-    present <= \$7 ;
+    register <= \$7 ;
   always @(posedge clk)
-    read_pad <= \$8 ;
+    \register$12  <= \$8 ;
   always @(posedge clk)
-    read_first <= \$9 ;
+    \register$13  <= \$9 ;
   always @(posedge clk)
-    read_last <= \$10 ;
+    \register$14  <= \$10 ;
   always @(posedge clk)
-    read_final <= \$11 ;
+    \register$16  <= \$11 ;
   always @(posedge clk)
-    row <= \$12 ;
+    \register$17  <= \$12 ;
   always @(posedge clk)
-    load_enable <= \$13 ;
+    \register$18  <= \$13 ;
   always @(posedge clk)
-    load_clear <= \$14 ;
+    \register$19  <= \$14 ;
   always @(posedge clk)
-    load_row <= \$15 ;
+    \register$20  <= \$15 ;
   always @(posedge clk)
-    load_codes <= \$16 ;
+    \register$21  <= \$16 ;
   always @(posedge clk)
-    load_bank <= \$17 ;
+    \register$23  <= \$17 ;
   always @(posedge clk)
-    chunk_loaded <= \$18 ;
+    \register$24  <= \$18 ;
   always @(posedge clk)
-    chunk_final <= \$19 ;
+    \register$25  <= \$19 ;
   always @(posedge clk)
-    bank <= \$20 ;
+    \register$27  <= \$20 ;
+  always @(posedge clk)
+    \register$28  <= \$21 ;
+  always @(posedge clk)
+    \register$29  <= \$22 ;
+  always @(posedge clk)
+    \register$31  <= \$23 ;
+  always @(posedge clk)
+    \register$32  <= \$24 ;
+  always @(posedge clk)
+    load_enable <= \$25 ;
+  always @(posedge clk)
+    load_clear <= \$26 ;
+  always @(posedge clk)
+    load_row <= \$27 ;
+  always @(posedge clk)
+    load_codes <= \$28 ;
+  always @(posedge clk)
+    load_bank <= \$29 ;
+  always @(posedge clk)
+    chunk_loaded <= \$30 ;
+  always @(posedge clk)
+    chunk_final <= \$31 ;
+  always @(posedge clk)
+    bank <= \$32 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$7  = \$signal ;
@@ -12865,7 +13582,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$8  = pad;
+    \$8  = register;
     if (clear) begin
       \$8  = 1'h0;
     end
@@ -12875,7 +13592,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$9  = first;
+    \$9  = \register$12 ;
     if (clear) begin
       \$9  = 1'h0;
     end
@@ -12885,7 +13602,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$10  = last;
+    \$10  = pad;
     if (clear) begin
       \$10  = 1'h0;
     end
@@ -12895,7 +13612,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$11  = last_chunk;
+    \$11  = \register$14 ;
     if (clear) begin
       \$11  = 1'h0;
     end
@@ -12905,17 +13622,17 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$12  = row_word;
+    \$12  = \register$16 ;
     if (clear) begin
-      \$12  = 6'h00;
+      \$12  = 1'h0;
     end
     if (rst) begin
-      \$12  = 6'h00;
+      \$12  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$13  = present;
+    \$13  = first;
     if (clear) begin
       \$13  = 1'h0;
     end
@@ -12925,7 +13642,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$14  = \$2 ;
+    \$14  = \register$18 ;
     if (clear) begin
       \$14  = 1'h0;
     end
@@ -12935,27 +13652,27 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$15  = row;
+    \$15  = \register$19 ;
     if (clear) begin
-      \$15  = 6'h00;
+      \$15  = 1'h0;
     end
     if (rst) begin
-      \$15  = 6'h00;
+      \$15  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$16  = \$3 ;
+    \$16  = last;
     if (clear) begin
-      \$16  = 32'd0;
+      \$16  = 1'h0;
     end
     if (rst) begin
-      \$16  = 32'd0;
+      \$16  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$17  = bank;
+    \$17  = \register$21 ;
     if (clear) begin
       \$17  = 1'h0;
     end
@@ -12965,7 +13682,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$18  = \$4 ;
+    \$18  = \register$23 ;
     if (clear) begin
       \$18  = 1'h0;
     end
@@ -12975,7 +13692,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$19  = read_final;
+    \$19  = last_chunk;
     if (clear) begin
       \$19  = 1'h0;
     end
@@ -12985,18 +13702,138 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$20  = bank;
+    \$20  = \register$25 ;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$21  = \register$27 ;
+    if (clear) begin
+      \$21  = 1'h0;
+    end
+    if (rst) begin
+      \$21  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$22  = row_word;
+    if (clear) begin
+      \$22  = 6'h00;
+    end
+    if (rst) begin
+      \$22  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$23  = \register$29 ;
+    if (clear) begin
+      \$23  = 6'h00;
+    end
+    if (rst) begin
+      \$23  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$24  = \register$31 ;
+    if (clear) begin
+      \$24  = 6'h00;
+    end
+    if (rst) begin
+      \$24  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$25  = \register$13 ;
+    if (clear) begin
+      \$25  = 1'h0;
+    end
+    if (rst) begin
+      \$25  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$26  = \$2 ;
+    if (clear) begin
+      \$26  = 1'h0;
+    end
+    if (rst) begin
+      \$26  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$27  = \register$32 ;
+    if (clear) begin
+      \$27  = 6'h00;
+    end
+    if (rst) begin
+      \$27  = 6'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$28  = \$3 ;
+    if (clear) begin
+      \$28  = 32'd0;
+    end
+    if (rst) begin
+      \$28  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$29  = bank;
+    if (clear) begin
+      \$29  = 1'h0;
+    end
+    if (rst) begin
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$30  = \$4 ;
+    if (clear) begin
+      \$30  = 1'h0;
+    end
+    if (rst) begin
+      \$30  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$31  = \register$28 ;
+    if (clear) begin
+      \$31  = 1'h0;
+    end
+    if (rst) begin
+      \$31  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$32  = bank;
     if (\$5 ) begin
-      \$20  = \$6 ;
+      \$32  = \$6 ;
     end
     if (start) begin
-      \$20  = 1'h0;
+      \$32  = 1'h0;
     end
     if (clear) begin
-      \$20  = 1'h0;
+      \$32  = 1'h0;
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \$32  = 1'h0;
     end
   end
   assign address = read_address;
@@ -22069,7 +22906,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4483$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22223,8 +23060,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4442$90 ;
-  wire [40:0] \port$4442$90 ;
+  input [40:0] \port$4483$90 ;
+  wire [40:0] \port$4483$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22285,10 +23122,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4442$90 [19:0]),
+    .coefficient_base(\port$4483$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4442$90 [40:20]),
+    .coefficient_words(\port$4483$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22367,8 +23204,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4442$90 [19:0];
-  assign coefficient_words = \port$4442$90 [40:20];
+  assign coefficient_base = \port$4483$90 [19:0];
+  assign coefficient_words = \port$4483$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22414,7 +23251,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4483$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22568,8 +23405,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4442$90 ;
-  wire [40:0] \port$4442$90 ;
+  input [40:0] \port$4483$90 ;
+  wire [40:0] \port$4483$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22630,10 +23467,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4442$90 [19:0]),
+    .coefficient_base(\port$4483$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4442$90 [40:20]),
+    .coefficient_words(\port$4483$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22712,8 +23549,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4442$90 [19:0];
-  assign coefficient_words = \port$4442$90 [40:20];
+  assign coefficient_base = \port$4483$90 [19:0];
+  assign coefficient_words = \port$4483$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22759,7 +23596,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4483$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22913,8 +23750,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4442$90 ;
-  wire [40:0] \port$4442$90 ;
+  input [40:0] \port$4483$90 ;
+  wire [40:0] \port$4483$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22975,10 +23812,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4442$90 [19:0]),
+    .coefficient_base(\port$4483$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4442$90 [40:20]),
+    .coefficient_words(\port$4483$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23057,8 +23894,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4442$90 [19:0];
-  assign coefficient_words = \port$4442$90 [40:20];
+  assign coefficient_base = \port$4483$90 [19:0];
+  assign coefficient_words = \port$4483$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23104,7 +23941,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4442$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$4483$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23258,8 +24095,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$4442$90 ;
-  wire [40:0] \port$4442$90 ;
+  input [40:0] \port$4483$90 ;
+  wire [40:0] \port$4483$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23320,10 +24157,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$4442$90 [19:0]),
+    .coefficient_base(\port$4483$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$4442$90 [40:20]),
+    .coefficient_words(\port$4483$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23402,8 +24239,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$4442$90 [19:0];
-  assign coefficient_words = \port$4442$90 [40:20];
+  assign coefficient_base = \port$4483$90 [19:0];
+  assign coefficient_words = \port$4483$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23446,8 +24283,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \measured.failed  = measured[42];
 endmodule
 
-module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, start, abort, read_data, read_ready, write_ready, done, read_address, write_enable
-, write_address, write_data, clk);
+module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, start, abort, w_data, read_ready, write_ready, w_en, done, read_address
+, write_enable, write_address, write_data, out_last, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -23466,50 +24303,51 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire [15:0] \$25 ;
-  wire [17:0] \$26 ;
-  wire \$27 ;
-  wire [16:0] \$28 ;
-  wire \$29 ;
+  wire \$25 ;
+  wire [15:0] \$26 ;
+  wire [17:0] \$27 ;
+  wire \$28 ;
+  wire [16:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
-  wire [2:0] \$34 ;
-  wire [3:0] \$35 ;
-  wire \$36 ;
+  wire [3:0] \$33 ;
+  wire [4:0] \$34 ;
+  wire \$35 ;
+  wire [17:0] \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire [24:0] \$39 ;
+  wire \$39 ;
   wire \$4 ;
-  reg \$40 ;
-  reg \$41 ;
+  wire \$40 ;
+  wire [24:0] \$41 ;
   reg \$42 ;
-  reg [16:0] \$43 ;
+  reg \$43 ;
   reg \$44 ;
-  reg [15:0] \$45 ;
+  reg [16:0] \$45 ;
   reg \$46 ;
   reg [15:0] \$47 ;
-  reg [31:0] \$48 ;
-  reg \$49 ;
+  reg \$48 ;
+  reg [15:0] \$49 ;
   wire \$5 ;
-  reg \$50 ;
+  reg [31:0] \$50 ;
   reg \$51 ;
-  reg [1:0] \$52 ;
-  reg [23:0] \$53 ;
+  reg \$52 ;
+  reg [2:0] \$53 ;
+  reg [16:0] \$54 ;
+  reg \$55 ;
+  reg [23:0] \$56 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  (* init = 1'h0 *)
   wire \$signal ;
-  wire \$signal$24 ;
   input abort;
   wire abort;
   (* init = 16'h0000 *)
   wire [15:0] address;
-  reg arriving_last = 1'h0;
+  reg [16:0] beats = 17'h00000;
   output buffer_wait;
   wire buffer_wait;
   reg busy = 1'h0;
@@ -23536,7 +24374,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   output done;
   reg done = 1'h0;
   reg ending = 1'h0;
-  reg [1:0] held = 2'h0;
+  reg [2:0] held = 3'h0;
   wire host_wait;
   input [31:0] in_data;
   wire [31:0] in_data;
@@ -23548,28 +24386,30 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   wire late;
   reg [16:0] left = 17'h00000;
   reg load = 1'h0;
+  output [31:0] out_data;
   wire [31:0] out_data;
-  wire out_last;
+  output out_last;
+  reg out_last = 1'h0;
   input out_ready;
   wire out_ready;
   output out_valid;
   wire out_valid;
   reg [23:0] patience = 24'h000000;
-  output [32:0] r_data;
-  wire [32:0] r_data;
+  wire [31:0] r_data;
   wire r_en;
   wire r_rdy;
   wire read;
   output [15:0] read_address;
   reg [15:0] read_address = 16'h0000;
-  input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
   input read_ready;
   wire read_ready;
+  wire read_valid;
   input rst;
   wire rst;
+  reg settling = 1'h0;
   reg some = 1'h0;
   input start;
   wire start;
@@ -23577,8 +24417,10 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   reg step;
   input [23:0] timeout;
   wire [23:0] timeout;
-  wire [32:0] w_data;
-  reg w_en = 1'h0;
+  input [31:0] w_data;
+  wire [31:0] w_data;
+  input w_en;
+  wire w_en;
   output waiting;
   wire waiting;
   output [15:0] write_address;
@@ -23589,35 +24431,42 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$39  = patience - 1'h1;
+  assign \$36  = beats - 1'h1;
+  assign \$37  = beats == 2'h2;
+  assign \$38  = r_en & out_last;
+  assign \$39  = | patience;
+  assign \$40  = waiting & \$39 ;
+  assign \$41  = patience - 1'h1;
   always @(posedge clk)
-    done <= \$40 ;
+    done <= \$42 ;
   always @(posedge clk)
-    busy <= \$41 ;
+    busy <= \$43 ;
   always @(posedge clk)
-    load <= \$42 ;
+    load <= \$44 ;
   always @(posedge clk)
-    left <= \$43 ;
+    left <= \$45 ;
   always @(posedge clk)
-    some <= \$44 ;
+    some <= \$46 ;
   always @(posedge clk)
-    read_address <= \$45 ;
+    read_address <= \$47 ;
   always @(posedge clk)
-    write_enable <= \$46 ;
+    write_enable <= \$48 ;
   always @(posedge clk)
-    write_address <= \$47 ;
+    write_address <= \$49 ;
   always @(posedge clk)
-    write_data <= \$48 ;
+    write_data <= \$50 ;
   always @(posedge clk)
-    ending <= \$49 ;
+    ending <= \$51 ;
   always @(posedge clk)
-    w_en <= \$50 ;
+    settling <= \$52 ;
   always @(posedge clk)
-    arriving_last <= \$51 ;
+    held <= \$53 ;
   always @(posedge clk)
-    held <= \$52 ;
+    beats <= \$54 ;
   always @(posedge clk)
-    patience <= \$53 ;
+    out_last <= \$55 ;
+  always @(posedge clk)
+    patience <= \$56 ;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -23629,7 +24478,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \$7  = ~ load;
   assign \$8  = busy & \$7 ;
   assign \$9  = \$8  & some;
-  assign \$10  = held != 2'h3;
+  assign \$10  = held != 3'h5;
   assign read_enable = \$9  & \$10 ;
   assign read = read_enable & read_ready;
   assign r_en = out_valid & out_ready;
@@ -23639,41 +24488,37 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \$14  = out_valid & \$13 ;
   assign waiting = \$12  | \$14 ;
   assign \$15  = ~ waiting;
-  assign \$16  = ~ write_ready;
-  assign \$17  = write_enable & \$16 ;
-  assign \$18  = ~ read_ready;
-  assign \$19  = read_enable & \$18 ;
-  assign \$20  = \$17  | \$19 ;
-  assign buffer_wait = \$15  & \$20 ;
-  assign \$21  = patience == 1'h1;
-  assign late = waiting & \$21 ;
-  assign \$22  = descriptor[3:0] == 1'h1;
-  assign \$23  = | descriptor[80:64];
-  assign \$24  = descriptor[3:0] == 1'h1;
-  assign \$25  = \$24  ? descriptor[63:48] : descriptor[47:32];
-  assign \$26  = left - 1'h1;
-  assign \$27  = left != 1'h1;
-  assign \$28  = read_address + 1'h1;
-  assign \$29  = in_valid & in_ready;
-  assign \$30  = left == 1'h1;
-  assign \$31  = write_enable & write_ready;
-  assign \$32  = \$31  & ending;
-  assign \$33  = left == 1'h1;
-  assign \$34  = held + read;
-  assign \$35  = \$34  - r_en;
-  assign \$36  = r_en & r_data[32];
-  assign \$37  = | patience;
-  assign \$38  = waiting & \$37 ;
+  assign \$16  = write_enable | settling;
+  assign \$17  = ~ write_ready;
+  assign \$18  = \$16  & \$17 ;
+  assign \$19  = ~ read_ready;
+  assign \$20  = read_enable & \$19 ;
+  assign \$21  = \$18  | \$20 ;
+  assign buffer_wait = \$15  & \$21 ;
+  assign \$22  = patience == 1'h1;
+  assign late = waiting & \$22 ;
+  assign \$23  = descriptor[3:0] == 1'h1;
+  assign \$24  = | descriptor[80:64];
+  assign \$25  = descriptor[3:0] == 1'h1;
+  assign \$26  = \$25  ? descriptor[63:48] : descriptor[47:32];
+  assign \$27  = left - 1'h1;
+  assign \$28  = left != 1'h1;
+  assign \$29  = read_address + 1'h1;
+  assign \$30  = in_valid & in_ready;
+  assign \$31  = left == 1'h1;
+  assign \$32  = write_enable & ending;
+  assign \$33  = held + read;
+  assign \$34  = \$33  - r_en;
+  assign \$35  = descriptor[80:64] == 1'h1;
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4514$0 (read_data),
-    .\port$5345$0 (arriving_last),
-    .r_data(r_data),
+    .r_data(out_data),
     .r_en(r_en),
     .r_rdy(out_valid),
     .rst(rst),
-    .w_en(w_en)
+    .w_en(w_en),
+    .w_port__data(w_data)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
@@ -23687,44 +24532,14 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$40  = 1'h0;
-    if (\$32 ) begin
-      \$40  = 1'h1;
+    \$42  = 1'h0;
+    if (write_ready) begin
+      if (settling) begin
+        \$42  = 1'h1;
+      end
     end
-    if (\$36 ) begin
-      \$40  = 1'h1;
-    end
-    if (abort) begin
-      \$40  = 1'h0;
-    end
-    if (rst) begin
-      \$40  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$41  = busy;
-    if (starting) begin
-      \$41  = 1'h1;
-    end
-    if (\$32 ) begin
-      \$41  = 1'h0;
-    end
-    if (\$36 ) begin
-      \$41  = 1'h0;
-    end
-    if (abort) begin
-      \$41  = 1'h0;
-    end
-    if (rst) begin
-      \$41  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$42  = load;
-    if (starting) begin
-      \$42  = \$22 ;
+    if (\$38 ) begin
+      \$42  = 1'h1;
     end
     if (abort) begin
       \$42  = 1'h0;
@@ -23735,26 +24550,30 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$43  = left;
+    \$43  = busy;
     if (starting) begin
-      \$43  = descriptor[80:64];
-    end else if (step) begin
-      \$43  = \$26 [16:0];
+      \$43  = 1'h1;
+    end
+    if (write_ready) begin
+      if (settling) begin
+        \$43  = 1'h0;
+      end
+    end
+    if (\$38 ) begin
+      \$43  = 1'h0;
     end
     if (abort) begin
-      \$43  = 17'h00000;
+      \$43  = 1'h0;
     end
     if (rst) begin
-      \$43  = 17'h00000;
+      \$43  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$44  = some;
+    \$44  = load;
     if (starting) begin
       \$44  = \$23 ;
-    end else if (step) begin
-      \$44  = \$27 ;
     end
     if (abort) begin
       \$44  = 1'h0;
@@ -23765,87 +24584,97 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$45  = read_address;
+    \$45  = left;
     if (starting) begin
-      \$45  = \$25 ;
+      \$45  = descriptor[80:64];
     end else if (step) begin
-      \$45  = \$28 [15:0];
+      \$45  = \$27 [16:0];
     end
     if (abort) begin
-      \$45  = 16'h0000;
+      \$45  = 17'h00000;
     end
     if (rst) begin
-      \$45  = 16'h0000;
+      \$45  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$46  = write_enable;
+    \$46  = some;
+    if (starting) begin
+      \$46  = \$24 ;
+    end else if (step) begin
+      \$46  = \$28 ;
+    end
+    if (abort) begin
+      \$46  = 1'h0;
+    end
+    if (rst) begin
+      \$46  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    \$47  = read_address;
+    if (starting) begin
+      \$47  = \$26 ;
+    end else if (step) begin
+      \$47  = \$29 [15:0];
+    end
+    if (abort) begin
+      \$47  = 16'h0000;
+    end
+    if (rst) begin
+      \$47  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    \$48  = write_enable;
     if (write_ready) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
-    if (\$29 ) begin
-      \$46  = 1'h1;
+    if (\$30 ) begin
+      \$48  = 1'h1;
     end
     if (abort) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
     if (rst) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$47  = write_address;
-    if (\$29 ) begin
-      \$47  = read_address;
+    \$49  = write_address;
+    if (\$30 ) begin
+      \$49  = read_address;
     end
     if (abort) begin
-      \$47  = 16'h0000;
+      \$49  = 16'h0000;
     end
     if (rst) begin
-      \$47  = 16'h0000;
+      \$49  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$48  = write_data;
-    if (\$29 ) begin
-      \$48  = in_data;
+    \$50  = write_data;
+    if (\$30 ) begin
+      \$50  = in_data;
     end
     if (abort) begin
-      \$48  = 32'd0;
+      \$50  = 32'd0;
     end
     if (rst) begin
-      \$48  = 32'd0;
+      \$50  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$49  = ending;
-    if (\$29 ) begin
-      \$49  = \$30 ;
+    \$51  = ending;
+    if (\$30 ) begin
+      \$51  = \$31 ;
     end
-    if (abort) begin
-      \$49  = 1'h0;
-    end
-    if (rst) begin
-      \$49  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$50  = read;
-    if (abort) begin
-      \$50  = 1'h0;
-    end
-    if (rst) begin
-      \$50  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$51  = \$33 ;
     if (abort) begin
       \$51  = 1'h0;
     end
@@ -23855,36 +24684,78 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$52  = \$35 [1:0];
+    \$52  = settling;
+    if (write_ready) begin
+      \$52  = \$32 ;
+    end
     if (abort) begin
-      \$52  = 2'h0;
+      \$52  = 1'h0;
     end
     if (rst) begin
-      \$52  = 2'h0;
+      \$52  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    \$53  = \$34 [2:0];
+    if (abort) begin
+      \$53  = 3'h0;
+    end
+    if (rst) begin
+      \$53  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    \$54  = beats;
+    if (starting) begin
+      \$54  = descriptor[80:64];
+    end else if (r_en) begin
+      \$54  = \$36 [16:0];
+    end
+    if (abort) begin
+      \$54  = 17'h00000;
+    end
+    if (rst) begin
+      \$54  = 17'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    \$55  = out_last;
+    if (starting) begin
+      \$55  = \$35 ;
+    end else if (r_en) begin
+      \$55  = \$37 ;
+    end
+    if (abort) begin
+      \$55  = 1'h0;
+    end
+    if (rst) begin
+      \$55  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     (* full_case = 32'd1 *)
-    if (\$38 ) begin
-      \$53  = \$39 [23:0];
+    if (\$40 ) begin
+      \$56  = \$41 [23:0];
     end else begin
-      \$53  = timeout;
+      \$56  = timeout;
     end
     if (abort) begin
-      \$53  = 24'h000000;
+      \$56  = 24'h000000;
     end
     if (rst) begin
-      \$53  = 24'h000000;
+      \$56  = 24'h000000;
     end
   end
   assign address = read_address;
-  assign \$signal  = w_en;
-  assign w_data = { arriving_last, read_data };
+  assign read_valid = w_en;
+  assign read_data = w_data;
   assign r_rdy = out_valid;
-  assign \$signal$24  = r_en;
-  assign out_data = r_data[31:0];
-  assign out_last = r_data[32];
+  assign \$signal  = r_en;
+  assign r_data = out_data;
   assign host_wait = waiting;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -23904,85 +24775,84 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$0 , w_en, \port$5345$0 , clk);
+module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, w_port__data, w_en, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [2:0] \$13 ;
+  wire [3:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [2:0] \$18 ;
-  reg [1:0] \$19 ;
+  wire [3:0] \$18 ;
+  reg [2:0] \$19 ;
   wire \$2 ;
-  reg [1:0] \$20 ;
-  reg [1:0] \$21 ;
-  wire [2:0] \$3 ;
-  wire [2:0] \$4 ;
+  reg [2:0] \$20 ;
+  reg [2:0] \$21 ;
+  wire [3:0] \$3 ;
+  wire [3:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
-  wire [2:0] \$7 ;
-  wire [2:0] \$8 ;
+  wire [3:0] \$7 ;
+  wire [3:0] \$8 ;
   wire \$9 ;
   input abort;
   wire abort;
   input clk;
   wire clk;
-  (* init = 2'h0 *)
-  wire [1:0] consume;
-  reg [1:0] level = 2'h0;
-  input [31:0] \port$4514$0 ;
-  wire [31:0] \port$4514$0 ;
-  input \port$5345$0 ;
-  wire \port$5345$0 ;
-  (* init = 2'h0 *)
-  wire [1:0] produce;
-  output [32:0] r_data;
-  wire [32:0] r_data;
+  (* init = 3'h0 *)
+  wire [2:0] consume;
+  reg [2:0] level = 3'h0;
+  (* init = 3'h0 *)
+  wire [2:0] produce;
+  output [31:0] r_data;
+  wire [31:0] r_data;
   input r_en;
   wire r_en;
-  (* init = 2'h0 *)
-  wire [1:0] r_level;
-  reg [1:0] r_port__addr = 2'h0;
-  wire [32:0] r_port__data;
+  (* init = 3'h0 *)
+  wire [2:0] r_level;
+  reg [2:0] r_port__addr = 3'h0;
+  wire [31:0] r_port__data;
   output r_rdy;
   wire r_rdy;
   input rst;
   wire rst;
-  wire [32:0] w_data;
+  wire [31:0] w_data;
   input w_en;
   wire w_en;
-  (* init = 2'h0 *)
-  wire [1:0] w_level;
-  reg [1:0] w_port__addr = 2'h0;
-  wire [32:0] w_port__data;
+  (* init = 3'h0 *)
+  wire [2:0] w_level;
+  reg [2:0] w_port__addr = 3'h0;
+  input [31:0] w_port__data;
+  wire [31:0] w_port__data;
   wire w_port__en;
   wire w_rdy;
-  reg [32:0] storage [2:0];
+  reg [31:0] storage [4:0];
   initial begin
-    storage[0] = 33'h000000000;
-    storage[1] = 33'h000000000;
-    storage[2] = 33'h000000000;
+    storage[0] = 32'd0;
+    storage[1] = 32'd0;
+    storage[2] = 32'd0;
+    storage[3] = 32'd0;
+    storage[4] = 32'd0;
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$5345$0 , \port$4514$0  };
+      storage[w_port__addr] <= w_port__data;
   end
   assign r_data = storage[r_port__addr];
-  assign w_rdy = level != 2'h3;
+  assign w_rdy = level != 3'h5;
   assign r_rdy = | level;
   assign w_port__en = w_en & w_rdy;
   assign \$1  = w_rdy & w_en;
-  assign \$2  = w_port__addr == 2'h2;
+  assign \$2  = w_port__addr == 3'h4;
   assign \$3  = w_port__addr + 1'h1;
-  assign \$4  = \$2  ? 3'h0 : \$3 ;
+  assign \$4  = \$2  ? 4'h0 : \$3 ;
   assign \$5  = r_rdy & r_en;
-  assign \$6  = r_port__addr == 2'h2;
+  assign \$6  = r_port__addr == 3'h4;
   assign \$7  = r_port__addr + 1'h1;
-  assign \$8  = \$6  ? 3'h0 : \$7 ;
+  assign \$8  = \$6  ? 4'h0 : \$7 ;
   assign \$9  = w_rdy & w_en;
   assign \$10  = r_rdy & r_en;
   assign \$11  = ~ \$10 ;
@@ -24003,55 +24873,54 @@ module \crossloom.transfer0.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$0
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$19  = w_port__addr;
     if (\$1 ) begin
-      \$19  = \$4 [1:0];
+      \$19  = \$4 [2:0];
     end
     if (abort) begin
-      \$19  = 2'h0;
+      \$19  = 3'h0;
     end
     if (rst) begin
-      \$19  = 2'h0;
+      \$19  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$20  = r_port__addr;
     if (\$5 ) begin
-      \$20  = \$8 [1:0];
+      \$20  = \$8 [2:0];
     end
     if (abort) begin
-      \$20  = 2'h0;
+      \$20  = 3'h0;
     end
     if (rst) begin
-      \$20  = 2'h0;
+      \$20  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$21  = level;
     if (\$12 ) begin
-      \$21  = \$13 [1:0];
+      \$21  = \$13 [2:0];
     end
     if (\$17 ) begin
-      \$21  = \$18 [1:0];
+      \$21  = \$18 [2:0];
     end
     if (abort) begin
-      \$21  = 2'h0;
+      \$21  = 3'h0;
     end
     if (rst) begin
-      \$21  = 2'h0;
+      \$21  = 3'h0;
     end
   end
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$5345$0 , \port$4514$0  };
-  assign w_data = { \port$5345$0 , \port$4514$0  };
+  assign w_data = w_port__data;
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, start, abort, read_data, read_ready, write_ready, done, read_address, write_enable
-, write_address, write_data, clk);
+module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, start, abort, w_data, read_ready, write_ready, w_en, done, read_address
+, write_enable, write_address, write_data, out_last, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -24070,50 +24939,51 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire [15:0] \$25 ;
-  wire [17:0] \$26 ;
-  wire \$27 ;
-  wire [16:0] \$28 ;
-  wire \$29 ;
+  wire \$25 ;
+  wire [15:0] \$26 ;
+  wire [17:0] \$27 ;
+  wire \$28 ;
+  wire [16:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
-  wire [2:0] \$34 ;
-  wire [3:0] \$35 ;
-  wire \$36 ;
+  wire [3:0] \$33 ;
+  wire [4:0] \$34 ;
+  wire \$35 ;
+  wire [17:0] \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire [24:0] \$39 ;
+  wire \$39 ;
   wire \$4 ;
-  reg \$40 ;
-  reg \$41 ;
+  wire \$40 ;
+  wire [24:0] \$41 ;
   reg \$42 ;
-  reg [16:0] \$43 ;
+  reg \$43 ;
   reg \$44 ;
-  reg [15:0] \$45 ;
+  reg [16:0] \$45 ;
   reg \$46 ;
   reg [15:0] \$47 ;
-  reg [31:0] \$48 ;
-  reg \$49 ;
+  reg \$48 ;
+  reg [15:0] \$49 ;
   wire \$5 ;
-  reg \$50 ;
+  reg [31:0] \$50 ;
   reg \$51 ;
-  reg [1:0] \$52 ;
-  reg [23:0] \$53 ;
+  reg \$52 ;
+  reg [2:0] \$53 ;
+  reg [16:0] \$54 ;
+  reg \$55 ;
+  reg [23:0] \$56 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  (* init = 1'h0 *)
   wire \$signal ;
-  wire \$signal$24 ;
   input abort;
   wire abort;
   (* init = 16'h0000 *)
   wire [15:0] address;
-  reg arriving_last = 1'h0;
+  reg [16:0] beats = 17'h00000;
   output buffer_wait;
   wire buffer_wait;
   reg busy = 1'h0;
@@ -24140,7 +25010,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   output done;
   reg done = 1'h0;
   reg ending = 1'h0;
-  reg [1:0] held = 2'h0;
+  reg [2:0] held = 3'h0;
   wire host_wait;
   input [31:0] in_data;
   wire [31:0] in_data;
@@ -24152,28 +25022,30 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   wire late;
   reg [16:0] left = 17'h00000;
   reg load = 1'h0;
+  output [31:0] out_data;
   wire [31:0] out_data;
-  wire out_last;
+  output out_last;
+  reg out_last = 1'h0;
   input out_ready;
   wire out_ready;
   output out_valid;
   wire out_valid;
   reg [23:0] patience = 24'h000000;
-  output [32:0] r_data;
-  wire [32:0] r_data;
+  wire [31:0] r_data;
   wire r_en;
   wire r_rdy;
   wire read;
   output [15:0] read_address;
   reg [15:0] read_address = 16'h0000;
-  input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
   input read_ready;
   wire read_ready;
+  wire read_valid;
   input rst;
   wire rst;
+  reg settling = 1'h0;
   reg some = 1'h0;
   input start;
   wire start;
@@ -24181,8 +25053,10 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   reg step;
   input [23:0] timeout;
   wire [23:0] timeout;
-  wire [32:0] w_data;
-  reg w_en = 1'h0;
+  input [31:0] w_data;
+  wire [31:0] w_data;
+  input w_en;
+  wire w_en;
   output waiting;
   wire waiting;
   output [15:0] write_address;
@@ -24193,35 +25067,42 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$39  = patience - 1'h1;
+  assign \$36  = beats - 1'h1;
+  assign \$37  = beats == 2'h2;
+  assign \$38  = r_en & out_last;
+  assign \$39  = | patience;
+  assign \$40  = waiting & \$39 ;
+  assign \$41  = patience - 1'h1;
   always @(posedge clk)
-    done <= \$40 ;
+    done <= \$42 ;
   always @(posedge clk)
-    busy <= \$41 ;
+    busy <= \$43 ;
   always @(posedge clk)
-    load <= \$42 ;
+    load <= \$44 ;
   always @(posedge clk)
-    left <= \$43 ;
+    left <= \$45 ;
   always @(posedge clk)
-    some <= \$44 ;
+    some <= \$46 ;
   always @(posedge clk)
-    read_address <= \$45 ;
+    read_address <= \$47 ;
   always @(posedge clk)
-    write_enable <= \$46 ;
+    write_enable <= \$48 ;
   always @(posedge clk)
-    write_address <= \$47 ;
+    write_address <= \$49 ;
   always @(posedge clk)
-    write_data <= \$48 ;
+    write_data <= \$50 ;
   always @(posedge clk)
-    ending <= \$49 ;
+    ending <= \$51 ;
   always @(posedge clk)
-    w_en <= \$50 ;
+    settling <= \$52 ;
   always @(posedge clk)
-    arriving_last <= \$51 ;
+    held <= \$53 ;
   always @(posedge clk)
-    held <= \$52 ;
+    beats <= \$54 ;
   always @(posedge clk)
-    patience <= \$53 ;
+    out_last <= \$55 ;
+  always @(posedge clk)
+    patience <= \$56 ;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -24233,7 +25114,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \$7  = ~ load;
   assign \$8  = busy & \$7 ;
   assign \$9  = \$8  & some;
-  assign \$10  = held != 2'h3;
+  assign \$10  = held != 3'h5;
   assign read_enable = \$9  & \$10 ;
   assign read = read_enable & read_ready;
   assign r_en = out_valid & out_ready;
@@ -24243,41 +25124,37 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \$14  = out_valid & \$13 ;
   assign waiting = \$12  | \$14 ;
   assign \$15  = ~ waiting;
-  assign \$16  = ~ write_ready;
-  assign \$17  = write_enable & \$16 ;
-  assign \$18  = ~ read_ready;
-  assign \$19  = read_enable & \$18 ;
-  assign \$20  = \$17  | \$19 ;
-  assign buffer_wait = \$15  & \$20 ;
-  assign \$21  = patience == 1'h1;
-  assign late = waiting & \$21 ;
-  assign \$22  = descriptor[3:0] == 1'h1;
-  assign \$23  = | descriptor[80:64];
-  assign \$24  = descriptor[3:0] == 1'h1;
-  assign \$25  = \$24  ? descriptor[63:48] : descriptor[47:32];
-  assign \$26  = left - 1'h1;
-  assign \$27  = left != 1'h1;
-  assign \$28  = read_address + 1'h1;
-  assign \$29  = in_valid & in_ready;
-  assign \$30  = left == 1'h1;
-  assign \$31  = write_enable & write_ready;
-  assign \$32  = \$31  & ending;
-  assign \$33  = left == 1'h1;
-  assign \$34  = held + read;
-  assign \$35  = \$34  - r_en;
-  assign \$36  = r_en & r_data[32];
-  assign \$37  = | patience;
-  assign \$38  = waiting & \$37 ;
+  assign \$16  = write_enable | settling;
+  assign \$17  = ~ write_ready;
+  assign \$18  = \$16  & \$17 ;
+  assign \$19  = ~ read_ready;
+  assign \$20  = read_enable & \$19 ;
+  assign \$21  = \$18  | \$20 ;
+  assign buffer_wait = \$15  & \$21 ;
+  assign \$22  = patience == 1'h1;
+  assign late = waiting & \$22 ;
+  assign \$23  = descriptor[3:0] == 1'h1;
+  assign \$24  = | descriptor[80:64];
+  assign \$25  = descriptor[3:0] == 1'h1;
+  assign \$26  = \$25  ? descriptor[63:48] : descriptor[47:32];
+  assign \$27  = left - 1'h1;
+  assign \$28  = left != 1'h1;
+  assign \$29  = read_address + 1'h1;
+  assign \$30  = in_valid & in_ready;
+  assign \$31  = left == 1'h1;
+  assign \$32  = write_enable & ending;
+  assign \$33  = held + read;
+  assign \$34  = \$33  - r_en;
+  assign \$35  = descriptor[80:64] == 1'h1;
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$4514$32 (read_data),
-    .\port$5384$0 (arriving_last),
-    .r_data(r_data),
+    .r_data(out_data),
     .r_en(r_en),
     .r_rdy(out_valid),
     .rst(rst),
-    .w_en(w_en)
+    .w_en(w_en),
+    .w_port__data(w_data)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
@@ -24291,44 +25168,14 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$40  = 1'h0;
-    if (\$32 ) begin
-      \$40  = 1'h1;
+    \$42  = 1'h0;
+    if (write_ready) begin
+      if (settling) begin
+        \$42  = 1'h1;
+      end
     end
-    if (\$36 ) begin
-      \$40  = 1'h1;
-    end
-    if (abort) begin
-      \$40  = 1'h0;
-    end
-    if (rst) begin
-      \$40  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$41  = busy;
-    if (starting) begin
-      \$41  = 1'h1;
-    end
-    if (\$32 ) begin
-      \$41  = 1'h0;
-    end
-    if (\$36 ) begin
-      \$41  = 1'h0;
-    end
-    if (abort) begin
-      \$41  = 1'h0;
-    end
-    if (rst) begin
-      \$41  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$42  = load;
-    if (starting) begin
-      \$42  = \$22 ;
+    if (\$38 ) begin
+      \$42  = 1'h1;
     end
     if (abort) begin
       \$42  = 1'h0;
@@ -24339,26 +25186,30 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$43  = left;
+    \$43  = busy;
     if (starting) begin
-      \$43  = descriptor[80:64];
-    end else if (step) begin
-      \$43  = \$26 [16:0];
+      \$43  = 1'h1;
+    end
+    if (write_ready) begin
+      if (settling) begin
+        \$43  = 1'h0;
+      end
+    end
+    if (\$38 ) begin
+      \$43  = 1'h0;
     end
     if (abort) begin
-      \$43  = 17'h00000;
+      \$43  = 1'h0;
     end
     if (rst) begin
-      \$43  = 17'h00000;
+      \$43  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$44  = some;
+    \$44  = load;
     if (starting) begin
       \$44  = \$23 ;
-    end else if (step) begin
-      \$44  = \$27 ;
     end
     if (abort) begin
       \$44  = 1'h0;
@@ -24369,87 +25220,97 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$45  = read_address;
+    \$45  = left;
     if (starting) begin
-      \$45  = \$25 ;
+      \$45  = descriptor[80:64];
     end else if (step) begin
-      \$45  = \$28 [15:0];
+      \$45  = \$27 [16:0];
     end
     if (abort) begin
-      \$45  = 16'h0000;
+      \$45  = 17'h00000;
     end
     if (rst) begin
-      \$45  = 16'h0000;
+      \$45  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$46  = write_enable;
+    \$46  = some;
+    if (starting) begin
+      \$46  = \$24 ;
+    end else if (step) begin
+      \$46  = \$28 ;
+    end
+    if (abort) begin
+      \$46  = 1'h0;
+    end
+    if (rst) begin
+      \$46  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
+    \$47  = read_address;
+    if (starting) begin
+      \$47  = \$26 ;
+    end else if (step) begin
+      \$47  = \$29 [15:0];
+    end
+    if (abort) begin
+      \$47  = 16'h0000;
+    end
+    if (rst) begin
+      \$47  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
+    \$48  = write_enable;
     if (write_ready) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
-    if (\$29 ) begin
-      \$46  = 1'h1;
+    if (\$30 ) begin
+      \$48  = 1'h1;
     end
     if (abort) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
     if (rst) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$47  = write_address;
-    if (\$29 ) begin
-      \$47  = read_address;
+    \$49  = write_address;
+    if (\$30 ) begin
+      \$49  = read_address;
     end
     if (abort) begin
-      \$47  = 16'h0000;
+      \$49  = 16'h0000;
     end
     if (rst) begin
-      \$47  = 16'h0000;
+      \$49  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$48  = write_data;
-    if (\$29 ) begin
-      \$48  = in_data;
+    \$50  = write_data;
+    if (\$30 ) begin
+      \$50  = in_data;
     end
     if (abort) begin
-      \$48  = 32'd0;
+      \$50  = 32'd0;
     end
     if (rst) begin
-      \$48  = 32'd0;
+      \$50  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$49  = ending;
-    if (\$29 ) begin
-      \$49  = \$30 ;
+    \$51  = ending;
+    if (\$30 ) begin
+      \$51  = \$31 ;
     end
-    if (abort) begin
-      \$49  = 1'h0;
-    end
-    if (rst) begin
-      \$49  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$50  = read;
-    if (abort) begin
-      \$50  = 1'h0;
-    end
-    if (rst) begin
-      \$50  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$51  = \$33 ;
     if (abort) begin
       \$51  = 1'h0;
     end
@@ -24459,36 +25320,78 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$52  = \$35 [1:0];
+    \$52  = settling;
+    if (write_ready) begin
+      \$52  = \$32 ;
+    end
     if (abort) begin
-      \$52  = 2'h0;
+      \$52  = 1'h0;
     end
     if (rst) begin
-      \$52  = 2'h0;
+      \$52  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
+    \$53  = \$34 [2:0];
+    if (abort) begin
+      \$53  = 3'h0;
+    end
+    if (rst) begin
+      \$53  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
+    \$54  = beats;
+    if (starting) begin
+      \$54  = descriptor[80:64];
+    end else if (r_en) begin
+      \$54  = \$36 [16:0];
+    end
+    if (abort) begin
+      \$54  = 17'h00000;
+    end
+    if (rst) begin
+      \$54  = 17'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
+    \$55  = out_last;
+    if (starting) begin
+      \$55  = \$35 ;
+    end else if (r_en) begin
+      \$55  = \$37 ;
+    end
+    if (abort) begin
+      \$55  = 1'h0;
+    end
+    if (rst) begin
+      \$55  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     (* full_case = 32'd1 *)
-    if (\$38 ) begin
-      \$53  = \$39 [23:0];
+    if (\$40 ) begin
+      \$56  = \$41 [23:0];
     end else begin
-      \$53  = timeout;
+      \$56  = timeout;
     end
     if (abort) begin
-      \$53  = 24'h000000;
+      \$56  = 24'h000000;
     end
     if (rst) begin
-      \$53  = 24'h000000;
+      \$56  = 24'h000000;
     end
   end
   assign address = read_address;
-  assign \$signal  = w_en;
-  assign w_data = { arriving_last, read_data };
+  assign read_valid = w_en;
+  assign read_data = w_data;
   assign r_rdy = out_valid;
-  assign \$signal$24  = r_en;
-  assign out_data = r_data[31:0];
-  assign out_last = r_data[32];
+  assign \$signal  = r_en;
+  assign r_data = out_data;
   assign host_wait = waiting;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -24508,85 +25411,84 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, in_ready, read_e
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$32 , w_en, \port$5384$0 , clk);
+module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, w_port__data, w_en, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$37  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [2:0] \$13 ;
+  wire [3:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [2:0] \$18 ;
-  reg [1:0] \$19 ;
+  wire [3:0] \$18 ;
+  reg [2:0] \$19 ;
   wire \$2 ;
-  reg [1:0] \$20 ;
-  reg [1:0] \$21 ;
-  wire [2:0] \$3 ;
-  wire [2:0] \$4 ;
+  reg [2:0] \$20 ;
+  reg [2:0] \$21 ;
+  wire [3:0] \$3 ;
+  wire [3:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
-  wire [2:0] \$7 ;
-  wire [2:0] \$8 ;
+  wire [3:0] \$7 ;
+  wire [3:0] \$8 ;
   wire \$9 ;
   input abort;
   wire abort;
   input clk;
   wire clk;
-  (* init = 2'h0 *)
-  wire [1:0] consume;
-  reg [1:0] level = 2'h0;
-  input [31:0] \port$4514$32 ;
-  wire [31:0] \port$4514$32 ;
-  input \port$5384$0 ;
-  wire \port$5384$0 ;
-  (* init = 2'h0 *)
-  wire [1:0] produce;
-  output [32:0] r_data;
-  wire [32:0] r_data;
+  (* init = 3'h0 *)
+  wire [2:0] consume;
+  reg [2:0] level = 3'h0;
+  (* init = 3'h0 *)
+  wire [2:0] produce;
+  output [31:0] r_data;
+  wire [31:0] r_data;
   input r_en;
   wire r_en;
-  (* init = 2'h0 *)
-  wire [1:0] r_level;
-  reg [1:0] r_port__addr = 2'h0;
-  wire [32:0] r_port__data;
+  (* init = 3'h0 *)
+  wire [2:0] r_level;
+  reg [2:0] r_port__addr = 3'h0;
+  wire [31:0] r_port__data;
   output r_rdy;
   wire r_rdy;
   input rst;
   wire rst;
-  wire [32:0] w_data;
+  wire [31:0] w_data;
   input w_en;
   wire w_en;
-  (* init = 2'h0 *)
-  wire [1:0] w_level;
-  reg [1:0] w_port__addr = 2'h0;
-  wire [32:0] w_port__data;
+  (* init = 3'h0 *)
+  wire [2:0] w_level;
+  reg [2:0] w_port__addr = 3'h0;
+  input [31:0] w_port__data;
+  wire [31:0] w_port__data;
   wire w_port__en;
   wire w_rdy;
-  reg [32:0] storage [2:0];
+  reg [31:0] storage [4:0];
   initial begin
-    storage[0] = 33'h000000000;
-    storage[1] = 33'h000000000;
-    storage[2] = 33'h000000000;
+    storage[0] = 32'd0;
+    storage[1] = 32'd0;
+    storage[2] = 32'd0;
+    storage[3] = 32'd0;
+    storage[4] = 32'd0;
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$5384$0 , \port$4514$32  };
+      storage[w_port__addr] <= w_port__data;
   end
   assign r_data = storage[r_port__addr];
-  assign w_rdy = level != 2'h3;
+  assign w_rdy = level != 3'h5;
   assign r_rdy = | level;
   assign w_port__en = w_en & w_rdy;
   assign \$1  = w_rdy & w_en;
-  assign \$2  = w_port__addr == 2'h2;
+  assign \$2  = w_port__addr == 3'h4;
   assign \$3  = w_port__addr + 1'h1;
-  assign \$4  = \$2  ? 3'h0 : \$3 ;
+  assign \$4  = \$2  ? 4'h0 : \$3 ;
   assign \$5  = r_rdy & r_en;
-  assign \$6  = r_port__addr == 2'h2;
+  assign \$6  = r_port__addr == 3'h4;
   assign \$7  = r_port__addr + 1'h1;
-  assign \$8  = \$6  ? 3'h0 : \$7 ;
+  assign \$8  = \$6  ? 4'h0 : \$7 ;
   assign \$9  = w_rdy & w_en;
   assign \$10  = r_rdy & r_en;
   assign \$11  = ~ \$10 ;
@@ -24607,54 +25509,53 @@ module \crossloom.transfer1.queue (rst, r_en, r_rdy, r_data, abort, \port$4514$3
     if (\$auto$verilog_backend.cc:2355:dump_module$37 ) begin end
     \$19  = w_port__addr;
     if (\$1 ) begin
-      \$19  = \$4 [1:0];
+      \$19  = \$4 [2:0];
     end
     if (abort) begin
-      \$19  = 2'h0;
+      \$19  = 3'h0;
     end
     if (rst) begin
-      \$19  = 2'h0;
+      \$19  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$37 ) begin end
     \$20  = r_port__addr;
     if (\$5 ) begin
-      \$20  = \$8 [1:0];
+      \$20  = \$8 [2:0];
     end
     if (abort) begin
-      \$20  = 2'h0;
+      \$20  = 3'h0;
     end
     if (rst) begin
-      \$20  = 2'h0;
+      \$20  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$37 ) begin end
     \$21  = level;
     if (\$12 ) begin
-      \$21  = \$13 [1:0];
+      \$21  = \$13 [2:0];
     end
     if (\$17 ) begin
-      \$21  = \$18 [1:0];
+      \$21  = \$18 [2:0];
     end
     if (abort) begin
-      \$21  = 2'h0;
+      \$21  = 3'h0;
     end
     if (rst) begin
-      \$21  = 2'h0;
+      \$21  = 3'h0;
     end
   end
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$5384$0 , \port$4514$32  };
-  assign w_data = { \port$5384$0 , \port$4514$32  };
+  assign w_data = w_port__data;
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$870 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$38  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -24923,7 +25824,7 @@ module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$866.nest  nest (
+  \crossloom.window$870.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -24937,43 +25838,43 @@ module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2106$0 (\$2 ),
-    .\port$2107$4 (\$3 [4]),
-    .\port$2108$4 (\$4 [4]),
-    .\port$2109$4 (\$5 [4]),
-    .\port$2110$4 (\$6 [4]),
-    .\port$2111$4 (\$7 [4]),
-    .\port$2112$4 (\$8 [4]),
-    .\port$2113$4 (\$9 [4]),
-    .\port$2114$4 (\$10 [4]),
-    .\port$2115$4 (\$11 [4]),
-    .\port$2116$4 (\$12 [4]),
-    .\port$2117$4 (\$13 [4]),
-    .\port$2118$4 (\$14 [4]),
-    .\port$2119$0 (\$15 ),
-    .\port$2120$4 (\$16 [4]),
-    .\port$2121$4 (\$17 [4]),
-    .\port$2122$4 (\$18 [4]),
-    .\port$2123$4 (\$19 [4]),
-    .\port$2124$4 (\$20 [4]),
-    .\port$2125$4 (\$21 [4]),
-    .\port$2126$4 (\$22 [4]),
-    .\port$2127$4 (\$23 [4]),
-    .\port$2128$4 (\$24 [4]),
-    .\port$2129$4 (\$25 [4]),
-    .\port$2130$4 (\$26 [4]),
-    .\port$2131$4 (\$27 [4]),
-    .\port$3550$128 (descriptor[139:128]),
-    .\port$3550$160 (descriptor[171:160]),
-    .\port$3550$192 (descriptor[215:192]),
-    .\port$3550$96 (descriptor[119:96]),
+    .\port$2136$0 (\$2 ),
+    .\port$2137$4 (\$3 [4]),
+    .\port$2138$4 (\$4 [4]),
+    .\port$2139$4 (\$5 [4]),
+    .\port$2140$4 (\$6 [4]),
+    .\port$2141$4 (\$7 [4]),
+    .\port$2142$4 (\$8 [4]),
+    .\port$2143$4 (\$9 [4]),
+    .\port$2144$4 (\$10 [4]),
+    .\port$2145$4 (\$11 [4]),
+    .\port$2146$4 (\$12 [4]),
+    .\port$2147$4 (\$13 [4]),
+    .\port$2148$4 (\$14 [4]),
+    .\port$2149$0 (\$15 ),
+    .\port$2150$4 (\$16 [4]),
+    .\port$2151$4 (\$17 [4]),
+    .\port$2152$4 (\$18 [4]),
+    .\port$2153$4 (\$19 [4]),
+    .\port$2154$4 (\$20 [4]),
+    .\port$2155$4 (\$21 [4]),
+    .\port$2156$4 (\$22 [4]),
+    .\port$2157$4 (\$23 [4]),
+    .\port$2158$4 (\$24 [4]),
+    .\port$2159$4 (\$25 [4]),
+    .\port$2160$4 (\$26 [4]),
+    .\port$2161$4 (\$27 [4]),
+    .\port$3591$128 (descriptor[139:128]),
+    .\port$3591$160 (descriptor[171:160]),
+    .\port$3591$192 (descriptor[215:192]),
+    .\port$3591$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$866.pitches  pitches (
+  \crossloom.window$870.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -24981,7 +25882,7 @@ module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3550$136 (descriptor[147:136]),
+    .\port$3591$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -25272,8 +26173,8 @@ module \crossloom.window$866 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108$4 , \port$2109$4 , \port$2110$4 , \port$2111$4 , \port$2112$4 , \port$2113$4 , \port$2114$4 , \port$2115$4 , \port$2116$4 , \port$2117$4 , \port$2118$4 , \port$2119$0 , \port$2120$4 , \port$2121$4 , \port$2122$4 , \port$2123$4 , \port$2124$4 , \port$2125$4 
-, \port$2126$4 , \port$2127$4 , \port$2128$4 , \port$2129$4 , \port$2130$4 , \port$2131$4 , advance, \port$3550$96 , \port$3550$128 , \port$3550$160 , \port$3550$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$870.nest (rst, \port$2136$0 , \port$2137$4 , \port$2138$4 , \port$2139$4 , \port$2140$4 , \port$2141$4 , \port$2142$4 , \port$2143$4 , \port$2144$4 , \port$2145$4 , \port$2146$4 , \port$2147$4 , \port$2148$4 , \port$2149$0 , \port$2150$4 , \port$2151$4 , \port$2152$4 , \port$2153$4 , \port$2154$4 , \port$2155$4 
+, \port$2156$4 , \port$2157$4 , \port$2158$4 , \port$2159$4 , \port$2160$4 , \port$2161$4 , advance, \port$3591$96 , \port$3591$128 , \port$3591$160 , \port$3591$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$39  = 0;
   wire \$1 ;
@@ -25503,66 +26404,66 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2106$0 ;
-  wire [4:0] \port$2106$0 ;
-  input \port$2107$4 ;
-  wire \port$2107$4 ;
-  input \port$2108$4 ;
-  wire \port$2108$4 ;
-  input \port$2109$4 ;
-  wire \port$2109$4 ;
-  input \port$2110$4 ;
-  wire \port$2110$4 ;
-  input \port$2111$4 ;
-  wire \port$2111$4 ;
-  input \port$2112$4 ;
-  wire \port$2112$4 ;
-  input \port$2113$4 ;
-  wire \port$2113$4 ;
-  input \port$2114$4 ;
-  wire \port$2114$4 ;
-  input \port$2115$4 ;
-  wire \port$2115$4 ;
-  input \port$2116$4 ;
-  wire \port$2116$4 ;
-  input \port$2117$4 ;
-  wire \port$2117$4 ;
-  input \port$2118$4 ;
-  wire \port$2118$4 ;
-  input [4:0] \port$2119$0 ;
-  wire [4:0] \port$2119$0 ;
-  input \port$2120$4 ;
-  wire \port$2120$4 ;
-  input \port$2121$4 ;
-  wire \port$2121$4 ;
-  input \port$2122$4 ;
-  wire \port$2122$4 ;
-  input \port$2123$4 ;
-  wire \port$2123$4 ;
-  input \port$2124$4 ;
-  wire \port$2124$4 ;
-  input \port$2125$4 ;
-  wire \port$2125$4 ;
-  input \port$2126$4 ;
-  wire \port$2126$4 ;
-  input \port$2127$4 ;
-  wire \port$2127$4 ;
-  input \port$2128$4 ;
-  wire \port$2128$4 ;
-  input \port$2129$4 ;
-  wire \port$2129$4 ;
-  input \port$2130$4 ;
-  wire \port$2130$4 ;
-  input \port$2131$4 ;
-  wire \port$2131$4 ;
-  input [11:0] \port$3550$128 ;
-  wire [11:0] \port$3550$128 ;
-  input [11:0] \port$3550$160 ;
-  wire [11:0] \port$3550$160 ;
-  input [23:0] \port$3550$192 ;
-  wire [23:0] \port$3550$192 ;
-  input [23:0] \port$3550$96 ;
-  wire [23:0] \port$3550$96 ;
+  input [4:0] \port$2136$0 ;
+  wire [4:0] \port$2136$0 ;
+  input \port$2137$4 ;
+  wire \port$2137$4 ;
+  input \port$2138$4 ;
+  wire \port$2138$4 ;
+  input \port$2139$4 ;
+  wire \port$2139$4 ;
+  input \port$2140$4 ;
+  wire \port$2140$4 ;
+  input \port$2141$4 ;
+  wire \port$2141$4 ;
+  input \port$2142$4 ;
+  wire \port$2142$4 ;
+  input \port$2143$4 ;
+  wire \port$2143$4 ;
+  input \port$2144$4 ;
+  wire \port$2144$4 ;
+  input \port$2145$4 ;
+  wire \port$2145$4 ;
+  input \port$2146$4 ;
+  wire \port$2146$4 ;
+  input \port$2147$4 ;
+  wire \port$2147$4 ;
+  input \port$2148$4 ;
+  wire \port$2148$4 ;
+  input [4:0] \port$2149$0 ;
+  wire [4:0] \port$2149$0 ;
+  input \port$2150$4 ;
+  wire \port$2150$4 ;
+  input \port$2151$4 ;
+  wire \port$2151$4 ;
+  input \port$2152$4 ;
+  wire \port$2152$4 ;
+  input \port$2153$4 ;
+  wire \port$2153$4 ;
+  input \port$2154$4 ;
+  wire \port$2154$4 ;
+  input \port$2155$4 ;
+  wire \port$2155$4 ;
+  input \port$2156$4 ;
+  wire \port$2156$4 ;
+  input \port$2157$4 ;
+  wire \port$2157$4 ;
+  input \port$2158$4 ;
+  wire \port$2158$4 ;
+  input \port$2159$4 ;
+  wire \port$2159$4 ;
+  input \port$2160$4 ;
+  wire \port$2160$4 ;
+  input \port$2161$4 ;
+  wire \port$2161$4 ;
+  input [11:0] \port$3591$128 ;
+  wire [11:0] \port$3591$128 ;
+  input [11:0] \port$3591$160 ;
+  wire [11:0] \port$3591$160 ;
+  input [23:0] \port$3591$192 ;
+  wire [23:0] \port$3591$192 ;
+  input [23:0] \port$3591$96 ;
+  wire [23:0] \port$3591$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -25581,44 +26482,44 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3550$192 [11:0] == 1'h1;
+  assign \$1  = \port$3591$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3550$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3550$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3591$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3591$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$3550$128 [3:0] == 1'h1;
+  assign \$8  = \port$3591$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3550$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3550$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3591$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3591$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3550$128 [7:4] == 1'h1;
+  assign \$16  = \port$3591$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3550$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3550$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3591$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3591$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3550$192 [23:12] == 1'h1;
+  assign \$25  = \port$3591$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3550$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3550$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3591$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3591$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3550$96 [11:0] == 1'h1;
+  assign \$35  = \port$3591$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3550$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3550$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3591$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3591$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -25626,18 +26527,18 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3550$96 [23:12] == 1'h1;
+  assign \$46  = \port$3591$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3550$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3550$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3591$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3591$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3550$160 ;
-  assign \$59  = address_column_start + \port$3550$160 ;
+  assign \$58  = address_column_start + \port$3591$160 ;
+  assign \$59  = address_column_start + \port$3591$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -25648,10 +26549,10 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3550$192 [11:0];
-  assign \$73  = address_block_start + \port$3550$192 [11:0];
-  assign \$74  = address_block_start + \port$3550$192 [11:0];
-  assign \$75  = address_block_start + \port$3550$192 [11:0];
+  assign \$72  = address_block_start + \port$3591$192 [11:0];
+  assign \$73  = address_block_start + \port$3591$192 [11:0];
+  assign \$74  = address_block_start + \port$3591$192 [11:0];
+  assign \$75  = address_block_start + \port$3591$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -25689,8 +26590,8 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3550$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3550$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3591$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3591$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -25716,8 +26617,8 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3550$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3550$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$3591$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3591$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -25766,7 +26667,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$3550$192 [11:0];
+      \$153  = \port$3591$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -25796,7 +26697,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$3550$128 [3:0];
+      \$155  = \port$3591$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -25826,7 +26727,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$3550$128 [7:4];
+      \$157  = \port$3591$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -25856,7 +26757,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$3550$192 [23:12];
+      \$159  = \port$3591$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -25886,7 +26787,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$3550$96 [11:0];
+      \$161  = \port$3591$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -25916,7 +26817,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$3550$96 [23:12];
+      \$163  = \port$3591$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -26093,7 +26994,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
+      \$171  = { \port$2148$4 , \port$2147$4 , \port$2146$4 , \port$2145$4 , \port$2144$4 , \port$2143$4 , \port$2142$4 , \port$2141$4 , \port$2140$4 , \port$2139$4 , \port$2138$4 , \port$2137$4 , \port$2136$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -26108,7 +27009,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
+        \$171  = { \port$2148$4 , \port$2147$4 , \port$2146$4 , \port$2145$4 , \port$2144$4 , \port$2143$4 , \port$2142$4 , \port$2141$4 , \port$2140$4 , \port$2139$4 , \port$2138$4 , \port$2137$4 , \port$2136$0  };
       end
     end
     if (clear) begin
@@ -26122,13 +27023,13 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
+      \$172  = { \port$2148$4 , \port$2147$4 , \port$2146$4 , \port$2145$4 , \port$2144$4 , \port$2143$4 , \port$2142$4 , \port$2141$4 , \port$2140$4 , \port$2139$4 , \port$2138$4 , \port$2137$4 , \port$2136$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
+        \$172  = { \port$2148$4 , \port$2147$4 , \port$2146$4 , \port$2145$4 , \port$2144$4 , \port$2143$4 , \port$2142$4 , \port$2141$4 , \port$2140$4 , \port$2139$4 , \port$2138$4 , \port$2137$4 , \port$2136$0  };
       end
     end
     if (clear) begin
@@ -26142,7 +27043,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
+      \$173  = { \port$2161$4 , \port$2160$4 , \port$2159$4 , \port$2158$4 , \port$2157$4 , \port$2156$4 , \port$2155$4 , \port$2154$4 , \port$2153$4 , \port$2152$4 , \port$2151$4 , \port$2150$4 , \port$2149$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -26168,7 +27069,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
     if (\$auto$verilog_backend.cc:2355:dump_module$39 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
+      \$174  = { \port$2161$4 , \port$2160$4 , \port$2159$4 , \port$2158$4 , \port$2157$4 , \port$2156$4 , \port$2155$4 , \port$2154$4 , \port$2153$4 , \port$2152$4 , \port$2151$4 , \port$2150$4 , \port$2149$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -26181,21 +27082,21 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$3550$192 [11:0];
-  assign column_count = \port$3550$128 [3:0];
-  assign row_count = \port$3550$128 [7:4];
-  assign block_count = \port$3550$192 [23:12];
-  assign x_count = \port$3550$96 [11:0];
-  assign y_count = \port$3550$96 [23:12];
+  assign word_count = \port$3591$192 [11:0];
+  assign column_count = \port$3591$128 [3:0];
+  assign row_count = \port$3591$128 [7:4];
+  assign block_count = \port$3591$192 [23:12];
+  assign x_count = \port$3591$96 [11:0];
+  assign y_count = \port$3591$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3550$160  };
-  assign address_block_step = { 4'h0, \port$3550$192 [11:0] };
-  assign pixel_x_origin = { \port$2118$4 , \port$2117$4 , \port$2116$4 , \port$2115$4 , \port$2114$4 , \port$2113$4 , \port$2112$4 , \port$2111$4 , \port$2110$4 , \port$2109$4 , \port$2108$4 , \port$2107$4 , \port$2106$0  };
+  assign address_column_step = { 4'h0, \port$3591$160  };
+  assign address_block_step = { 4'h0, \port$3591$192 [11:0] };
+  assign pixel_x_origin = { \port$2148$4 , \port$2147$4 , \port$2146$4 , \port$2145$4 , \port$2144$4 , \port$2143$4 , \port$2142$4 , \port$2141$4 , \port$2140$4 , \port$2139$4 , \port$2138$4 , \port$2137$4 , \port$2136$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3550$128 [11:8] };
-  assign pixel_y_origin = { \port$2131$4 , \port$2130$4 , \port$2129$4 , \port$2128$4 , \port$2127$4 , \port$2126$4 , \port$2125$4 , \port$2124$4 , \port$2123$4 , \port$2122$4 , \port$2121$4 , \port$2120$4 , \port$2119$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3591$128 [11:8] };
+  assign pixel_y_origin = { \port$2161$4 , \port$2160$4 , \port$2159$4 , \port$2158$4 , \port$2157$4 , \port$2156$4 , \port$2155$4 , \port$2154$4 , \port$2153$4 , \port$2152$4 , \port$2151$4 , \port$2150$4 , \port$2149$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3550$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3591$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -26217,7 +27118,7 @@ module \crossloom.window$866.nest (rst, \port$2106$0 , \port$2107$4 , \port$2108
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$870.pitches (rst, start, base, \width$7 , \port$3591$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$40  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -26280,8 +27181,8 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3550$136 ;
-  wire [11:0] \port$3550$136 ;
+  input [11:0] \port$3591$136 ;
+  wire [11:0] \port$3591$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -26413,7 +27314,7 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3550$136 [3:0];
+      \$33  = \port$3591$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -26428,7 +27329,7 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3550$136 [7:4];
+      \$34  = \port$3591$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -26443,7 +27344,7 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$13
     if (\$auto$verilog_backend.cc:2355:dump_module$40 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3550$136 [11:8];
+      \$35  = \port$3591$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -26559,9 +27460,9 @@ module \crossloom.window$866.pitches (rst, start, base, \width$7 , \port$3550$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3550$136 [3:0];
-  assign pad_left = \port$3550$136 [7:4];
-  assign pad_top = \port$3550$136 [11:8];
+  assign stride = \port$3591$136 [3:0];
+  assign pad_left = \port$3591$136 [7:4];
+  assign pad_top = \port$3591$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };

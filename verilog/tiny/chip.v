@@ -9,12 +9,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
-  wire \$11 ;
+  wire [1:0] \$11 ;
   wire \$12 ;
   wire [1:0] \$13 ;
-  wire \$14 ;
-  wire [1:0] \$15 ;
-  wire [1:0] \$16 ;
+  wire [1:0] \$14 ;
+  wire \$15 ;
+  wire \$16 ;
   wire \$17 ;
   wire \$18 ;
   wire \$19 ;
@@ -50,62 +50,59 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$46 ;
   wire \$47 ;
   wire \$48 ;
-  wire \$49 ;
+  wire [1:0] \$49 ;
   wire \$5 ;
-  wire \$50 ;
-  wire [1:0] \$51 ;
-  wire [1:0] \$52 ;
-  wire \$53 ;
-  wire \$54 ;
-  wire [1:0] \$55 ;
-  wire [1:0] \$56 ;
+  wire [1:0] \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire [1:0] \$53 ;
+  wire [1:0] \$54 ;
+  wire \$55 ;
+  wire [19:0] \$56 ;
   wire \$57 ;
-  wire [19:0] \$58 ;
+  wire \$58 ;
   wire \$59 ;
   wire \$6 ;
   wire \$60 ;
-  wire \$61 ;
-  wire \$62 ;
-  wire [17:0] \$63 ;
-  wire [19:0] \$64 ;
+  wire [17:0] \$61 ;
+  wire [19:0] \$62 ;
+  wire \$63 ;
+  wire \$64 ;
   wire \$65 ;
   wire \$66 ;
-  wire \$67 ;
+  wire [17:0] \$67 ;
   wire \$68 ;
-  wire [17:0] \$69 ;
+  wire \$69 ;
   wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
-  wire \$73 ;
-  wire \$74 ;
-  wire [30:0] \$75 ;
+  wire [30:0] \$73 ;
+  reg \$74 ;
+  reg \$75 ;
   reg \$76 ;
   reg \$77 ;
-  reg \$78 ;
-  reg \$79 ;
+  reg [29:0] \$78 ;
+  wire [45:0] \$79 ;
   wire \$8 ;
-  reg [29:0] \$80 ;
-  wire [45:0] \$81 ;
-  wire [32:0] \$82 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
   wire abort;
-  wire \abort$249 ;
-  wire \abort$277 ;
+  wire \abort$253 ;
+  wire \abort$281 ;
   input aclk;
   wire aclk;
   wire active;
   wire adder;
-  wire \adder$292 ;
+  wire \adder$295 ;
   wire [15:0] address;
-  wire [15:0] \address$328 ;
+  wire [15:0] \address$331 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$294 ;
+  wire \array$297 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -113,53 +110,53 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$339 ;
-  wire \bank_free$340 ;
+  wire \bank_free$342 ;
+  wire \bank_free$343 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
   wire busy;
-  wire \busy$251 ;
-  wire \busy$252 ;
+  wire \busy$255 ;
+  wire \busy$256 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$400 ;
-  wire \calibrate$489 ;
+  wire \calibrate$403 ;
+  wire \calibrate$492 ;
   wire calibrated;
-  wire \calibrated$308 ;
-  wire \calibrated$309 ;
+  wire \calibrated$311 ;
+  wire \calibrated$312 ;
   wire chunk_begin;
-  wire \chunk_begin$369 ;
-  wire \chunk_begin$470 ;
+  wire \chunk_begin$372 ;
+  wire \chunk_begin$473 ;
   wire chunk_final;
-  wire \chunk_final$375 ;
-  wire \chunk_final$473 ;
+  wire \chunk_final$378 ;
+  wire \chunk_final$476 ;
   wire chunk_loaded;
-  wire \chunk_loaded$371 ;
-  wire \chunk_loaded$471 ;
+  wire \chunk_loaded$374 ;
+  wire \chunk_loaded$474 ;
   wire clear;
-  wire \clear$244 ;
-  wire \clear$353 ;
-  wire \clear$354 ;
-  wire \clear$464 ;
+  wire \clear$248 ;
+  wire \clear$356 ;
+  wire \clear$357 ;
+  wire \clear$467 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$466 ;
+  wire [19:0] \coefficient_base$469 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$484 ;
+  wire [7:0] \coefficient_data$487 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$483 ;
+  wire [8:0] \coefficient_index$486 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$467 ;
+  wire [20:0] \coefficient_words$470 ;
   wire coefficient_write;
-  wire \coefficient_write$482 ;
+  wire \coefficient_write$485 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
   wire comparator;
-  wire \comparator$290 ;
+  wire \comparator$293 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
@@ -171,14 +168,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [1:0] conversions;
   wire convert_side;
-  wire \convert_side$245 ;
+  wire \convert_side$249 ;
   wire converted;
-  wire \converted$263 ;
+  wire \converted$267 ;
   wire converting;
-  wire \converting$231 ;
-  wire \converting$239 ;
-  wire \converting$240 ;
-  wire \converting$267 ;
+  wire \converting$235 ;
+  wire \converting$243 ;
+  wire \converting$244 ;
+  wire \converting$271 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -198,117 +195,117 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$487 ;
+  wire [3:0] \correction_data$490 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$486 ;
+  wire [5:0] \correction_index$489 ;
   wire correction_write;
-  wire \correction_write$485 ;
+  wire \correction_write$488 ;
   wire [1:0] corrections_write;
   wire decided;
-  wire \decided$241 ;
+  wire \decided$245 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$282 ;
-  wire [31:0] \descriptor$282[0] ;
-  wire [31:0] \descriptor$282[10] ;
-  wire [31:0] \descriptor$282[11] ;
-  wire [31:0] \descriptor$282[12] ;
-  wire [31:0] \descriptor$282[13] ;
-  wire [31:0] \descriptor$282[14] ;
-  wire [31:0] \descriptor$282[15] ;
-  wire [31:0] \descriptor$282[1] ;
-  wire [31:0] \descriptor$282[2] ;
-  wire [31:0] \descriptor$282[3] ;
-  wire [31:0] \descriptor$282[4] ;
-  wire [31:0] \descriptor$282[5] ;
-  wire [31:0] \descriptor$282[6] ;
-  wire [31:0] \descriptor$282[7] ;
-  wire [31:0] \descriptor$282[8] ;
-  wire [31:0] \descriptor$282[9] ;
-  wire [511:0] \descriptor$320 ;
-  wire [31:0] \descriptor$320[0] ;
-  wire [31:0] \descriptor$320[10] ;
-  wire [31:0] \descriptor$320[11] ;
-  wire [31:0] \descriptor$320[12] ;
-  wire [31:0] \descriptor$320[13] ;
-  wire [31:0] \descriptor$320[14] ;
-  wire [31:0] \descriptor$320[15] ;
-  wire [31:0] \descriptor$320[1] ;
-  wire [31:0] \descriptor$320[2] ;
-  wire [31:0] \descriptor$320[3] ;
-  wire [31:0] \descriptor$320[4] ;
-  wire [31:0] \descriptor$320[5] ;
-  wire [31:0] \descriptor$320[6] ;
-  wire [31:0] \descriptor$320[7] ;
-  wire [31:0] \descriptor$320[8] ;
-  wire [31:0] \descriptor$320[9] ;
-  wire [511:0] \descriptor$341 ;
-  wire [31:0] \descriptor$341[0] ;
-  wire [31:0] \descriptor$341[10] ;
-  wire [31:0] \descriptor$341[11] ;
-  wire [31:0] \descriptor$341[12] ;
-  wire [31:0] \descriptor$341[13] ;
-  wire [31:0] \descriptor$341[14] ;
-  wire [31:0] \descriptor$341[15] ;
-  wire [31:0] \descriptor$341[1] ;
-  wire [31:0] \descriptor$341[2] ;
-  wire [31:0] \descriptor$341[3] ;
-  wire [31:0] \descriptor$341[4] ;
-  wire [31:0] \descriptor$341[5] ;
-  wire [31:0] \descriptor$341[6] ;
-  wire [31:0] \descriptor$341[7] ;
-  wire [31:0] \descriptor$341[8] ;
-  wire [31:0] \descriptor$341[9] ;
-  wire [511:0] \descriptor$343 ;
-  wire [31:0] \descriptor$343[0] ;
-  wire [31:0] \descriptor$343[10] ;
-  wire [31:0] \descriptor$343[11] ;
-  wire [31:0] \descriptor$343[12] ;
-  wire [31:0] \descriptor$343[13] ;
-  wire [31:0] \descriptor$343[14] ;
-  wire [31:0] \descriptor$343[15] ;
-  wire [31:0] \descriptor$343[1] ;
-  wire [31:0] \descriptor$343[2] ;
-  wire [31:0] \descriptor$343[3] ;
-  wire [31:0] \descriptor$343[4] ;
-  wire [31:0] \descriptor$343[5] ;
-  wire [31:0] \descriptor$343[6] ;
-  wire [31:0] \descriptor$343[7] ;
-  wire [31:0] \descriptor$343[8] ;
-  wire [31:0] \descriptor$343[9] ;
-  wire [511:0] \descriptor$457 ;
-  wire [31:0] \descriptor$457[0] ;
-  wire [31:0] \descriptor$457[10] ;
-  wire [31:0] \descriptor$457[11] ;
-  wire [31:0] \descriptor$457[12] ;
-  wire [31:0] \descriptor$457[13] ;
-  wire [31:0] \descriptor$457[14] ;
-  wire [31:0] \descriptor$457[15] ;
-  wire [31:0] \descriptor$457[1] ;
-  wire [31:0] \descriptor$457[2] ;
-  wire [31:0] \descriptor$457[3] ;
-  wire [31:0] \descriptor$457[4] ;
-  wire [31:0] \descriptor$457[5] ;
-  wire [31:0] \descriptor$457[6] ;
-  wire [31:0] \descriptor$457[7] ;
-  wire [31:0] \descriptor$457[8] ;
-  wire [31:0] \descriptor$457[9] ;
-  wire [511:0] \descriptor$538 ;
-  wire [31:0] \descriptor$538[0] ;
-  wire [31:0] \descriptor$538[10] ;
-  wire [31:0] \descriptor$538[11] ;
-  wire [31:0] \descriptor$538[12] ;
-  wire [31:0] \descriptor$538[13] ;
-  wire [31:0] \descriptor$538[14] ;
-  wire [31:0] \descriptor$538[15] ;
-  wire [31:0] \descriptor$538[1] ;
-  wire [31:0] \descriptor$538[2] ;
-  wire [31:0] \descriptor$538[3] ;
-  wire [31:0] \descriptor$538[4] ;
-  wire [31:0] \descriptor$538[5] ;
-  wire [31:0] \descriptor$538[6] ;
-  wire [31:0] \descriptor$538[7] ;
-  wire [31:0] \descriptor$538[8] ;
-  wire [31:0] \descriptor$538[9] ;
+  wire [511:0] \descriptor$285 ;
+  wire [31:0] \descriptor$285[0] ;
+  wire [31:0] \descriptor$285[10] ;
+  wire [31:0] \descriptor$285[11] ;
+  wire [31:0] \descriptor$285[12] ;
+  wire [31:0] \descriptor$285[13] ;
+  wire [31:0] \descriptor$285[14] ;
+  wire [31:0] \descriptor$285[15] ;
+  wire [31:0] \descriptor$285[1] ;
+  wire [31:0] \descriptor$285[2] ;
+  wire [31:0] \descriptor$285[3] ;
+  wire [31:0] \descriptor$285[4] ;
+  wire [31:0] \descriptor$285[5] ;
+  wire [31:0] \descriptor$285[6] ;
+  wire [31:0] \descriptor$285[7] ;
+  wire [31:0] \descriptor$285[8] ;
+  wire [31:0] \descriptor$285[9] ;
+  wire [511:0] \descriptor$323 ;
+  wire [31:0] \descriptor$323[0] ;
+  wire [31:0] \descriptor$323[10] ;
+  wire [31:0] \descriptor$323[11] ;
+  wire [31:0] \descriptor$323[12] ;
+  wire [31:0] \descriptor$323[13] ;
+  wire [31:0] \descriptor$323[14] ;
+  wire [31:0] \descriptor$323[15] ;
+  wire [31:0] \descriptor$323[1] ;
+  wire [31:0] \descriptor$323[2] ;
+  wire [31:0] \descriptor$323[3] ;
+  wire [31:0] \descriptor$323[4] ;
+  wire [31:0] \descriptor$323[5] ;
+  wire [31:0] \descriptor$323[6] ;
+  wire [31:0] \descriptor$323[7] ;
+  wire [31:0] \descriptor$323[8] ;
+  wire [31:0] \descriptor$323[9] ;
+  wire [511:0] \descriptor$344 ;
+  wire [31:0] \descriptor$344[0] ;
+  wire [31:0] \descriptor$344[10] ;
+  wire [31:0] \descriptor$344[11] ;
+  wire [31:0] \descriptor$344[12] ;
+  wire [31:0] \descriptor$344[13] ;
+  wire [31:0] \descriptor$344[14] ;
+  wire [31:0] \descriptor$344[15] ;
+  wire [31:0] \descriptor$344[1] ;
+  wire [31:0] \descriptor$344[2] ;
+  wire [31:0] \descriptor$344[3] ;
+  wire [31:0] \descriptor$344[4] ;
+  wire [31:0] \descriptor$344[5] ;
+  wire [31:0] \descriptor$344[6] ;
+  wire [31:0] \descriptor$344[7] ;
+  wire [31:0] \descriptor$344[8] ;
+  wire [31:0] \descriptor$344[9] ;
+  wire [511:0] \descriptor$346 ;
+  wire [31:0] \descriptor$346[0] ;
+  wire [31:0] \descriptor$346[10] ;
+  wire [31:0] \descriptor$346[11] ;
+  wire [31:0] \descriptor$346[12] ;
+  wire [31:0] \descriptor$346[13] ;
+  wire [31:0] \descriptor$346[14] ;
+  wire [31:0] \descriptor$346[15] ;
+  wire [31:0] \descriptor$346[1] ;
+  wire [31:0] \descriptor$346[2] ;
+  wire [31:0] \descriptor$346[3] ;
+  wire [31:0] \descriptor$346[4] ;
+  wire [31:0] \descriptor$346[5] ;
+  wire [31:0] \descriptor$346[6] ;
+  wire [31:0] \descriptor$346[7] ;
+  wire [31:0] \descriptor$346[8] ;
+  wire [31:0] \descriptor$346[9] ;
+  wire [511:0] \descriptor$460 ;
+  wire [31:0] \descriptor$460[0] ;
+  wire [31:0] \descriptor$460[10] ;
+  wire [31:0] \descriptor$460[11] ;
+  wire [31:0] \descriptor$460[12] ;
+  wire [31:0] \descriptor$460[13] ;
+  wire [31:0] \descriptor$460[14] ;
+  wire [31:0] \descriptor$460[15] ;
+  wire [31:0] \descriptor$460[1] ;
+  wire [31:0] \descriptor$460[2] ;
+  wire [31:0] \descriptor$460[3] ;
+  wire [31:0] \descriptor$460[4] ;
+  wire [31:0] \descriptor$460[5] ;
+  wire [31:0] \descriptor$460[6] ;
+  wire [31:0] \descriptor$460[7] ;
+  wire [31:0] \descriptor$460[8] ;
+  wire [31:0] \descriptor$460[9] ;
+  wire [511:0] \descriptor$541 ;
+  wire [31:0] \descriptor$541[0] ;
+  wire [31:0] \descriptor$541[10] ;
+  wire [31:0] \descriptor$541[11] ;
+  wire [31:0] \descriptor$541[12] ;
+  wire [31:0] \descriptor$541[13] ;
+  wire [31:0] \descriptor$541[14] ;
+  wire [31:0] \descriptor$541[15] ;
+  wire [31:0] \descriptor$541[1] ;
+  wire [31:0] \descriptor$541[2] ;
+  wire [31:0] \descriptor$541[3] ;
+  wire [31:0] \descriptor$541[4] ;
+  wire [31:0] \descriptor$541[5] ;
+  wire [31:0] \descriptor$541[6] ;
+  wire [31:0] \descriptor$541[7] ;
+  wire [31:0] \descriptor$541[8] ;
+  wire [31:0] \descriptor$541[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -326,43 +323,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$317 ;
-  wire \done$318 ;
+  wire \done$320 ;
+  wire \done$321 ;
   wire drain;
-  wire \drain$298 ;
+  wire \drain$301 ;
   wire drain_clear;
-  wire \drain_clear$418 ;
-  wire \drain_clear$499 ;
+  wire \drain_clear$421 ;
+  wire \drain_clear$502 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$414 ;
-  wire [1:0] \drain_group$497 ;
+  wire [1:0] \drain_group$417 ;
+  wire [1:0] \drain_group$500 ;
   wire drain_lane;
-  wire \drain_lane$416 ;
-  wire \drain_lane$498 ;
+  wire \drain_lane$419 ;
+  wire \drain_lane$501 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$540 ;
+  wire [17:0] \drain_sum$543 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire drain_valid;
-  wire \drain_valid$408 ;
-  wire \drain_valid$493 ;
+  wire \drain_valid$411 ;
+  wire \drain_valid$496 ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$256 ;
+  wire \ended$260 ;
   wire failed;
-  wire \failed$258 ;
+  wire \failed$262 ;
   wire [3:0] failed_cause;
-  wire [3:0] \failed_cause$260 ;
-  wire [3:0] \failed_cause$260.tenant0 ;
+  wire [3:0] \failed_cause$264 ;
+  wire [3:0] \failed_cause$264.tenant0 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$333 ;
+  wire \first$336 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$539 ;
+  wire [31:0] \first_product$542 ;
   wire hold;
-  wire \hold$243 ;
+  wire \hold$247 ;
   reg host_late = 1'h0;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
@@ -373,28 +370,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$319 ;
+  wire \irq$322 ;
   wire last;
-  wire \last$335 ;
+  wire \last$338 ;
   wire last_chunk;
-  wire \last_chunk$337 ;
+  wire \last_chunk$340 ;
   wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$254 ;
-  wire [11:0] \layer$254.tenant0 ;
+  wire [11:0] \layer$258 ;
+  wire [11:0] \layer$258.tenant0 ;
   wire [11:0] \layer.tenant0 ;
   wire [31:0] layer_cycles;
   wire [31:0] \layer_cycles.tenant0 ;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$469 ;
-  wire [5:0] \lengths$469.add ;
-  wire [5:0] \lengths$469.clear ;
-  wire [5:0] \lengths$469.drive ;
-  wire [5:0] \lengths$469.gap ;
-  wire [5:0] \lengths$469.hold ;
-  wire [5:0] \lengths$469.reset ;
-  wire [5:0] \lengths$469.share ;
+  wire [41:0] \lengths$472 ;
+  wire [5:0] \lengths$472.add ;
+  wire [5:0] \lengths$472.clear ;
+  wire [5:0] \lengths$472.drive ;
+  wire [5:0] \lengths$472.gap ;
+  wire [5:0] \lengths$472.hold ;
+  wire [5:0] \lengths$472.reset ;
+  wire [5:0] \lengths$472.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -403,29 +400,29 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [9:0] level_data;
-  wire [9:0] \level_data$496 ;
+  wire [9:0] \level_data$499 ;
   wire [5:0] level_index;
-  wire [5:0] \level_index$495 ;
+  wire [5:0] \level_index$498 ;
   wire level_write;
-  wire \level_write$494 ;
+  wire \level_write$497 ;
   wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$377 ;
-  wire \load_bank$474 ;
+  wire \load_bank$380 ;
+  wire \load_bank$477 ;
   wire load_clear;
-  wire \load_clear$379 ;
-  wire \load_clear$475 ;
+  wire \load_clear$382 ;
+  wire \load_clear$478 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$383 ;
-  wire [31:0] \load_codes$477 ;
+  wire [31:0] \load_codes$386 ;
+  wire [31:0] \load_codes$480 ;
   wire load_enable;
-  wire \load_enable$373 ;
-  wire \load_enable$472 ;
+  wire \load_enable$376 ;
+  wire \load_enable$475 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$381 ;
-  wire [1:0] \load_row$476 ;
+  wire [1:0] \load_row$384 ;
+  wire [1:0] \load_row$479 ;
   wire loading;
-  wire \loading$238 ;
+  wire \loading$242 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -551,80 +548,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$525 ;
+  wire \macro__add$528 ;
   wire macro__bank;
-  wire \macro__bank$518 ;
+  wire \macro__bank$521 ;
   wire macro__clear;
-  wire \macro__clear$524 ;
+  wire \macro__clear$527 ;
   wire macro__comparator;
-  wire \macro__comparator$536 ;
+  wire \macro__comparator$539 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$535 ;
+  wire [15:0] \macro__conversion$538 ;
   wire macro__convert;
-  wire \macro__convert$529 ;
+  wire \macro__convert$532 ;
   wire macro__convert_side;
-  wire \macro__convert_side$530 ;
+  wire \macro__convert_side$533 ;
   wire macro__decided;
-  wire \macro__decided$537 ;
+  wire \macro__decided$540 ;
   wire macro__drive;
-  wire \macro__drive$521 ;
+  wire \macro__drive$524 ;
   wire macro__hold;
-  wire \macro__hold$523 ;
+  wire \macro__hold$526 ;
   wire [9:0] macro__level;
-  wire [9:0] \macro__level$532 ;
+  wire [9:0] \macro__level$535 ;
   wire macro__load_bank;
-  wire \macro__load_bank$514 ;
+  wire \macro__load_bank$517 ;
   wire macro__load_clear;
-  wire \macro__load_clear$515 ;
+  wire \macro__load_clear$518 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$517 ;
+  wire [31:0] \macro__load_codes$520 ;
   wire macro__load_enable;
-  wire \macro__load_enable$513 ;
+  wire \macro__load_enable$516 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$516 ;
+  wire [1:0] \macro__load_row$519 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$528 ;
+  wire [7:0] \macro__negate$531 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$534 ;
+  wire [31:0] \macro__product$537 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$533 ;
+  wire [18:0] \macro__reference$536 ;
   wire macro__reset;
-  wire \macro__reset$520 ;
+  wire \macro__reset$523 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$519 ;
+  wire [1:0] \macro__row_enable$522 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$527 ;
+  wire [7:0] \macro__select$530 ;
   wire macro__share;
-  wire \macro__share$522 ;
+  wire \macro__share$525 ;
   wire macro__side;
-  wire \macro__side$526 ;
+  wire \macro__side$529 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$531 ;
+  wire [5:0] \macro__trial$534 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$512 ;
+  wire [31:0] \macro__write_data$515 ;
   wire macro__write_enable;
-  wire \macro__write_enable$509 ;
+  wire \macro__write_enable$512 ;
   wire macro__write_group;
-  wire \macro__write_group$511 ;
+  wire \macro__write_group$514 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$510 ;
+  wire [3:0] \macro__write_row$513 ;
   wire [71:0] measured;
-  wire [35:0] \measured$404 ;
-  wire \measured$404.failed ;
-  wire [15:0] \measured$404.gain ;
-  wire [9:0] \measured$404.gain_reference ;
-  wire \measured$404.gain_valid ;
-  wire [5:0] \measured$404.offset ;
-  wire \measured$404.offset_valid ;
-  wire \measured$404.reference_valid ;
-  wire [35:0] \measured$491 ;
-  wire \measured$491.failed ;
-  wire [15:0] \measured$491.gain ;
-  wire [9:0] \measured$491.gain_reference ;
-  wire \measured$491.gain_valid ;
-  wire [5:0] \measured$491.offset ;
-  wire \measured$491.offset_valid ;
-  wire \measured$491.reference_valid ;
+  wire [35:0] \measured$407 ;
+  wire \measured$407.failed ;
+  wire [15:0] \measured$407.gain ;
+  wire [9:0] \measured$407.gain_reference ;
+  wire \measured$407.gain_valid ;
+  wire [5:0] \measured$407.offset ;
+  wire \measured$407.offset_valid ;
+  wire \measured$407.reference_valid ;
+  wire [35:0] \measured$494 ;
+  wire \measured$494.failed ;
+  wire [15:0] \measured$494.gain ;
+  wire [9:0] \measured$494.gain_reference ;
+  wire \measured$494.gain_valid ;
+  wire [5:0] \measured$494.offset ;
+  wire \measured$494.offset_valid ;
+  wire \measured$494.reference_valid ;
   wire [35:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -651,9 +648,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$224 ;
+  wire \overrun$228 ;
   wire pad;
-  wire \pad$329 ;
+  wire \pad$332 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -662,15 +659,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$460 ;
-  wire \position_done$461 ;
+  wire \position_done$463 ;
+  wire \position_done$464 ;
   wire position_freed;
-  wire \position_freed$398 ;
-  wire \position_freed$488 ;
+  wire \position_freed$401 ;
+  wire \position_freed$491 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
-  wire \product_started$273 ;
+  wire \product_started$277 ;
   wire program_write;
   wire [31:0] rdata;
   reg [16:0] read;
@@ -691,7 +688,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \read_data$182 ;
   wire [31:0] \read_data$183 ;
   wire [31:0] \read_data$188 ;
-  wire [31:0] \read_data$210 ;
+  wire [31:0] \read_data$212 ;
   wire read_enable;
   wire \read_enable$184 ;
   wire \read_enable$189 ;
@@ -701,15 +698,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire read_ready;
   wire read_valid;
   wire \read_valid$146 ;
+  wire \read_valid$210 ;
   wire ready;
   wire refused;
-  wire \refused$225 ;
+  wire \refused$229 ;
   wire reset;
-  wire \reset$242 ;
+  wire \reset$246 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$331 ;
+  wire [1:0] \row_word$334 ;
   wire rows;
-  wire \rows$296 ;
+  wire \rows$299 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -761,42 +759,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [1:0] saturated;
-  wire \saturated$406 ;
-  wire \saturated$492 ;
+  wire \saturated$409 ;
+  wire \saturated$495 ;
   wire [32:0] settings;
-  wire [65:0] \settings$402 ;
-  wire [32:0] \settings$402[0] ;
-  wire [15:0] \settings$402[0].gain ;
-  wire [9:0] \settings$402[0].gain_reference ;
-  wire \settings$402[0].levels ;
-  wire [5:0] \settings$402[0].offset ;
-  wire [32:0] \settings$402[1] ;
-  wire [15:0] \settings$402[1].gain ;
-  wire [9:0] \settings$402[1].gain_reference ;
-  wire \settings$402[1].levels ;
-  wire [5:0] \settings$402[1].offset ;
-  wire [32:0] \settings$490 ;
-  wire [15:0] \settings$490.gain ;
-  wire [9:0] \settings$490.gain_reference ;
-  wire \settings$490.levels ;
-  wire [5:0] \settings$490.offset ;
+  wire [65:0] \settings$405 ;
+  wire [32:0] \settings$405[0] ;
+  wire [15:0] \settings$405[0].gain ;
+  wire [9:0] \settings$405[0].gain_reference ;
+  wire \settings$405[0].levels ;
+  wire [5:0] \settings$405[0].offset ;
+  wire [32:0] \settings$405[1] ;
+  wire [15:0] \settings$405[1].gain ;
+  wire [9:0] \settings$405[1].gain_reference ;
+  wire \settings$405[1].levels ;
+  wire [5:0] \settings$405[1].offset ;
+  wire [32:0] \settings$493 ;
+  wire [15:0] \settings$493.gain ;
+  wire [9:0] \settings$493.gain_reference ;
+  wire \settings$493.levels ;
+  wire [5:0] \settings$493.offset ;
   wire [15:0] \settings.gain ;
   wire [9:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [5:0] \settings.offset ;
   wire start;
-  wire \start$237 ;
-  wire \start$246 ;
-  wire \start$247 ;
-  wire \start$283 ;
-  wire \start$321 ;
-  wire \start$322 ;
-  wire \start$342 ;
-  wire \start$344 ;
-  wire \start$355 ;
-  wire \start$465 ;
+  wire \start$241 ;
+  wire \start$250 ;
+  wire \start$251 ;
+  wire \start$286 ;
+  wire \start$324 ;
+  wire \start$325 ;
+  wire \start$345 ;
+  wire \start$347 ;
+  wire \start$358 ;
+  wire \start$468 ;
   wire stopped;
-  wire \stopped$266 ;
+  wire \stopped$270 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -805,11 +803,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire tenant;
   wire \tenant$177 ;
   wire timed_out;
-  wire \timed_out$314 ;
-  wire \timed_out$315 ;
+  wire \timed_out$317 ;
+  wire \timed_out$318 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$358 ;
-  wire [15:0] \timeout$468 ;
+  wire [15:0] \timeout$361 ;
+  wire [15:0] \timeout$471 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -847,23 +845,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$505 ;
+  wire [5:0] \trace__code$508 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$506 ;
+  wire [6:0] \trace__compensated$509 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$502 ;
+  wire [15:0] \trace__conversion$505 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$503 ;
+  wire [2:0] \trace__index$506 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$504 ;
+  wire [1:0] \trace__plane$507 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$501 ;
+  wire [31:0] \trace__product$504 ;
   wire trace__stopped;
-  wire \trace__stopped$507 ;
+  wire \trace__stopped$510 ;
   wire trace__valid;
-  wire \trace__valid$500 ;
+  wire \trace__valid$503 ;
   wire trace__void;
-  wire \trace__void$508 ;
+  wire \trace__void$511 ;
   output [31:0] trace_layer__cycles;
   wire [31:0] trace_layer__cycles;
   output trace_layer__done;
@@ -883,12 +881,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace_tenant;
   wire trace_tenant;
   output [15:0] trace_word__address;
-  reg [15:0] trace_word__address;
+  wire [15:0] trace_word__address;
   output [31:0] trace_word__data;
-  reg [31:0] trace_word__data;
+  wire [31:0] trace_word__data;
   output trace_word__valid;
   wire trace_word__valid;
   wire transfer;
+  wire transfer_abort;
   wire transfer_beyond;
   wire transfer_clear;
   wire transfer_done;
@@ -899,6 +898,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] transfer_read_data;
   wire [31:0] \transfer_read_data.tenant0 ;
   wire transfer_read_ready;
+  wire transfer_read_valid;
   wire [48:0] transfer_write;
   wire [48:0] \transfer_write.tenant0 ;
   wire [15:0] \transfer_write.tenant0.address ;
@@ -945,17 +945,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \windows$181.tenant0.program_base ;
   wire [11:0] \windows$181.tenant0.program_length ;
   wire [1:0] \windows$181.tenant0.tiles ;
-  wire [132:0] \windows$250 ;
-  wire [132:0] \windows$250.tenant0 ;
-  wire [15:0] \windows$250.tenant0.activation_base ;
-  wire [16:0] \windows$250.tenant0.activation_words ;
-  wire [20:0] \windows$250.tenant0.coefficient_words ;
-  wire [19:0] \windows$250.tenant0.coefficients_base ;
-  wire [16:0] \windows$250.tenant0.constant_entries ;
-  wire [15:0] \windows$250.tenant0.constants_base ;
-  wire [11:0] \windows$250.tenant0.program_base ;
-  wire [11:0] \windows$250.tenant0.program_length ;
-  wire [1:0] \windows$250.tenant0.tiles ;
+  wire [132:0] \windows$254 ;
+  wire [132:0] \windows$254.tenant0 ;
+  wire [15:0] \windows$254.tenant0.activation_base ;
+  wire [16:0] \windows$254.tenant0.activation_words ;
+  wire [20:0] \windows$254.tenant0.coefficient_words ;
+  wire [19:0] \windows$254.tenant0.coefficients_base ;
+  wire [16:0] \windows$254.tenant0.constant_entries ;
+  wire [15:0] \windows$254.tenant0.constants_base ;
+  wire [11:0] \windows$254.tenant0.program_base ;
+  wire [11:0] \windows$254.tenant0.program_length ;
+  wire [1:0] \windows$254.tenant0.tiles ;
   wire [132:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -971,7 +971,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working;
   wire working0;
   wire works;
-  wire \works$270 ;
+  wire \works$274 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
@@ -987,45 +987,49 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [23:0] \write_address$142 ;
   wire [15:0] \write_address$193 ;
   wire [15:0] \write_address$196 ;
-  wire [15:0] \write_address$214 ;
+  wire [15:0] \write_address$216 ;
   wire [31:0] write_data;
   wire [31:0] \write_data$144 ;
   wire [31:0] \write_data$194 ;
   wire [31:0] \write_data$197 ;
-  wire [31:0] \write_data$215 ;
-  wire [31:0] \write_data$388 ;
-  wire [31:0] \write_data$481 ;
+  wire [31:0] \write_data$217 ;
+  wire [31:0] \write_data$391 ;
+  wire [31:0] \write_data$484 ;
   wire write_enable;
   wire \write_enable$195 ;
-  wire \write_enable$213 ;
-  wire \write_enable$384 ;
-  wire \write_enable$478 ;
+  wire \write_enable$215 ;
+  wire \write_enable$387 ;
+  wire \write_enable$481 ;
   wire write_error;
   wire \write_error$150 ;
   wire write_group;
-  wire \write_group$480 ;
+  wire \write_group$483 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$479 ;
+  wire [3:0] \write_row$482 ;
   wire write_valid;
   wire \write_valid$140 ;
-  wire written;
+  wire [48:0] written;
+  wire [48:0] \written.tenant0 ;
+  wire [15:0] \written.tenant0.address ;
+  wire [31:0] \written.tenant0.data ;
+  wire \written.tenant0.enable ;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$557  [63:0];
+  reg [63:0] \constants$560  [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$557
+  initial begin : zero_constants$560
     integer i;
-    for (i = 0; i < 64; i = i + 1) \constants$557 [i] = 64'h0000000000000000;
+    for (i = 0; i < 64; i = i + 1) \constants$560 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
     if (\write__en$161 )
-      \constants$557 [memory_index[5:0]] <= memory_data;
+      \constants$560 [memory_index[5:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$557 [constant__addr];
+    _0_ <= \constants$560 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [255:0];
@@ -1046,132 +1050,130 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   assign \read_data$169  = _1_;
-  assign product = window[131] ? \product_started$273  : \$12 ;
-  assign \$13  = { \converting$239 , converting } & window[132:131];
-  assign \$14  = | \$13 ;
-  assign \$15  = ~ { \converting$239 , converting };
-  assign \$16  = \$15  & window[132:131];
-  assign \$17  = | \$16 ;
-  assign contest = \$14  & \$17 ;
-  assign \$18  = ! trace_tenant;
-  assign working0 = working & \$18 ;
-  assign \$19  = ~ combining;
-  assign \$20  = window[132] ? comparator : 1'h0;
-  assign \$21  = window[131] ? \comparator$290  : \$20 ;
-  assign \$22  = \$19  & \$21 ;
-  assign \$23  = working0 & \$22 ;
-  assign \$24  = ~ combining;
-  assign \$25  = window[132] ? adder : 1'h0;
-  assign \$26  = window[131] ? \adder$292  : \$25 ;
-  assign \$27  = \$24  & \$26 ;
-  assign \$28  = working0 & \$27 ;
-  assign \$29  = ~ combining;
-  assign \$30  = window[132] ? array : 1'h0;
-  assign \$31  = window[131] ? \array$294  : \$30 ;
-  assign \$32  = \$29  & \$31 ;
-  assign \$33  = working0 & \$32 ;
-  assign \$34  = ~ combining;
-  assign \$35  = window[132] ? rows : 1'h0;
-  assign \$36  = window[131] ? \rows$296  : \$35 ;
-  assign \$37  = \$34  & \$36 ;
-  assign \$38  = working0 & \$37 ;
-  assign \$39  = ~ combining;
-  assign \$40  = window[132] ? drain : 1'h0;
-  assign \$41  = window[131] ? \drain$298  : \$40 ;
-  assign \$42  = \$39  & \$41 ;
-  assign \$43  = working0 & \$42 ;
-  assign \$44  = working0 & combining;
-  assign \$45  = ~ host_wait;
-  assign \$46  = transferring & \$45 ;
-  assign \$47  = ~ buffer_wait;
-  assign \$48  = \$46  & \$47 ;
-  assign \$49  = transferring & host_wait;
-  assign \$50  = transferring & buffer_wait;
-  assign \$51  = ~ window[132:131];
-  assign \$52  = { \calibrated$309 , \calibrated$308  } | \$51 ;
-  assign \$53  = & \$52 ;
-  assign calibrated = \$signal  & \$53 ;
-  assign timed_out = | { \timed_out$315 , \timed_out$314  };
-  assign \$54  = \done$317  | \done$318 ;
-  assign unit_done = \$54  | calibrated;
-  assign \$55  = ~ window[132:131];
-  assign \$56  = { \bank_free$340 , \bank_free$339  } | \$55 ;
-  assign bank_free = & \$56 ;
-  assign \$57  = ! trace_tenant;
-  assign \start$355  = start & window[131];
-  assign chunk_begin = \chunk_begin$369  & window[131];
-  assign chunk_loaded = \chunk_loaded$371  & window[131];
-  assign load_enable = \load_enable$373  & window[131];
-  assign position_freed = \position_freed$398  & window[131];
-  assign calibrate = \calibrate$400  & window[131];
-  assign \$59  = \saturated$406  & window[131];
-  assign drain_clear = \drain_clear$418  & window[131];
-  assign \$60  = window[132] ? \position_done$461  : 1'h0;
-  assign \$61  = window[131] ? \position_done$460  : \$60 ;
-  assign \$62  = window[131] ? \position_done$460  : \$61 ;
-  assign \$63  = window[131] ? drain_sum : 18'h00000;
-  assign \start$465  = start & window[132];
-  assign \chunk_begin$470  = \chunk_begin$369  & window[132];
-  assign \chunk_loaded$471  = \chunk_loaded$371  & window[132];
-  assign \load_enable$472  = \load_enable$373  & window[132];
-  assign \position_freed$488  = \position_freed$398  & window[132];
-  assign \calibrate$489  = \calibrate$400  & window[132];
-  assign \$65  = \saturated$492  & window[132];
-  assign \drain_clear$499  = \drain_clear$418  & window[132];
-  assign \$66  = window[132] ? \position_done$461  : 1'h0;
-  assign \$67  = window[131] ? \position_done$460  : \$66 ;
-  assign \$68  = window[132] ? \position_done$461  : \$67 ;
-  assign \$69  = window[132] ? \drain_sum$540  : 18'h00000;
-  assign \$70  = start | \start$344 ;
-  assign \$71  = working0 & met;
-  assign \$72  = \$71  | transfer_beyond;
-  assign \$73  = calibrated | \clear$353 ;
-  assign \$74  = product & working0;
-  assign \$75  = product0 + 1'h1;
+  assign \$15  = | \$14 ;
+  assign contest = \$12  & \$15 ;
+  assign \$16  = ! trace_tenant;
+  assign working0 = working & \$16 ;
+  assign \$17  = ~ combining;
+  assign \$18  = window[132] ? comparator : 1'h0;
+  assign \$19  = window[131] ? \comparator$293  : \$18 ;
+  assign \$20  = \$17  & \$19 ;
+  assign \$21  = working0 & \$20 ;
+  assign \$22  = ~ combining;
+  assign \$23  = window[132] ? adder : 1'h0;
+  assign \$24  = window[131] ? \adder$295  : \$23 ;
+  assign \$25  = \$22  & \$24 ;
+  assign \$26  = working0 & \$25 ;
+  assign \$27  = ~ combining;
+  assign \$28  = window[132] ? array : 1'h0;
+  assign \$29  = window[131] ? \array$297  : \$28 ;
+  assign \$30  = \$27  & \$29 ;
+  assign \$31  = working0 & \$30 ;
+  assign \$32  = ~ combining;
+  assign \$33  = window[132] ? rows : 1'h0;
+  assign \$34  = window[131] ? \rows$299  : \$33 ;
+  assign \$35  = \$32  & \$34 ;
+  assign \$36  = working0 & \$35 ;
+  assign \$37  = ~ combining;
+  assign \$38  = window[132] ? drain : 1'h0;
+  assign \$39  = window[131] ? \drain$301  : \$38 ;
+  assign \$40  = \$37  & \$39 ;
+  assign \$41  = working0 & \$40 ;
+  assign \$42  = working0 & combining;
+  assign \$43  = ~ host_wait;
+  assign \$44  = transferring & \$43 ;
+  assign \$45  = ~ buffer_wait;
+  assign \$46  = \$44  & \$45 ;
+  assign \$47  = transferring & host_wait;
+  assign \$48  = transferring & buffer_wait;
+  assign \$49  = ~ window[132:131];
+  assign \$50  = { \calibrated$312 , \calibrated$311  } | \$49 ;
+  assign \$51  = & \$50 ;
+  assign calibrated = \$signal  & \$51 ;
+  assign timed_out = | { \timed_out$318 , \timed_out$317  };
+  assign \$52  = \done$320  | \done$321 ;
+  assign unit_done = \$52  | calibrated;
+  assign \$53  = ~ window[132:131];
+  assign \$54  = { \bank_free$343 , \bank_free$342  } | \$53 ;
+  assign bank_free = & \$54 ;
+  assign \$55  = ! trace_tenant;
+  assign \start$358  = start & window[131];
+  assign chunk_begin = \chunk_begin$372  & window[131];
+  assign chunk_loaded = \chunk_loaded$374  & window[131];
+  assign load_enable = \load_enable$376  & window[131];
+  assign position_freed = \position_freed$401  & window[131];
+  assign calibrate = \calibrate$403  & window[131];
+  assign \$57  = \saturated$409  & window[131];
+  assign drain_clear = \drain_clear$421  & window[131];
+  assign \$58  = window[132] ? \position_done$464  : 1'h0;
+  assign \$59  = window[131] ? \position_done$463  : \$58 ;
+  assign \$60  = window[131] ? \position_done$463  : \$59 ;
+  assign \$61  = window[131] ? drain_sum : 18'h00000;
+  assign \start$468  = start & window[132];
+  assign \chunk_begin$473  = \chunk_begin$372  & window[132];
+  assign \chunk_loaded$474  = \chunk_loaded$374  & window[132];
+  assign \load_enable$475  = \load_enable$376  & window[132];
+  assign \position_freed$491  = \position_freed$401  & window[132];
+  assign \calibrate$492  = \calibrate$403  & window[132];
+  assign \$63  = \saturated$495  & window[132];
+  assign \drain_clear$502  = \drain_clear$421  & window[132];
+  assign \$64  = window[132] ? \position_done$464  : 1'h0;
+  assign \$65  = window[131] ? \position_done$463  : \$64 ;
+  assign \$66  = window[132] ? \position_done$464  : \$65 ;
+  assign \$67  = window[132] ? \drain_sum$543  : 18'h00000;
+  assign \$68  = start | \start$347 ;
+  assign \$69  = working0 & met;
+  assign \$70  = \$69  | transfer_beyond;
+  assign \$71  = calibrated | \clear$356 ;
+  assign \$72  = product & working0;
+  assign \$73  = product0 + 1'h1;
   always @(posedge aclk)
-    combining <= \$76 ;
+    combining <= \$74 ;
   always @(posedge aclk)
-    illegal <= \$77 ;
+    illegal <= \$75 ;
   always @(posedge aclk)
-    host_late <= \$78 ;
+    host_late <= \$76 ;
   always @(posedge aclk)
-    \$signal  <= \$79 ;
+    \$signal  <= \$77 ;
   always @(posedge aclk)
-    product0 <= \$80 ;
+    product0 <= \$78 ;
   assign rst = ~ aresetn;
   assign \$1  = ~ pad;
   assign \$2  = \read_enable$184  & \$1 ;
-  assign \$3  = ! trace_tenant;
-  assign \$4  = write[0] & \$3 ;
-  assign \$5  = beyond | mismatch;
-  assign \$6  = overrun | refused;
-  assign \$7  = \overrun$224  | \refused$225 ;
-  assign \$8  = | { \$7 , \$6  };
-  assign met = \$5  | \$8 ;
-  assign conversions = converted + \converted$263 ;
-  assign early_stops = stopped + \stopped$266 ;
-  assign \$9  = ~ combining;
-  assign \$10  = window[132] ? works : 1'h0;
-  assign \$11  = window[131] ? \works$270  : \$10 ;
-  assign \converting$267  = \$9  & \$11 ;
-  assign \$12  = window[132] ? product_started : 1'h0;
+  assign \$3  = beyond | mismatch;
+  assign \$4  = overrun | refused;
+  assign \$5  = \overrun$228  | \refused$229 ;
+  assign \$6  = | { \$5 , \$4  };
+  assign met = \$3  | \$6 ;
+  assign conversions = converted + \converted$267 ;
+  assign early_stops = stopped + \stopped$270 ;
+  assign \$7  = ~ combining;
+  assign \$8  = window[132] ? works : 1'h0;
+  assign \$9  = window[131] ? \works$274  : \$8 ;
+  assign \converting$271  = \$7  & \$9 ;
+  assign \$10  = window[132] ? product_started : 1'h0;
+  assign product = window[131] ? \product_started$277  : \$10 ;
+  assign \$11  = { \converting$243 , converting } & window[132:131];
+  assign \$12  = | \$11 ;
+  assign \$13  = ~ { \converting$243 , converting };
+  assign \$14  = \$13  & window[132:131];
   \crossloom.activity0  activity0 (
-    .adder(\adder$292 ),
-    .array(\array$294 ),
+    .adder(\adder$295 ),
+    .array(\array$297 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$290 ),
+    .comparator(\comparator$293 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$298 ),
+    .drain(\drain$301 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$296 ),
+    .rows(\rows$299 ),
     .rst(rst),
     .start(start),
-    .works(\works$270 )
+    .works(\works$274 )
   );
   \crossloom.activity1  activity1 (
     .adder(adder),
@@ -1180,7 +1182,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro1__convert_side),
-    .converting(\converting$239 ),
+    .converting(\converting$243 ),
     .decided(macro1__decided),
     .drain(drain),
     .hold(macro1__hold),
@@ -1198,16 +1200,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_data(\read_data$182 ),
     .rst(rst),
     .tenant(trace_tenant),
+    .transfer0_0_ready(read_ready),
+    .transfer0_1_ready(write_ready),
+    .transfer_abort(transfer_abort),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
-    .transfer_read_data(\read_data$210 ),
-    .transfer_read_ready(read_ready),
+    .transfer_read_data(\read_data$212 ),
+    .transfer_read_valid(\read_valid$210 ),
     .transfer_write(transfer_write),
-    .transfer_write_ready(write_ready),
     .window(window),
     .windows(windows),
     .write(write),
-    .written(trace_word__valid)
+    .written(written)
   );
   \crossloom.bus  bus (
     .araddr(s_axi_araddr),
@@ -1239,22 +1243,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$353 ),
+    .clear(\clear$356 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$317 ),
-    .drain_clear(\drain_clear$418 ),
+    .done(\done$320 ),
+    .drain_clear(\drain_clear$421 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$3564$0 (\$81 ),
+    .\port$3660$0 (\$79 ),
     .position_done(position_done),
-    .position_freed(\position_freed$398 ),
+    .position_freed(\position_freed$401 ),
     .rst(rst),
     .start(start),
     .write_address(\write_address$193 ),
@@ -1262,25 +1266,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$353 ),
+    .clear(\clear$356 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .\done$157 (\done$318 ),
+    .\done$169 (\done$321 ),
     .read_address(\read_address$190 ),
     .read_data(\read_data$182 ),
     .read_enable(\read_enable$189 ),
     .rst(rst),
-    .start(\start$344 ),
+    .start(\start$347 ),
     .write_address(\write_address$196 ),
     .write_data(\write_data$197 ),
     .write_enable(\write_enable$195 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$369 ),
+    .chunk_begin(\chunk_begin$372 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$371 ),
-    .clear(\clear$353 ),
+    .chunk_loaded(\chunk_loaded$374 ),
+    .clear(\clear$356 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1288,7 +1292,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$373 ),
+    .load_enable(\load_enable$376 ),
     .load_row(load_row),
     .pad(pad),
     .read_address(\read_address$187 ),
@@ -1303,14 +1307,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(working0),
-    .busy(\busy$251 ),
+    .busy(\busy$255 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$358 ),
+    .comparator_timeout_clocks(\timeout$361 ),
     .constants_write(\write__en$161 ),
     .contest(contest),
     .conversions(conversions),
-    .converting(\converting$267 ),
+    .converting(\converting$271 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
@@ -1330,17 +1334,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1018$0 (turn),
-    .\port$3229$0 (fetching),
-    .\port$41$0 (\$23 ),
-    .\port$46$0 (\$28 ),
-    .\port$51$0 (\$33 ),
-    .\port$56$0 (\$38 ),
-    .\port$61$0 (\$43 ),
-    .\port$62$0 (\$44 ),
-    .\port$66$0 (\$48 ),
-    .\port$67$0 (\$49 ),
-    .\port$68$0 (\$50 ),
+    .\port$1014$0 (turn),
+    .\port$3256$0 (fetching),
+    .\port$37$0 (\$21 ),
+    .\port$42$0 (\$26 ),
+    .\port$47$0 (\$31 ),
+    .\port$52$0 (\$36 ),
+    .\port$57$0 (\$41 ),
+    .\port$58$0 (\$42 ),
+    .\port$62$0 (\$46 ),
+    .\port$63$0 (\$47 ),
+    .\port$64$0 (\$48 ),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1349,8 +1353,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$402 ),
-    .start(\start$246 ),
+    .settings(\settings$405 ),
+    .start(\start$250 ),
     .weights_write(weights_write),
     .windows(windows),
     .write_address(write_address),
@@ -1360,12 +1364,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$251 ),
-    .calibrate(\calibrate$400 ),
-    .clear(\clear$353 ),
+    .busy(\busy$255 ),
+    .calibrate(\calibrate$403 ),
+    .clear(\clear$356 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$344 ),
+    .combine(\start$347 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1382,11 +1386,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_data(\read_data$169 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$246 ),
+    .start(\start$250 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
-    .transfer(\start$283 ),
-    .transfer_clear(\abort$277 ),
+    .transfer(\start$286 ),
+    .transfer_clear(transfer_abort),
     .transfer_done(transfer_done),
     .transferring(transferring),
     .turn(turn),
@@ -1396,13 +1400,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$339 ),
+    .bank_free(\bank_free$342 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$308 ),
+    .calibrated(\calibrated$311 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$353 ),
+    .clear(\clear$356 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1452,20 +1456,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$404 ),
+    .measured(\measured$407 ),
     .overrun(overrun),
-    .\port$3221$90 (window[130:90]),
-    .position_done(\position_done$460 ),
+    .\port$3248$90 (window[130:90]),
+    .position_done(\position_done$463 ),
     .position_freed(position_freed),
-    .product_started(\product_started$273 ),
+    .product_started(\product_started$277 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$406 ),
-    .settings(\settings$402 [32:0]),
-    .start(\start$355 ),
+    .saturated(\saturated$409 ),
+    .settings(\settings$405 [32:0]),
+    .start(\start$358 ),
     .stopped(stopped),
-    .timed_out(\timed_out$314 ),
-    .timeout(\timeout$358 ),
+    .timed_out(\timed_out$317 ),
+    .timeout(\timeout$361 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1477,35 +1481,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$58 [3:0])
+    .write_row(\$56 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$340 ),
-    .calibrate(\calibrate$489 ),
-    .calibrated(\calibrated$309 ),
-    .chunk_begin(\chunk_begin$470 ),
+    .bank_free(\bank_free$343 ),
+    .calibrate(\calibrate$492 ),
+    .calibrated(\calibrated$312 ),
+    .chunk_begin(\chunk_begin$473 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$471 ),
-    .clear(\clear$353 ),
+    .chunk_loaded(\chunk_loaded$474 ),
+    .clear(\clear$356 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$263 ),
-    .converting(\converting$239 ),
+    .converted(\converted$267 ),
+    .converting(\converting$243 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$499 ),
+    .drain_clear(\drain_clear$502 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$540 ),
+    .drain_sum(\drain_sum$543 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$469 ),
+    .lengths(\lengths$472 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$472 ),
+    .load_enable(\load_enable$475 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1536,20 +1540,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$491 ),
-    .overrun(\overrun$224 ),
-    .\port$3221$90 (window[130:90]),
-    .position_done(\position_done$461 ),
-    .position_freed(\position_freed$488 ),
+    .measured(\measured$494 ),
+    .overrun(\overrun$228 ),
+    .\port$3248$90 (window[130:90]),
+    .position_done(\position_done$464 ),
+    .position_freed(\position_freed$491 ),
     .product_started(product_started),
-    .refused(\refused$225 ),
+    .refused(\refused$229 ),
     .rst(rst),
-    .saturated(\saturated$492 ),
-    .settings(\settings$402 [65:33]),
-    .start(\start$465 ),
-    .stopped(\stopped$266 ),
-    .timed_out(\timed_out$315 ),
-    .timeout(\timeout$358 ),
+    .saturated(\saturated$495 ),
+    .settings(\settings$405 [65:33]),
+    .start(\start$468 ),
+    .stopped(\stopped$270 ),
+    .timed_out(\timed_out$318 ),
+    .timeout(\timeout$361 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1561,10 +1565,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$64 [3:0])
+    .write_row(\$62 [3:0])
   );
   \crossloom.transfer0  transfer0 (
-    .abort(\abort$277 ),
+    .abort(transfer_abort),
     .buffer_wait(buffer_wait),
     .clk(aclk),
     .descriptor(descriptor),
@@ -1573,26 +1577,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
     .late(late),
+    .out_data(m_axis_tdata),
+    .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .r_data(\$82 ),
     .read_address(\read_address$207 ),
-    .read_data(\read_data$210 ),
     .read_enable(\read_enable$206 ),
     .read_ready(read_ready),
     .rst(rst),
-    .start(\start$283 ),
+    .start(\start$286 ),
     .timeout(timeout),
+    .w_data(\read_data$212 ),
+    .w_en(\read_valid$210 ),
     .waiting(host_wait),
-    .write_address(\write_address$214 ),
-    .write_data(\write_data$215 ),
-    .write_enable(\write_enable$213 ),
+    .write_address(\write_address$216 ),
+    .write_data(\write_data$217 ),
+    .write_enable(\write_enable$215 ),
     .write_ready(write_ready)
   );
-  \crossloom.window$549  \window$549  (
+  \crossloom.window$552  \window$552  (
     .address(\read_address$187 ),
     .busy(loading),
-    .clear(\clear$353 ),
+    .clear(\clear$356 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -1634,72 +1640,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__address = \write_address$214 ;
-    if (\$4 ) begin
-      trace_word__address = write[16:1];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    trace_word__data = \write_data$215 ;
-    if (\$4 ) begin
-      trace_word__data = write[48:17];
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$57 ) begin
+    if (\$55 ) begin
       next_number = { 2'h0, product0 };
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$76  = combining;
-    if (\$70 ) begin
-      \$76  = \start$344 ;
+    \$74  = combining;
+    if (\$68 ) begin
+      \$74  = \start$347 ;
     end
+    if (rst) begin
+      \$74  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$75  = \$70 ;
+    if (rst) begin
+      \$75  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    \$76  = late;
     if (rst) begin
       \$76  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$77  = \$72 ;
+    \$77  = \$signal ;
+    if (\calibrate$403 ) begin
+      \$77  = 1'h1;
+    end else if (\$71 ) begin
+      \$77  = 1'h0;
+    end
     if (rst) begin
       \$77  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$78  = late;
-    if (rst) begin
-      \$78  = 1'h0;
+    \$78  = product0;
+    if (\$72 ) begin
+      \$78  = \$73 [29:0];
     end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$79  = \$signal ;
-    if (\calibrate$400 ) begin
-      \$79  = 1'h1;
-    end else if (\$73 ) begin
-      \$79  = 1'h0;
+    if (\start$250 ) begin
+      \$78  = 30'h00000000;
     end
     if (rst) begin
-      \$79  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$80  = product0;
-    if (\$74 ) begin
-      \$80  = \$75 [29:0];
-    end
-    if (\start$246 ) begin
-      \$80  = 30'h00000000;
-    end
-    if (rst) begin
-      \$80  = 30'h00000000;
+      \$78  = 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -1753,94 +1745,95 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign in_data = s_axis_tdata;
   assign out_valid = m_axis_tvalid;
   assign out_ready = m_axis_tready;
-  assign out_data = \$82 [31:0];
-  assign out_last = \$82 [32];
+  assign out_data = m_axis_tdata;
+  assign out_last = m_axis_tlast;
   assign transfer_read_ready = read_ready;
-  assign transfer_read_data = \read_data$210 ;
+  assign transfer_read_valid = \read_valid$210 ;
+  assign transfer_read_data = \read_data$212 ;
   assign transfer_write_ready = write_ready;
-  assign written = trace_word__valid;
+  assign transfer_clear = transfer_abort;
   assign convolve = start;
   assign busy = loading;
-  assign \converting$231  = converting;
+  assign \converting$235  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$237  = start;
-  assign \loading$238  = loading;
-  assign \converting$240  = \converting$239 ;
-  assign \decided$241  = macro1__decided;
-  assign \reset$242  = macro1__reset;
-  assign \hold$243  = macro1__hold;
-  assign \clear$244  = macro1__clear;
-  assign \convert_side$245  = macro1__convert_side;
-  assign \start$247  = \start$246 ;
-  assign \abort$249  = abort;
-  assign \windows$250  = windows;
-  assign \busy$252  = \busy$251 ;
+  assign \start$241  = start;
+  assign \loading$242  = loading;
+  assign \converting$244  = \converting$243 ;
+  assign \decided$245  = macro1__decided;
+  assign \reset$246  = macro1__reset;
+  assign \hold$247  = macro1__hold;
+  assign \clear$248  = macro1__clear;
+  assign \convert_side$249  = macro1__convert_side;
+  assign \start$251  = \start$250 ;
+  assign \abort$253  = abort;
+  assign \windows$254  = windows;
+  assign \busy$256  = \busy$255 ;
   assign layer = trace_layer__index;
-  assign \layer$254  = trace_layer__index;
-  assign \ended$256  = ended;
-  assign \failed$258  = failed;
-  assign \failed_cause$260  = failed_cause;
-  assign transfer_clear = \abort$277 ;
+  assign \layer$258  = trace_layer__index;
+  assign \ended$260  = ended;
+  assign \failed$262  = failed;
+  assign \failed_cause$264  = failed_cause;
+  assign \abort$281  = transfer_abort;
   assign host_timeout = timeout;
-  assign \descriptor$282  = descriptor;
-  assign transfer = \start$283 ;
+  assign \descriptor$285  = descriptor;
+  assign transfer = \start$286 ;
   assign done = transfer_done;
   assign active = working0;
-  assign waiting = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
+  assign waiting = { turn, fetching, \$48 , \$47 , \$46 , \$42 , \$41 , \$36 , \$31 , \$26 , \$21  };
   assign layer_done = trace_layer__done;
   assign layer_cycles = trace_layer__cycles;
-  assign \irq$319  = irq;
-  assign \descriptor$320  = convolution;
-  assign \start$321  = start;
-  assign \start$322  = start;
+  assign \irq$322  = irq;
+  assign \descriptor$323  = convolution;
+  assign \start$324  = start;
+  assign \start$325  = start;
   assign valid = word_valid;
   assign word_ready = ready;
   assign address = \read_address$187 ;
-  assign \address$328  = \read_address$187 ;
-  assign \pad$329  = pad;
-  assign \row_word$331  = row_word;
-  assign \first$333  = first;
-  assign \last$335  = last;
-  assign \last_chunk$337  = last_chunk;
-  assign \descriptor$341  = convolution;
-  assign \start$342  = start;
-  assign \descriptor$343  = descriptor;
-  assign combine = \start$344 ;
+  assign \address$331  = \read_address$187 ;
+  assign \pad$332  = pad;
+  assign \row_word$334  = row_word;
+  assign \first$336  = first;
+  assign \last$338  = last;
+  assign \last_chunk$340  = last_chunk;
+  assign \descriptor$344  = convolution;
+  assign \start$345  = start;
+  assign \descriptor$346  = descriptor;
+  assign combine = \start$347 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$81 [21:19];
-  assign sum_position = \$81 [45:22];
-  assign sum_value = \$81 [18:0];
+  assign sum_kernel = \$79 [21:19];
+  assign sum_position = \$79 [45:22];
+  assign sum_value = \$79 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$354  = \clear$353 ;
+  assign \clear$357  = \clear$356 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$358 ;
-  assign \chunk_final$375  = chunk_final;
-  assign \load_bank$377  = load_bank;
-  assign \load_clear$379  = load_clear;
-  assign \load_row$381  = load_row;
-  assign \load_codes$383  = load_codes;
-  assign \write_enable$384  = weights_write[0];
-  assign write_row = \$58 [3:0];
+  assign comparator_timeout = \timeout$361 ;
+  assign \chunk_final$378  = chunk_final;
+  assign \load_bank$380  = load_bank;
+  assign \load_clear$382  = load_clear;
+  assign \load_row$384  = load_row;
+  assign \load_codes$386  = load_codes;
+  assign \write_enable$387  = weights_write[0];
+  assign write_row = \$56 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$388  = memory_data[31:0];
+  assign \write_data$391  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign settings = \settings$402 [32:0];
-  assign \drain_valid$408  = drain_valid;
+  assign settings = \settings$405 [32:0];
+  assign \drain_valid$411  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[5:0];
   assign level_data = memory_data[9:0];
-  assign \drain_group$414  = drain_group;
-  assign \drain_lane$416  = drain_lane;
+  assign \drain_group$417  = drain_group;
+  assign \drain_lane$419  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1879,79 +1872,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$457  = convolution;
+  assign \descriptor$460  = convolution;
   assign first_product = next_number;
-  assign \clear$464  = \clear$353 ;
-  assign \coefficient_base$466  = window[109:90];
-  assign \coefficient_words$467  = window[130:110];
-  assign \timeout$468  = \timeout$358 ;
-  assign \chunk_final$473  = chunk_final;
-  assign \load_bank$474  = load_bank;
-  assign \load_clear$475  = load_clear;
-  assign \load_row$476  = load_row;
-  assign \load_codes$477  = load_codes;
-  assign \write_enable$478  = weights_write[1];
-  assign \write_row$479  = \$64 [3:0];
-  assign \write_group$480  = memory_index[0];
-  assign \write_data$481  = memory_data[31:0];
-  assign \coefficient_write$482  = coefficients_write[1];
-  assign \coefficient_index$483  = memory_index[8:0];
-  assign \coefficient_data$484  = memory_data[7:0];
-  assign \correction_write$485  = corrections_write[1];
-  assign \correction_index$486  = memory_index[5:0];
-  assign \correction_data$487  = memory_data[3:0];
-  assign \settings$490  = \settings$402 [65:33];
-  assign \drain_valid$493  = drain_valid;
-  assign \level_write$494  = levels_write[1];
-  assign \level_index$495  = memory_index[5:0];
-  assign \level_data$496  = memory_data[9:0];
-  assign \drain_group$497  = drain_group;
-  assign \drain_lane$498  = drain_lane;
-  assign \trace__valid$500  = trace1__valid;
-  assign \trace__product$501  = trace1__product;
-  assign \trace__conversion$502  = trace1__conversion;
-  assign \trace__index$503  = trace1__index;
-  assign \trace__plane$504  = trace1__plane;
-  assign \trace__code$505  = trace1__code;
-  assign \trace__compensated$506  = trace1__compensated;
-  assign \trace__stopped$507  = trace1__stopped;
-  assign \trace__void$508  = trace1__void;
-  assign \macro__write_enable$509  = macro1__write_enable;
-  assign \macro__write_row$510  = macro1__write_row;
-  assign \macro__write_group$511  = macro1__write_group;
-  assign \macro__write_data$512  = macro1__write_data;
-  assign \macro__load_enable$513  = macro1__load_enable;
-  assign \macro__load_bank$514  = macro1__load_bank;
-  assign \macro__load_clear$515  = macro1__load_clear;
-  assign \macro__load_row$516  = macro1__load_row;
-  assign \macro__load_codes$517  = macro1__load_codes;
-  assign \macro__bank$518  = macro1__bank;
-  assign \macro__row_enable$519  = macro1__row_enable;
-  assign \macro__reset$520  = macro1__reset;
-  assign \macro__drive$521  = macro1__drive;
-  assign \macro__share$522  = macro1__share;
-  assign \macro__hold$523  = macro1__hold;
-  assign \macro__clear$524  = macro1__clear;
-  assign \macro__add$525  = macro1__add;
-  assign \macro__side$526  = macro1__side;
-  assign \macro__select$527  = macro1__select;
-  assign \macro__negate$528  = macro1__negate;
-  assign \macro__convert$529  = macro1__convert;
-  assign \macro__convert_side$530  = macro1__convert_side;
-  assign \macro__trial$531  = macro1__trial;
-  assign \macro__level$532  = macro1__level;
-  assign \macro__reference$533  = macro1__reference;
-  assign \macro__product$534  = macro1__product;
-  assign \macro__conversion$535  = macro1__conversion;
-  assign \macro__comparator$536  = macro1__comparator;
-  assign \macro__decided$537  = macro1__decided;
-  assign \descriptor$538  = convolution;
-  assign \first_product$539  = next_number;
-  assign m_axis_tdata = \$82 [31:0];
-  assign m_axis_tlast = \$82 [32];
-  assign trace_sum__kernel = \$81 [21:19];
-  assign trace_sum__position = \$81 [45:22];
-  assign trace_sum__value = \$81 [18:0];
+  assign \clear$467  = \clear$356 ;
+  assign \coefficient_base$469  = window[109:90];
+  assign \coefficient_words$470  = window[130:110];
+  assign \timeout$471  = \timeout$361 ;
+  assign \chunk_final$476  = chunk_final;
+  assign \load_bank$477  = load_bank;
+  assign \load_clear$478  = load_clear;
+  assign \load_row$479  = load_row;
+  assign \load_codes$480  = load_codes;
+  assign \write_enable$481  = weights_write[1];
+  assign \write_row$482  = \$62 [3:0];
+  assign \write_group$483  = memory_index[0];
+  assign \write_data$484  = memory_data[31:0];
+  assign \coefficient_write$485  = coefficients_write[1];
+  assign \coefficient_index$486  = memory_index[8:0];
+  assign \coefficient_data$487  = memory_data[7:0];
+  assign \correction_write$488  = corrections_write[1];
+  assign \correction_index$489  = memory_index[5:0];
+  assign \correction_data$490  = memory_data[3:0];
+  assign \settings$493  = \settings$405 [65:33];
+  assign \drain_valid$496  = drain_valid;
+  assign \level_write$497  = levels_write[1];
+  assign \level_index$498  = memory_index[5:0];
+  assign \level_data$499  = memory_data[9:0];
+  assign \drain_group$500  = drain_group;
+  assign \drain_lane$501  = drain_lane;
+  assign \trace__valid$503  = trace1__valid;
+  assign \trace__product$504  = trace1__product;
+  assign \trace__conversion$505  = trace1__conversion;
+  assign \trace__index$506  = trace1__index;
+  assign \trace__plane$507  = trace1__plane;
+  assign \trace__code$508  = trace1__code;
+  assign \trace__compensated$509  = trace1__compensated;
+  assign \trace__stopped$510  = trace1__stopped;
+  assign \trace__void$511  = trace1__void;
+  assign \macro__write_enable$512  = macro1__write_enable;
+  assign \macro__write_row$513  = macro1__write_row;
+  assign \macro__write_group$514  = macro1__write_group;
+  assign \macro__write_data$515  = macro1__write_data;
+  assign \macro__load_enable$516  = macro1__load_enable;
+  assign \macro__load_bank$517  = macro1__load_bank;
+  assign \macro__load_clear$518  = macro1__load_clear;
+  assign \macro__load_row$519  = macro1__load_row;
+  assign \macro__load_codes$520  = macro1__load_codes;
+  assign \macro__bank$521  = macro1__bank;
+  assign \macro__row_enable$522  = macro1__row_enable;
+  assign \macro__reset$523  = macro1__reset;
+  assign \macro__drive$524  = macro1__drive;
+  assign \macro__share$525  = macro1__share;
+  assign \macro__hold$526  = macro1__hold;
+  assign \macro__clear$527  = macro1__clear;
+  assign \macro__add$528  = macro1__add;
+  assign \macro__side$529  = macro1__side;
+  assign \macro__select$530  = macro1__select;
+  assign \macro__negate$531  = macro1__negate;
+  assign \macro__convert$532  = macro1__convert;
+  assign \macro__convert_side$533  = macro1__convert_side;
+  assign \macro__trial$534  = macro1__trial;
+  assign \macro__level$535  = macro1__level;
+  assign \macro__reference$536  = macro1__reference;
+  assign \macro__product$537  = macro1__product;
+  assign \macro__conversion$538  = macro1__conversion;
+  assign \macro__comparator$539  = macro1__comparator;
+  assign \macro__decided$540  = macro1__decided;
+  assign \descriptor$541  = convolution;
+  assign \first_product$542  = next_number;
+  assign trace_sum__kernel = \$79 [21:19];
+  assign trace_sum__position = \$79 [45:22];
+  assign trace_sum__value = \$79 [18:0];
+  assign trace_word__valid = written[0];
+  assign trace_word__address = written[16:1];
+  assign trace_word__data = written[48:17];
   assign \window.program_base  = window[11:0];
   assign \window.program_length  = window[23:12];
   assign \window.activation_base  = window[39:24];
@@ -1998,25 +1992,29 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_read.tenant0  = transfer_read;
   assign \transfer_read.tenant0.enable  = transfer_read[0];
   assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read_data.tenant0  = \read_data$210 ;
+  assign \transfer_read_data.tenant0  = \read_data$212 ;
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
   assign \transfer_write.tenant0.data  = transfer_write[48:17];
-  assign \windows$250.tenant0  = windows;
-  assign \windows$250.tenant0.program_base  = windows[11:0];
-  assign \windows$250.tenant0.program_length  = windows[23:12];
-  assign \windows$250.tenant0.activation_base  = windows[39:24];
-  assign \windows$250.tenant0.activation_words  = windows[56:40];
-  assign \windows$250.tenant0.constants_base  = windows[72:57];
-  assign \windows$250.tenant0.constant_entries  = windows[89:73];
-  assign \windows$250.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$250.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$250.tenant0.tiles  = windows[132:131];
+  assign \written.tenant0  = written;
+  assign \written.tenant0.enable  = written[0];
+  assign \written.tenant0.address  = written[16:1];
+  assign \written.tenant0.data  = written[48:17];
+  assign \windows$254.tenant0  = windows;
+  assign \windows$254.tenant0.program_base  = windows[11:0];
+  assign \windows$254.tenant0.program_length  = windows[23:12];
+  assign \windows$254.tenant0.activation_base  = windows[39:24];
+  assign \windows$254.tenant0.activation_words  = windows[56:40];
+  assign \windows$254.tenant0.constants_base  = windows[72:57];
+  assign \windows$254.tenant0.constant_entries  = windows[89:73];
+  assign \windows$254.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$254.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$254.tenant0.tiles  = windows[132:131];
   assign \layer.tenant0  = trace_layer__index;
-  assign \layer$254.tenant0  = trace_layer__index;
+  assign \layer$258.tenant0  = trace_layer__index;
   assign \failed_cause.tenant0  = failed_cause;
-  assign \failed_cause$260.tenant0  = failed_cause;
+  assign \failed_cause$264.tenant0  = failed_cause;
   assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -2034,23 +2032,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$282[0]  = descriptor[31:0];
-  assign \descriptor$282[1]  = descriptor[63:32];
-  assign \descriptor$282[2]  = descriptor[95:64];
-  assign \descriptor$282[3]  = descriptor[127:96];
-  assign \descriptor$282[4]  = descriptor[159:128];
-  assign \descriptor$282[5]  = descriptor[191:160];
-  assign \descriptor$282[6]  = descriptor[223:192];
-  assign \descriptor$282[7]  = descriptor[255:224];
-  assign \descriptor$282[8]  = descriptor[287:256];
-  assign \descriptor$282[9]  = descriptor[319:288];
-  assign \descriptor$282[10]  = descriptor[351:320];
-  assign \descriptor$282[11]  = descriptor[383:352];
-  assign \descriptor$282[12]  = descriptor[415:384];
-  assign \descriptor$282[13]  = descriptor[447:416];
-  assign \descriptor$282[14]  = descriptor[479:448];
-  assign \descriptor$282[15]  = descriptor[511:480];
-  assign \waiting.tenant0  = { turn, fetching, \$50 , \$49 , \$48 , \$44 , \$43 , \$38 , \$33 , \$28 , \$23  };
+  assign \descriptor$285[0]  = descriptor[31:0];
+  assign \descriptor$285[1]  = descriptor[63:32];
+  assign \descriptor$285[2]  = descriptor[95:64];
+  assign \descriptor$285[3]  = descriptor[127:96];
+  assign \descriptor$285[4]  = descriptor[159:128];
+  assign \descriptor$285[5]  = descriptor[191:160];
+  assign \descriptor$285[6]  = descriptor[223:192];
+  assign \descriptor$285[7]  = descriptor[255:224];
+  assign \descriptor$285[8]  = descriptor[287:256];
+  assign \descriptor$285[9]  = descriptor[319:288];
+  assign \descriptor$285[10]  = descriptor[351:320];
+  assign \descriptor$285[11]  = descriptor[383:352];
+  assign \descriptor$285[12]  = descriptor[415:384];
+  assign \descriptor$285[13]  = descriptor[447:416];
+  assign \descriptor$285[14]  = descriptor[479:448];
+  assign \descriptor$285[15]  = descriptor[511:480];
+  assign \waiting.tenant0  = { turn, fetching, \$48 , \$47 , \$46 , \$42 , \$41 , \$36 , \$31 , \$26 , \$21  };
   assign \layer_cycles.tenant0  = trace_layer__cycles;
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
@@ -2068,54 +2066,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$320[0]  = convolution[31:0];
-  assign \descriptor$320[1]  = convolution[63:32];
-  assign \descriptor$320[2]  = convolution[95:64];
-  assign \descriptor$320[3]  = convolution[127:96];
-  assign \descriptor$320[4]  = convolution[159:128];
-  assign \descriptor$320[5]  = convolution[191:160];
-  assign \descriptor$320[6]  = convolution[223:192];
-  assign \descriptor$320[7]  = convolution[255:224];
-  assign \descriptor$320[8]  = convolution[287:256];
-  assign \descriptor$320[9]  = convolution[319:288];
-  assign \descriptor$320[10]  = convolution[351:320];
-  assign \descriptor$320[11]  = convolution[383:352];
-  assign \descriptor$320[12]  = convolution[415:384];
-  assign \descriptor$320[13]  = convolution[447:416];
-  assign \descriptor$320[14]  = convolution[479:448];
-  assign \descriptor$320[15]  = convolution[511:480];
-  assign \descriptor$341[0]  = convolution[31:0];
-  assign \descriptor$341[1]  = convolution[63:32];
-  assign \descriptor$341[2]  = convolution[95:64];
-  assign \descriptor$341[3]  = convolution[127:96];
-  assign \descriptor$341[4]  = convolution[159:128];
-  assign \descriptor$341[5]  = convolution[191:160];
-  assign \descriptor$341[6]  = convolution[223:192];
-  assign \descriptor$341[7]  = convolution[255:224];
-  assign \descriptor$341[8]  = convolution[287:256];
-  assign \descriptor$341[9]  = convolution[319:288];
-  assign \descriptor$341[10]  = convolution[351:320];
-  assign \descriptor$341[11]  = convolution[383:352];
-  assign \descriptor$341[12]  = convolution[415:384];
-  assign \descriptor$341[13]  = convolution[447:416];
-  assign \descriptor$341[14]  = convolution[479:448];
-  assign \descriptor$341[15]  = convolution[511:480];
-  assign \descriptor$343[0]  = descriptor[31:0];
-  assign \descriptor$343[1]  = descriptor[63:32];
-  assign \descriptor$343[2]  = descriptor[95:64];
-  assign \descriptor$343[3]  = descriptor[127:96];
-  assign \descriptor$343[4]  = descriptor[159:128];
-  assign \descriptor$343[5]  = descriptor[191:160];
-  assign \descriptor$343[6]  = descriptor[223:192];
-  assign \descriptor$343[7]  = descriptor[255:224];
-  assign \descriptor$343[8]  = descriptor[287:256];
-  assign \descriptor$343[9]  = descriptor[319:288];
-  assign \descriptor$343[10]  = descriptor[351:320];
-  assign \descriptor$343[11]  = descriptor[383:352];
-  assign \descriptor$343[12]  = descriptor[415:384];
-  assign \descriptor$343[13]  = descriptor[447:416];
-  assign \descriptor$343[14]  = descriptor[479:448];
-  assign \descriptor$343[15]  = descriptor[511:480];
+  assign \descriptor$323[0]  = convolution[31:0];
+  assign \descriptor$323[1]  = convolution[63:32];
+  assign \descriptor$323[2]  = convolution[95:64];
+  assign \descriptor$323[3]  = convolution[127:96];
+  assign \descriptor$323[4]  = convolution[159:128];
+  assign \descriptor$323[5]  = convolution[191:160];
+  assign \descriptor$323[6]  = convolution[223:192];
+  assign \descriptor$323[7]  = convolution[255:224];
+  assign \descriptor$323[8]  = convolution[287:256];
+  assign \descriptor$323[9]  = convolution[319:288];
+  assign \descriptor$323[10]  = convolution[351:320];
+  assign \descriptor$323[11]  = convolution[383:352];
+  assign \descriptor$323[12]  = convolution[415:384];
+  assign \descriptor$323[13]  = convolution[447:416];
+  assign \descriptor$323[14]  = convolution[479:448];
+  assign \descriptor$323[15]  = convolution[511:480];
+  assign \descriptor$344[0]  = convolution[31:0];
+  assign \descriptor$344[1]  = convolution[63:32];
+  assign \descriptor$344[2]  = convolution[95:64];
+  assign \descriptor$344[3]  = convolution[127:96];
+  assign \descriptor$344[4]  = convolution[159:128];
+  assign \descriptor$344[5]  = convolution[191:160];
+  assign \descriptor$344[6]  = convolution[223:192];
+  assign \descriptor$344[7]  = convolution[255:224];
+  assign \descriptor$344[8]  = convolution[287:256];
+  assign \descriptor$344[9]  = convolution[319:288];
+  assign \descriptor$344[10]  = convolution[351:320];
+  assign \descriptor$344[11]  = convolution[383:352];
+  assign \descriptor$344[12]  = convolution[415:384];
+  assign \descriptor$344[13]  = convolution[447:416];
+  assign \descriptor$344[14]  = convolution[479:448];
+  assign \descriptor$344[15]  = convolution[511:480];
+  assign \descriptor$346[0]  = descriptor[31:0];
+  assign \descriptor$346[1]  = descriptor[63:32];
+  assign \descriptor$346[2]  = descriptor[95:64];
+  assign \descriptor$346[3]  = descriptor[127:96];
+  assign \descriptor$346[4]  = descriptor[159:128];
+  assign \descriptor$346[5]  = descriptor[191:160];
+  assign \descriptor$346[6]  = descriptor[223:192];
+  assign \descriptor$346[7]  = descriptor[255:224];
+  assign \descriptor$346[8]  = descriptor[287:256];
+  assign \descriptor$346[9]  = descriptor[319:288];
+  assign \descriptor$346[10]  = descriptor[351:320];
+  assign \descriptor$346[11]  = descriptor[383:352];
+  assign \descriptor$346[12]  = descriptor[415:384];
+  assign \descriptor$346[13]  = descriptor[447:416];
+  assign \descriptor$346[14]  = descriptor[479:448];
+  assign \descriptor$346[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -2123,20 +2121,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$402 [0];
-  assign \settings.offset  = \settings$402 [6:1];
-  assign \settings.gain  = \settings$402 [22:7];
-  assign \settings.gain_reference  = \settings$402 [32:23];
-  assign \settings$402[0]  = \settings$402 [32:0];
-  assign \settings$402[0].levels  = \settings$402 [0];
-  assign \settings$402[0].offset  = \settings$402 [6:1];
-  assign \settings$402[0].gain  = \settings$402 [22:7];
-  assign \settings$402[0].gain_reference  = \settings$402 [32:23];
-  assign \settings$402[1]  = \settings$402 [65:33];
-  assign \settings$402[1].levels  = \settings$402 [33];
-  assign \settings$402[1].offset  = \settings$402 [39:34];
-  assign \settings$402[1].gain  = \settings$402 [55:40];
-  assign \settings$402[1].gain_reference  = \settings$402 [65:56];
+  assign \settings.levels  = \settings$405 [0];
+  assign \settings.offset  = \settings$405 [6:1];
+  assign \settings.gain  = \settings$405 [22:7];
+  assign \settings.gain_reference  = \settings$405 [32:23];
+  assign \settings$405[0]  = \settings$405 [32:0];
+  assign \settings$405[0].levels  = \settings$405 [0];
+  assign \settings$405[0].offset  = \settings$405 [6:1];
+  assign \settings$405[0].gain  = \settings$405 [22:7];
+  assign \settings$405[0].gain_reference  = \settings$405 [32:23];
+  assign \settings$405[1]  = \settings$405 [65:33];
+  assign \settings$405[1].levels  = \settings$405 [33];
+  assign \settings$405[1].offset  = \settings$405 [39:34];
+  assign \settings$405[1].gain  = \settings$405 [55:40];
+  assign \settings$405[1].gain_reference  = \settings$405 [65:56];
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[6:1];
@@ -2153,80 +2151,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[1].reference_valid  = measured[60];
   assign \measured[1].gain_reference  = measured[70:61];
   assign \measured[1].failed  = measured[71];
-  assign \measured$404.offset_valid  = \measured$404 [0];
-  assign \measured$404.offset  = \measured$404 [6:1];
-  assign \measured$404.gain_valid  = \measured$404 [7];
-  assign \measured$404.gain  = \measured$404 [23:8];
-  assign \measured$404.reference_valid  = \measured$404 [24];
-  assign \measured$404.gain_reference  = \measured$404 [34:25];
-  assign \measured$404.failed  = \measured$404 [35];
-  assign \descriptor$457[0]  = convolution[31:0];
-  assign \descriptor$457[1]  = convolution[63:32];
-  assign \descriptor$457[2]  = convolution[95:64];
-  assign \descriptor$457[3]  = convolution[127:96];
-  assign \descriptor$457[4]  = convolution[159:128];
-  assign \descriptor$457[5]  = convolution[191:160];
-  assign \descriptor$457[6]  = convolution[223:192];
-  assign \descriptor$457[7]  = convolution[255:224];
-  assign \descriptor$457[8]  = convolution[287:256];
-  assign \descriptor$457[9]  = convolution[319:288];
-  assign \descriptor$457[10]  = convolution[351:320];
-  assign \descriptor$457[11]  = convolution[383:352];
-  assign \descriptor$457[12]  = convolution[415:384];
-  assign \descriptor$457[13]  = convolution[447:416];
-  assign \descriptor$457[14]  = convolution[479:448];
-  assign \descriptor$457[15]  = convolution[511:480];
+  assign \measured$407.offset_valid  = \measured$407 [0];
+  assign \measured$407.offset  = \measured$407 [6:1];
+  assign \measured$407.gain_valid  = \measured$407 [7];
+  assign \measured$407.gain  = \measured$407 [23:8];
+  assign \measured$407.reference_valid  = \measured$407 [24];
+  assign \measured$407.gain_reference  = \measured$407 [34:25];
+  assign \measured$407.failed  = \measured$407 [35];
+  assign \descriptor$460[0]  = convolution[31:0];
+  assign \descriptor$460[1]  = convolution[63:32];
+  assign \descriptor$460[2]  = convolution[95:64];
+  assign \descriptor$460[3]  = convolution[127:96];
+  assign \descriptor$460[4]  = convolution[159:128];
+  assign \descriptor$460[5]  = convolution[191:160];
+  assign \descriptor$460[6]  = convolution[223:192];
+  assign \descriptor$460[7]  = convolution[255:224];
+  assign \descriptor$460[8]  = convolution[287:256];
+  assign \descriptor$460[9]  = convolution[319:288];
+  assign \descriptor$460[10]  = convolution[351:320];
+  assign \descriptor$460[11]  = convolution[383:352];
+  assign \descriptor$460[12]  = convolution[415:384];
+  assign \descriptor$460[13]  = convolution[447:416];
+  assign \descriptor$460[14]  = convolution[479:448];
+  assign \descriptor$460[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$469.reset  = \lengths$469 [5:0];
-  assign \lengths$469.drive  = \lengths$469 [11:6];
-  assign \lengths$469.share  = \lengths$469 [17:12];
-  assign \lengths$469.hold  = \lengths$469 [23:18];
-  assign \lengths$469.clear  = \lengths$469 [29:24];
-  assign \lengths$469.add  = \lengths$469 [35:30];
-  assign \lengths$469.gap  = \lengths$469 [41:36];
-  assign \settings$490.levels  = \settings$402 [33];
-  assign \settings$490.offset  = \settings$402 [39:34];
-  assign \settings$490.gain  = \settings$402 [55:40];
-  assign \settings$490.gain_reference  = \settings$402 [65:56];
-  assign \measured$491.offset_valid  = \measured$491 [0];
-  assign \measured$491.offset  = \measured$491 [6:1];
-  assign \measured$491.gain_valid  = \measured$491 [7];
-  assign \measured$491.gain  = \measured$491 [23:8];
-  assign \measured$491.reference_valid  = \measured$491 [24];
-  assign \measured$491.gain_reference  = \measured$491 [34:25];
-  assign \measured$491.failed  = \measured$491 [35];
-  assign \descriptor$538[0]  = convolution[31:0];
-  assign \descriptor$538[1]  = convolution[63:32];
-  assign \descriptor$538[2]  = convolution[95:64];
-  assign \descriptor$538[3]  = convolution[127:96];
-  assign \descriptor$538[4]  = convolution[159:128];
-  assign \descriptor$538[5]  = convolution[191:160];
-  assign \descriptor$538[6]  = convolution[223:192];
-  assign \descriptor$538[7]  = convolution[255:224];
-  assign \descriptor$538[8]  = convolution[287:256];
-  assign \descriptor$538[9]  = convolution[319:288];
-  assign \descriptor$538[10]  = convolution[351:320];
-  assign \descriptor$538[11]  = convolution[383:352];
-  assign \descriptor$538[12]  = convolution[415:384];
-  assign \descriptor$538[13]  = convolution[447:416];
-  assign \descriptor$538[14]  = convolution[479:448];
-  assign \descriptor$538[15]  = convolution[511:480];
-  assign \lengths$469 [41:36] = phase_gap;
-  assign \lengths$469 [35:30] = phase_add;
-  assign \lengths$469 [29:24] = phase_clear;
-  assign \lengths$469 [23:18] = phase_hold;
-  assign \lengths$469 [17:12] = phase_share;
-  assign \lengths$469 [11:6] = phase_drive;
-  assign \lengths$469 [5:0] = phase_reset;
-  assign drain_sums[35:18] = \$69 ;
-  assign drain_sums[17:0] = \$63 ;
-  assign position_done[1] = \$68 ;
-  assign position_done[0] = \$62 ;
-  assign saturated[1] = \$65 ;
-  assign saturated[0] = \$59 ;
-  assign measured[71:36] = \measured$491 ;
-  assign measured[35:0] = \measured$404 ;
+  assign \lengths$472.reset  = \lengths$472 [5:0];
+  assign \lengths$472.drive  = \lengths$472 [11:6];
+  assign \lengths$472.share  = \lengths$472 [17:12];
+  assign \lengths$472.hold  = \lengths$472 [23:18];
+  assign \lengths$472.clear  = \lengths$472 [29:24];
+  assign \lengths$472.add  = \lengths$472 [35:30];
+  assign \lengths$472.gap  = \lengths$472 [41:36];
+  assign \settings$493.levels  = \settings$405 [33];
+  assign \settings$493.offset  = \settings$405 [39:34];
+  assign \settings$493.gain  = \settings$405 [55:40];
+  assign \settings$493.gain_reference  = \settings$405 [65:56];
+  assign \measured$494.offset_valid  = \measured$494 [0];
+  assign \measured$494.offset  = \measured$494 [6:1];
+  assign \measured$494.gain_valid  = \measured$494 [7];
+  assign \measured$494.gain  = \measured$494 [23:8];
+  assign \measured$494.reference_valid  = \measured$494 [24];
+  assign \measured$494.gain_reference  = \measured$494 [34:25];
+  assign \measured$494.failed  = \measured$494 [35];
+  assign \descriptor$541[0]  = convolution[31:0];
+  assign \descriptor$541[1]  = convolution[63:32];
+  assign \descriptor$541[2]  = convolution[95:64];
+  assign \descriptor$541[3]  = convolution[127:96];
+  assign \descriptor$541[4]  = convolution[159:128];
+  assign \descriptor$541[5]  = convolution[191:160];
+  assign \descriptor$541[6]  = convolution[223:192];
+  assign \descriptor$541[7]  = convolution[255:224];
+  assign \descriptor$541[8]  = convolution[287:256];
+  assign \descriptor$541[9]  = convolution[319:288];
+  assign \descriptor$541[10]  = convolution[351:320];
+  assign \descriptor$541[11]  = convolution[383:352];
+  assign \descriptor$541[12]  = convolution[415:384];
+  assign \descriptor$541[13]  = convolution[447:416];
+  assign \descriptor$541[14]  = convolution[479:448];
+  assign \descriptor$541[15]  = convolution[511:480];
+  assign \lengths$472 [41:36] = phase_gap;
+  assign \lengths$472 [35:30] = phase_add;
+  assign \lengths$472 [29:24] = phase_clear;
+  assign \lengths$472 [23:18] = phase_hold;
+  assign \lengths$472 [17:12] = phase_share;
+  assign \lengths$472 [11:6] = phase_drive;
+  assign \lengths$472 [5:0] = phase_reset;
+  assign drain_sums[35:18] = \$67 ;
+  assign drain_sums[17:0] = \$61 ;
+  assign position_done[1] = \$66 ;
+  assign position_done[0] = \$60 ;
+  assign saturated[1] = \$63 ;
+  assign saturated[0] = \$57 ;
+  assign measured[71:36] = \measured$494 ;
+  assign measured[35:0] = \measured$407 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -2237,13 +2235,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign transfer_write[48:17] = \write_data$215 ;
-  assign transfer_write[16:1] = \write_address$214 ;
-  assign transfer_write[0] = \write_enable$213 ;
+  assign transfer_write[48:17] = \write_data$217 ;
+  assign transfer_write[16:1] = \write_address$216 ;
+  assign transfer_write[0] = \write_enable$215 ;
   assign transfer_read[16:1] = \read_address$207 ;
   assign transfer_read[0] = \read_enable$206 ;
-  assign \$58  = { 1'h0, memory_index[19:1] };
-  assign \$64  = { 1'h0, memory_index[19:1] };
+  assign \$56  = { 1'h0, memory_index[19:1] };
+  assign \$62  = { 1'h0, memory_index[19:1] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -2592,7 +2590,7 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
   end
 endmodule
 
-module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, transfer_write_ready, written, read, write, transfer_read, transfer_write, windows, tenant, window, read_data, transfer_read_data, clk);
+module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transfer0_1_ready, transfer_beyond, read, write, transfer_read, transfer_write, windows, tenant, window, read_data, transfer_read_data, written, transfer_read_valid, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -2613,32 +2611,61 @@ module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, tra
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire [7:0] \$27 ;
-  wire [7:0] \$28 ;
+  wire \$27 ;
+  wire \$28 ;
   wire \$29 ;
   wire \$3 ;
   wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
+  wire [7:0] \$31 ;
+  wire [7:0] \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire [7:0] \$35 ;
-  wire [7:0] \$36 ;
-  wire [31:0] \$37 ;
-  wire [31:0] \$38 ;
-  wire \$39 ;
+  wire \$35 ;
+  wire \$36 ;
+  wire \$37 ;
+  wire \$38 ;
+  wire [7:0] \$39 ;
   wire \$4 ;
-  wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
+  wire [7:0] \$40 ;
+  wire [31:0] \$41 ;
+  wire [31:0] \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  reg \$46 ;
-  reg \$47 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire \$49 ;
   wire \$5 ;
+  wire \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  reg \$53 ;
+  reg \$54 ;
+  reg [7:0] \$55 ;
+  reg \$56 ;
+  reg \$57 ;
+  reg [7:0] \$58 ;
+  reg [15:0] \$59 ;
   wire \$6 ;
+  reg [31:0] \$60 ;
+  reg \$61 ;
+  reg \$62 ;
+  reg [7:0] \$63 ;
+  reg \$64 ;
+  reg \$65 ;
+  reg [7:0] \$66 ;
+  reg [15:0] \$67 ;
+  reg [31:0] \$68 ;
+  reg [31:0] \$69 ;
   wire \$7 ;
+  reg \$70 ;
+  reg \$71 ;
+  reg \$72 ;
+  reg \$73 ;
+  reg \$74 ;
+  reg \$75 ;
+  reg \$76 ;
   wire \$8 ;
   wire \$9 ;
   wire [7:0] \$signature__addr ;
@@ -2658,22 +2685,39 @@ module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, tra
   wire \read.enable ;
   wire [1:0] read0_asking;
   wire [1:0] read0_chosen;
-  reg read_bank = 1'h0;
-  reg \read_bank$41  = 1'h0;
   output [31:0] read_data;
   reg [31:0] read_data;
+  reg reading0 = 1'h0;
+  reg register = 1'h0;
+  reg [31:0] \register$54  = 32'd0;
+  reg \register$55  = 1'h0;
+  reg \register$63  = 1'h0;
+  reg \register$69  = 1'h0;
+  reg \register$70  = 1'h0;
   input rst;
   wire rst;
   input tenant;
   wire tenant;
-  wire transfer0_0_bank;
+  reg transfer0_0_bank = 1'h0;
+  reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
   wire [16:0] transfer0_0_place;
-  wire transfer0_0_wanted;
-  wire transfer0_1_bank;
+  output transfer0_0_ready;
+  wire transfer0_0_ready;
+  wire transfer0_0_taken;
+  reg [7:0] transfer0_0_word = 8'h00;
+  reg [15:0] transfer0_1_address = 16'h0000;
+  reg transfer0_1_bank = 1'h0;
+  reg [31:0] transfer0_1_data = 32'd0;
+  reg transfer0_1_full = 1'h0;
   wire transfer0_1_inside;
   wire [16:0] transfer0_1_place;
-  wire transfer0_1_wanted;
+  output transfer0_1_ready;
+  wire transfer0_1_ready;
+  wire transfer0_1_taken;
+  reg [7:0] transfer0_1_word = 8'h00;
+  input transfer_abort;
+  wire transfer_abort;
   output transfer_beyond;
   wire transfer_beyond;
   input [16:0] transfer_read;
@@ -2684,25 +2728,35 @@ module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, tra
   output [31:0] transfer_read_data;
   reg [31:0] transfer_read_data;
   wire [31:0] \transfer_read_data.tenant0 ;
-  output transfer_read_ready;
   wire transfer_read_ready;
+  output transfer_read_valid;
+  reg transfer_read_valid = 1'h0;
   input [48:0] transfer_write;
   wire [48:0] transfer_write;
   wire [48:0] \transfer_write.tenant0 ;
   wire [15:0] \transfer_write.tenant0.address ;
   wire [31:0] \transfer_write.tenant0.data ;
   wire \transfer_write.tenant0.enable ;
-  output transfer_write_ready;
   wire transfer_write_ready;
   wire turn;
-  wire units0_bank;
+  reg units0_bank = 1'h0;
+  reg units0_full = 1'h0;
   wire units0_inside;
   wire [16:0] units0_place;
-  wire units0_wanted;
-  wire units1_bank;
+  wire units0_ready;
+  wire units0_taken;
+  reg [7:0] units0_word = 8'h00;
+  reg [15:0] units1_address = 16'h0000;
+  reg units1_bank = 1'h0;
+  reg [31:0] units1_data = 32'd0;
+  reg units1_full = 1'h0;
   wire units1_inside;
   wire [16:0] units1_place;
-  wire units1_wanted;
+  wire units1_ready;
+  wire units1_taken;
+  reg [7:0] units1_word = 8'h00;
+  (* init = 1'h0 *)
+  wire valid0;
   input [132:0] window;
   wire [132:0] window;
   wire [15:0] \window.activation_base ;
@@ -2736,8 +2790,12 @@ module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, tra
   wire [7:0] write__addr;
   wire [31:0] write__data;
   wire write__en;
-  output written;
-  wire written;
+  output [48:0] written;
+  reg [48:0] written;
+  wire [48:0] \written.tenant0 ;
+  wire [15:0] \written.tenant0.address ;
+  wire [31:0] \written.tenant0.data ;
+  wire \written.tenant0.enable ;
   reg [31:0] bank0 [255:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank0
@@ -2756,106 +2814,383 @@ module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, tra
     end
   end
   assign \$signature__data  = _0_;
-  assign \$36  = transfer0_1_place[7:0] & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
-  assign bank0_word = \$35  | \$36 ;
-  assign \$37  = write[48:17] & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
-  assign \$38  = transfer_write[48:17] & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
-  assign bank0_data = \$37  | \$38 ;
-  assign \$40  = ~ transfer0_0_inside;
-  assign transfer_read_ready = \$39  | \$40 ;
-  assign \$42  = ~ transfer0_1_inside;
-  assign transfer_write_ready = \$41  | \$42 ;
-  assign \$44  = ! tenant;
-  assign \$45  = units1_wanted & \$44 ;
-  assign written = \$43  | \$45 ;
+  assign transfer0_0_inside = \$13  & \$15 ;
+  assign \$16  = ~ transfer0_0_full;
+  assign transfer0_0_ready = \$16  | transfer0_0_taken;
+  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
+  assign \$17  = transfer_write[16:1] < windows[56:40];
+  assign \$18  = | transfer0_1_place[16:8];
+  assign \$19  = ~ \$18 ;
+  assign transfer0_1_inside = \$17  & \$19 ;
+  assign \$20  = ~ transfer0_1_full;
+  assign transfer0_1_ready = \$20  | transfer0_1_taken;
+  assign \$21  = ~ transfer0_0_inside;
+  assign \$22  = transfer_read[0] & \$21 ;
+  assign \$23  = ~ transfer0_1_inside;
+  assign \$24  = transfer_write[0] & \$23 ;
+  assign transfer_beyond = \$22  | \$24 ;
+  assign \$25  = ! units0_bank;
+  assign \$26  = units0_full & \$25 ;
+  assign \$27  = ! transfer0_0_bank;
+  assign \$28  = transfer0_0_full & \$27 ;
+  assign \$29  = ~ \$26 ;
+  assign \$30  = \$28  & \$29 ;
+  assign \$signature__en  = | read0_chosen;
+  assign \$31  = units0_word & { read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0] };
+  assign \$32  = transfer0_0_word & { read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1] };
+  assign \$signature__addr  = \$31  | \$32 ;
+  assign \$33  = ! units1_bank;
+  assign \$34  = units1_full & \$33 ;
+  assign \$35  = ! transfer0_1_bank;
+  assign \$36  = transfer0_1_full & \$35 ;
+  assign \$37  = ~ \$34 ;
+  assign \$38  = \$36  & \$37 ;
+  assign bank0_write = | write0_chosen;
+  assign \$39  = units1_word & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
+  assign \$40  = transfer0_1_word & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
+  assign bank0_word = \$39  | \$40 ;
+  assign \$41  = units1_data & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
+  assign \$42  = transfer0_1_data & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
+  assign bank0_data = \$41  | \$42 ;
+  assign \$43  = ! \register$63 ;
+  assign \$44  = units1_full & \$43 ;
+  assign \$45  = read[0] & units0_inside;
+  assign \$46  = write[0] & units1_inside;
+  assign \$47  = transfer_read[0] & transfer0_0_inside;
+  assign \$48  = transfer_write[0] & transfer0_1_inside;
+  assign \$49  = ~ transfer_abort;
+  assign \$50  = transfer0_0_taken & \$49 ;
+  assign \$51  = ~ transfer_abort;
+  assign \$52  = reading0 & \$51 ;
   always @(posedge clk)
-    read_bank <= \$46 ;
+    units0_full <= \$53 ;
   always @(posedge clk)
-    \read_bank$41  <= \$47 ;
+    units0_bank <= \$54 ;
+  always @(posedge clk)
+    units0_word <= \$55 ;
+  always @(posedge clk)
+    units1_full <= \$56 ;
+  always @(posedge clk)
+    units1_bank <= \$57 ;
+  always @(posedge clk)
+    units1_word <= \$58 ;
+  always @(posedge clk)
+    units1_address <= \$59 ;
+  always @(posedge clk)
+    units1_data <= \$60 ;
+  always @(posedge clk)
+    transfer0_0_full <= \$61 ;
+  always @(posedge clk)
+    transfer0_0_bank <= \$62 ;
+  always @(posedge clk)
+    transfer0_0_word <= \$63 ;
+  always @(posedge clk)
+    transfer0_1_full <= \$64 ;
+  always @(posedge clk)
+    transfer0_1_bank <= \$65 ;
+  always @(posedge clk)
+    transfer0_1_word <= \$66 ;
+  always @(posedge clk)
+    transfer0_1_address <= \$67 ;
+  always @(posedge clk)
+    transfer0_1_data <= \$68 ;
+  always @(posedge clk)
+    \register$54  <= \$69 ;
+  always @(posedge clk)
+    \register$69  <= \$70 ;
+  always @(posedge clk)
+    register <= \$71 ;
+  always @(posedge clk)
+    \register$70  <= \$72 ;
+  always @(posedge clk)
+    \register$55  <= \$73 ;
+  always @(posedge clk)
+    \register$63  <= \$74 ;
+  always @(posedge clk)
+    reading0 <= \$75 ;
+  always @(posedge clk)
+    transfer_read_valid <= \$76 ;
   assign units0_place = read[16:1] + window[39:24];
   assign \$1  = read[16:1] < window[56:40];
   assign \$2  = | units0_place[16:8];
   assign \$3  = ~ \$2 ;
   assign units0_inside = \$1  & \$3 ;
-  assign units0_wanted = read[0] & units0_inside;
-  assign \$4  = ~ units0_inside;
-  assign \$5  = read[0] & \$4 ;
+  assign \$4  = ~ units0_full;
+  assign units0_ready = \$4  | units0_taken;
+  assign \$5  = ~ units0_inside;
+  assign \$6  = read[0] & \$5 ;
   assign units1_place = write[16:1] + window[39:24];
-  assign \$6  = write[16:1] < window[56:40];
-  assign \$7  = | units1_place[16:8];
-  assign \$8  = ~ \$7 ;
-  assign units1_inside = \$6  & \$8 ;
-  assign units1_wanted = write[0] & units1_inside;
-  assign \$9  = ~ units1_inside;
-  assign \$10  = write[0] & \$9 ;
+  assign \$7  = write[16:1] < window[56:40];
+  assign \$8  = | units1_place[16:8];
+  assign \$9  = ~ \$8 ;
+  assign units1_inside = \$7  & \$9 ;
+  assign \$10  = ~ units1_full;
+  assign units1_ready = \$10  | units1_taken;
+  assign \$11  = ~ units1_inside;
+  assign \$12  = write[0] & \$11 ;
   assign beyond = | outside;
   assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$11  = transfer_read[16:1] < windows[56:40];
-  assign \$12  = | transfer0_0_place[16:8];
-  assign \$13  = ~ \$12 ;
-  assign transfer0_0_inside = \$11  & \$13 ;
-  assign transfer0_0_wanted = transfer_read[0] & transfer0_0_inside;
-  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
-  assign \$14  = transfer_write[16:1] < windows[56:40];
-  assign \$15  = | transfer0_1_place[16:8];
-  assign \$16  = ~ \$15 ;
-  assign transfer0_1_inside = \$14  & \$16 ;
-  assign transfer0_1_wanted = transfer_write[0] & transfer0_1_inside;
-  assign \$17  = ~ transfer0_0_inside;
-  assign \$18  = transfer_read[0] & \$17 ;
-  assign \$19  = ~ transfer0_1_inside;
-  assign \$20  = transfer_write[0] & \$19 ;
-  assign transfer_beyond = \$18  | \$20 ;
-  assign \$25  = ~ \$22 ;
-  assign \$26  = \$24  & \$25 ;
-  assign \$signature__en  = | read0_chosen;
-  assign \$27  = units0_place[7:0] & { read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0] };
-  assign \$28  = transfer0_0_place[7:0] & { read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1] };
-  assign \$signature__addr  = \$27  | \$28 ;
-  assign \$33  = ~ \$30 ;
-  assign \$34  = \$32  & \$33 ;
-  assign bank0_write = | write0_chosen;
-  assign \$35  = units1_place[7:0] & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
+  assign \$13  = transfer_read[16:1] < windows[56:40];
+  assign \$14  = | transfer0_0_place[16:8];
+  assign \$15  = ~ \$14 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     read_data = 32'd0;
-    casez (read_bank)
+    casez (register)
       1'h0:
-          read_data = \$signature__data ;
+          read_data = \register$54 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     transfer_read_data = 32'd0;
-    casez (\read_bank$41 )
+    casez (\register$55 )
       1'h0:
-          transfer_read_data = \$signature__data ;
+          transfer_read_data = \register$54 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$46  = 1'h0;
-    if (rst) begin
-      \$46  = 1'h0;
+    written[0] = transfer0_1_taken;
+    written[16:1] = transfer0_1_address;
+    written[48:17] = transfer0_1_data;
+    if (\$44 ) begin
+      written[0] = 1'h1;
+      written[16:1] = units1_address;
+      written[48:17] = units1_data;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$47  = 1'h0;
+    \$53  = units0_full;
+    if (units0_ready) begin
+      \$53  = \$45 ;
+    end
     if (rst) begin
-      \$47  = 1'h0;
+      \$53  = 1'h0;
     end
   end
-  assign units0_bank = 1'h0;
-  assign units1_bank = 1'h0;
-  assign transfer0_0_bank = 1'h0;
-  assign transfer0_1_bank = 1'h0;
-  assign read0_asking = { \$24 , \$22  };
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$54  = units0_bank;
+    if (units0_ready) begin
+      \$54  = 1'h0;
+    end
+    if (rst) begin
+      \$54  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$55  = units0_word;
+    if (units0_ready) begin
+      \$55  = units0_place[7:0];
+    end
+    if (rst) begin
+      \$55  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$56  = units1_full;
+    if (units1_ready) begin
+      \$56  = \$46 ;
+    end
+    if (rst) begin
+      \$56  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$57  = units1_bank;
+    if (units1_ready) begin
+      \$57  = 1'h0;
+    end
+    if (rst) begin
+      \$57  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$58  = units1_word;
+    if (units1_ready) begin
+      \$58  = units1_place[7:0];
+    end
+    if (rst) begin
+      \$58  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$59  = units1_address;
+    if (units1_ready) begin
+      \$59  = write[16:1];
+    end
+    if (rst) begin
+      \$59  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$60  = units1_data;
+    if (units1_ready) begin
+      \$60  = write[48:17];
+    end
+    if (rst) begin
+      \$60  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$61  = transfer0_0_full;
+    if (transfer0_0_ready) begin
+      \$61  = \$47 ;
+    end
+    if (transfer_abort) begin
+      \$61  = 1'h0;
+    end
+    if (rst) begin
+      \$61  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$62  = transfer0_0_bank;
+    if (transfer0_0_ready) begin
+      \$62  = 1'h0;
+    end
+    if (rst) begin
+      \$62  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$63  = transfer0_0_word;
+    if (transfer0_0_ready) begin
+      \$63  = transfer0_0_place[7:0];
+    end
+    if (rst) begin
+      \$63  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$64  = transfer0_1_full;
+    if (transfer0_1_ready) begin
+      \$64  = \$48 ;
+    end
+    if (transfer_abort) begin
+      \$64  = 1'h0;
+    end
+    if (rst) begin
+      \$64  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$65  = transfer0_1_bank;
+    if (transfer0_1_ready) begin
+      \$65  = 1'h0;
+    end
+    if (rst) begin
+      \$65  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$66  = transfer0_1_word;
+    if (transfer0_1_ready) begin
+      \$66  = transfer0_1_place[7:0];
+    end
+    if (rst) begin
+      \$66  = 8'h00;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$67  = transfer0_1_address;
+    if (transfer0_1_ready) begin
+      \$67  = transfer_write[16:1];
+    end
+    if (rst) begin
+      \$67  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$68  = transfer0_1_data;
+    if (transfer0_1_ready) begin
+      \$68  = transfer_write[48:17];
+    end
+    if (rst) begin
+      \$68  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$69  = \$signature__data ;
+    if (rst) begin
+      \$69  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$70  = units0_bank;
+    if (rst) begin
+      \$70  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$71  = \register$69 ;
+    if (rst) begin
+      \$71  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$72  = transfer0_0_bank;
+    if (rst) begin
+      \$72  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$73  = \register$70 ;
+    if (rst) begin
+      \$73  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$74  = tenant;
+    if (rst) begin
+      \$74  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$75  = \$50 ;
+    if (rst) begin
+      \$75  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    \$76  = \$52 ;
+    if (rst) begin
+      \$76  = 1'h0;
+    end
+  end
+  assign read0_asking = { \$28 , \$26  };
   assign turn = 1'h0;
-  assign write0_asking = { \$32 , \$30  };
+  assign write0_asking = { \$36 , \$34  };
   assign write__en = bank0_write;
   assign write__addr = bank0_word;
   assign write__data = bank0_data;
+  assign transfer_read_ready = transfer0_0_ready;
+  assign transfer_write_ready = transfer0_1_ready;
+  assign valid0 = transfer_read_valid;
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \window.program_base  = window[11:0];
@@ -2888,23 +3223,20 @@ module \crossloom.buffer (rst, beyond, transfer_beyond, transfer_read_ready, tra
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
   assign \transfer_write.tenant0.data  = transfer_write[48:17];
   assign \transfer_read_data.tenant0  = transfer_read_data;
-  assign write0_chosen[1] = \$34 ;
-  assign write0_chosen[0] = \$30 ;
-  assign read0_chosen[1] = \$26 ;
-  assign read0_chosen[0] = \$22 ;
-  assign outside[1] = \$10 ;
-  assign outside[0] = \$5 ;
-  assign \$21  = 1'h1;
-  assign \$22  = units0_wanted;
-  assign \$23  = 1'h1;
-  assign \$24  = transfer0_0_wanted;
-  assign \$29  = 1'h1;
-  assign \$30  = units1_wanted;
-  assign \$31  = 1'h1;
-  assign \$32  = transfer0_1_wanted;
-  assign \$39  = \$26 ;
-  assign \$41  = \$34 ;
-  assign \$43  = \$34 ;
+  assign \written.tenant0  = written;
+  assign \written.tenant0.enable  = written[0];
+  assign \written.tenant0.address  = written[16:1];
+  assign \written.tenant0.data  = written[48:17];
+  assign write0_chosen[1] = \$38 ;
+  assign write0_chosen[0] = \$34 ;
+  assign read0_chosen[1] = \$30 ;
+  assign read0_chosen[0] = \$26 ;
+  assign outside[1] = \$12 ;
+  assign outside[0] = \$6 ;
+  assign units0_taken = \$26 ;
+  assign units1_taken = \$34 ;
+  assign transfer0_0_taken = \$30 ;
+  assign transfer0_1_taken = \$38 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -3244,7 +3576,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$3564$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$3660$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3376,8 +3708,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$3564$0 ;
-  wire [45:0] \port$3564$0 ;
+  output [45:0] \port$3660$0 ;
+  wire [45:0] \port$3660$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3559,7 +3891,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$2620$0 (constant[52:0]),
+    .\port$2649$0 (constant[52:0]),
     .\register$38 (out_valid),
     .\register$49 (out_tag),
     .relu(descriptor[4]),
@@ -3991,7 +4323,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$33 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_valid = read1[0];
-  assign \port$3564$0  = out_tag[45:0];
+  assign \port$3660$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4070,7 +4402,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$33  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$2620$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
+module \crossloom.collector.requantizer (rst, \port$2649$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [31:0] \$1 ;
   reg [35:0] \$10 ;
@@ -4143,8 +4475,8 @@ module \crossloom.collector.requantizer (rst, \port$2620$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$2620$0 ;
-  wire [52:0] \port$2620$0 ;
+  input [52:0] \port$2649$0 ;
+  wire [52:0] \port$2649$0 ;
   wire [34:0] product;
   reg [35:0] register = 36'h000000000;
   reg [35:0] \register$12  = 36'h000000000;
@@ -4449,7 +4781,7 @@ module \crossloom.collector.requantizer (rst, \port$2620$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$5  = \port$2620$0 [47:32];
+    \$5  = \port$2649$0 [47:32];
     if (clear) begin
       \$5  = 16'h0000;
     end
@@ -4459,7 +4791,7 @@ module \crossloom.collector.requantizer (rst, \port$2620$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$6  = \port$2620$0 [31:0];
+    \$6  = \port$2649$0 [31:0];
     if (clear) begin
       \$6  = 32'd0;
     end
@@ -4469,7 +4801,7 @@ module \crossloom.collector.requantizer (rst, \port$2620$0 , relu, clear, valid,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$7  = \port$2620$0 [52:48];
+    \$7  = \port$2649$0 [52:48];
     if (clear) begin
       \$7  = 5'h00;
     end
@@ -4707,9 +5039,9 @@ module \crossloom.collector.requantizer (rst, \port$2620$0 , relu, clear, valid,
       \$30  = 1'h0;
     end
   end
-  assign \multiplier$5  = \port$2620$0 [47:32];
-  assign bias = \port$2620$0 [31:0];
-  assign \shift$9  = \port$2620$0 [52:48];
+  assign \multiplier$5  = \port$2649$0 [47:32];
+  assign bias = \port$2649$0 [31:0];
+  assign \shift$9  = \port$2649$0 [52:48];
   assign abort = 1'h0;
   assign multiplicand = \$like ;
   assign \multiplier$53  = multiplier;
@@ -5259,7 +5591,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$157 , write_address, clk);
+module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$169 , write_address, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -5281,10 +5613,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \$114 ;
   reg \$115 ;
   reg \$116 ;
-  reg [15:0] \$117 ;
-  reg [15:0] \$118 ;
+  reg \$117 ;
+  reg \$118 ;
+  reg \$119 ;
   wire [4:0] \$12 ;
+  reg \$120 ;
+  reg \$121 ;
+  reg \$122 ;
+  reg \$123 ;
+  reg \$124 ;
+  reg \$125 ;
+  reg \$126 ;
+  reg \$127 ;
+  reg \$128 ;
+  reg [15:0] \$129 ;
   wire [4:0] \$13 ;
+  reg [15:0] \$130 ;
   wire [4:0] \$14 ;
   wire [4:0] \$15 ;
   wire [4:0] \$16 ;
@@ -5347,22 +5691,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \$68 ;
   reg \$69 ;
   wire [4:0] \$7 ;
-  reg [15:0] \$70 ;
-  reg [33:0] \$71 ;
+  reg \$70 ;
+  reg \$71 ;
   reg \$72 ;
   reg \$73 ;
-  reg \$74 ;
-  reg [7:0] \$75 ;
-  reg [7:0] \$76 ;
-  reg [7:0] \$77 ;
-  reg [7:0] \$78 ;
+  reg [15:0] \$74 ;
+  reg [33:0] \$75 ;
+  reg \$76 ;
+  reg \$77 ;
+  reg \$78 ;
   reg \$79 ;
   wire [4:0] \$8 ;
   reg \$80 ;
-  reg \$81 ;
-  reg \$82 ;
-  reg \$83 ;
-  reg \$84 ;
+  reg [7:0] \$81 ;
+  reg [7:0] \$82 ;
+  reg [7:0] \$83 ;
+  reg [7:0] \$84 ;
   reg \$85 ;
   reg \$86 ;
   reg \$87 ;
@@ -5435,8 +5779,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$157 ;
-  reg \done$157  = 1'h0;
+  output \done$169 ;
+  reg \done$169  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
@@ -5476,7 +5820,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$158  = 16'h0000;
+  reg [15:0] \pixel$170  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   wire [16:0] pixel_x_origin;
@@ -5501,12 +5845,12 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$118  = 1'h0;
   reg \register$119  = 1'h0;
   reg \register$120  = 1'h0;
+  reg \register$121  = 1'h0;
   reg \register$122  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
   reg \register$125  = 1'h0;
   reg \register$126  = 1'h0;
-  reg \register$127  = 1'h0;
   reg \register$128  = 1'h0;
   reg \register$129  = 1'h0;
   reg \register$130  = 1'h0;
@@ -5536,6 +5880,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$154  = 1'h0;
   reg \register$155  = 1'h0;
   reg \register$156  = 1'h0;
+  reg \register$157  = 1'h0;
+  reg \register$158  = 1'h0;
+  reg \register$159  = 1'h0;
+  reg \register$160  = 1'h0;
+  reg \register$161  = 1'h0;
+  reg \register$162  = 1'h0;
+  reg \register$163  = 1'h0;
+  reg \register$164  = 1'h0;
+  reg \register$165  = 1'h0;
+  reg \register$166  = 1'h0;
+  reg \register$167  = 1'h0;
+  reg \register$168  = 1'h0;
   wire relu;
   wire \relu$104 ;
   wire \relu$86 ;
@@ -5645,22 +6001,22 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign \$40  = \$39  & y_last;
   assign \$41  = advance & \inside ;
   assign \$42  = \$signal$59  ? second : address;
-  assign \$43  = \register$118  ? descriptor[415:400] : descriptor[399:384];
+  assign \$43  = \register$122  ? descriptor[415:400] : descriptor[399:384];
   assign \$44  = 1'h1 << descriptor[452:448];
   assign \$45  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$44 [31:1] });
   assign \$46  = maximum ? 8'h80 : 8'h00;
-  assign \$47  = \register$116  ? read_data[7:0] : \$46 ;
+  assign \$47  = \register$118  ? read_data[7:0] : \$46 ;
   assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$116  ? read_data[15:8] : \$48 ;
+  assign \$49  = \register$118  ? read_data[15:8] : \$48 ;
   assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$116  ? read_data[23:16] : \$50 ;
+  assign \$51  = \register$118  ? read_data[23:16] : \$50 ;
   assign \$52  = maximum ? 8'h80 : 8'h00;
-  assign \$53  = \register$116  ? read_data[31:24] : \$52 ;
+  assign \$53  = \register$118  ? read_data[31:24] : \$52 ;
   assign \$54  = advance & last;
-  assign \$55  = write_enable & \register$145 ;
+  assign \$55  = write_enable & \register$155 ;
   assign \$56  = write_address + 1'h1;
-  assign \$57  = \pixel$158  + descriptor[183:172];
-  assign \$58  = \pixel$158  + descriptor[183:172];
+  assign \$57  = \pixel$170  + descriptor[183:172];
+  assign \$58  = \pixel$170  + descriptor[183:172];
   always @(posedge clk)
     \$signal$21  <= \$59 ;
   always @(posedge clk)
@@ -5684,35 +6040,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   always @(posedge clk)
     \register$118  <= \$69 ;
   always @(posedge clk)
-    multiplier <= \$70 ;
+    \register$119  <= \$70 ;
   always @(posedge clk)
-    addend <= \$71 ;
+    \register$120  <= \$71 ;
   always @(posedge clk)
-    \register$119  <= \$72 ;
+    \register$121  <= \$72 ;
   always @(posedge clk)
-    \register$120  <= \$73 ;
+    \register$122  <= \$73 ;
   always @(posedge clk)
-    first <= \$74 ;
+    multiplier <= \$74 ;
   always @(posedge clk)
-    tap <= \$75 ;
+    addend <= \$75 ;
   always @(posedge clk)
-    \tap$79  <= \$76 ;
+    \register$123  <= \$76 ;
   always @(posedge clk)
-    \tap$88  <= \$77 ;
+    \register$124  <= \$77 ;
   always @(posedge clk)
-    \tap$97  <= \$78 ;
+    \register$125  <= \$78 ;
   always @(posedge clk)
-    \register$122  <= \$79 ;
+    \register$126  <= \$79 ;
   always @(posedge clk)
-    \register$123  <= \$80 ;
+    first <= \$80 ;
   always @(posedge clk)
-    \register$124  <= \$81 ;
+    tap <= \$81 ;
   always @(posedge clk)
-    \register$125  <= \$82 ;
+    \tap$79  <= \$82 ;
   always @(posedge clk)
-    \register$126  <= \$83 ;
+    \tap$88  <= \$83 ;
   always @(posedge clk)
-    \register$127  <= \$84 ;
+    \tap$97  <= \$84 ;
   always @(posedge clk)
     \register$128  <= \$85 ;
   always @(posedge clk)
@@ -5772,15 +6128,39 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   always @(posedge clk)
     \register$156  <= \$113 ;
   always @(posedge clk)
-    write_enable <= \$114 ;
+    \register$157  <= \$114 ;
   always @(posedge clk)
-    \done$157  <= \$115 ;
+    \register$158  <= \$115 ;
   always @(posedge clk)
-    busy <= \$116 ;
+    \register$159  <= \$116 ;
   always @(posedge clk)
-    \pixel$158  <= \$117 ;
+    \register$160  <= \$117 ;
   always @(posedge clk)
-    write_address <= \$118 ;
+    \register$161  <= \$118 ;
+  always @(posedge clk)
+    \register$162  <= \$119 ;
+  always @(posedge clk)
+    \register$163  <= \$120 ;
+  always @(posedge clk)
+    \register$164  <= \$121 ;
+  always @(posedge clk)
+    \register$165  <= \$122 ;
+  always @(posedge clk)
+    \register$166  <= \$123 ;
+  always @(posedge clk)
+    \register$167  <= \$124 ;
+  always @(posedge clk)
+    \register$168  <= \$125 ;
+  always @(posedge clk)
+    write_enable <= \$126 ;
+  always @(posedge clk)
+    \done$169  <= \$127 ;
+  always @(posedge clk)
+    busy <= \$128 ;
+  always @(posedge clk)
+    \pixel$170  <= \$129 ;
+  always @(posedge clk)
+    write_address <= \$130 ;
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -5849,35 +6229,35 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1884$0 (\$3 ),
-    .\port$1885$4 (\$4 [4]),
-    .\port$1886$4 (\$5 [4]),
-    .\port$1887$4 (\$6 [4]),
-    .\port$1888$4 (\$7 [4]),
-    .\port$1889$4 (\$8 [4]),
-    .\port$1890$4 (\$9 [4]),
-    .\port$1891$4 (\$10 [4]),
-    .\port$1892$4 (\$11 [4]),
-    .\port$1893$4 (\$12 [4]),
-    .\port$1894$4 (\$13 [4]),
-    .\port$1895$4 (\$14 [4]),
-    .\port$1896$4 (\$15 [4]),
-    .\port$1897$0 (\$16 ),
-    .\port$1898$4 (\$17 [4]),
-    .\port$1899$4 (\$18 [4]),
-    .\port$1900$4 (\$19 [4]),
-    .\port$1901$4 (\$20 [4]),
-    .\port$1902$4 (\$21 [4]),
-    .\port$1903$4 (\$22 [4]),
-    .\port$1904$4 (\$23 [4]),
-    .\port$1905$4 (\$24 [4]),
-    .\port$1906$4 (\$25 [4]),
-    .\port$1907$4 (\$26 [4]),
-    .\port$1908$4 (\$27 [4]),
-    .\port$1909$4 (\$28 [4]),
-    .\port$3195$136 (descriptor[139:136]),
-    .\port$3195$160 (descriptor[171:160]),
-    .\port$3195$96 (descriptor[119:96]),
+    .\port$1906$0 (\$3 ),
+    .\port$1907$4 (\$4 [4]),
+    .\port$1908$4 (\$5 [4]),
+    .\port$1909$4 (\$6 [4]),
+    .\port$1910$4 (\$7 [4]),
+    .\port$1911$4 (\$8 [4]),
+    .\port$1912$4 (\$9 [4]),
+    .\port$1913$4 (\$10 [4]),
+    .\port$1914$4 (\$11 [4]),
+    .\port$1915$4 (\$12 [4]),
+    .\port$1916$4 (\$13 [4]),
+    .\port$1917$4 (\$14 [4]),
+    .\port$1918$4 (\$15 [4]),
+    .\port$1919$0 (\$16 ),
+    .\port$1920$4 (\$17 [4]),
+    .\port$1921$4 (\$18 [4]),
+    .\port$1922$4 (\$19 [4]),
+    .\port$1923$4 (\$20 [4]),
+    .\port$1924$4 (\$21 [4]),
+    .\port$1925$4 (\$22 [4]),
+    .\port$1926$4 (\$23 [4]),
+    .\port$1927$4 (\$24 [4]),
+    .\port$1928$4 (\$25 [4]),
+    .\port$1929$4 (\$26 [4]),
+    .\port$1930$4 (\$27 [4]),
+    .\port$1931$4 (\$28 [4]),
+    .\port$3222$136 (descriptor[139:136]),
+    .\port$3222$160 (descriptor[171:160]),
+    .\port$3222$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5898,7 +6278,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3195$136 (descriptor[147:136]),
+    .\port$3222$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5911,7 +6291,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_step(second_x_step),
     .origin(second_origin),
-    .\port$3195$320 (descriptor[347:320]),
+    .\port$3222$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6018,7 +6398,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$68  = \$signal$59 ;
+    \$68  = \register$116 ;
     if (clear) begin
       \$68  = 1'h0;
     end
@@ -6038,27 +6418,27 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$70  = \$43 ;
+    \$70  = \$signal$59 ;
     if (clear) begin
-      \$70  = 16'h0000;
+      \$70  = 1'h0;
     end
     if (rst) begin
-      \$70  = 16'h0000;
+      \$70  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$71  = { \$45 [32], \$45  };
+    \$71  = \register$119 ;
     if (clear) begin
-      \$71  = 34'h000000000;
+      \$71  = 1'h0;
     end
     if (rst) begin
-      \$71  = 34'h000000000;
+      \$71  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$72  = \$signal$110 ;
+    \$72  = \register$120 ;
     if (clear) begin
       \$72  = 1'h0;
     end
@@ -6068,7 +6448,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$73  = \register$119 ;
+    \$73  = \register$121 ;
     if (clear) begin
       \$73  = 1'h0;
     end
@@ -6078,57 +6458,57 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$74  = \register$120 ;
+    \$74  = \$43 ;
     if (clear) begin
-      \$74  = 1'h0;
+      \$74  = 16'h0000;
     end
     if (rst) begin
-      \$74  = 1'h0;
+      \$74  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$75  = \$47 ;
+    \$75  = { \$45 [32], \$45  };
     if (clear) begin
-      \$75  = 8'h00;
+      \$75  = 34'h000000000;
     end
     if (rst) begin
-      \$75  = 8'h00;
+      \$75  = 34'h000000000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$76  = \$49 ;
+    \$76  = \$signal$110 ;
     if (clear) begin
-      \$76  = 8'h00;
+      \$76  = 1'h0;
     end
     if (rst) begin
-      \$76  = 8'h00;
+      \$76  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$77  = \$51 ;
+    \$77  = \register$123 ;
     if (clear) begin
-      \$77  = 8'h00;
+      \$77  = 1'h0;
     end
     if (rst) begin
-      \$77  = 8'h00;
+      \$77  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$78  = \$53 ;
+    \$78  = \register$124 ;
     if (clear) begin
-      \$78  = 8'h00;
+      \$78  = 1'h0;
     end
     if (rst) begin
-      \$78  = 8'h00;
+      \$78  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$79  = \$signal$54 ;
+    \$79  = \register$125 ;
     if (clear) begin
       \$79  = 1'h0;
     end
@@ -6138,7 +6518,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$80  = \register$122 ;
+    \$80  = \register$126 ;
     if (clear) begin
       \$80  = 1'h0;
     end
@@ -6148,47 +6528,47 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$81  = \register$123 ;
+    \$81  = \$47 ;
     if (clear) begin
-      \$81  = 1'h0;
+      \$81  = 8'h00;
     end
     if (rst) begin
-      \$81  = 1'h0;
+      \$81  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$82  = \register$124 ;
+    \$82  = \$49 ;
     if (clear) begin
-      \$82  = 1'h0;
+      \$82  = 8'h00;
     end
     if (rst) begin
-      \$82  = 1'h0;
+      \$82  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$83  = \register$125 ;
+    \$83  = \$51 ;
     if (clear) begin
-      \$83  = 1'h0;
+      \$83  = 8'h00;
     end
     if (rst) begin
-      \$83  = 1'h0;
+      \$83  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$84  = \register$126 ;
+    \$84  = \$53 ;
     if (clear) begin
-      \$84  = 1'h0;
+      \$84  = 8'h00;
     end
     if (rst) begin
-      \$84  = 1'h0;
+      \$84  = 8'h00;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$85  = \register$127 ;
+    \$85  = \$signal$54 ;
     if (clear) begin
       \$85  = 1'h0;
     end
@@ -6248,7 +6628,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$91  = \final ;
+    \$91  = \register$133 ;
     if (clear) begin
       \$91  = 1'h0;
     end
@@ -6328,7 +6708,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$99  = \register$141 ;
+    \$99  = \final ;
     if (clear) begin
       \$99  = 1'h0;
     end
@@ -6368,7 +6748,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$103  = \$54 ;
+    \$103  = \register$145 ;
     if (clear) begin
       \$103  = 1'h0;
     end
@@ -6468,7 +6848,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$113  = \register$155 ;
+    \$113  = \$54 ;
     if (clear) begin
       \$113  = 1'h0;
     end
@@ -6488,7 +6868,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$115  = \$55 ;
+    \$115  = \register$157 ;
     if (clear) begin
       \$115  = 1'h0;
     end
@@ -6498,14 +6878,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$116  = busy;
-    if (\$signal ) begin
-      \$116  = 1'h1;
-    end else if (write_enable) begin
-      if (\register$145 ) begin
-        \$116  = 1'h0;
-      end
-    end
+    \$116  = \register$158 ;
     if (clear) begin
       \$116  = 1'h0;
     end
@@ -6515,37 +6888,164 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$117  = \pixel$158 ;
-    if (\$signal ) begin
-      \$117  = descriptor[63:48];
-    end else if (write_enable) begin
-      if (\register$133 ) begin
-        \$117  = \$57 [15:0];
-      end
-    end
+    \$117  = \register$159 ;
     if (clear) begin
-      \$117  = 16'h0000;
+      \$117  = 1'h0;
     end
     if (rst) begin
-      \$117  = 16'h0000;
+      \$117  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$118  = write_address;
+    \$118  = \register$160 ;
+    if (clear) begin
+      \$118  = 1'h0;
+    end
+    if (rst) begin
+      \$118  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$119  = \register$161 ;
+    if (clear) begin
+      \$119  = 1'h0;
+    end
+    if (rst) begin
+      \$119  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$120  = \register$162 ;
+    if (clear) begin
+      \$120  = 1'h0;
+    end
+    if (rst) begin
+      \$120  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$121  = \register$163 ;
+    if (clear) begin
+      \$121  = 1'h0;
+    end
+    if (rst) begin
+      \$121  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$122  = \register$164 ;
+    if (clear) begin
+      \$122  = 1'h0;
+    end
+    if (rst) begin
+      \$122  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$123  = \register$165 ;
+    if (clear) begin
+      \$123  = 1'h0;
+    end
+    if (rst) begin
+      \$123  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$124  = \register$166 ;
+    if (clear) begin
+      \$124  = 1'h0;
+    end
+    if (rst) begin
+      \$124  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$125  = \register$167 ;
+    if (clear) begin
+      \$125  = 1'h0;
+    end
+    if (rst) begin
+      \$125  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$126  = \register$168 ;
+    if (clear) begin
+      \$126  = 1'h0;
+    end
+    if (rst) begin
+      \$126  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$127  = \$55 ;
+    if (clear) begin
+      \$127  = 1'h0;
+    end
+    if (rst) begin
+      \$127  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$128  = busy;
     if (\$signal ) begin
-      \$118  = descriptor[63:48];
+      \$128  = 1'h1;
     end else if (write_enable) begin
-      \$118  = \$56 [15:0];
-      if (\register$133 ) begin
-        \$118  = \$58 [15:0];
+      if (\register$155 ) begin
+        \$128  = 1'h0;
       end
     end
     if (clear) begin
-      \$118  = 16'h0000;
+      \$128  = 1'h0;
     end
     if (rst) begin
-      \$118  = 16'h0000;
+      \$128  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$129  = \pixel$170 ;
+    if (\$signal ) begin
+      \$129  = descriptor[63:48];
+    end else if (write_enable) begin
+      if (\register$141 ) begin
+        \$129  = \$57 [15:0];
+      end
+    end
+    if (clear) begin
+      \$129  = 16'h0000;
+    end
+    if (rst) begin
+      \$129  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    \$130  = write_address;
+    if (\$signal ) begin
+      \$130  = descriptor[63:48];
+    end else if (write_enable) begin
+      \$130  = \$56 [15:0];
+      if (\register$141 ) begin
+        \$130  = \$58 [15:0];
+      end
+    end
+    if (clear) begin
+      \$130  = 16'h0000;
+    end
+    if (rst) begin
+      \$130  = 16'h0000;
     end
   end
   assign \start$3  = \$signal ;
@@ -6718,7 +7218,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3645$0 (multiplier),
+    .\port$3749$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6833,7 +7333,7 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -6881,8 +7381,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3645$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3645$0 ;
-  wire [15:0] \port$3645$0 ;
+  input [15:0] \port$3749$0 ;
+  wire [15:0] \port$3749$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6990,17 +7490,17 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3645$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3645$0  };
+  assign multiplicand = { 1'h0, \port$3749$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3645$0  };
-  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3645$0  };
-  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3645$0  };
-  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3645$0  };
-  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3749$0  };
+  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3749$0  };
+  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3749$0  };
+  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3749$0  };
+  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -7278,7 +7778,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3645$0 (multiplier),
+    .\port$3749$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7393,7 +7893,7 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -7441,8 +7941,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3645$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3645$0 ;
-  wire [15:0] \port$3645$0 ;
+  input [15:0] \port$3749$0 ;
+  wire [15:0] \port$3749$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7550,17 +8050,17 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3645$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3645$0  };
+  assign multiplicand = { 1'h0, \port$3749$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3645$0  };
-  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3645$0  };
-  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3645$0  };
-  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3645$0  };
-  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3749$0  };
+  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3749$0  };
+  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3749$0  };
+  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3749$0  };
+  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -7838,7 +8338,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3645$0 (multiplier),
+    .\port$3749$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7953,7 +8453,7 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8001,8 +8501,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3645$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3645$0 ;
-  wire [15:0] \port$3645$0 ;
+  input [15:0] \port$3749$0 ;
+  wire [15:0] \port$3749$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8110,17 +8610,17 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3645$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3645$0  };
+  assign multiplicand = { 1'h0, \port$3749$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3645$0  };
-  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3645$0  };
-  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3645$0  };
-  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3645$0  };
-  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3749$0  };
+  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3749$0  };
+  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3749$0  };
+  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3749$0  };
+  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8398,7 +8898,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
     .clear(clear),
     .clk(clk),
     .multiplier(\multiplier$2 ),
-    .\port$3645$0 (multiplier),
+    .\port$3749$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8513,7 +9013,7 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3645$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
@@ -8561,8 +9061,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3645$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3645$0 ;
-  wire [15:0] \port$3645$0 ;
+  input [15:0] \port$3749$0 ;
+  wire [15:0] \port$3749$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8670,17 +9170,17 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3645$0 , mu
       \$34  = 26'h0000000;
     end
   end
-  assign multiplicand = { 1'h0, \port$3645$0  };
+  assign multiplicand = { 1'h0, \port$3749$0  };
   assign abort = 1'h0;
   assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3645$0  };
-  assign \$3  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3645$0  };
-  assign \$8  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3645$0  };
-  assign \$13  = { 1'h0, \port$3645$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3645$0  };
-  assign \$18  = { 1'h0, \port$3645$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$3749$0  };
+  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$3749$0  };
+  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$3749$0  };
+  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$3749$0  };
+  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
   assign \$22  = { partial2[18], partial2, 2'h0 };
   assign \$24  = { partial6[18], partial6, 2'h0 };
   assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
@@ -8875,8 +9375,8 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1884$0 , \port$1885$4 , \port$1886$4 , \port$1887$4 , \port$1888$4 , \port$1889$4 , \port$1890$4 , \port$1891$4 , \port$1892$4 , \port$1893$4 , \port$1894$4 , \port$1895$4 , \port$1896$4 , \port$1897$0 , \port$1898$4 , \port$1899$4 , \port$1900$4 
-, \port$1901$4 , \port$1902$4 , \port$1903$4 , \port$1904$4 , \port$1905$4 , \port$1906$4 , \port$1907$4 , \port$1908$4 , \port$1909$4 , \port$3195$96 , \port$3195$136 , \port$3195$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
+module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1906$0 , \port$1907$4 , \port$1908$4 , \port$1909$4 , \port$1910$4 , \port$1911$4 , \port$1912$4 , \port$1913$4 , \port$1914$4 , \port$1915$4 , \port$1916$4 , \port$1917$4 , \port$1918$4 , \port$1919$0 , \port$1920$4 , \port$1921$4 , \port$1922$4 
+, \port$1923$4 , \port$1924$4 , \port$1925$4 , \port$1926$4 , \port$1927$4 , \port$1928$4 , \port$1929$4 , \port$1930$4 , \port$1931$4 , \port$3222$96 , \port$3222$136 , \port$3222$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
 , second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
   wire \$1 ;
@@ -9113,64 +9613,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1884$0 ;
-  wire [4:0] \port$1884$0 ;
-  input \port$1885$4 ;
-  wire \port$1885$4 ;
-  input \port$1886$4 ;
-  wire \port$1886$4 ;
-  input \port$1887$4 ;
-  wire \port$1887$4 ;
-  input \port$1888$4 ;
-  wire \port$1888$4 ;
-  input \port$1889$4 ;
-  wire \port$1889$4 ;
-  input \port$1890$4 ;
-  wire \port$1890$4 ;
-  input \port$1891$4 ;
-  wire \port$1891$4 ;
-  input \port$1892$4 ;
-  wire \port$1892$4 ;
-  input \port$1893$4 ;
-  wire \port$1893$4 ;
-  input \port$1894$4 ;
-  wire \port$1894$4 ;
-  input \port$1895$4 ;
-  wire \port$1895$4 ;
-  input \port$1896$4 ;
-  wire \port$1896$4 ;
-  input [4:0] \port$1897$0 ;
-  wire [4:0] \port$1897$0 ;
-  input \port$1898$4 ;
-  wire \port$1898$4 ;
-  input \port$1899$4 ;
-  wire \port$1899$4 ;
-  input \port$1900$4 ;
-  wire \port$1900$4 ;
-  input \port$1901$4 ;
-  wire \port$1901$4 ;
-  input \port$1902$4 ;
-  wire \port$1902$4 ;
-  input \port$1903$4 ;
-  wire \port$1903$4 ;
-  input \port$1904$4 ;
-  wire \port$1904$4 ;
-  input \port$1905$4 ;
-  wire \port$1905$4 ;
-  input \port$1906$4 ;
-  wire \port$1906$4 ;
+  input [4:0] \port$1906$0 ;
+  wire [4:0] \port$1906$0 ;
   input \port$1907$4 ;
   wire \port$1907$4 ;
   input \port$1908$4 ;
   wire \port$1908$4 ;
   input \port$1909$4 ;
   wire \port$1909$4 ;
-  input [3:0] \port$3195$136 ;
-  wire [3:0] \port$3195$136 ;
-  input [11:0] \port$3195$160 ;
-  wire [11:0] \port$3195$160 ;
-  input [23:0] \port$3195$96 ;
-  wire [23:0] \port$3195$96 ;
+  input \port$1910$4 ;
+  wire \port$1910$4 ;
+  input \port$1911$4 ;
+  wire \port$1911$4 ;
+  input \port$1912$4 ;
+  wire \port$1912$4 ;
+  input \port$1913$4 ;
+  wire \port$1913$4 ;
+  input \port$1914$4 ;
+  wire \port$1914$4 ;
+  input \port$1915$4 ;
+  wire \port$1915$4 ;
+  input \port$1916$4 ;
+  wire \port$1916$4 ;
+  input \port$1917$4 ;
+  wire \port$1917$4 ;
+  input \port$1918$4 ;
+  wire \port$1918$4 ;
+  input [4:0] \port$1919$0 ;
+  wire [4:0] \port$1919$0 ;
+  input \port$1920$4 ;
+  wire \port$1920$4 ;
+  input \port$1921$4 ;
+  wire \port$1921$4 ;
+  input \port$1922$4 ;
+  wire \port$1922$4 ;
+  input \port$1923$4 ;
+  wire \port$1923$4 ;
+  input \port$1924$4 ;
+  wire \port$1924$4 ;
+  input \port$1925$4 ;
+  wire \port$1925$4 ;
+  input \port$1926$4 ;
+  wire \port$1926$4 ;
+  input \port$1927$4 ;
+  wire \port$1927$4 ;
+  input \port$1928$4 ;
+  wire \port$1928$4 ;
+  input \port$1929$4 ;
+  wire \port$1929$4 ;
+  input \port$1930$4 ;
+  wire \port$1930$4 ;
+  input \port$1931$4 ;
+  wire \port$1931$4 ;
+  input [3:0] \port$3222$136 ;
+  wire [3:0] \port$3222$136 ;
+  input [11:0] \port$3222$160 ;
+  wire [11:0] \port$3222$160 ;
+  input [23:0] \port$3222$96 ;
+  wire [23:0] \port$3222$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -9228,24 +9728,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$22  = advance & column_last;
   assign \$23  = \$22  & row_last;
   assign \$24  = \$23  & word_last;
-  assign \$25  = \port$3195$96 [11:0] == 1'h1;
+  assign \$25  = \port$3222$96 [11:0] == 1'h1;
   assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$3195$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$3195$96 [11:0] == 1'h1;
+  assign \$27  = x_last ? \port$3222$96 [11:0] : \$26 [11:0];
+  assign \$28  = \port$3222$96 [11:0] == 1'h1;
   assign \$29  = x_left == 2'h2;
   assign \$30  = x_last ? \$28  : \$29 ;
   assign \$31  = advance & column_last;
   assign \$32  = \$31  & row_last;
   assign \$33  = \$32  & word_last;
   assign \$34  = \$33  & x_last;
-  assign \$35  = \port$3195$96 [23:12] == 1'h1;
+  assign \$35  = \port$3222$96 [23:12] == 1'h1;
   assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$3195$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$3195$96 [23:12] == 1'h1;
+  assign \$37  = y_last ? \port$3222$96 [23:12] : \$36 [11:0];
+  assign \$38  = \port$3222$96 [23:12] == 1'h1;
   assign \$39  = y_left == 2'h2;
   assign \$40  = y_last ? \$38  : \$39 ;
   assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$3195$160 ;
+  assign \$43  = address_column_start + \port$3222$160 ;
   assign \$45  = ~ row_last;
   assign \$46  = \$44  & \$45 ;
   assign \$47  = address_row_start + address_row_step;
@@ -9316,8 +9816,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$125  = \$124  & word_last;
   assign \$126  = ~ x_last;
   assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$3195$136 ;
-  assign \$129  = pixel_x_x_start + \port$3195$136 ;
+  assign \$128  = pixel_x_x_start + \port$3222$136 ;
+  assign \$129  = pixel_x_x_start + \port$3222$136 ;
   assign \$131  = \$130  & row_last;
   assign \$132  = \$131  & word_last;
   assign \$133  = \$132  & x_last;
@@ -9338,8 +9838,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$152  = \$151  & x_last;
   assign \$153  = ~ y_last;
   assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$3195$136 ;
-  assign \$156  = pixel_y_y_start + \port$3195$136 ;
+  assign \$155  = pixel_y_y_start + \port$3222$136 ;
+  assign \$156  = pixel_y_y_start + \port$3222$136 ;
   always @(posedge clk)
     column_left <= \$157 ;
   always @(posedge clk)
@@ -9480,7 +9980,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$163  = x_left;
     if (load) begin
-      \$163  = \port$3195$96 [11:0];
+      \$163  = \port$3222$96 [11:0];
     end else if (\$24 ) begin
       \$163  = \$27 ;
     end
@@ -9510,7 +10010,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$165  = y_left;
     if (load) begin
-      \$165  = \port$3195$96 [23:12];
+      \$165  = \port$3222$96 [23:12];
     end else if (\$34 ) begin
       \$165  = \$37 ;
     end
@@ -9738,7 +10238,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$176  = pixel_x_column_start;
     if (load) begin
-      \$176  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
+      \$176  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
     end else if (advance) begin
       if (\$114 ) begin
         \$176  = \$115 [16:0];
@@ -9753,7 +10253,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
         \$176  = \$128 [16:0];
       end
       if (\$135 ) begin
-        \$176  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
+        \$176  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
       end
     end
     if (clear) begin
@@ -9767,13 +10267,13 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$177  = pixel_x_x_start;
     if (load) begin
-      \$177  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
+      \$177  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
     end else if (advance) begin
       if (\$127 ) begin
         \$177  = \$129 [16:0];
       end
       if (\$135 ) begin
-        \$177  = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
+        \$177  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
       end
     end
     if (clear) begin
@@ -9787,7 +10287,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$178  = pixel_y_row_start;
     if (load) begin
-      \$178  = { \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$0  };
+      \$178  = { \port$1931$4 , \port$1930$4 , \port$1929$4 , \port$1928$4 , \port$1927$4 , \port$1926$4 , \port$1925$4 , \port$1924$4 , \port$1923$4 , \port$1922$4 , \port$1921$4 , \port$1920$4 , \port$1919$0  };
     end else if (advance) begin
       if (\$138 ) begin
         \$178  = \$139 [16:0];
@@ -9813,7 +10313,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
     if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
     \$179  = pixel_y_y_start;
     if (load) begin
-      \$179  = { \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$0  };
+      \$179  = { \port$1931$4 , \port$1930$4 , \port$1929$4 , \port$1928$4 , \port$1927$4 , \port$1926$4 , \port$1925$4 , \port$1924$4 , \port$1923$4 , \port$1922$4 , \port$1921$4 , \port$1920$4 , \port$1919$0  };
     end else if (advance) begin
       if (\$154 ) begin
         \$179  = \$156 [16:0];
@@ -9826,18 +10326,18 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
       \$179  = 17'h00000;
     end
   end
-  assign x_count = \port$3195$96 [11:0];
-  assign y_count = \port$3195$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3195$160  };
+  assign x_count = \port$3222$96 [11:0];
+  assign y_count = \port$3222$96 [23:12];
+  assign address_column_step = { 4'h0, \port$3222$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1896$4 , \port$1895$4 , \port$1894$4 , \port$1893$4 , \port$1892$4 , \port$1891$4 , \port$1890$4 , \port$1889$4 , \port$1888$4 , \port$1887$4 , \port$1886$4 , \port$1885$4 , \port$1884$0  };
+  assign pixel_x_origin = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3195$136  };
-  assign pixel_y_origin = { \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$4 , \port$1905$4 , \port$1904$4 , \port$1903$4 , \port$1902$4 , \port$1901$4 , \port$1900$4 , \port$1899$4 , \port$1898$4 , \port$1897$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3222$136  };
+  assign pixel_y_origin = { \port$1931$4 , \port$1930$4 , \port$1929$4 , \port$1928$4 , \port$1927$4 , \port$1926$4 , \port$1925$4 , \port$1924$4 , \port$1923$4 , \port$1922$4 , \port$1921$4 , \port$1920$4 , \port$1919$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3195$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$3222$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -9866,7 +10366,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   assign \$149  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3222$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -9929,8 +10429,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3195$136 ;
-  wire [11:0] \port$3195$136 ;
+  input [11:0] \port$3222$136 ;
+  wire [11:0] \port$3222$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10062,7 +10562,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3195$136 [3:0];
+      \$33  = \port$3222$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -10077,7 +10577,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$3195$136 [7:4];
+      \$34  = \port$3222$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -10092,7 +10592,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$1
     if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$3195$136 [11:8];
+      \$35  = \port$3222$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -10208,9 +10708,9 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$1
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$3195$136 [3:0];
-  assign pad_left = \port$3195$136 [7:4];
-  assign pad_top = \port$3195$136 [11:8];
+  assign stride = \port$3222$136 [3:0];
+  assign pad_left = \port$3222$136 [7:4];
+  assign pad_top = \port$3222$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10220,7 +10720,7 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3195$1
   assign \$22  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, \port$3222$320 , clear, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -10281,8 +10781,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3195$320 ;
-  wire [27:0] \port$3195$320 ;
+  input [27:0] \port$3222$320 ;
+  wire [27:0] \port$3222$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10299,14 +10799,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 ,
   wire [11:0] \width$7 ;
   assign \$1  = clock + 1'h1;
   assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$3195$320 [11:0] : 12'h000;
+  assign \$5  = width[11] ? \port$3222$320 [11:0] : 12'h000;
   assign \$6  = \$4  + \$5 ;
   assign \$7  = clock >= 4'h8;
   assign \$8  = clock < 4'hc;
   assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$3195$320 [11:0] : 12'h000;
+  assign \$11  = rotating_stride[3] ? \port$3222$320 [11:0] : 12'h000;
   assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$3195$320 [11:0] : 12'h000;
+  assign \$14  = rotating_left[3] ? \port$3222$320 [11:0] : 12'h000;
   assign \$15  = \$13  + \$14 ;
   assign \$16  = clock >= 4'hc;
   assign \$17  = clock < 5'h10;
@@ -10397,7 +10897,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$32  = width;
     if (start) begin
-      \$32  = \port$3195$320 [27:16];
+      \$32  = \port$3222$320 [27:16];
     end else if (running) begin
       \$32  = \$2 [11:0];
     end
@@ -10412,7 +10912,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 ,
     if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$3195$320 [15:12];
+      \$33  = \port$3222$320 [15:12];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -10558,11 +11058,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3195$320 ,
       \$41  = 16'h0000;
     end
   end
-  assign \width$7  = \port$3195$320 [27:16];
-  assign stride = \port$3195$320 [15:12];
+  assign \width$7  = \port$3222$320 [27:16];
+  assign stride = \port$3222$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3195$320 [11:0];
+  assign pixel = \port$3222$320 [11:0];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -10578,17 +11078,29 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire \$1 ;
   reg \$10 ;
   reg \$11 ;
-  reg [1:0] \$12 ;
+  reg \$12 ;
   reg \$13 ;
   reg \$14 ;
-  reg [1:0] \$15 ;
-  reg [31:0] \$16 ;
+  reg \$15 ;
+  reg \$16 ;
   reg \$17 ;
   reg \$18 ;
   reg \$19 ;
   wire \$2 ;
   reg \$20 ;
+  reg \$21 ;
+  reg [1:0] \$22 ;
+  reg [1:0] \$23 ;
+  reg [1:0] \$24 ;
+  reg \$25 ;
+  reg \$26 ;
+  reg [1:0] \$27 ;
+  reg [31:0] \$28 ;
+  reg \$29 ;
   wire [31:0] \$3 ;
+  reg \$30 ;
+  reg \$31 ;
+  reg \$32 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
@@ -10628,18 +11140,30 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   reg [1:0] load_row = 2'h0;
   input pad;
   wire pad;
-  reg present = 1'h0;
   input [15:0] read_address;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
-  reg read_final = 1'h0;
-  reg read_first = 1'h0;
-  reg read_last = 1'h0;
-  reg read_pad = 1'h0;
-  reg [1:0] row = 2'h0;
+  reg register = 1'h0;
+  reg \register$12  = 1'h0;
+  reg \register$13  = 1'h0;
+  reg \register$14  = 1'h0;
+  reg \register$16  = 1'h0;
+  reg \register$17  = 1'h0;
+  reg \register$18  = 1'h0;
+  reg \register$19  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$21  = 1'h0;
+  reg \register$23  = 1'h0;
+  reg \register$24  = 1'h0;
+  reg \register$25  = 1'h0;
+  reg \register$27  = 1'h0;
+  reg \register$28  = 1'h0;
+  reg [1:0] \register$29  = 2'h0;
+  reg [1:0] \register$31  = 2'h0;
+  reg [1:0] \register$32  = 2'h0;
   input [1:0] row_word;
   wire [1:0] row_word;
   input rst;
@@ -10654,39 +11178,63 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
   assign chunk_begin = \$signal  & first;
-  assign \$2  = present & read_first;
-  assign \$3  = read_pad ? 32'd0 : read_data;
-  assign \$4  = present & read_last;
-  assign \$5  = present & read_last;
+  assign \$2  = \register$13  & \register$20 ;
+  assign \$3  = \register$17  ? 32'd0 : read_data;
+  assign \$4  = \register$13  & \register$24 ;
+  assign \$5  = \register$13  & \register$24 ;
   assign \$6  = ~ bank;
   always @(posedge clk)
-    present <= \$7 ;
+    register <= \$7 ;
   always @(posedge clk)
-    read_pad <= \$8 ;
+    \register$12  <= \$8 ;
   always @(posedge clk)
-    read_first <= \$9 ;
+    \register$13  <= \$9 ;
   always @(posedge clk)
-    read_last <= \$10 ;
+    \register$14  <= \$10 ;
   always @(posedge clk)
-    read_final <= \$11 ;
+    \register$16  <= \$11 ;
   always @(posedge clk)
-    row <= \$12 ;
+    \register$17  <= \$12 ;
   always @(posedge clk)
-    load_enable <= \$13 ;
+    \register$18  <= \$13 ;
   always @(posedge clk)
-    load_clear <= \$14 ;
+    \register$19  <= \$14 ;
   always @(posedge clk)
-    load_row <= \$15 ;
+    \register$20  <= \$15 ;
   always @(posedge clk)
-    load_codes <= \$16 ;
+    \register$21  <= \$16 ;
   always @(posedge clk)
-    load_bank <= \$17 ;
+    \register$23  <= \$17 ;
   always @(posedge clk)
-    chunk_loaded <= \$18 ;
+    \register$24  <= \$18 ;
   always @(posedge clk)
-    chunk_final <= \$19 ;
+    \register$25  <= \$19 ;
   always @(posedge clk)
-    bank <= \$20 ;
+    \register$27  <= \$20 ;
+  always @(posedge clk)
+    \register$28  <= \$21 ;
+  always @(posedge clk)
+    \register$29  <= \$22 ;
+  always @(posedge clk)
+    \register$31  <= \$23 ;
+  always @(posedge clk)
+    \register$32  <= \$24 ;
+  always @(posedge clk)
+    load_enable <= \$25 ;
+  always @(posedge clk)
+    load_clear <= \$26 ;
+  always @(posedge clk)
+    load_row <= \$27 ;
+  always @(posedge clk)
+    load_codes <= \$28 ;
+  always @(posedge clk)
+    load_bank <= \$29 ;
+  always @(posedge clk)
+    chunk_loaded <= \$30 ;
+  always @(posedge clk)
+    chunk_final <= \$31 ;
+  always @(posedge clk)
+    bank <= \$32 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$7  = \$signal ;
@@ -10699,7 +11247,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$8  = pad;
+    \$8  = register;
     if (clear) begin
       \$8  = 1'h0;
     end
@@ -10709,7 +11257,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$9  = first;
+    \$9  = \register$12 ;
     if (clear) begin
       \$9  = 1'h0;
     end
@@ -10719,7 +11267,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$10  = last;
+    \$10  = pad;
     if (clear) begin
       \$10  = 1'h0;
     end
@@ -10729,7 +11277,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$11  = last_chunk;
+    \$11  = \register$14 ;
     if (clear) begin
       \$11  = 1'h0;
     end
@@ -10739,17 +11287,17 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$12  = row_word;
+    \$12  = \register$16 ;
     if (clear) begin
-      \$12  = 2'h0;
+      \$12  = 1'h0;
     end
     if (rst) begin
-      \$12  = 2'h0;
+      \$12  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$13  = present;
+    \$13  = first;
     if (clear) begin
       \$13  = 1'h0;
     end
@@ -10759,7 +11307,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$14  = \$2 ;
+    \$14  = \register$18 ;
     if (clear) begin
       \$14  = 1'h0;
     end
@@ -10769,27 +11317,27 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$15  = row;
+    \$15  = \register$19 ;
     if (clear) begin
-      \$15  = 2'h0;
+      \$15  = 1'h0;
     end
     if (rst) begin
-      \$15  = 2'h0;
+      \$15  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$16  = \$3 ;
+    \$16  = last;
     if (clear) begin
-      \$16  = 32'd0;
+      \$16  = 1'h0;
     end
     if (rst) begin
-      \$16  = 32'd0;
+      \$16  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$17  = bank;
+    \$17  = \register$21 ;
     if (clear) begin
       \$17  = 1'h0;
     end
@@ -10799,7 +11347,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$18  = \$4 ;
+    \$18  = \register$23 ;
     if (clear) begin
       \$18  = 1'h0;
     end
@@ -10809,7 +11357,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$19  = read_final;
+    \$19  = last_chunk;
     if (clear) begin
       \$19  = 1'h0;
     end
@@ -10819,27 +11367,147 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$20  = bank;
+    \$20  = \register$25 ;
+    if (clear) begin
+      \$20  = 1'h0;
+    end
+    if (rst) begin
+      \$20  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$21  = \register$27 ;
+    if (clear) begin
+      \$21  = 1'h0;
+    end
+    if (rst) begin
+      \$21  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$22  = row_word;
+    if (clear) begin
+      \$22  = 2'h0;
+    end
+    if (rst) begin
+      \$22  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$23  = \register$29 ;
+    if (clear) begin
+      \$23  = 2'h0;
+    end
+    if (rst) begin
+      \$23  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$24  = \register$31 ;
+    if (clear) begin
+      \$24  = 2'h0;
+    end
+    if (rst) begin
+      \$24  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$25  = \register$13 ;
+    if (clear) begin
+      \$25  = 1'h0;
+    end
+    if (rst) begin
+      \$25  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$26  = \$2 ;
+    if (clear) begin
+      \$26  = 1'h0;
+    end
+    if (rst) begin
+      \$26  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$27  = \register$32 ;
+    if (clear) begin
+      \$27  = 2'h0;
+    end
+    if (rst) begin
+      \$27  = 2'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$28  = \$3 ;
+    if (clear) begin
+      \$28  = 32'd0;
+    end
+    if (rst) begin
+      \$28  = 32'd0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$29  = bank;
+    if (clear) begin
+      \$29  = 1'h0;
+    end
+    if (rst) begin
+      \$29  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$30  = \$4 ;
+    if (clear) begin
+      \$30  = 1'h0;
+    end
+    if (rst) begin
+      \$30  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$31  = \register$28 ;
+    if (clear) begin
+      \$31  = 1'h0;
+    end
+    if (rst) begin
+      \$31  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$32  = bank;
     if (\$5 ) begin
-      \$20  = \$6 ;
+      \$32  = \$6 ;
     end
     if (start) begin
-      \$20  = 1'h0;
+      \$32  = 1'h0;
     end
     if (clear) begin
-      \$20  = 1'h0;
+      \$32  = 1'h0;
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \$32  = 1'h0;
     end
   end
   assign address = read_address;
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$61$0 , \port$62$0 , \port$66$0 , \port$67$0 , \port$68$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1018$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$3229$0 , clk);
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$37$0 , \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$58$0 , \port$62$0 , \port$63$0 , \port$64$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1014$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$3256$0 , clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -11878,28 +12546,28 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1018$0 ;
-  wire \port$1018$0 ;
-  input \port$3229$0 ;
-  wire \port$3229$0 ;
-  input \port$41$0 ;
-  wire \port$41$0 ;
-  input \port$46$0 ;
-  wire \port$46$0 ;
-  input \port$51$0 ;
-  wire \port$51$0 ;
-  input \port$56$0 ;
-  wire \port$56$0 ;
-  input \port$61$0 ;
-  wire \port$61$0 ;
+  input \port$1014$0 ;
+  wire \port$1014$0 ;
+  input \port$3256$0 ;
+  wire \port$3256$0 ;
+  input \port$37$0 ;
+  wire \port$37$0 ;
+  input \port$42$0 ;
+  wire \port$42$0 ;
+  input \port$47$0 ;
+  wire \port$47$0 ;
+  input \port$52$0 ;
+  wire \port$52$0 ;
+  input \port$57$0 ;
+  wire \port$57$0 ;
+  input \port$58$0 ;
+  wire \port$58$0 ;
   input \port$62$0 ;
   wire \port$62$0 ;
-  input \port$66$0 ;
-  wire \port$66$0 ;
-  input \port$67$0 ;
-  wire \port$67$0 ;
-  input \port$68$0 ;
-  wire \port$68$0 ;
+  input \port$63$0 ;
+  wire \port$63$0 ;
+  input \port$64$0 ;
+  wire \port$64$0 ;
   input product;
   wire product;
   reg products_counted = 1'h0;
@@ -14605,7 +15273,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$835  = \port$41$0 ;
+    \$835  = \port$37$0 ;
     if (rst) begin
       \$835  = 1'h0;
     end
@@ -14622,7 +15290,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$837  = \port$46$0 ;
+    \$837  = \port$42$0 ;
     if (rst) begin
       \$837  = 1'h0;
     end
@@ -14639,7 +15307,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$839  = \port$51$0 ;
+    \$839  = \port$47$0 ;
     if (rst) begin
       \$839  = 1'h0;
     end
@@ -14656,7 +15324,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$841  = \port$56$0 ;
+    \$841  = \port$52$0 ;
     if (rst) begin
       \$841  = 1'h0;
     end
@@ -14673,7 +15341,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$843  = \port$61$0 ;
+    \$843  = \port$57$0 ;
     if (rst) begin
       \$843  = 1'h0;
     end
@@ -14690,7 +15358,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$845  = \port$62$0 ;
+    \$845  = \port$58$0 ;
     if (rst) begin
       \$845  = 1'h0;
     end
@@ -14707,7 +15375,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$847  = \port$66$0 ;
+    \$847  = \port$62$0 ;
     if (rst) begin
       \$847  = 1'h0;
     end
@@ -14724,7 +15392,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$849  = \port$67$0 ;
+    \$849  = \port$63$0 ;
     if (rst) begin
       \$849  = 1'h0;
     end
@@ -14741,7 +15409,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$851  = \port$68$0 ;
+    \$851  = \port$64$0 ;
     if (rst) begin
       \$851  = 1'h0;
     end
@@ -14758,7 +15426,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$853  = \port$3229$0 ;
+    \$853  = \port$3256$0 ;
     if (rst) begin
       \$853  = 1'h0;
     end
@@ -14775,7 +15443,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$855  = \port$1018$0 ;
+    \$855  = \port$1014$0 ;
     if (rst) begin
       \$855  = 1'h0;
     end
@@ -14834,7 +15502,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1018$0 , \port$3229$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign waiting = { \port$1014$0 , \port$3256$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -14857,7 +15525,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1018$0 , \port$3229$0 , \port$68$0 , \port$67$0 , \port$66$0 , \port$62$0 , \port$61$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0  };
+  assign \waiting.tenant0  = { \port$1014$0 , \port$3256$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -16830,7 +17498,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3221$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3248$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -16984,8 +17652,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3221$90 ;
-  wire [40:0] \port$3221$90 ;
+  input [40:0] \port$3248$90 ;
+  wire [40:0] \port$3248$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17046,10 +17714,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3221$90 [19:0]),
+    .coefficient_base(\port$3248$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3221$90 [40:20]),
+    .coefficient_words(\port$3248$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17128,8 +17796,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3221$90 [19:0];
-  assign coefficient_words = \port$3221$90 [40:20];
+  assign coefficient_base = \port$3248$90 [19:0];
+  assign coefficient_words = \port$3248$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17175,7 +17843,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3221$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3248$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17329,8 +17997,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3221$90 ;
-  wire [40:0] \port$3221$90 ;
+  input [40:0] \port$3248$90 ;
+  wire [40:0] \port$3248$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17391,10 +18059,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3221$90 [19:0]),
+    .coefficient_base(\port$3248$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3221$90 [40:20]),
+    .coefficient_words(\port$3248$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17473,8 +18141,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3221$90 [19:0];
-  assign coefficient_words = \port$3221$90 [40:20];
+  assign coefficient_base = \port$3248$90 [19:0];
+  assign coefficient_words = \port$3248$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17517,8 +18185,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \measured.failed  = measured[35];
 endmodule
 
-module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, r_data, timeout, descriptor, read_data, done, read_address, write_enable
-, write_address, write_data, clk);
+module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, w_data, w_en, done, read_address
+, write_enable, write_address, write_data, out_last, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -17537,50 +18205,51 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire [15:0] \$25 ;
-  wire [17:0] \$26 ;
-  wire \$27 ;
-  wire [16:0] \$28 ;
-  wire \$29 ;
+  wire \$25 ;
+  wire [15:0] \$26 ;
+  wire [17:0] \$27 ;
+  wire \$28 ;
+  wire [16:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
-  wire [2:0] \$34 ;
-  wire [3:0] \$35 ;
-  wire \$36 ;
+  wire [3:0] \$33 ;
+  wire [4:0] \$34 ;
+  wire \$35 ;
+  wire [17:0] \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire [24:0] \$39 ;
+  wire \$39 ;
   wire \$4 ;
-  reg \$40 ;
-  reg \$41 ;
+  wire \$40 ;
+  wire [24:0] \$41 ;
   reg \$42 ;
-  reg [16:0] \$43 ;
+  reg \$43 ;
   reg \$44 ;
-  reg [15:0] \$45 ;
+  reg [16:0] \$45 ;
   reg \$46 ;
   reg [15:0] \$47 ;
-  reg [31:0] \$48 ;
-  reg \$49 ;
+  reg \$48 ;
+  reg [15:0] \$49 ;
   wire \$5 ;
-  reg \$50 ;
+  reg [31:0] \$50 ;
   reg \$51 ;
-  reg [1:0] \$52 ;
-  reg [23:0] \$53 ;
+  reg \$52 ;
+  reg [2:0] \$53 ;
+  reg [16:0] \$54 ;
+  reg \$55 ;
+  reg [23:0] \$56 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  (* init = 1'h0 *)
   wire \$signal ;
-  wire \$signal$24 ;
   input abort;
   wire abort;
   (* init = 16'h0000 *)
   wire [15:0] address;
-  reg arriving_last = 1'h0;
+  reg [16:0] beats = 17'h00000;
   output buffer_wait;
   wire buffer_wait;
   reg busy = 1'h0;
@@ -17607,7 +18276,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   output done;
   reg done = 1'h0;
   reg ending = 1'h0;
-  reg [1:0] held = 2'h0;
+  reg [2:0] held = 3'h0;
   wire host_wait;
   input [31:0] in_data;
   wire [31:0] in_data;
@@ -17619,28 +18288,30 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   wire late;
   reg [16:0] left = 17'h00000;
   reg load = 1'h0;
+  output [31:0] out_data;
   wire [31:0] out_data;
-  wire out_last;
+  output out_last;
+  reg out_last = 1'h0;
   input out_ready;
   wire out_ready;
   output out_valid;
   wire out_valid;
   reg [23:0] patience = 24'h000000;
-  output [32:0] r_data;
-  wire [32:0] r_data;
+  wire [31:0] r_data;
   wire r_en;
   wire r_rdy;
   wire read;
   output [15:0] read_address;
   reg [15:0] read_address = 16'h0000;
-  input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
   input read_ready;
   wire read_ready;
+  wire read_valid;
   input rst;
   wire rst;
+  reg settling = 1'h0;
   reg some = 1'h0;
   input start;
   wire start;
@@ -17648,8 +18319,10 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   reg step;
   input [23:0] timeout;
   wire [23:0] timeout;
-  wire [32:0] w_data;
-  reg w_en = 1'h0;
+  input [31:0] w_data;
+  wire [31:0] w_data;
+  input w_en;
+  wire w_en;
   output waiting;
   wire waiting;
   output [15:0] write_address;
@@ -17660,35 +18333,42 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$39  = patience - 1'h1;
+  assign \$36  = beats - 1'h1;
+  assign \$37  = beats == 2'h2;
+  assign \$38  = r_en & out_last;
+  assign \$39  = | patience;
+  assign \$40  = waiting & \$39 ;
+  assign \$41  = patience - 1'h1;
   always @(posedge clk)
-    done <= \$40 ;
+    done <= \$42 ;
   always @(posedge clk)
-    busy <= \$41 ;
+    busy <= \$43 ;
   always @(posedge clk)
-    load <= \$42 ;
+    load <= \$44 ;
   always @(posedge clk)
-    left <= \$43 ;
+    left <= \$45 ;
   always @(posedge clk)
-    some <= \$44 ;
+    some <= \$46 ;
   always @(posedge clk)
-    read_address <= \$45 ;
+    read_address <= \$47 ;
   always @(posedge clk)
-    write_enable <= \$46 ;
+    write_enable <= \$48 ;
   always @(posedge clk)
-    write_address <= \$47 ;
+    write_address <= \$49 ;
   always @(posedge clk)
-    write_data <= \$48 ;
+    write_data <= \$50 ;
   always @(posedge clk)
-    ending <= \$49 ;
+    ending <= \$51 ;
   always @(posedge clk)
-    w_en <= \$50 ;
+    settling <= \$52 ;
   always @(posedge clk)
-    arriving_last <= \$51 ;
+    held <= \$53 ;
   always @(posedge clk)
-    held <= \$52 ;
+    beats <= \$54 ;
   always @(posedge clk)
-    patience <= \$53 ;
+    out_last <= \$55 ;
+  always @(posedge clk)
+    patience <= \$56 ;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -17700,7 +18380,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \$7  = ~ load;
   assign \$8  = busy & \$7 ;
   assign \$9  = \$8  & some;
-  assign \$10  = held != 2'h3;
+  assign \$10  = held != 3'h5;
   assign read_enable = \$9  & \$10 ;
   assign read = read_enable & read_ready;
   assign r_en = out_valid & out_ready;
@@ -17710,41 +18390,37 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \$14  = out_valid & \$13 ;
   assign waiting = \$12  | \$14 ;
   assign \$15  = ~ waiting;
-  assign \$16  = ~ write_ready;
-  assign \$17  = write_enable & \$16 ;
-  assign \$18  = ~ read_ready;
-  assign \$19  = read_enable & \$18 ;
-  assign \$20  = \$17  | \$19 ;
-  assign buffer_wait = \$15  & \$20 ;
-  assign \$21  = patience == 1'h1;
-  assign late = waiting & \$21 ;
-  assign \$22  = descriptor[3:0] == 1'h1;
-  assign \$23  = | descriptor[80:64];
-  assign \$24  = descriptor[3:0] == 1'h1;
-  assign \$25  = \$24  ? descriptor[63:48] : descriptor[47:32];
-  assign \$26  = left - 1'h1;
-  assign \$27  = left != 1'h1;
-  assign \$28  = read_address + 1'h1;
-  assign \$29  = in_valid & in_ready;
-  assign \$30  = left == 1'h1;
-  assign \$31  = write_enable & write_ready;
-  assign \$32  = \$31  & ending;
-  assign \$33  = left == 1'h1;
-  assign \$34  = held + read;
-  assign \$35  = \$34  - r_en;
-  assign \$36  = r_en & r_data[32];
-  assign \$37  = | patience;
-  assign \$38  = waiting & \$37 ;
+  assign \$16  = write_enable | settling;
+  assign \$17  = ~ write_ready;
+  assign \$18  = \$16  & \$17 ;
+  assign \$19  = ~ read_ready;
+  assign \$20  = read_enable & \$19 ;
+  assign \$21  = \$18  | \$20 ;
+  assign buffer_wait = \$15  & \$21 ;
+  assign \$22  = patience == 1'h1;
+  assign late = waiting & \$22 ;
+  assign \$23  = descriptor[3:0] == 1'h1;
+  assign \$24  = | descriptor[80:64];
+  assign \$25  = descriptor[3:0] == 1'h1;
+  assign \$26  = \$25  ? descriptor[63:48] : descriptor[47:32];
+  assign \$27  = left - 1'h1;
+  assign \$28  = left != 1'h1;
+  assign \$29  = read_address + 1'h1;
+  assign \$30  = in_valid & in_ready;
+  assign \$31  = left == 1'h1;
+  assign \$32  = write_enable & ending;
+  assign \$33  = held + read;
+  assign \$34  = \$33  - r_en;
+  assign \$35  = descriptor[80:64] == 1'h1;
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
-    .\port$3274$0 (read_data),
-    .\port$4104$0 (arriving_last),
-    .r_data(r_data),
+    .r_data(out_data),
     .r_en(r_en),
     .r_rdy(out_valid),
     .rst(rst),
-    .w_en(w_en)
+    .w_en(w_en),
+    .w_port__data(w_data)
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
@@ -17758,44 +18434,14 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$40  = 1'h0;
-    if (\$32 ) begin
-      \$40  = 1'h1;
+    \$42  = 1'h0;
+    if (write_ready) begin
+      if (settling) begin
+        \$42  = 1'h1;
+      end
     end
-    if (\$36 ) begin
-      \$40  = 1'h1;
-    end
-    if (abort) begin
-      \$40  = 1'h0;
-    end
-    if (rst) begin
-      \$40  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$41  = busy;
-    if (starting) begin
-      \$41  = 1'h1;
-    end
-    if (\$32 ) begin
-      \$41  = 1'h0;
-    end
-    if (\$36 ) begin
-      \$41  = 1'h0;
-    end
-    if (abort) begin
-      \$41  = 1'h0;
-    end
-    if (rst) begin
-      \$41  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$42  = load;
-    if (starting) begin
-      \$42  = \$22 ;
+    if (\$38 ) begin
+      \$42  = 1'h1;
     end
     if (abort) begin
       \$42  = 1'h0;
@@ -17806,26 +18452,30 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$43  = left;
+    \$43  = busy;
     if (starting) begin
-      \$43  = descriptor[80:64];
-    end else if (step) begin
-      \$43  = \$26 [16:0];
+      \$43  = 1'h1;
+    end
+    if (write_ready) begin
+      if (settling) begin
+        \$43  = 1'h0;
+      end
+    end
+    if (\$38 ) begin
+      \$43  = 1'h0;
     end
     if (abort) begin
-      \$43  = 17'h00000;
+      \$43  = 1'h0;
     end
     if (rst) begin
-      \$43  = 17'h00000;
+      \$43  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$44  = some;
+    \$44  = load;
     if (starting) begin
       \$44  = \$23 ;
-    end else if (step) begin
-      \$44  = \$27 ;
     end
     if (abort) begin
       \$44  = 1'h0;
@@ -17836,87 +18486,97 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$45  = read_address;
+    \$45  = left;
     if (starting) begin
-      \$45  = \$25 ;
+      \$45  = descriptor[80:64];
     end else if (step) begin
-      \$45  = \$28 [15:0];
+      \$45  = \$27 [16:0];
     end
     if (abort) begin
-      \$45  = 16'h0000;
+      \$45  = 17'h00000;
     end
     if (rst) begin
-      \$45  = 16'h0000;
+      \$45  = 17'h00000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$46  = write_enable;
+    \$46  = some;
+    if (starting) begin
+      \$46  = \$24 ;
+    end else if (step) begin
+      \$46  = \$28 ;
+    end
+    if (abort) begin
+      \$46  = 1'h0;
+    end
+    if (rst) begin
+      \$46  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$47  = read_address;
+    if (starting) begin
+      \$47  = \$26 ;
+    end else if (step) begin
+      \$47  = \$29 [15:0];
+    end
+    if (abort) begin
+      \$47  = 16'h0000;
+    end
+    if (rst) begin
+      \$47  = 16'h0000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$48  = write_enable;
     if (write_ready) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
-    if (\$29 ) begin
-      \$46  = 1'h1;
+    if (\$30 ) begin
+      \$48  = 1'h1;
     end
     if (abort) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
     if (rst) begin
-      \$46  = 1'h0;
+      \$48  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$47  = write_address;
-    if (\$29 ) begin
-      \$47  = read_address;
+    \$49  = write_address;
+    if (\$30 ) begin
+      \$49  = read_address;
     end
     if (abort) begin
-      \$47  = 16'h0000;
+      \$49  = 16'h0000;
     end
     if (rst) begin
-      \$47  = 16'h0000;
+      \$49  = 16'h0000;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$48  = write_data;
-    if (\$29 ) begin
-      \$48  = in_data;
+    \$50  = write_data;
+    if (\$30 ) begin
+      \$50  = in_data;
     end
     if (abort) begin
-      \$48  = 32'd0;
+      \$50  = 32'd0;
     end
     if (rst) begin
-      \$48  = 32'd0;
+      \$50  = 32'd0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$49  = ending;
-    if (\$29 ) begin
-      \$49  = \$30 ;
+    \$51  = ending;
+    if (\$30 ) begin
+      \$51  = \$31 ;
     end
-    if (abort) begin
-      \$49  = 1'h0;
-    end
-    if (rst) begin
-      \$49  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$50  = read;
-    if (abort) begin
-      \$50  = 1'h0;
-    end
-    if (rst) begin
-      \$50  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$51  = \$33 ;
     if (abort) begin
       \$51  = 1'h0;
     end
@@ -17926,36 +18586,78 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$52  = \$35 [1:0];
+    \$52  = settling;
+    if (write_ready) begin
+      \$52  = \$32 ;
+    end
     if (abort) begin
-      \$52  = 2'h0;
+      \$52  = 1'h0;
     end
     if (rst) begin
-      \$52  = 2'h0;
+      \$52  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$53  = \$34 [2:0];
+    if (abort) begin
+      \$53  = 3'h0;
+    end
+    if (rst) begin
+      \$53  = 3'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$54  = beats;
+    if (starting) begin
+      \$54  = descriptor[80:64];
+    end else if (r_en) begin
+      \$54  = \$36 [16:0];
+    end
+    if (abort) begin
+      \$54  = 17'h00000;
+    end
+    if (rst) begin
+      \$54  = 17'h00000;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    \$55  = out_last;
+    if (starting) begin
+      \$55  = \$35 ;
+    end else if (r_en) begin
+      \$55  = \$37 ;
+    end
+    if (abort) begin
+      \$55  = 1'h0;
+    end
+    if (rst) begin
+      \$55  = 1'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     (* full_case = 32'd1 *)
-    if (\$38 ) begin
-      \$53  = \$39 [23:0];
+    if (\$40 ) begin
+      \$56  = \$41 [23:0];
     end else begin
-      \$53  = timeout;
+      \$56  = timeout;
     end
     if (abort) begin
-      \$53  = 24'h000000;
+      \$56  = 24'h000000;
     end
     if (rst) begin
-      \$53  = 24'h000000;
+      \$56  = 24'h000000;
     end
   end
   assign address = read_address;
-  assign \$signal  = w_en;
-  assign w_data = { arriving_last, read_data };
+  assign read_valid = w_en;
+  assign read_data = w_data;
   assign r_rdy = out_valid;
-  assign \$signal$24  = r_en;
-  assign out_data = r_data[31:0];
-  assign out_last = r_data[32];
+  assign \$signal  = r_en;
+  assign r_data = out_data;
   assign host_wait = waiting;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -17975,85 +18677,84 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3274$0 , w_en, \port$4104$0 , clk);
+module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, w_port__data, w_en, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [2:0] \$13 ;
+  wire [3:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [2:0] \$18 ;
-  reg [1:0] \$19 ;
+  wire [3:0] \$18 ;
+  reg [2:0] \$19 ;
   wire \$2 ;
-  reg [1:0] \$20 ;
-  reg [1:0] \$21 ;
-  wire [2:0] \$3 ;
-  wire [2:0] \$4 ;
+  reg [2:0] \$20 ;
+  reg [2:0] \$21 ;
+  wire [3:0] \$3 ;
+  wire [3:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
-  wire [2:0] \$7 ;
-  wire [2:0] \$8 ;
+  wire [3:0] \$7 ;
+  wire [3:0] \$8 ;
   wire \$9 ;
   input abort;
   wire abort;
   input clk;
   wire clk;
-  (* init = 2'h0 *)
-  wire [1:0] consume;
-  reg [1:0] level = 2'h0;
-  input [31:0] \port$3274$0 ;
-  wire [31:0] \port$3274$0 ;
-  input \port$4104$0 ;
-  wire \port$4104$0 ;
-  (* init = 2'h0 *)
-  wire [1:0] produce;
-  output [32:0] r_data;
-  wire [32:0] r_data;
+  (* init = 3'h0 *)
+  wire [2:0] consume;
+  reg [2:0] level = 3'h0;
+  (* init = 3'h0 *)
+  wire [2:0] produce;
+  output [31:0] r_data;
+  wire [31:0] r_data;
   input r_en;
   wire r_en;
-  (* init = 2'h0 *)
-  wire [1:0] r_level;
-  reg [1:0] r_port__addr = 2'h0;
-  wire [32:0] r_port__data;
+  (* init = 3'h0 *)
+  wire [2:0] r_level;
+  reg [2:0] r_port__addr = 3'h0;
+  wire [31:0] r_port__data;
   output r_rdy;
   wire r_rdy;
   input rst;
   wire rst;
-  wire [32:0] w_data;
+  wire [31:0] w_data;
   input w_en;
   wire w_en;
-  (* init = 2'h0 *)
-  wire [1:0] w_level;
-  reg [1:0] w_port__addr = 2'h0;
-  wire [32:0] w_port__data;
+  (* init = 3'h0 *)
+  wire [2:0] w_level;
+  reg [2:0] w_port__addr = 3'h0;
+  input [31:0] w_port__data;
+  wire [31:0] w_port__data;
   wire w_port__en;
   wire w_rdy;
-  reg [32:0] storage [2:0];
+  reg [31:0] storage [4:0];
   initial begin
-    storage[0] = 33'h000000000;
-    storage[1] = 33'h000000000;
-    storage[2] = 33'h000000000;
+    storage[0] = 32'd0;
+    storage[1] = 32'd0;
+    storage[2] = 32'd0;
+    storage[3] = 32'd0;
+    storage[4] = 32'd0;
   end
   always @(posedge clk) begin
     if (w_port__en)
-      storage[w_port__addr] <= { \port$4104$0 , \port$3274$0  };
+      storage[w_port__addr] <= w_port__data;
   end
   assign r_data = storage[r_port__addr];
-  assign w_rdy = level != 2'h3;
+  assign w_rdy = level != 3'h5;
   assign r_rdy = | level;
   assign w_port__en = w_en & w_rdy;
   assign \$1  = w_rdy & w_en;
-  assign \$2  = w_port__addr == 2'h2;
+  assign \$2  = w_port__addr == 3'h4;
   assign \$3  = w_port__addr + 1'h1;
-  assign \$4  = \$2  ? 3'h0 : \$3 ;
+  assign \$4  = \$2  ? 4'h0 : \$3 ;
   assign \$5  = r_rdy & r_en;
-  assign \$6  = r_port__addr == 2'h2;
+  assign \$6  = r_port__addr == 3'h4;
   assign \$7  = r_port__addr + 1'h1;
-  assign \$8  = \$6  ? 3'h0 : \$7 ;
+  assign \$8  = \$6  ? 4'h0 : \$7 ;
   assign \$9  = w_rdy & w_en;
   assign \$10  = r_rdy & r_en;
   assign \$11  = ~ \$10 ;
@@ -18074,54 +18775,53 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, \port$3274$0
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$19  = w_port__addr;
     if (\$1 ) begin
-      \$19  = \$4 [1:0];
+      \$19  = \$4 [2:0];
     end
     if (abort) begin
-      \$19  = 2'h0;
+      \$19  = 3'h0;
     end
     if (rst) begin
-      \$19  = 2'h0;
+      \$19  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$20  = r_port__addr;
     if (\$5 ) begin
-      \$20  = \$8 [1:0];
+      \$20  = \$8 [2:0];
     end
     if (abort) begin
-      \$20  = 2'h0;
+      \$20  = 3'h0;
     end
     if (rst) begin
-      \$20  = 2'h0;
+      \$20  = 3'h0;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
     \$21  = level;
     if (\$12 ) begin
-      \$21  = \$13 [1:0];
+      \$21  = \$13 [2:0];
     end
     if (\$17 ) begin
-      \$21  = \$18 [1:0];
+      \$21  = \$18 [2:0];
     end
     if (abort) begin
-      \$21  = 2'h0;
+      \$21  = 3'h0;
     end
     if (rst) begin
-      \$21  = 2'h0;
+      \$21  = 3'h0;
     end
   end
   assign w_level = level;
   assign r_level = level;
   assign produce = w_port__addr;
-  assign w_port__data = { \port$4104$0 , \port$3274$0  };
-  assign w_data = { \port$4104$0 , \port$3274$0  };
+  assign w_data = w_port__data;
   assign consume = r_port__addr;
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$549 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
   wire \$1 ;
   wire [4:0] \$10 ;
@@ -18390,7 +19090,7 @@ module \crossloom.window$549 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$549.nest  nest (
+  \crossloom.window$552.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -18404,43 +19104,43 @@ module \crossloom.window$549 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1386$0 (\$2 ),
-    .\port$1387$4 (\$3 [4]),
-    .\port$1388$4 (\$4 [4]),
-    .\port$1389$4 (\$5 [4]),
-    .\port$1390$4 (\$6 [4]),
-    .\port$1391$4 (\$7 [4]),
-    .\port$1392$4 (\$8 [4]),
-    .\port$1393$4 (\$9 [4]),
-    .\port$1394$4 (\$10 [4]),
-    .\port$1395$4 (\$11 [4]),
-    .\port$1396$4 (\$12 [4]),
-    .\port$1397$4 (\$13 [4]),
-    .\port$1398$4 (\$14 [4]),
-    .\port$1399$0 (\$15 ),
-    .\port$1400$4 (\$16 [4]),
-    .\port$1401$4 (\$17 [4]),
-    .\port$1402$4 (\$18 [4]),
-    .\port$1403$4 (\$19 [4]),
-    .\port$1404$4 (\$20 [4]),
-    .\port$1405$4 (\$21 [4]),
-    .\port$1406$4 (\$22 [4]),
-    .\port$1407$4 (\$23 [4]),
-    .\port$1408$4 (\$24 [4]),
-    .\port$1409$4 (\$25 [4]),
-    .\port$1410$4 (\$26 [4]),
-    .\port$1411$4 (\$27 [4]),
-    .\port$2671$128 (descriptor[139:128]),
-    .\port$2671$160 (descriptor[171:160]),
-    .\port$2671$192 (descriptor[215:192]),
-    .\port$2671$96 (descriptor[119:96]),
+    .\port$1408$0 (\$2 ),
+    .\port$1409$4 (\$3 [4]),
+    .\port$1410$4 (\$4 [4]),
+    .\port$1411$4 (\$5 [4]),
+    .\port$1412$4 (\$6 [4]),
+    .\port$1413$4 (\$7 [4]),
+    .\port$1414$4 (\$8 [4]),
+    .\port$1415$4 (\$9 [4]),
+    .\port$1416$4 (\$10 [4]),
+    .\port$1417$4 (\$11 [4]),
+    .\port$1418$4 (\$12 [4]),
+    .\port$1419$4 (\$13 [4]),
+    .\port$1420$4 (\$14 [4]),
+    .\port$1421$0 (\$15 ),
+    .\port$1422$4 (\$16 [4]),
+    .\port$1423$4 (\$17 [4]),
+    .\port$1424$4 (\$18 [4]),
+    .\port$1425$4 (\$19 [4]),
+    .\port$1426$4 (\$20 [4]),
+    .\port$1427$4 (\$21 [4]),
+    .\port$1428$4 (\$22 [4]),
+    .\port$1429$4 (\$23 [4]),
+    .\port$1430$4 (\$24 [4]),
+    .\port$1431$4 (\$25 [4]),
+    .\port$1432$4 (\$26 [4]),
+    .\port$1433$4 (\$27 [4]),
+    .\port$2698$128 (descriptor[139:128]),
+    .\port$2698$160 (descriptor[171:160]),
+    .\port$2698$192 (descriptor[215:192]),
+    .\port$2698$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$549.pitches  pitches (
+  \crossloom.window$552.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -18448,7 +19148,7 @@ module \crossloom.window$549 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2671$136 (descriptor[147:136]),
+    .\port$2698$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18739,8 +19439,8 @@ module \crossloom.window$549 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388$4 , \port$1389$4 , \port$1390$4 , \port$1391$4 , \port$1392$4 , \port$1393$4 , \port$1394$4 , \port$1395$4 , \port$1396$4 , \port$1397$4 , \port$1398$4 , \port$1399$0 , \port$1400$4 , \port$1401$4 , \port$1402$4 , \port$1403$4 , \port$1404$4 , \port$1405$4 
-, \port$1406$4 , \port$1407$4 , \port$1408$4 , \port$1409$4 , \port$1410$4 , \port$1411$4 , advance, \port$2671$96 , \port$2671$128 , \port$2671$160 , \port$2671$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410$4 , \port$1411$4 , \port$1412$4 , \port$1413$4 , \port$1414$4 , \port$1415$4 , \port$1416$4 , \port$1417$4 , \port$1418$4 , \port$1419$4 , \port$1420$4 , \port$1421$0 , \port$1422$4 , \port$1423$4 , \port$1424$4 , \port$1425$4 , \port$1426$4 , \port$1427$4 
+, \port$1428$4 , \port$1429$4 , \port$1430$4 , \port$1431$4 , \port$1432$4 , \port$1433$4 , advance, \port$2698$96 , \port$2698$128 , \port$2698$160 , \port$2698$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
@@ -18970,66 +19670,66 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1386$0 ;
-  wire [4:0] \port$1386$0 ;
-  input \port$1387$4 ;
-  wire \port$1387$4 ;
-  input \port$1388$4 ;
-  wire \port$1388$4 ;
-  input \port$1389$4 ;
-  wire \port$1389$4 ;
-  input \port$1390$4 ;
-  wire \port$1390$4 ;
-  input \port$1391$4 ;
-  wire \port$1391$4 ;
-  input \port$1392$4 ;
-  wire \port$1392$4 ;
-  input \port$1393$4 ;
-  wire \port$1393$4 ;
-  input \port$1394$4 ;
-  wire \port$1394$4 ;
-  input \port$1395$4 ;
-  wire \port$1395$4 ;
-  input \port$1396$4 ;
-  wire \port$1396$4 ;
-  input \port$1397$4 ;
-  wire \port$1397$4 ;
-  input \port$1398$4 ;
-  wire \port$1398$4 ;
-  input [4:0] \port$1399$0 ;
-  wire [4:0] \port$1399$0 ;
-  input \port$1400$4 ;
-  wire \port$1400$4 ;
-  input \port$1401$4 ;
-  wire \port$1401$4 ;
-  input \port$1402$4 ;
-  wire \port$1402$4 ;
-  input \port$1403$4 ;
-  wire \port$1403$4 ;
-  input \port$1404$4 ;
-  wire \port$1404$4 ;
-  input \port$1405$4 ;
-  wire \port$1405$4 ;
-  input \port$1406$4 ;
-  wire \port$1406$4 ;
-  input \port$1407$4 ;
-  wire \port$1407$4 ;
-  input \port$1408$4 ;
-  wire \port$1408$4 ;
+  input [4:0] \port$1408$0 ;
+  wire [4:0] \port$1408$0 ;
   input \port$1409$4 ;
   wire \port$1409$4 ;
   input \port$1410$4 ;
   wire \port$1410$4 ;
   input \port$1411$4 ;
   wire \port$1411$4 ;
-  input [11:0] \port$2671$128 ;
-  wire [11:0] \port$2671$128 ;
-  input [11:0] \port$2671$160 ;
-  wire [11:0] \port$2671$160 ;
-  input [23:0] \port$2671$192 ;
-  wire [23:0] \port$2671$192 ;
-  input [23:0] \port$2671$96 ;
-  wire [23:0] \port$2671$96 ;
+  input \port$1412$4 ;
+  wire \port$1412$4 ;
+  input \port$1413$4 ;
+  wire \port$1413$4 ;
+  input \port$1414$4 ;
+  wire \port$1414$4 ;
+  input \port$1415$4 ;
+  wire \port$1415$4 ;
+  input \port$1416$4 ;
+  wire \port$1416$4 ;
+  input \port$1417$4 ;
+  wire \port$1417$4 ;
+  input \port$1418$4 ;
+  wire \port$1418$4 ;
+  input \port$1419$4 ;
+  wire \port$1419$4 ;
+  input \port$1420$4 ;
+  wire \port$1420$4 ;
+  input [4:0] \port$1421$0 ;
+  wire [4:0] \port$1421$0 ;
+  input \port$1422$4 ;
+  wire \port$1422$4 ;
+  input \port$1423$4 ;
+  wire \port$1423$4 ;
+  input \port$1424$4 ;
+  wire \port$1424$4 ;
+  input \port$1425$4 ;
+  wire \port$1425$4 ;
+  input \port$1426$4 ;
+  wire \port$1426$4 ;
+  input \port$1427$4 ;
+  wire \port$1427$4 ;
+  input \port$1428$4 ;
+  wire \port$1428$4 ;
+  input \port$1429$4 ;
+  wire \port$1429$4 ;
+  input \port$1430$4 ;
+  wire \port$1430$4 ;
+  input \port$1431$4 ;
+  wire \port$1431$4 ;
+  input \port$1432$4 ;
+  wire \port$1432$4 ;
+  input \port$1433$4 ;
+  wire \port$1433$4 ;
+  input [11:0] \port$2698$128 ;
+  wire [11:0] \port$2698$128 ;
+  input [11:0] \port$2698$160 ;
+  wire [11:0] \port$2698$160 ;
+  input [23:0] \port$2698$192 ;
+  wire [23:0] \port$2698$192 ;
+  input [23:0] \port$2698$96 ;
+  wire [23:0] \port$2698$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -19048,44 +19748,44 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$2671$192 [11:0] == 1'h1;
+  assign \$1  = \port$2698$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$2671$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$2671$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$2698$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$2698$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$2671$128 [3:0] == 1'h1;
+  assign \$8  = \port$2698$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$2671$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$2671$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$2698$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$2698$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$2671$128 [7:4] == 1'h1;
+  assign \$16  = \port$2698$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$2671$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$2671$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$2698$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$2698$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$2671$192 [23:12] == 1'h1;
+  assign \$25  = \port$2698$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$2671$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$2671$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$2698$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$2698$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$2671$96 [11:0] == 1'h1;
+  assign \$35  = \port$2698$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$2671$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$2671$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$2698$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$2698$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -19093,18 +19793,18 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$2671$96 [23:12] == 1'h1;
+  assign \$46  = \port$2698$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$2671$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$2671$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$2698$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$2698$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$2671$160 ;
-  assign \$59  = address_column_start + \port$2671$160 ;
+  assign \$58  = address_column_start + \port$2698$160 ;
+  assign \$59  = address_column_start + \port$2698$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -19115,10 +19815,10 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$2671$192 [11:0];
-  assign \$73  = address_block_start + \port$2671$192 [11:0];
-  assign \$74  = address_block_start + \port$2671$192 [11:0];
-  assign \$75  = address_block_start + \port$2671$192 [11:0];
+  assign \$72  = address_block_start + \port$2698$192 [11:0];
+  assign \$73  = address_block_start + \port$2698$192 [11:0];
+  assign \$74  = address_block_start + \port$2698$192 [11:0];
+  assign \$75  = address_block_start + \port$2698$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -19156,8 +19856,8 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$2671$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$2671$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$2698$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$2698$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -19183,8 +19883,8 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$2671$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$2671$128 [11:8];
+  assign \$151  = pixel_y_y_start + \port$2698$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$2698$128 [11:8];
   always @(posedge clk)
     word_left <= \$153 ;
   always @(posedge clk)
@@ -19233,7 +19933,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$153  = word_left;
     if (load) begin
-      \$153  = \port$2671$192 [11:0];
+      \$153  = \port$2698$192 [11:0];
     end else if (advance) begin
       \$153  = \$3 ;
     end
@@ -19263,7 +19963,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$155  = column_left;
     if (load) begin
-      \$155  = \port$2671$128 [3:0];
+      \$155  = \port$2698$128 [3:0];
     end else if (\$7 ) begin
       \$155  = \$10 ;
     end
@@ -19293,7 +19993,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$157  = row_left;
     if (load) begin
-      \$157  = \port$2671$128 [7:4];
+      \$157  = \port$2698$128 [7:4];
     end else if (\$15 ) begin
       \$157  = \$18 ;
     end
@@ -19323,7 +20023,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$159  = block_left;
     if (load) begin
-      \$159  = \port$2671$192 [23:12];
+      \$159  = \port$2698$192 [23:12];
     end else if (\$24 ) begin
       \$159  = \$27 ;
     end
@@ -19353,7 +20053,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$161  = x_left;
     if (load) begin
-      \$161  = \port$2671$96 [11:0];
+      \$161  = \port$2698$96 [11:0];
     end else if (\$34 ) begin
       \$161  = \$37 ;
     end
@@ -19383,7 +20083,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$163  = y_left;
     if (load) begin
-      \$163  = \port$2671$96 [23:12];
+      \$163  = \port$2698$96 [23:12];
     end else if (\$45 ) begin
       \$163  = \$48 ;
     end
@@ -19560,7 +20260,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$171  = pixel_x_column_start;
     if (load) begin
-      \$171  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
+      \$171  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
     end else if (advance) begin
       if (\$102 ) begin
         \$171  = \$103 [16:0];
@@ -19575,7 +20275,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
         \$171  = \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
+        \$171  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
       end
     end
     if (clear) begin
@@ -19589,13 +20289,13 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$172  = pixel_x_x_start;
     if (load) begin
-      \$172  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
+      \$172  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
     end else if (advance) begin
       if (\$118 ) begin
         \$172  = \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
+        \$172  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
       end
     end
     if (clear) begin
@@ -19609,7 +20309,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$173  = pixel_y_row_start;
     if (load) begin
-      \$173  = { \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$4 , \port$1407$4 , \port$1406$4 , \port$1405$4 , \port$1404$4 , \port$1403$4 , \port$1402$4 , \port$1401$4 , \port$1400$4 , \port$1399$0  };
+      \$173  = { \port$1433$4 , \port$1432$4 , \port$1431$4 , \port$1430$4 , \port$1429$4 , \port$1428$4 , \port$1427$4 , \port$1426$4 , \port$1425$4 , \port$1424$4 , \port$1423$4 , \port$1422$4 , \port$1421$0  };
     end else if (advance) begin
       if (\$131 ) begin
         \$173  = \$132 [16:0];
@@ -19635,7 +20335,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
     if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
     \$174  = pixel_y_y_start;
     if (load) begin
-      \$174  = { \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$4 , \port$1407$4 , \port$1406$4 , \port$1405$4 , \port$1404$4 , \port$1403$4 , \port$1402$4 , \port$1401$4 , \port$1400$4 , \port$1399$0  };
+      \$174  = { \port$1433$4 , \port$1432$4 , \port$1431$4 , \port$1430$4 , \port$1429$4 , \port$1428$4 , \port$1427$4 , \port$1426$4 , \port$1425$4 , \port$1424$4 , \port$1423$4 , \port$1422$4 , \port$1421$0  };
     end else if (advance) begin
       if (\$150 ) begin
         \$174  = \$152 [16:0];
@@ -19648,21 +20348,21 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
       \$174  = 17'h00000;
     end
   end
-  assign word_count = \port$2671$192 [11:0];
-  assign column_count = \port$2671$128 [3:0];
-  assign row_count = \port$2671$128 [7:4];
-  assign block_count = \port$2671$192 [23:12];
-  assign x_count = \port$2671$96 [11:0];
-  assign y_count = \port$2671$96 [23:12];
+  assign word_count = \port$2698$192 [11:0];
+  assign column_count = \port$2698$128 [3:0];
+  assign row_count = \port$2698$128 [7:4];
+  assign block_count = \port$2698$192 [23:12];
+  assign x_count = \port$2698$96 [11:0];
+  assign y_count = \port$2698$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$2671$160  };
-  assign address_block_step = { 4'h0, \port$2671$192 [11:0] };
-  assign pixel_x_origin = { \port$1398$4 , \port$1397$4 , \port$1396$4 , \port$1395$4 , \port$1394$4 , \port$1393$4 , \port$1392$4 , \port$1391$4 , \port$1390$4 , \port$1389$4 , \port$1388$4 , \port$1387$4 , \port$1386$0  };
+  assign address_column_step = { 4'h0, \port$2698$160  };
+  assign address_block_step = { 4'h0, \port$2698$192 [11:0] };
+  assign pixel_x_origin = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2671$128 [11:8] };
-  assign pixel_y_origin = { \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$4 , \port$1407$4 , \port$1406$4 , \port$1405$4 , \port$1404$4 , \port$1403$4 , \port$1402$4 , \port$1401$4 , \port$1400$4 , \port$1399$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$2698$128 [11:8] };
+  assign pixel_y_origin = { \port$1433$4 , \port$1432$4 , \port$1431$4 , \port$1430$4 , \port$1429$4 , \port$1428$4 , \port$1427$4 , \port$1426$4 , \port$1425$4 , \port$1424$4 , \port$1423$4 , \port$1422$4 , \port$1421$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2671$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$2698$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -19684,7 +20384,7 @@ module \crossloom.window$549.nest (rst, \port$1386$0 , \port$1387$4 , \port$1388
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$549.pitches (rst, start, base, \width$7 , \port$2671$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$552.pitches (rst, start, base, \width$7 , \port$2698$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
@@ -19747,8 +20447,8 @@ module \crossloom.window$549.pitches (rst, start, base, \width$7 , \port$2671$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2671$136 ;
-  wire [11:0] \port$2671$136 ;
+  input [11:0] \port$2698$136 ;
+  wire [11:0] \port$2698$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -19880,7 +20580,7 @@ module \crossloom.window$549.pitches (rst, start, base, \width$7 , \port$2671$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$33  = rotating_stride;
     if (start) begin
-      \$33  = \port$2671$136 [3:0];
+      \$33  = \port$2698$136 [3:0];
     end else if (running) begin
       \$33  = { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -19895,7 +20595,7 @@ module \crossloom.window$549.pitches (rst, start, base, \width$7 , \port$2671$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$34  = rotating_left;
     if (start) begin
-      \$34  = \port$2671$136 [7:4];
+      \$34  = \port$2698$136 [7:4];
     end else if (running) begin
       \$34  = { rotating_left[2:0], rotating_left[3] };
     end
@@ -19910,7 +20610,7 @@ module \crossloom.window$549.pitches (rst, start, base, \width$7 , \port$2671$13
     if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
     \$35  = rotating_top;
     if (start) begin
-      \$35  = \port$2671$136 [11:8];
+      \$35  = \port$2698$136 [11:8];
     end else if (running) begin
       \$35  = { rotating_top[2:0], rotating_top[3] };
     end
@@ -20026,9 +20726,9 @@ module \crossloom.window$549.pitches (rst, start, base, \width$7 , \port$2671$13
       \$41  = 16'h0000;
     end
   end
-  assign stride = \port$2671$136 [3:0];
-  assign pad_left = \port$2671$136 [7:4];
-  assign pad_top = \port$2671$136 [11:8];
+  assign stride = \port$2698$136 [3:0];
+  assign pad_left = \port$2698$136 [7:4];
+  assign pad_top = \port$2698$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
