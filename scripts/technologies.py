@@ -63,8 +63,10 @@ def technologies(
     names = [(case.technology, case.label) for case in cases]
     values = [[row["accuracy"] for row in found[i * specimens:(i + 1) * specimens]]
               for i in range(len(cases))]
+    errors = [mean(row["error"] for row in found[i * specimens:(i + 1) * specimens])
+              for i in range(len(cases))]
     _show(f"{given.name}, {total} images, float {100 * correct / total:.2f} %", cases, values,
-          correct / total)
+          errors, correct / total)
     if json is not None:
         output.write_json(json, {"network": given.name, "seed": seed, "images": total,
                                  "float": correct / total, "rows": found})
@@ -73,8 +75,12 @@ def technologies(
             [(*name, mean(each)) for name, each in zip(names, values, strict=True)])))
 
 
-def _show(title: str, cases: Any, values: list[list[float]], software: float) -> None:
-    """Print the table; a published drop stands beside ours."""
+def _show(title: str, cases: Any, values: list[list[float]], errors: list[float],
+          software: float) -> None:
+    """Print the table; a published drop stands beside ours.
+
+    ``errors`` are those of a layer's sums, relative to their spread (`golden.analog.SumError`).
+    """
     from golden.analog.technologies import PUBLISHED_SOFTWARE
     from rich.console import Console
     from rich.table import Table
@@ -82,11 +88,11 @@ def _show(title: str, cases: Any, values: list[list[float]], software: float) ->
     table = Table(title=title)
     for name in ("technology", "array"):
         table.add_column(name)
-    for name in ("correct", "drop", "published drop"):
+    for name in ("error of sums", "correct", "drop", "published drop"):
         table.add_column(name, justify="right")
-    for case, each in zip(cases, values, strict=True):
+    for case, each, error in zip(cases, values, errors, strict=True):
         published = ("" if case.published is None
                      else f"{PUBLISHED_SOFTWARE - case.published:.1f}")
-        table.add_row(case.technology, case.label, f"{100 * mean(each):.2f} %",
+        table.add_row(case.technology, case.label, f"{error:.3f}", f"{100 * mean(each):.2f} %",
                       f"{100 * (software - mean(each)):.1f}", published)
     Console().print(table)

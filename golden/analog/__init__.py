@@ -10,6 +10,7 @@
 
 from .accuracy import accuracy, attribute, only_effects
 from .compensation import COMPENSATIONS, compensate
+from .errors import SumError, sum_errors
 from .export import export_state, tile_map
 from .mapping import Mapping
 from .network import AnalogNetwork, map_network
@@ -20,7 +21,7 @@ from .training import NoiseAware, Schedule, fine_tune
 
 __all__ = [
     "AnalogNetwork", "CASES", "COMPENSATIONS", "LayerStatistics", "Mapping", "NoiseAware",
-    "Schedule", "accuracy", "attribute", "compensate", "conversion_statistics", "export_state",
-    "fine_tune", "load_state", "map_network", "only_effects", "save_state",
-    "technology_accuracy", "tile_map",
+    "Schedule", "SumError", "accuracy", "attribute", "compensate", "conversion_statistics",
+    "export_state", "fine_tune", "load_state", "map_network", "only_effects", "save_state",
+    "sum_errors", "technology_accuracy", "tile_map",
 ]

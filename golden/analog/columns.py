@@ -76,7 +76,8 @@ class ColumnSums(nn.Module):
         else:
             address = states + torch.cat([positive, negative])
             scale = torch.cat([scale, scale * torch.tensor([-1.0, 1.0])])
-        self.register_buffer("scale", scale[:, None], persistent=False)
+        # Repeated for each output: a short inner dimension would be multiplied without vectors.
+        self.register_buffer("scale", scale[:, None].repeat(1, self.outputs, 1), persistent=False)
         self.register_buffer("table", torch.complex(mean.flatten().float(),
                                                     variance.flatten().float()), persistent=False)
         # [groups, rows, columns or pairs of them]
@@ -125,14 +126,14 @@ class ColumnSums(nn.Module):
         result = bits.new_empty(2, len(bits), self.outputs)
         chunk = max(1, _CHUNK // self.weights.shape[2])
         done = 0
-        for part in self._padded(bits).split(chunk):
+        for part in bits.float().split(chunk):
             total: Tensor | None = None
             for group, rows in enumerate(part.split(self.rows, 1)):
-                address = (rows @ self.weights[group]).int()
+                address = (rows @ self.weights[group, :rows.shape[1]]).int()
                 found = self.table.index_select(0, address.view(-1)).view(address.shape)
                 total = found if total is None else total.add_(found)
             both = torch.view_as_real(total.view(len(part), -1, self.outputs))
-            both = (both * self.scale).sum(1)
+            both = both.mul_(self.scale).sum(1)
             result[:, done:done + len(part)] = both.permute(2, 0, 1)
             done += len(part)
         return result

@@ -354,7 +354,7 @@ class AnalogLayer(nn.Module):
             yield 1.0, codes
             return
         bits = self.mapping.input_bits
-        words = codes.to(torch.int32)
+        words = codes.to(torch.int16)  # half the memory of int32, which these steps wait for
         for bit in range(bits if self.signed_inputs else bits - 1):
             worth = float(1 << bit) if bit < bits - 1 else -float(1 << bit)
             yield worth, torch.bitwise_right_shift(words, bit).bitwise_and_(1).to(codes.dtype)

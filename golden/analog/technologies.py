@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 import json
 from pathlib import Path
+from statistics import mean
 from time import monotonic
 
 from torch import nn
@@ -21,7 +22,8 @@ from golden.devices import IdealDevice
 from golden.devices.technology import TECHNOLOGIES
 
 from .accuracy import correct_of
-from .network import map_network
+from .errors import sum_errors
+from .network import images_of, map_network
 from .rows import store_rows, stored_rows
 
 __all__ = ["CASES", "PUBLISHED_SOFTWARE", "Case", "technology_accuracy"]
@@ -30,6 +32,8 @@ __all__ = ["CASES", "PUBLISHED_SOFTWARE", "Case", "technology_accuracy"]
 PUBLISHED_SOFTWARE = 92.8
 #: Seed of the columns that stand for all; a chip's own seed draws its deviations.
 _TABLE_SEED = 0
+#: Images, of those that choose the ranges, on which the error of the sums is measured.
+_ERROR_IMAGES = 8
 #: Sampled columns for each number of driven cells and each state: fewer where these are many.
 _SAMPLES = {64: 12, 128: 6, 256: 2}
 
@@ -85,9 +89,12 @@ class Case:
 
     @property
     def chip(self) -> Chip:
-        """A chip with square arrays of this size; of its converter nothing is used."""
+        """A chip with square arrays of this size; of its converter nothing is used.
+
+        One tile: with more, the chip's own accumulators would not hold the sums of 256 columns.
+        """
         large = PRESETS["large"]
-        return replace(large, name="technology", array=replace(
+        return replace(large, name="technology", tiles=1, array=replace(
             large.array, rows=self.rows, columns=self.rows, row_granule=self.rows))
 
     def readout(self) -> Readout:
@@ -157,7 +164,8 @@ def technology_accuracy(model: nn.Module, calibration: Iterable, loader: Iterabl
     Returns
     -------
     Rows ``{technology, rows, active_rows, custom, bits_per_cell, published, seed, correct, images,
-    accuracy}``, in order of case and seed.
+    accuracy, error, gain, rest}``, in order of case and seed. The last three are the means of
+    `SumError` over the layers, on the first images of ``calibration``.
     """
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be one or more different values, not {list(seeds)!r}")
@@ -165,18 +173,23 @@ def technology_accuracy(model: nn.Module, calibration: Iterable, loader: Iterabl
     stored = stored_rows(path, described) if path is not None else []
     known = {(_case_of(row), row["seed"]): row for row in stored}
     missing = [case for case in cases if any((case, seed) not in known for seed in seeds)]
+    batches = list(calibration)
     started = monotonic()
     for number, case in enumerate(missing):
         network = map_network(
             model, case.chip, IdealDevice(), slicing=BitSlicing(case.bits_per_cell),
             bit_serial=True, active_rows=case.active_rows, readout=case.readout())
-        network.calibrate(calibration)
+        network.calibrate(batches)
         for seed in seeds:
             if (case, seed) in known:
                 continue
+            errors = sum_errors(network.program(seed), next(images_of(batches))[:_ERROR_IMAGES])
             correct, images = correct_of(network.program(seed), loader)
-            known[case, seed] = {**asdict(case), "seed": seed, "correct": correct,
-                                 "images": images, "accuracy": correct / images}
+            known[case, seed] = {
+                **asdict(case), "seed": seed, "correct": correct, "images": images,
+                "accuracy": correct / images,
+                **{name: mean(getattr(one, name) for one in errors.values())
+                   for name in ("error", "gain", "rest")}}
             if path is not None:
                 store_rows(path, described, list(known.values()))
         if progress is not None:

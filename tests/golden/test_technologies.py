@@ -38,6 +38,22 @@ def test_cases_are_different_and_of_all_technologies():
             "SRAM", "FeFET", "ReRAM", "SOT-MRAM"}
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.technology}, {case.label}")
+def test_every_case_has_a_chip_of_its_size(case):
+    assert (case.chip.array.rows, case.chip.array.columns) == (case.rows, case.rows)
+
+
+def test_order_of_the_errors_is_the_published_order(network):
+    chosen = [case("SRAM", 64, 64), case("FeFET", 64, 64, bits_per_cell=1),
+              case("ReRAM", 64, 64, bits_per_cell=1), case("SOT-MRAM", 64, 64)]
+    rows = technology_accuracy(*network, [0], chosen)
+    error = {row["technology"]: row["error"] for row in rows}
+    assert error["FeFET"] < error["ReRAM"] < error["SRAM"] < error["SOT-MRAM"]
+    for row in rows:
+        # Wires take from the sums, and what a gain cannot correct is part of the error.
+        assert row["gain"] < 0 and 0 < row["rest"] < row["error"]
+
+
 def test_more_rows_at_once_cost_more(network):
     chosen = [case("FeFET", 64, 64, bits_per_cell=1), case("SOT-MRAM", 64, 8),
               case("SOT-MRAM", 64, 64)]
