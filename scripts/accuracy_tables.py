@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from golden.analog import AnalogNetwork, accuracy, attribute, map_network
+from golden.analog.accuracy import correct_of
 from golden.chip import Chip
 from golden.compile import Options
 from golden.devices import (
@@ -113,7 +114,8 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
 
     The network keeps its float batch normalisation; weights are differential pairs, and the
     chip's converters stand at both ends of every array. What file ``checkpoint`` holds is not
-    measured again; ValueError if it was measured on anything else.
+    measured again; ValueError if it was measured on anything else. The first row is the network in
+    float, which the others are compared with.
     """
     analog, shown, tested = _on_device(network, chip, device, images, labels)
     found: list[dict[str, Any]] = accuracy(
@@ -126,11 +128,13 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
         return [row["accuracy"] for row in found
                 if row["time"] == time and row["compensation"] == compensation]
 
-    rows = [(f"{time:g} s, {name}", values(time, name)) for name in compensations
-            for time in times]
+    correct, _ = correct_of(network.model, tested)
+    rows = [("float", [correct / len(labels)])] + [
+        (f"{time:g} s, {name}", values(time, name)) for name in compensations for time in times]
     lines = {name: [(time, values(time, name)) for time in times] for name in compensations}
     return Measured(f"{network.name} on {device}, {len(labels)} images",
-                    {"device": device, "rows": found}, rows, plots.accuracy_over_time(lines))
+                    {"device": device, "float": correct / len(labels), "rows": found}, rows,
+                    plots.accuracy_over_time(lines))
 
 
 def by_effect(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
