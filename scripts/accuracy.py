@@ -38,6 +38,9 @@ def measure(
         attribute: Annotated[bool, typer.Option(
             "--attribute", help="With --device: what each non-ideality alone costs, at the last "
                                 "of --times, with the one of --compensations.")] = False,
+        single_read: Annotated[bool, typer.Option(
+            "--single-read", help="With --device: read all devices once at each time, not anew for "
+                                  "every product.")] = False,
         checkpoint: Annotated[Path | None, typer.Option(
             "--checkpoint", metavar="FILE", help="With --device: keep each chip's result in FILE; "
                                                  "an interrupted run goes on from there.")] = None,
@@ -52,7 +55,8 @@ def measure(
         raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
     for path in filter(None, (json, plot, checkpoint)):
         output.check_file(path)
-    for name, value in (("attribute", attribute), ("checkpoint", checkpoint)):
+    for name, value in (("attribute", attribute), ("checkpoint", checkpoint),
+                        ("single-read", single_read)):
         if value and device is None:
             raise ValueError(f"{name} is for memory devices: give --device")
     if attribute and (checkpoint is not None or "," in compensations):
@@ -83,11 +87,12 @@ def measure(
                                                 key)
         elif attribute:
             measured = accuracy_tables.by_effect(given, chip, device, shown, truth, seeds,
-                                                 _numbers(times)[-1], compensations, report)
+                                                 _numbers(times)[-1], compensations, report,
+                                                 single_read)
         else:
             measured = accuracy_tables.over_time(given, chip, device, shown, truth, seeds,
                                                  _numbers(times), compensations.split(","), report,
-                                                 checkpoint)
+                                                 checkpoint, single_read)
     measured.show()
     if json is not None:
         output.write_json(json, {"network": given.name, "preset": chip.name,

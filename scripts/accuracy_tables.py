@@ -89,13 +89,15 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
                                              for name, values in rows]))
 
 
-def _on_device(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor
+def _on_device(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
+               single_read: bool
                ) -> tuple[AnalogNetwork, list[Tensor], list[tuple[Tensor, Tensor]]]:
     """``network`` on ``device``, calibrated; batches to adapt to, and batches to test on."""
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
     shown = list(network.calibration.split(BATCH))
-    analog = map_network(network.model, chip, DEVICES[device]()).calibrate(shown)
+    analog = map_network(network.model, chip, DEVICES[device](), single_read=single_read)
+    analog.calibrate(shown)
     return analog, shown, list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
 
 
@@ -109,7 +111,8 @@ def network_settings(network: Network, images: Tensor, labels: Tensor) -> dict[s
 
 def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
               seeds: Sequence[int], times: Sequence[float], compensations: Sequence[str],
-              report: Report, checkpoint: Path | None = None) -> Measured:
+              report: Report, checkpoint: Path | None = None, single_read: bool = False
+              ) -> Measured:
     """On memory devices at ``times``, s after programming, a chip for each of ``seeds``.
 
     The network keeps its float batch normalisation; weights are differential pairs, and the
@@ -117,11 +120,12 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     measured again; ValueError if it was measured on anything else. The first row is the network in
     float, which the others are compared with.
     """
-    analog, shown, tested = _on_device(network, chip, device, images, labels)
+    analog, shown, tested = _on_device(network, chip, device, images, labels, single_read)
     found: list[dict[str, Any]] = accuracy(
         analog, tested, times, seeds, compensations, shown if "adabs" in compensations else None,
         path=checkpoint, settings={
-            **network_settings(network, images, labels), "chip": chip.hash, "device": device},
+            **network_settings(network, images, labels), "chip": chip.hash, "device": device,
+            "single_read": single_read},
         progress=lambda text, share: report(f"{device} chips: {text}", share))
 
     def values(time: float, compensation: str) -> list[float]:
@@ -133,22 +137,25 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
         (f"{time:g} s, {name}", values(time, name)) for name in compensations for time in times]
     lines = {name: [(time, values(time, name)) for time in times] for name in compensations}
     return Measured(f"{network.name} on {device}, {len(labels)} images",
-                    {"device": device, "float": correct / len(labels), "rows": found}, rows,
+                    {"device": device, "single_read": single_read,
+                     "float": correct / len(labels), "rows": found}, rows,
                     plots.accuracy_over_time(lines))
 
 
 def by_effect(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
-              seeds: Sequence[int], time: float, compensation: str, report: Report) -> Measured:
+              seeds: Sequence[int], time: float, compensation: str, report: Report,
+              single_read: bool = False) -> Measured:
     """What each non-ideality alone leaves of the accuracy ``time`` s after programming.
 
     The first row has none of them, the last all; a chip for each of ``seeds``.
     """
-    analog, shown, tested = _on_device(network, chip, device, images, labels)
+    analog, shown, tested = _on_device(network, chip, device, images, labels, single_read)
     found = attribute(analog, tested, time, seeds, compensation,
                       shown if compensation == "adabs" else None,
                       progress=report)
     rows = [(name.replace("_", " "), values) for name, values in found.items()]
     return Measured(
         f"{network.name} on {device} after {time:g} s, {compensation}, {len(labels)} images",
-        {"device": device, "time": time, "compensation": compensation, "attribution": found}, rows,
+        {"device": device, "single_read": single_read, "time": time,
+         "compensation": compensation, "attribution": found}, rows,
         plots.accuracy_by_stage([(name, mean(values), len(labels)) for name, values in rows]))

@@ -10,7 +10,8 @@ The products with the mean conductances are one matrix product or convolution pe
 is drawn at the output: the cells' noises are independent, so the sum has exactly the mean
 ``plane . mean`` and the variance ``plane^2 . variance``; it is Gaussian up to the few largest
 terms (`golden.devices.read_moments` gives the cells' moments). Each product of each image draws
-anew. `golden.analog.reference` does the same cell by cell, slowly.
+anew, unless the mapping says ``single_read``: then the mean is one read.
+`golden.analog.reference` does the same cell by cell, slowly.
 """
 
 from abc import abstractmethod
@@ -24,7 +25,7 @@ from torch.nn import functional
 from golden.arrays.converter import levels
 from golden.arrays.encoding import Part
 from golden.arrays.tiling import RowTile, row_tiles
-from golden.devices import Cells, read_moments
+from golden.devices import Cells, read, read_moments
 
 from .columns import ColumnSums
 from .mapping import Mapping
@@ -167,14 +168,19 @@ class AnalogLayer(nn.Module):
     def moments(self, number: int, time: float) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Mean, own variance and shared variance of slice ``number``'s weights at ``time``.
 
-        In units of weight / (scale * significance); shapes as in `TileWeights`.
+        In units of weight / (scale * significance); shapes as in `TileWeights`. With a single read
+        the mean is that read, without variance.
         """
         device, piece = self.mapping.device, self.encoded.slices[number]
         total: Tensor | float = 0.0
         variances: dict[bool, Tensor] = {}
-        for part, cells in zip(piece.parts, self.cells[number], strict=True):
+        for place, (part, cells) in enumerate(zip(piece.parts, self.cells[number], strict=True)):
             try:
-                mean, variance = read_moments(device, cells, time)
+                if self.mapping.single_read:
+                    mean = read(device, cells, time, self.read_generator(time, number, place))
+                    variance = None
+                else:
+                    mean, variance = read_moments(device, cells, time)
             except ValueError as error:
                 raise ValueError(f"layer {self.name!r}: {error}") from None
             factor = part.coefficient / device.maximum_conductance
@@ -184,6 +190,11 @@ class AnalogLayer(nn.Module):
                 before = variances.get(part.shared, 0.0)
                 variances[part.shared] = before + factor ** 2 * variance
         return total, variances.get(False), variances.get(True)
+
+    def read_generator(self, time: float, number: int, place: int) -> torch.Generator:
+        """Generator of the single read at ``time`` of part ``place`` of slice ``number``."""
+        return torch.Generator().manual_seed(
+            key_of(self.seed, self.name, "read", repr(time), number, place))
 
     def _expand(self, values: Tensor, shared: bool) -> Tensor:
         """Weights of reference columns [groups, ...], repeated for each output of the group."""

@@ -38,6 +38,11 @@ class Mapping:
         (the cells' deviations are the readout's), no ``wires``, bit-serial inputs, as many
         levels per device, differential pairs at floor 0, and as many rows at once. Each column of
         a pair is converted alone, after a dummy column at the lowest level has been subtracted.
+    single_read
+        Read every device once at each time, and take all products from that. Joshi et al. (2020)
+        read the chip's conductances and took the products in software, and aihwkit draws read noise
+        once for each time, too; most of a 1/f noise is slower than a test set. Otherwise every
+        product reads its devices anew.
     """
 
     chip: Chip
@@ -48,10 +53,11 @@ class Mapping:
     active_rows: int | None = None
     wires: Wires | None = None
     readout: Readout | None = None
+    single_read: bool = False
 
     def __post_init__(self) -> None:
         kinds = {"chip": Chip, "device": Device, "encoding": Encoding,
-                 "slicing": (BitSlicing, type(None)), "bit_serial": bool,
+                 "slicing": (BitSlicing, type(None)), "bit_serial": bool, "single_read": bool,
                  "wires": (Wires, type(None)), "readout": (Readout, type(None))}
         for name, kind in kinds.items():
             value = getattr(self, name)

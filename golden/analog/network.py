@@ -26,7 +26,7 @@ def map_network(model: nn.Module, chip: Chip, device: Device, *,
                 encoding: Encoding | None = None, slicing: BitSlicing | None = None,
                 bit_serial: bool = False, active_rows: int | None = None,
                 wires: Wires | None = None, readout: Readout | None = None,
-                digital: Collection[str] = ()) -> "AnalogNetwork":
+                single_read: bool = False, digital: Collection[str] = ()) -> "AnalogNetwork":
     """``model`` with its convolutions and linear layers on arrays of ``chip`` and ``device``.
 
     ``model`` itself is not changed. `Mapping` explains the options; without ``encoding`` weights
@@ -37,7 +37,7 @@ def map_network(model: nn.Module, chip: Chip, device: Device, *,
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, not {model!r}")
     mapping = Mapping(chip, device, encoding if encoding is not None else DifferentialPair(),
-                      slicing, bit_serial, active_rows, wires, readout)
+                      slicing, bit_serial, active_rows, wires, readout, single_read)
     graph = trace(deepcopy(model).eval())
     layers = exchange(graph, mapping, digital)
     return AnalogNetwork(graph, layers, mapping)
@@ -54,7 +54,8 @@ class AnalogNetwork(nn.Module):
 
     Order of use: `calibrate` once, `program` for each chip, `at` for each time, then call it.
     Images are counted from 0 after each `at`; a product's read noise belongs to its image's
-    number, so the size of the batches does not change a result.
+    number (with ``single_read`` to the time alone), so the size of the batches does not change a
+    result.
 
     Attributes
     ----------

@@ -1,6 +1,7 @@
 """The slow, obvious way to compute an analog layer: cell by cell, read by read.
 
-Every product of every image reads every cell anew, in float64, with loops. It exists to be
+Every product of every image reads every cell anew (or, where the mapping says so, as it was read
+once), in float64, with loops. It exists to be
 compared with the fast path of `golden.analog.layer`.
 """
 
@@ -110,7 +111,9 @@ def _read_weights(layer: AnalogLayer, number: int, generator: torch.Generator,
     """One read of every cell, combined to weights, float64, of the layer's weight shape."""
     device = layer.mapping.device
     total = torch.zeros(layer.shape, dtype=torch.float64)
-    for part, cells in zip(piece.parts, layer.cells[number], strict=True):
+    for place, (part, cells) in enumerate(zip(piece.parts, layer.cells[number], strict=True)):
+        if layer.mapping.single_read:
+            generator = layer.read_generator(layer.time, number, place)
         conductance = read(device, cells, layer.time, generator).double()
         total += (part.coefficient / device.maximum_conductance
                   * conductance.repeat_interleave(len(total) // len(conductance), 0))

@@ -29,16 +29,16 @@ def test_float_stands_beside_every_chip_and_a_run_goes_on(tmp_path, monkeypatch,
     np.save("images.npy", images)
     np.save("labels.npy", labels)
 
-    def run(name, specimens):
+    def run(name, specimens, *more, code=0):
         monkeypatch.setattr(sys, "argv", [
             "crossloom", "accuracy", "network.py:small", "--calibration", "images.npy",
             "--images", "images.npy", "--labels", "labels.npy", "--device", "pcm",
             "--times", "25,86400", "--compensations", "none,gdc,adabs",
-            "--specimens", specimens, "--checkpoint", "rows.json", "--json", name])
+            "--specimens", specimens, "--checkpoint", "rows.json", "--json", name, *more])
         with pytest.raises(SystemExit) as end:
             main()
-        assert not end.value.code
-        return json.loads((tmp_path / name).read_text())
+        assert (end.value.code or 0) == code
+        return None if code else json.loads((tmp_path / name).read_text())
 
     first = run("first.json", "1")
     scope: dict[str, object] = {}
@@ -57,3 +57,8 @@ def test_float_stands_beside_every_chip_and_a_run_goes_on(tmp_path, monkeypatch,
     more = run("more.json", "2")
     assert more["rows"][0]["accuracy"] == 0.125 and more["rows"][1:6] == first["rows"][1:]
     assert {row["seed"] for row in more["rows"]} == {0, 1}
+    capsys.readouterr()
+    run("single.json", "1", "--single-read", code=2)
+    assert "rows.json holds results for other settings" in capsys.readouterr().err
+    (tmp_path / "rows.json").unlink()
+    assert run("single.json", "1", "--single-read")["single_read"] and not first["single_read"]

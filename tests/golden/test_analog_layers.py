@@ -96,6 +96,18 @@ def test_linear_without_read_noise(shape, encoding, slicing, serial):
     check_equal(layer, inputs)
 
 
+@pytest.mark.parametrize("encoding", [DifferentialPair(0.1), OffsetColumn(), DummyColumn()])
+@pytest.mark.parametrize("slicing, serial", [(None, False), (BitSlicing(4), True)])
+def test_a_single_read_is_taken_for_every_product(encoding, slicing, serial):
+    torch.manual_seed(2)
+    inputs = torch.randn(2, 4, 70)
+    layer = prepared(AnalogLinear, nn.Linear(70, 6), inputs,
+                     Mapping(CHIP, PhaseChangeMemory(), encoding, slicing, serial,
+                             single_read=True))
+    assert all(weights.variance is None and weights.shared is None for weights in layer.weights)
+    check_equal(layer, inputs)
+
+
 def check_equal(layer, inputs):
     generator = torch.Generator().manual_seed(0)
     expected = reference_sums(layer, inputs, generator)

@@ -484,3 +484,23 @@ def test_tile_map_covers_every_weight_once():
                     covered[tuple(block)] += 1
                     assert covered[tuple(block)][0].numel() == tile["rows"][1] <= 16
             assert (covered == 1).all()
+
+
+def test_single_reads_belong_to_chip_and_time():
+    torch.manual_seed(0)
+    model, images = Residual().eval(), torch.randn(4, 3, 8, 8)
+    network = map_network(model, CHIP, PhaseChangeMemory(programming_error=False, drift=False),
+                          single_read=True).calibrate([images])
+
+    def reads(seed, time):
+        network.program(seed).at(time)
+        means = torch.cat([tile.mean.flatten() for layer in network.layers.values()
+                           for tile in layer.weights])
+        return means, network(images)
+
+    first, output = reads(0, 25.0)
+    assert torch.equal(reads(0, 25.0)[0], first)
+    assert torch.equal(network(images), output) and torch.equal(network.at(25.0)(images), output)
+    for seed, time in ((1, 25.0), (0, 26.0)):
+        other, different = reads(seed, time)
+        assert not torch.equal(other, first) and not torch.equal(different, output)
