@@ -85,10 +85,11 @@ def _show(title: str, cases: Any, values: list[list[float]], errors: list[float]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title)
+    table = Table(title=title, caption="error: of a layer's sums, over the spread of the sums; "
+                                       "published: drop")
     for name in ("technology", "array"):
         table.add_column(name)
-    for name in ("error of sums", "correct", "drop", "published drop"):
+    for name in ("error", "correct", "drop", "published"):
         table.add_column(name, justify="right")
     for case, each, error in zip(cases, values, errors, strict=True):
         published = ("" if case.published is None
