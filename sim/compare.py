@@ -13,6 +13,7 @@ from golden.trace import ConversionTrace, LayerTrace
 
 from .host import RegisterMap
 from .record import RtlImage
+from .registers import RegisterModel
 
 __all__ = ["Comparison", "Mismatch", "compare_image"]
 
@@ -28,13 +29,19 @@ class Mismatch:
     tile: int | None = None
     position: int | None = None
     kernel: int | None = None
+    register: str | None = None
+
+    @property
+    def word(self) -> str:
+        """What differs: its kind, and the name of a counter or register."""
+        return self.kind if self.register is None else f"{self.kind} {self.register}"
 
     def __str__(self) -> str:
         where = [f"layer {self.layer!r}"]
         where += [f"{name} {value}" for name, value in (
             ("position", self.position), ("kernel or column", self.kernel), ("tile", self.tile))
             if value is not None]
-        return f"{self.kind} at {', '.join(where)}: expected {self.expected}, got {self.got}"
+        return f"{self.word} at {', '.join(where)}: expected {self.expected}, got {self.got}"
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Comparison:
     Of one image, the mismatches stand in the order in which the chip came to them.
 
     Kinds: code, compensated code, early stop, sum, output, buffer word, stored word, layer
-    cycles, counter.
+    cycles, counter, register.
     """
 
     compared: Mapping[str, int]
@@ -121,7 +128,8 @@ class _Comparer:
 
 
 def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rtl: RtlImage,
-                  cycles: Sequence[int] | None = None) -> Comparison:
+                  cycles: Sequence[int] | None = None,
+                  registers: RegisterModel | None = None) -> Comparison:
     """Compare one image of the RTL with golden's.
 
     Parameters
@@ -137,6 +145,9 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     cycles
         Expected clocks of each descriptor, if they are to be compared: if neither host nor
         comparator was waited for.
+    registers
+        What the chip's registers hold besides the first tenant's status and counters, if they
+        are to be compared.
     """
     comparer = _Comparer()
     for tile in range(program.chip.tiles):
@@ -144,6 +155,8 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     _compare_sums(comparer, traces, index, rtl.sums)
     _compare_words(comparer, program, traces, index, rtl)
     _compare_counters(comparer, program, traces, index, rtl, hindered=cycles is None)
+    if registers is not None:
+        _compare_registers(comparer, program, registers, rtl)
     names = [layer.name for layer in program.layers] + ["END"]
     if comparer.lengths("layer", "END", len(names), len(rtl.layers)):
         for i, name in enumerate(names):
@@ -279,5 +292,16 @@ def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[La
         expected["comparator"] = 0
     expected |= _settings(program, traces, index)
     for name, value in expected.items():
-        comparer.words("counter", np.array([value]), np.array([got[name]]),
-                       layer=f"counter {name}")
+        comparer.words("counter", np.array([value]), np.array([got[name]]), layer="END",
+                       register=name)
+
+
+def _compare_registers(comparer: _Comparer, program: Program, model: RegisterModel,
+                       rtl: RtlImage) -> None:
+    """The host's knowledge of what it wrote, and of what the other tenants did."""
+    expected = model.values() | {"status": len(program.layers)
+                                 << model.field("status", "layer").low}
+    for name, value in expected.items():
+        if name not in rtl.counters:
+            comparer.words("register", np.array([value]), np.array([rtl.registers[name]]),
+                           layer="END", register=name)

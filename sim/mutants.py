@@ -1,7 +1,7 @@
 """Mutants of a chip: faults planted in its netlist, all in one simulation, one active at a time."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 import re
 import tempfile
@@ -15,10 +15,13 @@ from golden.program import Program
 from golden.timing import layer_clocks
 from rtl.verilog import TOP_NAME, chip_verilog
 from sim.compare import compare_image
+from sim.fast.bring_up import BringUpError, bring_up
 from sim.fast.headers import EXCITED
 from sim.fast.library import Harness, HarnessError, MacroSettings, build_mutated_harness
 from sim.fast.run import image_result, load_program
 from sim.host import input_words
+from sim.record import RtlImage
+from sim.registers import RegisterModel
 from sim.toolchain import run_yosys
 
 __all__ = ["SELECT", "Finding", "Mutation", "hunt", "mutate", "watched"]
@@ -91,7 +94,8 @@ opt_clean -purge
 #: What Yosys writes for a mutant's number, and for the bit that it changes.
 _NUMBER = re.compile(rf"^  assign (\S+) = {SELECT} == \d+'h[0-9a-f]+;$", re.MULTILINE)
 _CHANGE = r"^  assign \S+ = {} \? (.+) : (.+);$"
-_CLOCK_PORT = r"\CLK"
+#: Clocks of flip-flops and of memories' ports.
+_CLOCK_PORT = re.compile(r" -port \\?(?:(?:RD|WR)_)?CLK ")
 _CLOCK = re.compile(r"^  input (a?clk);$", re.MULTILINE)
 
 
@@ -108,7 +112,7 @@ def mutate(verilog: str, count: int, seed: int) -> tuple[str, tuple[Mutation, ..
         run_yosys(f"{_PREPARE}mutate -list {2 * count} -seed {seed} -o list.txt", directory)
         # A clock the wrong way round is nothing that a simulation of whole clocks can tell.
         lines = [line for line in (directory / "list.txt").read_text().splitlines()
-                 if f"-port {_CLOCK_PORT} " not in line]
+                 if not _CLOCK_PORT.search(line)]
         mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines[:count], 1))
         plant = "\n".join(
             m.command.replace("mutate ", f"mutate -ctrl {SELECT} {_BITS} {m.number} ", 1)
@@ -141,27 +145,80 @@ def watched(mutated: str) -> str:
     return "".join(modules)
 
 
-def _examiner(program: Program, macro: Macro, image: NDArray[np.int8], seed: int
-              ) -> Callable[[Harness], tuple[str, str, str]]:
-    """A function that runs ``image`` and says (layer, word, where) of its first mismatch."""
-    golden = execute(program, macro, image[None], seed, trace=True)
-    assert golden.layers is not None
-    cycles = layer_clocks(program, traces=golden.layers)
-    words = input_words(program, image[None])[0]
-    names = [layer.name for layer in program.layers] + ["END"]
+class _Deviation(Exception):
+    """What a chip has done so far is not what the intact one does."""
 
-    def run(harness: Harness) -> tuple[str, str, str]:
+
+class _Examiner:
+    """Runs ``image`` on the intact netlist first, then on mutants, each as far as it is right."""
+
+    def __init__(self, program: Program, macro: Macro, image: NDArray[np.int8], seed: int) -> None:
+        golden = execute(program, macro, image[None], seed, trace=True)
+        assert golden.layers is not None
+        self._program, self._traces = program, golden.layers
+        self._cycles = layer_clocks(program, traces=golden.layers)
+        self._words = input_words(program, image[None])[0]
+        self._intact: RtlImage | None = None
+
+    def examine(self, harness: Harness) -> tuple[str, str, str]:
+        """(layer, word, where) of the first mismatch with golden; empty if there is none."""
+        program, model = self._program, None
         try:
-            load_program(harness, program, None)
-            result = image_result(harness, program, words, 0, limit=_PATIENCE * sum(cycles))
+            model = bring_up(harness, program.chip)
+            load_program(harness, program, None, model)
+            image = image_result(harness, program, self._words, 0, _PATIENCE * sum(self._cycles),
+                                 lambda: self._follow(harness))
+        except BringUpError as error:
+            return "bring-up", error.word, str(error)
+        except _Deviation:
+            return self._first_mismatch(self._so_far(harness), None)
         except HarnessError as error:
-            layer = names[min(len(harness.layers()), len(names) - 1)]
-            kind = "pins" if "pin " in str(error) else "program"
-            return layer, kind, f"{error}, in layer {layer!r}"
-        found = compare_image(program, golden.layers, 0, result, cycles).mismatches
-        return (found[0].layer, found[0].kind, str(found[0])) if found else ("", "", "")
+            # The words before the one that broke a rule, or never came, tell more.
+            found = "", "", ""
+            if self._intact is not None and model is not None:
+                found = self._first_mismatch(self._so_far(harness), None)
+            return found if found[0] else self._failure(harness, error)
+        if self._intact is None:
+            self._intact = image
+        return self._first_mismatch(image, model)
 
-    return run
+    def _first_mismatch(self, image: RtlImage, model: RegisterModel | None
+                        ) -> tuple[str, str, str]:
+        found = compare_image(self._program, self._traces, 0, image, self._cycles,
+                              model).mismatches
+        return (found[0].layer, found[0].word, str(found[0])) if found else ("", "", "")
+
+    def _failure(self, harness: Harness, error: HarnessError) -> tuple[str, str, str]:
+        names = [layer.name for layer in self._program.layers] + ["END"]
+        layer = names[min(len(harness.layers()), len(names) - 1)]
+        kind = "pins" if "pin " in str(error) else "program"
+        return layer, kind, f"{error}, in layer {layer!r}"
+
+    def _so_far(self, harness: Harness) -> RtlImage:
+        """The intact chip's image, its first words replaced by those that have come."""
+        intact = self._intact
+        assert intact is not None
+
+        def begun(got: NDArray, whole: NDArray) -> NDArray:
+            return np.concatenate([got, whole[len(got):]])
+
+        return replace(
+            intact, stored=begun(harness.outputs(), intact.stored),
+            codes=tuple(begun(harness.codes(tile), codes)
+                        for tile, codes in enumerate(intact.codes)),
+            sums=begun(harness.sums(), intact.sums), words=begun(harness.words(), intact.words),
+            layers=begun(harness.layers(), intact.layers))
+
+    def _follow(self, harness: Harness) -> None:
+        """Raises _Deviation if the words that have come are not the intact chip's."""
+        if self._intact is None:
+            return
+        image = self._so_far(harness)
+        pairs = [(getattr(image, name), getattr(self._intact, name))
+                 for name in ("stored", "sums", "words", "layers")]
+        for got, intact in [*pairs, *zip(image.codes, self._intact.codes, strict=True)]:
+            if not np.array_equal(got, intact):
+                raise _Deviation
 
 
 def hunt(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, count: int,
@@ -174,10 +231,10 @@ def hunt(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, cou
     text, mutations = mutate(chip_verilog(chip), count, mutant_seed)
     library = build_mutated_harness(chip, watched(text), SELECT)
     settings = MacroSettings(program, macro, seed, chip.phases)
-    examine = _examiner(program, macro, image, seed)
+    examiner = _Examiner(program, macro, image, seed)
     for number in range(count + 1):
         with Harness(library, settings, chip.tiles, mutant=number) as harness:
-            layer, word, where = examine(harness)
+            layer, word, where = examiner.examine(harness)
             excited = harness.excited
         if number:
             yield Finding(mutations[number - 1], excited, layer, word, where)

@@ -1,7 +1,7 @@
 """What the RTL did with one image, as its trace ports and counters show it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,9 @@ class RtlImage:
 
     ``stored`` uint32 [words], the stream out; ``codes`` a `CODE` array per tile, ``sums``,
     ``words`` and ``layers`` arrays of `SUM`, `WORD` and `LAYER`, each in order of time;
-    ``counters`` the chip's registers (`registers_read`) by name; ``clocks`` from before the start
-    to after the counters were read, with the bus transactions.
+    ``counters`` the chip's registers of `registers_read` by name; ``clocks`` from before the start
+    to after the registers were read, with the bus transactions; ``registers`` the other registers,
+    of all tenants, by name, if they were read.
     """
 
     stored: NDArray[np.uint32]
@@ -44,3 +45,4 @@ class RtlImage:
     layers: NDArray
     counters: Mapping[str, int]
     clocks: int
+    registers: Mapping[str, int] = field(default_factory=dict)

@@ -80,19 +80,32 @@ public:
     }
 
     void write(uint32_t address, uint32_t data) {
+        if (const uint32_t response = write_response(address, data, 0xF))
+            bus_error("write to", address, "answered " + std::to_string(response));
+    }
+
+    uint32_t read(uint32_t address) {
+        if (const uint32_t response = read_response(address))
+            bus_error("read of", address, "answered " + std::to_string(response));
+        return read_data_;
+    }
+
+    // One access, whatever its answer (AXI4-Lite response); `strobe`: a bit per byte to write.
+    uint32_t write_response(uint32_t address, uint32_t data, uint32_t strobe) {
         top_.s_axi_awaddr = address;
         top_.s_axi_wdata = data;
-        top_.s_axi_wstrb = 0xF;
+        top_.s_axi_wstrb = strobe;
         top_.s_axi_awvalid = top_.s_axi_wvalid = 1;
         write_done_ = false;
         for (int i = 0; !write_done_; i++) {
             if (i == BUS_LIMIT) bus_error("write to", address, "is not answered");
             clock();
         }
-        if (response_) bus_error("write to", address, "answered " + std::to_string(response_));
+        last_event_ = clock_;
+        return response_;
     }
 
-    uint32_t read(uint32_t address) {
+    uint32_t read_response(uint32_t address) {
         top_.s_axi_araddr = address;
         top_.s_axi_arvalid = 1;
         read_done_ = false;
@@ -100,8 +113,8 @@ public:
             if (i == BUS_LIMIT) bus_error("read of", address, "is not answered");
             clock();
         }
-        if (response_) bus_error("read of", address, "answered " + std::to_string(response_));
-        return read_data_;
+        last_event_ = clock_;
+        return response_;
     }
 
     // The next image: its words wait at the stream, the macros take its index for their draws.
@@ -368,6 +381,16 @@ int harness_write(Handle* handle, const uint32_t* addresses, const uint32_t* dat
 
 int harness_read(Handle* handle, uint32_t address, uint32_t* data) {
     return handle->guard([&] { *data = handle->harness->read(address); return 0; });
+}
+
+int harness_write_response(Handle* handle, uint32_t address, uint32_t data, uint32_t strobe) {
+    return handle->guard([&] {
+        return int(handle->harness->write_response(address, data, strobe));
+    });
+}
+
+int harness_read_response(Handle* handle, uint32_t address) {
+    return handle->guard([&] { return int(handle->harness->read_response(address)); });
 }
 
 int harness_begin(Handle* handle, uint64_t image, const uint32_t* words, size_t count,

@@ -155,6 +155,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "reset": ([handle, number], ctypes.c_int),
         "write": ([handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int),
         "read": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
+        "write_response": ([handle, *[ctypes.c_uint32] * 3], ctypes.c_int),
+        "read_response": ([handle, ctypes.c_uint32], ctypes.c_int),
         "begin": ([handle, number, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t],
                   ctypes.c_int),
         "run": ([handle, number], ctypes.c_int),
@@ -221,6 +223,15 @@ class Harness:
         data = ctypes.c_uint32()
         self._check(self._library.harness_read(self._handle, address, ctypes.byref(data)))
         return data.value
+
+    def write_response(self, address: int, data: int, strobe: int = 0xF) -> int:
+        """AXI4-Lite response to a write of the bytes in ``strobe``, which may be refused."""
+        return self._check(self._library.harness_write_response(
+            self._handle, address, data, strobe))
+
+    def read_response(self, address: int) -> int:
+        """AXI4-Lite response to a read, which may be refused."""
+        return self._check(self._library.harness_read_response(self._handle, address))
 
     def write_counts(self) -> None:
         """Write the counts of a library that was built to count, see `build_harness`."""

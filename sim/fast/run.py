@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.chip import Phases
+from golden.chip.registers import registers as chip_registers
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
@@ -20,7 +21,9 @@ from golden.program import Program
 from sim.compare import Comparison, compare_image
 from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
 from sim.record import RtlImage, registers_read
+from sim.registers import RegisterModel
 
+from .bring_up import bring_up
 from .library import Harness, HarnessError, MacroSettings, build_harness
 from .waves import Waves, WavesWindow
 
@@ -95,17 +98,19 @@ class _Job:
         settings = MacroSettings(program, self.macro, self.seed, self.phases or program.chip.phases)
         stream = input_words(program, self.images)
         with Harness(self.library, settings, program.chip.tiles, waves) as harness:
-            load_program(harness, program, self.phases)
+            model = bring_up(harness, program.chip) if self.compare else None
+            load_program(harness, program, self.phases, model)
             for index in indices:
                 image = image_result(harness, program, stream[index], self.first_image + index)
-                yield index, self._compared(index, image) if self.compare else image
+                yield index, image if model is None else self._compared(index, image, model)
 
-    def _compared(self, index: int, image: RtlImage) -> tuple[RtlImage, Comparison]:
+    def _compared(self, index: int, image: RtlImage, model: RegisterModel
+                  ) -> tuple[RtlImage, Comparison]:
         golden = execute(self.program, self.macro, self.images[index:index + 1], self.seed,
                          self.first_image + index, trace=True)
         assert golden.layers is not None
         cycles = None if self.cycles is None else self.cycles[index]
-        comparison = compare_image(self.program, golden.layers, 0, image, cycles)
+        comparison = compare_image(self.program, golden.layers, 0, image, cycles, model)
         # The traces have served: only the small results travel back.
         nothing = np.zeros(0)
         return RtlImage(image.stored, (), nothing, nothing, image.layers, image.counters,
@@ -130,16 +135,25 @@ def _whole_waves(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def load_program(harness: Harness, program: Program, phases: Phases | None) -> None:
-    """Write ``program`` into the chip, and ``phases`` if they are not its reset values."""
+def load_program(harness: Harness, program: Program, phases: Phases | None,
+                 model: RegisterModel | None = None) -> None:
+    """Write ``program`` into the chip, and ``phases`` if they are not its reset values.
+
+    ``model``, if given, learns what the registers hold then.
+    """
     registers = RegisterMap(program.chip)
     found = harness.read(registers.address("configuration"))
     expected = registers.field("configuration", "value").reset
     if found != expected:
         raise HarnessError(f"the configuration register reads {found:#x}, not {expected:#x}")
-    harness.write(load_writes(program, phases))
-    harness.write([(registers.address("interrupt"), registers.mask("interrupt", "done")
-                    | registers.mask("interrupt", "error"))])
+    writes = load_writes(program, phases)
+    interrupts = registers.mask("interrupt", "done") | registers.mask("interrupt", "error")
+    enable = np.array([[registers.address("interrupt"), interrupts]], np.uint32)
+    harness.write(writes)
+    harness.write(enable)
+    if model is not None:
+        for address, data in (*writes.tolist(), *enable.tolist()):
+            model.write(address, data)
 
 
 def start_image(harness: Harness, program: Program, words: NDArray[np.uint32], image: int) -> None:
@@ -151,10 +165,12 @@ def start_image(harness: Harness, program: Program, words: NDArray[np.uint32], i
 
 
 def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
-                 image: int, limit: int | None = None) -> RtlImage:
+                 image: int, limit: int | None = None,
+                 while_running: Callable[[], None] | None = None) -> RtlImage:
     """Run image number ``image``, the stream ``words``, on a loaded chip.
 
-    HarnessError also if it takes more than ``limit`` clocks.
+    HarnessError also if it takes more than ``limit`` clocks. ``while_running`` is called every
+    some hundred thousand clocks; what it raises ends the run.
     """
     registers = RegisterMap(program.chip)
     before = harness.clocks
@@ -162,18 +178,21 @@ def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
     while not harness.run(_SLICE):
         if limit is not None and harness.clocks - before > limit + _SLICE:
             raise HarnessError(f"image {image} has not ended after {limit} clocks")
+        if while_running is not None:
+            while_running()
     status = harness.read(registers.address("status"))
     done = registers.mask("status", "done")
     if status & registers.mask("status", "error") or not status & done:
         raise HarnessError(f"image {image} ended with status {status:#010x}")
     harness.write([(registers.address("status"), done)])
     harness.finish()
-    counters = {name: harness.read(registers.address(name))
-                for name in registers_read(program.chip)}
+    values = {register.name: harness.read(register.offset)
+              for register in chip_registers(program.chip)}
+    counters = {name: values.pop(name) for name in registers_read(program.chip)}
     return RtlImage(harness.outputs(),
                     tuple(harness.codes(tile) for tile in range(program.chip.tiles)),
                     harness.sums(), harness.words(), harness.layers(), counters,
-                    harness.clocks - before)
+                    harness.clocks - before, values)
 
 
 def _worker(job: _Job, indices: Sequence[int], results: multiprocessing.Queue) -> None:

@@ -1,0 +1,326 @@
+"""What a host can tell of a chip before it loads anything: registers, refusals, short programs.
+
+The words of an image pass by most of the register file, the checks of descriptors and whatever
+only another tenant uses. Here all of that is looked at, in some ten thousand clocks.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+
+from golden.chip import Chip
+from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode, encode
+from golden.chip.registers import (
+    ADDRESS_BITS, COUNTERS, Window, registers, tenant_prefix, windows,
+)
+from golden.program import Elementwise
+from golden.program import Window as PixelWindow
+from golden.timing import FETCH_CLOCKS
+from golden.timing_elementwise import elementwise_clocks
+from sim.registers import RegisterModel
+
+from .library import Harness, HarnessError
+
+__all__ = ["BringUpError", "bring_up"]
+
+#: Responses of AXI4-Lite.
+_OKAY, _SLVERR, _DECERR = 0, 2, 3
+#: Clocks by which every program here has ended, and for which those that wait are left waiting.
+_LIMIT, _WAIT = 2000, 100
+#: Multiplier of Fibonacci hashing: gives each register a pattern of its own.
+_HASH = 0x9E37_79B1
+_WORD = 0xFFFF_FFFF
+#: Causes in the status register, see golden.chip.registers.
+_OPCODE, _FIELD, _HOST = 1, 2, 4
+
+
+class BringUpError(HarnessError):
+    """The chip did not do what it must before a program is loaded; ``word`` says with what."""
+
+    def __init__(self, word: str, text: str) -> None:
+        super().__init__(f"bring-up, {word}: {text}")
+        self.word = word
+
+
+def bring_up(harness: Harness, chip: Chip) -> RegisterModel:
+    """Try a chip that comes from its reset, and leave it as after one, but for some counters.
+
+    Every register takes and keeps two patterns and their complements; every address next to one
+    that exists is refused, and so is what is not whole; on every tenant programs end, are refused
+    with their cause, wait for their host in vain, and are aborted.
+
+    Returns what the registers hold. Raises BringUpError at the first that differs.
+    """
+    trial = _BringUp(harness, chip)
+    trial.try_registers()
+    trial.try_refusals()
+    for tenant in range(chip.tenants):
+        trial.try_programs(tenant)
+    return trial.model
+
+
+class _BringUp:
+    def __init__(self, harness: Harness, chip: Chip) -> None:
+        self.harness, self.chip = harness, chip
+        self.model = RegisterModel(chip)
+        self.registers = registers(chip)
+        self.windows = windows(chip)
+        self.offsets = {register.offset for register in self.registers}
+
+    # Accesses.
+
+    def write(self, name: str, value: int) -> None:
+        address = self.model.address(name)
+        self.respond("write", address, value, _OKAY)
+        self.model.write(address, value)
+
+    def respond(self, access: str, address: int, value: int, expected: int,
+                strobe: int = 0xF) -> None:
+        """``access`` must have the response ``expected``."""
+        got = (self.harness.write_response(address, value, strobe) if access == "write"
+               else self.harness.read_response(address))
+        if got != expected:
+            raise BringUpError(f"{access} of {address:#08x}",
+                               f"answered {got}, expected {expected}")
+
+    def check(self, names: Iterable[str] | None = None) -> None:
+        """The registers ``names``, or all of them, hold what the model says."""
+        values = self.model.values()
+        for name in values if names is None else names:
+            self.equal(name, self.harness.read(self.model.address(name)), values[name])
+
+    def equal(self, word: str, got: int, expected: int) -> None:
+        if got != expected:
+            raise BringUpError(word, f"expected {expected:#010x}, got {got:#010x}")
+
+    # Registers.
+
+    def try_registers(self) -> None:
+        """Each register holds what was written to it, and nothing that was written to another."""
+        self.check()
+        patterns = {register.name: _HASH * (i + 1) & _WORD
+                    for i, register in enumerate(self.registers)}
+        for invert in (0, _WORD):
+            for register in self.registers:
+                value = patterns[register.name] ^ invert
+                if register.name.endswith("control"):
+                    value &= ~self.model.mask(register.name, "start")
+                self.write(register.name, value)
+            self.check()
+            if self.harness.run(2):
+                raise BringUpError("irq", "raised though no program has run")
+        for register in self.registers:
+            reset = sum(bits.reset << bits.low for bits in register.bits)
+            self.write(register.name, reset)
+        self.check()
+
+    # Refusals.
+
+    def taken(self, address: int) -> bool:
+        """Whether a write to ``address`` finds a register or a word of a memory."""
+        return address in self.offsets or any(
+            _inside(window, address) for window in self.windows)
+
+    def neighbours(self) -> Iterator[int]:
+        """Addresses one bit from a register's, or from a memory's first or last word."""
+        bases = list(self.offsets)
+        for window in self.windows:
+            bases += [window.offset, window.offset + 4 * (_words(window) - 1)]
+        seen = set()
+        for base in bases:
+            for bit in range(2, ADDRESS_BITS):
+                address = base ^ 1 << bit
+                if address not in seen:
+                    seen.add(address)
+                    yield address
+
+    def try_refusals(self) -> None:
+        """What is nowhere is refused, what is somewhere else does not change a register."""
+        for address in self.neighbours():
+            if address not in self.offsets:
+                self.respond("read", address, 0, _DECERR)
+                self.respond("write", address, ~_HASH & _WORD,
+                             _OKAY if self.taken(address) else _DECERR)
+        self.check()
+        address = self.model.address("activation_words")
+        for strobe in (0x7, 0xB, 0xD, 0xE):
+            self.respond("write", address, _HASH, _SLVERR, strobe)
+        for low in (1, 2):
+            self.respond("write", address + low, _HASH, _SLVERR)
+            self.respond("read", address + low, 0, _SLVERR)
+        self.check()
+
+    # Programs.
+
+    def try_programs(self, tenant: int) -> None:
+        """Programs of ``tenant`` that need neither tiles nor host."""
+        for name, value in self.all_of_it().items():
+            self.write(tenant_prefix(tenant) + name, value)
+        last = self.chip.memories.program_words // DESCRIPTOR_WORDS - 1
+        pool, clocks = self.pool()
+        end = encode(Opcode.END)
+        self.run(tenant, last - 1, (pool, end), layer=1, fetch=2, elementwise=clocks)
+        self.run(tenant, 0, (pool,), cause=_OPCODE, layer=1, elementwise=clocks)
+        for opcode in range(max(Opcode) + 1, 1 << FIELDS["opcode"].width):
+            self.run(tenant, 0, ((opcode,) + end[1:], end), cause=_OPCODE)
+        for descriptor in self.illegal(pool):
+            self.run(tenant, 0, (descriptor, end), cause=_FIELD)
+        self.try_waiting(tenant)
+        for name in self.all_of_it():
+            self.write(tenant_prefix(tenant) + name,
+                       RegisterModel(self.chip).values()[tenant_prefix(tenant) + name])
+        self.check()
+
+    def all_of_it(self) -> Mapping[str, int]:
+        """Registers that give a tenant the whole chip."""
+        reset = RegisterModel(self.chip).values()
+        return {name: reset[name] for name in (
+            "program_window", "activation_base", "activation_words", "constants_base",
+            "constant_entries", "coefficients_base", "coefficient_words", "tiles")}
+
+    def pool(self) -> tuple[tuple[int, ...], int]:
+        """A pool of one word, and its unit's clocks."""
+        place = self.chip.memories.activation_words - 1
+        layer = Elementwise("pool", Opcode.MAX_POOL, PixelWindow(1, 1, 1, 1, 1, 1, 1, 0, 0),
+                            place, place, 1, 1, 1, False, 1, 0, 0)
+        values = asdict(layer) | asdict(layer.window)
+        fields = {name: int(values[name]) for name in (
+            "relu", "source", "destination", "in_width", "in_height", "out_width", "out_height",
+            "kernel_width", "kernel_height", "stride", "pad_left", "pad_top",
+            "source_pixel_words", "destination_pixel_words", "channel_words", "multiplier",
+            "bias", "shift")}
+        return encode(Opcode.MAX_POOL, **fields), elementwise_clocks(layer)
+
+    def illegal(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """Descriptors with one field out of range."""
+        words = self.chip.memories.activation_words
+        for name in ("in_width", "in_height", "out_width", "out_height", "kernel_width",
+                     "kernel_height", "stride", "channel_words", "destination_pixel_words"):
+            yield _with(pool, name, 0)
+        for name in ("source", "destination"):
+            if words >> FIELDS[name].width == 0:
+                yield _with(pool, name, words)
+        yield encode(Opcode.LOAD, destination=0, count=0)
+        yield encode(Opcode.LOAD, destination=words - 1, count=2)
+        yield encode(Opcode.STORE, source=0, count=0)
+        yield encode(Opcode.STORE, source=words - 1, count=2)
+
+    def run(self, tenant: int, base: int, descriptors: tuple[tuple[int, ...], ...], *,
+            cause: int = 0, layer: int = 0, fetch: int = 1, elementwise: int = 0) -> None:
+        """Run ``descriptors`` and compare status, counters and interrupt with what they must be.
+
+        ``cause`` 0: it ends. ``fetch`` descriptors are fetched.
+        """
+        own = tenant_prefix(tenant)
+        self.load(tenant, base, descriptors, length=max(len(descriptors), 1))
+        self.write(f"{own}interrupt", self.model.mask(f"{own}interrupt", "error" if cause
+                                                      else "done"))
+        self.write(f"{own}control", self.model.mask(f"{own}control", "start"))
+        if not self.harness.run(_LIMIT):
+            raise BringUpError("irq", f"not raised by a program of tenant {tenant}")
+        self.model.ran(tenant, cause, layer, {
+            "cycles": FETCH_CLOCKS * fetch + elementwise, "fetch": FETCH_CLOCKS * fetch,
+            "elementwise": elementwise})
+        self.check(self.told(tenant))
+        self.settle(tenant)
+
+    def told(self, tenant: int) -> Iterator[str]:
+        """Registers that tell of ``tenant``'s program."""
+        return (tenant_prefix(tenant) + name for name in ("status", *COUNTERS))
+
+    def load(self, tenant: int, base: int, descriptors: tuple[tuple[int, ...], ...],
+             length: int) -> None:
+        """Write ``descriptors`` at ``base``, and the window of ``length`` that begins there."""
+        own = tenant_prefix(tenant)
+        program = next(window for window in self.windows if window.name == "program")
+        address = program.offset + 4 * DESCRIPTOR_WORDS * base
+        for i, word in enumerate(word for each in descriptors for word in each):
+            self.respond("write", address + 4 * i, word, _OKAY)
+        shift = self.model.field(f"{own}program_window", "length").low
+        self.write(f"{own}program_window", base | length << shift)
+
+    def settle(self, tenant: int) -> None:
+        """Take the flags back, one by one; the interrupt is gone with the one it is for."""
+        own = tenant_prefix(tenant)
+        status = self.model.values()[f"{own}status"]
+        flag = "error" if status & self.model.mask(f"{own}status", "error") else "done"
+        other = "done" if flag == "error" else "error"
+        for name in (other, flag):
+            if not self.harness.run(2):
+                raise BringUpError("irq", f"gone before status.{flag} of tenant {tenant}")
+            self.write(f"{own}status", self.model.mask(f"{own}status", name))
+        if self.harness.run(2):
+            raise BringUpError("irq", f"still there after status.{flag} of tenant {tenant}")
+        self.check([f"{own}status"])
+
+    def try_waiting(self, tenant: int) -> None:
+        """A load whose host never comes: it waits so long, or until it is aborted."""
+        own = tenant_prefix(tenant)
+        waiting = encode(Opcode.LOAD, destination=0, count=1), encode(Opcode.END)
+        self.load(tenant, 0, waiting, 2)
+        everything = (self.model.mask(f"{own}interrupt", "done")
+                      | self.model.mask(f"{own}interrupt", "error"))
+        self.write(f"{own}interrupt", everything)
+        start = self.model.mask(f"{own}control", "start")
+        for patience in (1, _WAIT, 0):
+            self.write(f"{own}host_timeout", patience)
+            self.write(f"{own}control", start)
+            if patience:
+                if not self.harness.run(_LIMIT):
+                    raise BringUpError("irq", f"not raised by a time-out of tenant {tenant}")
+                self.model.ran(tenant, _HOST, 0, {
+                    "cycles": FETCH_CLOCKS + patience, "fetch": FETCH_CLOCKS,
+                    "host": patience})
+                self.check(self.told(tenant))
+                self.settle(tenant)
+                continue
+            if self.harness.run(_WAIT):
+                raise BringUpError("irq", f"raised while tenant {tenant} waits for its host")
+            self.try_busy(tenant)
+            self.write(f"{own}control", start)
+            self.write(f"{own}control", start | self.model.mask(f"{own}control", "abort"))
+            if not self.harness.run(_LIMIT):
+                raise BringUpError("irq", f"not raised by an abort of tenant {tenant}")
+            counted = {name: self.harness.read(self.model.address(own + name))
+                       for name in ("cycles", "host")}
+            self.equal(f"{own}cycles", counted["cycles"], FETCH_CLOCKS + counted["host"])
+            self.model.ran(tenant, 0, 0, counted | {"fetch": FETCH_CLOCKS})
+            self.check(self.told(tenant))
+            self.settle(tenant)
+        self.write(f"{own}interrupt", 0)
+
+    def try_busy(self, tenant: int) -> None:
+        """What a running program may be using cannot be written."""
+        own = tenant_prefix(tenant)
+        self.equal(f"{own}status", self.harness.read(self.model.address(f"{own}status")),
+                   self.model.mask(f"{own}status", "busy"))
+        shift = self.model.field(f"{own}program_window", "length").low
+        descriptors = self.model.values()[f"{own}program_window"] >> shift
+        for window in self.windows:
+            entries = (DESCRIPTOR_WORDS * descriptors if window.name == "program"
+                       else window.entries)
+            for entry in (0, entries - 1):
+                self.respond("write", window.offset + 4 * _pitch(window) * entry, 0, _DECERR)
+
+
+def _pitch(window: Window) -> int:
+    """Words from entry to entry."""
+    return 1 << (window.entry_words - 1).bit_length()
+
+
+def _words(window: Window) -> int:
+    """Words from a memory's first one to the end of its last entry."""
+    return _pitch(window) * (window.entries - 1) + window.entry_words
+
+
+def _inside(window: Window, address: int) -> bool:
+    """Whether ``address`` is that of a word of ``window``."""
+    word = (address - window.offset) // 4
+    return 0 <= word < _words(window) and word % _pitch(window) < window.entry_words
+
+
+def _with(words: tuple[int, ...], name: str, value: int) -> tuple[int, ...]:
+    """A descriptor with field ``name`` changed."""
+    field = FIELDS[name]
+    mask = ((1 << field.width) - 1) << field.low
+    changed = words[field.word] & ~mask | value << field.low
+    return (*words[:field.word], changed, *words[field.word + 1:])
