@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from golden.chip.registers import WAITS
 from golden.program import Calibration, Convolution, Elementwise, Program, Transfer
 from golden.timing import FETCH_CLOCKS
+from golden.timing_transfer import transfer_clocks
 from golden.trace import ConversionTrace, LayerTrace
 
 from .host import RegisterMap
@@ -50,8 +51,8 @@ class Comparison:
 
     Of one image, the mismatches stand in the order in which the chip came to them.
 
-    Kinds: code, compensated code, early stop, sum, output, buffer word, stored word, layer
-    cycles, counter, register.
+    Kinds: row granules, code, compensated code, early stop, sum, output, buffer word, stored
+    word, layer cycles, counter, register.
     """
 
     compared: Mapping[str, int]
@@ -80,9 +81,9 @@ class Comparison:
 
 
 #: Kinds of words that belong to a place, in the order in which the chip makes them there.
-_STAGES = ("product number", "void entry", "conversion number", "kernel or column", "plane",
-           "code", "compensated code", "early stop", "position", "kernel", "sum", "output",
-           "buffer address", "buffer word", "stored word")
+_STAGES = ("row granules", "product number", "void entry", "conversion number",
+           "kernel or column", "plane", "code", "compensated code", "early stop", "position",
+           "kernel", "sum", "output", "buffer address", "buffer word", "stored word")
 
 
 class _Comparer:
@@ -152,6 +153,8 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     comparer = _Comparer()
     for tile in range(program.chip.tiles):
         _compare_codes(comparer, program, traces, index, rtl.codes[tile], tile)
+    for tile, rows in enumerate(rtl.rows):
+        _compare_rows(comparer, program, rows, tile)
     _compare_sums(comparer, traces, index, rtl.sums)
     _compare_words(comparer, program, traces, index, rtl)
     _compare_counters(comparer, program, traces, index, rtl, hindered=cycles is None)
@@ -204,6 +207,31 @@ def _compare_codes(comparer: _Comparer, program: Program, traces: Sequence[Layer
                 ("early stop", trace.stopped[index].astype(np.uint8), "stopped")):
             comparer.words(kind, expected[here], mine[field], **where)
     comparer.lengths("code", "END", start, len(got), tile)
+
+
+def _compare_rows(comparer: _Comparer, program: Program, got: NDArray[np.uint64],
+                  tile: int) -> None:
+    """Which row granules take part in each product of ``tile``."""
+    start = 0
+    for layer in program.layers:
+        if not isinstance(layer, Convolution):
+            continue
+        masks = np.zeros((layer.row_groups, got.shape[1]), np.uint64)
+        granules = program.chip.array.granules
+        for granule in range(granules):
+            group = granule // (layer.group_granules or granules)
+            if group < layer.row_groups:
+                masks[group, granule // 64] |= np.uint64(1 << granule % 64)
+        products = np.arange(layer.window.positions * layer.chunks * layer.row_groups)
+        mine = got[start:start + len(products)]
+        start += len(products)
+        if not comparer.lengths("product", layer.name, len(products), len(mine), tile):
+            return
+        for word in range(masks.shape[1]):
+            comparer.words("row granules", masks[products % layer.row_groups, word],
+                           mine[:, word], layer=layer.name, tile=tile,
+                           position=products // (layer.chunks * layer.row_groups))
+    comparer.lengths("product", "END", start, len(got), tile)
 
 
 def _compare_sums(comparer: _Comparer, traces: Sequence[LayerTrace], index: int,
@@ -289,7 +317,9 @@ def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[La
         if isinstance(layer, Elementwise):
             expected["elementwise"] += clocks - FETCH_CLOCKS
     if not hindered:
-        expected["comparator"] = 0
+        expected |= {"comparator": 0, "host": 0, "buffer": 0, "transfer": sum(
+            transfer_clocks(layer) for layer in program.layers if isinstance(layer, Transfer))}
+        expected |= rtl.activity
     expected |= _settings(program, traces, index)
     for name, value in expected.items():
         comparer.words("counter", np.array([value]), np.array([got[name]]), layer="END",

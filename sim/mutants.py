@@ -207,6 +207,8 @@ class _Examiner:
             codes=tuple(begun(harness.codes(tile), codes)
                         for tile, codes in enumerate(intact.codes)),
             sums=begun(harness.sums(), intact.sums), words=begun(harness.words(), intact.words),
+            rows=tuple(begun(harness.rows(tile, self._program.chip.array.granules), rows)
+                       for tile, rows in enumerate(intact.rows)),
             layers=begun(harness.layers(), intact.layers))
 
     def _follow(self, harness: Harness) -> None:
@@ -216,7 +218,9 @@ class _Examiner:
         image = self._so_far(harness)
         pairs = [(getattr(image, name), getattr(self._intact, name))
                  for name in ("stored", "sums", "words", "layers")]
-        for got, intact in [*pairs, *zip(image.codes, self._intact.codes, strict=True)]:
+        pairs += [*zip(image.codes, self._intact.codes, strict=True),
+                  *zip(image.rows, self._intact.rows, strict=True)]
+        for got, intact in pairs:
             if not np.array_equal(got, intact):
                 raise _Deviation
 

@@ -34,8 +34,11 @@ class RtlImage:
     ``stored`` uint32 [words], the stream out; ``codes`` a `CODE` array per tile, ``sums``,
     ``words`` and ``layers`` arrays of `SUM`, `WORD` and `LAYER`, each in order of time;
     ``counters`` the chip's registers of `registers_read` by name; ``clocks`` from before the start
-    to after the registers were read, with the bus transactions; ``registers`` the other registers,
-    of all tenants, by name, if they were read.
+    to after the registers were read, with the bus transactions.
+
+    The rest is empty if nobody looked: ``registers`` the other registers, of all tenants, by name;
+    ``rows`` uint64 [products, words] per tile, its pins ``row_enable`` at the begin of each
+    product; ``activity`` counters by name as the macros' pins tell them.
     """
 
     stored: NDArray[np.uint32]
@@ -46,3 +49,5 @@ class RtlImage:
     counters: Mapping[str, int]
     clocks: int
     registers: Mapping[str, int] = field(default_factory=dict)
+    rows: tuple[NDArray[np.uint64], ...] = ()
+    activity: Mapping[str, int] = field(default_factory=dict)

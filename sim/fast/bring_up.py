@@ -7,7 +7,7 @@ only another tenant uses. Here all of that is looked at, in some ten thousand cl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
-from golden.chip import Chip
+from golden.chip import AVERAGING_LIMIT, Chip
 from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode, encode
 from golden.chip.registers import (
     ADDRESS_BITS, COUNTERS, Window, registers, tenant_prefix, windows,
@@ -162,7 +162,8 @@ class _BringUp:
         self.run(tenant, 0, (pool,), cause=_OPCODE, layer=1, elementwise=clocks)
         for opcode in range(max(Opcode) + 1, 1 << FIELDS["opcode"].width):
             self.run(tenant, 0, ((opcode,) + end[1:], end), cause=_OPCODE)
-        for descriptor in self.illegal(pool):
+        # One check serves all tenants.
+        for descriptor in self.illegal(pool) if tenant == 0 else ():
             self.run(tenant, 0, (descriptor, end), cause=_FIELD)
         self.try_waiting(tenant)
         for name in self.all_of_it():
@@ -191,7 +192,7 @@ class _BringUp:
         return encode(Opcode.MAX_POOL, **fields), elementwise_clocks(layer)
 
     def illegal(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """Descriptors with one field out of range."""
+        """Descriptors with one field out of range, or several whose product or sum is."""
         words = self.chip.memories.activation_words
         for name in ("in_width", "in_height", "out_width", "out_height", "kernel_width",
                      "kernel_height", "stride", "channel_words", "destination_pixel_words"):
@@ -199,10 +200,47 @@ class _BringUp:
         for name in ("source", "destination"):
             if words >> FIELDS[name].width == 0:
                 yield _with(pool, name, words)
+        for name, value in (("kernel_width", 2), ("kernel_height", 2), ("second_stride", 0),
+                            ("source", words), ("destination", words), ("second_source", words)):
+            if value >> FIELDS[name].width == 0:
+                yield _with(_with(_with(pool, "opcode", Opcode.ADD), "second_stride", 1),
+                            name, value)
+        yield from self.illegal_convolutions(pool)
         yield encode(Opcode.LOAD, destination=0, count=0)
         yield encode(Opcode.LOAD, destination=words - 1, count=2)
         yield encode(Opcode.STORE, source=0, count=0)
         yield encode(Opcode.STORE, source=words - 1, count=2)
+
+    def illegal_convolutions(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """Convolutions of one pixel with one field out of range."""
+        array, accumulator = self.chip.array, self.chip.accumulator
+        memories, products = self.chip.memories, accumulator.products
+        legal = _with(pool, "opcode", Opcode.CONVOLVE)
+        for name, value in (("resolution", self.chip.converter.bits), ("reference", 1),
+                            *((name, 1) for name in (
+                                "block_words", "blocks", "chunk_words", "chunks", "row_groups",
+                                "group_granules", "kernels", "columns"))):
+            legal = _with(legal, name, value)
+        wrong = [
+            ("resolution", self.chip.converter.minimum_bits - 1),
+            ("resolution", self.chip.converter.bits + 1), ("averaging", AVERAGING_LIMIT + 1),
+            ("block_words", 0), ("blocks", 0), ("chunk_words", 0),
+            ("chunk_words", array.row_words + 1), ("chunks", 0), ("chunks", products + 1),
+            ("row_groups", 0), ("row_groups", products + 1), ("group_granules", 0),
+            ("group_granules", array.granules + 1), ("kernels", 0),
+            ("kernels", accumulator.kernels + 1), ("columns", 0), ("columns", array.columns + 1),
+            ("reference", 0), ("reference", 1 << self.chip.reference_bits),
+            ("coefficients", memories.coefficient_words), ("constants", memories.constant_entries),
+            ("source", memories.activation_words), ("destination", memories.activation_words),
+            ("stride", 0), ("kernel_width", 0), ("out_height", 0), ("destination_pixel_words", 0),
+        ]
+        for name, value in wrong:
+            if value >> FIELDS[name].width == 0:
+                yield _with(legal, name, value)
+        for chunks in range(2, products + 1, max(products // 4, 1)):
+            groups = products // chunks + 1
+            if groups <= products:
+                yield _with(_with(legal, "chunks", chunks), "row_groups", groups)
 
     def run(self, tenant: int, base: int, descriptors: tuple[tuple[int, ...], ...], *,
             cause: int = 0, layer: int = 0, fetch: int = 1, elementwise: int = 0) -> None:
@@ -293,13 +331,17 @@ class _BringUp:
         own = tenant_prefix(tenant)
         self.equal(f"{own}status", self.harness.read(self.model.address(f"{own}status")),
                    self.model.mask(f"{own}status", "busy"))
-        shift = self.model.field(f"{own}program_window", "length").low
-        descriptors = self.model.values()[f"{own}program_window"] >> shift
+        # Of the shared memories its windows alone: it runs the first two descriptors.
+        first, count = 5, 3
+        self.write(f"{own}constants_base", first)
+        self.write(f"{own}constant_entries", count)
+        inside = {"program": range(2 * DESCRIPTOR_WORDS), "constants": range(first, first + count)}
         for window in self.windows:
-            entries = (DESCRIPTOR_WORDS * descriptors if window.name == "program"
-                       else window.entries)
-            for entry in (0, entries - 1):
-                self.respond("write", window.offset + 4 * _pitch(window) * entry, 0, _DECERR)
+            refused = inside.get(window.name, range(window.entries))
+            edges = {entry for end in (refused.start, refused.stop) for entry in (end - 1, end)}
+            for entry in sorted(edges & set(range(window.entries))):
+                self.respond("write", window.offset + 4 * _pitch(window) * entry, 0,
+                             _DECERR if entry in refused else _OKAY)
 
 
 def _pitch(window: Window) -> int:

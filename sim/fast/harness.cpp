@@ -4,6 +4,7 @@
 // them to the chip, and its pins ask the comparators, which answer before the next rising edge; the
 // macros read their pins. Where both edges of aclk are rising ones to the chip, there is one
 // evaluation per clock instead of two.
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -13,6 +14,7 @@
 
 #include "svdpi.h"
 #include "Vchip.h"
+#include "activity.h"
 #include "macro.h"
 #include "ports.h"
 #include "trace.h"
@@ -120,6 +122,8 @@ public:
     // The next image: its words wait at the stream, the macros take its index for their draws.
     void begin(uint64_t image, const uint32_t* words, size_t count, size_t expected) {
         for (auto& codes : codes_) codes.clear();
+        for (auto& rows : rows_) rows.clear();
+        activity_.clear();
         sums_.clear();
         words_.clear();
         layers_.clear();
@@ -158,6 +162,8 @@ public:
 
     uint64_t clocks() const { return clock_; }
 
+    const Activity::Counts& counts() const { return activity_.counts(); }
+
     std::pair<const void*, size_t> records(int kind) const {
         if (kind < TILES) return view(codes_[kind]);
         switch (kind - TILES) {
@@ -165,8 +171,9 @@ public:
             case 1: return view(words_);
             case 2: return view(layers_);
             case 3: return view(outputs_);
-            default: throw std::runtime_error("no such trace");
         }
+        if (kind < 2 * TILES + 4) return view(rows_[kind - TILES - 4]);
+        throw std::runtime_error("no such trace");
     }
 
 private:
@@ -193,6 +200,11 @@ private:
             throw Violation("tile " + std::to_string(TILE) + ", clock " + std::to_string(clock_)
                             + ": the comparator answered " + std::to_string(!comparator)
                             + ", the model says " + std::to_string(comparator));
+        if (pins.reset && !resetting_[TILE])
+            rows_[TILE].push_back(std::to_array(pins.row_enable));
+        resetting_[TILE] = pins.reset;
+        converting_ += pins.convert;
+        if constexpr (TILE == 0) first_ = pins;
     }
 
     template <int TILE> void tile_trace() {
@@ -203,7 +215,9 @@ private:
     }
 
     template <int... TILE> void tiles_clock(std::integer_sequence<int, TILE...>) {
+        converting_ = 0;
         (tile_clock<TILE>(), ...);
+        activity_.clock(first_, converting_);
     }
 
     template <int... TILE> void tiles_trace(std::integer_sequence<int, TILE...>) {
@@ -263,7 +277,10 @@ private:
                 words_.push_back(read_word(top_));
                 last_event_ = clock_;
             }
-            if (layer_done(top_)) layers_.push_back(read_layer(top_));
+            if (layer_done(top_)) {
+                layers_.push_back(read_layer(top_));
+                activity_.restart();
+            }
         }
         if (address_taken) top_.s_axi_awvalid = 0;
         if (data_taken) top_.s_axi_wvalid = 0;
@@ -308,6 +325,11 @@ private:
     struct { bool address, data, read, input; } shown_{};
     bool running_ = false, write_done_ = false, read_done_ = false;
     uint32_t response_ = 0, read_data_ = 0;
+    Activity activity_;
+    Pins first_{};              // of the first tile
+    int converting_ = 0;        // tiles
+    bool resetting_[TILES] = {};
+    std::vector<std::array<uint64_t, GRANULE_WORDS>> rows_[TILES];     // of each product
     std::vector<Code> codes_[TILES];
     std::vector<Sum> sums_;
     std::vector<Word> words_;
@@ -405,6 +427,13 @@ int harness_run(Handle* handle, uint64_t clocks) {
 
 int harness_finish(Handle* handle) {
     return handle->guard([&] { handle->harness->finish(); return 0; });
+}
+
+void harness_activity(Handle* handle, uint64_t* counts) {
+    const auto& counted = handle->harness->counts();
+    counts[0] = counted.adder;
+    counts[1] = counted.array;
+    counts[2] = counted.contests;
 }
 
 uint64_t harness_clocks(Handle* handle) { return handle->harness->clocks(); }

@@ -17,7 +17,7 @@ from sim.products import layer_thresholds, product_ranges, total_products
 from sim.record import CODE, LAYER, SUM, WORD
 from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
 
-from .headers import constants_header, ports_header
+from .headers import constants_header, ports_header, words
 from .top import (
     FAST_TOP_NAME, RESET_CLOCKS, clocked_by_both_edges, fast_verilog, inside_fast_top,
 )
@@ -26,7 +26,7 @@ from .waves import WavesWindow
 __all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness",
            "build_mutated_harness"]
 
-_SOURCES = ("harness.cpp", "macro.h", "draws.h", "trace.h")
+_SOURCES = ("harness.cpp", "activity.h", "macro.h", "draws.h", "trace.h")
 #: Noise is one product rounded to an integer: a fused multiply-add would round differently.
 COMPILE_FLAGS = ("-std=c++20", "-fPIC", "-ffp-contract=off")
 #: GCC's options to count branches and to use the counts, which it writes to files of this suffix.
@@ -162,6 +162,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "run": ([handle, number], ctypes.c_int),
         "finish": ([handle], ctypes.c_int),
         "clocks": ([handle], number),
+        "activity": ([handle, ctypes.c_void_p], None),
         "records": ([handle, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p], ctypes.c_int),
     }
     for name, (arguments, result) in signatures.items():
@@ -287,3 +288,16 @@ class Harness:
     def outputs(self) -> NDArray[np.uint32]:
         """Words of the stream out since `begin`."""
         return self._records(self._tiles + 3, np.dtype("<u4"))
+
+    def rows(self, tile: int, granules: int) -> NDArray[np.uint64]:
+        """``row_enable`` of each product of ``tile`` since `begin`: [products, 64-bit words].
+
+        A word has a bit for each of 64 of the array's ``granules``.
+        """
+        return self._records(self._tiles + 4 + tile, np.dtype(("<u8", (words(granules),))))
+
+    def activity(self) -> dict[str, int]:
+        """Counters counted again from the pins since `begin` (sim/fast/activity.h)."""
+        counts = (ctypes.c_uint64 * 3)()
+        self._library.harness_activity(self._handle, counts)
+        return dict(zip(("adder", "array", "contests"), counts, strict=True))

@@ -192,7 +192,9 @@ def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
     return RtlImage(harness.outputs(),
                     tuple(harness.codes(tile) for tile in range(program.chip.tiles)),
                     harness.sums(), harness.words(), harness.layers(), counters,
-                    harness.clocks - before, values)
+                    harness.clocks - before, values,
+                    tuple(harness.rows(tile, program.chip.array.granules)
+                          for tile in range(program.chip.tiles)), harness.activity())
 
 
 def _worker(job: _Job, indices: Sequence[int], results: multiprocessing.Queue) -> None:
