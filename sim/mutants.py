@@ -18,7 +18,7 @@ from sim.compare import compare_image
 from sim.fast.bring_up import BringUpError, bring_up
 from sim.fast.headers import EXCITED
 from sim.fast.library import Harness, HarnessError, MacroSettings, build_mutated_harness
-from sim.fast.run import image_result, load_program
+from sim.fast.run import ImageError, image_result, load_program
 from sim.host import input_words
 from sim.record import RtlImage
 from sim.registers import RegisterModel
@@ -62,8 +62,9 @@ class Mutation:
 class Finding:
     """What an image showed of a mutant: ``where`` it differed first, empty if nowhere.
 
-    ``layer`` and ``word`` are those of the first mismatch; ``word`` is "pins" where a rule of
-    the macro's pins was broken, "program" where it did not come to its end. ``excited``: whether
+    ``layer`` and ``word`` are those of the first mismatch; ``layer`` is "bring-up" or "load"
+    before the image; ``word`` is "pins" where a rule of the macro's pins was broken, "program"
+    where it did not come to its end. ``excited``: whether
     in any clock the mutant changed its bit; if not, the run was that of the intact netlist.
     """
 
@@ -145,6 +146,10 @@ def watched(mutated: str) -> str:
     return "".join(modules)
 
 
+def _named(layer: str, error: HarnessError) -> tuple[str, str, str]:
+    return layer, "pins" if "pin " in str(error) else "program", str(error)
+
+
 class _Deviation(Exception):
     """What a chip has done so far is not what the intact one does."""
 
@@ -162,7 +167,7 @@ class _Examiner:
 
     def examine(self, harness: Harness) -> tuple[str, str, str]:
         """(layer, word, where) of the first mismatch with golden; empty if there is none."""
-        program, model = self._program, None
+        program = self._program
         try:
             model = bring_up(harness, program.chip)
             load_program(harness, program, None, model)
@@ -172,12 +177,12 @@ class _Examiner:
             return "bring-up", error.word, str(error)
         except _Deviation:
             return self._first_mismatch(self._so_far(harness), None)
-        except HarnessError as error:
+        except ImageError as error:
             # The words before the one that broke a rule, or never came, tell more.
-            found = "", "", ""
-            if self._intact is not None and model is not None:
-                found = self._first_mismatch(self._so_far(harness), None)
-            return found if found[0] else self._failure(harness, error)
+            found = self._first_mismatch(self._so_far(harness), None)
+            return found if found[0] else _named(error.layer, error)
+        except HarnessError as error:
+            return _named("load", error)
         if self._intact is None:
             self._intact = image
         return self._first_mismatch(image, model)
@@ -188,16 +193,11 @@ class _Examiner:
                               model).mismatches
         return (found[0].layer, found[0].word, str(found[0])) if found else ("", "", "")
 
-    def _failure(self, harness: Harness, error: HarnessError) -> tuple[str, str, str]:
-        names = [layer.name for layer in self._program.layers] + ["END"]
-        layer = names[min(len(harness.layers()), len(names) - 1)]
-        kind = "pins" if "pin " in str(error) else "program"
-        return layer, kind, f"{error}, in layer {layer!r}"
-
     def _so_far(self, harness: Harness) -> RtlImage:
         """The intact chip's image, its first words replaced by those that have come."""
         intact = self._intact
-        assert intact is not None
+        if intact is None:
+            raise RuntimeError("the netlist without a fault breaks a rule or does not end")
 
         def begun(got: NDArray, whole: NDArray) -> NDArray:
             return np.concatenate([got, whole[len(got):]])

@@ -36,9 +36,14 @@ _OPCODE, _FIELD, _HOST = 1, 2, 4
 class BringUpError(HarnessError):
     """The chip did not do what it must before a program is loaded; ``word`` says with what."""
 
-    def __init__(self, word: str, text: str) -> None:
-        super().__init__(f"bring-up, {word}: {text}")
+    def __init__(self, text: str, word: str = "") -> None:
+        super().__init__(text)
         self.word = word
+
+    @classmethod
+    def of(cls, word: str, text: str) -> "BringUpError":
+        """With a text that names ``word``."""
+        return cls(f"bring-up, {word}: {text}", word)
 
 
 def bring_up(harness: Harness, chip: Chip) -> RegisterModel:
@@ -51,10 +56,15 @@ def bring_up(harness: Harness, chip: Chip) -> RegisterModel:
     Returns what the registers hold. Raises BringUpError at the first that differs.
     """
     trial = _BringUp(harness, chip)
-    trial.try_registers()
-    trial.try_refusals()
-    for tenant in range(chip.tenants):
-        trial.try_programs(tenant)
+    try:
+        trial.try_registers()
+        trial.try_refusals()
+        for tenant in range(chip.tenants):
+            trial.try_programs(tenant)
+    except BringUpError:
+        raise
+    except HarnessError as error:
+        raise BringUpError.of("pins" if "pin " in str(error) else "bus", str(error)) from error
     return trial.model
 
 
@@ -79,8 +89,8 @@ class _BringUp:
         got = (self.harness.write_response(address, value, strobe) if access == "write"
                else self.harness.read_response(address))
         if got != expected:
-            raise BringUpError(f"{access} of {address:#08x}",
-                               f"answered {got}, expected {expected}")
+            raise BringUpError.of(f"{access} of {address:#08x}",
+                                  f"answered {got}, expected {expected}")
 
     def check(self, names: Iterable[str] | None = None) -> None:
         """The registers ``names``, or all of them, hold what the model says."""
@@ -90,7 +100,7 @@ class _BringUp:
 
     def equal(self, word: str, got: int, expected: int) -> None:
         if got != expected:
-            raise BringUpError(word, f"expected {expected:#010x}, got {got:#010x}")
+            raise BringUpError.of(word, f"expected {expected:#010x}, got {got:#010x}")
 
     # Registers.
 
@@ -107,7 +117,7 @@ class _BringUp:
                 self.write(register.name, value)
             self.check()
             if self.harness.run(2):
-                raise BringUpError("irq", "raised though no program has run")
+                raise BringUpError.of("irq", "raised though no program has run")
         for register in self.registers:
             reset = sum(bits.reset << bits.low for bits in register.bits)
             self.write(register.name, reset)
@@ -254,7 +264,7 @@ class _BringUp:
                                                       else "done"))
         self.write(f"{own}control", self.model.mask(f"{own}control", "start"))
         if not self.harness.run(_LIMIT):
-            raise BringUpError("irq", f"not raised by a program of tenant {tenant}")
+            raise BringUpError.of("irq", f"not raised by a program of tenant {tenant}")
         self.model.ran(tenant, cause, layer, {
             "cycles": FETCH_CLOCKS * fetch + elementwise, "fetch": FETCH_CLOCKS * fetch,
             "elementwise": elementwise})
@@ -284,10 +294,10 @@ class _BringUp:
         other = "done" if flag == "error" else "error"
         for name in (other, flag):
             if not self.harness.run(2):
-                raise BringUpError("irq", f"gone before status.{flag} of tenant {tenant}")
+                raise BringUpError.of("irq", f"gone before status.{flag} of tenant {tenant}")
             self.write(f"{own}status", self.model.mask(f"{own}status", name))
         if self.harness.run(2):
-            raise BringUpError("irq", f"still there after status.{flag} of tenant {tenant}")
+            raise BringUpError.of("irq", f"still there after status.{flag} of tenant {tenant}")
         self.check([f"{own}status"])
 
     def try_waiting(self, tenant: int) -> None:
@@ -304,7 +314,7 @@ class _BringUp:
             self.write(f"{own}control", start)
             if patience:
                 if not self.harness.run(_LIMIT):
-                    raise BringUpError("irq", f"not raised by a time-out of tenant {tenant}")
+                    raise BringUpError.of("irq", f"not raised by a time-out of tenant {tenant}")
                 self.model.ran(tenant, _HOST, 0, {
                     "cycles": FETCH_CLOCKS + patience, "fetch": FETCH_CLOCKS,
                     "host": patience})
@@ -312,12 +322,12 @@ class _BringUp:
                 self.settle(tenant)
                 continue
             if self.harness.run(_WAIT):
-                raise BringUpError("irq", f"raised while tenant {tenant} waits for its host")
+                raise BringUpError.of("irq", f"raised while tenant {tenant} waits for its host")
             self.try_busy(tenant)
             self.write(f"{own}control", start)
             self.write(f"{own}control", start | self.model.mask(f"{own}control", "abort"))
             if not self.harness.run(_LIMIT):
-                raise BringUpError("irq", f"not raised by an abort of tenant {tenant}")
+                raise BringUpError.of("irq", f"not raised by an abort of tenant {tenant}")
             counted = {name: self.harness.read(self.model.address(own + name))
                        for name in ("cycles", "host")}
             self.equal(f"{own}cycles", counted["cycles"], FETCH_CLOCKS + counted["host"])

@@ -27,7 +27,7 @@ from .bring_up import bring_up
 from .library import Harness, HarnessError, MacroSettings, build_harness
 from .waves import Waves, WavesWindow
 
-__all__ = ["RtlRun", "Verification", "image_result", "load_program", "run_on_rtl",
+__all__ = ["ImageError", "RtlRun", "Verification", "image_result", "load_program", "run_on_rtl",
            "start_image", "verify_on_rtl"]
 
 #: Called with images done and images in all.
@@ -164,14 +164,41 @@ def start_image(harness: Harness, program: Program, words: NDArray[np.uint32], i
     harness.write([(registers.address("control"), registers.mask("control", "start"))])
 
 
+class ImageError(HarnessError):
+    """An image did not come to its end; ``layer`` is where."""
+
+    def __init__(self, text: str, layer: str = "") -> None:
+        super().__init__(text)
+        self.layer = layer
+
+
+def _image_error(harness: Harness, program: Program, error: HarnessError) -> ImageError:
+    """``error`` with its place: the layer that ran and the product begun last."""
+    names = [layer.name for layer in program.layers] + ["END"]
+    layer = names[min(len(harness.layers()), len(names) - 1)]
+    products = max(len(harness.rows(tile, program.chip.array.granules))
+                   for tile in range(program.chip.tiles))
+    product = f", product {products - 1}" if products else ""
+    return ImageError(f"{error}, in layer {layer!r}{product}", layer)
+
+
 def image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
                  image: int, limit: int | None = None,
                  while_running: Callable[[], None] | None = None) -> RtlImage:
     """Run image number ``image``, the stream ``words``, on a loaded chip.
 
-    HarnessError also if it takes more than ``limit`` clocks. ``while_running`` is called every
-    some hundred thousand clocks; what it raises ends the run.
+    ImageError where a rule of the macro's pins is broken or the chip does not do what its host
+    expects, also if it takes more than ``limit`` clocks. ``while_running`` is called after every
+    `_SLICE` clocks; what it raises ends the run.
     """
+    try:
+        return _image_result(harness, program, words, image, limit, while_running)
+    except HarnessError as error:
+        raise _image_error(harness, program, error) from error
+
+
+def _image_result(harness: Harness, program: Program, words: NDArray[np.uint32], image: int,
+                  limit: int | None, while_running: Callable[[], None] | None) -> RtlImage:
     registers = RegisterMap(program.chip)
     before = harness.clocks
     start_image(harness, program, words, image)

@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-__all__ = ["DEFECTS", "Defect", "plant"]
+__all__ = ["DEFECTS", "HOST_DEFECTS", "Defect", "plant"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,36 @@ DEFECTS = {
     "row loader": Defect(
         "rtl.loader", "RowLoader", "rtl.chip",
         "Mux(pad, 0, self.read_data)", "Mux(pad, 0, self.read_data ^ 1)", "code"),
+    "product feed": Defect(
+        "rtl.feed", "ProductFeed", "rtl.tile",
+        "first_rows.eq((1 << shift) - 1)", "first_rows.eq((1 << shift) - 2)", "row granules"),
     "phases": Defect(
         "rtl.charge_controller", "ChargeController", "rtl.tile",
         '("drive", 1), ("share", 1)', '("share", 1), ("drive", 1)', "share"),
+}
+
+#: What no word of an image shows, but registers, refusals and counters do.
+HOST_DEFECTS = {
+    "register's address": Defect(
+        "rtl.register_file", "RegisterFile", "rtl.chip",
+        "self.write_valid & (self.write_address == register.offset)",
+        "self.write_valid & (self.write_address[:16] == register.offset)", r"write of 0x\w+"),
+    "register's value": Defect(
+        "rtl.register_file", "RegisterFile", "rtl.chip",
+        "m.d.sync += held.eq(value)", "m.d.sync += held.eq(value | 1)", "phase_reset"),
+    "register in a program": Defect(
+        "rtl.register_file", "RegisterFile", "rtl.chip", "m.d.sync += done.eq(1)",
+        'm.d.sync += [done.eq(1), field("host_timeout").eq(field("conversions"))]',
+        "register host_timeout at layer 'END'"),
+    "legality": Defect(
+        "rtl.legality", "DescriptorCheck", "rtl.scheduler",
+        'load = [field("count") != 0,', "load = [", "irq: not raised by a program of tenant 0"),
+    "activity": Defect(
+        "rtl.activity", "TileActivity", "rtl.chip", "m.d.comb += self.array.eq(1)",
+        "m.d.comb += self.drain.eq(1)", "counter array at layer 'END'"),
+    "contests": Defect(
+        "rtl.register_file", "RegisterFile", "rtl.chip", "active & self.contest",
+        "active & self.converting", "counter contests at layer 'END'"),
 }
 
 

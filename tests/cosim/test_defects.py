@@ -1,12 +1,16 @@
 """A chip with one block wrong by one step, or one phase out of order, is caught and located."""
 
+import numpy as np
 import pytest
 
 from golden.chip import preset
+from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
-from sim.fast import HarnessError, library, verify_on_rtl
-from tests.cosim.defects import DEFECTS, plant
+from golden.timing import layer_clocks
+from sim.fast import HarnessError, library, run_on_rtl, verify_on_rtl
+from sim.fast.bring_up import BringUpError
+from tests.cosim.defects import DEFECTS, HOST_DEFECTS, plant
 from tests.golden.random_programs import random_images, random_program
 
 #: Codes of this program move with single steps of its random image.
@@ -29,7 +33,8 @@ def test_defect_is_located(name, monkeypatch):
     macro = Macro(program.chip, MacroPhysics(), program.weights, SEED)
     images = random_images(program, 3, SEED)
     if name == "phases":
-        with pytest.raises(HarnessError, match=r"tile \d.*clock \d+.*share"):
+        place = r"tile \d.*clock \d+.*share.*in layer '\w+', product 0"
+        with pytest.raises(HarnessError, match=place):
             verify_on_rtl(program, macro, images, SEED)
         return
     comparison = verify_on_rtl(program, macro, images, SEED).comparison
@@ -40,3 +45,19 @@ def test_defect_is_located(name, monkeypatch):
     assert first.expected != first.got
     text = str(first)
     assert first.layer in text and "position" in text
+
+
+@pytest.mark.parametrize("name", HOST_DEFECTS)
+def test_defect_that_only_a_host_sees(name, monkeypatch):
+    """Found before the image, or in the registers after it; the words of the image are right."""
+    defect = HOST_DEFECTS[name]
+    plant(monkeypatch, defect)
+    program = random_program(preset("tiny"), SEED)
+    macro = Macro(program.chip, MacroPhysics(), program.weights, SEED)
+    arguments = program, macro, random_images(program, 1, SEED), SEED
+    image = run_on_rtl(*arguments)
+    assert np.array_equal(image.outputs, execute(*arguments).outputs)
+    with pytest.raises((BringUpError, AssertionError), match=defect.found_in):
+        golden = execute(*arguments, trace=True)
+        cycles = [layer_clocks(program, None, golden.layers)]
+        verify_on_rtl(*arguments, cycles=cycles).comparison.check()
