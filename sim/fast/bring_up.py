@@ -4,11 +4,12 @@ The words of an image pass by most of the register file, the checks of descripto
 only another tenant uses. Here all of that is looked at, in some ten thousand clocks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 
 from golden.chip import AVERAGING_LIMIT, Chip
-from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode, encode
+from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, USED, Opcode, encode
 from golden.chip.registers import (
     ADDRESS_BITS, COUNTERS, Window, registers, tenant_prefix, windows,
 )
@@ -74,6 +75,7 @@ class _BringUp:
         self.model = RegisterModel(chip)
         self.registers = registers(chip)
         self.windows = windows(chip)
+        self.seen: Counter[tuple[int, str]] = Counter()
         self.offsets = {register.offset for register in self.registers}
 
     # Accesses.
@@ -166,14 +168,19 @@ class _BringUp:
         for name, value in self.all_of_it().items():
             self.write(tenant_prefix(tenant) + name, value)
         last = self.chip.memories.program_words // DESCRIPTOR_WORDS - 1
-        pool, clocks = self.pool()
         end = encode(Opcode.END)
-        self.run(tenant, last - 1, (pool, end), layer=1, fetch=2, elementwise=clocks)
-        self.run(tenant, 0, (pool,), cause=_OPCODE, layer=1, elementwise=clocks)
+        pools = self.pools()
+        self.run(tenant, last - len(pools), (*(_encoded(pool) for pool, _ in pools), end),
+                 layer=len(pools), units=[elementwise_clocks(pool) for pool, _ in pools],
+                 words=[(pool.destination, word) for pool, word in pools])
+        first, word = pools[0]
+        pool = _encoded(first)
+        self.run(tenant, 0, (pool,), cause=_OPCODE, layer=1, units=[elementwise_clocks(first)],
+                 words=[(first.destination, word)])
         for opcode in range(max(Opcode) + 1, 1 << FIELDS["opcode"].width):
             self.run(tenant, 0, ((opcode,) + end[1:], end), cause=_OPCODE)
-        # One check serves all tenants.
-        for descriptor in self.illegal(pool) if tenant == 0 else ():
+        # One check serves all tenants, but each has windows of its own.
+        for descriptor in (*self.beyond(pool), *(self.illegal(pool) if tenant == 0 else ())):
             self.run(tenant, 0, (descriptor, end), cause=_FIELD)
         self.try_waiting(tenant)
         for name in self.all_of_it():
@@ -188,18 +195,45 @@ class _BringUp:
             "program_window", "activation_base", "activation_words", "constants_base",
             "constant_entries", "coefficients_base", "coefficient_words", "tiles")}
 
-    def pool(self) -> tuple[tuple[int, ...], int]:
-        """A pool of one word, and its unit's clocks."""
-        place = self.chip.memories.activation_words - 1
-        layer = Elementwise("pool", Opcode.MAX_POOL, PixelWindow(1, 1, 1, 1, 1, 1, 1, 0, 0),
-                            place, place, 1, 1, 1, False, 1, 0, 0)
-        values = asdict(layer) | asdict(layer.window)
-        fields = {name: int(values[name]) for name in (
-            "relu", "source", "destination", "in_width", "in_height", "out_width", "out_height",
-            "kernel_width", "kernel_height", "stride", "pad_left", "pad_top",
-            "source_pixel_words", "destination_pixel_words", "channel_words", "multiplier",
-            "bias", "shift")}
-        return encode(Opcode.MAX_POOL, **fields), elementwise_clocks(layer)
+    def pools(self) -> list[tuple[Elementwise, int]]:
+        """Pools that need no data to begin with, and the word that each writes.
+
+        An average of nothing but its bias, another, and the largest of both and of one.
+        """
+        last = self.chip.memories.activation_words - 1
+        pixel = PixelWindow(1, 1, 1, 1, 1, 1, 1, 0, 0)
+        pair = replace(pixel, in_width=2, kernel_width=2)
+        return [
+            (_pool(Opcode.AVERAGE_POOL, pixel, last, last - 1, 0x55), 0x5555_5555),
+            (_pool(Opcode.AVERAGE_POOL, pixel, last - 1, last, ~0x55), 0xAAAA_AAAA),
+            (_pool(Opcode.MAX_POOL, pair, last - 1, last - 2, 0), 0x5555_5555),
+            (_pool(Opcode.MAX_POOL, pixel, last, last - 1, 0), 0xAAAA_AAAA)]
+
+    def beyond(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """Descriptors with an address or a range just outside the chip."""
+        memories = self.chip.memories
+        words = memories.activation_words
+        convolution = self.convolution(pool)
+        for descriptor in (pool, convolution):
+            for name in ("source", "destination"):
+                if words >> FIELDS[name].width == 0:
+                    yield _with(descriptor, name, words)
+        for name, value in (("coefficients", memories.coefficient_words),
+                            ("constants", memories.constant_entries)):
+            if value >> FIELDS[name].width == 0:
+                yield _with(convolution, name, value)
+        yield encode(Opcode.LOAD, destination=words - 1, count=2)
+        yield encode(Opcode.STORE, source=words - 1, count=2)
+
+    def convolution(self, pool: tuple[int, ...]) -> tuple[int, ...]:
+        """A legal convolution of one pixel."""
+        legal = _with(pool, "opcode", Opcode.CONVOLVE)
+        for name, value in (("resolution", self.chip.converter.bits), ("reference", 1),
+                            *((name, 1) for name in (
+                                "block_words", "blocks", "chunk_words", "chunks", "row_groups",
+                                "group_granules", "kernels", "columns"))):
+            legal = _with(legal, name, value)
+        return legal
 
     def illegal(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         """Descriptors with one field out of range, or several whose product or sum is."""
@@ -207,9 +241,6 @@ class _BringUp:
         for name in ("in_width", "in_height", "out_width", "out_height", "kernel_width",
                      "kernel_height", "stride", "channel_words", "destination_pixel_words"):
             yield _with(pool, name, 0)
-        for name in ("source", "destination"):
-            if words >> FIELDS[name].width == 0:
-                yield _with(pool, name, words)
         for name, value in (("kernel_width", 2), ("kernel_height", 2), ("second_stride", 0),
                             ("source", words), ("destination", words), ("second_source", words)):
             if value >> FIELDS[name].width == 0:
@@ -217,20 +248,12 @@ class _BringUp:
                             name, value)
         yield from self.illegal_convolutions(pool)
         yield encode(Opcode.LOAD, destination=0, count=0)
-        yield encode(Opcode.LOAD, destination=words - 1, count=2)
         yield encode(Opcode.STORE, source=0, count=0)
-        yield encode(Opcode.STORE, source=words - 1, count=2)
 
     def illegal_convolutions(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         """Convolutions of one pixel with one field out of range."""
         array, accumulator = self.chip.array, self.chip.accumulator
-        memories, products = self.chip.memories, accumulator.products
-        legal = _with(pool, "opcode", Opcode.CONVOLVE)
-        for name, value in (("resolution", self.chip.converter.bits), ("reference", 1),
-                            *((name, 1) for name in (
-                                "block_words", "blocks", "chunk_words", "chunks", "row_groups",
-                                "group_granules", "kernels", "columns"))):
-            legal = _with(legal, name, value)
+        products, legal = accumulator.products, self.convolution(pool)
         wrong = [
             ("resolution", self.chip.converter.minimum_bits - 1),
             ("resolution", self.chip.converter.bits + 1), ("averaging", AVERAGING_LIMIT + 1),
@@ -240,8 +263,6 @@ class _BringUp:
             ("group_granules", array.granules + 1), ("kernels", 0),
             ("kernels", accumulator.kernels + 1), ("columns", 0), ("columns", array.columns + 1),
             ("reference", 0), ("reference", 1 << self.chip.reference_bits),
-            ("coefficients", memories.coefficient_words), ("constants", memories.constant_entries),
-            ("source", memories.activation_words), ("destination", memories.activation_words),
             ("stride", 0), ("kernel_width", 0), ("out_height", 0), ("destination_pixel_words", 0),
         ]
         for name, value in wrong:
@@ -253,10 +274,12 @@ class _BringUp:
                 yield _with(_with(legal, "chunks", chunks), "row_groups", groups)
 
     def run(self, tenant: int, base: int, descriptors: tuple[tuple[int, ...], ...], *,
-            cause: int = 0, layer: int = 0, fetch: int = 1, elementwise: int = 0) -> None:
-        """Run ``descriptors`` and compare status, counters and interrupt with what they must be.
+            cause: int = 0, layer: int = 0, units: Sequence[int] = (),
+            words: Sequence[tuple[int, int]] = ()) -> None:
+        """Run ``descriptors`` and compare what they do with what they must.
 
-        ``cause`` 0: it ends. ``fetch`` descriptors are fetched.
+        ``cause`` 0: they end. ``layer`` is the last of them, or at fault; ``units`` the clocks of
+        each that ran, ``words`` the addresses and words written.
         """
         own = tenant_prefix(tenant)
         self.load(tenant, base, descriptors, length=max(len(descriptors), 1))
@@ -265,11 +288,24 @@ class _BringUp:
         self.write(f"{own}control", self.model.mask(f"{own}control", "start"))
         if not self.harness.run(_LIMIT):
             raise BringUpError.of("irq", f"not raised by a program of tenant {tenant}")
+        fetch = FETCH_CLOCKS * (len(units) + (len(units) < len(descriptors)))
         self.model.ran(tenant, cause, layer, {
-            "cycles": FETCH_CLOCKS * fetch + elementwise, "fetch": FETCH_CLOCKS * fetch,
-            "elementwise": elementwise})
+            "cycles": fetch + sum(units), "fetch": fetch, "elementwise": sum(units)})
         self.check(self.told(tenant))
+        # Of a program that fails none here has a descriptor that ended before.
+        ended = [] if cause else [*(FETCH_CLOCKS + unit for unit in units), FETCH_CLOCKS]
+        self.traced(tenant, "layers", list(enumerate(ended)))
+        self.traced(tenant, "words", words)
         self.settle(tenant)
+
+    def traced(self, tenant: int, kind: str, expected: Sequence[tuple[int, int]]) -> None:
+        """``expected`` records of trace ``kind`` are new since the last program of ``tenant``."""
+        records = getattr(self.harness, kind)(tenant)
+        got = [tuple(record) for record in records[self.seen[tenant, kind]:].tolist()]
+        self.seen[tenant, kind] = len(records)
+        if got != list(expected):
+            raise BringUpError.of(f"{kind} of tenant {tenant}",
+                                  f"expected {list(expected)}, got {got}")
 
     def told(self, tenant: int) -> Iterator[str]:
         """Registers that tell of ``tenant``'s program."""
@@ -368,6 +404,17 @@ def _inside(window: Window, address: int) -> bool:
     """Whether ``address`` is that of a word of ``window``."""
     word = (address - window.offset) // 4
     return 0 <= word < _words(window) and word % _pitch(window) < window.entry_words
+
+
+def _pool(opcode: Opcode, window: PixelWindow, source: int, destination: int, bias: int
+          ) -> Elementwise:
+    return Elementwise("pool", opcode, window, source, destination, 1, 1, 1, False, 0, bias, 0)
+
+
+def _encoded(pool: Elementwise) -> tuple[int, ...]:
+    values = asdict(pool) | asdict(pool.window)
+    return encode(pool.opcode, **{name: int(values[name]) for name in USED[pool.opcode]
+                                  if name != "opcode"})
 
 
 def _with(words: tuple[int, ...], name: str, value: int) -> tuple[int, ...]:

@@ -125,8 +125,8 @@ public:
         for (auto& rows : rows_) rows.clear();
         activity_.clear();
         sums_.clear();
-        words_.clear();
-        layers_.clear();
+        for (auto& words : words_) words.clear();
+        for (auto& layers : layers_) layers.clear();
         outputs_.clear();
         expected_ = expected;
         input_.assign(words, words + count);
@@ -146,7 +146,7 @@ public:
             if (clock_ - last_event_ > QUIET_LIMIT)
                 throw std::runtime_error("watchdog: for " + std::to_string(QUIET_LIMIT)
                                          + " clocks no code, sum or word has come; "
-                                         + std::to_string(layers_.size()) + " layers have ended");
+                                         + std::to_string(layers_[0].size()) + " layers have ended");
         }
         return top_.irq;
     }
@@ -168,11 +168,12 @@ public:
         if (kind < TILES) return view(codes_[kind]);
         switch (kind - TILES) {
             case 0: return view(sums_);
-            case 1: return view(words_);
-            case 2: return view(layers_);
-            case 3: return view(outputs_);
+            case 1: return view(outputs_);
         }
-        if (kind < 2 * TILES + 4) return view(rows_[kind - TILES - 4]);
+        if (kind < 2 * TILES + 2) return view(rows_[kind - TILES - 2]);
+        const int tenant = (kind - 2 * TILES - 2) / 2;
+        if (tenant < TENANTS)
+            return kind % 2 == 0 ? view(words_[tenant]) : view(layers_[tenant]);
         throw std::runtime_error("no such trace");
     }
 
@@ -224,6 +225,23 @@ private:
         (tile_trace<TILE>(), ...);
     }
 
+    template <int TENANT> void tenant_trace() {
+        Word word{};
+        if (read_word<TENANT>(top_, word)) {
+            words_[TENANT].push_back(word);
+            last_event_ = clock_;
+        }
+        Layer layer{};
+        if (read_layer<TENANT>(top_, layer)) {
+            layers_[TENANT].push_back(layer);
+            activity_.restart();
+        }
+    }
+
+    template <int... TENANT> void tenants_trace(std::integer_sequence<int, TENANT...>) {
+        (tenant_trace<TENANT>(), ...);
+    }
+
     void offer() {
         top_.s_axis_tvalid = sent_ < input_.size();
         top_.s_axis_tdata = top_.s_axis_tvalid ? input_[sent_] : 0;
@@ -273,14 +291,7 @@ private:
                 read_sum(top_, sums_.back());
                 last_event_ = clock_;
             }
-            if (word_valid(top_)) {
-                words_.push_back(read_word(top_));
-                last_event_ = clock_;
-            }
-            if (layer_done(top_)) {
-                layers_.push_back(read_layer(top_));
-                activity_.restart();
-            }
+            tenants_trace(std::make_integer_sequence<int, TENANTS>());
         }
         if (address_taken) top_.s_axi_awvalid = 0;
         if (data_taken) top_.s_axi_wvalid = 0;
@@ -303,7 +314,7 @@ private:
     void dump([[maybe_unused]] uint64_t time) {
 #if VM_TRACE
         if (!waves_) return;
-        const bool here = waves_layer_ < 0 || (running_ && layers_.size() == size_t(waves_layer_));
+        const bool here = waves_layer_ < 0 || (running_ && layers_[0].size() == size_t(waves_layer_));
         if (here && macros_[0].next_product() >= waves_products_ && sums_.size() < waves_sums_)
             waves_->dump(time);
 #endif
@@ -332,8 +343,8 @@ private:
     std::vector<std::array<uint64_t, GRANULE_WORDS>> rows_[TILES];     // of each product
     std::vector<Code> codes_[TILES];
     std::vector<Sum> sums_;
-    std::vector<Word> words_;
-    std::vector<Layer> layers_;
+    std::vector<Word> words_[TENANTS];
+    std::vector<Layer> layers_[TENANTS];
     std::vector<uint32_t> outputs_;
 };
 

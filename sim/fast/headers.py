@@ -101,13 +101,20 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
         f"    sum.value = sign_extend({_member('trace_sum__value')}, {chip.sum_bits});",
         f"    sum.output = sign_extend({_member('trace_sum__output')}, 8);", "}",
         f"inline bool sum_valid(const Vchip& top) {{ return {_member('trace_sum__valid')}; }}",
-        f"inline bool word_valid(const Vchip& top) {{ return {_member('trace_word__valid')}; }}",
-        "inline Word read_word(const Vchip& top) {",
-        f"    return {{{_member('trace_word__address')}, {_member('trace_word__data')}}};", "}",
-        f"inline bool layer_done(const Vchip& top) {{ return {_member('trace_layer__done')}; }}",
-        "inline Layer read_layer(const Vchip& top) {",
-        f"    return {{{_member('trace_layer__index')}, {_member('trace_layer__cycles')}}};", "}",
-        "}", ""]
+        "template <int TENANT> bool read_word(const Vchip& top, Word& word);",
+        "template <int TENANT> bool read_layer(const Vchip& top, Layer& layer);"]
+    for tenant in range(chip.tenants):
+        word, layer = (f"trace_{name}{tenant or ''}" for name in ("word", "layer"))
+        lines += [
+            f"template <> inline bool read_word<{tenant}>(const Vchip& top, Word& word) {{",
+            f"    if (!{_member(f'{word}__valid')}) return false;",
+            f"    word = {{{_member(f'{word}__address')}, {_member(f'{word}__data')}}};",
+            "    return true;", "}",
+            f"template <> inline bool read_layer<{tenant}>(const Vchip& top, Layer& layer) {{",
+            f"    if (!{_member(f'{layer}__done')}) return false;",
+            f"    layer = {{{_member(f'{layer}__index')}, {_member(f'{layer}__cycles')}}};",
+            "    return true;", "}"]
+    lines += ["}", ""]
     return "\n".join(lines)
 
 

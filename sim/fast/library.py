@@ -277,24 +277,24 @@ class Harness:
         """`SUM` records since `begin`."""
         return self._records(self._tiles, SUM)
 
-    def words(self) -> NDArray:
-        """`WORD` records since `begin`."""
-        return self._records(self._tiles + 1, WORD)
+    def words(self, tenant: int = 0) -> NDArray:
+        """`WORD` records of ``tenant`` since `begin`."""
+        return self._records(2 * (self._tiles + 1 + tenant), WORD)
 
-    def layers(self) -> NDArray:
-        """`LAYER` records since `begin`."""
-        return self._records(self._tiles + 2, LAYER)
+    def layers(self, tenant: int = 0) -> NDArray:
+        """`LAYER` records of ``tenant`` since `begin`."""
+        return self._records(2 * (self._tiles + 1 + tenant) + 1, LAYER)
 
     def outputs(self) -> NDArray[np.uint32]:
         """Words of the stream out since `begin`."""
-        return self._records(self._tiles + 3, np.dtype("<u4"))
+        return self._records(self._tiles + 1, np.dtype("<u4"))
 
     def rows(self, tile: int, granules: int) -> NDArray[np.uint64]:
         """``row_enable`` of each product of ``tile`` since `begin`: [products, 64-bit words].
 
         A word has a bit for each of 64 of the array's ``granules``.
         """
-        return self._records(self._tiles + 4 + tile, np.dtype(("<u8", (words(granules),))))
+        return self._records(self._tiles + 2 + tile, np.dtype(("<u8", (words(granules),))))
 
     def activity(self) -> dict[str, int]:
         """Counters counted again from the pins since `begin` (sim/fast/activity.h)."""
