@@ -6,8 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.chip import Chip
+from golden.chip.descriptor import Measure
 from golden.chip.registers import WAITS
-from golden.program import Calibration, Convolution, Elementwise, Program, Transfer
+from golden.program import (
+    Calibration, Convolution, Elementwise, Layer, Program, Transfer, merge_entries,
+)
 from golden.timing import FETCH_CLOCKS
 from golden.timing_transfer import transfer_clocks
 from golden.trace import ConversionTrace, LayerTrace
@@ -51,8 +55,8 @@ class Comparison:
 
     Of one image, the mismatches stand in the order in which the chip came to them.
 
-    Kinds: row granules, code, compensated code, early stop, sum, output, buffer word, stored
-    word, layer cycles, counter, register.
+    Kinds: row granules, selected and negated columns, code, compensated code, early stop, sum,
+    output, buffer word, stored word, layer cycles, counter, register.
     """
 
     compared: Mapping[str, int]
@@ -81,9 +85,10 @@ class Comparison:
 
 
 #: Kinds of words that belong to a place, in the order in which the chip makes them there.
-_STAGES = ("row granules", "product number", "void entry", "conversion number",
-           "kernel or column", "plane", "code", "compensated code", "early stop", "position",
-           "kernel", "sum", "output", "buffer address", "buffer word", "stored word")
+_STAGES = ("row granules", "selected columns", "negated columns", "product number",
+           "void entry", "conversion number", "kernel or column", "plane", "code",
+           "compensated code", "early stop", "position", "kernel", "sum", "output",
+           "buffer address", "buffer word", "stored word")
 
 
 class _Comparer:
@@ -155,6 +160,8 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
         _compare_codes(comparer, program, traces, index, rtl.codes[tile], tile)
     for tile, rows in enumerate(rtl.rows):
         _compare_rows(comparer, program, rows, tile)
+    for tile, masks in enumerate(rtl.masks):
+        _compare_masks(comparer, program, traces, masks, tile)
     _compare_sums(comparer, traces, index, rtl.sums)
     _compare_words(comparer, program, traces, index, rtl)
     _compare_counters(comparer, program, traces, index, rtl, hindered=cycles is None)
@@ -170,10 +177,22 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     return Comparison(comparer.compared, comparer.in_order(names))
 
 
+def _as_convolution(layer: Layer, chip: Chip) -> Convolution | None:
+    """A convolution, or what stands for a calibration; None for a layer that converts nothing."""
+    if isinstance(layer, Calibration):
+        return layer.convolution(chip)
+    return layer if isinstance(layer, Convolution) else None
+
+
 def _converting(program: Program) -> list[Convolution]:
     """Convolutions, and what stands for calibrations."""
-    return [layer if isinstance(layer, Convolution) else layer.convolution(program.chip)
-            for layer in program.layers if isinstance(layer, Convolution | Calibration)]
+    layers = (_as_convolution(layer, program.chip) for layer in program.layers)
+    return [layer for layer in layers if layer is not None]
+
+
+def _is_empty(layer: Layer) -> bool:
+    """Whether a layer converts sums of nothing."""
+    return isinstance(layer, Calibration) and layer.measure is Measure.OFFSET
 
 
 def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrace]]:
@@ -213,12 +232,12 @@ def _compare_rows(comparer: _Comparer, program: Program, got: NDArray[np.uint64]
                   tile: int) -> None:
     """Which row granules take part in each product of ``tile``."""
     start = 0
-    for layer in program.layers:
-        if not isinstance(layer, Convolution):
+    for number, layer in enumerate(_as_convolution(each, program.chip) for each in program.layers):
+        if layer is None:
             continue
         masks = np.zeros((layer.row_groups, got.shape[1]), np.uint64)
         granules = program.chip.array.granules
-        for granule in range(granules):
+        for granule in range(0 if _is_empty(program.layers[number]) else granules):
             group = granule // (layer.group_granules or granules)
             if group < layer.row_groups:
                 masks[group, granule // 64] |= np.uint64(1 << granule % 64)
@@ -232,6 +251,53 @@ def _compare_rows(comparer: _Comparer, program: Program, got: NDArray[np.uint64]
                            mine[:, word], layer=layer.name, tile=tile,
                            position=products // (layer.chunks * layer.row_groups))
     comparer.lengths("product", "END", start, len(got), tile)
+
+
+def _column_masks(layer: Convolution, chip: Chip, tile: int
+                  ) -> dict[tuple[int, int, int], tuple[NDArray, NDArray]]:
+    """(selected, negated) columns, bool, of the job (chunk, kernel or column, plane)."""
+    columns = np.arange(chip.array.columns)
+    if layer.stream:
+        return {(chunk, column, 0): (columns == column, columns < 0)
+                for chunk in range(layer.chunks) for column in range(layer.columns)}
+    return {(chunk, kernel, plane): (selected, negated)
+            for chunk in range(layer.chunks)
+            for kernel, negated, planes in merge_entries(
+                layer.coefficients[chunk, tile], chip.array.polarity, chip.planes)
+            for plane, selected in planes}
+
+
+def _compare_masks(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
+                   got: NDArray, tile: int) -> None:
+    """Columns that the conversions of each layer's first position sum."""
+    words = got.dtype["select"].shape[0]
+    for number, (each, trace) in enumerate(zip(program.layers, traces, strict=True)):
+        layer = _as_convolution(each, program.chip)
+        if layer is None or trace.conversions is None:
+            continue
+        jobs = trace.conversions
+        products = layer.chunks * layer.row_groups
+        first = np.flatnonzero((jobs.tile == tile) & ~jobs.void
+                               & (jobs.product < jobs.product[0] + products))
+        masks = _column_masks(layer, program.chip, tile)
+        chunk = (jobs.product[first] - jobs.product[0]) // layer.row_groups
+        keys = zip(chunk.tolist(), jobs.index[first].tolist(), jobs.plane[first].tolist(),
+                   strict=True)
+        expected = np.zeros((len(first), 2, 64 * words), bool)
+        for i, key in enumerate(() if _is_empty(each) else keys):
+            expected[i, :, :program.chip.array.columns] = masks[key]
+        packed = np.packbits(expected, axis=2, bitorder="little").view("<u8")
+        # An average takes as many conversions in a row.
+        packed = np.repeat(packed, 1 << layer.averaging, axis=0)
+        mine = got[got["layer"] == number][:len(packed)]
+        if not comparer.lengths("conversion", trace.name, len(packed), len(mine), tile):
+            return
+        for place, kind, field in ((0, "selected columns", "select"),
+                                   (1, "negated columns", "negate")):
+            for word in range(words):
+                comparer.words(kind, packed[:, place, word], mine[field][:, word],
+                               layer=trace.name, tile=tile, position=0,
+                               kernel=np.repeat(jobs.index[first], 1 << layer.averaging))
 
 
 def _compare_sums(comparer: _Comparer, traces: Sequence[LayerTrace], index: int,

@@ -209,6 +209,8 @@ class _Examiner:
             sums=begun(harness.sums(), intact.sums), words=begun(harness.words(), intact.words),
             rows=tuple(begun(harness.rows(tile, self._program.chip.array.granules), rows)
                        for tile, rows in enumerate(intact.rows)),
+            masks=tuple(begun(harness.masks(tile, self._program.chip.array.columns), masks)
+                        for tile, masks in enumerate(intact.masks)),
             layers=begun(harness.layers(), intact.layers))
 
     def _follow(self, harness: Harness) -> None:
@@ -219,7 +221,8 @@ class _Examiner:
         pairs = [(getattr(image, name), getattr(self._intact, name))
                  for name in ("stored", "sums", "words", "layers")]
         pairs += [*zip(image.codes, self._intact.codes, strict=True),
-                  *zip(image.rows, self._intact.rows, strict=True)]
+                  *zip(image.rows, self._intact.rows, strict=True),
+                  *zip(image.masks, self._intact.masks, strict=True)]
         for got, intact in pairs:
             if not np.array_equal(got, intact):
                 raise _Deviation

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from golden.chip import Chip
 from golden.chip.registers import COUNTERS
 
-__all__ = ["CODE", "LAYER", "SUM", "WORD", "COUNTERS", "RtlImage", "registers_read"]
+__all__ = ["CODE", "LAYER", "SUM", "WORD", "COUNTERS", "RtlImage", "mask_records",
+           "registers_read"]
 
 #: Records of sim/fast/trace.h: a code, a sum over the tiles, a word written, a layer ended.
 CODE = np.dtype([("product", "<u4"), ("conversion", "<u2"), ("index", "<u2"), ("code", "<i2"),
@@ -19,6 +20,11 @@ SUM = np.dtype([("position", "<u4"), ("kernel", "<u4"), ("value", "<i4"), ("outp
 WORD = np.dtype([("address", "<u4"), ("data", "<u4")])
 LAYER = np.dtype([("index", "<u4"), ("cycles", "<u4")])
 
+
+def mask_records(columns: int) -> np.dtype:
+    """Record of a conversion's pins ``select`` and ``negate``, and the layer that it is of."""
+    words = -(-columns // 64)
+    return np.dtype([("layer", "<u8"), ("select", "<u8", (words,)), ("negate", "<u8", (words,))])
 
 
 def registers_read(chip: Chip) -> tuple[str, ...]:
@@ -38,7 +44,9 @@ class RtlImage:
 
     The rest is empty if nobody looked: ``registers`` the other registers, of all tenants, by name;
     ``rows`` uint64 [products, words] per tile, its pins ``row_enable`` at the begin of each
-    product; ``activity`` counters by name as the macros' pins tell them.
+    product; ``masks`` per tile, `mask_records` of the first conversions of each layer, those of
+    its first position and maybe some more; ``activity`` counters by name as the macros' pins tell
+    them.
     """
 
     stored: NDArray[np.uint32]
@@ -50,4 +58,5 @@ class RtlImage:
     clocks: int
     registers: Mapping[str, int] = field(default_factory=dict)
     rows: tuple[NDArray[np.uint64], ...] = ()
+    masks: tuple[NDArray, ...] = ()
     activity: Mapping[str, int] = field(default_factory=dict)

@@ -28,6 +28,12 @@ using WavesFile = VerilatedVcdC;
 
 namespace crossloom {
 
+// Columns that a conversion sums, in the layer of this number.
+struct Mask {
+    uint64_t layer;
+    std::array<uint64_t, COLUMN_WORDS> select, negate;
+};
+
 class Harness {
 public:
     explicit Harness(const MacroSettings& settings) : top_(&context_) {
@@ -123,6 +129,8 @@ public:
     void begin(uint64_t image, const uint32_t* words, size_t count, size_t expected) {
         for (auto& codes : codes_) codes.clear();
         for (auto& rows : rows_) rows.clear();
+        for (auto& masks : masks_) masks.clear();
+        for (size_t& ended : ended_) ended = 0;
         activity_.clear();
         sums_.clear();
         for (auto& words : words_) words.clear();
@@ -171,9 +179,10 @@ public:
             case 1: return view(outputs_);
         }
         if (kind < 2 * TILES + 2) return view(rows_[kind - TILES - 2]);
-        const int tenant = (kind - 2 * TILES - 2) / 2;
+        if (kind < 3 * TILES + 2) return view(masks_[kind - 2 * TILES - 2]);
+        const int trace = kind - 3 * TILES - 2, tenant = trace / 2;
         if (tenant < TENANTS)
-            return kind % 2 == 0 ? view(words_[tenant]) : view(layers_[tenant]);
+            return trace % 2 == 0 ? view(words_[tenant]) : view(layers_[tenant]);
         throw std::runtime_error("no such trace");
     }
 
@@ -204,6 +213,11 @@ private:
         if (pins.reset && !resetting_[TILE])
             rows_[TILE].push_back(std::to_array(pins.row_enable));
         resetting_[TILE] = pins.reset;
+        // A position's products come first; two more may have begun before its last conversion.
+        if (pins.clear && !clearing_[TILE] && rows_[TILE].size() - ended_[TILE] <= PRODUCTS + 2)
+            masks_[TILE].push_back({layers_[0].size(), std::to_array(pins.select),
+                                    std::to_array(pins.negate)});
+        clearing_[TILE] = pins.clear;
         converting_ += pins.convert;
         if constexpr (TILE == 0) first_ = pins;
     }
@@ -235,6 +249,7 @@ private:
         if (read_layer<TENANT>(top_, layer)) {
             layers_[TENANT].push_back(layer);
             activity_.restart();
+            for (int tile = 0; tile < TILES; tile++) ended_[tile] = rows_[tile].size();
         }
     }
 
@@ -339,7 +354,9 @@ private:
     Activity activity_;
     Pins first_{};              // of the first tile
     int converting_ = 0;        // tiles
-    bool resetting_[TILES] = {};
+    bool resetting_[TILES] = {}, clearing_[TILES] = {};
+    size_t ended_[TILES] = {};  // products of layers that have ended
+    std::vector<Mask> masks_[TILES];        // of the first conversions of each layer
     std::vector<std::array<uint64_t, GRANULE_WORDS>> rows_[TILES];     // of each product
     std::vector<Code> codes_[TILES];
     std::vector<Sum> sums_;

@@ -35,7 +35,7 @@ def constants_header(chip: Chip, twin: bool, both_edges: bool) -> str:
         "TILES": chip.tiles, "ROWS": array.rows, "COLUMNS": array.columns,
         "ROW_GRANULE": array.row_granule, "CODE_BITS": chip.converter.bits,
         "TENANTS": chip.tenants, "TENANT_LIMIT": 1 << TENANT_BITS,
-        "TAG_COUNT_BITS": PRODUCT_COUNT_BITS,
+        "TAG_COUNT_BITS": PRODUCT_COUNT_BITS, "PRODUCTS": chip.accumulator.products,
         "GRANULE_WORDS": words(array.granules), "COLUMN_WORDS": words(array.columns),
     }
     lines = [f"constexpr int {name} = {value};" for name, value in values.items()]

@@ -14,7 +14,7 @@ from golden.draws import table
 from golden.macro import Macro
 from golden.program import Program
 from sim.products import layer_thresholds, product_ranges, total_products
-from sim.record import CODE, LAYER, SUM, WORD
+from sim.record import CODE, LAYER, SUM, WORD, mask_records
 from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
 
 from .headers import constants_header, ports_header, words
@@ -279,11 +279,11 @@ class Harness:
 
     def words(self, tenant: int = 0) -> NDArray:
         """`WORD` records of ``tenant`` since `begin`."""
-        return self._records(2 * (self._tiles + 1 + tenant), WORD)
+        return self._records(3 * self._tiles + 2 + 2 * tenant, WORD)
 
     def layers(self, tenant: int = 0) -> NDArray:
         """`LAYER` records of ``tenant`` since `begin`."""
-        return self._records(2 * (self._tiles + 1 + tenant) + 1, LAYER)
+        return self._records(3 * self._tiles + 3 + 2 * tenant, LAYER)
 
     def outputs(self) -> NDArray[np.uint32]:
         """Words of the stream out since `begin`."""
@@ -295,6 +295,10 @@ class Harness:
         A word has a bit for each of 64 of the array's ``granules``.
         """
         return self._records(self._tiles + 2 + tile, np.dtype(("<u8", (words(granules),))))
+
+    def masks(self, tile: int, columns: int) -> NDArray:
+        """`mask_records` of the conversions of each layer's first products, since `begin`."""
+        return self._records(2 * self._tiles + 2 + tile, mask_records(columns))
 
     def activity(self) -> dict[str, int]:
         """Counters counted again from the pins since `begin` (sim/fast/activity.h)."""

@@ -221,6 +221,8 @@ def _image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
                     harness.sums(), harness.words(), harness.layers(), counters,
                     harness.clocks - before, values,
                     tuple(harness.rows(tile, program.chip.array.granules)
+                          for tile in range(program.chip.tiles)),
+                    tuple(harness.masks(tile, program.chip.array.columns)
                           for tile in range(program.chip.tiles)), harness.activity())
 
 
