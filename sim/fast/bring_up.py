@@ -27,6 +27,8 @@ __all__ = ["BringUpError", "bring_up"]
 _OKAY, _SLVERR, _DECERR = 0, 2, 3
 #: Clocks by which every program here has ended, and for which those that wait are left waiting.
 _LIMIT, _WAIT = 2000, 100
+#: Clocks from the end of a host's time to the end of its program.
+_LATE = 1
 #: Multiplier of Fibonacci hashing: gives each register a pattern of its own.
 _HASH = 0x9E37_79B1
 _WORD = 0xFFFF_FFFF
@@ -352,8 +354,8 @@ class _BringUp:
                 if not self.harness.run(_LIMIT):
                     raise BringUpError.of("irq", f"not raised by a time-out of tenant {tenant}")
                 self.model.ran(tenant, _HOST, 0, {
-                    "cycles": FETCH_CLOCKS + patience, "fetch": FETCH_CLOCKS,
-                    "host": patience})
+                    "cycles": FETCH_CLOCKS + patience + _LATE, "fetch": FETCH_CLOCKS,
+                    "host": patience + _LATE})
                 self.check(self.told(tenant))
                 self.settle(tenant)
                 continue
