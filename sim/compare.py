@@ -6,47 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.chip import GAIN_FRACTION_BITS, Chip
-from golden.chip.descriptor import Measure
+from golden.chip import GAIN_FRACTION_BITS
 from golden.chip.registers import WAITS
-from golden.program import (
-    Calibration, Convolution, Elementwise, Layer, Program, Transfer, merge_entries,
-)
+from golden.program import Calibration, Convolution, Elementwise, Program, Transfer
 from golden.timing import FETCH_CLOCKS
 from golden.timing_transfer import transfer_clocks
 from golden.trace import ConversionTrace, LayerTrace
 
+from .compare_pins import compare_masks, compare_rows
+from .comparer import Comparer, Mismatch
 from .host import RegisterMap
+from .products import as_convolution
 from .record import RtlImage
 from .registers import RegisterModel
 
 __all__ = ["Comparison", "Mismatch", "compare_image"]
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """The first word of a kind that differs; what does not apply to its kind is None."""
-
-    kind: str
-    layer: str
-    expected: object
-    got: object
-    tile: int | None = None
-    position: int | None = None
-    kernel: int | None = None
-    register: str | None = None
-
-    @property
-    def word(self) -> str:
-        """What differs: its kind, and the name of a counter or register."""
-        return self.kind if self.register is None else f"{self.kind} {self.register}"
-
-    def __str__(self) -> str:
-        where = [f"layer {self.layer!r}"]
-        where += [f"{name} {value}" for name, value in (
-            ("position", self.position), ("kernel or column", self.kernel), ("tile", self.tile))
-            if value is not None]
-        return f"{self.word} at {', '.join(where)}: expected {self.expected}, got {self.got}"
 
 
 @dataclass(frozen=True)
@@ -84,55 +58,6 @@ class Comparison:
             raise AssertionError("nothing was compared")
 
 
-#: Kinds of words that belong to a place, in the order in which the chip makes them there.
-_STAGES = ("row granules", "selected columns", "negated columns", "product number",
-           "void entry", "conversion number", "kernel or column", "plane", "code",
-           "compensated code", "early stop", "position", "kernel", "sum", "output",
-           "buffer address", "buffer word", "stored word")
-
-
-class _Comparer:
-    """Collects counts, and the first mismatch of each kind and tile."""
-
-    def __init__(self) -> None:
-        self.compared: dict[str, int] = {}
-        self.mismatches: list[Mismatch] = []
-
-    def words(self, kind: str, expected: NDArray, got: NDArray, **where: object) -> None:
-        """Compare two equally long arrays; ``where`` gives a mismatch's place, per element."""
-        self.compared[kind] = self.compared.get(kind, 0) + len(expected)
-        differs = np.flatnonzero(expected != got)
-        tile = where.get("tile")
-        if differs.size and not any((m.kind, m.tile) == (kind, tile) for m in self.mismatches):
-            i = differs[0]
-            place = {name: value[i] if isinstance(value, np.ndarray) else value
-                     for name, value in where.items()}
-            place = {name: int(value) if isinstance(value, np.integer) else value
-                     for name, value in place.items()}
-            self.mismatches.append(Mismatch(kind, expected=expected[i].item(),
-                                            got=got[i].item(), **place))
-
-    def lengths(self, kind: str, layer: str, expected: int, got: int,
-                tile: int | None = None) -> bool:
-        """Whether there are as many words as there should be."""
-        if expected != got:
-            self.mismatches.append(Mismatch(f"number of {kind}s", layer, expected, got, tile))
-        return expected == got
-
-    def in_order(self, layers: Sequence[str]) -> tuple[Mismatch, ...]:
-        """The mismatches in the order in which the chip came to them.
-
-        What differs first is the cause, or next to it; what follows is its consequence.
-        """
-        def when(mismatch: Mismatch) -> tuple[int, bool, int, int]:
-            layer = layers.index(mismatch.layer) if mismatch.layer in layers else len(layers)
-            kind = mismatch.kind
-            stage = _STAGES.index(kind) if kind in _STAGES else len(_STAGES)
-            return layer, mismatch.position is None, mismatch.position or 0, stage
-
-        return tuple(sorted(self.mismatches, key=when))
-
-
 def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rtl: RtlImage,
                   cycles: Sequence[int] | None = None,
                   registers: RegisterModel | None = None) -> Comparison:
@@ -155,13 +80,13 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
         What the chip's registers hold besides the first tenant's status and counters, if they
         are to be compared.
     """
-    comparer = _Comparer()
+    comparer = Comparer()
     for tile in range(program.chip.tiles):
         _compare_codes(comparer, program, traces, index, rtl.codes[tile], tile)
     for tile, rows in enumerate(rtl.rows):
-        _compare_rows(comparer, program, rows, tile)
+        compare_rows(comparer, program, rows, tile)
     for tile, masks in enumerate(rtl.masks):
-        _compare_masks(comparer, program, traces, masks, tile)
+        compare_masks(comparer, program, traces, masks, tile)
     _compare_sums(comparer, traces, index, rtl.sums)
     _compare_words(comparer, program, traces, index, rtl)
     _compare_counters(comparer, program, traces, index, rtl, hindered=cycles is None)
@@ -177,29 +102,17 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     return Comparison(comparer.compared, comparer.in_order(names))
 
 
-def _as_convolution(layer: Layer, chip: Chip) -> Convolution | None:
-    """A convolution, or what stands for a calibration; None for a layer that converts nothing."""
-    if isinstance(layer, Calibration):
-        return layer.convolution(chip)
-    return layer if isinstance(layer, Convolution) else None
-
-
 def _converting(program: Program) -> list[Convolution]:
     """Convolutions, and what stands for calibrations."""
-    layers = (_as_convolution(layer, program.chip) for layer in program.layers)
+    layers = (as_convolution(layer, program.chip) for layer in program.layers)
     return [layer for layer in layers if layer is not None]
-
-
-def _is_empty(layer: Layer) -> bool:
-    """Whether a layer converts sums of nothing."""
-    return isinstance(layer, Calibration) and layer.measure is Measure.OFFSET
 
 
 def _conversions(traces: Sequence[LayerTrace]) -> list[tuple[str, ConversionTrace]]:
     return [(t.name, t.conversions) for t in traces if t.conversions is not None]
 
 
-def _compare_codes(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
+def _compare_codes(comparer: Comparer, program: Program, traces: Sequence[LayerTrace],
                    index: int, got: NDArray, tile: int) -> None:
     start = 0
     layers = _converting(program)
@@ -228,79 +141,7 @@ def _compare_codes(comparer: _Comparer, program: Program, traces: Sequence[Layer
     comparer.lengths("code", "END", start, len(got), tile)
 
 
-def _compare_rows(comparer: _Comparer, program: Program, got: NDArray[np.uint64],
-                  tile: int) -> None:
-    """Which row granules take part in each product of ``tile``."""
-    start = 0
-    for number, layer in enumerate(_as_convolution(each, program.chip) for each in program.layers):
-        if layer is None:
-            continue
-        masks = np.zeros((layer.row_groups, got.shape[1]), np.uint64)
-        granules = program.chip.array.granules
-        for granule in range(0 if _is_empty(program.layers[number]) else granules):
-            group = granule // (layer.group_granules or granules)
-            if group < layer.row_groups:
-                masks[group, granule // 64] |= np.uint64(1 << granule % 64)
-        products = np.arange(layer.window.positions * layer.chunks * layer.row_groups)
-        mine = got[start:start + len(products)]
-        start += len(products)
-        if not comparer.lengths("product", layer.name, len(products), len(mine), tile):
-            return
-        for word in range(masks.shape[1]):
-            comparer.words("row granules", masks[products % layer.row_groups, word],
-                           mine[:, word], layer=layer.name, tile=tile,
-                           position=products // (layer.chunks * layer.row_groups))
-    comparer.lengths("product", "END", start, len(got), tile)
-
-
-def _column_masks(layer: Convolution, chip: Chip, tile: int
-                  ) -> dict[tuple[int, int, int], tuple[NDArray, NDArray]]:
-    """(selected, negated) columns, bool, of the job (chunk, kernel or column, plane)."""
-    columns = np.arange(chip.array.columns)
-    if layer.stream:
-        return {(chunk, column, 0): (columns == column, columns < 0)
-                for chunk in range(layer.chunks) for column in range(layer.columns)}
-    return {(chunk, kernel, plane): (selected, negated)
-            for chunk in range(layer.chunks)
-            for kernel, negated, planes in merge_entries(
-                layer.coefficients[chunk, tile], chip.array.polarity, chip.planes)
-            for plane, selected in planes}
-
-
-def _compare_masks(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
-                   got: NDArray, tile: int) -> None:
-    """Columns that the conversions of each layer's first position sum."""
-    words = got.dtype["select"].shape[0]
-    for number, (each, trace) in enumerate(zip(program.layers, traces, strict=True)):
-        layer = _as_convolution(each, program.chip)
-        if layer is None or trace.conversions is None:
-            continue
-        jobs = trace.conversions
-        products = layer.chunks * layer.row_groups
-        first = np.flatnonzero((jobs.tile == tile) & ~jobs.void
-                               & (jobs.product < jobs.product[0] + products))
-        masks = _column_masks(layer, program.chip, tile)
-        chunk = (jobs.product[first] - jobs.product[0]) // layer.row_groups
-        keys = zip(chunk.tolist(), jobs.index[first].tolist(), jobs.plane[first].tolist(),
-                   strict=True)
-        expected = np.zeros((len(first), 2, 64 * words), bool)
-        for i, key in enumerate(() if _is_empty(each) else keys):
-            expected[i, :, :program.chip.array.columns] = masks[key]
-        packed = np.packbits(expected, axis=2, bitorder="little").view("<u8")
-        # An average takes as many conversions in a row.
-        packed = np.repeat(packed, 1 << layer.averaging, axis=0)
-        mine = got[got["layer"] == number][:len(packed)]
-        if not comparer.lengths("conversion", trace.name, len(packed), len(mine), tile):
-            return
-        for place, kind, field in ((0, "selected columns", "select"),
-                                   (1, "negated columns", "negate")):
-            for word in range(words):
-                comparer.words(kind, packed[:, place, word], mine[field][:, word],
-                               layer=trace.name, tile=tile, position=0,
-                               kernel=np.repeat(jobs.index[first], 1 << layer.averaging))
-
-
-def _compare_sums(comparer: _Comparer, traces: Sequence[LayerTrace], index: int,
+def _compare_sums(comparer: Comparer, traces: Sequence[LayerTrace], index: int,
                   got: NDArray) -> None:
     start = 0
     for trace in traces:
@@ -320,7 +161,7 @@ def _compare_sums(comparer: _Comparer, traces: Sequence[LayerTrace], index: int,
     comparer.lengths("sum", "END", start, len(got))
 
 
-def _compare_words(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
+def _compare_words(comparer: Comparer, program: Program, traces: Sequence[LayerTrace],
                    index: int, rtl: RtlImage) -> None:
     written, stored = 0, 0
     for layer, trace in zip(program.layers, traces, strict=True):
@@ -362,7 +203,7 @@ def _settings(program: Program, traces: Sequence[LayerTrace], index: int) -> dic
     return expected
 
 
-def _compare_counters(comparer: _Comparer, program: Program, traces: Sequence[LayerTrace],
+def _compare_counters(comparer: Comparer, program: Program, traces: Sequence[LayerTrace],
                       index: int, rtl: RtlImage, hindered: bool) -> None:
     conversions = [trace for _, trace in _conversions(traces)]
     got = rtl.counters
@@ -398,7 +239,7 @@ def _may_saturate(program: Program) -> bool:
             or bool((program.settings().gains != 1 << GAIN_FRACTION_BITS).any()))
 
 
-def _compare_registers(comparer: _Comparer, program: Program, model: RegisterModel,
+def _compare_registers(comparer: Comparer, program: Program, model: RegisterModel,
                        rtl: RtlImage) -> None:
     """The host's knowledge of what it wrote, and of what the other tenants did.
 

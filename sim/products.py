@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.chip import Chip
 from golden.macro import Macro
-from golden.program import Calibration, Convolution, Program
+from golden.program import Calibration, Convolution, Layer, Program
 
-__all__ = ["ProductRange", "find_range", "layer_thresholds", "product_ranges", "total_products"]
+__all__ = ["ProductRange", "as_convolution", "find_range", "layer_thresholds", "product_ranges",
+           "total_products"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,20 @@ class ProductRange:
     reference: int
 
 
+def as_convolution(layer: Layer, chip: Chip) -> Convolution | None:
+    """A convolution, or what stands for a calibration; None for a layer that converts nothing."""
+    if isinstance(layer, Calibration):
+        return layer.convolution(chip)
+    return layer if isinstance(layer, Convolution) else None
+
+
 def product_ranges(program: Program) -> tuple[ProductRange, ...]:
     """One range per convolution and calibration, in order of execution."""
     ranges, first = [], 0
-    for layer in program.layers:
-        if isinstance(layer, Convolution | Calibration):
-            count = (1 if isinstance(layer, Calibration)
-                     else layer.window.positions * layer.chunks * layer.row_groups)
+    for each in program.layers:
+        layer = as_convolution(each, program.chip)
+        if layer is not None:
+            count = layer.window.positions * layer.chunks * layer.row_groups
             ranges.append(ProductRange(layer.name, first, count, layer.resolution,
                                        layer.reference))
             first += count
