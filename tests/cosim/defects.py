@@ -62,7 +62,8 @@ HOST_DEFECTS = {
         "self.write_valid & (self.write_address[:16] == register.offset)", r"write of 0x\w+"),
     "register's value": Defect(
         "rtl.register_file", "RegisterFile", "rtl.chip",
-        "m.d.sync += held.eq(value)", "m.d.sync += held.eq(value | 1)", "phase_reset"),
+        "m.d.sync += held.eq(value)",
+        'm.d.sync += held.eq(value | (register.name == "host_timeout"))', "host_timeout"),
     "register in a program": Defect(
         "rtl.register_file", "RegisterFile", "rtl.chip", "m.d.sync += done.eq(1)",
         'm.d.sync += [done.eq(1), field("host_timeout").eq(field("conversions"))]',

@@ -5,15 +5,16 @@ Charge controller, converter and product feed have theirs among their other prop
 
 from dataclasses import replace
 
-from amaranth.hdl import Cat, Value
+from amaranth.hdl import Cat, Signal, Value
 import pytest
 
 from golden.chip import PRESETS
+from golden.chip.descriptor import FIELDS
 from rtl.axi_lite import AxiLiteSubordinate
 from rtl.jobs import JobSource
 from rtl.transfer import TransferUnit
 from rtl.window import WindowGenerator
-from tests.formal.bench import Bench
+from tests.formal.bench import Bench, implies
 from tests.formal.defects import defective
 
 CHIP = PRESETS["tiny"]
@@ -52,6 +53,26 @@ def plain_jobs(component=JobSource):
 def transfer(component=TransferUnit):
     bench = Bench()
     dut = bench.add("dut", component(CHIP))
+    # The buffer answers what it took, and forgets it with an abort.
+    asked = Signal(4)
+    with bench.module.If(dut.abort):
+        bench.module.d.sync += asked.eq(0)
+    with bench.module.Else():
+        bench.module.d.sync += asked.eq(
+            asked + (dut.read_enable & dut.read_ready) - dut.read_valid)
+    bench.assume(implies(dut.read_valid, asked != 0))
+    held, level, produce, consume = (bench.probe(f"dut.{name}", 3) for name in (
+        "held", "queue.level", "queue.produce", "queue.consume"))
+    bench.lemma((held == asked + level) & (held <= 5))
+    bench.lemma((produce < 5) & (consume < 5)
+                & ((consume + level == produce) | (consume + level == produce + 5)))
+    # Words that have yet to be taken have yet to be read, or are held.
+    count_bits = FIELDS["count"].width
+    left, beats = (bench.probe(f"dut.{name}", count_bits) for name in ("left", "beats"))
+    storing = dut.busy & ~bench.probe("dut.load", 1)
+    bench.lemma(implies(~storing, held == 0))
+    bench.lemma(implies(storing, (beats == left + held) & (dut.out_last == (beats == 1))
+                        & (bench.probe("dut.some", 1) == (left != 0))))
     bench.stable_stream("transfer", dut.out_valid, dut.out_ready, Cat(dut.out_data, dut.out_last),
                         withdraw=dut.abort)
     bench.stable_stream("write", dut.write_enable, dut.write_ready,
