@@ -76,6 +76,7 @@ def bench(
     if json is not None:
         output.check_file(json)
 
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -85,8 +86,10 @@ def bench(
         found = {name: _SUITES[name](threads, seed, report) for name in chosen}
     console = Console()
     for name, rows in found.items():
-        columns = [column for column in rows[0] if column != "description"]
-        table = Table(*columns, title=name)
+        # Within 80 columns; the rest is in the JSON.
+        columns = [column for column in rows[0] if column not in ("description", "threads")]
+        table = Table(*columns, title=name, box=box.SIMPLE_HEAD,
+                      padding=(0, 1, 0, 0))
         for row in rows:
             table.add_row(*(f"{row[column]:.4g}" if isinstance(row.get(column), float)
                             else str(row.get(column, "")) for column in columns))

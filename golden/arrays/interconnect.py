@@ -95,6 +95,8 @@ class SolvedCrossbar:
     @cached_property
     def transfer(self) -> NDArray[np.float64]:
         """Column currents per volt on each row, siemens, [rows, columns]."""
+        if self.wires.row_segment and self.wires.column_segment:
+            return self._transfer_backwards()
         rows, columns = self.cells.shape
         unit = self._unit_voltages
         drop = unit[:rows * columns] - unit[rows * columns:]
@@ -135,35 +137,9 @@ class SolvedCrossbar:
         ``w`` only: ``(diag(g + wires) - g T^-1 g) b_i - w b_(i-1) - w b_(i+1) = g T^-1 source``.
         """
         rows, columns = self.cells.shape
-        along, wire = 1 / self.wires.row_segment, 1 / self.wires.column_segment
-        line = np.zeros((columns, columns))
-        inner = np.arange(columns - 1)
-        np.add.at(line, (inner, inner), along)
-        np.add.at(line, (inner + 1, inner + 1), along)
-        line[inner, inner + 1] = line[inner + 1, inner] = -along
-        matrices = np.repeat(line[None], rows, 0)
-        diagonal = np.arange(columns)
-        matrices[:, diagonal, diagonal] += self.cells
-        joining = self.cells.copy()  # current into a row node per volt of its column node
-        if self.wires.driver:
-            matrices[:, 0, 0] += 1 / self.wires.driver
-            entering = 1 / self.wires.driver
-        else:  # the first node stands at the source's voltage
-            matrices[:, 0] = 0
-            matrices[:, 0, 0] = entering = 1.0
-            joining[:, 0] = 0
-        inverse = np.linalg.inv(matrices)
-        from_source = inverse[:, :, 0] * entering
-        from_columns = inverse * joining[:, None]
-        blocks = -self.cells[:, :, None] * from_columns
-        ends = np.full((rows, 1), 2 * wire)
-        ends[0] -= wire
-        ends[-1] -= wire
-        blocks[:, diagonal, diagonal] += self.cells + ends
-        grounded = self.wires.sense == 0  # the last column nodes then stand at 0 V
-        if not grounded:
-            blocks[-1, diagonal, diagonal] += 1 / self.wires.sense
-        solved = rows - 1 if grounded else rows
+        wire = 1 / self.wires.column_segment
+        from_source, from_columns, blocks = self._without_row_nodes(slice(None))
+        solved = self._solved_rows
         # Right-hand sides, one per source: row i's is not 0 in block i only.
         right = np.zeros((rows, columns, rows))
         for i in range(rows):
@@ -182,6 +158,82 @@ class SolvedCrossbar:
         row = from_columns @ column
         row[np.arange(rows), :, np.arange(rows)] += from_source
         return np.concatenate([row, column]).reshape(-1, rows)
+
+    @property
+    def _solved_rows(self) -> int:
+        """Rows whose column nodes are unknown: those of an ideal ground stand at 0 V."""
+        return len(self.cells) - (self.wires.sense == 0)
+
+    def _without_row_nodes(self, chosen: slice) -> tuple[NDArray[np.float64], ...]:
+        """Rows of the linear system after their row nodes are eliminated.
+
+        For the ``chosen`` rows: row nodes per volt of the source, [rows, columns]; row nodes per
+        volt of the column nodes, [rows, columns, columns]; and the blocks of the system in the
+        column nodes, likewise.
+        """
+        cells = self.cells[chosen]
+        rows, columns = cells.shape
+        along, wire = 1 / self.wires.row_segment, 1 / self.wires.column_segment
+        line = np.zeros((columns, columns))
+        inner = np.arange(columns - 1)
+        np.add.at(line, (inner, inner), along)
+        np.add.at(line, (inner + 1, inner + 1), along)
+        line[inner, inner + 1] = line[inner + 1, inner] = -along
+        matrices = np.repeat(line[None], rows, 0)
+        diagonal = np.arange(columns)
+        matrices[:, diagonal, diagonal] += cells
+        joining = cells.copy()  # current into a row node per volt of its column node
+        if self.wires.driver:
+            matrices[:, 0, 0] += 1 / self.wires.driver
+            entering = 1 / self.wires.driver
+        else:  # the first node stands at the source's voltage
+            matrices[:, 0] = 0
+            matrices[:, 0, 0] = entering = 1.0
+            joining[:, 0] = 0
+        inverse = np.linalg.inv(matrices)
+        from_source = inverse[:, :, 0] * entering
+        from_columns = inverse * joining[:, None]
+        blocks = -cells[:, :, None] * from_columns
+        ends = np.full((len(self.cells), 1), 2 * wire)
+        ends[0] -= wire
+        ends[-1] -= wire
+        if self.wires.sense:
+            ends[-1] += 1 / self.wires.sense
+        blocks[:, diagonal, diagonal] += cells + ends[chosen]
+        return from_source, from_columns, blocks
+
+    def _transfer_backwards(self) -> NDArray[np.float64]:
+        """`transfer` by reciprocity, for lines with resistance.
+
+        The current that row r's volt sends out of column c is the one that a volt at the end of
+        column c sends into the source of row r. Seen from there only the last row's block has a
+        right-hand side, so nothing but the blocks' inverses has to be kept.
+        """
+        rows, columns = self.cells.shape
+        wire, solved = 1 / self.wires.column_segment, self._solved_rows
+        pivots = np.empty((solved, columns, columns))
+        into_source = np.empty((rows, columns))  # current per volt of the row's column nodes
+        for i in range(rows):
+            _, (row,), (block,) = self._without_row_nodes(slice(i, i + 1))
+            if self.wires.driver:
+                into_source[i] = row[0] / self.wires.driver
+            else:
+                into_source[i] = row[1] / self.wires.row_segment if columns > 1 else 0
+                into_source[i, 0] += self.cells[i, 0]
+            if i < solved:
+                if i:
+                    block -= wire * wire * pivots[i - 1]
+                pivots[i] = np.linalg.inv(block)
+        transfer = np.empty((rows, columns))
+        if self.wires.sense:
+            column = pivots[-1] / self.wires.sense
+        else:
+            column = np.eye(columns)
+        transfer[-1] = into_source[-1] @ column
+        for i in reversed(range(rows - 1)):
+            column = wire * (pivots[i] @ column)
+            transfer[i] = into_source[i] @ column
+        return transfer
 
     def _merged(self) -> NDArray[np.float64]:
         """`_unit_voltages` by a sparse factorisation, for any resistances."""

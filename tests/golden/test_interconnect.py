@@ -79,6 +79,17 @@ def test_elimination_equals_the_sparse_solution(rows, columns, driver, sense):
     assert np.allclose(solved._eliminated(), solved._merged(), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("driver", [0.0, 500.0])
+@pytest.mark.parametrize("sense", [0.0, 20.0])
+@pytest.mark.parametrize("rows, columns", [(1, 1), (1, 4), (5, 1), (9, 6), (24, 32)])
+def test_transfer_is_what_the_cells_of_a_column_carry(rows, columns, driver, sense):
+    conductances, _ = random_array(rows, columns)
+    conductances[0, 0] = 0
+    solved = SolvedCrossbar(conductances, Wires(driver=driver, sense=sense))
+    currents = solved.cell_currents(np.eye(rows)).sum(1)
+    assert np.allclose(solved.transfer, currents, rtol=1e-9, atol=1e-15)
+
+
 def test_cells_that_do_not_conduct():
     conductances, voltages = random_array(6, 5)
     conductances[:, 2] = 0
