@@ -15,6 +15,7 @@ demo: $(READY)
 test: $(READY)
 	@./.ci/packages
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(READY)

@@ -7,8 +7,8 @@ import sys
 import typer
 
 from . import (
-    __version__, accuracy, bench, compile, cost, demo, mutants, run, simulate, sweep,
-    technologies, train, verilog,
+    __version__, accuracy, bench, compile, converters, cost, demo, export, mutants, run, simulate,
+    sweep, technologies, train, verilog,
 )
 
 __all__ = ["app", "main"]
@@ -40,6 +40,8 @@ app.command("demo")(demo.demo)
 app.command("verilog")(verilog.verilog)
 app.command("simulate")(simulate.simulate)
 app.command("accuracy")(accuracy.measure)
+app.command("converters")(converters.converters)
+app.command("export")(export.export)
 app.command("technologies")(technologies.technologies)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)

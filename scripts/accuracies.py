@@ -66,9 +66,10 @@ def compiled_stages(network: Network, chip: Chip, images: Tensor, labels: Tensor
         made = compile_stages(network.model, chip, network.calibration, seed=seed,
                               options=options, progress=report,
                               name=network.name)
-        found = Stages(*(_accuracy(outputs, images, labels) for outputs in (
-            made.float_outputs, made.eight_bit_outputs, made.basis_outputs)),
-            made.layer_errors(network.calibration[:ERROR_IMAGES]))
+        float32, int8, basis_ideal = (_accuracy(outputs, images, labels) for outputs in (
+            made.float_outputs, made.eight_bit_outputs, made.basis_outputs))
+        found = Stages(float32, int8, basis_ideal,
+                       made.layer_errors(network.calibration[:ERROR_IMAGES]))
         made.program.save(place / "program.safetensors")
         (place / "stages.json").write_text(json.dumps(asdict(found)))
 

@@ -69,11 +69,14 @@ def measure(
     from . import accuracy_tables
     from .accuracies import digits_key
     from .networks import labelled_images, load_network
+    from .on_device import check_device
     from .progress import stages
 
     choices = Options(vectors_per_tile=vectors_per_tile,
                       training=Training() if epochs is None else Training(epochs=epochs))
     choices.check(chip)
+    if device is not None:
+        check_device(device)
     seeds = range(seed, seed + specimens)
     with stages() as report:
         shown, truth = labelled_images(source, labels, seed, data, count)

@@ -12,28 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from golden.analog import AnalogNetwork, accuracy, attribute, map_network
+from golden.analog import accuracy, attribute
 from golden.analog.accuracy import correct_of
 from golden.chip import Chip
 from golden.compile import Options
-from golden.devices import (
-    Device, IdealDevice, PhaseChangeMemory, hermes, reram_wan, reram_wan_single,
-)
 from golden.physics import MacroPhysics
 
 from . import plots
 from .accuracies import compiled_stages, macro_accuracy
 from .networks import Network, golden_digest
+from .on_device import BATCH, on_device
 
-__all__ = ["BATCH", "DEVICES", "Measured", "by_effect", "by_stage", "network_settings",
-           "over_time"]
-
-#: Devices by the name that ``--device`` takes.
-DEVICES: dict[str, Callable[[], Device]] = {
-    "ideal": IdealDevice, "pcm": PhaseChangeMemory, "hermes": hermes, "reram": reram_wan,
-    "reram_single": reram_wan_single}
-#: Images that are evaluated at once.
-BATCH = 128
+__all__ = ["Measured", "by_effect", "by_stage", "network_settings", "over_time"]
 
 Report = Callable[[str, float], None]
 
@@ -89,18 +79,6 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
                                              for name, values in rows]))
 
 
-def _on_device(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
-               single_read: bool
-               ) -> tuple[AnalogNetwork, list[Tensor], list[tuple[Tensor, Tensor]]]:
-    """``network`` on ``device``, calibrated; batches to adapt to, and batches to test on."""
-    if device not in DEVICES:
-        raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
-    shown = list(network.calibration.split(BATCH))
-    analog = map_network(network.model, chip, DEVICES[device](), single_read=single_read)
-    analog.calibrate(shown)
-    return analog, shown, list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
-
-
 def network_settings(network: Network, images: Tensor, labels: Tensor) -> dict[str, object]:
     """What a result depends on besides the chip and its devices: stands in checkpoints."""
     digest = hashlib.sha256(golden_digest().encode())
@@ -120,7 +98,8 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     measured again; ValueError if it was measured on anything else. The first row is the network in
     float, which the others are compared with.
     """
-    analog, shown, tested = _on_device(network, chip, device, images, labels, single_read)
+    analog, shown = on_device(network, chip, device, single_read)
+    tested = list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
     found: list[dict[str, Any]] = accuracy(
         analog, tested, times, seeds, compensations, shown if "adabs" in compensations else None,
         path=checkpoint, settings={
@@ -149,7 +128,8 @@ def by_effect(network: Network, chip: Chip, device: str, images: Tensor, labels:
 
     The first row has none of them, the last all; a chip for each of ``seeds``.
     """
-    analog, shown, tested = _on_device(network, chip, device, images, labels, single_read)
+    analog, shown = on_device(network, chip, device, single_read)
+    tested = list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
     found = attribute(analog, tested, time, seeds, compensation,
                       shown if compensation == "adabs" else None,
                       progress=report)

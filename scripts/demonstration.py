@@ -19,7 +19,7 @@ from golden.data import digits
 from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
-from golden.program import Convolution, Elementwise, Layer, Program
+from golden.program import Calibration, Convolution, Elementwise, Layer, Program
 from golden.quantise import quantise_images
 from golden.timing import convolution_timings, layer_clocks, program_clocks
 from sim.fast import Waves, verify_on_rtl
@@ -76,6 +76,8 @@ def _operation(layer: Layer) -> str:
     if isinstance(layer, Elementwise):
         return {Opcode.ADD: "add", Opcode.AVERAGE_POOL: "average pool",
                 Opcode.MAX_POOL: "maximum pool"}[layer.opcode]
+    if isinstance(layer, Calibration):
+        return f"calibration, {layer.measure.name.lower()}"
     return "load" if layer.load else "store"
 
 

@@ -10,8 +10,8 @@ import typer
 from golden.chip import Chip, preset
 
 __all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images",
-           "Labels", "Data", "Epochs", "VectorsPerTile", "CoefficientBits", "Physics",
-           "Precision", "Rate", "OWN_IMAGES", "configured_chip"]
+           "Labels", "Data", "Epochs", "VectorsPerTile", "CoefficientBits", "Device", "Time",
+           "Physics", "Precision", "Rate", "OWN_IMAGES", "configured_chip"]
 
 #: Images that a network is measured on where none are named.
 OWN_IMAGES = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}
@@ -54,6 +54,10 @@ Precision = Annotated[str, typer.Option(
 Rate = Annotated[float, typer.Option(
     "--rate", help="Of the training: factor on all step sizes; below 1 where it is short or the "
                    "fit is good to begin with.")]
+Device = Annotated[str, typer.Option(
+    "--device", help="Memory devices: ideal, pcm, hermes, reram or reram_single.")]
+Time = Annotated[float | None, typer.Option(
+    "--time", help="Seconds after programming; the device's first if not given.")]
 Physics = Annotated[str, typer.Option(
     "--macro", help="Analog macro: ideal, or default with its non-idealities.")]
 

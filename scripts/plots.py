@@ -11,11 +11,13 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 __all__ = ["BLUE", "ORANGE", "GREEN", "VERMILLION", "GREY", "accuracy_by_stage",
            "accuracy_by_technology", "accuracy_over_basis", "accuracy_over_time", "clocks_by_layer",
-           "converter_occupancy", "phase_diagram", "svg", "png", "wilson_interval"]
+           "codes_by_layer", "converter_occupancy", "phase_diagram", "svg", "png",
+           "wilson_interval"]
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 GREY, INK = "#8a8f98", "#22262b"
@@ -177,6 +179,26 @@ def clocks_by_layer(layers: Sequence[tuple[str, int]]) -> Figure:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     return _figure(0.8 + 0.27 * len(layers), draw)
+
+
+def codes_by_layer(layers: Sequence[tuple[str, Sequence[int]]], lowest: int) -> Figure:
+    """How often each layer's converters gave each code, from ``lowest`` on; darker is more often.
+
+    ``layers`` are (name, conversions by code).
+    """
+    shares = [[count / max(sum(counts), 1) for count in counts] for _, counts in layers]
+    codes = len(shares[0])
+
+    def draw(axes: Axes) -> None:
+        image = axes.imshow([[100 * share for share in row] for row in shares], aspect="auto",
+                            cmap="Blues", norm=LogNorm(1e-3, 100, clip=True),
+                            extent=(lowest - 0.5, lowest + codes - 0.5, len(layers) - 0.5, -0.5),
+                            interpolation="nearest")
+        axes.set_yticks(range(len(layers)), [name for name, _ in layers])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("code of the converter")
+        axes.figure.colorbar(image, ax=axes, label="share of codes (%)")
+    return _figure(1.4 + 0.22 * len(layers), draw)
 
 
 def converter_occupancy(layers: Sequence[str], busy: Sequence[Sequence[float]]) -> Figure:

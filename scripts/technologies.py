@@ -44,8 +44,9 @@ def technologies(
     from golden.analog.accuracy import correct_of
 
     from . import plots
-    from .accuracy_tables import BATCH, network_settings
+    from .accuracy_tables import network_settings
     from .networks import labelled_images, load_network
+    from .on_device import BATCH
     from .progress import stages
 
     cases = [case for case in CASES if str(case.rows) in sizes]

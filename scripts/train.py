@@ -53,7 +53,8 @@ def train(
                              progress=report)
         shown, truth = labelled_training(given, images, labels, data, seed)
         loader = ShuffledBatches(shown, truth, batch, seed)
-        model = given.model.to(memory_format=torch.channels_last)
+        # The stubs of PyTorch know this argument for tensors alone.
+        model = given.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fine_tune(model, loader, NoiseAware(model, noise, clip, seed), schedule, report, dtype)
     output.write_bytes(file, save({name: value.contiguous()
                                    for name, value in model.state_dict().items()}))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import json
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ def accuracy(network: AnalogNetwork, loader: Iterable, times: Sequence[float],
              seeds: Sequence[int], compensations: Sequence[str] = ("none",),
              calibration: Iterable | None = None, path: Path | str | None = None,
              settings: dict[str, object] | None = None,
-             progress: Progress | None = None) -> list[dict[str, object]]:
+             progress: Progress | None = None) -> list[dict[str, Any]]:
     """Accuracy of every seed's chip at every time with every compensation.
 
     Parameters

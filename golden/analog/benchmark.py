@@ -16,6 +16,7 @@ from statistics import median
 import subprocess
 import sys
 from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,7 +173,7 @@ def run_case(name: str, threads: int = 2) -> dict[str, object]:
 
 
 def benchmark(names: Sequence[str] | None = None, threads: int = 2,
-              progress: Callable[[str, float], None] | None = None) -> list[dict[str, object]]:
+              progress: Callable[[str, float], None] | None = None) -> list[dict[str, Any]]:
     """Run the cases ``names``, all by default, each in a process of its own; see `run_case`."""
     chosen = list(names) if names is not None else list(CASES)
     unknown = [name for name in chosen if name not in CASES]

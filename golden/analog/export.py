@@ -23,7 +23,7 @@ import os
 from pathlib import Path
 import shutil
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 import torch
 from torch import Tensor
 
@@ -50,8 +50,8 @@ def export_state(network: AnalogNetwork, directory: Path | str, images: Tensor) 
     beside = target.with_name(target.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file(_conductances(network), beside / "conductances.safetensors")
-    save_file(vectors, beside / "vectors.safetensors")
+    (beside / "conductances.safetensors").write_bytes(save(_conductances(network)))
+    (beside / "vectors.safetensors").write_bytes(save(vectors))
     for name, content in (("tiles", tile_map(network)), ("registers", _registers(network))):
         (beside / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     os.replace(beside, target)

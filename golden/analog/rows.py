@@ -3,11 +3,12 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 __all__ = ["store_rows", "stored_rows"]
 
 
-def stored_rows(path: Path, settings: dict[str, object]) -> list[dict[str, object]]:
+def stored_rows(path: Path, settings: dict[str, object]) -> list[dict[str, Any]]:
     """Rows of ``path``, none if there is no such file; ValueError if its settings differ."""
     if not path.exists():
         return []
@@ -18,7 +19,7 @@ def stored_rows(path: Path, settings: dict[str, object]) -> list[dict[str, objec
     return stored["rows"]
 
 
-def store_rows(path: Path, settings: dict[str, object], rows: list[dict[str, object]]) -> None:
+def store_rows(path: Path, settings: dict[str, object], rows: list[dict[str, Any]]) -> None:
     """Write settings and rows to ``path``, whole or not at all."""
     beside = path.with_name(path.name + ".part")
     beside.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")

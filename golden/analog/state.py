@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from .network import AnalogNetwork
@@ -38,7 +38,7 @@ def save_state(network: AnalogNetwork, path: Path | str) -> None:
                         "signed_inputs": layer.signed_inputs, "gain": layer.gain,
                         "scale": layer.scale} for name, layer in network.layers.items()}}
     beside = Path(f"{path}.part")
-    save_file(tensors, beside, {"state": json.dumps(state)})
+    beside.write_bytes(save(tensors, {"state": json.dumps(state)}))
     os.replace(beside, path)
 
 

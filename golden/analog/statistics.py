@@ -23,12 +23,16 @@ class LayerStatistics:
         Share of values beyond the range of the DACs and of the ADC.
     input_codes, output_codes
         How often each code was used, int64, lowest code first.
+    lowest_input_code, lowest_output_code
+        The codes that these begin with.
     """
 
     inputs_clipped: float
     outputs_clipped: float
     input_codes: Tensor
     output_codes: Tensor
+    lowest_input_code: int
+    lowest_output_code: int
 
 
 class _Counter:
@@ -81,5 +85,6 @@ def conversion_statistics(network: AnalogNetwork, loader: Iterable) -> dict[str,
         for images in images_of(loader):
             network(images)
     return {name: LayerStatistics(seen.input_counter.share, seen.output_counter.share,
-                                  seen.input_counter.codes, seen.output_counter.codes)
+                                  seen.input_counter.codes, seen.output_counter.codes,
+                                  seen.input_counter.lowest, seen.output_counter.lowest)
             for name, seen in observers.items()}

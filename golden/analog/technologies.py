@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from statistics import mean
 from time import monotonic
+from typing import Any
 
 from torch import nn
 
@@ -144,7 +145,7 @@ CASES = (
 def technology_accuracy(model: nn.Module, calibration: Iterable, loader: Iterable,
                         seeds: Sequence[int], cases: Sequence[Case] = CASES,
                         path: Path | None = None, settings: dict[str, object] | None = None,
-                        progress: Progress | None = None) -> list[dict[str, object]]:
+                        progress: Progress | None = None) -> list[dict[str, Any]]:
     """Accuracy of ``model`` in every case, for every seed.
 
     Weights have 8 bits, sign and magnitude, inputs 8; the magnitudes' bits lie in columns of their

@@ -121,7 +121,8 @@ def test_readme_commands_run(tmp_path):
     for name in ("out/default/chip.v", "digits.safetensors", "run.json", "small.safetensors",
                  "trained.safetensors", "own.safetensors", "accuracy.json", "accuracy.svg",
                  "technologies.json", "technologies.svg", "digits_noise.safetensors",
-                 "cost.json"):
+                 "converters.json", "converters.svg", "digits_pcm/tiles.json",
+                 "digits_pcm/vectors.safetensors", "cost.json"):
         assert (tmp_path / name).stat().st_size > 0
 
 
