@@ -82,7 +82,8 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
 def network_settings(network: Network, images: Tensor, labels: Tensor) -> dict[str, object]:
     """What a result depends on besides the chip and its devices: stands in checkpoints."""
     digest = hashlib.sha256(golden_digest().encode())
-    for tensor in (*network.model.state_dict().values(), network.calibration, images, labels):
+    for tensor in (*network.model.state_dict().values(), network.calibration, network.adaptation,
+                   images, labels):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return {"network": network.name, "images": len(labels), "digest": digest.hexdigest()[:16]}
 

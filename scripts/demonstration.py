@@ -88,7 +88,7 @@ def demonstrate(chip: Chip, seed: int, images: int, command: str,
     if not 1 <= images <= len(split.held_labels):
         raise ValueError(f"images must be 1 to {len(split.held_labels)}, not {images}")
     with watch.measure("training"):
-        network = Network("digits", trained_digits(seed, report), split.images)
+        network = Network("digits", trained_digits(seed, report), split.images, split.images)
     with watch.measure("compiling"):
         program, stages = compiled_stages(network, chip, split.held_images, split.held_labels,
                                           seed, Options(vectors_per_tile=_VECTORS_PER_TILE), report,

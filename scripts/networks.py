@@ -26,17 +26,25 @@ __all__ = ["Network", "golden_digest", "labelled_images", "labelled_training", "
 
 #: Blocks of each stage, by name.
 _RESNETS = {"resnet20": 3, "resnet32": 5}
-#: Training images of CIFAR-10 that a ResNet is calibrated with.
-_CIFAR10_CALIBRATION = 1024
+#: Training images of CIFAR-10 that a ResNet is calibrated with, and that its batch normalisations
+#: adapt to: as many as Joshi et al. (2020) take.
+_CIFAR10_CALIBRATION, _CIFAR10_ADAPTATION = 1024, 2600
+#: Images that one random crop is for.
+_SAME_CROP = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A model, and float images [images, channels, height, width] to calibrate it with."""
+    """A model, and float images [images, channels, height, width] that go with it.
+
+    ``calibration``: to choose converter ranges with. ``adaptation``: to measure the statistics of
+    batch normalisations with; drawn as in the training, whose statistics they replace.
+    """
 
     name: str
     model: nn.Module
     calibration: Tensor
+    adaptation: Tensor
 
 
 def golden_digest() -> str:
@@ -223,7 +231,8 @@ def load_network(specification: str, *, weights: Path | None = None,
     if specification == "digits":
         model: nn.Module = (trained_digits(seed, progress) if weights is None else
                             _with_weights(DigitsNetwork().eval(), weights))
-        return Network("digits", model, digits(seed).images if shown is None else shown)
+        shown = digits(seed).images if shown is None else shown
+        return Network("digits", model, shown, shown)
     if specification in _RESNETS:
         if weights is None:
             raise ValueError(f"weights: the network {specification} needs a safetensors file")
@@ -231,13 +240,19 @@ def load_network(specification: str, *, weights: Path | None = None,
         if len(model.layer1) != _RESNETS[specification]:
             raise ValueError(f"weights: {str(weights)!r} holds {len(model.layer1)} blocks a "
                              f"stage, and {specification} has {_RESNETS[specification]}")
-        if shown is None:
-            shown = normalise(load_cifar10("train", data)[0][:_CIFAR10_CALIBRATION])
-        return Network(specification, model, shown)
+        if shown is not None:
+            return Network(specification, model, shown, shown)
+        pictures = load_cifar10("train", data)[0]
+        generator = torch.Generator().manual_seed(seed)
+        # Flipped and shifted, as they were when the network learned its statistics: those of images
+        # as they are cost more than a day of drift does (docs/results.md).
+        adaptation = torch.cat([augmented(some, generator) for some in
+                                pictures[:_CIFAR10_ADAPTATION].split(_SAME_CROP)])
+        return Network(specification, model, normalise(pictures[:_CIFAR10_CALIBRATION]), adaptation)
     if ":" not in specification:
         raise ValueError(f"network must be digits, {', '.join(_RESNETS)} or file.py:function, "
                          f"not {specification!r}")
     if shown is None:
         raise ValueError(f"calibration: the network {specification!r} needs a .npy file of images")
     return Network(specification.rpartition(":")[2],
-                   _with_weights(_from_file(specification), weights), shown)
+                   _with_weights(_from_file(specification), weights), shown, shown)

@@ -30,11 +30,11 @@ def check_device(name: str) -> None:
 
 def on_device(network: Network, chip: Chip, device: str, single_read: bool = False
               ) -> tuple[AnalogNetwork, list[Tensor]]:
-    """``network`` on ``device``, calibrated but not programmed; and what it was calibrated with.
+    """``network`` on ``device``, calibrated but not programmed; and batches to adapt it to.
 
     ValueError for a device that there is not.
     """
     check_device(device)
-    shown = list(network.calibration.split(BATCH))
     analog = map_network(network.model, chip, DEVICES[device](), single_read=single_read)
-    return analog.calibrate(shown), shown
+    return analog.calibrate(network.calibration.split(BATCH)), list(
+        network.adaptation.split(BATCH))
