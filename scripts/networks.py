@@ -173,15 +173,13 @@ def labelled_training(network: Network, images: Path | None, labels: Path | None
     """
     if (images is None) != (labels is None):
         raise ValueError("training-images and labels must be given together or not at all")
-    if images is not None and labels is not None:
-        found = _load_images(images, "training-images")
-        return ImageSet(found), load_labels(labels, len(found))
+    shown = training_images(network, images, data)
+    if labels is not None:
+        return shown, load_labels(labels, len(shown.images))
     if network.name in _RESNETS:
-        pictures, truth = load_cifar10("train", data)
-        return ImageSet(pictures, augmented), truth
+        return shown, load_cifar10("train", data)[1]
     if network.name == "digits":
-        split = digits(seed)
-        return ImageSet(split.images), split.labels
+        return shown, digits(seed).labels
     raise ValueError(f"training-images: the network {network.name!r} needs .npy files of images "
                      "and labels")
 
