@@ -24,12 +24,14 @@ from sim.record import RtlImage
 from sim.registers import RegisterModel
 from sim.toolchain import run_yosys
 
-__all__ = ["SELECT", "Finding", "Mutation", "hunt", "mutate", "watched"]
+__all__ = ["SELECT", "SELECT_BITS", "Finding", "Mutation", "hunt", "mutate", "watched"]
 
 #: Input of the mutated chip that selects a mutant; 0 selects none.
 SELECT = "mutsel"
-_BITS = 10
+SELECT_BITS = 10
 _OPTION = re.compile(r"-(\w+) (\S+)")
+#: Of so many mutants of the whole, enough are in any submodule that is worth a look.
+_SHARE = 60
 #: A mutant may take this many times the clocks of the intact chip.
 _PATIENCE = 3
 
@@ -100,23 +102,27 @@ _CLOCK_PORT = re.compile(r" -port \\?(?:(?:RD|WR)_)?CLK ")
 _CLOCK = re.compile(r"^  input (a?clk);$", re.MULTILINE)
 
 
-def mutate(verilog: str, count: int, seed: int) -> tuple[str, tuple[Mutation, ...]]:
+def mutate(verilog: str, count: int, seed: int,
+           inside: str = "") -> tuple[str, tuple[Mutation, ...]]:
     """``verilog`` of a chip with ``count`` random mutants, and what they are.
 
+    ``inside``, the hierarchical name of a submodule, limits them to its cells. A module of few
+    cells has fewer mutants.
     Input `SELECT` of the result activates one of them. ToolError if Yosys is missing.
     """
-    if not 1 <= count < 1 << _BITS:
-        raise ValueError(f"count must be 1 to {(1 << _BITS) - 1}, not {count!r}")
+    if not 1 <= count < 1 << SELECT_BITS:
+        raise ValueError(f"count must be 1 to {(1 << SELECT_BITS) - 1}, not {count!r}")
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         (directory / "chip.v").write_text(verilog)
-        run_yosys(f"{_PREPARE}mutate -list {2 * count} -seed {seed} -o list.txt", directory)
+        run_yosys(f"{_PREPARE}mutate -list {(_SHARE if inside else 2) * count} -seed {seed} "
+                  "-o list.txt", directory)
         # A clock the wrong way round is nothing that a simulation of whole clocks can tell.
         lines = [line for line in (directory / "list.txt").read_text().splitlines()
-                 if not _CLOCK_PORT.search(line)]
+                 if not _CLOCK_PORT.search(line) and (not inside or f"\\{inside}." in line)]
         mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines[:count], 1))
         plant = "\n".join(
-            m.command.replace("mutate ", f"mutate -ctrl {SELECT} {_BITS} {m.number} ", 1)
+            m.command.replace("mutate ", f"mutate -ctrl {SELECT} {SELECT_BITS} {m.number} ", 1)
             for m in mutations)
         run_yosys(f"{_PREPARE}{plant}\nwrite_verilog -noattr mutated.v", directory)
         return (directory / "mutated.v").read_text(), mutations

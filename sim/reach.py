@@ -6,7 +6,7 @@ import tempfile
 
 from .toolchain import ToolError, run_yosys
 
-__all__ = ["INDUCTION", "earliest"]
+__all__ = ["INDUCTION", "earliest", "first_clocks"]
 
 #: Seconds that a single output may take before the question counts as undecided.
 TIME_LIMIT = 120
@@ -68,9 +68,25 @@ def earliest(source: str, outputs: Sequence[str], *,
 
     Raises ToolError if an answer is not found within `TIME_LIMIT`.
     """
+    answers = first_clocks(source, outputs, probes=probes, induction=induction)
+    undecided = [output for output in outputs if output not in answers]
+    if undecided:
+        raise ToolError(f"not decided in {TIME_LIMIT} s whether ever high: {', '.join(undecided)}")
+    return {output: answers[output] for output in outputs}
+
+
+def first_clocks(source: str, outputs: Sequence[str], *,
+                 probes: Mapping[str, str] | None = None, induction: int = INDUCTION,
+                 time_limit: int = TIME_LIMIT, merge: bool = False) -> dict[str, int | None]:
+    """The same as `earliest`, without the outputs that are not decided.
+
+    ``time_limit``: seconds for an output. ``merge``: registers that are always equal are found and
+    merged first, as pays where ``source`` compares two netlists that are nearly the same.
+    """
     connections = "\n".join(
         f"delete -port top/{port}\nconnect -nomap -nounset -set {port} {inner}\n"
         for port, inner in (probes or {}).items())
+    prepare = "scorr\n" if merge else ""
     with tempfile.TemporaryDirectory(prefix="crossloom-") as name:
         directory = Path(name)
         (directory / "top.il").write_text(source)
@@ -81,14 +97,11 @@ def earliest(source: str, outputs: Sequence[str], *,
         # proves in no time what follows from itself, PDR what needs invariants.
         for command, decides in ((f"bmc3 -F {2 * induction}", _is_clock),
                                  (f"ind -F {induction}", _is_never),
-                                 (f"pdr -T {TIME_LIMIT}", _is_answer)):
+                                 (f"{prepare}pdr -T {time_limit}", _is_answer)):
             open_questions = {o: n for o, n in numbers.items() if o not in answers}
             found = _ask(directory, open_questions, command)
             answers |= {output: clock for output, clock in found.items() if decides(clock)}
-    undecided = [output for output in outputs if output not in answers]
-    if undecided:
-        raise ToolError(f"not decided in {TIME_LIMIT} s whether ever high: {', '.join(undecided)}")
-    return {output: answers[output] for output in outputs}
+    return answers
 
 
 def _is_answer(clock: int | None) -> bool:

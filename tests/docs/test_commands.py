@@ -34,6 +34,7 @@ NOT_RUN = {
     "crossloom technologies resnet20": "likewise",
     "crossloom train resnet32": "likewise",
     "crossloom mutants": "minutes; tests/cosim plants faults in a small chip",
+    "crossloom block-mutants": "tests/cosim plants faults in blocks",
     "crossloom simulate chip": "minutes in cocotb; tests/cosim runs the same bench",
 }
 NETWORK = """

@@ -12,6 +12,9 @@ from tests.rtl.coefficients import layer_of, memory_image
 from tests.rtl.simulation import simulate
 import pytest
 
+#: Fields of the trace, beside its `valid`.
+TRACE = ("product", "conversion", "index", "plane", "code", "compensated", "stopped", "void")
+
 
 def codes_of(chip, layer, positions, generator):
     """(tag fields, code, stopped) of each code of ``positions`` positions on tile 0."""
@@ -52,7 +55,8 @@ def expected_sums(chip, layer, codes, corrections):
 def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), summing=True):
     """Sums drained per position, clocks of acceptance, clocks of position_done.
 
-    The codes ``before``, of a layer that is summed or not, are followed by no drain.
+    Each code must be traced in the clock after, with its tags, and compensated. The codes
+    ``before``, of a layer that is summed or not, are followed by no drain.
     """
     dut = BasisAccumulator(chip)
     generator = random.Random(seed)
@@ -95,7 +99,9 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), 
             context.set(dut.position_freed, 0)
             sums.append(values)
 
-    waiting, reads, collecting = [], [], []
+    waiting, reads, collecting, traced, to_trace = [], [], [], [], []
+    trace = [getattr(dut.trace, name) for name in TRACE]
+    tags = random.Random(f"tags {seed}")
 
     async def watch(context):
         clock = 0
@@ -104,6 +110,8 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), 
                 waiting.append(clock)
                 done.append(clock)
             reads.append(context.get(dut.read_enable))
+            if context.get(dut.trace.valid):
+                traced.append((clock, *map(context.get, trace)))
             await context.tick()
             clock += 1
 
@@ -133,13 +141,19 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), 
                 while generator.random() >= rate:
                     await tick()
                 context.set(dut.code_valid, 1)
-                context.set(dut.code.code, entry["code"])
-                context.set(dut.code.stopped, entry["stopped"])
-                for name in ("index", "plane", "void", "last", "release", "final"):
-                    context.set(dut.code.tag[name], entry[name])
+                product, conversion = tags.getrandbits(32), tags.getrandbits(16)
+                context.set(dut.code, dict(
+                    code=entry["code"], stopped=entry["stopped"],
+                    tag=dict(product=product, conversion=conversion,
+                             **{name: entry[name] for name in (
+                                 "index", "plane", "void", "last", "release", "final")})))
                 while not context.get(dut.code_ready):
                     await tick()
                 accepted.append(clock)
+                compensated = entry["code"] + (0 if entry["stopped"]
+                                               else int(corrections[entry["code"]]))
+                to_trace.append((clock + 1, product, conversion, entry["index"], entry["plane"],
+                                 entry["code"], compensated, entry["stopped"], entry["void"]))
                 await tick()
                 context.set(dut.code_valid, 0)
 
@@ -158,6 +172,8 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), 
             await tick()
 
     simulate(dut, testbench, memory, watch, drain)
+    assert traced == to_trace
+    assert layer.stream or not any(reads)
     return sums, accepted, done
 
 

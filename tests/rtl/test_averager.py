@@ -4,9 +4,11 @@ from fractions import Fraction
 from math import floor
 import random
 
+from amaranth.hdl import Shape, Value
+
 from golden.chip import PRESETS
 from rtl.averager import CodeAverager
-from rtl.messages import AVERAGING_BITS
+from rtl.messages import AVERAGING_BITS, tag_layout
 from tests.rtl.simulation import simulate
 import pytest
 
@@ -29,15 +31,25 @@ def random_jobs(chip, averaging, count, generator):
 
 
 def run(dut, averaging, jobs, *, offset=0, offer=1.0, take=1.0, seed=0):
-    """(clock, index, code, stopped, void) of each mean; clocks in which codes were taken."""
+    """(clock, index, code, stopped, void) of each mean; clocks in which codes were taken.
+
+    The tag of a mean must be that of the last code of its job, whole.
+    """
     generator = random.Random(seed)
-    codes = []
+    tag = tag_layout(dut.chip)
+    random_fields = {name: Shape.cast(field.shape).width for name, field in tag
+                     if name not in ("product", "partial", "void")}
+    codes, tags = [], []
     for index, job in enumerate(jobs):
-        if job is None or job == -1:
-            codes.append((index, 0, int(job == -1), int(job is None), job or 0))
-            continue
-        codes += [(index, int(i < len(job) - 1), 0, 0, code) for i, code in enumerate(job)]
+        void = job is None
+        for i, code in enumerate([job or 0] if void or job == -1 else job):
+            fields = {name: generator.getrandbits(width) for name, width in random_fields.items()}
+            fields |= dict(product=generator.getrandbits(24) << 8 | index, void=void,
+                           partial=job not in (None, -1) and i < len(job) - 1)
+            codes.append(dict(code=code, stopped=job == -1, tag=fields))
+        tags.append(tag.const(codes[-1]["tag"]).as_bits())
     means, taken = [], []
+    mean_tag = Value.cast(dut.mean.tag)
 
     async def testbench(context):
         clock = sent = 0
@@ -48,17 +60,15 @@ def run(dut, averaging, jobs, *, offset=0, offer=1.0, take=1.0, seed=0):
             offered = sent < len(codes) and generator.random() < offer
             context.set(dut.code_valid, offered)
             if sent < len(codes):
-                index, partial, stopped, void, code = codes[sent]
-                context.set(dut.code.tag.product, index)
-                context.set(dut.code.tag.partial, partial)
-                context.set(dut.code.tag.void, void)
-                context.set(dut.code.stopped, stopped)
-                context.set(dut.code.code, code)
-            context.set(dut.mean_ready, generator.random() < take)
-            mean = dut.mean
-            if context.get(dut.mean_valid) and context.get(dut.mean_ready):
-                means.append((clock, context.get(mean.tag.product), context.get(mean.code),
-                              context.get(mean.stopped), context.get(mean.tag.void)))
+                context.set(dut.code, codes[sent])
+            ready = generator.random() < take
+            context.set(dut.mean_ready, ready)
+            if context.get(dut.mean_valid) and ready:
+                mean = dut.mean
+                means.append((clock, context.get(mean.tag.product) & 0xFF,
+                              context.get(mean.code), context.get(mean.stopped),
+                              context.get(mean.tag.void)))
+                assert context.get(mean_tag) == tags[len(means) - 1]
             if offered and context.get(dut.code_ready):
                 taken.append(clock)
                 sent += 1
@@ -100,3 +110,28 @@ def test_latency():
     means, taken = run(CodeAverager(PRESETS["tiny"]), 2, jobs)
     assert taken == list(range(20))
     assert [mean[0] for mean in means] == [clock + 2 for clock in taken[3::4]]
+
+
+def test_nobody_waits_for_ready():
+    """A mean is offered, and the next one added up behind it, before the first is taken."""
+    chip = PRESETS["tiny"]
+    dut = CodeAverager(chip)
+
+    async def testbench(context):
+        context.set(dut.averaging, 1)
+        await context.tick()
+        context.set(dut.code_valid, 1)
+        for clock in range(8):
+            context.set(dut.code, dict(code=clock, tag=dict(partial=clock % 2 == 0)))
+            assert context.get(dut.code_ready) == (clock < 4)
+            assert context.get(dut.mean_valid) == (clock >= 3)
+            await context.tick()
+        context.set(dut.code_valid, 0)
+        context.set(dut.mean_ready, 1)
+        assert context.get(dut.code_ready) and context.get(dut.mean.code) == 1
+        await context.tick()
+        assert context.get(dut.mean_valid) and context.get(dut.mean.code) == 3
+        await context.tick()
+        assert not context.get(dut.mean_valid)
+
+    simulate(dut, testbench)

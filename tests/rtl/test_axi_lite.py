@@ -2,7 +2,7 @@
 
 import random
 
-from amaranth.hdl import ResetInserter, Signal
+from amaranth.hdl import Signal
 import pytest
 
 from rtl.axi_lite import AxiLiteSignature, AxiLiteSubordinate, Response
@@ -20,25 +20,28 @@ class Inner:
         self.dut, self.memory = dut, {}
         self.writes = self.reads = 0
 
-    async def answer(self, context):
-        """Combinational answers."""
-        dut = self.dut
-        async for read, write in context.changed(dut.read_address, dut.write_address):
-            context.set(dut.read_data, self.memory.get(read, 0xDEAD_0000 | read))
-            context.set(dut.read_error, read >= REFUSED)
-            context.set(dut.write_error, write >= REFUSED)
+    async def serve(self, context):
+        """Accesses are done in their clock, and answered by the clock in which that counts.
 
-    async def store(self, context):
+        Address and data stay until the response is taken.
+        """
         dut = self.dut
-        async for _, _, valid, address, data, reading in context.tick().sample(
-                dut.write_valid, dut.write_address, dut.write_data, dut.read_valid):
+        written = asked = None
+        async for (_, _, valid, address, data, reading, read, write_taken,
+                   read_taken) in context.tick().sample(
+                dut.write_valid, dut.write_address, dut.write_data, dut.read_valid,
+                dut.read_address, dut.bvalid & dut.bready, dut.rvalid & dut.rready):
+            assert written in (None, (address, data)) and asked in (None, read)
+            written = None if write_taken else (address, data) if valid else written
+            asked = None if read_taken else read if reading else asked
             self.reads += reading
             self.writes += valid
             if valid and address < REFUSED:
                 self.memory[address] = data
-                context.set(dut.read_data, self.memory.get(context.get(dut.read_address),
-                                                           0xDEAD_0000
-                                                           | context.get(dut.read_address)))
+            read, write = context.get(dut.read_address), context.get(dut.write_address)
+            context.set(dut.read_data, self.memory.get(read, 0xDEAD_0000 | read))
+            context.set(dut.read_error, read >= REFUSED)
+            context.set(dut.write_error, write >= REFUSED)
 
 
 async def offer(context, dut, prefix, payload, delay):
@@ -108,7 +111,7 @@ def test_writes(stalls):
             await context.tick()
             assert not context.get(dut.bvalid)
 
-    simulate(dut, responses, addresses, data, inner.answer, inner.store)
+    simulate(dut, responses, addresses, data, inner.serve)
     assert answers == [write_response(address, strobe) for address, strobe, _ in cases]
     for address, strobe, value in cases:
         if write_response(address, strobe) == Response.OKAY:
@@ -136,7 +139,7 @@ def test_reads(stalls):
             answers.append(tuple(await take(context, dut, "r", ["rresp", "rdata"],
                                             generator.randint(0, stalls))))
 
-    simulate(dut, responses, addresses, inner.answer, inner.store)
+    simulate(dut, responses, addresses, inner.serve)
     expected = []
     for address in cases:
         response = write_response(address, 0xF)
@@ -205,25 +208,24 @@ def test_full_rate():
 
 def test_reset_in_mid_transaction():
     reset = Signal()
-    inner = AxiLiteSubordinate(ADDRESS_BITS)
-    dut = ResetInserter(reset)(inner)
+    dut = AxiLiteSubordinate(ADDRESS_BITS)
 
     async def testbench(context):
         for clocks in range(4):
             for name in ("awvalid", "wvalid", "arvalid"):
-                context.set(getattr(inner, name), 1)
-            context.set(inner.wstrb, 0xF)
+                context.set(getattr(dut, name), 1)
+            context.set(dut.wstrb, 0xF)
             for _ in range(clocks):
                 await context.tick()
             context.set(reset, 1)
             await context.tick()
             context.set(reset, 0)
             for name in ("bvalid", "rvalid", "write_valid", "read_valid"):
-                assert not context.get(getattr(inner, name))
+                assert not context.get(getattr(dut, name))
             for name in ("awready", "wready", "arready"):
-                assert context.get(getattr(inner, name))
+                assert context.get(getattr(dut, name))
 
-    simulate(dut, testbench)
+    simulate(dut, testbench, reset=reset)
 
 
 @pytest.mark.parametrize("address_bits", [2, 65, True, "8"])

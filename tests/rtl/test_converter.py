@@ -2,10 +2,13 @@
 
 import random
 
+from amaranth.hdl import Shape, Value
+import pytest
+
 from golden.chip import PRESETS
 from rtl.converter import Converter
+from rtl.messages import tag_layout
 from tests.rtl.simulation import simulate
-import pytest
 
 
 def code_of(value, resolution):
@@ -22,29 +25,41 @@ def samples_for(resolution, generator, count):
 
 
 def run(dut, resolution, samples, *, offer=1.0, take=1.0, decide=1.0, seed=0):
-    """Codes (code, stopped, void, index) and the clock in which each was taken from the port."""
+    """Codes (code, stopped, void, index) and the clock in which each was taken from the port.
+
+    The tag of a code must be that of its sample, whole; a code that waits must not change.
+    """
     generator = random.Random(seed)
-    result = []
+    result, tags = [], []
+    layout = tag_layout(dut.chip)
+    widths = {name: Shape.cast(field.shape).width for name, field in layout}
+    sample_tag, code = Value.cast(dut.tag), dut.code
+    code_bits, code_tag, index = Value.cast(code), Value.cast(code.tag), code.tag.index
 
     async def testbench(context):
-        clock, sent, side = 0, 0, []
+        clock, sent, side, waiting = 0, 0, [], None
         context.set(dut.resolution, resolution)
         while len(result) < len(samples):
             offered = sent < len(samples) and (generator.random() < offer)
             context.set(dut.sample_valid, offered)
-            if sent < len(samples):
-                value, stop, void = samples[sent]
-                context.set(dut.tag.stop, stop)
-                context.set(dut.tag.void, void)
-                context.set(dut.tag.index, sent % (1 << len(dut.tag.index)))
-            context.set(dut.code_ready, generator.random() < take)
+            if sent < len(samples) and len(tags) == sent:
+                _, stop, void = samples[sent]
+                fields = {name: generator.getrandbits(width) for name, width in widths.items()}
+                tags.append(layout.const(fields | dict(
+                    stop=stop, void=void, index=sent % (1 << widths["index"]))).as_bits())
+                context.set(sample_tag, tags[-1])
+            ready = generator.random() < take
+            context.set(dut.code_ready, ready)
             context.set(dut.decided, generator.random() < decide)
             converting = side[-1] if side else 0
             context.set(dut.comparator, converting >= context.get(dut.trial))
-            if context.get(dut.code_valid) and context.get(dut.code_ready):
-                code = dut.code
+            valid = context.get(dut.code_valid)
+            assert waiting is None or valid and context.get(code_bits) == waiting
+            waiting = context.get(code_bits) if valid and not ready else None
+            if valid and ready:
+                assert context.get(code_tag) == tags[len(result)]
                 result.append((clock, context.get(code.code), context.get(code.stopped),
-                               context.get(code.tag.void), context.get(code.tag.index)))
+                               context.get(code.tag.void), context.get(index)))
             taken = offered and context.get(dut.sample_ready)
             await context.tick()
             if taken:
@@ -188,5 +203,30 @@ def test_table_written_again():
             context.set(dut.code_ready, 1)
             for _ in range(6):
                 await context.tick()
+
+    simulate(dut, testbench)
+
+
+def test_a_code_is_offered_before_it_is_taken():
+    """Whoever takes codes may wait: meanwhile the next sample is taken and converted, no more."""
+    dut = Converter(PRESETS["tiny"])
+
+    async def testbench(context):
+        context.set(dut.resolution, 4)
+        context.set(dut.decided, 1)
+        context.set(dut.comparator, 1)
+        context.set(dut.sample_valid, 1)
+        taken = []
+        for clock in range(20):
+            assert context.get(dut.code_valid) == (clock >= 5)
+            assert context.get(dut.busy) == (1 <= clock <= 8)
+            # The code of the second sample waits for the first to be taken.
+            taken += [clock] * context.get(dut.sample_ready)
+            await context.tick()
+        assert taken == [0, 4]
+        context.set(dut.code_ready, 1)
+        assert context.get(dut.code.code) == 7
+        await context.tick()
+        assert context.get(dut.code_valid) and context.get(dut.code.code) == 7
 
     simulate(dut, testbench)

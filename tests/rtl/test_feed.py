@@ -24,7 +24,7 @@ def expected_products(finals, row_groups, granules, first_number):
     return result
 
 
-@pytest.mark.parametrize("row_groups, granules", [(1, 9), (1, 4), (2, 5), (3, 3), (9, 1)])
+@pytest.mark.parametrize("row_groups, granules", [(1, 9), (1, 4), (2, 5), (3, 3), (9, 1), (80, 1)])
 @pytest.mark.parametrize("pauses", [False, True])
 def test_products(row_groups, granules, pauses):
     generator = random.Random(f"{row_groups} {pauses}")
@@ -71,7 +71,7 @@ def test_products(row_groups, granules, pauses):
     async def testbench(context):
         context.set(dut.row_groups, row_groups)
         context.set(dut.group_granules, granules)
-        for first in (0, 3 << 30 | 5):
+        for first in (0, 3 << 30 | 5, 0x5A5A_A5A5, 0xA5A5_5A5A):
             number = first
             for chunks in (1, 2, 7):
                 finals = [generator.random() < 0.4 for _ in range(chunks)]

@@ -3,8 +3,6 @@
 from dataclasses import replace
 import random
 
-from amaranth.hdl import Module
-from amaranth.lib.memory import Memory
 import numpy as np
 
 from golden.chip import PRESETS
@@ -17,18 +15,22 @@ import pytest
 from tests.rtl.coefficients import layer_of, memory_image
 
 
+def memory_of(dut, image):
+    """A bench that serves the words of ``image``, zeros beyond it, a clock after they are read."""
+    async def serve(context):
+        async for _, _, enable, address in context.tick().sample(dut.read_enable,
+                                                                 dut.read_address):
+            if enable:
+                context.set(dut.read_data, image[address] if address < len(image) else 0)
+
+    return serve
+
+
 def run(chip, layer, products, rate, seed):
     dut = JobSource(chip)
     generator = random.Random(seed)
     base = 5
     image = [0] * base + memory_image(chip, layer, tile=0)
-    m = Module()
-    m.submodules.dut = dut
-    m.submodules.memory = memory = Memory(shape=chip.accumulator.word_bits,
-                                          depth=chip.memories.coefficient_words, init=image)
-    port = memory.read_port()
-    m.d.comb += [port.en.eq(dut.read_enable), port.addr.eq(dut.read_address),
-                 dut.read_data.eq(port.data)]
     jobs, clocks = [], []
 
     async def testbench(context):
@@ -56,7 +58,7 @@ def run(chip, layer, products, rate, seed):
                 await context.tick()
                 clock += 1
 
-    simulate(m, testbench)
+    simulate(dut, testbench, memory_of(dut, image))
     return jobs, clocks
 
 
@@ -121,13 +123,6 @@ def test_a_list_without_end(word, entry):
         if ended:
             image[start + (entries - 1) * entry] |= 1
         dut = JobSource(chip)
-        m = Module()
-        m.submodules.dut = dut
-        m.submodules.memory = memory = Memory(shape=chip.accumulator.word_bits, depth=depth,
-                                              init=image)
-        port = memory.read_port()
-        m.d.comb += [port.en.eq(dut.read_enable), port.addr.eq(dut.read_address),
-                     dut.read_data.eq(port.data)]
         pulses = []
 
         async def testbench(context, dut=dut, pulses=pulses):
@@ -141,6 +136,6 @@ def test_a_list_without_end(word, entry):
                     pulses.append(clock)
                 await context.tick()
 
-        simulate(m, testbench)
+        simulate(dut, testbench, memory_of(dut, image))
         # A clock for the first read, one per word, one for the pulse.
         assert pulses == ([] if ended else [entries * entry + 1])

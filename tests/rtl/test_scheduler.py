@@ -2,8 +2,6 @@
 
 import random
 
-from amaranth.hdl import Module
-from amaranth.lib.memory import Memory
 import pytest
 
 from golden.chip import AVERAGING_LIMIT, PRESETS
@@ -49,16 +47,18 @@ class Bench:
 
     def __init__(self, words):
         self.dut = TileScheduler(CHIP)
-        self.module = Module()
-        self.module.submodules.dut = self.dut
-        memory = Memory(shape=32, depth=CHIP.memories.program_words, init=words)
-        self.module.submodules.memory = memory
-        port = memory.read_port()
-        self.module.d.comb += [port.en.eq(self.dut.read_enable),
-                               port.addr.eq(self.dut.read_address),
-                               self.dut.read_data.eq(port.data)]
+        self.words = words
         self.time = 0
         self.fallen = False     # aborted or failed in the clock before
+
+    async def memory(self, context):
+        """The words of the program, zeros beyond them."""
+        dut = self.dut
+        async for _, _, enable, address in context.tick().sample(dut.read_enable,
+                                                                 dut.read_address):
+            if enable:
+                context.set(dut.read_data,
+                            self.words[address] if address < len(self.words) else 0)
 
     async def clock(self, context, **inputs):
         """`unit_done` is that of the unit at work, a transfer or another."""
@@ -118,7 +118,7 @@ def test_order_and_clocks():
             assert done == list(range(len(names) + 1))
             assert not (await bench.clock(context))["busy"]
 
-    simulate(bench.module, testbench)
+    simulate(bench.dut, testbench, bench.memory)
     assert TileScheduler.FETCH_CLOCKS == FETCH_CLOCKS
 
 
@@ -194,7 +194,7 @@ def test_refusal(words, cause):
         assert not any(seen[name] for name in STARTS)
         assert not (await bench.clock(context))["busy"]
 
-    simulate(bench.module, testbench)
+    simulate(bench.dut, testbench, bench.memory)
 
 
 @pytest.mark.parametrize("words", [
@@ -222,7 +222,7 @@ def test_limits_are_accepted(words):
             assert not seen["failed"]
         assert any(seen[name] for name in STARTS) and seen["layer"] == 1
 
-    simulate(bench.module, testbench)
+    simulate(bench.dut, testbench, bench.memory)
 
 
 @pytest.mark.parametrize("wait", range(2 * FETCH_CLOCKS + 6))
@@ -242,7 +242,7 @@ def test_a_unit_led_outside(wait):
             seen = await bench.clock(context)
             assert not seen["busy"] and not any(seen[name] for name in STARTS)
 
-    simulate(bench.module, testbench)
+    simulate(bench.dut, testbench, bench.memory)
 
 
 def test_a_program_without_end_is_refused():
@@ -261,7 +261,7 @@ def test_a_program_without_end_is_refused():
         assert seen["failed_cause"] == Cause.OPCODE.value
         assert starts == count
 
-    simulate(bench.module, testbench)
+    simulate(bench.dut, testbench, bench.memory)
 
 
 def test_timeout():
@@ -277,7 +277,7 @@ def test_timeout():
         assert seen["unit_clear"] and not seen["busy"]
         assert not (await bench.clock(context))["unit_clear"]
 
-    simulate(bench.module, testbench)
+    simulate(bench.dut, testbench, bench.memory)
 
 
 @pytest.mark.parametrize("wait", range(2 * FETCH_CLOCKS + 6))
@@ -298,4 +298,4 @@ def test_abort(wait):
             assert seen["transfer"] == (i == FETCH_CLOCKS - 1)
         assert seen["descriptor"] == LAYERS["load"]
 
-    simulate(bench.module, testbench)
+    simulate(bench.dut, testbench, bench.memory)

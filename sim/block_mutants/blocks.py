@@ -1,0 +1,147 @@
+"""Which blocks are mutated, the benches that are to find their mutants, and their contracts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from amaranth.hdl import Value, signed
+from amaranth.lib import data
+from amaranth.lib.wiring import Component
+
+from golden.chip import Chip, Phases, preset
+from rtl.accumulator import BasisAccumulator
+from rtl.averager import CodeAverager
+from rtl.axi_lite import AxiLiteSubordinate
+from rtl.calibration import CalibrationUnit
+from rtl.charge_controller import ChargeController
+from rtl.collector import Collector
+from rtl.converter import Converter
+from rtl.drift_gain import DriftGain
+from rtl.elementwise import ElementwiseUnit
+from rtl.feed import ProductFeed
+from rtl.jobs import JobSource
+from rtl.loader import RowLoader
+from rtl.loop_nest import LoopNest, Walker
+from rtl.register_file import RegisterFile
+from rtl.requantizer import Requantizer
+from rtl.rescaler import Rescaler
+from rtl.scheduler import TileScheduler
+from rtl.transfer import TransferUnit
+from rtl.window import WindowGenerator
+
+__all__ = ["BLOCKS", "Block", "Contract"]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What users of a block promise, and when its outputs matter to them.
+
+    ``assumed``: conditions on the inputs, each high in every clock. ``held``: for inputs that
+    stand still, by name, when they may change, besides in a reset. ``masks``: for outputs that
+    matter only at times, by name, when.
+    """
+
+    assumed: tuple[Value, ...] = ()
+    held: Mapping[str, Value] = field(default_factory=dict)
+    masks: Mapping[str, Value] = field(default_factory=dict)
+
+
+def _no_contract(component: Component) -> Contract:
+    return Contract()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A component of the chip ``preset`` and the files of tests/rtl with its benches.
+
+    ``inside``: mutants are those of the submodule of that name, in the component around it.
+    """
+
+    of: Callable[[Chip], Component]
+    benches: tuple[str, ...]
+    preset: str = "tiny"
+    inside: str = ""
+    contract: Callable[[Component], Contract] = _no_contract
+
+    def make(self) -> Component:
+        """A fresh instance."""
+        return self.of(preset(self.preset))
+
+
+def _charge_controller(dut: Component) -> Contract:
+    return Contract(
+        assumed=tuple(dut.lengths[name] != 0 for name in Phases.__dataclass_fields__),
+        masks={"tag": dut.sample_valid})
+
+
+def _converter(dut: Component) -> Contract:
+    bits = dut.chip.converter
+    return Contract(
+        assumed=((dut.resolution >= bits.minimum_bits) & (dut.resolution <= bits.bits),),
+        held={"resolution": ~dut.busy & ~dut.code_valid, "levels_enable": ~dut.busy},
+        masks={"code": dut.code_valid, "trial": dut.convert, "level": dut.convert})
+
+
+def _stream(valid: str, *payload: str) -> Callable[[Component], Contract]:
+    """Outputs that matter while the output ``valid`` is high."""
+    return _masked({valid: payload})
+
+
+def _masked(outputs: Mapping[str, tuple[str, ...]]) -> Callable[[Component], Contract]:
+    """Outputs by the one-bit output that tells when they matter."""
+    def contract(dut: Component) -> Contract:
+        return Contract(masks={name: getattr(dut, when)
+                               for when, names in outputs.items() for name in names})
+
+    return contract
+
+
+def _window(dut: Component) -> Contract:
+    payload = ("pad", "row_word", "first", "last", "last_chunk", "last_position")
+    return Contract(held={"descriptor": dut.start},
+                    masks={"address": dut.valid & ~dut.pad,
+                           **{name: dut.valid for name in payload}})
+
+
+#: By name.
+BLOCKS: dict[str, Block] = {
+    "charge_controller": Block(ChargeController, ("test_charge_controller", "test_reset"),
+                               contract=_charge_controller),
+    "converter": Block(Converter, ("test_converter", "test_reset"), contract=_converter),
+    "levels": Block(Converter, ("test_converter", "test_reset"), inside="levels",
+                    contract=_converter),
+    "averager": Block(CodeAverager, ("test_averager", "test_reset"),
+                      contract=_stream("mean_valid", "mean")),
+    "accumulator": Block(BasisAccumulator, ("test_accumulator", "test_reset")),
+    "requantizer": Block(
+        lambda chip: Requantizer(chip, data.StructLayout({"index": signed(12)})),
+        ("test_requantizer", "test_reset"),
+        contract=_stream("out_valid", "out", "out_tag")),
+    "rescaler": Block(lambda chip: Rescaler(value_bits=10, shift_bits=3), ("test_requantizer",)),
+    "drift_gain": Block(DriftGain, ("test_drift_gain", "test_reset")),
+    "collector": Block(Collector, ("test_collector", "test_reset"), contract=_masked({
+        "write_enable": ("write_address", "write_data"),
+        "sum_valid": ("sum_kernel", "sum_position", "sum_value", "sum_output")})),
+    "calibration": Block(CalibrationUnit, ("test_calibration", "test_reset")),
+    "feed": Block(ProductFeed, ("test_feed", "test_reset"), preset="default",
+                  contract=_stream("product_valid", "product")),
+    "jobs": Block(JobSource, ("test_jobs", "test_reset"), contract=_masked({
+        "job_valid": ("job",), "read_enable": ("read_address",)})),
+    "loader": Block(RowLoader, ("test_loader", "test_reset"), contract=_masked({
+        "read_enable": ("read_address",), "chunk_loaded": ("chunk_final",),
+        "load_enable": ("load_bank", "load_clear", "load_row", "load_codes")})),
+    "window": Block(WindowGenerator, ("test_window", "test_reset"), preset="default",
+                    contract=_window),
+    "loop_nest": Block(lambda chip: LoopNest(
+        {"a": 2, "b": 3, "c": 2},
+        {"all": Walker(6, ("a", "b", "c")), "outer": Walker(4, ("c",)),
+         "inner": Walker(5, ("a",)), "gap": Walker(7, ("a", "c"))}), ("test_loop_nest",)),
+    "elementwise": Block(ElementwiseUnit, ("test_elementwise", "test_reset"), contract=_masked({
+        "read_enable": ("read_address",), "write_enable": ("write_address", "write_data")})),
+    "transfer": Block(TransferUnit, ("test_transfer", "test_reset"), contract=_masked({
+        "out_valid": ("out_data", "out_last"), "read_enable": ("read_address",),
+        "write_enable": ("write_address", "write_data")})),
+    "scheduler": Block(TileScheduler, ("test_scheduler", "test_reset")),
+    "legality": Block(TileScheduler, ("test_scheduler",), inside="check"),
+    "register_file": Block(RegisterFile, ("test_register_file", "test_reset")),
+    "axi_lite": Block(lambda chip: AxiLiteSubordinate(8), ("test_axi_lite", "test_reset")),
+}

@@ -1,0 +1,92 @@
+"""Whether a mutant of a block can ever make a difference to who uses the block."""
+
+from functools import reduce
+from operator import and_
+from pathlib import Path
+import tempfile
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
+from amaranth.lib.wiring import Component
+
+from rtl.verilog import TOP_NAME
+from sim.mutants import SELECT, SELECT_BITS
+from sim.reach import first_clocks
+from sim.toolchain import run_yosys
+
+from .blocks import Block
+from .library import Port, block_ports
+
+__all__ = ["differences"]
+
+#: Seconds for a single mutant.
+_TIME_LIMIT = 8
+
+
+def differences(block: Block, component: Component, verilog: str,
+                mutants: list[int]) -> dict[int, int | None]:
+    """First clock in which an output of each mutant can differ from the intact block's.
+
+    None if it never does; mutants that are not decided are left out. Looked at are runs in which
+    the block's users keep its contract, and outputs only where they matter (`Block.contract`).
+    ``verilog`` is that of the block with its mutants.
+    """
+    m = Module()
+    ports = block_ports(component)
+    contract = block.contract(component)
+    # Runs begin with a clock of reset, since Yosys keeps no initial value of a register that a
+    # mutant splits.
+    started, kept = Signal(reset_less=True), Signal(init=1, reset_less=True)
+    now = Signal()
+    reset = ResetSignal() | ~started
+    assumed = [Value.cast(value).bool() for value in contract.assumed]
+    for name, change in contract.held.items():
+        value = Value.cast(getattr(component, name)).as_unsigned()
+        before = Signal(len(value), name=f"{name}_before", reset_less=True)
+        free = Signal(name=f"{name}_free", reset_less=True)
+        m.d.sync += [before.eq(value), free.eq(reset)]
+        assumed.append(free | Value.cast(change).bool() | (value == before))
+    m.d.comb += now.eq(started & kept & reduce(and_, assumed, Const(1)))
+    m.d.sync += [started.eq(1), kept.eq(~started | now)]
+    _add_copy(m, "intact", ports, verilog, reset, 0, {port.name: port.signal for port in ports
+                                               if port.signal is not None})
+    questions = {}
+    for number in mutants:
+        copies = {port.name: Signal(port.width, name=f"mutant{number}_{port.name}")
+                  for port in ports if not port.is_input}
+        _add_copy(m, f"mutant{number}", ports, verilog, reset, number, copies)
+        differing = [
+            (copies[port.name] != port.signal.as_unsigned())
+            & Value.cast(contract.masks.get(port.name, Const(1))).bool()
+            for port in ports if not port.is_input]
+        question = Signal(name=f"question{number}", reset_less=True)
+        m.d.sync += question.eq(now & reduce(lambda a, b: a | b, differing))
+        questions[number] = question
+    inputs = [port.signal for port in ports if port.is_input and port.signal is not None]
+    source = rtlil.convert(m, name="top", emit_src=False, ports=[*inputs, *questions.values()])
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        (directory / "top.il").write_text(source)
+        (directory / "block.v").write_text(verilog)
+        run_yosys("read_rtlil top.il\nread_verilog block.v\nhierarchy -top top\nproc\nflatten\n"
+                  "opt -full\nwrite_rtlil whole.il\n", directory)
+        whole = (directory / "whole.il").read_text()
+    clocks = first_clocks(whole, [question.name for question in questions.values()],
+                          time_limit=_TIME_LIMIT, merge=True)
+    # Each answer shows a clock later, in its register, and the first clock is that of the reset.
+    return {number: None if clock is None else clock - 2
+            for number, question in questions.items() if question.name in clocks
+            for clock in [clocks[question.name]]}
+
+
+def _add_copy(m: Module, name: str, ports: tuple[Port, ...], verilog: str, reset: Value,
+              mutant: int, outputs: dict[str, Signal]) -> None:
+    connections: dict[str, object] = {f"i_{SELECT}": Const(mutant, SELECT_BITS)}
+    for clock, value in (("clk", ClockSignal()), ("rst", reset)):
+        if f"  input {clock};\n" in verilog:
+            connections[f"i_{clock}"] = value
+    for port in ports:
+        if port.signal is not None:
+            connections[f"i_{port.name}" if port.is_input else f"o_{port.name}"] = \
+                port.signal if port.is_input else outputs[port.name]
+    m.submodules[name] = Instance(TOP_NAME, **connections)
