@@ -184,6 +184,8 @@ class _BringUp:
         # One check serves all tenants, but each has windows of its own.
         for descriptor in (*self.beyond(pool), *(self.illegal(pool) if tenant == 0 else ())):
             self.run(tenant, 0, (descriptor, end), cause=_FIELD)
+        if tenant == 0:
+            self.try_convolutions(pool)
         self.try_waiting(tenant)
         for name in self.all_of_it():
             self.write(tenant_prefix(tenant) + name,
@@ -275,6 +277,69 @@ class _BringUp:
             if groups <= products:
                 yield _with(_with(legal, "chunks", chunks), "row_groups", groups)
 
+    # Convolutions without conversions: lists of void entries. They need no weights.
+
+    def try_convolutions(self, pool: tuple[int, ...]) -> None:
+        """Two chunks in two row groups each; then, on each tile, a list that does not end."""
+        biases = (0x55, 0x2A, 0xAA - 0x100)
+        self.write_entries("constants", 0, [bias & _WORD for bias in biases])
+        for tile in range(self.chip.tiles):
+            # A list for each chunk, and then what belongs to neither.
+            self.write_entries(f"coefficients{tile}", 0, [
+                self.void(kernel, last=True) for kernel in (0, 1, 2, 2)])
+        descriptor = self.convolution(pool)
+        for name, value in (("block_words", 2), ("source_pixel_words", 2), ("chunks", 2),
+                            ("row_groups", 2), ("kernels", len(biases)), ("source", 0),
+                            ("destination", 2)):
+            descriptor = _with(descriptor, name, value)
+        self.start(0, (descriptor, encode(Opcode.END)))
+        values = {name: self.harness.read(self.model.address(name))
+                  for name in ("cycles", "array", "rows", "drain")}
+        self.model.ran(0, 0, 1, values | {
+            "cycles": 2 * FETCH_CLOCKS + sum(values[name] for name in ("array", "rows", "drain")),
+            "fetch": 2 * FETCH_CLOCKS, "products": 4})
+        self.check(self.told(0))
+        self.traced(0, "words", [(2, sum((bias & 0xFF) << 8 * i
+                                         for i, bias in enumerate(biases)))])
+        for tile in range(self.chip.tiles):
+            got = self.harness.codes(tile)
+            for field, expected in (("product", [0, 1, 2, 3]), ("index", [0, 0, 1, 1]),
+                                    ("void", [1] * 4)):
+                if got[field].tolist() != expected:
+                    raise BringUpError.of(f"{field} of the void entries of tile {tile}",
+                                          f"expected {expected}, got {got[field].tolist()}")
+        self.settle(0)
+        for tile in range(self.chip.tiles):
+            self.try_endless(tile, self.convolution(pool))
+
+    def try_endless(self, endless: int, descriptor: tuple[int, ...]) -> None:
+        """The list of one tile goes past the end of its memory."""
+        first = self.chip.memories.coefficient_words - 2
+        for tile in range(self.chip.tiles):
+            self.write_entries(f"coefficients{tile}", first,
+                               [self.void(0, last=tile != endless)] * 2)
+        for name, value in (("coefficients", first), ("source", 0), ("destination", 2)):
+            descriptor = _with(descriptor, name, value)
+        self.start(0, (descriptor, encode(Opcode.END)), "error")
+        names = ("cycles", "array", "rows", "drain")
+        counted = {name: self.harness.read(self.model.address(name)) for name in names}
+        self.model.ran(0, _FIELD, 0, counted | {"fetch": FETCH_CLOCKS, "products": 1})
+        self.check(self.told(0))
+        self.settle(0)
+        self.seen[0, "words"] = len(self.harness.words(0))
+
+    def void(self, kernel: int, last: bool) -> int:
+        """Header of an entry without a plane."""
+        return int(last) | kernel << (2 + self.chip.planes)
+
+    def write_entries(self, memory: str, first: int, values: Sequence[int]) -> None:
+        """Write entries of a memory, from ``first`` on."""
+        window = next(window for window in self.windows if window.name == memory)
+        for i, value in enumerate(values):
+            for word in range(window.entry_words):
+                self.respond("write", window.offset + 4 * (_pitch(window) * (first + i) + word),
+                             value >> 32 * word & _WORD, _OKAY)
+
     def run(self, tenant: int, base: int, descriptors: tuple[tuple[int, ...], ...], *,
             cause: int = 0, layer: int = 0, units: Sequence[int] = (),
             words: Sequence[tuple[int, int]] = ()) -> None:
@@ -283,13 +348,7 @@ class _BringUp:
         ``cause`` 0: they end. ``layer`` is the last of them, or at fault; ``units`` the clocks of
         each that ran, ``words`` the addresses and words written.
         """
-        own = tenant_prefix(tenant)
-        self.load(tenant, base, descriptors, length=max(len(descriptors), 1))
-        self.write(f"{own}interrupt", self.model.mask(f"{own}interrupt", "error" if cause
-                                                      else "done"))
-        self.write(f"{own}control", self.model.mask(f"{own}control", "start"))
-        if not self.harness.run(_LIMIT):
-            raise BringUpError.of("irq", f"not raised by a program of tenant {tenant}")
+        self.start(tenant, descriptors, "error" if cause else "done", base)
         fetch = FETCH_CLOCKS * (len(units) + (len(units) < len(descriptors)))
         self.model.ran(tenant, cause, layer, {
             "cycles": fetch + sum(units), "fetch": fetch, "elementwise": sum(units)})
@@ -299,6 +358,16 @@ class _BringUp:
         self.traced(tenant, "layers", list(enumerate(ended)))
         self.traced(tenant, "words", words)
         self.settle(tenant)
+
+    def start(self, tenant: int, descriptors: tuple[tuple[int, ...], ...], flag: str = "done",
+              base: int = 0) -> None:
+        """Run ``descriptors``, which lie at ``base``, until ``flag`` raises the interrupt."""
+        own = tenant_prefix(tenant)
+        self.load(tenant, base, descriptors, length=len(descriptors))
+        self.write(f"{own}interrupt", self.model.mask(f"{own}interrupt", flag))
+        self.write(f"{own}control", self.model.mask(f"{own}control", "start"))
+        if not self.harness.run(_LIMIT):
+            raise BringUpError.of("irq", f"not raised by a program of tenant {tenant}")
 
     def traced(self, tenant: int, kind: str, expected: Sequence[tuple[int, int]]) -> None:
         """``expected`` records of trace ``kind`` are new since the last program of ``tenant``."""

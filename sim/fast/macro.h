@@ -90,6 +90,7 @@ public:
     void start_image(uint64_t image, uint32_t tenant = 0) {
         check_weights();
         runs_[tenant].image = image;
+        runs_[tenant].limit = runs_[tenant].products;
         runs_[tenant].next_product = runs_[tenant].current_layer = 0;
     }
 
@@ -141,6 +142,7 @@ private:
     // What a tenant's program says, and how far it has come.
     struct Run {
         uint64_t products = 0, image = 0, next_product = 0;
+        uint64_t limit = UINT64_MAX;    // of the products, once an image has started
         size_t current_layer = 0;
         std::vector<LayerRange> layers;
         std::vector<std::vector<double>> thresholds;
@@ -239,11 +241,14 @@ private:
         if (changed && phase == RESET) {
             const uint32_t tenant = pins.product >> TAG_COUNT_BITS;
             Run& run = runs_[tenant];
-            const uint64_t expected = uint64_t(tenant) << TAG_COUNT_BITS | run.next_product;
+            const uint64_t base = uint64_t(tenant) << TAG_COUNT_BITS;
+            // Before the first image nobody says when a program begins anew.
+            if (run.limit == UINT64_MAX && pins.product == base) run.next_product = 0;
+            const uint64_t expected = base | run.next_product;
             if (pins.product != expected)
                 fail("product", "tag " + std::to_string(pins.product) + ", expected "
                      + std::to_string(expected));
-            if (run.next_product >= run.products)
+            if (run.next_product >= run.limit)
                 fail("product", "beyond the program's last product");
             current_ = Product();
             current_.run = tenant;
