@@ -88,6 +88,9 @@ class LevelTable(Component):
             m.d.comb += found.eq(table(
                 f"power_{name}", 1 << len(exponent), written & power & (negative == sign), exponent,
                 modulo(self.resolution - 2, len(exponent))))
+        # Like the memories, it outlives an abort, which resets what it comes upon.
+        first = Signal(level, reset_less=True)
         with m.If(self.write & ~self.write_index.any()):
-            m.d.sync += self.first.eq(self.write_data)
+            m.d.sync += first.eq(self.write_data)
+        m.d.comb += self.first.eq(first)
         return m

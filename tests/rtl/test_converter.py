@@ -2,7 +2,7 @@
 
 import random
 
-from amaranth.hdl import Shape, Value
+from amaranth.hdl import ResetInserter, Shape, Signal, Value
 import pytest
 
 from golden.chip import PRESETS
@@ -230,3 +230,27 @@ def test_a_code_is_offered_before_it_is_taken():
         assert context.get(dut.code_valid) and context.get(dut.code.code) == 7
 
     simulate(dut, testbench)
+
+
+def test_table_outlives_an_abort():
+    """What resets the converter leaves its table alone, the level of code 0 too."""
+    chip = PRESETS["tiny"]
+    dut = Converter(chip)
+    clear = Signal()
+
+    async def testbench(context):
+        context.set(dut.resolution, 4)
+        context.set(dut.levels_enable, 1)
+        context.set(dut.level_write, 1)
+        context.set(dut.level_data, 100)
+        await context.tick()
+        context.set(dut.level_write, 0)
+        context.set(clear, 1)
+        await context.tick()
+        context.set(clear, 0)
+        context.set(dut.sample_valid, 1)
+        await context.tick()
+        assert context.get(dut.convert) and context.get(dut.trial) == 0
+        assert context.get(dut.level) == 100
+
+    simulate(ResetInserter(clear)(dut), testbench)

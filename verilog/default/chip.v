@@ -28024,8 +28024,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$11 [3:0]),
-    .\port$1210$0 (\$17 ),
-    .\port$1210$23 (\$18 ),
+    .\port$1208$0 (\$17 ),
+    .\port$1208$23 (\$18 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(\read_address$102 ),
@@ -28467,7 +28467,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
-, trace__valid, \port$1210$0 , trace__void, \port$1210$23 , read_address, drain_sum, clear);
+, trace__valid, \port$1208$0 , trace__void, \port$1208$23 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -28790,10 +28790,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] \multiplier$61  = 4'h0;
   (* init = 9'h000 *)
   wire [8:0] operand;
-  output [16:0] \port$1210$0 ;
-  wire [16:0] \port$1210$0 ;
-  output [47:0] \port$1210$23 ;
-  wire [47:0] \port$1210$23 ;
+  output [16:0] \port$1208$0 ;
+  wire [16:0] \port$1208$0 ;
+  output [47:0] \port$1208$23 ;
+  wire [47:0] \port$1208$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -29993,9 +29993,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign read_word = \register$70 [2:0];
   assign \$signature__en  = 1'h1;
   assign \$signature__en$95  = 1'h1;
-  assign \port$1210$0  = held[16:0];
+  assign \port$1208$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1210$23  = held[70:23];
+  assign \port$1208$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -33978,6 +33978,8 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   wire clk;
   output [11:0] first;
   reg [11:0] first = 12'h000;
+  (* init = 12'h000 *)
+  wire [11:0] \first$45 ;
   output [11:0] first_lower;
   wire [11:0] first_lower;
   output [11:0] first_upper;
@@ -34229,12 +34231,6 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
     if (\$81 ) begin
       \$82  = write_data;
     end
-    if (clear) begin
-      \$82  = 12'h000;
-    end
-    if (rst) begin
-      \$82  = 12'h000;
-    end
   end
   assign wide = { write_index[7], write_index[7], write_index };
   assign \$signature__addr  = address;
@@ -34257,6 +34253,7 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign \$signature__data$40  = write_data;
   assign \read__addr$41  = \$78 [3:0];
   assign \read__data$43  = first_upper;
+  assign \first$45  = first;
   assign \levels[0]  = levels[11:0];
   assign \levels[1]  = levels[23:12];
   assign \levels[2]  = levels[35:24];

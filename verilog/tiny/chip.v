@@ -21290,8 +21290,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$11 [2:0]),
-    .\port$1047$0 (\$17 ),
-    .\port$1047$18 (\$18 ),
+    .\port$1045$0 (\$17 ),
+    .\port$1045$18 (\$18 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(\read_address$102 ),
@@ -21733,7 +21733,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
-, trace__valid, \port$1047$0 , trace__void, \port$1047$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1045$0 , trace__void, \port$1045$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -21972,10 +21972,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg [3:0] \multiplier$43  = 4'h0;
   (* init = 7'h00 *)
   wire [6:0] operand;
-  output [11:0] \port$1047$0 ;
-  wire [11:0] \port$1047$0 ;
-  output [47:0] \port$1047$18 ;
-  wire [47:0] \port$1047$18 ;
+  output [11:0] \port$1045$0 ;
+  wire [11:0] \port$1045$0 ;
+  output [47:0] \port$1045$18 ;
+  wire [47:0] \port$1045$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22916,9 +22916,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign read_word = \register$52 [1:0];
   assign \$signature__en  = 1'h1;
   assign \$signature__en$71  = 1'h1;
-  assign \port$1047$0  = held[11:0];
+  assign \port$1045$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1047$18  = held[65:18];
+  assign \port$1045$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -26378,6 +26378,8 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   wire clk;
   output [9:0] first;
   reg [9:0] first = 10'h000;
+  (* init = 10'h000 *)
+  wire [9:0] \first$45 ;
   output [9:0] first_lower;
   wire [9:0] first_lower;
   output [9:0] first_upper;
@@ -26609,12 +26611,6 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
     if (\$67 ) begin
       \$68  = write_data;
     end
-    if (clear) begin
-      \$68  = 10'h000;
-    end
-    if (rst) begin
-      \$68  = 10'h000;
-    end
   end
   assign wide = { write_index[5], write_index[5], write_index };
   assign \$signature__addr  = address;
@@ -26637,6 +26633,7 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign \$signature__data$40  = write_data;
   assign \read__addr$41  = \$64 [3:0];
   assign \read__data$43  = first_upper;
+  assign \first$45  = first;
   assign \levels[0]  = levels[9:0];
   assign \levels[1]  = levels[19:10];
   assign \levels[2]  = levels[29:20];
