@@ -15,7 +15,7 @@ def mutants(
         images: options.Images = None, data: options.Data = None,
         first: Annotated[int, typer.Option("--first", min=0, help="The image to run.")] = 0,
         count: Annotated[int, typer.Option(
-            "--count", min=1, max=1023, help="Mutants, each a random fault.")] = 60,
+            "--count", min=1, help="Mutants, each a random fault.")] = 60,
         mutant_seed: Annotated[int, typer.Option(
             "--mutant-seed", min=0, help="Seed that draws the faults.")] = 1,
         preset: options.Preset = "default", settings: options.Settings = None,

@@ -84,9 +84,15 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     for tile in range(program.chip.tiles):
         _compare_codes(comparer, program, traces, index, rtl.codes[tile], tile)
     for tile, rows in enumerate(rtl.rows):
-        compare_rows(comparer, program, rows, tile)
+        if tile in program.used_tiles:
+            compare_rows(comparer, program, rows, tile)
+        else:
+            comparer.lengths("product", "END", 0, len(rows), tile)
     for tile, masks in enumerate(rtl.masks):
-        compare_masks(comparer, program, traces, masks, tile)
+        if tile in program.used_tiles:
+            compare_masks(comparer, program, traces, masks, tile)
+        else:
+            comparer.lengths("conversion", "END", 0, len(masks), tile)
     _compare_sums(comparer, traces, index, rtl.sums)
     _compare_words(comparer, program, traces, index, rtl)
     _compare_counters(comparer, program, traces, index, rtl, hindered=cycles is None)

@@ -1,6 +1,7 @@
 """Mutants of a chip: faults planted in its netlist, all in one simulation, one active at a time."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 import re
@@ -15,7 +16,8 @@ from golden.program import Program
 from golden.timing import layer_clocks
 from rtl.verilog import TOP_NAME, chip_verilog
 from sim.compare import compare_image
-from sim.fast.bring_up import BringUpError, bring_up
+from sim.fast.bring_up import BringUpError
+from sim.fast.exercise import try_chip
 from sim.fast.headers import EXCITED
 from sim.fast.library import Harness, HarnessError, MacroSettings, build_mutated_harness
 from sim.fast.run import ImageError, image_result, load_program
@@ -64,10 +66,10 @@ class Mutation:
 class Finding:
     """What an image showed of a mutant: ``where`` it differed first, empty if nowhere.
 
-    ``layer`` and ``word`` are those of the first mismatch; ``layer`` is "bring-up" or "load"
-    before the image; ``word`` is "pins" where a rule of the macro's pins was broken, "program"
-    where it did not come to its end. ``excited``: whether
-    in any clock the mutant changed its bit; if not, the run was that of the intact netlist.
+    ``layer`` and ``word`` are those of the first mismatch; ``layer`` is "bring-up", a layer of an
+    exercise or "load" before the image; ``word`` is "pins" where a rule of the macro's pins was
+    broken, "program" where it did not come to its end. ``excited``: whether in any clock the
+    mutant changed its bit; if not, the run was that of the intact netlist.
     """
 
     mutation: Mutation
@@ -160,6 +162,23 @@ class _Deviation(Exception):
     """What a chip has done so far is not what the intact one does."""
 
 
+class _Specimen:
+    """The chip with mutant ``number``; ``excited`` says whether that has changed any bit yet."""
+
+    def __init__(self, library: Path, tiles: int, number: int) -> None:
+        self._library, self._tiles, self._number = library, tiles, number
+        self.excited = False
+
+    @contextmanager
+    def open(self, settings: MacroSettings) -> Iterator[Harness]:
+        """A simulation of it, from its reset on."""
+        with Harness(self._library, settings, self._tiles, mutant=self._number) as harness:
+            try:
+                yield harness
+            finally:
+                self.excited |= harness.excited
+
+
 class _Examiner:
     """Runs ``image`` on the intact netlist first, then on mutants, each as far as it is right."""
 
@@ -167,20 +186,29 @@ class _Examiner:
         golden = execute(program, macro, image[None], seed, trace=True)
         assert golden.layers is not None
         self._program, self._traces = program, golden.layers
+        self._settings = MacroSettings(program, macro, seed, program.chip.phases)
         self._cycles = layer_clocks(program, traces=golden.layers)
         self._words = input_words(program, image[None])[0]
         self._intact: RtlImage | None = None
 
-    def examine(self, harness: Harness) -> tuple[str, str, str]:
+    def examine(self, specimen: "_Specimen") -> tuple[str, str, str]:
         """(layer, word, where) of the first mismatch with golden; empty if there is none."""
-        program = self._program
         try:
-            model = bring_up(harness, program.chip)
+            try_chip(specimen.open, self._program.chip)
+        except BringUpError as error:
+            return error.layer, error.word, str(error)
+        except HarnessError as error:
+            return _named("bring-up", error)
+        with specimen.open(self._settings) as harness:
+            return self._examine_image(harness)
+
+    def _examine_image(self, harness: Harness) -> tuple[str, str, str]:
+        program = self._program
+        model = RegisterModel(program.chip)
+        try:
             load_program(harness, program, None, model)
             image = image_result(harness, program, self._words, 0, _PATIENCE * sum(self._cycles),
                                  lambda: self._follow(harness))
-        except BringUpError as error:
-            return "bring-up", error.word, str(error)
         except _Deviation:
             return self._first_mismatch(self._so_far(harness), None)
         except ImageError as error:
@@ -243,13 +271,11 @@ def hunt(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, cou
     chip = program.chip
     text, mutations = mutate(chip_verilog(chip), count, mutant_seed)
     library = build_mutated_harness(chip, watched(text), SELECT)
-    settings = MacroSettings(program, macro, seed, chip.phases)
     examiner = _Examiner(program, macro, image, seed)
     for number in range(count + 1):
-        with Harness(library, settings, chip.tiles, mutant=number) as harness:
-            layer, word, where = examiner.examine(harness)
-            excited = harness.excited
+        specimen = _Specimen(library, chip.tiles, number)
+        layer, word, where = examiner.examine(specimen)
         if number:
-            yield Finding(mutations[number - 1], excited, layer, word, where)
+            yield Finding(mutations[number - 1], specimen.excited, layer, word, where)
         elif where:
             raise RuntimeError(f"the netlist without a fault differs from golden: {where}")

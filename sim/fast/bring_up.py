@@ -27,6 +27,8 @@ __all__ = ["BringUpError", "bring_up"]
 _OKAY, _SLVERR, _DECERR = 0, 2, 3
 #: Clocks by which every program here has ended, and for which those that wait are left waiting.
 _LIMIT, _WAIT = 2000, 100
+#: Pixels of which the second is wrong: enough for the chip to stop before it comes to the last.
+_ROW = 32
 #: Clocks from the end of a host's time to the end of its program.
 _LATE = 1
 #: Multiplier of Fibonacci hashing: gives each register a pattern of its own.
@@ -37,11 +39,14 @@ _OPCODE, _FIELD, _HOST = 1, 2, 4
 
 
 class BringUpError(HarnessError):
-    """The chip did not do what it must before a program is loaded; ``word`` says with what."""
+    """The chip did not do what it must before a program is loaded.
 
-    def __init__(self, text: str, word: str = "") -> None:
+    ``word`` says with what, ``layer`` where: of an exercise, or just "bring-up".
+    """
+
+    def __init__(self, text: str, word: str = "", layer: str = "bring-up") -> None:
         super().__init__(text)
-        self.word = word
+        self.word, self.layer = word, layer
 
     @classmethod
     def of(cls, word: str, text: str) -> "BringUpError":
@@ -136,24 +141,18 @@ class _BringUp:
 
     def neighbours(self) -> Iterator[int]:
         """Addresses one bit from a register's, or from a memory's first or last word."""
-        bases = list(self.offsets)
-        for window in self.windows:
-            bases += [window.offset, window.offset + 4 * (_words(window) - 1)]
-        seen = set()
-        for base in bases:
-            for bit in range(2, ADDRESS_BITS):
-                address = base ^ 1 << bit
-                if address not in seen:
-                    seen.add(address)
-                    yield address
+        bits = [1 << bit for bit in range(2, ADDRESS_BITS)]
+        ends = [window.offset + 4 * word for window in self.windows
+                for word in (0, _words(window) - 1)]
+        yield from sorted({base ^ bit for base in (*self.offsets, *ends) for bit in bits}
+                          - self.offsets)
 
     def try_refusals(self) -> None:
         """What is nowhere is refused, what is somewhere else does not change a register."""
         for address in self.neighbours():
-            if address not in self.offsets:
-                self.respond("read", address, 0, _DECERR)
-                self.respond("write", address, ~_HASH & _WORD,
-                             _OKAY if self.taken(address) else _DECERR)
+            self.respond("read", address, 0, _DECERR)
+            self.respond("write", address, ~_HASH & _WORD,
+                         _OKAY if self.taken(address) else _DECERR)
         self.check()
         address = self.model.address("activation_words")
         for strobe in (0x7, 0xB, 0xD, 0xE):
@@ -186,6 +185,8 @@ class _BringUp:
             self.run(tenant, 0, (descriptor, end), cause=_FIELD)
         if tenant == 0:
             self.try_convolutions(pool)
+        for pattern in (_HASH, ~_HASH):
+            self.try_window(tenant, pattern, pool)
         self.try_waiting(tenant)
         for name in self.all_of_it():
             self.write(tenant_prefix(tenant) + name,
@@ -212,6 +213,46 @@ class _BringUp:
             (_pool(Opcode.AVERAGE_POOL, pixel, last - 1, last, ~0x55), 0xAAAA_AAAA),
             (_pool(Opcode.MAX_POOL, pair, last - 1, last - 2, 0), 0x5555_5555),
             (_pool(Opcode.MAX_POOL, pixel, last, last - 1, 0), 0xAAAA_AAAA)]
+
+    def try_window(self, tenant: int, pattern: int, pool: tuple[int, ...]) -> None:
+        """The last word of a window that is part of the chip, and the first one behind it."""
+        own, memories = tenant_prefix(tenant), self.chip.memories
+        ends = {}
+        for base, words, size in (
+                ("activation_base", "activation_words", memories.activation_words),
+                ("constants_base", "constant_entries", memories.constant_entries),
+                ("coefficients_base", "coefficient_words", memories.coefficient_words)):
+            # The lowest bits of the pattern, and at least two words; what it leaves out before.
+            ends[words] = max(pattern & (size - 1), 2)
+            self.write(own + words, ends[words])
+            self.write(own + base, ~pattern & (size - 1) & ~ends[words])
+        last, end = ends["activation_words"] - 1, encode(Opcode.END)
+        kept = _pool(Opcode.AVERAGE_POOL, PixelWindow(1, 1, 1, 1, 1, 1, 1, 0, 0), last, last, 0x33)
+        self.run(tenant, 0, (_encoded(kept), end), layer=1, units=[elementwise_clocks(kept)],
+                 words=[(last, 0x3333_3333)])
+        convolution, add = self.convolution(pool), _with(_with(pool, "opcode", Opcode.ADD),
+                                                         "second_stride", 1)
+        wrong = [_with(legal, name, ends[words]) for legal, name, words in (
+            (pool, "source", "activation_words"), (pool, "destination", "activation_words"),
+            (add, "second_source", "activation_words"),
+            (convolution, "source", "activation_words"),
+            (convolution, "destination", "activation_words"),
+            (convolution, "constants", "constant_entries"),
+            (convolution, "coefficients", "coefficient_words"))]
+        wrong += [encode(Opcode.LOAD, destination=last, count=2),
+                  encode(Opcode.STORE, source=last, count=2)]
+        for descriptor in wrong:
+            self.run(tenant, 0, (descriptor, end), cause=_FIELD)
+        # A row of pixels, of which the second is read, or written, behind the end.
+        row = replace(kept, window=PixelWindow(_ROW, 1, _ROW, 1), source=0, destination=0)
+        for place in ("source", "destination"):
+            self.start(tenant, (_encoded(replace(row, **{place: last})), end), "error")
+            clocks = self.harness.read(self.model.address(f"{own}elementwise"))
+            self.model.ran(tenant, _FIELD, 0, {
+                "cycles": FETCH_CLOCKS + clocks, "fetch": FETCH_CLOCKS, "elementwise": clocks})
+            self.check(self.told(tenant))
+            self.settle(tenant)
+            self.pass_over(tenant)
 
     def beyond(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         """Descriptors with an address or a range just outside the chip."""
@@ -269,6 +310,12 @@ class _BringUp:
             ("reference", 0), ("reference", 1 << self.chip.reference_bits),
             ("stride", 0), ("kernel_width", 0), ("out_height", 0), ("destination_pixel_words", 0),
         ]
+        for name, limit in (("chunk_words", array.row_words), ("chunks", products),
+                            ("row_groups", products), ("group_granules", array.granules),
+                            ("kernels", accumulator.kernels), ("columns", array.columns),
+                            ("resolution", self.chip.converter.bits),
+                            ("reference", (1 << self.chip.reference_bits) - 1)):
+            wrong += [(name, 1 << bit) for bit in range(FIELDS[name].width) if 1 << bit > limit]
         for name, value in wrong:
             if value >> FIELDS[name].width == 0:
                 yield _with(legal, name, value)
@@ -326,7 +373,7 @@ class _BringUp:
         self.model.ran(0, _FIELD, 0, counted | {"fetch": FETCH_CLOCKS, "products": 1})
         self.check(self.told(0))
         self.settle(0)
-        self.seen[0, "words"] = len(self.harness.words(0))
+        self.pass_over(0)
 
     def void(self, kernel: int, last: bool) -> int:
         """Header of an entry without a plane."""
@@ -377,6 +424,11 @@ class _BringUp:
         if got != list(expected):
             raise BringUpError.of(f"{kind} of tenant {tenant}",
                                   f"expected {list(expected)}, got {got}")
+
+    def pass_over(self, tenant: int) -> None:
+        """Whatever ``tenant`` has left in its traces is not looked at."""
+        for kind in ("words", "layers"):
+            self.seen[tenant, kind] = len(getattr(self.harness, kind)(tenant))
 
     def told(self, tenant: int) -> Iterator[str]:
         """Registers that tell of ``tenant``'s program."""

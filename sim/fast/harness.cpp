@@ -34,12 +34,25 @@ struct Mask {
     std::array<uint64_t, COLUMN_WORDS> select, negate;
 };
 
+// A tenant's streams, and what its program has done since it began.
+struct Tenant {
+    std::vector<uint32_t> input, outputs;
+    size_t sent = 0, expected = 0;      // of the input, of outputs
+    std::vector<Code> codes[TILES];
+    std::vector<std::array<uint64_t, GRANULE_WORDS>> rows[TILES];   // of each product
+    std::vector<Mask> masks[TILES];     // of the first conversions of each layer
+    size_t ended[TILES] = {};           // products of layers that have ended
+    std::vector<Sum> sums;
+    std::vector<Word> words;
+    std::vector<Layer> layers;
+};
+
 class Harness {
 public:
     explicit Harness(const MacroSettings& settings) : top_(&context_) {
         const Draws::Table table = Draws::copy(settings.table);
         for (int tile = 0; tile < TILES; tile++) macros_.emplace_back(tile, settings, table);
-        top_.m_axis_tready = 1;
+        tenants_ready(std::make_integer_sequence<int, TENANTS>());
         top_.s_axi_bready = 1;
         top_.s_axi_rready = 1;
     }
@@ -125,26 +138,35 @@ public:
         return response_;
     }
 
-    // The next image: its words wait at the stream, the macros take its index for their draws.
-    void begin(uint64_t image, const uint32_t* words, size_t count, size_t expected) {
-        for (auto& codes : codes_) codes.clear();
-        for (auto& rows : rows_) rows.clear();
-        for (auto& masks : masks_) masks.clear();
-        for (size_t& ended : ended_) ended = 0;
-        activity_.clear();
-        sums_.clear();
-        for (auto& words : words_) words.clear();
-        for (auto& layers : layers_) layers.clear();
-        outputs_.clear();
-        expected_ = expected;
-        input_.assign(words, words + count);
-        sent_ = 0;
-        offer();
+    // A tenant's program: what its products convert, and all tenants' weights and phases.
+    void set_program(uint32_t tenant, const MacroSettings& settings) {
+        for (Macro& macro : macros_) macro.set_program(tenant, settings);
+    }
+
+    // The next image of a tenant: its words wait at the stream, the macros take its index for
+    // their draws. `alone`: no other tenant's program runs.
+    void begin(int tenant, uint64_t image, const uint32_t* words, size_t count, size_t expected,
+               bool alone) {
+        tenants_[tenant] = Tenant();
+        tenants_[tenant].expected = expected;
+        tenants_[tenant].input.assign(words, words + count);
+        if (alone) activity_.clear();
+        tenants_offer(std::make_integer_sequence<int, TENANTS>());
         for (Macro& macro : macros_) {
-            macro.start_image(image);
-            macro.forget();
+            macro.start_image(image, tenant);
+            if (alone) macro.forget();
         }
         last_event_ = clock_;
+    }
+
+    // Whether macros and traces are looked at; an abort opens switches in mid-phase.
+    void watch(bool looking) {
+        running_ = looking;
+        if (!looking) return;
+        for (int tile = 0; tile < TILES; tile++) {
+            macros_[tile].forget();
+            resetting_[tile] = clearing_[tile] = false;
+        }
     }
 
     // Up to `clocks` clocks; true once the chip raises its interrupt.
@@ -154,35 +176,37 @@ public:
             if (clock_ - last_event_ > QUIET_LIMIT)
                 throw std::runtime_error("watchdog: for " + std::to_string(QUIET_LIMIT)
                                          + " clocks no code, sum or word has come; "
-                                         + std::to_string(layers_[0].size()) + " layers have ended");
+                                         + std::to_string(tenants_[0].layers.size()) + " layers have ended");
         }
         return top_.irq;
     }
 
-    void finish() const {
-        if (sent_ != input_.size())
-            throw std::runtime_error("the program ended with " + std::to_string(sent_) + " of "
-                                     + std::to_string(input_.size()) + " input words taken");
-        if (outputs_.size() != expected_)
-            throw std::runtime_error("the program ended with " + std::to_string(outputs_.size())
-                                     + " of " + std::to_string(expected_) + " output words sent");
+    void finish(int tenant) const {
+        const Tenant& its = tenants_[tenant];
+        if (its.sent != its.input.size())
+            throw std::runtime_error("the program ended with " + std::to_string(its.sent) + " of "
+                                     + std::to_string(its.input.size()) + " input words taken");
+        if (its.outputs.size() != its.expected)
+            throw std::runtime_error("the program ended with "
+                                     + std::to_string(its.outputs.size()) + " of "
+                                     + std::to_string(its.expected) + " output words sent");
     }
 
     uint64_t clocks() const { return clock_; }
 
     const Activity::Counts& counts() const { return activity_.counts(); }
 
-    std::pair<const void*, size_t> records(int kind) const {
-        if (kind < TILES) return view(codes_[kind]);
-        switch (kind - TILES) {
-            case 0: return view(sums_);
-            case 1: return view(outputs_);
+    std::pair<const void*, size_t> records(int tenant, int kind) const {
+        const Tenant& its = tenants_[tenant];
+        if (kind < TILES) return view(its.codes[kind]);
+        if (kind < 2 * TILES) return view(its.rows[kind - TILES]);
+        if (kind < 3 * TILES) return view(its.masks[kind - 2 * TILES]);
+        switch (kind - 3 * TILES) {
+            case 0: return view(its.sums);
+            case 1: return view(its.outputs);
+            case 2: return view(its.words);
+            case 3: return view(its.layers);
         }
-        if (kind < 2 * TILES + 2) return view(rows_[kind - TILES - 2]);
-        if (kind < 3 * TILES + 2) return view(masks_[kind - 2 * TILES - 2]);
-        const int trace = kind - 3 * TILES - 2, tenant = trace / 2;
-        if (tenant < TENANTS)
-            return trace % 2 == 0 ? view(words_[tenant]) : view(layers_[tenant]);
         throw std::runtime_error("no such trace");
     }
 
@@ -210,13 +234,15 @@ private:
             throw Violation("tile " + std::to_string(TILE) + ", clock " + std::to_string(clock_)
                             + ": the comparator answered " + std::to_string(!comparator)
                             + ", the model says " + std::to_string(comparator));
+        Tenant& its = tenants_[present_tenant(top_)];
         if (pins.reset && !resetting_[TILE])
-            rows_[TILE].push_back(std::to_array(pins.row_enable));
+            its.rows[TILE].push_back(std::to_array(pins.row_enable));
         resetting_[TILE] = pins.reset;
         // A position's products come first; two more may have begun before its last conversion.
-        if (pins.clear && !clearing_[TILE] && rows_[TILE].size() - ended_[TILE] <= PRODUCTS + 2)
-            masks_[TILE].push_back({layers_[0].size(), std::to_array(pins.select),
-                                    std::to_array(pins.negate)});
+        if (pins.clear && !clearing_[TILE]
+            && its.rows[TILE].size() - its.ended[TILE] <= PRODUCTS + 2)
+            its.masks[TILE].push_back({its.layers.size(), std::to_array(pins.select),
+                                       std::to_array(pins.negate)});
         clearing_[TILE] = pins.clear;
         converting_ += pins.convert;
         if constexpr (TILE == 0) first_ = pins;
@@ -225,7 +251,7 @@ private:
     template <int TILE> void tile_trace() {
         Code code{};
         if (!read_trace<TILE>(top_, code)) return;
-        codes_[TILE].push_back(code);
+        tenants_[present_tenant(top_)].codes[TILE].push_back(code);
         last_event_ = clock_;
     }
 
@@ -240,36 +266,69 @@ private:
     }
 
     template <int TENANT> void tenant_trace() {
+        Tenant& its = tenants_[TENANT];
         Word word{};
         if (read_word<TENANT>(top_, word)) {
-            words_[TENANT].push_back(word);
+            its.words.push_back(word);
             last_event_ = clock_;
         }
         Layer layer{};
         if (read_layer<TENANT>(top_, layer)) {
-            layers_[TENANT].push_back(layer);
+            its.layers.push_back(layer);
             activity_.restart();
-            for (int tile = 0; tile < TILES; tile++) ended_[tile] = rows_[tile].size();
+            for (int tile = 0; tile < TILES; tile++) its.ended[tile] = its.rows[tile].size();
         }
+        uint32_t output;
+        bool last;
+        if (gives_output<TENANT>(top_, output, last)) take_output(its, output, last);
     }
 
     template <int... TENANT> void tenants_trace(std::integer_sequence<int, TENANT...>) {
         (tenant_trace<TENANT>(), ...);
     }
 
-    void offer() {
-        top_.s_axis_tvalid = sent_ < input_.size();
-        top_.s_axis_tdata = top_.s_axis_tvalid ? input_[sent_] : 0;
-        top_.s_axis_tlast = sent_ + 1 == input_.size();
+    template <int... TENANT> void tenants_ready(std::integer_sequence<int, TENANT...>) {
+        (take_outputs<TENANT>(top_), ...);
     }
 
-    void take_output() {
-        outputs_.push_back(top_.m_axis_tdata);
+    template <int TENANT> void offer() {
+        const Tenant& its = tenants_[TENANT];
+        const bool some = its.sent < its.input.size();
+        set_input<TENANT>(top_, some, some ? its.input[its.sent] : 0,
+                          its.sent + 1 == its.input.size());
+    }
+
+    template <int... TENANT> void tenants_offer(std::integer_sequence<int, TENANT...>) {
+        (offer<TENANT>(), ...);
+    }
+
+    // What the chip takes of what it has been shown; the next word after it.
+    template <int TENANT> void take_input() {
+        if (!input_taken_[TENANT]) return;
         last_event_ = clock_;
-        if (bool(top_.m_axis_tlast) != (outputs_.size() == expected_))
-            throw std::runtime_error("m_axis_tlast is " + std::to_string(top_.m_axis_tlast)
-                                     + " on output word " + std::to_string(outputs_.size()) + " of "
-                                     + std::to_string(expected_));
+        tenants_[TENANT].sent++;
+        offer<TENANT>();
+    }
+
+    template <int... TENANT> void look_at_inputs(std::integer_sequence<int, TENANT...>) {
+        ((input_taken_[TENANT] = shown_.input[TENANT] && takes_input<TENANT>(top_)), ...);
+    }
+
+    template <int... TENANT> void take_inputs(std::integer_sequence<int, TENANT...>) {
+        (take_input<TENANT>(), ...);
+    }
+
+    template <int... TENANT> void show_inputs(std::integer_sequence<int, TENANT...>) {
+        ((shown_.input[TENANT] = offers_input<TENANT>(top_)), ...);
+    }
+
+    void take_output(Tenant& its, uint32_t word, bool last) {
+        its.outputs.push_back(word);
+        last_event_ = clock_;
+        if (last != (its.outputs.size() == its.expected))
+            throw std::runtime_error("m_axis_tlast is " + std::to_string(last)
+                                     + " on output word " + std::to_string(its.outputs.size())
+                                     + " of " + std::to_string(its.expected));
     }
 
     void evaluate() {
@@ -288,7 +347,7 @@ private:
         const bool address_taken = shown_.address && top_.s_axi_awready;
         const bool data_taken = shown_.data && top_.s_axi_wready;
         const bool read_taken = shown_.read && top_.s_axi_arready;
-        const bool input_taken = shown_.input && top_.s_axis_tready;
+        look_at_inputs(std::make_integer_sequence<int, TENANTS>());
         if (top_.s_axi_bvalid) {
             write_done_ = true;
             response_ = top_.s_axi_bresp;
@@ -299,11 +358,11 @@ private:
             response_ = top_.s_axi_rresp;
         }
         if (running_) {
-            if (top_.m_axis_tvalid) take_output();
             tiles_trace(std::make_integer_sequence<int, TILES>());
             if (sum_valid(top_)) {
-                sums_.emplace_back();
-                read_sum(top_, sums_.back());
+                auto& sums = tenants_[present_tenant(top_)].sums;
+                sums.emplace_back();
+                read_sum(top_, sums.back());
                 last_event_ = clock_;
             }
             tenants_trace(std::make_integer_sequence<int, TENANTS>());
@@ -311,26 +370,24 @@ private:
         if (address_taken) top_.s_axi_awvalid = 0;
         if (data_taken) top_.s_axi_wvalid = 0;
         if (read_taken) top_.s_axi_arvalid = 0;
-        if (input_taken) {
-            last_event_ = clock_;
-            sent_++;
-            offer();
-        }
+        take_inputs(std::make_integer_sequence<int, TENANTS>());
 
         top_.aclk = !top_.aclk;
         evaluate();
         clock_++;
         dump(2 * clock_);
-        shown_ = {bool(top_.s_axi_awvalid), bool(top_.s_axi_wvalid), bool(top_.s_axi_arvalid),
-                  bool(top_.s_axis_tvalid)};
+        shown_.address = top_.s_axi_awvalid;
+        shown_.data = top_.s_axi_wvalid;
+        shown_.read = top_.s_axi_arvalid;
+        show_inputs(std::make_integer_sequence<int, TENANTS>());
         if (running_) tiles_clock(std::make_integer_sequence<int, TILES>());
     }
 
     void dump([[maybe_unused]] uint64_t time) {
 #if VM_TRACE
         if (!waves_) return;
-        const bool here = waves_layer_ < 0 || (running_ && layers_[0].size() == size_t(waves_layer_));
-        if (here && macros_[0].next_product() >= waves_products_ && sums_.size() < waves_sums_)
+        const bool here = waves_layer_ < 0 || (running_ && tenants_[0].layers.size() == size_t(waves_layer_));
+        if (here && macros_[0].next_product() >= waves_products_ && tenants_[0].sums.size() < waves_sums_)
             waves_->dump(time);
 #endif
     }
@@ -345,24 +402,16 @@ private:
     uint64_t waves_products_ = 0, waves_sums_ = 0;
     uint64_t clock_ = 0, last_event_ = 0;
     uint64_t noise_ = 1;
-    std::vector<uint32_t> input_;
-    size_t sent_ = 0, expected_ = 0;
     // What the host offers, as the chip sees it: its inputs reach the chip at the next edge.
-    struct { bool address, data, read, input; } shown_{};
+    struct { bool address, data, read, input[TENANTS]; } shown_{};
+    bool input_taken_[TENANTS] = {};
     bool running_ = false, write_done_ = false, read_done_ = false;
     uint32_t response_ = 0, read_data_ = 0;
     Activity activity_;
     Pins first_{};              // of the first tile
     int converting_ = 0;        // tiles
     bool resetting_[TILES] = {}, clearing_[TILES] = {};
-    size_t ended_[TILES] = {};  // products of layers that have ended
-    std::vector<Mask> masks_[TILES];        // of the first conversions of each layer
-    std::vector<std::array<uint64_t, GRANULE_WORDS>> rows_[TILES];     // of each product
-    std::vector<Code> codes_[TILES];
-    std::vector<Sum> sums_;
-    std::vector<Word> words_[TENANTS];
-    std::vector<Layer> layers_[TENANTS];
-    std::vector<uint32_t> outputs_;
+    std::array<Tenant, TENANTS> tenants_;
 };
 
 // A harness and the text of its last error: exceptions do not cross into Python.
@@ -443,9 +492,20 @@ int harness_read_response(Handle* handle, uint32_t address) {
     return handle->guard([&] { return int(handle->harness->read_response(address)); });
 }
 
-int harness_begin(Handle* handle, uint64_t image, const uint32_t* words, size_t count,
-                  size_t expected) {
-    return handle->guard([&] { handle->harness->begin(image, words, count, expected); return 0; });
+int harness_program(Handle* handle, uint32_t tenant, const crossloom::MacroSettings* settings) {
+    return handle->guard([&] { handle->harness->set_program(tenant, *settings); return 0; });
+}
+
+int harness_begin(Handle* handle, int tenant, uint64_t image, const uint32_t* words, size_t count,
+                  size_t expected, int alone) {
+    return handle->guard([&] {
+        handle->harness->begin(tenant, image, words, count, expected, alone);
+        return 0;
+    });
+}
+
+int harness_watch(Handle* handle, int looking) {
+    return handle->guard([&] { handle->harness->watch(looking); return 0; });
 }
 
 // 1 when the interrupt is raised, 0 when `clocks` have passed, -1 on an error.
@@ -453,8 +513,8 @@ int harness_run(Handle* handle, uint64_t clocks) {
     return handle->guard([&] { return int(handle->harness->run(clocks)); });
 }
 
-int harness_finish(Handle* handle) {
-    return handle->guard([&] { handle->harness->finish(); return 0; });
+int harness_finish(Handle* handle, int tenant) {
+    return handle->guard([&] { handle->harness->finish(tenant); return 0; });
 }
 
 void harness_activity(Handle* handle, uint64_t* counts) {
@@ -466,9 +526,9 @@ void harness_activity(Handle* handle, uint64_t* counts) {
 
 uint64_t harness_clocks(Handle* handle) { return handle->harness->clocks(); }
 
-int harness_records(Handle* handle, int kind, const void** data, size_t* count) {
+int harness_records(Handle* handle, int tenant, int kind, const void** data, size_t* count) {
     return handle->guard([&] {
-        const auto view = handle->harness->records(kind);
+        const auto view = handle->harness->records(tenant, kind);
         *data = view.first;
         *count = view.second;
         return 0;

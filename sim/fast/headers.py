@@ -102,7 +102,13 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
         f"    sum.output = sign_extend({_member('trace_sum__output')}, 8);", "}",
         f"inline bool sum_valid(const Vchip& top) {{ return {_member('trace_sum__valid')}; }}",
         "template <int TENANT> bool read_word(const Vchip& top, Word& word);",
-        "template <int TENANT> bool read_layer(const Vchip& top, Layer& layer);"]
+        "template <int TENANT> bool read_layer(const Vchip& top, Layer& layer);",
+        "template <int TENANT> void set_input(Vchip& top, bool valid, uint32_t word, bool last);",
+        "template <int TENANT> bool offers_input(const Vchip& top);",
+        "template <int TENANT> bool takes_input(const Vchip& top);",
+        "template <int TENANT> void take_outputs(Vchip& top);",
+        "template <int TENANT> bool gives_output(const Vchip& top, uint32_t& word, bool& last);",
+        "inline int present_tenant(const Vchip& top) { return top.trace_tenant; }"]
     for tenant in range(chip.tenants):
         word, layer = (f"trace_{name}{tenant or ''}" for name in ("word", "layer"))
         lines += [
@@ -114,6 +120,20 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
             f"    if (!{_member(f'{layer}__done')}) return false;",
             f"    layer = {{{_member(f'{layer}__index')}, {_member(f'{layer}__cycles')}}};",
             "    return true;", "}"]
+        # A stream's names have single underscores, which Verilator leaves as they are.
+        into, out = (f"top.{name}{tenant or ''}_" for name in ("s_axis", "m_axis"))
+        lines += [
+            f"template <> inline void set_input<{tenant}>(Vchip& top, bool valid, uint32_t word, "
+            "bool last) {",
+            f"    {into}tvalid = valid; {into}tdata = word; {into}tlast = last;", "}",
+            f"template <> inline bool offers_input<{tenant}>(const Vchip& top) "
+            f"{{ return {into}tvalid; }}",
+            f"template <> inline bool takes_input<{tenant}>(const Vchip& top) "
+            f"{{ return {into}tready; }}",
+            f"template <> inline void take_outputs<{tenant}>(Vchip& top) {{ {out}tready = 1; }}",
+            f"template <> inline bool gives_output<{tenant}>(const Vchip& top, uint32_t& word, "
+            "bool& last) {",
+            f"    word = {out}tdata; last = {out}tlast; return {out}tvalid;", "}"]
     lines += ["}", ""]
     return "\n".join(lines)
 

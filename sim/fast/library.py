@@ -157,13 +157,15 @@ def _load(path: Path) -> ctypes.CDLL:
         "read": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
         "write_response": ([handle, *[ctypes.c_uint32] * 3], ctypes.c_int),
         "read_response": ([handle, ctypes.c_uint32], ctypes.c_int),
-        "begin": ([handle, number, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t],
-                  ctypes.c_int),
+        "program": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
+        "begin": ([handle, ctypes.c_int, number, ctypes.c_void_p, ctypes.c_size_t,
+                   ctypes.c_size_t, ctypes.c_int], ctypes.c_int),
+        "watch": ([handle, ctypes.c_int], ctypes.c_int),
         "run": ([handle, number], ctypes.c_int),
-        "finish": ([handle], ctypes.c_int),
+        "finish": ([handle, ctypes.c_int], ctypes.c_int),
         "clocks": ([handle], number),
         "activity": ([handle, ctypes.c_void_p], None),
-        "records": ([handle, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p], ctypes.c_int),
+        "records": ([handle, *[ctypes.c_int] * 2, *[ctypes.c_void_p] * 2], ctypes.c_int),
     }
     for name, (arguments, result) in signatures.items():
         function = getattr(library, f"harness_{name}")
@@ -238,19 +240,35 @@ class Harness:
         """Write the counts of a library that was built to count, see `build_harness`."""
         self._library.harness_write_counts()
 
-    def begin(self, image: int, words: NDArray[np.uint32], expected: int) -> None:
-        """Offer the ``words`` of image number ``image``; ``expected`` words are to come back."""
+    def set_program(self, settings: MacroSettings, tenant: int) -> None:
+        """The macros' program of ``tenant``; its weights and phases are those of all tenants."""
+        self._check(self._library.harness_program(
+            self._handle, tenant, ctypes.byref(settings.structure)))
+
+    def begin(self, image: int, words: NDArray[np.uint32], expected: int, tenant: int = 0,
+              alone: bool = True) -> None:
+        """Offer the ``words`` of image number ``image``; ``expected`` words are to come back.
+
+        Forgets what ``tenant`` did before; ``alone``: no other tenant's program runs.
+        """
         words = np.ascontiguousarray(words, np.uint32)
         self._check(self._library.harness_begin(
-            self._handle, image, words.ctypes.data, len(words), expected))
+            self._handle, tenant, image, words.ctypes.data, len(words), expected, alone))
+
+    def watch(self, looking: bool) -> None:
+        """Whether macros and traces are looked at, where nothing is under way on any macro.
+
+        Not while a program is aborted, which opens switches in mid-phase.
+        """
+        self._check(self._library.harness_watch(self._handle, looking))
 
     def run(self, clocks: int) -> bool:
         """Up to ``clocks`` clocks; whether the chip has raised its interrupt."""
         return bool(self._check(self._library.harness_run(self._handle, clocks)))
 
-    def finish(self) -> None:
+    def finish(self, tenant: int = 0) -> None:
         """Check that the image was taken whole and answered whole."""
-        self._check(self._library.harness_finish(self._handle))
+        self._check(self._library.harness_finish(self._handle, tenant))
 
     @property
     def excited(self) -> bool:
@@ -262,43 +280,45 @@ class Harness:
         """Clocks since the start of the simulation."""
         return int(self._library.harness_clocks(self._handle))
 
-    def _records(self, kind: int, dtype: np.dtype) -> NDArray:
+    def _records(self, tenant: int, kind: int, dtype: np.dtype) -> NDArray:
         data, count = ctypes.c_void_p(), ctypes.c_size_t()
-        self._check(self._library.harness_records(self._handle, kind, ctypes.byref(data),
+        self._check(self._library.harness_records(self._handle, tenant, kind, ctypes.byref(data),
                                                   ctypes.byref(count)))
         size = count.value * dtype.itemsize
         return np.frombuffer(ctypes.string_at(data.value, size) if size else b"", dtype)
 
-    def codes(self, tile: int) -> NDArray:
-        """`CODE` records of ``tile`` since `begin`."""
-        return self._records(tile, CODE)
+    # All records are those of a tenant since its `begin`.
 
-    def sums(self) -> NDArray:
-        """`SUM` records since `begin`."""
-        return self._records(self._tiles, SUM)
+    def codes(self, tile: int, tenant: int = 0) -> NDArray:
+        """`CODE` records of ``tile``."""
+        return self._records(tenant, tile, CODE)
 
-    def words(self, tenant: int = 0) -> NDArray:
-        """`WORD` records of ``tenant`` since `begin`."""
-        return self._records(3 * self._tiles + 2 + 2 * tenant, WORD)
-
-    def layers(self, tenant: int = 0) -> NDArray:
-        """`LAYER` records of ``tenant`` since `begin`."""
-        return self._records(3 * self._tiles + 3 + 2 * tenant, LAYER)
-
-    def outputs(self) -> NDArray[np.uint32]:
-        """Words of the stream out since `begin`."""
-        return self._records(self._tiles + 1, np.dtype("<u4"))
-
-    def rows(self, tile: int, granules: int) -> NDArray[np.uint64]:
-        """``row_enable`` of each product of ``tile`` since `begin`: [products, 64-bit words].
+    def rows(self, tile: int, granules: int, tenant: int = 0) -> NDArray[np.uint64]:
+        """``row_enable`` of each product of ``tile``: [products, 64-bit words].
 
         A word has a bit for each of 64 of the array's ``granules``.
         """
-        return self._records(self._tiles + 2 + tile, np.dtype(("<u8", (words(granules),))))
+        return self._records(tenant, self._tiles + tile, np.dtype(("<u8", (words(granules),))))
 
-    def masks(self, tile: int, columns: int) -> NDArray:
-        """`mask_records` of the conversions of each layer's first products, since `begin`."""
-        return self._records(2 * self._tiles + 2 + tile, mask_records(columns))
+    def masks(self, tile: int, columns: int, tenant: int = 0) -> NDArray:
+        """`mask_records` of the conversions of each layer's first products."""
+        return self._records(tenant, 2 * self._tiles + tile, mask_records(columns))
+
+    def sums(self, tenant: int = 0) -> NDArray:
+        """`SUM` records."""
+        return self._records(tenant, 3 * self._tiles, SUM)
+
+    def outputs(self, tenant: int = 0) -> NDArray[np.uint32]:
+        """Words of the stream out."""
+        return self._records(tenant, 3 * self._tiles + 1, np.dtype("<u4"))
+
+    def words(self, tenant: int = 0) -> NDArray:
+        """`WORD` records."""
+        return self._records(tenant, 3 * self._tiles + 2, WORD)
+
+    def layers(self, tenant: int = 0) -> NDArray:
+        """`LAYER` records."""
+        return self._records(tenant, 3 * self._tiles + 3, LAYER)
 
     def activity(self) -> dict[str, int]:
         """Counters counted again from the pins since `begin` (sim/fast/activity.h)."""

@@ -21,7 +21,7 @@ struct Violation : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// Pins as they stand after a rising clock edge. sim/fast/macro_library.py has the same layout.
+// Pins as they stand after a rising clock edge.
 struct Pins {
     uint64_t row_enable[GRANULE_WORDS];
     uint64_t select[COLUMN_WORDS];
@@ -64,12 +64,9 @@ public:
         : tile_(tile), lengths_(settings.lengths),
           hold_sigma_(settings.hold_sigma), conversion_sigma_(settings.conversion_sigma),
           draws_(settings.seed, std::move(table)) {
-        const size_t cells = size_t(ROWS) * COLUMNS;
-        effective_.assign(settings.effective + tile * cells, settings.effective + (tile + 1) * cells);
-        expected_.assign(settings.weights + tile * cells, settings.weights + (tile + 1) * cells);
-        add_tenant(0, settings);
-        weights_.assign(cells, 0);
-        written_.assign(cells, 0);
+        set_program(0, settings);
+        weights_.assign(CELLS, 0);
+        written_.assign(CELLS, 0);
     }
 
     // The products of another tenant too, as `settings` of its program say.
@@ -84,6 +81,16 @@ public:
             const double* first = settings.thresholds + ((layer * TILES + tile_) << CODE_BITS);
             run.thresholds.emplace_back(first, first + (1 << CODE_BITS));
         }
+    }
+
+    // A program of a tenant; weights and phases, which are all tenants', are as it says.
+    void set_program(uint32_t tenant, const MacroSettings& settings) {
+        const double* effective = settings.effective + tile_ * CELLS;
+        const int8_t* weights = settings.weights + tile_ * CELLS;
+        effective_.assign(effective, effective + CELLS);
+        expected_.assign(weights, weights + CELLS);
+        lengths_ = settings.lengths;
+        add_tenant(tenant, settings);
     }
 
     // A new image of a tenant starts: its product numbers count from zero.
@@ -112,8 +119,8 @@ public:
     // pins of this clock it takes the trial alone: a sample is complete a clock before at least.
     bool answer(uint32_t side, int32_t trial) const {
         const Sample& sample = samples_[side];
-        if (!sample.added) return false;
         const Run& run = runs_[sample.run];
+        if (!sample.added || run.layers.empty()) return false;
         const int half = 1 << (run.layers[sample.layer].resolution - 1);
         return trial > -half && trial < half
                && sample.value >= run.thresholds[sample.layer][trial + half];
@@ -135,6 +142,7 @@ public:
     }
 
 private:
+    static constexpr size_t CELLS = size_t(ROWS) * COLUMNS;
     enum { NONE = -1, RESET = 0, DRIVE = 1, SHARE = 2, HOLD = 3, CLEAR = 0, ADD = 1 };
     static constexpr const char* ARRAY_NAMES[4] = {"reset", "drive", "share", "hold"};
     static constexpr const char* ADDER_NAMES[2] = {"clear", "add"};
@@ -374,6 +382,7 @@ private:
             fail("convert_side", "the sampling capacitor being filled is converted");
         if (!sample.complete || clock_ - sample.complete_clock < lengths_.gap)
             fail("convert", "no complete sample on the capacitor to convert");
+        if (runs_[sample.run].layers.empty()) fail("convert", "for a tenant without a program");
         const LayerRange& layer = runs_[sample.run].layers[sample.layer];
         if (pins.reference != layer.reference)
             fail("reference", "is " + std::to_string(pins.reference) + ", the layer's is "

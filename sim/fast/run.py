@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ import signal
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.chip import Phases
+from golden.chip import Chip, Phases
 from golden.chip.registers import registers as chip_registers
 from golden.execute import execute
 from golden.macro import Macro
@@ -23,7 +24,7 @@ from sim.host import RegisterMap, image_writes, input_words, load_writes, output
 from sim.record import RtlImage, registers_read
 from sim.registers import RegisterModel
 
-from .bring_up import bring_up
+from .exercise import try_chip
 from .library import Harness, HarnessError, MacroSettings, build_harness
 from .waves import Waves, WavesWindow
 
@@ -98,7 +99,7 @@ class _Job:
         settings = MacroSettings(program, self.macro, self.seed, self.phases or program.chip.phases)
         stream = input_words(program, self.images)
         with Harness(self.library, settings, program.chip.tiles, waves) as harness:
-            model = bring_up(harness, program.chip) if self.compare else None
+            model = RegisterModel(program.chip) if self.compare else None
             load_program(harness, program, self.phases, model)
             for index in indices:
                 image = image_result(harness, program, stream[index], self.first_image + index)
@@ -355,12 +356,21 @@ def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: i
     return RtlRun(_outputs(program, results), tuple(results))
 
 
+@cache
+def _try_chip(library: Path, chip: Chip, phases: Phases | None) -> None:
+    """`try_chip`, once: a library that has passed does the same again."""
+    try_chip(lambda settings: Harness(library, settings, chip.tiles), chip, phases)
+
+
 def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
                   first_image: int = 0, *, processes: int = 1, phases: Phases | None = None,
                   cycles: Sequence[Sequence[int]] | None = None,
                   progress: Progress | None = None, waves: Waves | None = None,
                   twin: bool = False, library: Path | None = None) -> Verification:
     """Run images on the Verilated chip and on golden, and compare every word.
+
+    Before them the chip is brought up and exercised (sim.fast.exercise), once per ``library`` and
+    process: BringUpError where it does not do what it must.
 
     Arguments as for `run_on_rtl`; ``cycles`` [images][layers], if given, are the expected clocks
     of each descriptor. Each process compares its own images, so memory stays that of one
@@ -370,6 +380,7 @@ def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed
         raise ValueError(f"cycles must have a row per image ({len(images)}), not {len(cycles)}")
     job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin, library,
                compare=True, cycles=cycles)
+    _try_chip(job.library, program.chip, phases)
     results: list[tuple[RtlImage, Comparison]] = _all_results(job, processes, progress)
     images_ = [image for image, _ in results]
     return Verification(

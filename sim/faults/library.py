@@ -54,7 +54,6 @@ def _faults_header(chip: Chip) -> str:
                   "bool decided) {",
                   f"    top.macro{tile}___05Fcomparator = comparator;",
                   f"    top.macro{tile}___05Fdecided = decided;", "}"]
-    lines.append("inline int present_tenant(const Vchip& top) { return top.trace_tenant; }")
     for head, body in _TENANT_ACCESS.items():
         lines += [f"inline {head} {{", "    switch (tenant) {"]
         for tenant in range(chip.tenants):

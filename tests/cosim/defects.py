@@ -16,7 +16,7 @@ class Defect:
     """One line of a block changed.
 
     ``found_in`` is the kind of word that differs first, or the rule of the macro's pins that is
-    broken.
+    broken; ``bring_up`` what the bring-up before it says, if not the same of an exercise.
     """
 
     module: str
@@ -25,6 +25,7 @@ class Defect:
     before: str
     after: str
     found_in: str
+    bring_up: str = ""
 
 
 #: One defect per block: its arithmetic off by one step, or its phases out of order.
@@ -42,7 +43,8 @@ DEFECTS = {
         "products.append(multiplier.product)", "products.append(multiplier.product + 1)", "sum"),
     "requantizer": Defect(
         "rtl.rescaler", "Rescaler", "rtl.requantizer",
-        "Mux(high, _HIGHEST, kept)", "Mux(high, _HIGHEST, kept ^ 1)", "output"),
+        "Mux(high, _HIGHEST, kept)", "Mux(high, _HIGHEST, kept ^ 1)", "output",
+        r"^bring-up, words of tenant 0: expected \[\(2, \d+\)\], got \[\(2, \d+\)\]"),
     "row loader": Defect(
         "rtl.loader", "RowLoader", "rtl.chip",
         "Mux(pad, 0, self.read_data)", "Mux(pad, 0, self.read_data ^ 1)", "code"),
@@ -51,7 +53,8 @@ DEFECTS = {
         "first_rows.eq((1 << shift) - 1)", "first_rows.eq((1 << shift) - 2)", "row granules"),
     "phases": Defect(
         "rtl.charge_controller", "ChargeController", "rtl.tile",
-        '("drive", 1), ("share", 1)', '("share", 1), ("drive", 1)', "share"),
+        '("drive", 1), ("share", 1)', '("share", 1), ("drive", 1)', "share",
+        r"^bring-up, pins: tile \d, clock \d+, pin share"),
 }
 
 #: What no word of an image shows, but registers, refusals and counters do.

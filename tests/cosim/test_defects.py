@@ -8,8 +8,10 @@ from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.timing import layer_clocks
-from sim.fast import HarnessError, library, run_on_rtl, verify_on_rtl
+from sim.compare import Comparison, compare_image
+from sim.fast import library, run_on_rtl, verify_on_rtl
 from sim.fast.bring_up import BringUpError
+from sim.fast.run import ImageError
 from tests.cosim.defects import DEFECTS, HOST_DEFECTS, plant
 from tests.golden.random_programs import random_images, random_program
 
@@ -27,24 +29,29 @@ def fresh_verilog():
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_defect_is_located(name, monkeypatch):
+    """The image says where it is, and so does, in a verified run, the bring-up before it."""
     defect = DEFECTS[name]
     plant(monkeypatch, defect)
     program = random_program(preset("tiny"), SEED)
     macro = Macro(program.chip, MacroPhysics(), program.weights, SEED)
-    images = random_images(program, 3, SEED)
+    arguments = program, macro, random_images(program, 3, SEED), SEED
     if name == "phases":
         place = r"tile \d.*clock \d+.*share.*in layer '[^']+', product 0"
-        with pytest.raises(HarnessError, match=place):
-            verify_on_rtl(program, macro, images, SEED)
-        return
-    comparison = verify_on_rtl(program, macro, images, SEED).comparison
-    first = comparison.mismatches[0]
-    assert first.kind == defect.found_in
-    assert first.layer in {layer.name for layer in program.layers}
-    assert first.position is not None
-    assert first.expected != first.got
-    text = str(first)
-    assert first.layer in text and "position" in text
+        with pytest.raises(ImageError, match=place):
+            run_on_rtl(*arguments)
+    else:
+        layers = execute(*arguments, trace=True).layers
+        first = Comparison.add([compare_image(program, layers, index, image) for index, image
+                                in enumerate(run_on_rtl(*arguments).images)]).mismatches[0]
+        assert first.kind == defect.found_in
+        assert first.layer in {layer.name for layer in program.layers}
+        assert first.position is not None
+        assert first.expected != first.got
+        text = str(first)
+        assert first.layer in text and "position" in text
+    place = rf"^bring-up, exercise of tenant 0, {defect.found_in} at layer '[^']+', position \d"
+    with pytest.raises(BringUpError, match=defect.bring_up or place):
+        verify_on_rtl(*arguments).comparison.check()
 
 
 @pytest.mark.parametrize("name", HOST_DEFECTS)

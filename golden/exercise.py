@@ -1,0 +1,481 @@
+"""Programs that lead a chip to the corners of its ranges, so that a run of them looks at all of it.
+
+A network uses a few values of each field of a descriptor and some of the words of each memory. An
+exercise draws every field anew for every layer, as often from the ends of its range as from within,
+on images, weights and tables that are drawn as well; constants are such that outputs lie about the
+range that they saturate to, whatever their shift. What must come out golden tells.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .addresses import convolution_reads, elementwise_reads, second_reads
+from .chip import (
+    ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, GAIN_BITS, GAIN_FRACTION_BITS, Chip,
+)
+from .chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Measure, Opcode
+from .execute import execute
+from .macro import Macro
+from .physics import MacroPhysics
+from .placement import Placement
+from .program import Calibration, Convolution, Elementwise, Layer, Program, Transfer, Window
+
+__all__ = ["SEED", "Exercise", "exercises"]
+
+#: What all exercises are drawn from.
+SEED = 20
+#: Clocks that a convolution, and taps that an add or pool may take, about.
+_CLOCKS, _TAPS = 12_000, 4200
+#: Conversions of a calibration.
+_CONVERSIONS = 512
+#: Positions of the longest convolution: more than half of what its counters hold.
+_POSITIONS = 2100
+#: Layers of an exercise, as far as the memories hold them.
+_CONVOLUTIONS, _ELEMENTWISE = 10, 18
+#: Least descriptors, and words of the activation buffer, of a tenant's exercise.
+_DESCRIPTORS, _WORDS = 8, 64
+#: Draws of a layer's fields before one is left out.
+_TRIES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Exercise:
+    """A program, where it lies, and an image for it: int8 [height, width, channels]."""
+
+    program: Program
+    placement: Placement
+    image: NDArray[np.int8]
+
+
+@cache
+def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
+    """Groups of exercises that run side by side, each for a tenant of its own; on ideal macros.
+
+    All have the same weights. In the first groups a tenant is alone, and has the whole chip; then
+    all tenants run, on tiles of their own and on tiles that they share. None for a chip whose
+    memories would not hold a load, a layer and a store for each tenant.
+    """
+    memories = chip.memories
+    if (memories.program_words // DESCRIPTOR_WORDS // chip.tenants < _DESCRIPTORS
+            or memories.activation_words // chip.tenants < _WORDS):
+        return ()
+    rng = np.random.default_rng(SEED)
+    array = chip.array
+    weights = rng.integers(-128, 128, (chip.tiles, array.rows, array.columns)).astype(np.int8)
+    everything = tuple(range(chip.tiles))
+    groups = [(_exercise(chip, rng, weights, _tables(chip, rng, tenant), tenant, everything, 1),)
+              for tenant in range(chip.tenants)]
+    if 1 < chip.tenants <= chip.tiles:
+        order = rng.permutation(chip.tiles).tolist()
+        tables = _tables(chip, rng, 1)
+        groups.append(tuple(
+            _exercise(chip, rng, weights, tables, tenant,
+                      tuple(sorted(order[tenant::chip.tenants])), chip.tenants)
+            for tenant in range(chip.tenants)))
+    if chip.tenants > 1:
+        tables = _tables(chip, rng, 0)
+        groups.append(tuple(
+            _exercise(chip, rng, weights, tables, tenant, everything, chip.tenants, shared=True)
+            for tenant in range(chip.tenants)))
+    else:
+        groups.append((_exercise(chip, rng, weights, _tables(chip, rng, 1), 0, everything, 1),))
+    return tuple(groups)
+
+
+def _corner(rng: np.random.Generator, low: int, high: int) -> int:
+    """A number from ``low`` to ``high``: an end, of any magnitude in between, or any."""
+    kind = rng.integers(4)
+    if kind == 0 or low == high:
+        return (low, high)[int(rng.integers(2))]
+    if kind == 1:
+        return low + int(2 ** rng.uniform(0, np.log2(high - low + 1))) - 1
+    return int(rng.integers(low, high + 1))
+
+
+def _tables(chip: Chip, rng: np.random.Generator, kind: int) -> dict[str, NDArray[np.int64] | None]:
+    """Tables and settings of the tiles; reference tables where ``kind`` is odd."""
+    converter = chip.converter
+    size, half = 1 << converter.bits, 1 << (converter.bits - 1)
+    low = 1 << (converter.correction_bits - 1)
+    gains = [_corner(rng, 1 << (GAIN_FRACTION_BITS - 1), (1 << GAIN_BITS) - 1)
+             for _ in range(chip.tiles)]
+    levels = None
+    if kind % 2:
+        limit = 1 << (converter.level_bits - 1)
+        rising = np.sort(rng.integers(-limit, limit, (chip.tiles, size)), axis=1)
+        levels = np.roll(rising, -half, axis=1)
+    return {
+        "corrections": rng.integers(-low, low, (chip.tiles, size)), "levels": levels,
+        "offsets": np.array([_corner(rng, -half, half - 1) // 4 for _ in range(chip.tiles)]),
+        "gains": np.array(gains),
+        "gain_references": rng.integers(0, 1 << (chip.calibration_bits - 2), chip.tiles)}
+
+
+def _exercise(chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
+              tables: dict[str, NDArray[np.int64] | None], tenant: int, tiles: tuple[int, ...],
+              tenants: int, shared: bool = False) -> Exercise:
+    """One of ``tenants`` that share the memories; ``shared``: that share tiles, too."""
+    builder = _Builder(chip, rng, weights, tiles, tenants)
+    program, image = builder.build(tables, not shared, tenants == 1)
+    memories, images = chip.memories, program.images()
+    place = tenant % tenants
+
+    def base(size: int, used: int) -> int:
+        part = size // tenants
+        return part * place + _corner(rng, 0, part - used)
+
+    program_length = len(images.program) // DESCRIPTOR_WORDS
+    return Exercise(program, Placement(
+        tenant, base(memories.program_words // DESCRIPTOR_WORDS, program_length), program_length,
+        base(memories.activation_words, builder.words), builder.words,
+        base(memories.constant_entries, len(images.constants)), max(len(images.constants), 1),
+        base(memories.coefficient_words, len(images.coefficients[0])),
+        max(len(images.coefficients[0]), 1), tiles), image)
+
+
+class _Builder:
+    """Draws the layers of an exercise.
+
+    Convolutions read what was loaded, adds and pools also what convolutions have written, in
+    regions of their own: so constants can be chosen by what is read.
+    """
+
+    def __init__(self, chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
+                 tiles: tuple[int, ...], tenants: int) -> None:
+        self.chip, self.rng, self.weights, self.tiles = chip, rng, weights, tiles
+        memories = chip.memories
+        bank = memories.activation_words // tenants
+        self.words = bank - _corner(rng, 0, bank // 8)
+        sizes = [self.words // 2, self.words // 4, self.words // 4]
+        order = rng.permutation(3)
+        starts = np.zeros(3, np.int64)
+        starts[order] = np.cumsum([0, *(sizes[i] for i in order[:2])])
+        self.loaded, self.convolved, self.combined = (
+            range(int(start), int(start) + size) for start, size in zip(starts, sizes, strict=True))
+        self.descriptors = memories.program_words // DESCRIPTOR_WORDS // tenants
+        self.constants = memories.constant_entries // tenants
+        self.coefficients = memories.coefficient_words // tenants
+        self.memory = np.zeros(self.words, np.dtype("<i4"))
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def corner(self, low: int, high: int) -> int:
+        return _corner(self.rng, low, high)
+
+    def build(self, tables: dict[str, NDArray[np.int64] | None], settle: bool, alone: bool
+              ) -> tuple[Program, NDArray[np.int8]]:
+        """The program, and an image for it; ``settle``: with calibrations, ``alone``: a long one.
+        """
+        image = self.image()
+        cut = self.corner(1, len(self.loaded) - 1)
+        layers: list[Layer] = [
+            Transfer("load", True, self.loaded.start, cut),
+            Transfer("second load", True, self.loaded.start + cut, len(self.loaded) - cut)]
+        if settle:
+            layers += self.calibrations()
+        body = self.descriptors - len(layers) - 2
+        kinds = (["full", *(["long"] if alone else [])] + ["convolution"] * _CONVOLUTIONS
+                 + ["pool"] * (_ELEMENTWISE // 2) + ["add"] * (_ELEMENTWISE // 2))
+        picked = [kinds[i] for i in self.rng.permutation(len(kinds))[:max(body, 1)]]
+        drawn = [self.full() if kind == "full" else self.long() if kind == "long" else
+                 self.fitting(lambda i=i: self.convolution(i)) if kind == "convolution" else None
+                 for i, kind in enumerate(picked)]
+        convolutions = [layer for layer in drawn if layer is not None]
+        program = self.program(tuple(layers + convolutions + [self.store()]), tables)
+        convolutions = self.requantized(program, image, convolutions)
+        combined = [layer for i, kind in enumerate(picked) if kind in ("pool", "add")
+                    and (layer := self.fitting(lambda i=i, kind=kind: self.elementwise(i, kind)))]
+        mixed: list[Layer] = [*convolutions, *combined]
+        layers += [mixed[i] for i in self.rng.permutation(len(mixed))]
+        return self.program(tuple(layers + [self.store()]), tables), image
+
+    def program(self, layers: tuple[Layer, ...], tables: dict[str, NDArray[np.int64] | None]
+                ) -> Program:
+        assert tables["corrections"] is not None
+        return Program(self.chip, self.weights, tables["corrections"], layers,
+                       (1, len(self.loaded), ACTIVATIONS_PER_WORD), 1.0, 1.0, 1, "exercise",
+                       self.tiles,
+                       **{name: value for name, value in tables.items() if name != "corrections"})
+
+    def image(self) -> NDArray[np.int8]:
+        """Random words, but a sixteenth of the highest value and one of the lowest."""
+        image = self.rng.integers(-128, 128, (1, len(self.loaded), ACTIVATIONS_PER_WORD))
+        extreme = len(self.loaded) // 16
+        image[:, :extreme], image[:, extreme:2 * extreme] = 127, -128
+        image = image.astype(np.int8)
+        self.memory[self.loaded.start:self.loaded.stop] = image.reshape(-1).view("<i4")
+        return image
+
+    def store(self) -> Transfer:
+        """All that was loaded."""
+        return Transfer("store", False, self.loaded.start, len(self.loaded))
+
+    def fitting(self, draw: Callable[[], Layer | None]) -> Layer | None:
+        """The first of some draws that fits the memories, and the patience."""
+        return next((layer for _ in range(_TRIES) if (layer := draw()) is not None), None)
+
+    def reference(self) -> int:
+        """A converter step: most often one with which codes are neither all 0 nor all highest."""
+        top = self.chip.reference_bits
+        bits = self.rng.uniform(8, min(16, top)) if self.integer(0, 3) else self.rng.uniform(0, top)
+        return max(1, int(2**bits))
+
+    def resolution(self) -> int:
+        return self.integer(self.chip.converter.minimum_bits, self.chip.converter.bits)
+
+    def calibrations(self) -> list[Layer]:
+        """The settings measured, of rows from among the loaded words."""
+        array = self.chip.array
+        result: list[Layer] = []
+        for measure in Measure:
+            words = self.corner(1, min(array.row_words, len(self.loaded)))
+            source = self.loaded.start + self.integer(0, len(self.loaded) - words)
+            columns = 1 if measure is Measure.OFFSET else self.corner(1, array.columns)
+            averaging = min(self.corner(0, (1 << FIELDS["averaging"].width) - 1),
+                            (_CONVERSIONS // columns).bit_length() - 1)
+            result.append(Calibration(
+                measure.name.lower(), measure, source, words, columns, self.resolution(),
+                self.reference(), averaging))
+        return result
+
+    def window(self, taps: int, positions: int) -> Window:
+        """A window of at most so many taps, at most so many positions."""
+        corner = self.corner
+        kernel_width = corner(1, min(15, taps))
+        kernel_height = corner(1, min(15, taps // kernel_width))
+        out_width = corner(1, min(4095, positions))
+        out_height = corner(1, min(4095, positions // out_width))
+        stride = corner(1, 15)
+        wide = self.integer(0, 3) == 0              # windows that see nothing but padding, too
+        pad_left, pad_top = (corner(0, 15 if wide else (kernel - 1) // 2)
+                             for kernel in (kernel_width, kernel_height))
+        in_width, in_height = (
+            self.integer(1, min(4095, stride * out + kernel))
+            for out, kernel in ((out_width, kernel_width), (out_height, kernel_height)))
+        if self.integer(0, 1):
+            in_width, in_height = corner(1, 4095), corner(1, 4095)
+        return Window(in_width, in_height, out_width, out_height, kernel_width, kernel_height,
+                      stride, pad_left, pad_top)
+
+    def placed(self, region: range, reads: NDArray[np.int64]) -> int | None:
+        """A source from which ``reads``, of one at 0, lie in ``region``; -1 is not read."""
+        last = int(reads.max(initial=0))
+        return None if last >= len(region) else \
+            region.start + self.corner(0, len(region) - 1 - last)
+
+    def written(self, region: range, positions: int, words: int) -> tuple[int, int] | None:
+        """Destination and its pitch for ``positions`` pixels of ``words`` words, in ``region``."""
+        top = (len(region) - words) // max(positions - 1, 1)
+        if top < words:
+            return None
+        pitch = self.corner(words, min(top, 4095))
+        size = (positions - 1) * pitch + words
+        return region.start + self.corner(0, len(region) - size), pitch
+
+    # Convolutions.
+
+    def convolution(self, number: int) -> Convolution | None:
+        chip, array, accumulator = self.chip, self.chip.array, self.chip.accumulator
+        corner, integer = self.corner, self.integer
+        if self.constants == 0:
+            return None
+        products = corner(1, min(accumulator.products, 12))
+        groups = corner(1, min(products, array.granules))
+        granules = corner(1, array.granules)
+        kernels = corner(1, min(accumulator.kernels, self.constants))
+        mode = ("merge", "stream", "plain")[integer(0, 2)]
+        averaging = corner(0, AVERAGING_LIMIT) if integer(0, 2) == 0 else 0
+        chunk_words = corner(1, array.row_words)
+        wanted = chunk_words * integer(1, products // groups)
+        window = self.window(wanted, 48)
+        taps = window.kernel_width * window.kernel_height
+        block_words = corner(1, max(wanted // taps, 1))
+        blocks = max(wanted // (taps * block_words), 1)
+        chunks = -(-taps * blocks * block_words // chunk_words)
+        if chunks * groups > accumulator.products or blocks > 4095:
+            return None
+        coefficients = self.drawn((chunks, chip.tiles, array.columns, kernels), mode)
+        jobs = self.jobs(coefficients, mode)
+        clocks = window.positions * chunks * groups * max(60, (9 << averaging) * jobs)
+        needed = self.memory_words(coefficients, mode)
+        target = self.written(self.convolved, window.positions, -(-kernels // ACTIVATIONS_PER_WORD))
+        if clocks > _CLOCKS or needed > self.coefficients or target is None:
+            return None
+        destination, pitch = target
+        kind = (mode == "stream") | (averaging == 0)
+        zeros = np.zeros(kernels, np.int64)
+        layer = Convolution(
+            f"convolution {number}", window, 0, destination,
+            corner(1, min(4095, len(self.loaded))), pitch, block_words, blocks, chunk_words,
+            bool(integer(0, 1)), mode == "stream", self.resolution(), self.reference(),
+            coefficients, zeros, zeros, zeros,
+            (self.rng.random(kernels) < self.rng.choice([0, 0.5])) & kind, groups, granules,
+            averaging)
+        source = self.placed(self.loaded, convolution_reads(layer))
+        if source is None:
+            return None
+        self.constants -= kernels
+        self.coefficients -= needed
+        return replace(layer, source=source)
+
+    def drawn(self, shape: tuple[int, int, int, int], mode: str) -> NDArray[np.int8]:
+        """Coefficients, dense to all but empty, small or at their limits; none on other tiles."""
+        rng, limit = self.rng, self.chip.accumulator.coefficient_limit
+        others = sorted(set(range(shape[1])) - set(self.tiles))
+        if mode == "plain":
+            values = np.zeros(shape, np.int8)
+            for chunk in range(shape[0]):
+                for kernel in range(shape[3]):
+                    values[chunk, rng.choice(self.tiles), rng.integers(shape[2]), kernel] = 1
+            return values
+        largest = (1, limit)[int(rng.integers(2))]
+        values = rng.integers(-largest, largest + 1, shape)
+        if rng.integers(2):
+            values = np.where(values < 0, -largest, largest)
+        values *= rng.random(shape) < rng.choice([0.02, 0.3, 1.0])
+        if mode == "stream":
+            values[:, :, self.corner(1, shape[2]):] = 0
+        values *= rng.random((*shape[:2], 1, 1)) < 0.8       # some tiles get a void entry
+        values[:, others] = 0
+        return values.astype(np.int8)
+
+    def jobs(self, coefficients: NDArray[np.int8], mode: str) -> int:
+        """Conversions of a product, at most."""
+        if mode == "stream":
+            used = np.flatnonzero(coefficients.any(axis=(0, 1, 3)))
+            return int(used[-1]) + 1 if used.size else 1
+        # An entry a kernel, that goes through the planes of the magnitudes that it has.
+        planes = 1 if np.abs(coefficients).max(initial=0) == 1 else self.chip.planes
+        return planes * int(coefficients.any(axis=2).sum(axis=2).max(initial=1))
+
+    def memory_words(self, coefficients: NDArray[np.int8], mode: str) -> int:
+        """Words of the coefficient memory, at most."""
+        chip = self.chip
+        chunks, _, columns, kernels = coefficients.shape
+        if mode == "stream":
+            return chunks * columns * -(-kernels // chip.accumulator.lanes)
+        return chunks * kernels * (1 + chip.mask_words * (chip.planes + chip.array.polarity))
+
+    def full(self) -> Convolution | None:
+        """As many products, columns and conversions as there may be, all codes at their limits."""
+        chip, array, accumulator = self.chip, self.chip.array, self.chip.accumulator
+        chunks, kernels = accumulator.products, min(accumulator.lanes, self.constants)
+        target = self.written(self.convolved, 1, -(-kernels // ACTIVATIONS_PER_WORD))
+        limit = accumulator.coefficient_limit
+        # One word a chunk, all of the highest value: the sign of a column's sum is the weights'.
+        signs = np.where(
+            self.weights[:, :ACTIVATIONS_PER_WORD].astype(int).sum(axis=1) < 0, -limit, limit)
+        shape = chunks, chip.tiles, array.columns, kernels
+        coefficients = np.broadcast_to(signs[None, :, :, None], shape).copy()
+        coefficients[..., 1::2] *= -1
+        coefficients[:, sorted(set(range(chip.tiles)) - set(self.tiles))] = 0
+        needed = self.memory_words(coefficients.astype(np.int8), "stream")
+        if (kernels == 0 or target is None or needed > self.coefficients
+                or chunks > len(self.loaded) // 16):
+            return None
+        self.constants -= kernels
+        self.coefficients -= needed
+        zeros = np.zeros(kernels, np.int64)
+        return Convolution(
+            "full", Window(1, 1, 1, 1), self.loaded.start, target[0], chunks, target[1], 1, chunks,
+            1, False, True, chip.converter.bits, 1, coefficients.astype(np.int8), zeros, zeros,
+            zeros, np.zeros(kernels, bool))
+
+    def long(self) -> Convolution | None:
+        """Many positions along one axis, of one product and one conversion each."""
+        chip, array = self.chip, self.chip.array
+        out = min(_POSITIONS, len(self.loaded), len(self.convolved))
+        shape = 1, chip.tiles, array.columns, 1
+        coefficients = np.zeros(shape, np.int8)
+        coefficients[0, self.rng.choice(self.tiles), self.rng.integers(array.columns), 0] = 1
+        if self.constants == 0 or self.memory_words(coefficients, "merge") > self.coefficients:
+            return None
+        self.constants -= 1
+        self.coefficients -= self.memory_words(coefficients, "merge")
+        sizes = (out, 1) if self.integer(0, 1) else (1, out)
+        none = np.zeros(1, np.int64)
+        return Convolution(
+            "long", Window(*sizes, *sizes), self.loaded.start, self.convolved.start, 1, 1, 1, 1, 1,
+            False, False, chip.converter.minimum_bits, self.reference(), coefficients, none, none,
+            none, np.zeros(1, bool))
+
+    def requantized(self, program: Program, image: NDArray[np.int8],
+                    convolutions: Sequence[Convolution]) -> list[Convolution]:
+        """``convolutions`` with constants that put outputs about the range of activations."""
+        macro = Macro(self.chip, MacroPhysics.ideal(), self.weights, SEED)
+        traces = execute(program, macro, image[None], SEED, trace=True).layers
+        assert traces is not None
+        sums = {trace.name: trace.sums[0] for trace in traces if trace.sums is not None}
+        result = []
+        for layer in convolutions:
+            position = self.integer(0, layer.window.positions - 1)
+            constants = [self.constant(int(value)) for value in sums[layer.name][position]]
+            multiplier, bias, shift = np.array(constants, np.int64).T
+            result.append(replace(layer, multiplier=multiplier, bias=bias, shift=shift))
+        return result
+
+    def constant(self, value: int) -> tuple[int, int, int]:
+        """Multiplier, bias and shift that put ``value`` about the range; some of any size."""
+        sizes = self.chip.requantizer
+        limit = 1 << (sizes.bias_bits - 1)
+        multiplier = self.corner(0, (1 << sizes.multiplier_bits) - 1)
+        shift = self.integer(0, (1 << sizes.shift_bits) - 1)
+        if self.integer(0, 7) == 0:
+            return multiplier, self.corner(-limit, limit - 1), shift
+        target = (self.integer(-140, 140) << shift) + self.integer(0, (1 << shift) - 1)
+        return multiplier, min(max(target - value * multiplier, -limit), limit - 1), shift
+
+    # Adds and pools.
+
+    def elementwise(self, number: int, kind: str) -> Elementwise | None:
+        corner = self.corner
+        # Of the taps one share goes to the words of a pixel, one to the window, one to positions.
+        most_words, most_taps, most_positions = (
+            max(int(_TAPS**share), 1) for share in self.rng.dirichlet([0.4] * 3))
+        words = corner(1, min(4095, len(self.combined), most_words))
+        opcode = Opcode.ADD if kind == "add" else (
+            Opcode.AVERAGE_POOL, Opcode.MAX_POOL)[self.integer(0, 1)]
+        window = self.window(1 if kind == "add" else most_taps, most_positions)
+        taps = window.kernel_width * window.kernel_height
+        target = self.written(self.combined, window.positions, words)
+        if window.positions * words * taps > _TAPS or target is None:
+            return None
+        layer = Elementwise(
+            f"{kind} {number}", opcode, window, 0, target[0], corner(1, 4095), target[1], words,
+            bool(self.integer(0, 1)), 1, 0, 0)
+        source = self.placed(self.loaded, elementwise_reads(layer))
+        if source is None:
+            return None
+        layer = replace(layer, source=source)
+        if kind == "add":
+            layer = replace(layer, second_pixel_words=corner(1, 4095), second_stride=corner(1, 15),
+                            second_width=corner(1, 4095), second_offset=corner(0, words),
+                            second_words=corner(0, words), second_multiplier=corner(0, 0xFFFF))
+            second = self.placed(self.loaded, second_reads(layer))
+            if second is None:
+                return None
+            layer = replace(layer, second_source=second)
+        if opcode is Opcode.MAX_POOL:
+            return layer
+        layer = replace(layer, multiplier=corner(0, 0xFFFF), shift=self.integer(0, 31))
+        values = self.values(layer)
+        target_value = (self.integer(-140, 140) << layer.shift) + self.integer(
+            0, (1 << layer.shift) - 1)
+        bias = target_value - int(self.rng.choice(values.reshape(-1)))
+        return replace(layer, bias=min(max(bias, -1 << 31), (1 << 31) - 1))
+
+    def values(self, layer: Elementwise) -> NDArray[np.int64]:
+        """What bias and shift are applied to."""
+        def channels(reads: NDArray[np.int64]) -> NDArray[np.int64]:
+            words = np.where(reads < 0, 0, self.memory[np.maximum(reads, 0)])
+            return np.ascontiguousarray(words).view(np.int8).astype(np.int64)
+
+        values = channels(elementwise_reads(layer)).sum(axis=1) * layer.multiplier
+        if layer.opcode is Opcode.ADD:
+            values += channels(second_reads(layer)) * layer.second_multiplier
+        return values

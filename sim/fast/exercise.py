@@ -1,0 +1,203 @@
+"""What is tried of a Verilated chip before programs are run on it: bring-up and exercises."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.chip import Chip, Phases
+from golden.chip.registers import Window, windows
+from golden.execute import execute
+from golden.exercise import SEED, Exercise, exercises
+from golden.macro import Macro
+from golden.physics import MacroPhysics
+from golden.program import Program
+from golden.timing import layer_clocks
+from golden.trace import LayerTrace
+from sim.compare import compare_image
+from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
+from sim.record import RtlImage, registers_read
+
+from .bring_up import BringUpError, bring_up
+from .library import Harness, HarnessError, MacroSettings
+
+__all__ = ["try_chip"]
+
+#: Clocks in which an abort has ended.
+_ABORTED = 1000
+#: Clocks in which a group of exercises may end, in those that its layers take one by one.
+_PATIENCE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Expected:
+    """An exercise with what golden makes of it."""
+
+    exercise: Exercise
+    traces: tuple[LayerTrace, ...]
+    cycles: Sequence[int]
+    settings: MacroSettings
+
+
+@cache
+def _expected(chip: Chip, phases: Phases) -> tuple[tuple[_Expected, ...], ...]:
+    groups = exercises(chip)
+    if not groups:
+        return ()
+    macro = Macro(chip, MacroPhysics.ideal(), groups[0][0].program.weights, SEED)
+
+    def expected(exercise: Exercise) -> _Expected:
+        program = exercise.program
+        traces = execute(program, macro, exercise.image[None], SEED,
+                         tenant=exercise.placement.tenant, trace=True).layers
+        assert traces is not None
+        return _Expected(exercise, traces, layer_clocks(program, phases, traces),
+                         MacroSettings(program, macro, SEED, phases))
+
+    return tuple(tuple(expected(exercise) for exercise in group) for group in groups)
+
+
+def try_chip(open_harness: Callable[[MacroSettings], AbstractContextManager[Harness]], chip: Chip,
+             phases: Phases | None = None) -> None:
+    """Bring a chip up that comes from its reset, then run all its exercises, of every tenant.
+
+    ``phases`` is as for `sim.fast.run.run_on_rtl`. Raises BringUpError at the first word that
+    differs from golden's, or that golden cannot differ in.
+    """
+    with open_harness(_blank(chip)) as harness:
+        bring_up(harness, chip)
+        for number, group in enumerate(_expected(chip, phases or chip.phases)):
+            _run_group(harness, group, phases, with_weights=number == 0)
+
+
+def _blank(chip: Chip) -> MacroSettings:
+    """Macros for what the bring-up runs, which converts nothing."""
+    array = chip.array
+    program = Program(
+        chip, np.zeros((chip.tiles, array.rows, array.columns), np.int8),
+        np.zeros((chip.tiles, 1 << chip.converter.bits), np.int64), (), (1, 1, 1), 1.0, 1.0, 1)
+    return MacroSettings(program, Macro(chip, MacroPhysics.ideal(), program.weights, SEED), SEED,
+                         chip.phases)
+
+
+def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | None,
+               with_weights: bool) -> None:
+    """Run exercises side by side, and compare each when it has ended."""
+    alone = len(group) == 1
+    running = {each.exercise.placement.tenant: each for each in group}
+    try:
+        for each in group:
+            harness.write(_writes(each.exercise, phases, with_weights))
+            harness.set_program(each.settings, each.exercise.placement.tenant)
+        for clocks in _aborts(group[0]) if alone else ():
+            _abort(harness, group[0].exercise, clocks)
+        for each in group:
+            _start(harness, each.exercise, alone)
+        patience = _PATIENCE * sum(sum(each.cycles) for each in group)
+        while running:
+            if not harness.run(patience):
+                raise HarnessError(f"nothing has ended after {patience} clocks")
+            for tenant in list(running):
+                registers = RegisterMap(running[tenant].exercise.program.chip, tenant)
+                if _has_ended(harness, registers):
+                    harness.finish(tenant)
+                    _compare(harness, running.pop(tenant), alone)
+    except BringUpError:
+        raise
+    except HarnessError as error:
+        places = " and ".join(_place(harness, each) for each in running.values())
+        word = "pins" if "pin " in str(error) else "program"
+        raise BringUpError(f"bring-up, {word}: {error}, in {places}", word, places) from error
+
+
+def _aborts(expected: _Expected) -> list[int]:
+    """Clocks after which the first layer of each kind is in its midst."""
+    middles: dict[type, int] = {}
+    start = 0
+    for layer, clocks in zip(expected.exercise.program.layers, expected.cycles, strict=True):
+        middles.setdefault(type(layer), start + clocks // 2)
+        start += clocks
+    return list(middles.values())
+
+
+def _abort(harness: Harness, exercise: Exercise, clocks: int) -> None:
+    """Run an exercise for so many ``clocks``; it must be idle, and as after a reset, then."""
+    registers = RegisterMap(exercise.program.chip, exercise.placement.tenant)
+    _start(harness, exercise, alone=True)
+    if harness.run(clocks):
+        raise HarnessError(f"an interrupt within {clocks} clocks, of {exercise.program.network}")
+    harness.watch(False)
+    harness.write([(registers.address("control"), registers.mask("control", "abort"))])
+    if not harness.run(_ABORTED):
+        raise HarnessError(f"an abort has not ended after {_ABORTED} clocks")
+    done = registers.mask("status", "done")
+    status = harness.read(registers.address("status"))
+    if status & (registers.mask("status", "busy") | registers.mask("status", "error") | done) \
+            != done:
+        raise HarnessError(f"the aborted program ended with status {status:#010x}")
+    harness.write([(registers.address("status"), done)])
+    harness.watch(True)
+
+
+def _place(harness: Harness, expected: _Expected) -> str:
+    """Where a tenant that runs has come to."""
+    program, tenant = expected.exercise.program, expected.exercise.placement.tenant
+    names = [layer.name for layer in program.layers] + ["END"]
+    name = names[min(len(harness.layers(tenant)), len(names) - 1)]
+    return f"layer {name!r} of the exercise of tenant {tenant}"
+
+
+def _compare(harness: Harness, expected: _Expected, alone: bool) -> None:
+    """BringUpError with the first word that differs; ``alone``: no other tenant ran."""
+    program, tenant = expected.exercise.program, expected.exercise.placement.tenant
+    chip, registers = program.chip, RegisterMap(program.chip, tenant)
+    tiles = range(chip.tiles)
+    image = RtlImage(
+        harness.outputs(tenant), tuple(harness.codes(tile, tenant) for tile in tiles),
+        harness.sums(tenant), harness.words(tenant), harness.layers(tenant),
+        {name: harness.read(registers.address(name)) for name in registers_read(chip)}, 0,
+        rows=tuple(harness.rows(tile, chip.array.granules, tenant) for tile in tiles),
+        masks=tuple(harness.masks(tile, chip.array.columns, tenant) for tile in tiles),
+        activity=harness.activity() if alone else {})
+    found = compare_image(program, expected.traces, 0, image, expected.cycles).mismatches
+    if found:
+        first = found[0]
+        raise BringUpError(f"bring-up, exercise of tenant {tenant}, {first}", first.word,
+                           f"{first.layer} of the exercise of tenant {tenant}")
+
+
+def _weights(chip: Chip) -> list[Window]:
+    return [window for window in windows(chip) if window.name.startswith("weights")]
+
+
+def _writes(exercise: Exercise, phases: Phases | None, with_weights: bool) -> NDArray[np.uint32]:
+    writes = load_writes(exercise.program, phases, exercise.placement)
+    if with_weights:
+        return writes
+    first, *_, last = (*_weights(exercise.program.chip),) * 2
+    kept = (writes[:, 0] < first.offset) | (writes[:, 0] >= last.offset + 4 * last.entries)
+    return writes[kept]
+
+
+def _start(harness: Harness, exercise: Exercise, alone: bool) -> None:
+    program, tenant = exercise.program, exercise.placement.tenant
+    registers = RegisterMap(program.chip, tenant)
+    harness.write(image_writes(program))
+    harness.begin(0, input_words(program, exercise.image[None])[0], output_words(program), tenant,
+                  alone)
+    interrupts = registers.mask("interrupt", "done") | registers.mask("interrupt", "error")
+    harness.write([(registers.address("interrupt"), interrupts),
+                   (registers.address("control"), registers.mask("control", "start"))])
+
+
+def _has_ended(harness: Harness, registers: RegisterMap) -> bool:
+    status = harness.read(registers.address("status"))
+    done = registers.mask("status", "done")
+    if status & registers.mask("status", "error"):
+        raise HarnessError(f"the program ended with status {status:#010x}")
+    if status & done:
+        harness.write([(registers.address("status"), done)])
+    return bool(status & done)
