@@ -36,6 +36,8 @@ _CONVERSIONS = 512
 _POSITIONS = 2100
 #: Layers of an exercise, as far as the memories hold them.
 _CONVOLUTIONS, _ELEMENTWISE = 10, 18
+#: Tiles, at most, that are the first ones of an exercise.
+_FIRSTS = 8
 #: Least descriptors, and words of the activation buffer, of a tenant's exercise.
 _DESCRIPTORS, _WORDS = 8, 64
 #: Draws of a layer's fields before one is left out.
@@ -55,9 +57,10 @@ class Exercise:
 def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     """Groups of exercises that run side by side, each for a tenant of its own; on ideal macros.
 
-    All have the same weights. In the first groups a tenant is alone, and has the whole chip; then
-    all tenants run, on tiles of their own and on tiles that they share. None for a chip whose
-    memories would not hold a load, a layer and a store for each tenant.
+    All have the same weights. In the first groups a tenant is alone, and has the chip from one of
+    its tiles on, each tile in turn the first; then all tenants run, on tiles of their own and on
+    tiles that they share. None for a chip whose memories would not hold a load, a layer and a
+    store for each tenant.
     """
     memories = chip.memories
     if (memories.program_words // DESCRIPTOR_WORDS // chip.tenants < _DESCRIPTORS
@@ -67,8 +70,10 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     array = chip.array
     weights = rng.integers(-128, 128, (chip.tiles, array.rows, array.columns)).astype(np.int8)
     everything = tuple(range(chip.tiles))
-    groups = [(_exercise(chip, rng, weights, _tables(chip, rng, tenant), tenant, everything, 1),)
-              for tenant in range(chip.tenants)]
+    firsts = range(0, max(chip.tiles, chip.tenants), -(-chip.tiles // _FIRSTS))
+    groups = [(_exercise(chip, rng, weights, _tables(chip, rng, number), number % chip.tenants,
+                         everything[first % chip.tiles:], 1),)
+              for number, first in enumerate(firsts)]
     if 1 < chip.tenants <= chip.tiles:
         order = rng.permutation(chip.tiles).tolist()
         tables = _tables(chip, rng, 1)

@@ -23,9 +23,9 @@ public:
         counts_ = {};
     }
 
-    // One clock: the pins of the first tile, and how many tiles convert.
-    void clock(const Pins& pins, int converting) {
-        if (converting && converting < TILES) counts_.contests++;
+    // One clock: the pins of the first tile, and how many of so many tiles convert.
+    void clock(const Pins& pins, int converting, int tiles) {
+        if (converting && converting < tiles) counts_.contests++;
         if (!pins.convert) {
             if (sampling_ || pins.clear) counts_.adder++;
             else if (begun_ || pins.reset) counts_.array++;

@@ -187,7 +187,7 @@ def _start(harness: Harness, exercise: Exercise, alone: bool) -> None:
     registers = RegisterMap(program.chip, tenant)
     harness.write(image_writes(program))
     harness.begin(0, input_words(program, exercise.image[None])[0], output_words(program), tenant,
-                  alone)
+                  program.used_tiles if alone else ())
     interrupts = registers.mask("interrupt", "done") | registers.mask("interrupt", "error")
     harness.write([(registers.address("interrupt"), interrupts),
                    (registers.address("control"), registers.mask("control", "start"))])

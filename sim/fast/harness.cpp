@@ -144,17 +144,21 @@ public:
     }
 
     // The next image of a tenant: its words wait at the stream, the macros take its index for
-    // their draws. `alone`: no other tenant's program runs.
+    // their draws. `tiles`: a bit for each that it uses, or 0 where other tenants' programs run.
     void begin(int tenant, uint64_t image, const uint32_t* words, size_t count, size_t expected,
-               bool alone) {
+               uint64_t tiles) {
         tenants_[tenant] = Tenant();
         tenants_[tenant].expected = expected;
         tenants_[tenant].input.assign(words, words + count);
-        if (alone) activity_.clear();
+        if (tiles) {
+            activity_.clear();
+            first_tile_ = __builtin_ctzll(tiles);
+            tiles_ = __builtin_popcountll(tiles);
+        }
         tenants_offer(std::make_integer_sequence<int, TENANTS>());
         for (Macro& macro : macros_) {
             macro.start_image(image, tenant);
-            if (alone) macro.forget();
+            if (tiles) macro.forget();
         }
         last_event_ = clock_;
     }
@@ -245,7 +249,7 @@ private:
                                        std::to_array(pins.negate)});
         clearing_[TILE] = pins.clear;
         converting_ += pins.convert;
-        if constexpr (TILE == 0) first_ = pins;
+        if (TILE == first_tile_) first_ = pins;
     }
 
     template <int TILE> void tile_trace() {
@@ -258,7 +262,7 @@ private:
     template <int... TILE> void tiles_clock(std::integer_sequence<int, TILE...>) {
         converting_ = 0;
         (tile_clock<TILE>(), ...);
-        activity_.clock(first_, converting_);
+        activity_.clock(first_, converting_, tiles_);
     }
 
     template <int... TILE> void tiles_trace(std::integer_sequence<int, TILE...>) {
@@ -408,7 +412,8 @@ private:
     bool running_ = false, write_done_ = false, read_done_ = false;
     uint32_t response_ = 0, read_data_ = 0;
     Activity activity_;
-    Pins first_{};              // of the first tile
+    Pins first_{};              // of the tile whose activity is counted
+    int first_tile_ = 0, tiles_ = TILES;
     int converting_ = 0;        // tiles
     bool resetting_[TILES] = {}, clearing_[TILES] = {};
     std::array<Tenant, TENANTS> tenants_;
@@ -497,9 +502,9 @@ int harness_program(Handle* handle, uint32_t tenant, const crossloom::MacroSetti
 }
 
 int harness_begin(Handle* handle, int tenant, uint64_t image, const uint32_t* words, size_t count,
-                  size_t expected, int alone) {
+                  size_t expected, uint64_t tiles) {
     return handle->guard([&] {
-        handle->harness->begin(tenant, image, words, count, expected, alone);
+        handle->harness->begin(tenant, image, words, count, expected, tiles);
         return 0;
     });
 }

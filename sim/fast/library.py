@@ -1,6 +1,6 @@
 """The Verilated chip as a shared library: how it is built and called."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 import ctypes
@@ -159,7 +159,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "read_response": ([handle, ctypes.c_uint32], ctypes.c_int),
         "program": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
         "begin": ([handle, ctypes.c_int, number, ctypes.c_void_p, ctypes.c_size_t,
-                   ctypes.c_size_t, ctypes.c_int], ctypes.c_int),
+                   ctypes.c_size_t, number], ctypes.c_int),
         "watch": ([handle, ctypes.c_int], ctypes.c_int),
         "run": ([handle, number], ctypes.c_int),
         "finish": ([handle, ctypes.c_int], ctypes.c_int),
@@ -246,14 +246,16 @@ class Harness:
             self._handle, tenant, ctypes.byref(settings.structure)))
 
     def begin(self, image: int, words: NDArray[np.uint32], expected: int, tenant: int = 0,
-              alone: bool = True) -> None:
+              tiles: Sequence[int] = ()) -> None:
         """Offer the ``words`` of image number ``image``; ``expected`` words are to come back.
 
-        Forgets what ``tenant`` did before; ``alone``: no other tenant's program runs.
+        Forgets what ``tenant`` did before. ``tiles`` are those that it uses, whose activity is
+        counted; none where other tenants' programs run.
         """
         words = np.ascontiguousarray(words, np.uint32)
         self._check(self._library.harness_begin(
-            self._handle, tenant, image, words.ctypes.data, len(words), expected, alone))
+            self._handle, tenant, image, words.ctypes.data, len(words), expected,
+            sum(1 << tile for tile in tiles)))
 
     def watch(self, looking: bool) -> None:
         """Whether macros and traces are looked at, where nothing is under way on any macro.

@@ -161,7 +161,7 @@ def start_image(harness: Harness, program: Program, words: NDArray[np.uint32], i
     """Offer image number ``image``, the stream ``words``, to a loaded chip and start it."""
     registers = RegisterMap(program.chip)
     harness.write(image_writes(program))
-    harness.begin(image, words, output_words(program))
+    harness.begin(image, words, output_words(program), tiles=program.used_tiles)
     harness.write([(registers.address("control"), registers.mask("control", "start"))])
 
 
