@@ -22,8 +22,9 @@ def mutants(
         seed: options.Seed = 0, json: options.Json = None) -> None:
     """Plant faults in the chip's netlist, one at a time, and see whether an image finds them.
 
-    A fault is found where a word, a pin or a count of clocks is not golden's. It is dormant where
-    it changes no bit in any clock of the run, which is then that of the intact chip.
+    A fault is found where a word, a pin or a count of clocks is not golden's, in the bring-up or in
+    the image. Of the others, those are equivalent that are proved to change nothing whatever the
+    chip's state; those dormant that changed no bit in any clock of the run.
     """
     if images is None:
         raise ValueError("images must be digits, cifar10 or a .npy file; give --images")
@@ -52,16 +53,17 @@ def mutants(
     with stages() as report:
         report("mutants", 0)
         for finding in hunt(loaded, macro, image, seed, count, mutant_seed):
-            state = "found" if finding.found else "missed" if finding.excited else "dormant"
+            state = ("found" if finding.found else "equivalent" if finding.equivalent else
+                     "missed" if finding.excited else "dormant")
             rows.append({"number": finding.mutation.number, "fault": str(finding.mutation),
                          "state": state, "layer": finding.layer, "word": finding.word,
                          "where": finding.where})
             report("mutants", len(rows) / count)
     for row in rows:
-        typer.echo(f"{row['number']:4d} {row['state']:8s}{row['fault']}"
+        typer.echo(f"{row['number']:4d} {row['state']:11s}{row['fault']}"
                    + (f": {row['where']}" if row["where"] else ""))
     totals = {state: sum(row["state"] == state for row in rows)
-              for state in ("found", "missed", "dormant")}
+              for state in ("found", "equivalent", "missed", "dormant")}
     typer.echo(", ".join(f"{number} {state}" for state, number in totals.items()))
     if json is not None:
         output.write_json(json, {

@@ -16,6 +16,7 @@ from golden.program import Program
 from golden.timing import layer_clocks
 from rtl.verilog import TOP_NAME, chip_verilog
 from sim.compare import compare_image
+from sim.equivalence import Prover
 from sim.fast.bring_up import BringUpError
 from sim.fast.exercise import try_chip
 from sim.fast.headers import EXCITED
@@ -69,11 +70,13 @@ class Finding:
     ``layer`` and ``word`` are those of the first mismatch; ``layer`` is "bring-up", a layer of an
     exercise or "load" before the image; ``word`` is "pins" where a rule of the macro's pins was
     broken, "program" where it did not come to its end. ``excited``: whether in any clock the
-    mutant changed its bit; if not, the run was that of the intact netlist.
+    mutant changed its bit; if not, the run was that of the intact netlist. ``equivalent``: whether
+    one that was not found is proved to change nothing (sim.equivalence).
     """
 
     mutation: Mutation
     excited: bool
+    equivalent: bool
     layer: str
     word: str
     where: str
@@ -269,13 +272,17 @@ def hunt(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, cou
     Raises RuntimeError if the intact netlist, which runs first, differs from golden.
     """
     chip = program.chip
-    text, mutations = mutate(chip_verilog(chip), count, mutant_seed)
+    intact = chip_verilog(chip)
+    text, mutations = mutate(intact, count, mutant_seed)
     library = build_mutated_harness(chip, watched(text), SELECT)
     examiner = _Examiner(program, macro, image, seed)
+    prover = Prover(intact, _PREPARE, TOP_NAME)
     for number in range(count + 1):
         specimen = _Specimen(library, chip.tiles, number)
         layer, word, where = examiner.examine(specimen)
         if number:
-            yield Finding(mutations[number - 1], specimen.excited, layer, word, where)
+            mutation = mutations[number - 1]
+            equivalent = not where and prover.is_equivalent(mutation.command)
+            yield Finding(mutation, specimen.excited, equivalent, layer, word, where)
         elif where:
             raise RuntimeError(f"the netlist without a fault differs from golden: {where}")

