@@ -5,6 +5,7 @@ memory images, bit for bit what the tile scheduler reads, come from `Program.ima
 """
 
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 import hashlib
@@ -101,7 +102,7 @@ class Convolution:
         """Output channels."""
         return self.coefficients.shape[3]
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """Columns converted per product in stream mode: up to the last with a coefficient."""
         used = np.flatnonzero(self.coefficients.any(axis=(0, 1, 3)))
