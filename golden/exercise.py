@@ -165,6 +165,9 @@ class _Builder:
         self.constants = memories.constant_entries // tenants
         self.coefficients = memories.coefficient_words // tenants
         self.memory = np.zeros(self.words, np.dtype("<i4"))
+        converter = chip.converter
+        self.resolutions = rng.permutation(range(converter.minimum_bits, converter.bits + 1))
+        self.made = 0           # convolutions and calibrations
 
     def integer(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high + 1))
@@ -231,7 +234,8 @@ class _Builder:
         return max(1, int(2**bits))
 
     def resolution(self) -> int:
-        return self.integer(self.chip.converter.minimum_bits, self.chip.converter.bits)
+        """Each in its turn, so that none is left out."""
+        return int(self.resolutions[self.made % len(self.resolutions)])
 
     def calibrations(self) -> list[Layer]:
         """The settings measured, of rows from among the loaded words."""
@@ -246,6 +250,7 @@ class _Builder:
             result.append(Calibration(
                 measure.name.lower(), measure, source, words, columns, self.resolution(),
                 self.reference(), averaging))
+            self.made += 1
         return result
 
     def window(self, taps: int, positions: int) -> Window:
@@ -293,7 +298,7 @@ class _Builder:
         groups = corner(1, min(products, array.granules))
         granules = corner(1, array.granules)
         kernels = corner(1, min(accumulator.kernels, self.constants))
-        mode = ("merge", "stream", "plain")[integer(0, 2)]
+        mode = ("merge", "stream", "plain")[self.made % 3]
         averaging = corner(0, AVERAGING_LIMIT) if integer(0, 2) == 0 else 0
         chunk_words = corner(1, array.row_words)
         wanted = chunk_words * integer(1, products // groups)
@@ -326,6 +331,7 @@ class _Builder:
             return None
         self.constants -= kernels
         self.coefficients -= needed
+        self.made += 1
         return replace(layer, source=source)
 
     def drawn(self, shape: tuple[int, int, int, int], mode: str) -> NDArray[np.int8]:
