@@ -133,13 +133,12 @@ def _exercise(chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
         part = size // tenants
         return part * place + _corner(rng, 0, part - used)
 
-    program_length = len(images.program) // DESCRIPTOR_WORDS
-    return Exercise(program, Placement(
-        tenant, base(memories.program_words // DESCRIPTOR_WORDS, program_length), program_length,
-        base(memories.activation_words, builder.words), builder.words,
-        base(memories.constant_entries, len(images.constants)), max(len(images.constants), 1),
-        base(memories.coefficient_words, len(images.coefficients[0])),
-        max(len(images.coefficients[0]), 1), tiles), image)
+    parts = ((memories.program_words // DESCRIPTOR_WORDS, len(images.program) // DESCRIPTOR_WORDS),
+             (memories.activation_words, builder.words),
+             (memories.constant_entries, max(len(images.constants), 1)),
+             (memories.coefficient_words, max(len(images.coefficients[0]), 1)))
+    windows = [number for size, used in parts for number in (base(size, used), used)]
+    return Exercise(program, Placement(tenant, *windows, tiles), image)
 
 
 class _Builder:
@@ -168,6 +167,7 @@ class _Builder:
         converter = chip.converter
         self.resolutions = rng.permutation(range(converter.minimum_bits, converter.bits + 1))
         self.made = 0           # convolutions and calibrations
+        self.combinations = 0   # adds and pools
 
     def integer(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high + 1))
@@ -280,10 +280,10 @@ class _Builder:
 
     def written(self, region: range, positions: int, words: int) -> tuple[int, int] | None:
         """Destination and its pitch for ``positions`` pixels of ``words`` words, in ``region``."""
-        top = (len(region) - words) // max(positions - 1, 1)
-        if top < words:
+        top = 4095 if positions == 1 else min((len(region) - words) // (positions - 1), 4095)
+        if words > min(top, len(region)):
             return None
-        pitch = self.corner(words, min(top, 4095))
+        pitch = self.corner(words, top)
         size = (positions - 1) * pitch + words
         return region.start + self.corner(0, len(region) - size), pitch
 
@@ -445,13 +445,16 @@ class _Builder:
 
     def elementwise(self, number: int, kind: str) -> Elementwise | None:
         corner = self.corner
-        # Of the taps one share goes to the words of a pixel, one to the window, one to positions.
-        most_words, most_taps, most_positions = (
-            max(int(_TAPS**share), 1) for share in self.rng.dirichlet([0.4] * 3))
+        # Of the taps one share goes to the words of a pixel, one to positions and, of a pool, one
+        # to the window; each of them gets all in its turn.
+        parts = 2 if kind == "add" else 3
+        turn = self.combinations % (parts + 1)
+        shares = np.eye(parts)[turn] if turn < parts else self.rng.dirichlet([1] * parts)
+        most_words, most_positions, most_taps = (int(_TAPS**share) for share in (*shares, 0)[:3])
         words = corner(1, min(4095, len(self.combined), most_words))
         opcode = Opcode.ADD if kind == "add" else (
             Opcode.AVERAGE_POOL, Opcode.MAX_POOL)[self.integer(0, 1)]
-        window = self.window(1 if kind == "add" else most_taps, most_positions)
+        window = self.window(most_taps, most_positions)
         taps = window.kernel_width * window.kernel_height
         target = self.written(self.combined, window.positions, words)
         if window.positions * words * taps > _TAPS or target is None:
@@ -471,6 +474,7 @@ class _Builder:
             if second is None:
                 return None
             layer = replace(layer, second_source=second)
+        self.combinations += 1
         if opcode is Opcode.MAX_POOL:
             return layer
         layer = replace(layer, multiplier=corner(0, 0xFFFF), shift=self.integer(0, 31))
