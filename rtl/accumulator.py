@@ -4,9 +4,10 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from golden.chip import Chip, bits_for
+from golden.chip import Chip, bits_for, multiplier_clocks
 
-from .delay import delayed
+from .arithmetic import modulo
+from .gating import carried, stages
 from .messages import code_layout, trace_signature
 from .multiplier import Multiplier
 
@@ -182,49 +183,46 @@ class BasisAccumulator(Component):
         merge_word = held.tag.index >> lane_bits
         with m.If(issue_end):
             m.d.sync += fill_bank.eq(~fill_bank)
-        s2_code = Signal.like(compensated)
-        s2_index, s2_plane = Signal.like(held.tag.index), Signal.like(held.tag.plane)
-        s2_void = Signal()
-        m.d.sync += [s2_code.eq(compensated), s2_index.eq(held.tag.index),
-                     s2_plane.eq(held.tag.plane), s2_void.eq(held.tag.void)]
-        coefficients, digit = Signal.like(self.read_data), Signal(q)
-        m.d.sync += [coefficients.eq(self.read_data), digit.eq(1 << s2_plane)]
+        # A stage moves only when an addition comes through it.
+        ahead = 2 + multiplier_clocks(q)        # clocks from the issue to the read of its word
+        adding_at = stages(m, issue, ahead + 1)
+        second, third, fourth = ([valid] for valid in adding_at[:3])
+        s2_code = carried(m, Mux(held.tag.void, 0, compensated), second, "s2_code")
+        s2_index = carried(m, held.tag.index, second, "s2_index")
+        s2_plane = carried(m, held.tag.plane, second, "s2_plane")
+        coefficients = carried(m, self.read_data, third, "coefficients")
+        digit = carried(m, (1 << s2_plane)[:q], third, "digit")
 
         # Stage 3: operands. Then they are multiplied.
-        operand = Signal.like(compensated)
-        m.d.sync += operand.eq(Mux(delayed(m, s2_void, 1), 0, delayed(m, s2_code, 1).as_signed()))
+        operand = carried(m, s2_code, third + fourth, "operand").as_signed()
         products = []
         for lane in range(lanes):
-            here = Signal(name=f"here{lane}")
-            m.d.sync += here.eq((s2_index[:lane_bits] == lane) if lane_bits else Const(1))
-            coefficient = Signal(signed(q), name=f"coefficient{lane}")
-            m.d.sync += coefficient.eq(Mux(
-                self.stream, coefficients[lane * q:(lane + 1) * q], Mux(here, digit, 0)))
+            here = carried(m, (s2_index[:lane_bits] == lane) if lane_bits else Const(1), third,
+                           f"here{lane}")
+            coefficient = carried(m, Mux(
+                self.stream, coefficients[lane * q:(lane + 1) * q], Mux(here, digit, 0)), fourth,
+                f"coefficient{lane}")
             multiplier = Multiplier(len(operand), signed(q))
             m.submodules[f"multiplier{lane}"] = multiplier
             m.d.comb += [multiplier.multiplicand.eq(operand),
-                         multiplier.multiplier.eq(coefficient)]
+                         multiplier.multiplier.eq(coefficient),
+                         multiplier.valid.eq(Cat(*adding_at[3:ahead + 1]))]
             products.append(multiplier.product)
 
         # The word is read in the clock before its products are there, and written back with them.
-        read_valid, read_last, read_bank = Signal(), Signal(), Signal()
-        store_valid, store_last, store_bank = Signal(), Signal(), Signal()
-        read_word = Signal(range(group_count))
-        store_word = Signal.like(read_word)
-        ahead = 2 + multiplier.latency
-        m.d.comb += [
-            read_valid.eq(delayed(m, issue, ahead)),
-            read_last.eq(delayed(m, issue_end, ahead)),
-            read_bank.eq(delayed(m, fill_bank, ahead)),
-            read_word.eq(delayed(m, Mux(self.stream, group, merge_word), ahead)),
-            self.position_done.eq(store_valid & store_last),
-        ]
-        m.d.sync += [store_valid.eq(read_valid), store_last.eq(read_last),
-                     store_bank.eq(read_bank), store_word.eq(read_word)]
+        before, last = adding_at[:ahead], adding_at[ahead:ahead + 1]
+        read_valid, store_valid = adding_at[ahead:]
+        word_index = modulo(Mux(self.stream, group, merge_word), (group_count - 1).bit_length())
+        read_word = carried(m, word_index, before, "read_word")
+        read_bank = carried(m, fill_bank, before, "read_bank")
+        store_word = carried(m, read_word, last, "store_word")
+        store_bank = carried(m, read_bank, last, "store_bank")
+        store_last = carried(m, issue_end, before + last, "store_last")
+        m.d.comb += self.position_done.eq(store_valid & store_last)
 
         width = chip.accumulator_bits
-        drained_word = Signal.like(self.drain_group)
-        m.d.sync += drained_word.eq(self.drain_group)
+        draining = full.any()           # there may be a finished bank
+        drained_word = carried(m, self.drain_group, [draining], "drained_word")
         read_words = []
         for bank in range(2):
             memory = Memory(shape=lanes * width, depth=group_count, init=[])
@@ -236,14 +234,16 @@ class BasisAccumulator(Component):
             filling = read_valid & (read_bank == bank)
             storing = store_valid & (store_bank == bank)
             m.d.comb += [
-                read.en.eq(1), read.addr.eq(Mux(filling, read_word, self.drain_group)),
+                read.en.eq(filling | draining),
+                read.addr.eq(Mux(filling, read_word, self.drain_group)),
                 write.addr.eq(Mux(clearing, clear_word, Mux(storing, store_word, drained_word))),
                 write.data.eq(Mux(storing, Cat(*sums), 0)),
                 write.en.eq(clearing | storing | (self.drain_clear & (drain_bank == bank))),
             ]
         word = Mux(drain_bank, read_words[1], read_words[0])
         lanes_out = Array(word[i * width:(i + 1) * width].as_signed() for i in range(lanes))
-        m.d.sync += self.drain_sum.eq(lanes_out[self.drain_lane])
+        drained = carried(m, lanes_out[self.drain_lane], [draining], "drained")
+        m.d.comb += self.drain_sum.eq(drained.as_signed())
 
         # Filled and drained are the same bank again, even if a position was never drained.
         with m.If(self.start):

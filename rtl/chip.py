@@ -1,6 +1,8 @@
 """The chip: tiles, scheduler, buffer and buses, joined."""
 
-from amaranth.hdl import Cat, ClockDomain, Const, Module, Mux, ResetInserter, Signal, Value, signed
+from amaranth.hdl import (
+    Cat, ClockDomain, Const, EnableInserter, Module, Mux, ResetInserter, Signal, Value, signed,
+)
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out, Signature
 
@@ -17,6 +19,7 @@ from .buffer import ActivationBuffer
 from .collector import POSITION_BITS, Collector
 from .descriptor import DescriptorLayout, read_field
 from .elementwise import ElementwiseUnit
+from .gating import gated
 from .loader import RowLoader
 from .messages import macro_signature, trace_signature
 from .register_file import RegisterFile
@@ -106,11 +109,15 @@ class ChipTop(Component):
         m.submodules.window = window = ResetInserter(clear)(WindowGenerator(chip))
         m.submodules.loader = loader = ResetInserter(clear)(RowLoader(chip))
         m.submodules.collector = collector = ResetInserter(clear)(Collector(chip))
-        m.submodules.elementwise = elementwise = ResetInserter(clear)(ElementwiseUnit(chip))
+        combining = Signal()
+        m.submodules.elementwise = elementwise = gated(ElementwiseUnit(chip), combining, clear)
+        m.d.comb += combining.eq(scheduler.combine | elementwise.busy | elementwise.done)
         transfers, tiles = [], []
         for t in range(chip.tenants):
-            transfer = TransferUnit(chip)
-            m.submodules[f"transfer{t}"] = transfer
+            transfer, moving = TransferUnit(chip), Signal(name=f"transfer{t}_moving")
+            m.submodules[f"transfer{t}"] = EnableInserter(moving)(transfer)
+            m.d.comb += moving.eq(scheduler.transfer[t] | transfer.busy | transfer.done
+                                  | scheduler.transfer_clear[t])
             transfers.append(transfer)
         for i in range(chip.tiles):
             tile = self._tile_type(chip)

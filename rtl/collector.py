@@ -1,6 +1,6 @@
 """The collector: sums the tiles' accumulators, requantises and writes finished positions."""
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -8,6 +8,7 @@ from golden.chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD, Chip, bits_for
 
 from .descriptor import DescriptorLayout, read_field
 from .drift_gain import DriftGain
+from .gating import carried, stages
 from .requantizer import Requantizer
 
 __all__ = ["Collector", "POSITION_BITS"]
@@ -124,32 +125,34 @@ class Collector(Component):
         # From the read to the requantizer: lane, drift gain, tile sum, constants.
         tag_layout = data.StructLayout({
             "kernel": kernel.shape().width, "position": POSITION_BITS, "last": 1, "end": 1})
-        pipe = [Signal(data.StructLayout({"valid": 1, "tag": tag_layout}), name=f"read{i}")
-                for i in range(3 + DriftGain.LATENCY)]
-        m.d.sync += [
-            pipe[0].valid.eq(active), pipe[0].tag.kernel.eq(kernel),
-            pipe[0].tag.position.eq(position), pipe[0].tag.last.eq(last_kernel),
-            pipe[0].tag.end.eq(last_kernel & last_x & last_y),
-            *(later.eq(earlier) for earlier, later in zip(pipe, pipe[1:], strict=False)),
+        read = stages(m, active, 3 + DriftGain.LATENCY)
+        tag, adding_tag, added_tag = (Signal(tag_layout, name=name) for name in (
+            "read_tag", "adding_tag", "added_tag"))
+        total = sum(self.drain_sums[tile] for tile in range(chip.tiles))
+        added = Signal(signed(chip.sum_bits))
+        m.d.comb += [
+            tag.kernel.eq(kernel), tag.position.eq(position), tag.last.eq(last_kernel),
+            tag.end.eq(last_kernel & last_x & last_y),
+            Value.cast(adding_tag).eq(carried(m, tag, read[:-2], "adding")),
+            Value.cast(added_tag).eq(carried(m, adding_tag, read[-2:-1], "added")),
+            added.eq(carried(m, total, read[-2:-1], "sum")),
+            self.drain_valid.eq(read[2]),
+            self.constant_address.eq(
+                read_field(self.descriptor, "constants") + adding_tag.kernel),
         ]
-        m.d.comb += self.drain_valid.eq(pipe[1].valid)
-        total = Signal(signed(chip.sum_bits))
-        m.d.sync += total.eq(sum(self.drain_sums[tile] for tile in range(chip.tiles)))
-        m.d.comb += self.constant_address.eq(
-            read_field(self.descriptor, "constants") + pipe[-2].tag.kernel)
 
         value_tag = data.StructLayout({"value": signed(chip.sum_bits), "tag": tag_layout})
         m.submodules.requantizer = requantizer = Requantizer(chip, tag_shape=value_tag)
         multiplier_bits = requantizer_limits.multiplier_bits
         m.d.comb += [
-            requantizer.valid.eq(pipe[-1].valid), requantizer.sum.eq(total),
+            requantizer.valid.eq(read[-1]), requantizer.sum.eq(added),
             requantizer.bias.eq(self.constant[:requantizer_limits.bias_bits].as_signed()),
             requantizer.multiplier.eq(self.constant[32:32 + multiplier_bits]),
             requantizer.shift.eq(self.constant[32 + multiplier_bits:
                                                32 + multiplier_bits
                                                + requantizer_limits.shift_bits]),
             requantizer.relu.eq(read_field(self.descriptor, "relu")),
-            requantizer.tag.tag.eq(pipe[-1].tag), requantizer.tag.value.eq(total),
+            requantizer.tag.tag.eq(added_tag), requantizer.tag.value.eq(added),
         ]
 
         # Pack four outputs to a word and write it.

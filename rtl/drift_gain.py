@@ -1,11 +1,12 @@
 """The drift gain of a tile: its accumulators, scaled to what they were before the array drifted."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Cat, EnableInserter, Module, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import GAIN_BITS, GAIN_FRACTION_BITS, Chip
 
 from .arithmetic import saturate
+from .gating import stages
 
 __all__ = ["DriftGain"]
 
@@ -53,21 +54,20 @@ class DriftGain(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = self.chip.accumulator_bits
-        valid = [Signal(name=f"valid{stage}") for stage in range(self.LATENCY - 1)]
-        m.d.sync += [valid[0].eq(self.valid), valid[1].eq(valid[0]), valid[2].eq(valid[1]),
-                     self.scaled_valid.eq(valid[2])]
+        valid = stages(m, self.valid, self.LATENCY)
+        m.d.comb += self.scaled_valid.eq(valid[-1])
 
-        gain = Signal(GAIN_BITS)
-        operand = Signal(signed(width))
+        gain = Signal(GAIN_BITS, reset_less=True)
+        operand = Signal(signed(width), reset_less=True)
         m.d.sync += [gain.eq(self.gain), operand.eq(self.sum)]
         cut = min(_LOW_BITS, width - 1)
-        low = Signal(cut + GAIN_BITS)
-        high = Signal(signed(width - cut + GAIN_BITS))
+        low = Signal(cut + GAIN_BITS, reset_less=True)
+        high = Signal(signed(width - cut + GAIN_BITS), reset_less=True)
         m.d.sync += [low.eq(operand[:cut] * gain), high.eq(operand[cut:].as_signed() * gain)]
-        total = Signal(signed(width + GAIN_BITS + 1))
+        total = Signal(signed(width + GAIN_BITS + 1), reset_less=True)
         half = 1 << (GAIN_FRACTION_BITS - 1)
         m.d.sync += total.eq((high << cut) + low + half)
         scaled = total >> GAIN_FRACTION_BITS
         fitting = saturate(scaled, width)
-        m.d.sync += [self.scaled.eq(fitting), self.saturated.eq(valid[2] & (fitting != scaled))]
-        return m
+        m.d.sync += [self.scaled.eq(fitting), self.saturated.eq(valid[-2] & (fitting != scaled))]
+        return EnableInserter(Cat(*valid).any())(m)

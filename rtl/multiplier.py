@@ -26,6 +26,9 @@ class Multiplier(Component):
     -------
     multiplicand, multiplier : in
         Operands.
+    valid : in
+        Bit i: the product of the operands of i clocks ago is wanted, one bit per stage, which moves
+        for it alone. Products that are not wanted are meaningless. Where nobody drives it, all are.
     product : out
         Signed, wide enough for every product.
 
@@ -40,6 +43,7 @@ class Multiplier(Component):
         self.latency = multiplier_clocks(shape.width)
         super().__init__({
             "multiplicand": In(signed(multiplicand_bits)), "multiplier": In(shape),
+            "valid": In(self.latency, init=(1 << self.latency) - 1),
             "product": Out(signed(multiplicand_bits + shape.width)),
         })
 
@@ -54,15 +58,18 @@ class Multiplier(Component):
                 # The highest bit of two's complement counts negative.
                 negative = self.multiplier.shape().signed and bit == digits - 1
                 parts.append(-part if negative else part)
-            term = Signal(signed(width + 2), name=f"partial{low}")
-            m.d.sync += term.eq(sum(parts[1:], parts[0]))
+            term = Signal(signed(width + 2), name=f"partial{low}",
+                          reset_less=True)
+            with m.If(self.valid[0]):
+                m.d.sync += term.eq(sum(parts[1:], parts[0]))
             terms.append((term, len(parts)))
-        while len(terms) > 1:
+        for moving in self.valid[1:]:
             joined = []
             for (low, low_digits), high in zip(terms[::2], [*terms[1::2], None], strict=False):
                 upper, upper_digits = high or (None, 0)
-                total = Signal(signed(width + low_digits + upper_digits + 1))
-                m.d.sync += total.eq(low if upper is None else low + (upper << low_digits))
+                total = Signal(signed(width + low_digits + upper_digits + 1), reset_less=True)
+                with m.If(moving):
+                    m.d.sync += total.eq(low if upper is None else low + (upper << low_digits))
                 joined.append((total, low_digits + upper_digits))
             terms = joined
         # Every partial sum has a bit to spare; the product as a whole needs none.

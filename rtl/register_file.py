@@ -14,6 +14,7 @@ from golden.chip.registers import (
 
 from .arithmetic import modulo
 from .calibration import measured_layout, settings_layout
+from .gating import stages
 from .tenants import each_tenant, tenant_windows
 
 __all__ = ["RegisterFile"]
@@ -81,13 +82,14 @@ class RegisterFile(Component):
     ended, failed, failed_cause : in
         Pulses of each tenant: the program ended; it was stopped, for the cause in that clock.
     active : in
-        A bit per tenant: the tiles work for it.
+        A bit per tenant: the tiles work for it, which is busy.
     conversions, early_stops : in
         How many conversions, early stops, there are in this clock.
     converting, product, contest : in
         The first tile in use converts; a product begins; some tiles convert and others do not.
     waiting : in
-        Of each tenant: a bit per entry of `golden.chip.registers.WAITS`, at most one set.
+        Of each tenant: a bit per entry of `golden.chip.registers.WAITS`, at most one set, and none
+        unless it is busy.
     irq : out
         Interrupt, a level.
 
@@ -140,14 +142,15 @@ class RegisterFile(Component):
         running = Signal(self.chip.tenants)      # `busy` follows `start` by a clock
         m.d.comb += running.eq(self.busy | self.start)
 
-        # Accesses in three steps: whose address it is; what that makes of it; the answer.
-        written = [self._add_write(m, register, storage) for register in specification]
-        written += self._add_windows(m, storage, running)
-        pending = Signal(2)
+        # Accesses in three steps: whose address it is; what that makes of it; the answer. What
+        # takes part in a step moves in it alone, and in the clock after, where pulses end.
+        writing = stages(m, self.write_valid, self.ANSWER_CLOCKS)
+        written = [self._add_write(m, register, storage, writing) for register in specification]
+        written += self._add_windows(m, storage, running, writing)
         refused = Signal()
-        m.d.sync += [pending.eq(Cat(self.write_valid, pending)[:2]),
-                     refused.eq(~Cat(*written).any()),
-                     self.write_error.eq(pending[1] & refused)]
+        with m.If(writing[1]):
+            m.d.sync += refused.eq(~Cat(*written).any())
+        m.d.sync += self.write_error.eq(writing[2] & refused)
         self._add_reads(m, specification, storage)
 
         irq = []
@@ -175,10 +178,11 @@ class RegisterFile(Component):
         return Signal(bits.width, init=bits.reset, name=f"{register.name}_{bits.name}")
 
     def _add_write(self, m: Module, register: Register,
-                   storage: dict[tuple[str, str], Value]) -> Value:
+                   storage: dict[tuple[str, str], Value], writing: list[Value]) -> Value:
         """Fields of one register; whether it takes the write of the clock before."""
         write = Signal(name=f"write_{register.name}")
-        m.d.sync += write.eq(self.write_valid & (self.write_address == register.offset))
+        with m.If(writing[0] | writing[1]):
+            m.d.sync += write.eq(self.write_valid & (self.write_address == register.offset))
         for bits in register.bits:
             held = storage[register.name, bits.name]
             value = self.write_data[bits.low:bits.low + bits.width]
@@ -195,11 +199,13 @@ class RegisterFile(Component):
     def _add_reads(self, m: Module, specification: tuple[Register, ...],
                    storage: dict[tuple[str, str], Value]) -> None:
         hits, groups = [], []
+        reading = stages(m, self.read_valid, 2)
         for start in range(0, len(specification), _READ_GROUP):
             joined = Const(0, 32)
             for register in specification[start:start + _READ_GROUP]:
                 hit = Signal(name=f"read_{register.name}")
-                m.d.sync += hit.eq(self.read_address == register.offset)
+                with m.If(reading[0]):
+                    m.d.sync += hit.eq(self.read_address == register.offset)
                 hits.append(hit)
                 value = Signal(32, name=f"value_{register.name}")
                 for bits in register.bits:
@@ -208,16 +214,18 @@ class RegisterFile(Component):
                             storage[register.name, bits.name])
                 joined = joined | value & hit.replicate(32)
             group = Signal(32, name=f"read_group{len(groups)}")
-            m.d.sync += group.eq(joined)
+            with m.If(reading[1]):
+                m.d.sync += group.eq(joined)
             groups.append(group)
         total = groups[0]
         for group in groups[1:]:
             total = total | group
-        pending = Signal(2, name="read_pending")
         missed = Signal()
-        m.d.sync += [pending.eq(Cat(self.read_valid, pending)[:2]),
-                     missed.eq(~Cat(*hits).any()),
-                     self.read_error.eq(pending[1] & missed), self.read_data.eq(total)]
+        with m.If(reading[1]):
+            m.d.sync += missed.eq(~Cat(*hits).any())
+        with m.If(reading[2]):
+            m.d.sync += self.read_data.eq(total)
+        m.d.sync += self.read_error.eq(reading[2] & missed)
 
     def _add_tenant(self, m: Module, tenant: int, storage: dict[tuple[str, str], Value],
                     running: Value) -> Value:
@@ -253,10 +261,13 @@ class RegisterFile(Component):
             "contests": active & self.contest,
             **{name: Value.cast(self.waiting[tenant])[i] for i, name in enumerate(WAITS)},
         }
+        # There is nothing to count unless the tenant is busy.
+        counting = Cat(*stages(m, self.busy[tenant], 1)).any()
         for name, amount in increments.items():
             counter = field(name)
             counted = Signal.like(amount, name=f"{prefix}{name}_counted")
-            m.d.sync += [counted.eq(amount), counter.eq(modulo(counter + counted, 32))]
+            with m.If(counting):
+                m.d.sync += [counted.eq(amount), counter.eq(modulo(counter + counted, 32))]
             with m.If(self.start[tenant]):
                 m.d.sync += counter.eq(0)
         with m.If(self.start[tenant]):
@@ -289,7 +300,7 @@ class RegisterFile(Component):
                 m.d.sync += storage[f"tile_flags{tile}", flag].eq(1)
 
     def _add_windows(self, m: Module, storage: dict[tuple[str, str], Value],
-                     running: Value) -> list[Value]:
+                     running: Value, writing: list[Value]) -> list[Value]:
         """The memories' windows; whether each takes the write of the clock before."""
         words = max(window.entry_words for window in self._windows)
         staged = Signal(32 * (words - 1))
@@ -314,9 +325,10 @@ class RegisterFile(Component):
             index = self.write_address[2 + word_bits:base]
             hit, write, last = (Signal(name=f"{part}_{window.name}")
                                 for part in ("hit", "write", "end"))
-            m.d.sync += hit.eq(self.write_valid
-                               & (self.write_address[base:] == window.offset >> base)
-                               & (index < window.entries) & (word < window.entry_words))
+            with m.If(writing[0] | writing[1]):
+                m.d.sync += hit.eq(self.write_valid
+                                   & (self.write_address[base:] == window.offset >> base)
+                                   & (index < window.entries) & (word < window.entry_words))
             if window.name[-1].isdigit():
                 free = ~used[int(window.name.lstrip("abcdefghijklmnopqrstuvwxyz"))]
             else:
@@ -324,7 +336,10 @@ class RegisterFile(Component):
             m.d.comb += [write.eq(hit & free), last.eq(word == window.entry_words - 1)]
             taken.append(write)
             act, pulse = Signal(name=f"act_{window.name}"), pulses[window.name]
-            m.d.sync += [act.eq(write), pulse.eq(act & last)]
+            with m.If(writing[1] | writing[2]):
+                m.d.sync += act.eq(write)
+            with m.If(writing[2] | writing[3]):
+                m.d.sync += pulse.eq(act & last)
             kinds.setdefault((window.entry_words, index_bits), []).append(act)
             if window.entry_words > 1:
                 with m.If(act & ~last):
@@ -338,7 +353,8 @@ class RegisterFile(Component):
             number = number | self.write_address[first:first + index_bits] \
                 & acting.replicate(index_bits)
             value = value | whole & acting.replicate(len(whole))
-        m.d.sync += [self.memory_index.eq(number), self.memory_data.eq(value)]
+        with m.If(writing[2]):
+            m.d.sync += [self.memory_index.eq(number), self.memory_data.eq(value)]
         return taken
 
     def _in_use(self, m: Module, window: Window, index: Value,
@@ -358,6 +374,7 @@ class RegisterFile(Component):
             offset = Signal(max(len(unit), len(base)) + 1, name=f"{prefix}{window.name}_offset")
             m.d.comb += offset.eq(unit - base)
             hit = Signal(name=f"{prefix}{window.name}_used")
-            m.d.sync += hit.eq(running[tenant] & (offset < length))
+            with m.If(self.write_valid):
+                m.d.sync += hit.eq(running[tenant] & (offset < length))
             inside.append(hit)
         return Cat(*inside).any()

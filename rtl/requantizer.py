@@ -1,12 +1,14 @@
 """The requantizer: from a sum over tiles to an activation."""
 
-from amaranth.hdl import Module, ResetInserter, ShapeLike, Signal, Value, signed
+from amaranth.hdl import (
+    Cat, EnableInserter, Module, ResetInserter, ShapeLike, Signal, Value, signed,
+)
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import ACTIVATION_BITS, Chip, multiplier_clocks
 
 from .arithmetic import half_step
-from .delay import delayed
+from .gating import carried, stages
 from .multiplier import Multiplier
 from .rescaler import Rescaler
 
@@ -57,32 +59,32 @@ class Requantizer(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         chip = self.chip
-        m.submodules.rescaler = rescaler = Rescaler(chip.scaled_bits,
-                                                    chip.requantizer.shift_bits)
+        valid = stages(m, self.valid, self.latency)
 
         # Clock 1: operands.
-        summed, multiplier = Signal.like(self.sum), Signal.like(self.multiplier)
-        bias, shift = Signal.like(self.bias), Signal.like(self.shift)
-        m.d.sync += [summed.eq(self.sum), multiplier.eq(self.multiplier), bias.eq(self.bias),
-                     shift.eq(self.shift)]
+        first = valid[:1]
+        summed = carried(m, self.sum, first, "operand").as_signed()
+        multiplier = carried(m, self.multiplier, first, "multiplier")
+        shift = carried(m, self.shift, first, "shift")
+        bias = carried(m, self.bias, first, "bias").as_signed()
 
         # Then the product, and beside it what is added to it.
         product = Multiplier(len(summed), multiplier.shape())
         m.submodules.product = product
-        addend, scaled = Signal(signed(chip.scaled_bits)), Signal(signed(chip.scaled_bits))
-        m.d.comb += [product.multiplicand.eq(summed), product.multiplier.eq(multiplier)]
-        m.d.sync += [
-            addend.eq(bias + half_step(shift)),
-            scaled.eq(product.product
-                      + delayed(m, addend, product.latency - 1).as_signed()),
-        ]
+        added = 1 + product.latency         # stage of the addition
+        addend = Signal(signed(chip.scaled_bits))
+        m.d.comb += [product.multiplicand.eq(summed), product.multiplier.eq(multiplier),
+                     product.valid.eq(Cat(*valid[1:added])), addend.eq(bias + half_step(shift))]
+        total = product.product + carried(m, addend, valid[1:added], "addend_beside").as_signed()
 
+        rescaler = Rescaler(chip.scaled_bits, chip.requantizer.shift_bits)
+        m.submodules.rescaler = EnableInserter(Cat(*valid[added + 1:]).any())(rescaler)
         m.d.comb += [
-            rescaler.value.eq(scaled),
-            rescaler.shift.eq(delayed(m, shift, product.latency + 1)),
-            rescaler.relu.eq(delayed(m, self.relu, product.latency + 2)),
+            rescaler.value.eq(carried(m, total, valid[added:added + 1], "scaled").as_signed()),
+            rescaler.shift.eq(carried(m, shift, valid[1:added + 1], "shift_beside")),
+            rescaler.relu.eq(carried(m, self.relu, valid[:added + 1], "relu_beside")),
             self.out.eq(rescaler.out),
-            self.out_valid.eq(delayed(m, self.valid, self.latency)),
-            Value.cast(self.out_tag).eq(delayed(m, Value.cast(self.tag), self.latency)),
+            self.out_valid.eq(valid[-1]),
+            Value.cast(self.out_tag).eq(carried(m, self.tag, valid[:-1], "tag_beside")),
         ]
         return ResetInserter(self.abort)(m)

@@ -16,6 +16,7 @@ from .converter import Converter
 from .descriptor import DescriptorLayout, read_field
 from .drift_gain import DriftGain
 from .feed import ProductFeed
+from .gating import gated
 from .jobs import JobSource
 from .messages import PhaseLengths, macro_signature, trace_signature
 
@@ -119,14 +120,16 @@ class Tile(Component):
         m = Module()
         chip, macro = self.chip, self.macro
         clearable = ResetInserter(self.clear)
-        m.submodules.feed = feed = clearable(ProductFeed(chip))
+        feeding, calibrating = Signal(), Signal()
+        m.submodules.feed = feed = gated(ProductFeed(chip), feeding, self.clear)
         m.submodules.jobs = jobs = clearable(JobSource(chip))
         m.submodules.controller = controller = clearable(ChargeController(chip))
         m.submodules.converter = converter = clearable(Converter(chip))
         m.submodules.averager = averager = clearable(CodeAverager(chip))
         m.submodules.accumulator = accumulator = clearable(BasisAccumulator(chip))
         m.submodules.gain = gain = clearable(DriftGain(chip))
-        m.submodules.calibration = calibration = clearable(CalibrationUnit(chip))
+        m.submodules.calibration = calibration = gated(CalibrationUnit(chip), calibrating,
+                                                       self.clear)
         m.submodules.coefficients = coefficients = Memory(
             shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
         read, write = coefficients.read_port(), coefficients.write_port()
@@ -139,7 +142,7 @@ class Tile(Component):
             outside.eq(asked & (distance >= self.coefficient_words)),
         ]
 
-        stream, calibrating, unselected = Signal(), Signal(), Signal()
+        stream, unselected = Signal(), Signal()
         lane_bits = (chip.accumulator.lanes - 1).bit_length()
         kernels = read_field(self.descriptor, "kernels")
         base = read_field(self.descriptor, "coefficients")
@@ -164,6 +167,8 @@ class Tile(Component):
             feed.chunk_final.eq(self.chunk_final), self.bank_free.eq(feed.bank_free),
             feed.bank_released.eq(controller.bank_released),
             self.product_started.eq(feed.started),
+            feeding.eq(self.start | self.chunk_begin | self.chunk_loaded
+                       | controller.bank_released | feed.started),
 
             jobs.start.eq(self.start), jobs.stream.eq(stream), jobs.base.eq(base),
             jobs.unselected.eq(unselected),

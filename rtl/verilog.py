@@ -9,6 +9,7 @@ from amaranth.lib.wiring import Component, Out
 from golden.chip import Chip
 
 from .chip import ChipTop
+from .clocked import clocked
 from .emulation import EmulatedChip
 from .tile import Tile, tile_signature
 
@@ -42,7 +43,7 @@ class _TileReference(Component):
 def component_verilog(component: Component, name: str) -> str:
     """Verilog of ``component`` as module ``name``: same component, same text."""
     text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    return _INITIAL.sub(_as_loop, text)
+    return _INITIAL.sub(_as_loop, clocked(text))
 
 
 def chip_verilog(chip: Chip) -> str:

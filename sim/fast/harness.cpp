@@ -230,14 +230,16 @@ private:
         throw std::runtime_error(std::string("AXI4-Lite ") + what + " " + text + " " + how);
     }
 
-    template <int TILE> void tile_clock() {
+    template <int TILE> Pins pins() const {
         Pins pins;
         read_pins<TILE>(top_, pins);
+        return pins;
+    }
+
+    template <int TILE> void tile_clock() {
+        const Pins pins = this->pins<TILE>();
         const bool comparator = macros_[TILE].clock(pins, clock_);
-        if (pins.convert && answered<TILE>(top_) != comparator)
-            throw Violation("tile " + std::to_string(TILE) + ", clock " + std::to_string(clock_)
-                            + ": the comparator answered " + std::to_string(!comparator)
-                            + ", the model says " + std::to_string(comparator));
+        if (pins.convert && answered<TILE>(top_) != comparator) contradict(TILE, comparator);
         Tenant& its = tenants_[present_tenant(top_)];
         if (pins.reset && !resetting_[TILE])
             its.rows[TILE].push_back(std::to_array(pins.row_enable));
@@ -249,7 +251,12 @@ private:
                                        std::to_array(pins.negate)});
         clearing_[TILE] = pins.clear;
         converting_ += pins.convert;
-        if (TILE == first_tile_) first_ = pins;
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] void contradict(int tile, bool comparator) const {
+        throw Violation("tile " + std::to_string(tile) + ", clock " + std::to_string(clock_)
+                        + ": the comparator answered " + std::to_string(!comparator)
+                        + ", the model says " + std::to_string(comparator));
     }
 
     template <int TILE> void tile_trace() {
@@ -262,7 +269,7 @@ private:
     template <int... TILE> void tiles_clock(std::integer_sequence<int, TILE...>) {
         converting_ = 0;
         (tile_clock<TILE>(), ...);
-        activity_.clock(first_, converting_, tiles_);
+        ((TILE == first_tile_ ? activity_.clock(pins<TILE>(), converting_, tiles_) : void()), ...);
     }
 
     template <int... TILE> void tiles_trace(std::integer_sequence<int, TILE...>) {
@@ -412,8 +419,7 @@ private:
     bool running_ = false, write_done_ = false, read_done_ = false;
     uint32_t response_ = 0, read_data_ = 0;
     Activity activity_;
-    Pins first_{};              // of the tile whose activity is counted
-    int first_tile_ = 0, tiles_ = TILES;
+    int first_tile_ = 0, tiles_ = TILES;     // whose activity is counted
     int converting_ = 0;        // tiles
     bool resetting_[TILES] = {}, clearing_[TILES] = {};
     std::array<Tenant, TENANTS> tenants_;

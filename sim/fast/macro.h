@@ -31,6 +31,11 @@ struct Pins {
     uint32_t bank, reset, drive, share, hold, clear, add, side;
     uint32_t convert, convert_side, reference, product, conversion;
     int32_t trial, level;
+
+    // A bit for each switch.
+    uint32_t switches() const {
+        return reset | drive << 1 | share << 2 | hold << 3 | clear << 4 | add << 5;
+    }
 };
 
 // Clocks of each phase, in the order of golden.chip.Phases.
@@ -106,7 +111,8 @@ public:
         array_phase_ = adder_phase_ = NONE;
         array_last_ = HOLD;
         adder_last_ = ADD;
-        array_open_ = adder_open_ = 1u << 30;
+        array_since_ = adder_since_ = clock_ - LONG_AGO;
+        switches_ = 0;
         driven_ = false;
         held_ = Product();
         samples_[0] = samples_[1] = Sample();
@@ -126,23 +132,72 @@ public:
                && sample.value >= run.thresholds[sample.layer][trial + half];
     }
 
-    // One clock: checks the pins, keeps what they do, answers the comparator.
-    bool clock(const Pins& pins, uint64_t clock) {
+    // One clock: checks the pins, keeps what they do, answers the comparator. Inlined, since then
+    // no more of the pins are read than looked at; what happens once in a product or conversion
+    // is not.
+    [[gnu::always_inline]] bool clock(const Pins& pins, uint64_t clock) {
         clock_ = clock;
-        const uint32_t array = pins.reset | pins.drive << 1 | pins.share << 2 | pins.hold << 3;
-        const uint32_t adder = pins.clear | pins.add << 1;
-        if (array & (array - 1)) fail("reset/drive/share/hold", "more than one switch is closed");
-        if (adder == 3) fail("clear/add", "both are closed");
-        if (pins.add && pins.hold) fail("add", "closed while `hold` is");
-        array_clock(pins, array == 0 ? NONE : array >> 1 == 4 ? HOLD : int(array >> 1));
-        adder_clock(pins, adder == 0 ? NONE : int(adder >> 1));
-        if (pins.write_enable) write(pins);
+        const uint32_t switches = pins.switches();
+        if (switches != switches_) {
+            switches_ = switches;
+            const uint32_t array = switches & 15, adder = switches >> 4;
+            if (array & (array - 1))
+                fail("reset/drive/share/hold", "more than one switch is closed");
+            if (adder == 3) fail("clear/add", "both are closed");
+            if (pins.add && pins.hold) fail("add", "closed while `hold` is");
+            array_clock(pins, array == 0 ? NONE : array >> 1 == 4 ? HOLD : int(array >> 1));
+            adder_clock(pins, adder == 0 ? NONE : int(adder >> 1));
+        } else {
+            check_product(pins);
+            check_conversion(pins);
+        }
+        if (pins.write_enable) [[unlikely]] write(pins.write_row, pins.write_group, pins.write_data);
         if (pins.load_enable) load(pins);
         return pins.convert ? compare(pins) : false;
     }
 
 private:
     static constexpr size_t CELLS = size_t(ROWS) * COLUMNS;
+    // What must not change while a product, a conversion is under way.
+    [[gnu::always_inline]] void check_product(const Pins& pins) const {
+        if (array_phase_ != NONE || array_last_ != HOLD) {
+            if (pins.bank != current_.bank) fail("bank", "changes during a product");
+            if (pins.product != uint32_t(current_.number)) fail("product", "changes during a product");
+            if (differ(pins.row_enable, current_.row_enable))
+                fail("row_enable", "changes during a product");
+        }
+    }
+
+    [[gnu::always_inline]] void check_conversion(const Pins& pins) const {
+        if (adder_phase_ != NONE || adder_last_ == CLEAR) {
+            if (pins.side != filling_.side) fail("side", "changes during a conversion");
+            if (pins.conversion != filling_.conversion) fail("conversion", "changes during a conversion");
+            if (differ(pins.select, filling_.select)) fail("select", "changes during a conversion");
+            if (differ(pins.negate, filling_.negate)) fail("negate", "changes during a conversion");
+        }
+    }
+
+    // A decision of a conversion.
+    [[gnu::always_inline]] bool compare(const Pins& pins) {
+        Sample& sample = samples_[pins.convert_side];
+        if (adder_phase_ != NONE && pins.convert_side == filling_.side)
+            fail("convert_side", "the sampling capacitor being filled is converted");
+        if (!sample.complete || clock_ - sample.complete_clock < lengths_.gap)
+            fail("convert", "no complete sample on the capacitor to convert");
+        const Run& run = runs_[sample.run];
+        if (run.layers.empty()) fail("convert", "for a tenant without a program");
+        const LayerRange& layer = run.layers[sample.layer];
+        const int half = 1 << (layer.resolution - 1);
+        if (pins.reference != layer.reference || pins.trial <= -half || pins.trial >= half
+            || pins.level != run.levels[pins.trial & ((1 << CODE_BITS) - 1)])
+            fail_trial(layer, run, pins.reference, pins.trial, pins.level);
+        sample.converted = true;
+        return answer(pins.convert_side, pins.trial);
+    }
+
+    // Before every gap.
+    static constexpr uint64_t LONG_AGO = 1u << 30;
+
     enum { NONE = -1, RESET = 0, DRIVE = 1, SHARE = 2, HOLD = 3, CLEAR = 0, ADD = 1 };
     static constexpr const char* ARRAY_NAMES[4] = {"reset", "drive", "share", "hold"};
     static constexpr const char* ADDER_NAMES[2] = {"clear", "add"};
@@ -178,7 +233,27 @@ private:
         double value = 0;
     };
 
-    [[noreturn]] void fail(const std::string& pin, const std::string& rule) const {
+    template <size_t N> static bool differ(const uint64_t (&one)[N], const uint64_t (&other)[N]) {
+        uint64_t difference = 0;
+        for (size_t i = 0; i < N; i++) difference |= one[i] ^ other[i];
+        return difference != 0;
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] void fail_trial(
+            const LayerRange& layer, const Run& run, uint32_t reference, int32_t trial,
+            int32_t level) const {
+        if (reference != layer.reference)
+            fail("reference", "is " + std::to_string(reference) + ", the layer's is "
+                 + std::to_string(layer.reference));
+        const int half = 1 << (layer.resolution - 1);
+        if (trial <= -half || trial >= half)
+            fail("trial", std::to_string(trial) + " is no trial code of the layer's resolution");
+        fail("level", "is " + std::to_string(level) + ", that of trial " + std::to_string(trial)
+             + " is " + std::to_string(run.levels[trial & ((1 << CODE_BITS) - 1)]));
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] void fail(const char* pin,
+                                                     const std::string& rule) const {
         throw Violation("tile " + std::to_string(tile_) + ", clock " + std::to_string(clock_)
                         + ", pin " + pin + ": " + rule);
     }
@@ -194,18 +269,18 @@ private:
         }
     }
 
-    void write(const Pins& pins) {
-        if (pins.write_row >= ROWS) fail("write_row", "no such row");
-        if (pins.write_group * 4 >= COLUMNS) fail("write_group", "no such columns");
+    [[gnu::noinline]] void write(uint32_t row, uint32_t group, uint32_t data) {
+        if (row >= ROWS) fail("write_row", "no such row");
+        if (group * 4 >= COLUMNS) fail("write_group", "no such columns");
         if (driven_) fail("write_enable", "a weight is written while the array is driven");
         for (int byte = 0; byte < 4; byte++) {
-            const size_t at = size_t(pins.write_row) * COLUMNS + pins.write_group * 4 + byte;
-            weights_[at] = int8_t(pins.write_data >> (8 * byte));
+            const size_t at = size_t(row) * COLUMNS + group * 4 + byte;
+            weights_[at] = int8_t(data >> (8 * byte));
             written_[at] = 1;
         }
     }
 
-    void load(const Pins& pins) {
+    [[gnu::always_inline]] void load(const Pins& pins) {
         if (pins.load_row * 4 >= ROWS) fail("load_row", "no such rows");
         if (driven_ && pins.load_bank == current_.bank)
             fail("load_enable", "row latches of the bank that drives the word lines are written");
@@ -216,18 +291,13 @@ private:
     }
 
     // Length, gap and order of a switch group; true when a phase begins or ends in this clock.
-    bool walk(int phase, int& now, int& last, uint32_t& closed, uint32_t& open, int count,
+    [[gnu::always_inline]] bool walk(int phase, int& now, int& last, uint64_t& since, int count,
               const char* const* names, const uint32_t* lengths) {
-        if (phase == now) {
-            ++(phase == NONE ? open : closed);
-            return false;
-        }
-        if (now != NONE) {
-            if (closed != lengths[now])
-                fail(names[now], "closed for " + std::to_string(closed) + " clocks, not "
-                     + std::to_string(lengths[now]));
-            open = 0;
-        }
+        if (phase == now) return false;
+        const uint64_t passed = clock_ - since, open = now == NONE ? passed : 0;
+        if (now != NONE && passed != lengths[now])
+            fail(names[now], "closed for " + std::to_string(passed) + " clocks, not "
+                 + std::to_string(lengths[now]));
         if (phase != NONE) {
             if (open < lengths_.gap)
                 fail(names[phase], "closed after a gap of " + std::to_string(open) + " clocks, not "
@@ -235,56 +305,57 @@ private:
             if (phase != (last + 1) % count)
                 fail(names[phase], std::string("follows `") + names[last] + "`");
             last = phase;
-            closed = 1;
-        } else {
-            open = 1;
         }
         now = phase;
+        since = clock_;
         return true;
     }
 
-    void array_clock(const Pins& pins, int phase) {
-        const bool changed = walk(phase, array_phase_, array_last_, array_closed_, array_open_, 4,
-                                  ARRAY_NAMES, lengths_.array);
+    [[gnu::noinline]] void begin_product(uint32_t tag) {
+        const uint32_t tenant = tag >> TAG_COUNT_BITS;
+        Run& run = runs_[tenant];
+        const uint64_t base = uint64_t(tenant) << TAG_COUNT_BITS;
+        // Before the first image nobody says when a program begins anew.
+        if (run.limit == UINT64_MAX && tag == base) run.next_product = 0;
+        const uint64_t expected = base | run.next_product;
+        if (tag != expected)
+            fail("product", "tag " + std::to_string(tag) + ", expected " + std::to_string(expected));
+        if (run.next_product >= run.limit)
+            fail("product", "beyond the program's last product");
+        current_.run = tenant;
+        current_.number = expected;
+        current_.complete = false;
+        current_.conversions = 0;
+        current_.known.fill(false);
+        while (run.current_layer + 1 < run.layers.size()
+               && run.layers[run.current_layer + 1].first <= run.next_product)
+            run.current_layer++;
+        current_.layer = run.current_layer;
+        run.next_product++;
+    }
+
+    [[gnu::noinline]] void drive() {
+        driven_ = true;
+        const std::array<int8_t, ROWS>& latches = latches_[current_.bank];
+        for (int first = 0; first < ROWS; first += ROW_GRANULE) {
+            const int granule = first / ROW_GRANULE, end = std::min(first + ROW_GRANULE, ROWS);
+            const bool enabled = current_.row_enable[granule / 64] >> (granule % 64) & 1;
+            for (int row = first; row < end; row++) current_.codes[row] = enabled ? latches[row] : 0;
+        }
+    }
+
+    [[gnu::always_inline]] void array_clock(const Pins& pins, int phase) {
+        const bool changed = walk(phase, array_phase_, array_last_, array_since_, 4, ARRAY_NAMES,
+                                  lengths_.array);
         if (changed && phase == RESET) {
-            const uint32_t tenant = pins.product >> TAG_COUNT_BITS;
-            Run& run = runs_[tenant];
-            const uint64_t base = uint64_t(tenant) << TAG_COUNT_BITS;
-            // Before the first image nobody says when a program begins anew.
-            if (run.limit == UINT64_MAX && pins.product == base) run.next_product = 0;
-            const uint64_t expected = base | run.next_product;
-            if (pins.product != expected)
-                fail("product", "tag " + std::to_string(pins.product) + ", expected "
-                     + std::to_string(expected));
-            if (run.next_product >= run.limit)
-                fail("product", "beyond the program's last product");
-            current_ = Product();
-            current_.run = tenant;
-            current_.number = expected;
+            begin_product(pins.product);
             current_.bank = pins.bank;
             std::memcpy(current_.row_enable, pins.row_enable, sizeof pins.row_enable);
-            while (run.current_layer + 1 < run.layers.size()
-                   && run.layers[run.current_layer + 1].first <= run.next_product)
-                run.current_layer++;
-            current_.layer = run.current_layer;
-            run.next_product++;
         }
-        const bool under_way = array_phase_ != NONE || array_last_ != HOLD;
-        if (under_way) {
-            if (pins.bank != current_.bank) fail("bank", "changes during a product");
-            if (pins.product != uint32_t(current_.number)) fail("product", "changes during a product");
-            if (std::memcmp(pins.row_enable, current_.row_enable, sizeof pins.row_enable))
-                fail("row_enable", "changes during a product");
-        }
+        check_product(pins);
         if (!changed) return;
         if (phase == DRIVE) {
-            driven_ = true;
-            const std::array<int8_t, ROWS>& latches = latches_[pins.bank];
-            for (int row = 0; row < ROWS; row++) {
-                const int granule = row / ROW_GRANULE;
-                const bool enabled = pins.row_enable[granule / 64] >> (granule % 64) & 1;
-                current_.codes[row] = enabled ? latches[row] : 0;
-            }
+            drive();
         } else if (phase == SHARE) {
             driven_ = false;
         } else if (phase == HOLD) {
@@ -294,9 +365,9 @@ private:
         }
     }
 
-    void adder_clock(const Pins& pins, int phase) {
-        const bool changed = walk(phase, adder_phase_, adder_last_, adder_closed_, adder_open_, 2,
-                                  ADDER_NAMES, lengths_.adder);
+    [[gnu::always_inline]] void adder_clock(const Pins& pins, int phase) {
+        const bool changed = walk(phase, adder_phase_, adder_last_, adder_since_, 2, ADDER_NAMES,
+                                  lengths_.adder);
         if (changed && phase == CLEAR) {
             filling_ = pins;
             if (!POLARITY)
@@ -307,14 +378,7 @@ private:
                 fail("clear", "a sample is discarded that was never converted");
             samples_[pins.side] = Sample();
         }
-        if (adder_phase_ != NONE || adder_last_ == CLEAR) {
-            if (pins.side != filling_.side) fail("side", "changes during a conversion");
-            if (pins.conversion != filling_.conversion) fail("conversion", "changes during a conversion");
-            if (std::memcmp(pins.select, filling_.select, sizeof pins.select))
-                fail("select", "changes during a conversion");
-            if (std::memcmp(pins.negate, filling_.negate, sizeof pins.negate))
-                fail("negate", "changes during a conversion");
-        }
+        check_conversion(pins);
         if (!changed) return;
         Sample& sample = samples_[filling_.side];
         if (phase == ADD) {
@@ -323,24 +387,28 @@ private:
             if (pins.conversion != held_.conversions)
                 fail("conversion", "tag " + std::to_string(pins.conversion) + ", expected "
                      + std::to_string(held_.conversions));
-            held_.conversions++;
-            sample.added = true;
-            const uint64_t draw = draws_.ask({CONVERSION_KIND, runs_[held_.run].image,
-                                              uint64_t(tile_), held_.number,
-                                              uint64_t(pins.conversion)});
-            sample.run = held_.run;
-            sample.layer = held_.layer;
-            sample.value = selected_sum();
-            if (conversion_sigma_ != 0) sample.value += draws_.noise(conversion_sigma_, draw);
+            add(sample);
         } else if (phase == NONE && adder_last_ == ADD) {
             sample.complete = true;
             sample.complete_clock = clock_;
         }
     }
 
+    // The sum of the held columns that the conversion selects, with its noise.
+    [[gnu::noinline]] void add(Sample& sample) {
+        const uint64_t draw = draws_.ask({CONVERSION_KIND, runs_[held_.run].image, uint64_t(tile_),
+                                          held_.number, held_.conversions});
+        held_.conversions++;
+        sample.added = true;
+        sample.run = held_.run;
+        sample.layer = held_.layer;
+        sample.value = selected_sum();
+        if (conversion_sigma_ != 0) sample.value += draws_.noise(conversion_sigma_, draw);
+    }
+
     // Clocks since `hold` opened, as far as the gap rule cares.
-    uint32_t held_gap() const {
-        return array_phase_ == NONE && array_last_ == HOLD ? array_open_ - 1 : lengths_.gap;
+    uint64_t held_gap() const {
+        return array_phase_ == NONE && array_last_ == HOLD ? clock_ - array_since_ : lengths_.gap;
     }
 
     double selected_sum() {
@@ -376,28 +444,6 @@ private:
         return held_.sums[column];
     }
 
-    bool compare(const Pins& pins) {
-        Sample& sample = samples_[pins.convert_side];
-        if (adder_phase_ != NONE && pins.convert_side == filling_.side)
-            fail("convert_side", "the sampling capacitor being filled is converted");
-        if (!sample.complete || clock_ - sample.complete_clock < lengths_.gap)
-            fail("convert", "no complete sample on the capacitor to convert");
-        if (runs_[sample.run].layers.empty()) fail("convert", "for a tenant without a program");
-        const LayerRange& layer = runs_[sample.run].layers[sample.layer];
-        if (pins.reference != layer.reference)
-            fail("reference", "is " + std::to_string(pins.reference) + ", the layer's is "
-                 + std::to_string(layer.reference));
-        const int half = 1 << (layer.resolution - 1);
-        if (pins.trial <= -half || pins.trial >= half)
-            fail("trial", std::to_string(pins.trial) + " is no trial code of the layer's resolution");
-        const int32_t level = runs_[sample.run].levels[pins.trial & ((1 << CODE_BITS) - 1)];
-        if (pins.level != level)
-            fail("level", "is " + std::to_string(pins.level) + ", that of trial "
-                 + std::to_string(pins.trial) + " is " + std::to_string(level));
-        sample.converted = true;
-        return answer(pins.convert_side, pins.trial);
-    }
-
     int tile_;
     Lengths lengths_;
     double hold_sigma_, conversion_sigma_;
@@ -410,7 +456,8 @@ private:
 
     uint64_t clock_ = 0;
     int array_phase_ = NONE, adder_phase_ = NONE, array_last_ = HOLD, adder_last_ = ADD;
-    uint32_t array_closed_ = 0, adder_closed_ = 0, array_open_ = 1u << 30, adder_open_ = 1u << 30;
+    uint64_t array_since_ = -LONG_AGO, adder_since_ = -LONG_AGO;   // the present phase or gap
+    uint32_t switches_ = 0;                                         // as they stood last
     bool driven_ = false;
     Product current_, held_;
     Sample samples_[2];

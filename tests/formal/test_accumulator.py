@@ -201,7 +201,7 @@ def test_the_accumulator_holds_the_most_extreme_position(chip):
     ("accept_last.eq(accept & adding & tag.last & tag.final)",
      "accept_last.eq(accept & adding & tag.final)",
      "two positions at most, and counted"),
-    ("store_last.eq(read_last)", "store_last.eq(read_last & ~issue)",
+    ("issue_end, before + last,", "issue_end, before,",
      "done once for each final code, in time"),
     ("m.d.sync += fill_bank.eq(~fill_bank)", "m.d.sync += fill_bank.eq(fill_bank)",
      "written to the bank of its position"),

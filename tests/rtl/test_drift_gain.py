@@ -32,12 +32,13 @@ def test_products(name):
                 context.set(dut.sum, sums[i] if i < len(sums) else generator.randrange(limit))
                 if i >= dut.LATENCY:
                     there = context.get(dut.scaled_valid)
-                    found.append((there, context.get(dut.scaled), context.get(dut.saturated)))
+                    scaled = context.get(dut.scaled) if there else None
+                    found.append((there, scaled, context.get(dut.saturated)))
                     value = sums[i - dut.LATENCY]
                     exact = floor(Fraction(value * gain, ONE) + Fraction(1, 2))
                     kept = max(-limit, min(limit - 1, exact))
                     here = valid[i - dut.LATENCY]
-                    expected.append((here, kept, here and kept != exact))
+                    expected.append((here, kept if here else None, here and kept != exact))
                     assert gain != ONE or kept == value
                 await context.tick()
 

@@ -265,8 +265,10 @@ def test_counters():
                 await write(context, dut, address_of("control") + TENANT_PITCH * tenant, 1)
             for _ in range(200):
                 values = {name: generator.randint(0, top) for name, top in shared.items()}
-                busy, active = generator.randrange(4), generator.randrange(4)
-                waits = [generator.randrange(len(WAITS) + 1) for _ in range(2)]
+                busy = generator.randrange(4)
+                active = generator.randrange(4) & busy
+                waits = [generator.randrange(len(WAITS) + 1) if busy >> tenant & 1
+                         else len(WAITS) for tenant in range(2)]
                 for name, value in values.items():
                     context.set(getattr(dut, name), value)
                 context.set(dut.busy, busy)

@@ -9,13 +9,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
-  wire [1:0] \$11 ;
+  wire \$11 ;
   wire \$12 ;
-  wire [1:0] \$13 ;
+  wire \$13 ;
   wire [1:0] \$14 ;
   wire \$15 ;
-  wire \$16 ;
-  wire \$17 ;
+  wire [1:0] \$16 ;
+  wire [1:0] \$17 ;
   wire \$18 ;
   wire \$19 ;
   wire \$2 ;
@@ -50,59 +50,57 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$46 ;
   wire \$47 ;
   wire \$48 ;
-  wire [1:0] \$49 ;
+  wire \$49 ;
   wire \$5 ;
-  wire [1:0] \$50 ;
+  wire \$50 ;
   wire \$51 ;
-  wire \$52 ;
+  wire [1:0] \$52 ;
   wire [1:0] \$53 ;
-  wire [1:0] \$54 ;
+  wire \$54 ;
   wire \$55 ;
-  wire [19:0] \$56 ;
-  wire \$57 ;
+  wire [1:0] \$56 ;
+  wire [1:0] \$57 ;
   wire \$58 ;
-  wire \$59 ;
+  wire [19:0] \$59 ;
   wire \$6 ;
   wire \$60 ;
-  wire [17:0] \$61 ;
-  wire [19:0] \$62 ;
+  wire \$61 ;
+  wire \$62 ;
   wire \$63 ;
-  wire \$64 ;
-  wire \$65 ;
+  wire [17:0] \$64 ;
+  wire [19:0] \$65 ;
   wire \$66 ;
-  wire [17:0] \$67 ;
+  wire \$67 ;
   wire \$68 ;
   wire \$69 ;
   wire \$7 ;
-  wire \$70 ;
+  wire [17:0] \$70 ;
   wire \$71 ;
   wire \$72 ;
-  wire [30:0] \$73 ;
-  reg \$74 ;
-  reg \$75 ;
-  reg \$76 ;
-  reg \$77 ;
-  reg [29:0] \$78 ;
-  wire [45:0] \$79 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire [30:0] \$76 ;
   wire \$8 ;
+  wire [45:0] \$82 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
   wire abort;
-  wire \abort$253 ;
-  wire \abort$281 ;
+  wire \abort$261 ;
+  wire \abort$289 ;
   input aclk;
   wire aclk;
   wire active;
   wire adder;
-  wire \adder$295 ;
+  wire \adder$301 ;
   wire [15:0] address;
-  wire [15:0] \address$331 ;
+  wire [15:0] \address$336 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$297 ;
+  wire \array$303 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -110,53 +108,56 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$342 ;
-  wire \bank_free$343 ;
+  wire \bank_free$347 ;
+  wire \bank_free$348 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
   wire busy;
-  wire \busy$255 ;
-  wire \busy$256 ;
+  wire \busy$126 ;
+  wire \busy$241 ;
+  wire \busy$263 ;
+  wire \busy$264 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$403 ;
-  wire \calibrate$492 ;
+  wire \calibrate$407 ;
+  wire \calibrate$496 ;
   wire calibrated;
-  wire \calibrated$311 ;
-  wire \calibrated$312 ;
+  wire \calibrated$317 ;
+  wire \calibrated$318 ;
   wire chunk_begin;
-  wire \chunk_begin$372 ;
-  wire \chunk_begin$473 ;
+  wire \chunk_begin$376 ;
+  wire \chunk_begin$477 ;
   wire chunk_final;
-  wire \chunk_final$378 ;
-  wire \chunk_final$476 ;
+  wire \chunk_final$382 ;
+  wire \chunk_final$480 ;
   wire chunk_loaded;
-  wire \chunk_loaded$374 ;
-  wire \chunk_loaded$474 ;
+  wire \chunk_loaded$378 ;
+  wire \chunk_loaded$478 ;
   wire clear;
-  wire \clear$248 ;
-  wire \clear$356 ;
-  wire \clear$357 ;
-  wire \clear$467 ;
+  wire \clear$256 ;
+  wire \clear$360 ;
+  wire \clear$361 ;
+  wire \clear$471 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$469 ;
+  wire [19:0] \coefficient_base$473 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$487 ;
+  wire [7:0] \coefficient_data$491 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$486 ;
+  wire [8:0] \coefficient_index$490 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$470 ;
+  wire [20:0] \coefficient_words$474 ;
   wire coefficient_write;
-  wire \coefficient_write$485 ;
+  wire \coefficient_write$489 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
-  reg combining = 1'h0;
+  wire combining;
+  reg \combining$280  = 1'h0;
   wire comparator;
-  wire \comparator$293 ;
+  wire \comparator$299 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
@@ -168,14 +169,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [1:0] conversions;
   wire convert_side;
-  wire \convert_side$249 ;
+  wire \convert_side$257 ;
   wire converted;
-  wire \converted$267 ;
+  wire \converted$275 ;
   wire converting;
-  wire \converting$235 ;
   wire \converting$243 ;
-  wire \converting$244 ;
-  wire \converting$271 ;
+  wire \converting$251 ;
+  wire \converting$252 ;
+  wire \converting$279 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -195,117 +196,117 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$490 ;
+  wire [3:0] \correction_data$494 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$489 ;
+  wire [5:0] \correction_index$493 ;
   wire correction_write;
-  wire \correction_write$488 ;
+  wire \correction_write$492 ;
   wire [1:0] corrections_write;
   wire decided;
-  wire \decided$245 ;
+  wire \decided$253 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$285 ;
-  wire [31:0] \descriptor$285[0] ;
-  wire [31:0] \descriptor$285[10] ;
-  wire [31:0] \descriptor$285[11] ;
-  wire [31:0] \descriptor$285[12] ;
-  wire [31:0] \descriptor$285[13] ;
-  wire [31:0] \descriptor$285[14] ;
-  wire [31:0] \descriptor$285[15] ;
-  wire [31:0] \descriptor$285[1] ;
-  wire [31:0] \descriptor$285[2] ;
-  wire [31:0] \descriptor$285[3] ;
-  wire [31:0] \descriptor$285[4] ;
-  wire [31:0] \descriptor$285[5] ;
-  wire [31:0] \descriptor$285[6] ;
-  wire [31:0] \descriptor$285[7] ;
-  wire [31:0] \descriptor$285[8] ;
-  wire [31:0] \descriptor$285[9] ;
-  wire [511:0] \descriptor$323 ;
-  wire [31:0] \descriptor$323[0] ;
-  wire [31:0] \descriptor$323[10] ;
-  wire [31:0] \descriptor$323[11] ;
-  wire [31:0] \descriptor$323[12] ;
-  wire [31:0] \descriptor$323[13] ;
-  wire [31:0] \descriptor$323[14] ;
-  wire [31:0] \descriptor$323[15] ;
-  wire [31:0] \descriptor$323[1] ;
-  wire [31:0] \descriptor$323[2] ;
-  wire [31:0] \descriptor$323[3] ;
-  wire [31:0] \descriptor$323[4] ;
-  wire [31:0] \descriptor$323[5] ;
-  wire [31:0] \descriptor$323[6] ;
-  wire [31:0] \descriptor$323[7] ;
-  wire [31:0] \descriptor$323[8] ;
-  wire [31:0] \descriptor$323[9] ;
-  wire [511:0] \descriptor$344 ;
-  wire [31:0] \descriptor$344[0] ;
-  wire [31:0] \descriptor$344[10] ;
-  wire [31:0] \descriptor$344[11] ;
-  wire [31:0] \descriptor$344[12] ;
-  wire [31:0] \descriptor$344[13] ;
-  wire [31:0] \descriptor$344[14] ;
-  wire [31:0] \descriptor$344[15] ;
-  wire [31:0] \descriptor$344[1] ;
-  wire [31:0] \descriptor$344[2] ;
-  wire [31:0] \descriptor$344[3] ;
-  wire [31:0] \descriptor$344[4] ;
-  wire [31:0] \descriptor$344[5] ;
-  wire [31:0] \descriptor$344[6] ;
-  wire [31:0] \descriptor$344[7] ;
-  wire [31:0] \descriptor$344[8] ;
-  wire [31:0] \descriptor$344[9] ;
-  wire [511:0] \descriptor$346 ;
-  wire [31:0] \descriptor$346[0] ;
-  wire [31:0] \descriptor$346[10] ;
-  wire [31:0] \descriptor$346[11] ;
-  wire [31:0] \descriptor$346[12] ;
-  wire [31:0] \descriptor$346[13] ;
-  wire [31:0] \descriptor$346[14] ;
-  wire [31:0] \descriptor$346[15] ;
-  wire [31:0] \descriptor$346[1] ;
-  wire [31:0] \descriptor$346[2] ;
-  wire [31:0] \descriptor$346[3] ;
-  wire [31:0] \descriptor$346[4] ;
-  wire [31:0] \descriptor$346[5] ;
-  wire [31:0] \descriptor$346[6] ;
-  wire [31:0] \descriptor$346[7] ;
-  wire [31:0] \descriptor$346[8] ;
-  wire [31:0] \descriptor$346[9] ;
-  wire [511:0] \descriptor$460 ;
-  wire [31:0] \descriptor$460[0] ;
-  wire [31:0] \descriptor$460[10] ;
-  wire [31:0] \descriptor$460[11] ;
-  wire [31:0] \descriptor$460[12] ;
-  wire [31:0] \descriptor$460[13] ;
-  wire [31:0] \descriptor$460[14] ;
-  wire [31:0] \descriptor$460[15] ;
-  wire [31:0] \descriptor$460[1] ;
-  wire [31:0] \descriptor$460[2] ;
-  wire [31:0] \descriptor$460[3] ;
-  wire [31:0] \descriptor$460[4] ;
-  wire [31:0] \descriptor$460[5] ;
-  wire [31:0] \descriptor$460[6] ;
-  wire [31:0] \descriptor$460[7] ;
-  wire [31:0] \descriptor$460[8] ;
-  wire [31:0] \descriptor$460[9] ;
-  wire [511:0] \descriptor$541 ;
-  wire [31:0] \descriptor$541[0] ;
-  wire [31:0] \descriptor$541[10] ;
-  wire [31:0] \descriptor$541[11] ;
-  wire [31:0] \descriptor$541[12] ;
-  wire [31:0] \descriptor$541[13] ;
-  wire [31:0] \descriptor$541[14] ;
-  wire [31:0] \descriptor$541[15] ;
-  wire [31:0] \descriptor$541[1] ;
-  wire [31:0] \descriptor$541[2] ;
-  wire [31:0] \descriptor$541[3] ;
-  wire [31:0] \descriptor$541[4] ;
-  wire [31:0] \descriptor$541[5] ;
-  wire [31:0] \descriptor$541[6] ;
-  wire [31:0] \descriptor$541[7] ;
-  wire [31:0] \descriptor$541[8] ;
-  wire [31:0] \descriptor$541[9] ;
+  wire [511:0] \descriptor$293 ;
+  wire [31:0] \descriptor$293[0] ;
+  wire [31:0] \descriptor$293[10] ;
+  wire [31:0] \descriptor$293[11] ;
+  wire [31:0] \descriptor$293[12] ;
+  wire [31:0] \descriptor$293[13] ;
+  wire [31:0] \descriptor$293[14] ;
+  wire [31:0] \descriptor$293[15] ;
+  wire [31:0] \descriptor$293[1] ;
+  wire [31:0] \descriptor$293[2] ;
+  wire [31:0] \descriptor$293[3] ;
+  wire [31:0] \descriptor$293[4] ;
+  wire [31:0] \descriptor$293[5] ;
+  wire [31:0] \descriptor$293[6] ;
+  wire [31:0] \descriptor$293[7] ;
+  wire [31:0] \descriptor$293[8] ;
+  wire [31:0] \descriptor$293[9] ;
+  wire [511:0] \descriptor$328 ;
+  wire [31:0] \descriptor$328[0] ;
+  wire [31:0] \descriptor$328[10] ;
+  wire [31:0] \descriptor$328[11] ;
+  wire [31:0] \descriptor$328[12] ;
+  wire [31:0] \descriptor$328[13] ;
+  wire [31:0] \descriptor$328[14] ;
+  wire [31:0] \descriptor$328[15] ;
+  wire [31:0] \descriptor$328[1] ;
+  wire [31:0] \descriptor$328[2] ;
+  wire [31:0] \descriptor$328[3] ;
+  wire [31:0] \descriptor$328[4] ;
+  wire [31:0] \descriptor$328[5] ;
+  wire [31:0] \descriptor$328[6] ;
+  wire [31:0] \descriptor$328[7] ;
+  wire [31:0] \descriptor$328[8] ;
+  wire [31:0] \descriptor$328[9] ;
+  wire [511:0] \descriptor$349 ;
+  wire [31:0] \descriptor$349[0] ;
+  wire [31:0] \descriptor$349[10] ;
+  wire [31:0] \descriptor$349[11] ;
+  wire [31:0] \descriptor$349[12] ;
+  wire [31:0] \descriptor$349[13] ;
+  wire [31:0] \descriptor$349[14] ;
+  wire [31:0] \descriptor$349[15] ;
+  wire [31:0] \descriptor$349[1] ;
+  wire [31:0] \descriptor$349[2] ;
+  wire [31:0] \descriptor$349[3] ;
+  wire [31:0] \descriptor$349[4] ;
+  wire [31:0] \descriptor$349[5] ;
+  wire [31:0] \descriptor$349[6] ;
+  wire [31:0] \descriptor$349[7] ;
+  wire [31:0] \descriptor$349[8] ;
+  wire [31:0] \descriptor$349[9] ;
+  wire [511:0] \descriptor$351 ;
+  wire [31:0] \descriptor$351[0] ;
+  wire [31:0] \descriptor$351[10] ;
+  wire [31:0] \descriptor$351[11] ;
+  wire [31:0] \descriptor$351[12] ;
+  wire [31:0] \descriptor$351[13] ;
+  wire [31:0] \descriptor$351[14] ;
+  wire [31:0] \descriptor$351[15] ;
+  wire [31:0] \descriptor$351[1] ;
+  wire [31:0] \descriptor$351[2] ;
+  wire [31:0] \descriptor$351[3] ;
+  wire [31:0] \descriptor$351[4] ;
+  wire [31:0] \descriptor$351[5] ;
+  wire [31:0] \descriptor$351[6] ;
+  wire [31:0] \descriptor$351[7] ;
+  wire [31:0] \descriptor$351[8] ;
+  wire [31:0] \descriptor$351[9] ;
+  wire [511:0] \descriptor$464 ;
+  wire [31:0] \descriptor$464[0] ;
+  wire [31:0] \descriptor$464[10] ;
+  wire [31:0] \descriptor$464[11] ;
+  wire [31:0] \descriptor$464[12] ;
+  wire [31:0] \descriptor$464[13] ;
+  wire [31:0] \descriptor$464[14] ;
+  wire [31:0] \descriptor$464[15] ;
+  wire [31:0] \descriptor$464[1] ;
+  wire [31:0] \descriptor$464[2] ;
+  wire [31:0] \descriptor$464[3] ;
+  wire [31:0] \descriptor$464[4] ;
+  wire [31:0] \descriptor$464[5] ;
+  wire [31:0] \descriptor$464[6] ;
+  wire [31:0] \descriptor$464[7] ;
+  wire [31:0] \descriptor$464[8] ;
+  wire [31:0] \descriptor$464[9] ;
+  wire [511:0] \descriptor$545 ;
+  wire [31:0] \descriptor$545[0] ;
+  wire [31:0] \descriptor$545[10] ;
+  wire [31:0] \descriptor$545[11] ;
+  wire [31:0] \descriptor$545[12] ;
+  wire [31:0] \descriptor$545[13] ;
+  wire [31:0] \descriptor$545[14] ;
+  wire [31:0] \descriptor$545[15] ;
+  wire [31:0] \descriptor$545[1] ;
+  wire [31:0] \descriptor$545[2] ;
+  wire [31:0] \descriptor$545[3] ;
+  wire [31:0] \descriptor$545[4] ;
+  wire [31:0] \descriptor$545[5] ;
+  wire [31:0] \descriptor$545[6] ;
+  wire [31:0] \descriptor$545[7] ;
+  wire [31:0] \descriptor$545[8] ;
+  wire [31:0] \descriptor$545[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -323,43 +324,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$320 ;
-  wire \done$321 ;
+  wire \done$127 ;
+  wire \done$326 ;
   wire drain;
-  wire \drain$301 ;
+  wire \drain$307 ;
   wire drain_clear;
-  wire \drain_clear$421 ;
-  wire \drain_clear$502 ;
+  wire \drain_clear$425 ;
+  wire \drain_clear$506 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$417 ;
-  wire [1:0] \drain_group$500 ;
+  wire [1:0] \drain_group$421 ;
+  wire [1:0] \drain_group$504 ;
   wire drain_lane;
-  wire \drain_lane$419 ;
-  wire \drain_lane$501 ;
+  wire \drain_lane$423 ;
+  wire \drain_lane$505 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$543 ;
+  wire [17:0] \drain_sum$547 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire drain_valid;
-  wire \drain_valid$411 ;
-  wire \drain_valid$496 ;
+  wire \drain_valid$415 ;
+  wire \drain_valid$500 ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$260 ;
+  wire \ended$268 ;
   wire failed;
-  wire \failed$262 ;
+  wire \failed$270 ;
   wire [3:0] failed_cause;
-  wire [3:0] \failed_cause$264 ;
-  wire [3:0] \failed_cause$264.tenant0 ;
+  wire [3:0] \failed_cause$272 ;
+  wire [3:0] \failed_cause$272.tenant0 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$336 ;
+  wire \first$341 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$542 ;
+  wire [31:0] \first_product$546 ;
   wire hold;
-  wire \hold$247 ;
+  wire \hold$255 ;
   reg host_late = 1'h0;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
@@ -370,28 +371,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$322 ;
+  wire \irq$327 ;
   wire last;
-  wire \last$338 ;
+  wire \last$343 ;
   wire last_chunk;
-  wire \last_chunk$340 ;
+  wire \last_chunk$345 ;
   wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$258 ;
-  wire [11:0] \layer$258.tenant0 ;
+  wire [11:0] \layer$266 ;
+  wire [11:0] \layer$266.tenant0 ;
   wire [11:0] \layer.tenant0 ;
   wire [31:0] layer_cycles;
   wire [31:0] \layer_cycles.tenant0 ;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$472 ;
-  wire [5:0] \lengths$472.add ;
-  wire [5:0] \lengths$472.clear ;
-  wire [5:0] \lengths$472.drive ;
-  wire [5:0] \lengths$472.gap ;
-  wire [5:0] \lengths$472.hold ;
-  wire [5:0] \lengths$472.reset ;
-  wire [5:0] \lengths$472.share ;
+  wire [41:0] \lengths$476 ;
+  wire [5:0] \lengths$476.add ;
+  wire [5:0] \lengths$476.clear ;
+  wire [5:0] \lengths$476.drive ;
+  wire [5:0] \lengths$476.gap ;
+  wire [5:0] \lengths$476.hold ;
+  wire [5:0] \lengths$476.reset ;
+  wire [5:0] \lengths$476.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -400,29 +401,29 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [9:0] level_data;
-  wire [9:0] \level_data$499 ;
+  wire [9:0] \level_data$503 ;
   wire [5:0] level_index;
-  wire [5:0] \level_index$498 ;
+  wire [5:0] \level_index$502 ;
   wire level_write;
-  wire \level_write$497 ;
+  wire \level_write$501 ;
   wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$380 ;
-  wire \load_bank$477 ;
+  wire \load_bank$384 ;
+  wire \load_bank$481 ;
   wire load_clear;
-  wire \load_clear$382 ;
-  wire \load_clear$478 ;
+  wire \load_clear$386 ;
+  wire \load_clear$482 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$386 ;
-  wire [31:0] \load_codes$480 ;
+  wire [31:0] \load_codes$390 ;
+  wire [31:0] \load_codes$484 ;
   wire load_enable;
-  wire \load_enable$376 ;
-  wire \load_enable$475 ;
+  wire \load_enable$380 ;
+  wire \load_enable$479 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$384 ;
-  wire [1:0] \load_row$479 ;
+  wire [1:0] \load_row$388 ;
+  wire [1:0] \load_row$483 ;
   wire loading;
-  wire \loading$242 ;
+  wire \loading$250 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -548,80 +549,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$528 ;
+  wire \macro__add$532 ;
   wire macro__bank;
-  wire \macro__bank$521 ;
+  wire \macro__bank$525 ;
   wire macro__clear;
-  wire \macro__clear$527 ;
+  wire \macro__clear$531 ;
   wire macro__comparator;
-  wire \macro__comparator$539 ;
+  wire \macro__comparator$543 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$538 ;
+  wire [15:0] \macro__conversion$542 ;
   wire macro__convert;
-  wire \macro__convert$532 ;
+  wire \macro__convert$536 ;
   wire macro__convert_side;
-  wire \macro__convert_side$533 ;
+  wire \macro__convert_side$537 ;
   wire macro__decided;
-  wire \macro__decided$540 ;
+  wire \macro__decided$544 ;
   wire macro__drive;
-  wire \macro__drive$524 ;
+  wire \macro__drive$528 ;
   wire macro__hold;
-  wire \macro__hold$526 ;
+  wire \macro__hold$530 ;
   wire [9:0] macro__level;
-  wire [9:0] \macro__level$535 ;
+  wire [9:0] \macro__level$539 ;
   wire macro__load_bank;
-  wire \macro__load_bank$517 ;
+  wire \macro__load_bank$521 ;
   wire macro__load_clear;
-  wire \macro__load_clear$518 ;
+  wire \macro__load_clear$522 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$520 ;
+  wire [31:0] \macro__load_codes$524 ;
   wire macro__load_enable;
-  wire \macro__load_enable$516 ;
+  wire \macro__load_enable$520 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$519 ;
+  wire [1:0] \macro__load_row$523 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$531 ;
+  wire [7:0] \macro__negate$535 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$537 ;
+  wire [31:0] \macro__product$541 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$536 ;
+  wire [18:0] \macro__reference$540 ;
   wire macro__reset;
-  wire \macro__reset$523 ;
+  wire \macro__reset$527 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$522 ;
+  wire [1:0] \macro__row_enable$526 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$530 ;
+  wire [7:0] \macro__select$534 ;
   wire macro__share;
-  wire \macro__share$525 ;
+  wire \macro__share$529 ;
   wire macro__side;
-  wire \macro__side$529 ;
+  wire \macro__side$533 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$534 ;
+  wire [5:0] \macro__trial$538 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$515 ;
+  wire [31:0] \macro__write_data$519 ;
   wire macro__write_enable;
-  wire \macro__write_enable$512 ;
+  wire \macro__write_enable$516 ;
   wire macro__write_group;
-  wire \macro__write_group$514 ;
+  wire \macro__write_group$518 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$513 ;
+  wire [3:0] \macro__write_row$517 ;
   wire [71:0] measured;
-  wire [35:0] \measured$407 ;
-  wire \measured$407.failed ;
-  wire [15:0] \measured$407.gain ;
-  wire [9:0] \measured$407.gain_reference ;
-  wire \measured$407.gain_valid ;
-  wire [5:0] \measured$407.offset ;
-  wire \measured$407.offset_valid ;
-  wire \measured$407.reference_valid ;
-  wire [35:0] \measured$494 ;
-  wire \measured$494.failed ;
-  wire [15:0] \measured$494.gain ;
-  wire [9:0] \measured$494.gain_reference ;
-  wire \measured$494.gain_valid ;
-  wire [5:0] \measured$494.offset ;
-  wire \measured$494.offset_valid ;
-  wire \measured$494.reference_valid ;
+  wire [35:0] \measured$411 ;
+  wire \measured$411.failed ;
+  wire [15:0] \measured$411.gain ;
+  wire [9:0] \measured$411.gain_reference ;
+  wire \measured$411.gain_valid ;
+  wire [5:0] \measured$411.offset ;
+  wire \measured$411.offset_valid ;
+  wire \measured$411.reference_valid ;
+  wire [35:0] \measured$498 ;
+  wire \measured$498.failed ;
+  wire [15:0] \measured$498.gain ;
+  wire [9:0] \measured$498.gain_reference ;
+  wire \measured$498.gain_valid ;
+  wire [5:0] \measured$498.offset ;
+  wire \measured$498.offset_valid ;
+  wire \measured$498.reference_valid ;
   wire [35:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -648,9 +649,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$228 ;
+  wire \overrun$236 ;
   wire pad;
-  wire \pad$332 ;
+  wire \pad$337 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -659,15 +660,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$463 ;
-  wire \position_done$464 ;
+  wire \position_done$467 ;
+  wire \position_done$468 ;
   wire position_freed;
-  wire \position_freed$401 ;
-  wire \position_freed$491 ;
+  wire \position_freed$405 ;
+  wire \position_freed$495 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
-  wire \product_started$277 ;
+  wire \product_started$285 ;
   wire program_write;
   wire [31:0] rdata;
   reg [16:0] read;
@@ -677,37 +678,37 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$148 ;
-  wire [7:0] \read_address$168 ;
-  wire [15:0] \read_address$187 ;
-  wire [15:0] \read_address$190 ;
-  wire [15:0] \read_address$207 ;
+  wire [23:0] \read_address$157 ;
+  wire [7:0] \read_address$177 ;
+  wire [15:0] \read_address$196 ;
+  wire [15:0] \read_address$199 ;
+  wire [15:0] \read_address$216 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$152 ;
-  wire [31:0] \read_data$169 ;
-  wire [31:0] \read_data$182 ;
-  wire [31:0] \read_data$183 ;
-  wire [31:0] \read_data$188 ;
-  wire [31:0] \read_data$212 ;
+  wire [31:0] \read_data$161 ;
+  wire [31:0] \read_data$178 ;
+  wire [31:0] \read_data$191 ;
+  wire [31:0] \read_data$192 ;
+  wire [31:0] \read_data$197 ;
+  wire [31:0] \read_data$221 ;
   wire read_enable;
-  wire \read_enable$184 ;
-  wire \read_enable$189 ;
-  wire \read_enable$206 ;
+  wire \read_enable$193 ;
+  wire \read_enable$198 ;
+  wire \read_enable$215 ;
   wire read_error;
-  wire \read_error$154 ;
+  wire \read_error$163 ;
   wire read_ready;
   wire read_valid;
-  wire \read_valid$146 ;
-  wire \read_valid$210 ;
+  wire \read_valid$155 ;
+  wire \read_valid$219 ;
   wire ready;
   wire refused;
-  wire \refused$229 ;
+  wire \refused$237 ;
   wire reset;
-  wire \reset$246 ;
+  wire \reset$254 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$334 ;
+  wire [1:0] \row_word$339 ;
   wire rows;
-  wire \rows$299 ;
+  wire \rows$305 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -759,55 +760,55 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [1:0] saturated;
-  wire \saturated$409 ;
-  wire \saturated$495 ;
+  wire \saturated$413 ;
+  wire \saturated$499 ;
   wire [32:0] settings;
-  wire [65:0] \settings$405 ;
-  wire [32:0] \settings$405[0] ;
-  wire [15:0] \settings$405[0].gain ;
-  wire [9:0] \settings$405[0].gain_reference ;
-  wire \settings$405[0].levels ;
-  wire [5:0] \settings$405[0].offset ;
-  wire [32:0] \settings$405[1] ;
-  wire [15:0] \settings$405[1].gain ;
-  wire [9:0] \settings$405[1].gain_reference ;
-  wire \settings$405[1].levels ;
-  wire [5:0] \settings$405[1].offset ;
-  wire [32:0] \settings$493 ;
-  wire [15:0] \settings$493.gain ;
-  wire [9:0] \settings$493.gain_reference ;
-  wire \settings$493.levels ;
-  wire [5:0] \settings$493.offset ;
+  wire [65:0] \settings$409 ;
+  wire [32:0] \settings$409[0] ;
+  wire [15:0] \settings$409[0].gain ;
+  wire [9:0] \settings$409[0].gain_reference ;
+  wire \settings$409[0].levels ;
+  wire [5:0] \settings$409[0].offset ;
+  wire [32:0] \settings$409[1] ;
+  wire [15:0] \settings$409[1].gain ;
+  wire [9:0] \settings$409[1].gain_reference ;
+  wire \settings$409[1].levels ;
+  wire [5:0] \settings$409[1].offset ;
+  wire [32:0] \settings$497 ;
+  wire [15:0] \settings$497.gain ;
+  wire [9:0] \settings$497.gain_reference ;
+  wire \settings$497.levels ;
+  wire [5:0] \settings$497.offset ;
   wire [15:0] \settings.gain ;
   wire [9:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [5:0] \settings.offset ;
   wire start;
-  wire \start$241 ;
-  wire \start$250 ;
-  wire \start$251 ;
-  wire \start$286 ;
-  wire \start$324 ;
-  wire \start$325 ;
-  wire \start$345 ;
-  wire \start$347 ;
-  wire \start$358 ;
-  wire \start$468 ;
+  wire \start$249 ;
+  wire \start$258 ;
+  wire \start$259 ;
+  wire \start$294 ;
+  wire \start$329 ;
+  wire \start$330 ;
+  wire \start$350 ;
+  wire \start$352 ;
+  wire \start$362 ;
+  wire \start$472 ;
   wire stopped;
-  wire \stopped$270 ;
+  wire \stopped$278 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [18:0] sum_value;
   wire tenant;
-  wire \tenant$177 ;
+  wire \tenant$186 ;
   wire timed_out;
-  wire \timed_out$317 ;
-  wire \timed_out$318 ;
+  wire \timed_out$323 ;
+  wire \timed_out$324 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$361 ;
-  wire [15:0] \timeout$471 ;
+  wire [15:0] \timeout$365 ;
+  wire [15:0] \timeout$475 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -845,23 +846,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$508 ;
+  wire [5:0] \trace__code$512 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$509 ;
+  wire [6:0] \trace__compensated$513 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$505 ;
+  wire [15:0] \trace__conversion$509 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$506 ;
+  wire [2:0] \trace__index$510 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$507 ;
+  wire [1:0] \trace__plane$511 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$504 ;
+  wire [31:0] \trace__product$508 ;
   wire trace__stopped;
-  wire \trace__stopped$510 ;
+  wire \trace__stopped$514 ;
   wire trace__valid;
-  wire \trace__valid$503 ;
+  wire \trace__valid$507 ;
   wire trace__void;
-  wire \trace__void$511 ;
+  wire \trace__void$515 ;
   output [31:0] trace_layer__cycles;
   wire [31:0] trace_layer__cycles;
   output trace_layer__done;
@@ -887,6 +888,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace_word__valid;
   wire trace_word__valid;
   wire transfer;
+  wire transfer0_moving;
   wire transfer_abort;
   wire transfer_beyond;
   wire transfer_clear;
@@ -914,16 +916,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [1:0] weights_write;
   wire [132:0] window;
-  wire [132:0] \window$179 ;
-  wire [15:0] \window$179.activation_base ;
-  wire [16:0] \window$179.activation_words ;
-  wire [20:0] \window$179.coefficient_words ;
-  wire [19:0] \window$179.coefficients_base ;
-  wire [16:0] \window$179.constant_entries ;
-  wire [15:0] \window$179.constants_base ;
-  wire [11:0] \window$179.program_base ;
-  wire [11:0] \window$179.program_length ;
-  wire [1:0] \window$179.tiles ;
+  wire [132:0] \window$188 ;
+  wire [15:0] \window$188.activation_base ;
+  wire [16:0] \window$188.activation_words ;
+  wire [20:0] \window$188.coefficient_words ;
+  wire [19:0] \window$188.coefficients_base ;
+  wire [16:0] \window$188.constant_entries ;
+  wire [15:0] \window$188.constants_base ;
+  wire [11:0] \window$188.program_base ;
+  wire [11:0] \window$188.program_length ;
+  wire [1:0] \window$188.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -934,28 +936,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [1:0] \window.tiles ;
   wire [132:0] windows;
-  wire [132:0] \windows$181 ;
-  wire [132:0] \windows$181.tenant0 ;
-  wire [15:0] \windows$181.tenant0.activation_base ;
-  wire [16:0] \windows$181.tenant0.activation_words ;
-  wire [20:0] \windows$181.tenant0.coefficient_words ;
-  wire [19:0] \windows$181.tenant0.coefficients_base ;
-  wire [16:0] \windows$181.tenant0.constant_entries ;
-  wire [15:0] \windows$181.tenant0.constants_base ;
-  wire [11:0] \windows$181.tenant0.program_base ;
-  wire [11:0] \windows$181.tenant0.program_length ;
-  wire [1:0] \windows$181.tenant0.tiles ;
-  wire [132:0] \windows$254 ;
-  wire [132:0] \windows$254.tenant0 ;
-  wire [15:0] \windows$254.tenant0.activation_base ;
-  wire [16:0] \windows$254.tenant0.activation_words ;
-  wire [20:0] \windows$254.tenant0.coefficient_words ;
-  wire [19:0] \windows$254.tenant0.coefficients_base ;
-  wire [16:0] \windows$254.tenant0.constant_entries ;
-  wire [15:0] \windows$254.tenant0.constants_base ;
-  wire [11:0] \windows$254.tenant0.program_base ;
-  wire [11:0] \windows$254.tenant0.program_length ;
-  wire [1:0] \windows$254.tenant0.tiles ;
+  wire [132:0] \windows$190 ;
+  wire [132:0] \windows$190.tenant0 ;
+  wire [15:0] \windows$190.tenant0.activation_base ;
+  wire [16:0] \windows$190.tenant0.activation_words ;
+  wire [20:0] \windows$190.tenant0.coefficient_words ;
+  wire [19:0] \windows$190.tenant0.coefficients_base ;
+  wire [16:0] \windows$190.tenant0.constant_entries ;
+  wire [15:0] \windows$190.tenant0.constants_base ;
+  wire [11:0] \windows$190.tenant0.program_base ;
+  wire [11:0] \windows$190.tenant0.program_length ;
+  wire [1:0] \windows$190.tenant0.tiles ;
+  wire [132:0] \windows$262 ;
+  wire [132:0] \windows$262.tenant0 ;
+  wire [15:0] \windows$262.tenant0.activation_base ;
+  wire [16:0] \windows$262.tenant0.activation_words ;
+  wire [20:0] \windows$262.tenant0.coefficient_words ;
+  wire [19:0] \windows$262.tenant0.coefficients_base ;
+  wire [16:0] \windows$262.tenant0.constant_entries ;
+  wire [15:0] \windows$262.tenant0.constants_base ;
+  wire [11:0] \windows$262.tenant0.program_base ;
+  wire [11:0] \windows$262.tenant0.program_length ;
+  wire [1:0] \windows$262.tenant0.tiles ;
   wire [132:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -971,44 +973,44 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working;
   wire working0;
   wire works;
-  wire \works$274 ;
+  wire \works$282 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [7:0] write__addr;
-  wire [5:0] \write__addr$163 ;
+  wire [5:0] \write__addr$172 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$164 ;
+  wire [63:0] \write__data$173 ;
   wire write__en;
-  wire \write__en$161 ;
+  wire \write__en$170 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$142 ;
-  wire [15:0] \write_address$193 ;
-  wire [15:0] \write_address$196 ;
-  wire [15:0] \write_address$216 ;
+  wire [23:0] \write_address$151 ;
+  wire [15:0] \write_address$202 ;
+  wire [15:0] \write_address$205 ;
+  wire [15:0] \write_address$225 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$144 ;
-  wire [31:0] \write_data$194 ;
-  wire [31:0] \write_data$197 ;
-  wire [31:0] \write_data$217 ;
-  wire [31:0] \write_data$391 ;
-  wire [31:0] \write_data$484 ;
+  wire [31:0] \write_data$153 ;
+  wire [31:0] \write_data$203 ;
+  wire [31:0] \write_data$206 ;
+  wire [31:0] \write_data$226 ;
+  wire [31:0] \write_data$395 ;
+  wire [31:0] \write_data$488 ;
   wire write_enable;
-  wire \write_enable$195 ;
-  wire \write_enable$215 ;
-  wire \write_enable$387 ;
-  wire \write_enable$481 ;
+  wire \write_enable$204 ;
+  wire \write_enable$224 ;
+  wire \write_enable$391 ;
+  wire \write_enable$485 ;
   wire write_error;
-  wire \write_error$150 ;
+  wire \write_error$159 ;
   wire write_group;
-  wire \write_group$483 ;
+  wire \write_group$487 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$482 ;
+  wire [3:0] \write_row$486 ;
   wire write_valid;
-  wire \write_valid$140 ;
+  wire \write_valid$149 ;
   wire [48:0] written;
   wire [48:0] \written.tenant0 ;
   wire [15:0] \written.tenant0.address ;
@@ -1016,20 +1018,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \written.tenant0.enable ;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$560  [63:0];
+  reg [63:0] \constants$564  [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$560
+  initial begin : zero_constants$564
     integer i;
-    for (i = 0; i < 64; i = i + 1) \constants$560 [i] = 64'h0000000000000000;
+    for (i = 0; i < 64; i = i + 1) \constants$564 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$161 )
-      \constants$560 [memory_index[5:0]] <= memory_data;
+    if (\write__en$170 )
+      \constants$564 [memory_index[5:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$560 [constant__addr];
+    _0_ <= \constants$564 [constant__addr];
   end
   assign constant = _0_;
   reg [31:0] \program  [255:0];
@@ -1049,131 +1051,126 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$169  = _1_;
+  assign \read_data$178  = _1_;
+  assign \$12  = window[131] ? \works$282  : \$11 ;
+  assign \converting$279  = \$10  & \$12 ;
+  assign \$13  = window[132] ? product_started : 1'h0;
+  assign product = window[131] ? \product_started$285  : \$13 ;
+  assign \$14  = { \converting$251 , converting } & window[132:131];
   assign \$15  = | \$14 ;
-  assign contest = \$12  & \$15 ;
-  assign \$16  = ! trace_tenant;
-  assign working0 = working & \$16 ;
-  assign \$17  = ~ combining;
-  assign \$18  = window[132] ? comparator : 1'h0;
-  assign \$19  = window[131] ? \comparator$293  : \$18 ;
-  assign \$20  = \$17  & \$19 ;
-  assign \$21  = working0 & \$20 ;
-  assign \$22  = ~ combining;
-  assign \$23  = window[132] ? adder : 1'h0;
-  assign \$24  = window[131] ? \adder$295  : \$23 ;
-  assign \$25  = \$22  & \$24 ;
-  assign \$26  = working0 & \$25 ;
-  assign \$27  = ~ combining;
-  assign \$28  = window[132] ? array : 1'h0;
-  assign \$29  = window[131] ? \array$297  : \$28 ;
-  assign \$30  = \$27  & \$29 ;
-  assign \$31  = working0 & \$30 ;
-  assign \$32  = ~ combining;
-  assign \$33  = window[132] ? rows : 1'h0;
-  assign \$34  = window[131] ? \rows$299  : \$33 ;
-  assign \$35  = \$32  & \$34 ;
-  assign \$36  = working0 & \$35 ;
-  assign \$37  = ~ combining;
-  assign \$38  = window[132] ? drain : 1'h0;
-  assign \$39  = window[131] ? \drain$301  : \$38 ;
-  assign \$40  = \$37  & \$39 ;
-  assign \$41  = working0 & \$40 ;
-  assign \$42  = working0 & combining;
-  assign \$43  = ~ host_wait;
-  assign \$44  = transferring & \$43 ;
-  assign \$45  = ~ buffer_wait;
-  assign \$46  = \$44  & \$45 ;
-  assign \$47  = transferring & host_wait;
-  assign \$48  = transferring & buffer_wait;
-  assign \$49  = ~ window[132:131];
-  assign \$50  = { \calibrated$312 , \calibrated$311  } | \$49 ;
-  assign \$51  = & \$50 ;
-  assign calibrated = \$signal  & \$51 ;
-  assign timed_out = | { \timed_out$318 , \timed_out$317  };
-  assign \$52  = \done$320  | \done$321 ;
-  assign unit_done = \$52  | calibrated;
-  assign \$53  = ~ window[132:131];
-  assign \$54  = { \bank_free$343 , \bank_free$342  } | \$53 ;
-  assign bank_free = & \$54 ;
-  assign \$55  = ! trace_tenant;
-  assign \start$358  = start & window[131];
-  assign chunk_begin = \chunk_begin$372  & window[131];
-  assign chunk_loaded = \chunk_loaded$374  & window[131];
-  assign load_enable = \load_enable$376  & window[131];
-  assign position_freed = \position_freed$401  & window[131];
-  assign calibrate = \calibrate$403  & window[131];
-  assign \$57  = \saturated$409  & window[131];
-  assign drain_clear = \drain_clear$421  & window[131];
-  assign \$58  = window[132] ? \position_done$464  : 1'h0;
-  assign \$59  = window[131] ? \position_done$463  : \$58 ;
-  assign \$60  = window[131] ? \position_done$463  : \$59 ;
-  assign \$61  = window[131] ? drain_sum : 18'h00000;
-  assign \start$468  = start & window[132];
-  assign \chunk_begin$473  = \chunk_begin$372  & window[132];
-  assign \chunk_loaded$474  = \chunk_loaded$374  & window[132];
-  assign \load_enable$475  = \load_enable$376  & window[132];
-  assign \position_freed$491  = \position_freed$401  & window[132];
-  assign \calibrate$492  = \calibrate$403  & window[132];
-  assign \$63  = \saturated$495  & window[132];
-  assign \drain_clear$502  = \drain_clear$421  & window[132];
-  assign \$64  = window[132] ? \position_done$464  : 1'h0;
-  assign \$65  = window[131] ? \position_done$463  : \$64 ;
-  assign \$66  = window[132] ? \position_done$464  : \$65 ;
-  assign \$67  = window[132] ? \drain_sum$543  : 18'h00000;
-  assign \$68  = start | \start$347 ;
-  assign \$69  = working0 & met;
-  assign \$70  = \$69  | transfer_beyond;
-  assign \$71  = calibrated | \clear$356 ;
-  assign \$72  = product & working0;
-  assign \$73  = product0 + 1'h1;
-  always @(posedge aclk)
-    combining <= \$74 ;
-  always @(posedge aclk)
-    illegal <= \$75 ;
-  always @(posedge aclk)
-    host_late <= \$76 ;
-  always @(posedge aclk)
-    \$signal  <= \$77 ;
-  always @(posedge aclk)
-    product0 <= \$78 ;
+  assign \$16  = ~ { \converting$251 , converting };
+  assign \$17  = \$16  & window[132:131];
+  assign \$18  = | \$17 ;
+  assign contest = \$15  & \$18 ;
+  assign \$19  = ! trace_tenant;
+  assign working0 = working & \$19 ;
+  assign \$20  = ~ \combining$280 ;
+  assign \$21  = window[132] ? comparator : 1'h0;
+  assign \$22  = window[131] ? \comparator$299  : \$21 ;
+  assign \$23  = \$20  & \$22 ;
+  assign \$24  = working0 & \$23 ;
+  assign \$25  = ~ \combining$280 ;
+  assign \$26  = window[132] ? adder : 1'h0;
+  assign \$27  = window[131] ? \adder$301  : \$26 ;
+  assign \$28  = \$25  & \$27 ;
+  assign \$29  = working0 & \$28 ;
+  assign \$30  = ~ \combining$280 ;
+  assign \$31  = window[132] ? array : 1'h0;
+  assign \$32  = window[131] ? \array$303  : \$31 ;
+  assign \$33  = \$30  & \$32 ;
+  assign \$34  = working0 & \$33 ;
+  assign \$35  = ~ \combining$280 ;
+  assign \$36  = window[132] ? rows : 1'h0;
+  assign \$37  = window[131] ? \rows$305  : \$36 ;
+  assign \$38  = \$35  & \$37 ;
+  assign \$39  = working0 & \$38 ;
+  assign \$40  = ~ \combining$280 ;
+  assign \$41  = window[132] ? drain : 1'h0;
+  assign \$42  = window[131] ? \drain$307  : \$41 ;
+  assign \$43  = \$40  & \$42 ;
+  assign \$44  = working0 & \$43 ;
+  assign \$45  = working0 & \combining$280 ;
+  assign \$46  = ~ host_wait;
+  assign \$47  = transferring & \$46 ;
+  assign \$48  = ~ buffer_wait;
+  assign \$49  = \$47  & \$48 ;
+  assign \$50  = transferring & host_wait;
+  assign \$51  = transferring & buffer_wait;
+  assign \$52  = ~ window[132:131];
+  assign \$53  = { \calibrated$318 , \calibrated$317  } | \$52 ;
+  assign \$54  = & \$53 ;
+  assign calibrated = \$signal  & \$54 ;
+  assign timed_out = | { \timed_out$324 , \timed_out$323  };
+  assign \$55  = \done$326  | done;
+  assign unit_done = \$55  | calibrated;
+  assign \$56  = ~ window[132:131];
+  assign \$57  = { \bank_free$348 , \bank_free$347  } | \$56 ;
+  assign bank_free = & \$57 ;
+  assign \$58  = ! trace_tenant;
+  assign \start$362  = start & window[131];
+  assign chunk_begin = \chunk_begin$376  & window[131];
+  assign chunk_loaded = \chunk_loaded$378  & window[131];
+  assign load_enable = \load_enable$380  & window[131];
+  assign position_freed = \position_freed$405  & window[131];
+  assign calibrate = \calibrate$407  & window[131];
+  assign \$60  = \saturated$413  & window[131];
+  assign drain_clear = \drain_clear$425  & window[131];
+  assign \$61  = window[132] ? \position_done$468  : 1'h0;
+  assign \$62  = window[131] ? \position_done$467  : \$61 ;
+  assign \$63  = window[131] ? \position_done$467  : \$62 ;
+  assign \$64  = window[131] ? drain_sum : 18'h00000;
+  assign \start$472  = start & window[132];
+  assign \chunk_begin$477  = \chunk_begin$376  & window[132];
+  assign \chunk_loaded$478  = \chunk_loaded$378  & window[132];
+  assign \load_enable$479  = \load_enable$380  & window[132];
+  assign \position_freed$495  = \position_freed$405  & window[132];
+  assign \calibrate$496  = \calibrate$407  & window[132];
+  assign \$66  = \saturated$499  & window[132];
+  assign \drain_clear$506  = \drain_clear$425  & window[132];
+  assign \$67  = window[132] ? \position_done$468  : 1'h0;
+  assign \$68  = window[131] ? \position_done$467  : \$67 ;
+  assign \$69  = window[132] ? \position_done$468  : \$68 ;
+  assign \$70  = window[132] ? \drain_sum$547  : 18'h00000;
+  assign \$71  = start | combine;
+  assign \$72  = working0 & met;
+  assign \$73  = \$72  | transfer_beyond;
+  assign \$74  = calibrated | \clear$360 ;
+  assign \$75  = product & working0;
+  assign \$76  = product0 + 1'h1;
   assign rst = ~ aresetn;
-  assign \$1  = ~ pad;
-  assign \$2  = \read_enable$184  & \$1 ;
-  assign \$3  = beyond | mismatch;
-  assign \$4  = overrun | refused;
-  assign \$5  = \overrun$228  | \refused$229 ;
-  assign \$6  = | { \$5 , \$4  };
-  assign met = \$3  | \$6 ;
-  assign conversions = converted + \converted$267 ;
-  assign early_stops = stopped + \stopped$270 ;
-  assign \$7  = ~ combining;
-  assign \$8  = window[132] ? works : 1'h0;
-  assign \$9  = window[131] ? \works$274  : \$8 ;
-  assign \converting$271  = \$7  & \$9 ;
-  assign \$10  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$277  : \$10 ;
-  assign \$11  = { \converting$243 , converting } & window[132:131];
-  assign \$12  = | \$11 ;
-  assign \$13  = ~ { \converting$243 , converting };
-  assign \$14  = \$13  & window[132:131];
+  assign \$1  = combine | busy;
+  assign combining = \$1  | done;
+  assign \$2  = transfer | \busy$126 ;
+  assign \$3  = \$2  | \done$127 ;
+  assign transfer0_moving = \$3  | transfer_clear;
+  assign \$4  = ~ pad;
+  assign \$5  = \read_enable$193  & \$4 ;
+  assign \$6  = beyond | mismatch;
+  assign \$7  = overrun | refused;
+  assign \$8  = \overrun$236  | \refused$237 ;
+  assign \$9  = | { \$8 , \$7  };
+  assign met = \$6  | \$9 ;
+  assign conversions = converted + \converted$275 ;
+  assign early_stops = stopped + \stopped$278 ;
+  assign \$10  = ~ \combining$280 ;
+  assign \$11  = window[132] ? works : 1'h0;
   \crossloom.activity0  activity0 (
-    .adder(\adder$295 ),
-    .array(\array$297 ),
+    .adder(\adder$301 ),
+    .array(\array$303 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$293 ),
+    .comparator(\comparator$299 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$301 ),
+    .drain(\drain$307 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$299 ),
+    .rows(\rows$305 ),
     .rst(rst),
     .start(start),
-    .works(\works$274 )
+    .works(\works$282 )
   );
   \crossloom.activity1  activity1 (
     .adder(adder),
@@ -1182,7 +1179,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro1__convert_side),
-    .converting(\converting$243 ),
+    .converting(\converting$251 ),
     .decided(macro1__decided),
     .drain(drain),
     .hold(macro1__hold),
@@ -1197,16 +1194,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$182 ),
+    .read_data(\read_data$191 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer0_0_ready(read_ready),
     .transfer0_1_ready(write_ready),
-    .transfer_abort(transfer_abort),
+    .transfer_abort(transfer_clear),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
-    .transfer_read_data(\read_data$212 ),
-    .transfer_read_valid(\read_valid$210 ),
+    .transfer_read_data(\read_data$221 ),
+    .transfer_read_valid(\read_valid$219 ),
     .transfer_write(transfer_write),
     .window(window),
     .windows(windows),
@@ -1243,48 +1240,50 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$356 ),
+    .clear(\clear$360 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$320 ),
-    .drain_clear(\drain_clear$421 ),
+    .done(\done$326 ),
+    .drain_clear(\drain_clear$425 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
-    .drain_valid(drain_valid),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$3660$0 (\$79 ),
+    .\port$4112$0 (\$82 ),
     .position_done(position_done),
-    .position_freed(\position_freed$401 ),
+    .position_freed(\position_freed$405 ),
+    .\register$22 (drain_valid),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$193 ),
-    .write_data(\write_data$194 ),
+    .write_address(\write_address$202 ),
+    .write_data(\write_data$203 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$356 ),
+    .busy(busy),
+    .clear(\clear$360 ),
     .clk(aclk),
+    .combining(combining),
     .descriptor(descriptor),
-    .\done$169 (\done$321 ),
-    .read_address(\read_address$190 ),
-    .read_data(\read_data$182 ),
-    .read_enable(\read_enable$189 ),
+    .\done$171 (done),
+    .read_address(\read_address$199 ),
+    .read_data(\read_data$191 ),
+    .read_enable(\read_enable$198 ),
     .rst(rst),
-    .start(\start$347 ),
-    .write_address(\write_address$196 ),
-    .write_data(\write_data$197 ),
-    .write_enable(\write_enable$195 )
+    .start(combine),
+    .write_address(\write_address$205 ),
+    .write_data(\write_data$206 ),
+    .write_enable(\write_enable$204 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$372 ),
+    .chunk_begin(\chunk_begin$376 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$374 ),
-    .clear(\clear$356 ),
+    .chunk_loaded(\chunk_loaded$378 ),
+    .clear(\clear$360 ),
     .clk(aclk),
     .first(first),
     .last(last),
@@ -1292,12 +1291,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$376 ),
+    .load_enable(\load_enable$380 ),
     .load_row(load_row),
     .pad(pad),
-    .read_address(\read_address$187 ),
-    .read_data(\read_data$182 ),
-    .read_enable(\read_enable$184 ),
+    .read_address(\read_address$196 ),
+    .read_data(\read_data$191 ),
+    .read_enable(\read_enable$193 ),
     .row_word(row_word),
     .rst(rst),
     .start(start),
@@ -1307,14 +1306,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(working0),
-    .busy(\busy$255 ),
+    .busy(\busy$263 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$361 ),
-    .constants_write(\write__en$161 ),
+    .comparator_timeout_clocks(\timeout$365 ),
+    .constants_write(\write__en$170 ),
     .contest(contest),
     .conversions(conversions),
-    .converting(\converting$271 ),
+    .converting(\converting$279 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
@@ -1334,17 +1333,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1014$0 (turn),
-    .\port$3256$0 (fetching),
-    .\port$37$0 (\$21 ),
-    .\port$42$0 (\$26 ),
-    .\port$47$0 (\$31 ),
-    .\port$52$0 (\$36 ),
-    .\port$57$0 (\$41 ),
-    .\port$58$0 (\$42 ),
-    .\port$62$0 (\$46 ),
-    .\port$63$0 (\$47 ),
-    .\port$64$0 (\$48 ),
+    .\port$1321$0 (turn),
+    .\port$3693$0 (fetching),
+    .\port$42$0 (\$24 ),
+    .\port$47$0 (\$29 ),
+    .\port$52$0 (\$34 ),
+    .\port$57$0 (\$39 ),
+    .\port$62$0 (\$44 ),
+    .\port$63$0 (\$45 ),
+    .\port$67$0 (\$49 ),
+    .\port$68$0 (\$50 ),
+    .\port$69$0 (\$51 ),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1353,8 +1352,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$405 ),
-    .start(\start$250 ),
+    .settings(\settings$409 ),
+    .start(\start$258 ),
     .weights_write(weights_write),
     .windows(windows),
     .write_address(write_address),
@@ -1364,12 +1363,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$255 ),
-    .calibrate(\calibrate$403 ),
-    .clear(\clear$356 ),
+    .busy(\busy$263 ),
+    .calibrate(\calibrate$407 ),
+    .clear(\clear$360 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$347 ),
+    .combine(combine),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1383,15 +1382,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .layer_cycles(trace_layer__cycles),
     .layer_done(trace_layer__done),
     .read_address(read__addr),
-    .read_data(\read_data$169 ),
+    .read_data(\read_data$178 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$250 ),
+    .start(\start$258 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
-    .transfer(\start$286 ),
-    .transfer_clear(transfer_abort),
-    .transfer_done(transfer_done),
+    .transfer(transfer),
+    .transfer_clear(transfer_clear),
+    .transfer_done(\done$127 ),
     .transferring(transferring),
     .turn(turn),
     .unit_done(unit_done),
@@ -1400,13 +1399,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$342 ),
+    .bank_free(\bank_free$347 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$311 ),
+    .calibrated(\calibrated$317 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$356 ),
+    .clear(\clear$360 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1456,20 +1455,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$407 ),
+    .measured(\measured$411 ),
     .overrun(overrun),
-    .\port$3248$90 (window[130:90]),
-    .position_done(\position_done$463 ),
+    .\port$3685$90 (window[130:90]),
+    .position_done(\position_done$467 ),
     .position_freed(position_freed),
-    .product_started(\product_started$277 ),
+    .product_started(\product_started$285 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$409 ),
-    .settings(\settings$405 [32:0]),
-    .start(\start$358 ),
+    .saturated(\saturated$413 ),
+    .settings(\settings$409 [32:0]),
+    .start(\start$362 ),
     .stopped(stopped),
-    .timed_out(\timed_out$317 ),
-    .timeout(\timeout$361 ),
+    .timed_out(\timed_out$323 ),
+    .timeout(\timeout$365 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1481,35 +1480,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$56 [3:0])
+    .write_row(\$59 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$343 ),
-    .calibrate(\calibrate$492 ),
-    .calibrated(\calibrated$312 ),
-    .chunk_begin(\chunk_begin$473 ),
+    .bank_free(\bank_free$348 ),
+    .calibrate(\calibrate$496 ),
+    .calibrated(\calibrated$318 ),
+    .chunk_begin(\chunk_begin$477 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$474 ),
-    .clear(\clear$356 ),
+    .chunk_loaded(\chunk_loaded$478 ),
+    .clear(\clear$360 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$267 ),
-    .converting(\converting$243 ),
+    .converted(\converted$275 ),
+    .converting(\converting$251 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$502 ),
+    .drain_clear(\drain_clear$506 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$543 ),
+    .drain_sum(\drain_sum$547 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$472 ),
+    .lengths(\lengths$476 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$475 ),
+    .load_enable(\load_enable$479 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1540,20 +1539,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$494 ),
-    .overrun(\overrun$228 ),
-    .\port$3248$90 (window[130:90]),
-    .position_done(\position_done$464 ),
-    .position_freed(\position_freed$491 ),
+    .measured(\measured$498 ),
+    .overrun(\overrun$236 ),
+    .\port$3685$90 (window[130:90]),
+    .position_done(\position_done$468 ),
+    .position_freed(\position_freed$495 ),
     .product_started(product_started),
-    .refused(\refused$229 ),
+    .refused(\refused$237 ),
     .rst(rst),
-    .saturated(\saturated$495 ),
-    .settings(\settings$405 [65:33]),
-    .start(\start$468 ),
-    .stopped(\stopped$270 ),
-    .timed_out(\timed_out$318 ),
-    .timeout(\timeout$361 ),
+    .saturated(\saturated$499 ),
+    .settings(\settings$409 [65:33]),
+    .start(\start$472 ),
+    .stopped(\stopped$278 ),
+    .timed_out(\timed_out$324 ),
+    .timeout(\timeout$365 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1565,14 +1564,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$62 [3:0])
+    .write_row(\$65 [3:0])
   );
   \crossloom.transfer0  transfer0 (
-    .abort(transfer_abort),
+    .abort(transfer_clear),
     .buffer_wait(buffer_wait),
+    .busy(\busy$126 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(transfer_done),
+    .done(\done$127 ),
     .in_data(s_axis_tdata),
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
@@ -1581,24 +1581,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .read_address(\read_address$207 ),
-    .read_enable(\read_enable$206 ),
+    .read_address(\read_address$216 ),
+    .read_enable(\read_enable$215 ),
     .read_ready(read_ready),
     .rst(rst),
-    .start(\start$286 ),
+    .start(transfer),
     .timeout(timeout),
-    .w_data(\read_data$212 ),
-    .w_en(\read_valid$210 ),
+    .transfer0_moving(transfer0_moving),
+    .w_data(\read_data$221 ),
+    .w_en(\read_valid$219 ),
     .waiting(host_wait),
-    .write_address(\write_address$216 ),
-    .write_data(\write_data$217 ),
-    .write_enable(\write_enable$215 ),
+    .write_address(\write_address$225 ),
+    .write_data(\write_data$226 ),
+    .write_enable(\write_enable$224 ),
     .write_ready(write_ready)
   );
-  \crossloom.window$552  \window$552  (
-    .address(\read_address$187 ),
+  \crossloom.window$556  \window$556  (
+    .address(\read_address$196 ),
     .busy(loading),
-    .clear(\clear$356 ),
+    .clear(\clear$360 ),
     .clk(aclk),
     .descriptor(convolution),
     .first(first),
@@ -1615,13 +1616,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     read = 17'h00000;
-    if (\$2 ) begin
+    if (\$5 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$187 ;
+      read[16:1] = \read_address$196 ;
     end
-    if (\read_enable$189 ) begin
+    if (\read_enable$198 ) begin
       read[0] = 1'h1;
-      read[16:1] = \read_address$190 ;
+      read[16:1] = \read_address$199 ;
     end
   end
   always @* begin
@@ -1629,69 +1630,61 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$193 ;
-      write[48:17] = \write_data$194 ;
+      write[16:1] = \write_address$202 ;
+      write[48:17] = \write_data$203 ;
     end
-    if (\write_enable$195 ) begin
+    if (\write_enable$204 ) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$196 ;
-      write[48:17] = \write_data$197 ;
+      write[16:1] = \write_address$205 ;
+      write[48:17] = \write_data$206 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$55 ) begin
+    if (\$58 ) begin
       next_number = { 2'h0, product0 };
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$74  = combining;
-    if (\$68 ) begin
-      \$74  = \start$347 ;
+  always @(posedge aclk) begin
+    if (\$71 ) begin
+      \combining$280  <= combine;
     end
     if (rst) begin
-      \$74  = 1'h0;
+      \combining$280  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$75  = \$70 ;
+  always @(posedge aclk) begin
+    illegal <= \$73 ;
     if (rst) begin
-      \$75  = 1'h0;
+      illegal <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$76  = late;
+  always @(posedge aclk) begin
+    host_late <= late;
     if (rst) begin
-      \$76  = 1'h0;
+      host_late <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$77  = \$signal ;
-    if (\calibrate$403 ) begin
-      \$77  = 1'h1;
-    end else if (\$71 ) begin
-      \$77  = 1'h0;
+  always @(posedge aclk) begin
+    if (\calibrate$407 ) begin
+      \$signal  <= 1'h1;
+    end else if (\$74 ) begin
+      \$signal  <= 1'h0;
     end
     if (rst) begin
-      \$77  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$78  = product0;
-    if (\$72 ) begin
-      \$78  = \$73 [29:0];
+  always @(posedge aclk) begin
+    if (\$75 ) begin
+      product0 <= \$76 [29:0];
     end
-    if (\start$250 ) begin
-      \$78  = 30'h00000000;
+    if (\start$258 ) begin
+      product0 <= 30'h00000000;
     end
     if (rst) begin
-      \$78  = 30'h00000000;
+      product0 <= 30'h00000000;
     end
   end
   assign clk = aclk;
@@ -1714,32 +1707,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$140  = write_valid;
-  assign \write_address$142  = write_address;
-  assign \write_data$144  = write_data;
-  assign \read_valid$146  = read_valid;
-  assign \read_address$148  = read_address;
-  assign \write_error$150  = write_error;
-  assign \read_data$152  = read_data;
-  assign \read_error$154  = read_error;
+  assign \write_valid$149  = write_valid;
+  assign \write_address$151  = write_address;
+  assign \write_data$153  = write_data;
+  assign \read_valid$155  = read_valid;
+  assign \read_address$157  = read_address;
+  assign \write_error$159  = write_error;
+  assign \read_data$161  = read_data;
+  assign \read_error$163  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[7:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$161 ;
-  assign \write__addr$163  = memory_index[5:0];
-  assign \write__data$164  = memory_data;
+  assign constants_write = \write__en$170 ;
+  assign \write__addr$172  = memory_index[5:0];
+  assign \write__data$173  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$168  = read__addr;
-  assign read__data = \read_data$169 ;
+  assign \read_address$177  = read__addr;
+  assign read__data = \read_data$178 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$177  = trace_tenant;
-  assign \window$179  = window;
-  assign \windows$181  = windows;
-  assign \read_data$183  = \read_data$182 ;
-  assign \read_data$188  = \read_data$182 ;
+  assign \tenant$186  = trace_tenant;
+  assign \window$188  = window;
+  assign \windows$190  = windows;
+  assign \read_data$192  = \read_data$191 ;
+  assign \read_data$197  = \read_data$191 ;
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -1748,92 +1741,92 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = m_axis_tdata;
   assign out_last = m_axis_tlast;
   assign transfer_read_ready = read_ready;
-  assign transfer_read_valid = \read_valid$210 ;
-  assign transfer_read_data = \read_data$212 ;
+  assign transfer_read_valid = \read_valid$219 ;
+  assign transfer_read_data = \read_data$221 ;
   assign transfer_write_ready = write_ready;
-  assign transfer_clear = transfer_abort;
+  assign transfer_abort = transfer_clear;
   assign convolve = start;
-  assign busy = loading;
-  assign \converting$235  = converting;
+  assign \busy$241  = loading;
+  assign \converting$243  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$241  = start;
-  assign \loading$242  = loading;
-  assign \converting$244  = \converting$243 ;
-  assign \decided$245  = macro1__decided;
-  assign \reset$246  = macro1__reset;
-  assign \hold$247  = macro1__hold;
-  assign \clear$248  = macro1__clear;
-  assign \convert_side$249  = macro1__convert_side;
-  assign \start$251  = \start$250 ;
-  assign \abort$253  = abort;
-  assign \windows$254  = windows;
-  assign \busy$256  = \busy$255 ;
+  assign \start$249  = start;
+  assign \loading$250  = loading;
+  assign \converting$252  = \converting$251 ;
+  assign \decided$253  = macro1__decided;
+  assign \reset$254  = macro1__reset;
+  assign \hold$255  = macro1__hold;
+  assign \clear$256  = macro1__clear;
+  assign \convert_side$257  = macro1__convert_side;
+  assign \start$259  = \start$258 ;
+  assign \abort$261  = abort;
+  assign \windows$262  = windows;
+  assign \busy$264  = \busy$263 ;
   assign layer = trace_layer__index;
-  assign \layer$258  = trace_layer__index;
-  assign \ended$260  = ended;
-  assign \failed$262  = failed;
-  assign \failed_cause$264  = failed_cause;
-  assign \abort$281  = transfer_abort;
+  assign \layer$266  = trace_layer__index;
+  assign \ended$268  = ended;
+  assign \failed$270  = failed;
+  assign \failed_cause$272  = failed_cause;
+  assign \abort$289  = transfer_clear;
   assign host_timeout = timeout;
-  assign \descriptor$285  = descriptor;
-  assign transfer = \start$286 ;
-  assign done = transfer_done;
+  assign \descriptor$293  = descriptor;
+  assign \start$294  = transfer;
+  assign transfer_done = \done$127 ;
   assign active = working0;
-  assign waiting = { turn, fetching, \$48 , \$47 , \$46 , \$42 , \$41 , \$36 , \$31 , \$26 , \$21  };
+  assign waiting = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
   assign layer_done = trace_layer__done;
   assign layer_cycles = trace_layer__cycles;
-  assign \irq$322  = irq;
-  assign \descriptor$323  = convolution;
-  assign \start$324  = start;
-  assign \start$325  = start;
+  assign \irq$327  = irq;
+  assign \descriptor$328  = convolution;
+  assign \start$329  = start;
+  assign \start$330  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \read_address$187 ;
-  assign \address$331  = \read_address$187 ;
-  assign \pad$332  = pad;
-  assign \row_word$334  = row_word;
-  assign \first$336  = first;
-  assign \last$338  = last;
-  assign \last_chunk$340  = last_chunk;
-  assign \descriptor$344  = convolution;
-  assign \start$345  = start;
-  assign \descriptor$346  = descriptor;
-  assign combine = \start$347 ;
+  assign address = \read_address$196 ;
+  assign \address$336  = \read_address$196 ;
+  assign \pad$337  = pad;
+  assign \row_word$339  = row_word;
+  assign \first$341  = first;
+  assign \last$343  = last;
+  assign \last_chunk$345  = last_chunk;
+  assign \descriptor$349  = convolution;
+  assign \start$350  = start;
+  assign \descriptor$351  = descriptor;
+  assign \start$352  = combine;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$79 [21:19];
-  assign sum_position = \$79 [45:22];
-  assign sum_value = \$79 [18:0];
+  assign sum_kernel = \$82 [21:19];
+  assign sum_position = \$82 [45:22];
+  assign sum_value = \$82 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$357  = \clear$356 ;
+  assign \clear$361  = \clear$360 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$361 ;
-  assign \chunk_final$378  = chunk_final;
-  assign \load_bank$380  = load_bank;
-  assign \load_clear$382  = load_clear;
-  assign \load_row$384  = load_row;
-  assign \load_codes$386  = load_codes;
-  assign \write_enable$387  = weights_write[0];
-  assign write_row = \$56 [3:0];
+  assign comparator_timeout = \timeout$365 ;
+  assign \chunk_final$382  = chunk_final;
+  assign \load_bank$384  = load_bank;
+  assign \load_clear$386  = load_clear;
+  assign \load_row$388  = load_row;
+  assign \load_codes$390  = load_codes;
+  assign \write_enable$391  = weights_write[0];
+  assign write_row = \$59 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$391  = memory_data[31:0];
+  assign \write_data$395  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign settings = \settings$405 [32:0];
-  assign \drain_valid$411  = drain_valid;
+  assign settings = \settings$409 [32:0];
+  assign \drain_valid$415  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[5:0];
   assign level_data = memory_data[9:0];
-  assign \drain_group$417  = drain_group;
-  assign \drain_lane$419  = drain_lane;
+  assign \drain_group$421  = drain_group;
+  assign \drain_lane$423  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1872,77 +1865,77 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$460  = convolution;
+  assign \descriptor$464  = convolution;
   assign first_product = next_number;
-  assign \clear$467  = \clear$356 ;
-  assign \coefficient_base$469  = window[109:90];
-  assign \coefficient_words$470  = window[130:110];
-  assign \timeout$471  = \timeout$361 ;
-  assign \chunk_final$476  = chunk_final;
-  assign \load_bank$477  = load_bank;
-  assign \load_clear$478  = load_clear;
-  assign \load_row$479  = load_row;
-  assign \load_codes$480  = load_codes;
-  assign \write_enable$481  = weights_write[1];
-  assign \write_row$482  = \$62 [3:0];
-  assign \write_group$483  = memory_index[0];
-  assign \write_data$484  = memory_data[31:0];
-  assign \coefficient_write$485  = coefficients_write[1];
-  assign \coefficient_index$486  = memory_index[8:0];
-  assign \coefficient_data$487  = memory_data[7:0];
-  assign \correction_write$488  = corrections_write[1];
-  assign \correction_index$489  = memory_index[5:0];
-  assign \correction_data$490  = memory_data[3:0];
-  assign \settings$493  = \settings$405 [65:33];
-  assign \drain_valid$496  = drain_valid;
-  assign \level_write$497  = levels_write[1];
-  assign \level_index$498  = memory_index[5:0];
-  assign \level_data$499  = memory_data[9:0];
-  assign \drain_group$500  = drain_group;
-  assign \drain_lane$501  = drain_lane;
-  assign \trace__valid$503  = trace1__valid;
-  assign \trace__product$504  = trace1__product;
-  assign \trace__conversion$505  = trace1__conversion;
-  assign \trace__index$506  = trace1__index;
-  assign \trace__plane$507  = trace1__plane;
-  assign \trace__code$508  = trace1__code;
-  assign \trace__compensated$509  = trace1__compensated;
-  assign \trace__stopped$510  = trace1__stopped;
-  assign \trace__void$511  = trace1__void;
-  assign \macro__write_enable$512  = macro1__write_enable;
-  assign \macro__write_row$513  = macro1__write_row;
-  assign \macro__write_group$514  = macro1__write_group;
-  assign \macro__write_data$515  = macro1__write_data;
-  assign \macro__load_enable$516  = macro1__load_enable;
-  assign \macro__load_bank$517  = macro1__load_bank;
-  assign \macro__load_clear$518  = macro1__load_clear;
-  assign \macro__load_row$519  = macro1__load_row;
-  assign \macro__load_codes$520  = macro1__load_codes;
-  assign \macro__bank$521  = macro1__bank;
-  assign \macro__row_enable$522  = macro1__row_enable;
-  assign \macro__reset$523  = macro1__reset;
-  assign \macro__drive$524  = macro1__drive;
-  assign \macro__share$525  = macro1__share;
-  assign \macro__hold$526  = macro1__hold;
-  assign \macro__clear$527  = macro1__clear;
-  assign \macro__add$528  = macro1__add;
-  assign \macro__side$529  = macro1__side;
-  assign \macro__select$530  = macro1__select;
-  assign \macro__negate$531  = macro1__negate;
-  assign \macro__convert$532  = macro1__convert;
-  assign \macro__convert_side$533  = macro1__convert_side;
-  assign \macro__trial$534  = macro1__trial;
-  assign \macro__level$535  = macro1__level;
-  assign \macro__reference$536  = macro1__reference;
-  assign \macro__product$537  = macro1__product;
-  assign \macro__conversion$538  = macro1__conversion;
-  assign \macro__comparator$539  = macro1__comparator;
-  assign \macro__decided$540  = macro1__decided;
-  assign \descriptor$541  = convolution;
-  assign \first_product$542  = next_number;
-  assign trace_sum__kernel = \$79 [21:19];
-  assign trace_sum__position = \$79 [45:22];
-  assign trace_sum__value = \$79 [18:0];
+  assign \clear$471  = \clear$360 ;
+  assign \coefficient_base$473  = window[109:90];
+  assign \coefficient_words$474  = window[130:110];
+  assign \timeout$475  = \timeout$365 ;
+  assign \chunk_final$480  = chunk_final;
+  assign \load_bank$481  = load_bank;
+  assign \load_clear$482  = load_clear;
+  assign \load_row$483  = load_row;
+  assign \load_codes$484  = load_codes;
+  assign \write_enable$485  = weights_write[1];
+  assign \write_row$486  = \$65 [3:0];
+  assign \write_group$487  = memory_index[0];
+  assign \write_data$488  = memory_data[31:0];
+  assign \coefficient_write$489  = coefficients_write[1];
+  assign \coefficient_index$490  = memory_index[8:0];
+  assign \coefficient_data$491  = memory_data[7:0];
+  assign \correction_write$492  = corrections_write[1];
+  assign \correction_index$493  = memory_index[5:0];
+  assign \correction_data$494  = memory_data[3:0];
+  assign \settings$497  = \settings$409 [65:33];
+  assign \drain_valid$500  = drain_valid;
+  assign \level_write$501  = levels_write[1];
+  assign \level_index$502  = memory_index[5:0];
+  assign \level_data$503  = memory_data[9:0];
+  assign \drain_group$504  = drain_group;
+  assign \drain_lane$505  = drain_lane;
+  assign \trace__valid$507  = trace1__valid;
+  assign \trace__product$508  = trace1__product;
+  assign \trace__conversion$509  = trace1__conversion;
+  assign \trace__index$510  = trace1__index;
+  assign \trace__plane$511  = trace1__plane;
+  assign \trace__code$512  = trace1__code;
+  assign \trace__compensated$513  = trace1__compensated;
+  assign \trace__stopped$514  = trace1__stopped;
+  assign \trace__void$515  = trace1__void;
+  assign \macro__write_enable$516  = macro1__write_enable;
+  assign \macro__write_row$517  = macro1__write_row;
+  assign \macro__write_group$518  = macro1__write_group;
+  assign \macro__write_data$519  = macro1__write_data;
+  assign \macro__load_enable$520  = macro1__load_enable;
+  assign \macro__load_bank$521  = macro1__load_bank;
+  assign \macro__load_clear$522  = macro1__load_clear;
+  assign \macro__load_row$523  = macro1__load_row;
+  assign \macro__load_codes$524  = macro1__load_codes;
+  assign \macro__bank$525  = macro1__bank;
+  assign \macro__row_enable$526  = macro1__row_enable;
+  assign \macro__reset$527  = macro1__reset;
+  assign \macro__drive$528  = macro1__drive;
+  assign \macro__share$529  = macro1__share;
+  assign \macro__hold$530  = macro1__hold;
+  assign \macro__clear$531  = macro1__clear;
+  assign \macro__add$532  = macro1__add;
+  assign \macro__side$533  = macro1__side;
+  assign \macro__select$534  = macro1__select;
+  assign \macro__negate$535  = macro1__negate;
+  assign \macro__convert$536  = macro1__convert;
+  assign \macro__convert_side$537  = macro1__convert_side;
+  assign \macro__trial$538  = macro1__trial;
+  assign \macro__level$539  = macro1__level;
+  assign \macro__reference$540  = macro1__reference;
+  assign \macro__product$541  = macro1__product;
+  assign \macro__conversion$542  = macro1__conversion;
+  assign \macro__comparator$543  = macro1__comparator;
+  assign \macro__decided$544  = macro1__decided;
+  assign \descriptor$545  = convolution;
+  assign \first_product$546  = next_number;
+  assign trace_sum__kernel = \$82 [21:19];
+  assign trace_sum__position = \$82 [45:22];
+  assign trace_sum__value = \$82 [18:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -1955,15 +1948,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
-  assign \window$179.program_base  = window[11:0];
-  assign \window$179.program_length  = window[23:12];
-  assign \window$179.activation_base  = window[39:24];
-  assign \window$179.activation_words  = window[56:40];
-  assign \window$179.constants_base  = window[72:57];
-  assign \window$179.constant_entries  = window[89:73];
-  assign \window$179.coefficients_base  = window[109:90];
-  assign \window$179.coefficient_words  = window[130:110];
-  assign \window$179.tiles  = window[132:131];
+  assign \window$188.program_base  = window[11:0];
+  assign \window$188.program_length  = window[23:12];
+  assign \window$188.activation_base  = window[39:24];
+  assign \window$188.activation_words  = window[56:40];
+  assign \window$188.constants_base  = window[72:57];
+  assign \window$188.constant_entries  = window[89:73];
+  assign \window$188.coefficients_base  = window[109:90];
+  assign \window$188.coefficient_words  = window[130:110];
+  assign \window$188.tiles  = window[132:131];
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -1974,16 +1967,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \windows$181.tenant0  = windows;
-  assign \windows$181.tenant0.program_base  = windows[11:0];
-  assign \windows$181.tenant0.program_length  = windows[23:12];
-  assign \windows$181.tenant0.activation_base  = windows[39:24];
-  assign \windows$181.tenant0.activation_words  = windows[56:40];
-  assign \windows$181.tenant0.constants_base  = windows[72:57];
-  assign \windows$181.tenant0.constant_entries  = windows[89:73];
-  assign \windows$181.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$181.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$181.tenant0.tiles  = windows[132:131];
+  assign \windows$190.tenant0  = windows;
+  assign \windows$190.tenant0.program_base  = windows[11:0];
+  assign \windows$190.tenant0.program_length  = windows[23:12];
+  assign \windows$190.tenant0.activation_base  = windows[39:24];
+  assign \windows$190.tenant0.activation_words  = windows[56:40];
+  assign \windows$190.tenant0.constants_base  = windows[72:57];
+  assign \windows$190.tenant0.constant_entries  = windows[89:73];
+  assign \windows$190.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$190.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$190.tenant0.tiles  = windows[132:131];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -1992,7 +1985,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_read.tenant0  = transfer_read;
   assign \transfer_read.tenant0.enable  = transfer_read[0];
   assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read_data.tenant0  = \read_data$212 ;
+  assign \transfer_read_data.tenant0  = \read_data$221 ;
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
@@ -2001,20 +1994,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \written.tenant0.enable  = written[0];
   assign \written.tenant0.address  = written[16:1];
   assign \written.tenant0.data  = written[48:17];
-  assign \windows$254.tenant0  = windows;
-  assign \windows$254.tenant0.program_base  = windows[11:0];
-  assign \windows$254.tenant0.program_length  = windows[23:12];
-  assign \windows$254.tenant0.activation_base  = windows[39:24];
-  assign \windows$254.tenant0.activation_words  = windows[56:40];
-  assign \windows$254.tenant0.constants_base  = windows[72:57];
-  assign \windows$254.tenant0.constant_entries  = windows[89:73];
-  assign \windows$254.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$254.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$254.tenant0.tiles  = windows[132:131];
+  assign \windows$262.tenant0  = windows;
+  assign \windows$262.tenant0.program_base  = windows[11:0];
+  assign \windows$262.tenant0.program_length  = windows[23:12];
+  assign \windows$262.tenant0.activation_base  = windows[39:24];
+  assign \windows$262.tenant0.activation_words  = windows[56:40];
+  assign \windows$262.tenant0.constants_base  = windows[72:57];
+  assign \windows$262.tenant0.constant_entries  = windows[89:73];
+  assign \windows$262.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$262.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$262.tenant0.tiles  = windows[132:131];
   assign \layer.tenant0  = trace_layer__index;
-  assign \layer$258.tenant0  = trace_layer__index;
+  assign \layer$266.tenant0  = trace_layer__index;
   assign \failed_cause.tenant0  = failed_cause;
-  assign \failed_cause$264.tenant0  = failed_cause;
+  assign \failed_cause$272.tenant0  = failed_cause;
   assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -2032,23 +2025,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$285[0]  = descriptor[31:0];
-  assign \descriptor$285[1]  = descriptor[63:32];
-  assign \descriptor$285[2]  = descriptor[95:64];
-  assign \descriptor$285[3]  = descriptor[127:96];
-  assign \descriptor$285[4]  = descriptor[159:128];
-  assign \descriptor$285[5]  = descriptor[191:160];
-  assign \descriptor$285[6]  = descriptor[223:192];
-  assign \descriptor$285[7]  = descriptor[255:224];
-  assign \descriptor$285[8]  = descriptor[287:256];
-  assign \descriptor$285[9]  = descriptor[319:288];
-  assign \descriptor$285[10]  = descriptor[351:320];
-  assign \descriptor$285[11]  = descriptor[383:352];
-  assign \descriptor$285[12]  = descriptor[415:384];
-  assign \descriptor$285[13]  = descriptor[447:416];
-  assign \descriptor$285[14]  = descriptor[479:448];
-  assign \descriptor$285[15]  = descriptor[511:480];
-  assign \waiting.tenant0  = { turn, fetching, \$48 , \$47 , \$46 , \$42 , \$41 , \$36 , \$31 , \$26 , \$21  };
+  assign \descriptor$293[0]  = descriptor[31:0];
+  assign \descriptor$293[1]  = descriptor[63:32];
+  assign \descriptor$293[2]  = descriptor[95:64];
+  assign \descriptor$293[3]  = descriptor[127:96];
+  assign \descriptor$293[4]  = descriptor[159:128];
+  assign \descriptor$293[5]  = descriptor[191:160];
+  assign \descriptor$293[6]  = descriptor[223:192];
+  assign \descriptor$293[7]  = descriptor[255:224];
+  assign \descriptor$293[8]  = descriptor[287:256];
+  assign \descriptor$293[9]  = descriptor[319:288];
+  assign \descriptor$293[10]  = descriptor[351:320];
+  assign \descriptor$293[11]  = descriptor[383:352];
+  assign \descriptor$293[12]  = descriptor[415:384];
+  assign \descriptor$293[13]  = descriptor[447:416];
+  assign \descriptor$293[14]  = descriptor[479:448];
+  assign \descriptor$293[15]  = descriptor[511:480];
+  assign \waiting.tenant0  = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
   assign \layer_cycles.tenant0  = trace_layer__cycles;
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
@@ -2066,54 +2059,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$323[0]  = convolution[31:0];
-  assign \descriptor$323[1]  = convolution[63:32];
-  assign \descriptor$323[2]  = convolution[95:64];
-  assign \descriptor$323[3]  = convolution[127:96];
-  assign \descriptor$323[4]  = convolution[159:128];
-  assign \descriptor$323[5]  = convolution[191:160];
-  assign \descriptor$323[6]  = convolution[223:192];
-  assign \descriptor$323[7]  = convolution[255:224];
-  assign \descriptor$323[8]  = convolution[287:256];
-  assign \descriptor$323[9]  = convolution[319:288];
-  assign \descriptor$323[10]  = convolution[351:320];
-  assign \descriptor$323[11]  = convolution[383:352];
-  assign \descriptor$323[12]  = convolution[415:384];
-  assign \descriptor$323[13]  = convolution[447:416];
-  assign \descriptor$323[14]  = convolution[479:448];
-  assign \descriptor$323[15]  = convolution[511:480];
-  assign \descriptor$344[0]  = convolution[31:0];
-  assign \descriptor$344[1]  = convolution[63:32];
-  assign \descriptor$344[2]  = convolution[95:64];
-  assign \descriptor$344[3]  = convolution[127:96];
-  assign \descriptor$344[4]  = convolution[159:128];
-  assign \descriptor$344[5]  = convolution[191:160];
-  assign \descriptor$344[6]  = convolution[223:192];
-  assign \descriptor$344[7]  = convolution[255:224];
-  assign \descriptor$344[8]  = convolution[287:256];
-  assign \descriptor$344[9]  = convolution[319:288];
-  assign \descriptor$344[10]  = convolution[351:320];
-  assign \descriptor$344[11]  = convolution[383:352];
-  assign \descriptor$344[12]  = convolution[415:384];
-  assign \descriptor$344[13]  = convolution[447:416];
-  assign \descriptor$344[14]  = convolution[479:448];
-  assign \descriptor$344[15]  = convolution[511:480];
-  assign \descriptor$346[0]  = descriptor[31:0];
-  assign \descriptor$346[1]  = descriptor[63:32];
-  assign \descriptor$346[2]  = descriptor[95:64];
-  assign \descriptor$346[3]  = descriptor[127:96];
-  assign \descriptor$346[4]  = descriptor[159:128];
-  assign \descriptor$346[5]  = descriptor[191:160];
-  assign \descriptor$346[6]  = descriptor[223:192];
-  assign \descriptor$346[7]  = descriptor[255:224];
-  assign \descriptor$346[8]  = descriptor[287:256];
-  assign \descriptor$346[9]  = descriptor[319:288];
-  assign \descriptor$346[10]  = descriptor[351:320];
-  assign \descriptor$346[11]  = descriptor[383:352];
-  assign \descriptor$346[12]  = descriptor[415:384];
-  assign \descriptor$346[13]  = descriptor[447:416];
-  assign \descriptor$346[14]  = descriptor[479:448];
-  assign \descriptor$346[15]  = descriptor[511:480];
+  assign \descriptor$328[0]  = convolution[31:0];
+  assign \descriptor$328[1]  = convolution[63:32];
+  assign \descriptor$328[2]  = convolution[95:64];
+  assign \descriptor$328[3]  = convolution[127:96];
+  assign \descriptor$328[4]  = convolution[159:128];
+  assign \descriptor$328[5]  = convolution[191:160];
+  assign \descriptor$328[6]  = convolution[223:192];
+  assign \descriptor$328[7]  = convolution[255:224];
+  assign \descriptor$328[8]  = convolution[287:256];
+  assign \descriptor$328[9]  = convolution[319:288];
+  assign \descriptor$328[10]  = convolution[351:320];
+  assign \descriptor$328[11]  = convolution[383:352];
+  assign \descriptor$328[12]  = convolution[415:384];
+  assign \descriptor$328[13]  = convolution[447:416];
+  assign \descriptor$328[14]  = convolution[479:448];
+  assign \descriptor$328[15]  = convolution[511:480];
+  assign \descriptor$349[0]  = convolution[31:0];
+  assign \descriptor$349[1]  = convolution[63:32];
+  assign \descriptor$349[2]  = convolution[95:64];
+  assign \descriptor$349[3]  = convolution[127:96];
+  assign \descriptor$349[4]  = convolution[159:128];
+  assign \descriptor$349[5]  = convolution[191:160];
+  assign \descriptor$349[6]  = convolution[223:192];
+  assign \descriptor$349[7]  = convolution[255:224];
+  assign \descriptor$349[8]  = convolution[287:256];
+  assign \descriptor$349[9]  = convolution[319:288];
+  assign \descriptor$349[10]  = convolution[351:320];
+  assign \descriptor$349[11]  = convolution[383:352];
+  assign \descriptor$349[12]  = convolution[415:384];
+  assign \descriptor$349[13]  = convolution[447:416];
+  assign \descriptor$349[14]  = convolution[479:448];
+  assign \descriptor$349[15]  = convolution[511:480];
+  assign \descriptor$351[0]  = descriptor[31:0];
+  assign \descriptor$351[1]  = descriptor[63:32];
+  assign \descriptor$351[2]  = descriptor[95:64];
+  assign \descriptor$351[3]  = descriptor[127:96];
+  assign \descriptor$351[4]  = descriptor[159:128];
+  assign \descriptor$351[5]  = descriptor[191:160];
+  assign \descriptor$351[6]  = descriptor[223:192];
+  assign \descriptor$351[7]  = descriptor[255:224];
+  assign \descriptor$351[8]  = descriptor[287:256];
+  assign \descriptor$351[9]  = descriptor[319:288];
+  assign \descriptor$351[10]  = descriptor[351:320];
+  assign \descriptor$351[11]  = descriptor[383:352];
+  assign \descriptor$351[12]  = descriptor[415:384];
+  assign \descriptor$351[13]  = descriptor[447:416];
+  assign \descriptor$351[14]  = descriptor[479:448];
+  assign \descriptor$351[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -2121,20 +2114,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$405 [0];
-  assign \settings.offset  = \settings$405 [6:1];
-  assign \settings.gain  = \settings$405 [22:7];
-  assign \settings.gain_reference  = \settings$405 [32:23];
-  assign \settings$405[0]  = \settings$405 [32:0];
-  assign \settings$405[0].levels  = \settings$405 [0];
-  assign \settings$405[0].offset  = \settings$405 [6:1];
-  assign \settings$405[0].gain  = \settings$405 [22:7];
-  assign \settings$405[0].gain_reference  = \settings$405 [32:23];
-  assign \settings$405[1]  = \settings$405 [65:33];
-  assign \settings$405[1].levels  = \settings$405 [33];
-  assign \settings$405[1].offset  = \settings$405 [39:34];
-  assign \settings$405[1].gain  = \settings$405 [55:40];
-  assign \settings$405[1].gain_reference  = \settings$405 [65:56];
+  assign \settings.levels  = \settings$409 [0];
+  assign \settings.offset  = \settings$409 [6:1];
+  assign \settings.gain  = \settings$409 [22:7];
+  assign \settings.gain_reference  = \settings$409 [32:23];
+  assign \settings$409[0]  = \settings$409 [32:0];
+  assign \settings$409[0].levels  = \settings$409 [0];
+  assign \settings$409[0].offset  = \settings$409 [6:1];
+  assign \settings$409[0].gain  = \settings$409 [22:7];
+  assign \settings$409[0].gain_reference  = \settings$409 [32:23];
+  assign \settings$409[1]  = \settings$409 [65:33];
+  assign \settings$409[1].levels  = \settings$409 [33];
+  assign \settings$409[1].offset  = \settings$409 [39:34];
+  assign \settings$409[1].gain  = \settings$409 [55:40];
+  assign \settings$409[1].gain_reference  = \settings$409 [65:56];
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[6:1];
@@ -2151,80 +2144,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[1].reference_valid  = measured[60];
   assign \measured[1].gain_reference  = measured[70:61];
   assign \measured[1].failed  = measured[71];
-  assign \measured$407.offset_valid  = \measured$407 [0];
-  assign \measured$407.offset  = \measured$407 [6:1];
-  assign \measured$407.gain_valid  = \measured$407 [7];
-  assign \measured$407.gain  = \measured$407 [23:8];
-  assign \measured$407.reference_valid  = \measured$407 [24];
-  assign \measured$407.gain_reference  = \measured$407 [34:25];
-  assign \measured$407.failed  = \measured$407 [35];
-  assign \descriptor$460[0]  = convolution[31:0];
-  assign \descriptor$460[1]  = convolution[63:32];
-  assign \descriptor$460[2]  = convolution[95:64];
-  assign \descriptor$460[3]  = convolution[127:96];
-  assign \descriptor$460[4]  = convolution[159:128];
-  assign \descriptor$460[5]  = convolution[191:160];
-  assign \descriptor$460[6]  = convolution[223:192];
-  assign \descriptor$460[7]  = convolution[255:224];
-  assign \descriptor$460[8]  = convolution[287:256];
-  assign \descriptor$460[9]  = convolution[319:288];
-  assign \descriptor$460[10]  = convolution[351:320];
-  assign \descriptor$460[11]  = convolution[383:352];
-  assign \descriptor$460[12]  = convolution[415:384];
-  assign \descriptor$460[13]  = convolution[447:416];
-  assign \descriptor$460[14]  = convolution[479:448];
-  assign \descriptor$460[15]  = convolution[511:480];
+  assign \measured$411.offset_valid  = \measured$411 [0];
+  assign \measured$411.offset  = \measured$411 [6:1];
+  assign \measured$411.gain_valid  = \measured$411 [7];
+  assign \measured$411.gain  = \measured$411 [23:8];
+  assign \measured$411.reference_valid  = \measured$411 [24];
+  assign \measured$411.gain_reference  = \measured$411 [34:25];
+  assign \measured$411.failed  = \measured$411 [35];
+  assign \descriptor$464[0]  = convolution[31:0];
+  assign \descriptor$464[1]  = convolution[63:32];
+  assign \descriptor$464[2]  = convolution[95:64];
+  assign \descriptor$464[3]  = convolution[127:96];
+  assign \descriptor$464[4]  = convolution[159:128];
+  assign \descriptor$464[5]  = convolution[191:160];
+  assign \descriptor$464[6]  = convolution[223:192];
+  assign \descriptor$464[7]  = convolution[255:224];
+  assign \descriptor$464[8]  = convolution[287:256];
+  assign \descriptor$464[9]  = convolution[319:288];
+  assign \descriptor$464[10]  = convolution[351:320];
+  assign \descriptor$464[11]  = convolution[383:352];
+  assign \descriptor$464[12]  = convolution[415:384];
+  assign \descriptor$464[13]  = convolution[447:416];
+  assign \descriptor$464[14]  = convolution[479:448];
+  assign \descriptor$464[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$472.reset  = \lengths$472 [5:0];
-  assign \lengths$472.drive  = \lengths$472 [11:6];
-  assign \lengths$472.share  = \lengths$472 [17:12];
-  assign \lengths$472.hold  = \lengths$472 [23:18];
-  assign \lengths$472.clear  = \lengths$472 [29:24];
-  assign \lengths$472.add  = \lengths$472 [35:30];
-  assign \lengths$472.gap  = \lengths$472 [41:36];
-  assign \settings$493.levels  = \settings$405 [33];
-  assign \settings$493.offset  = \settings$405 [39:34];
-  assign \settings$493.gain  = \settings$405 [55:40];
-  assign \settings$493.gain_reference  = \settings$405 [65:56];
-  assign \measured$494.offset_valid  = \measured$494 [0];
-  assign \measured$494.offset  = \measured$494 [6:1];
-  assign \measured$494.gain_valid  = \measured$494 [7];
-  assign \measured$494.gain  = \measured$494 [23:8];
-  assign \measured$494.reference_valid  = \measured$494 [24];
-  assign \measured$494.gain_reference  = \measured$494 [34:25];
-  assign \measured$494.failed  = \measured$494 [35];
-  assign \descriptor$541[0]  = convolution[31:0];
-  assign \descriptor$541[1]  = convolution[63:32];
-  assign \descriptor$541[2]  = convolution[95:64];
-  assign \descriptor$541[3]  = convolution[127:96];
-  assign \descriptor$541[4]  = convolution[159:128];
-  assign \descriptor$541[5]  = convolution[191:160];
-  assign \descriptor$541[6]  = convolution[223:192];
-  assign \descriptor$541[7]  = convolution[255:224];
-  assign \descriptor$541[8]  = convolution[287:256];
-  assign \descriptor$541[9]  = convolution[319:288];
-  assign \descriptor$541[10]  = convolution[351:320];
-  assign \descriptor$541[11]  = convolution[383:352];
-  assign \descriptor$541[12]  = convolution[415:384];
-  assign \descriptor$541[13]  = convolution[447:416];
-  assign \descriptor$541[14]  = convolution[479:448];
-  assign \descriptor$541[15]  = convolution[511:480];
-  assign \lengths$472 [41:36] = phase_gap;
-  assign \lengths$472 [35:30] = phase_add;
-  assign \lengths$472 [29:24] = phase_clear;
-  assign \lengths$472 [23:18] = phase_hold;
-  assign \lengths$472 [17:12] = phase_share;
-  assign \lengths$472 [11:6] = phase_drive;
-  assign \lengths$472 [5:0] = phase_reset;
-  assign drain_sums[35:18] = \$67 ;
-  assign drain_sums[17:0] = \$61 ;
-  assign position_done[1] = \$66 ;
-  assign position_done[0] = \$60 ;
-  assign saturated[1] = \$63 ;
-  assign saturated[0] = \$57 ;
-  assign measured[71:36] = \measured$494 ;
-  assign measured[35:0] = \measured$407 ;
+  assign \lengths$476.reset  = \lengths$476 [5:0];
+  assign \lengths$476.drive  = \lengths$476 [11:6];
+  assign \lengths$476.share  = \lengths$476 [17:12];
+  assign \lengths$476.hold  = \lengths$476 [23:18];
+  assign \lengths$476.clear  = \lengths$476 [29:24];
+  assign \lengths$476.add  = \lengths$476 [35:30];
+  assign \lengths$476.gap  = \lengths$476 [41:36];
+  assign \settings$497.levels  = \settings$409 [33];
+  assign \settings$497.offset  = \settings$409 [39:34];
+  assign \settings$497.gain  = \settings$409 [55:40];
+  assign \settings$497.gain_reference  = \settings$409 [65:56];
+  assign \measured$498.offset_valid  = \measured$498 [0];
+  assign \measured$498.offset  = \measured$498 [6:1];
+  assign \measured$498.gain_valid  = \measured$498 [7];
+  assign \measured$498.gain  = \measured$498 [23:8];
+  assign \measured$498.reference_valid  = \measured$498 [24];
+  assign \measured$498.gain_reference  = \measured$498 [34:25];
+  assign \measured$498.failed  = \measured$498 [35];
+  assign \descriptor$545[0]  = convolution[31:0];
+  assign \descriptor$545[1]  = convolution[63:32];
+  assign \descriptor$545[2]  = convolution[95:64];
+  assign \descriptor$545[3]  = convolution[127:96];
+  assign \descriptor$545[4]  = convolution[159:128];
+  assign \descriptor$545[5]  = convolution[191:160];
+  assign \descriptor$545[6]  = convolution[223:192];
+  assign \descriptor$545[7]  = convolution[255:224];
+  assign \descriptor$545[8]  = convolution[287:256];
+  assign \descriptor$545[9]  = convolution[319:288];
+  assign \descriptor$545[10]  = convolution[351:320];
+  assign \descriptor$545[11]  = convolution[383:352];
+  assign \descriptor$545[12]  = convolution[415:384];
+  assign \descriptor$545[13]  = convolution[447:416];
+  assign \descriptor$545[14]  = convolution[479:448];
+  assign \descriptor$545[15]  = convolution[511:480];
+  assign \lengths$476 [41:36] = phase_gap;
+  assign \lengths$476 [35:30] = phase_add;
+  assign \lengths$476 [29:24] = phase_clear;
+  assign \lengths$476 [23:18] = phase_hold;
+  assign \lengths$476 [17:12] = phase_share;
+  assign \lengths$476 [11:6] = phase_drive;
+  assign \lengths$476 [5:0] = phase_reset;
+  assign drain_sums[35:18] = \$70 ;
+  assign drain_sums[17:0] = \$64 ;
+  assign position_done[1] = \$69 ;
+  assign position_done[0] = \$63 ;
+  assign saturated[1] = \$66 ;
+  assign saturated[0] = \$60 ;
+  assign measured[71:36] = \measured$498 ;
+  assign measured[35:0] = \measured$411 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -2235,13 +2228,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign transfer_write[48:17] = \write_data$217 ;
-  assign transfer_write[16:1] = \write_address$216 ;
-  assign transfer_write[0] = \write_enable$215 ;
-  assign transfer_read[16:1] = \read_address$207 ;
-  assign transfer_read[0] = \read_enable$206 ;
-  assign \$56  = { 1'h0, memory_index[19:1] };
-  assign \$62  = { 1'h0, memory_index[19:1] };
+  assign transfer_write[48:17] = \write_data$226 ;
+  assign transfer_write[16:1] = \write_address$225 ;
+  assign transfer_write[0] = \write_enable$224 ;
+  assign transfer_read[16:1] = \read_address$216 ;
+  assign transfer_read[0] = \read_enable$215 ;
+  assign \$59  = { 1'h0, memory_index[19:1] };
+  assign \$65  = { 1'h0, memory_index[19:1] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -2251,10 +2244,6 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
   wire \$3 ;
   wire \$4 ;
   wire \$5 ;
-  reg \$6 ;
-  reg \$7 ;
-  reg \$8 ;
-  reg \$9 ;
   reg \$signal  = 1'h0;
   reg \$signal$4  = 1'h0;
   reg \$signal$7  = 1'h0;
@@ -2296,70 +2285,55 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
   assign \$3  = \$signal$4  | clear;
   assign \$4  = \$signal$8  | reset;
   assign \$5  = ~ decided;
-  always @(posedge clk)
-    \$signal  <= \$6 ;
-  always @(posedge clk)
-    \$signal$4  <= \$7 ;
-  always @(posedge clk)
-    \$signal$7  <= \$8 ;
-  always @(posedge clk)
-    \$signal$8  <= \$9 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$6  = convert_side;
+  always @(posedge clk) begin
+    \$signal  <= convert_side;
     if (rst) begin
-      \$6  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$7  = \$signal$4 ;
+  always @(posedge clk) begin
     if (\$1 ) begin
-      \$7  = 1'h0;
+      \$signal$4  <= 1'h0;
     end
     if (clear) begin
-      \$7  = 1'h1;
+      \$signal$4  <= 1'h1;
     end
     if (start) begin
-      \$7  = 1'h0;
+      \$signal$4  <= 1'h0;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$signal$4  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$8  = \$signal$7 ;
+  always @(posedge clk) begin
     if (hold) begin
-      \$8  = 1'h1;
+      \$signal$7  <= 1'h1;
     end
     if (\$2 ) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
     if (reset) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
     if (start) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
     if (rst) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$9  = \$signal$8 ;
+  always @(posedge clk) begin
     if (\$2 ) begin
-      \$9  = 1'h0;
+      \$signal$8  <= 1'h0;
     end
     if (reset) begin
-      \$9  = 1'h1;
+      \$signal$8  <= 1'h1;
     end
     if (start) begin
-      \$9  = 1'h0;
+      \$signal$8  <= 1'h0;
     end
     if (rst) begin
-      \$9  = 1'h0;
+      \$signal$8  <= 1'h0;
     end
   end
   always @* begin
@@ -2424,10 +2398,6 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
   wire \$3 ;
   wire \$4 ;
   wire \$5 ;
-  reg \$6 ;
-  reg \$7 ;
-  reg \$8 ;
-  reg \$9 ;
   reg \$signal  = 1'h0;
   reg \$signal$4  = 1'h0;
   reg \$signal$7  = 1'h0;
@@ -2469,70 +2439,55 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
   assign \$3  = \$signal$4  | clear;
   assign \$4  = \$signal$8  | reset;
   assign \$5  = ~ decided;
-  always @(posedge clk)
-    \$signal  <= \$6 ;
-  always @(posedge clk)
-    \$signal$4  <= \$7 ;
-  always @(posedge clk)
-    \$signal$7  <= \$8 ;
-  always @(posedge clk)
-    \$signal$8  <= \$9 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$6  = convert_side;
+  always @(posedge clk) begin
+    \$signal  <= convert_side;
     if (rst) begin
-      \$6  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$7  = \$signal$4 ;
+  always @(posedge clk) begin
     if (\$1 ) begin
-      \$7  = 1'h0;
+      \$signal$4  <= 1'h0;
     end
     if (clear) begin
-      \$7  = 1'h1;
+      \$signal$4  <= 1'h1;
     end
     if (start) begin
-      \$7  = 1'h0;
+      \$signal$4  <= 1'h0;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      \$signal$4  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$8  = \$signal$7 ;
+  always @(posedge clk) begin
     if (hold) begin
-      \$8  = 1'h1;
+      \$signal$7  <= 1'h1;
     end
     if (\$2 ) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
     if (reset) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
     if (start) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
     if (rst) begin
-      \$8  = 1'h0;
+      \$signal$7  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$9  = \$signal$8 ;
+  always @(posedge clk) begin
     if (\$2 ) begin
-      \$9  = 1'h0;
+      \$signal$8  <= 1'h0;
     end
     if (reset) begin
-      \$9  = 1'h1;
+      \$signal$8  <= 1'h1;
     end
     if (start) begin
-      \$9  = 1'h0;
+      \$signal$8  <= 1'h0;
     end
     if (rst) begin
-      \$9  = 1'h0;
+      \$signal$8  <= 1'h0;
     end
   end
   always @* begin
@@ -2640,32 +2595,8 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
-  reg \$53 ;
-  reg \$54 ;
-  reg [7:0] \$55 ;
-  reg \$56 ;
-  reg \$57 ;
-  reg [7:0] \$58 ;
-  reg [15:0] \$59 ;
   wire \$6 ;
-  reg [31:0] \$60 ;
-  reg \$61 ;
-  reg \$62 ;
-  reg [7:0] \$63 ;
-  reg \$64 ;
-  reg \$65 ;
-  reg [7:0] \$66 ;
-  reg [15:0] \$67 ;
-  reg [31:0] \$68 ;
-  reg [31:0] \$69 ;
   wire \$7 ;
-  reg \$70 ;
-  reg \$71 ;
-  reg \$72 ;
-  reg \$73 ;
-  reg \$74 ;
-  reg \$75 ;
-  reg \$76 ;
   wire \$8 ;
   wire \$9 ;
   wire [7:0] \$signature__addr ;
@@ -2862,54 +2793,6 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \$50  = transfer0_0_taken & \$49 ;
   assign \$51  = ~ transfer_abort;
   assign \$52  = reading0 & \$51 ;
-  always @(posedge clk)
-    units0_full <= \$53 ;
-  always @(posedge clk)
-    units0_bank <= \$54 ;
-  always @(posedge clk)
-    units0_word <= \$55 ;
-  always @(posedge clk)
-    units1_full <= \$56 ;
-  always @(posedge clk)
-    units1_bank <= \$57 ;
-  always @(posedge clk)
-    units1_word <= \$58 ;
-  always @(posedge clk)
-    units1_address <= \$59 ;
-  always @(posedge clk)
-    units1_data <= \$60 ;
-  always @(posedge clk)
-    transfer0_0_full <= \$61 ;
-  always @(posedge clk)
-    transfer0_0_bank <= \$62 ;
-  always @(posedge clk)
-    transfer0_0_word <= \$63 ;
-  always @(posedge clk)
-    transfer0_1_full <= \$64 ;
-  always @(posedge clk)
-    transfer0_1_bank <= \$65 ;
-  always @(posedge clk)
-    transfer0_1_word <= \$66 ;
-  always @(posedge clk)
-    transfer0_1_address <= \$67 ;
-  always @(posedge clk)
-    transfer0_1_data <= \$68 ;
-  always @(posedge clk)
-    \register$54  <= \$69 ;
-  always @(posedge clk)
-    \register$69  <= \$70 ;
-  always @(posedge clk)
-    register <= \$71 ;
-  always @(posedge clk)
-    \register$70  <= \$72 ;
-  always @(posedge clk)
-    \register$55  <= \$73 ;
-  always @(posedge clk)
-    \register$63  <= \$74 ;
-  always @(posedge clk)
-    reading0 <= \$75 ;
-  always @(posedge clk)
-    transfer_read_valid <= \$76 ;
   assign units0_place = read[16:1] + window[39:24];
   assign \$1  = read[16:1] < window[56:40];
   assign \$2  = | units0_place[16:8];
@@ -2960,226 +2843,186 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
       written[48:17] = units1_data;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$53  = units0_full;
+  always @(posedge clk) begin
     if (units0_ready) begin
-      \$53  = \$45 ;
+      units0_full <= \$45 ;
     end
     if (rst) begin
-      \$53  = 1'h0;
+      units0_full <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$54  = units0_bank;
+  always @(posedge clk) begin
     if (units0_ready) begin
-      \$54  = 1'h0;
+      units0_bank <= 1'h0;
     end
     if (rst) begin
-      \$54  = 1'h0;
+      units0_bank <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$55  = units0_word;
+  always @(posedge clk) begin
     if (units0_ready) begin
-      \$55  = units0_place[7:0];
+      units0_word <= units0_place[7:0];
     end
     if (rst) begin
-      \$55  = 8'h00;
+      units0_word <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$56  = units1_full;
+  always @(posedge clk) begin
     if (units1_ready) begin
-      \$56  = \$46 ;
+      units1_full <= \$46 ;
     end
     if (rst) begin
-      \$56  = 1'h0;
+      units1_full <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$57  = units1_bank;
+  always @(posedge clk) begin
     if (units1_ready) begin
-      \$57  = 1'h0;
+      units1_bank <= 1'h0;
     end
     if (rst) begin
-      \$57  = 1'h0;
+      units1_bank <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$58  = units1_word;
+  always @(posedge clk) begin
     if (units1_ready) begin
-      \$58  = units1_place[7:0];
+      units1_word <= units1_place[7:0];
     end
     if (rst) begin
-      \$58  = 8'h00;
+      units1_word <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$59  = units1_address;
+  always @(posedge clk) begin
     if (units1_ready) begin
-      \$59  = write[16:1];
+      units1_address <= write[16:1];
     end
     if (rst) begin
-      \$59  = 16'h0000;
+      units1_address <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$60  = units1_data;
+  always @(posedge clk) begin
     if (units1_ready) begin
-      \$60  = write[48:17];
+      units1_data <= write[48:17];
     end
     if (rst) begin
-      \$60  = 32'd0;
+      units1_data <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$61  = transfer0_0_full;
+  always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      \$61  = \$47 ;
+      transfer0_0_full <= \$47 ;
     end
     if (transfer_abort) begin
-      \$61  = 1'h0;
+      transfer0_0_full <= 1'h0;
     end
     if (rst) begin
-      \$61  = 1'h0;
+      transfer0_0_full <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$62  = transfer0_0_bank;
+  always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      \$62  = 1'h0;
+      transfer0_0_bank <= 1'h0;
     end
     if (rst) begin
-      \$62  = 1'h0;
+      transfer0_0_bank <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$63  = transfer0_0_word;
+  always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      \$63  = transfer0_0_place[7:0];
+      transfer0_0_word <= transfer0_0_place[7:0];
     end
     if (rst) begin
-      \$63  = 8'h00;
+      transfer0_0_word <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$64  = transfer0_1_full;
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      \$64  = \$48 ;
+      transfer0_1_full <= \$48 ;
     end
     if (transfer_abort) begin
-      \$64  = 1'h0;
+      transfer0_1_full <= 1'h0;
     end
     if (rst) begin
-      \$64  = 1'h0;
+      transfer0_1_full <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$65  = transfer0_1_bank;
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      \$65  = 1'h0;
+      transfer0_1_bank <= 1'h0;
     end
     if (rst) begin
-      \$65  = 1'h0;
+      transfer0_1_bank <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$66  = transfer0_1_word;
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      \$66  = transfer0_1_place[7:0];
+      transfer0_1_word <= transfer0_1_place[7:0];
     end
     if (rst) begin
-      \$66  = 8'h00;
+      transfer0_1_word <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$67  = transfer0_1_address;
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      \$67  = transfer_write[16:1];
+      transfer0_1_address <= transfer_write[16:1];
     end
     if (rst) begin
-      \$67  = 16'h0000;
+      transfer0_1_address <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$68  = transfer0_1_data;
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      \$68  = transfer_write[48:17];
+      transfer0_1_data <= transfer_write[48:17];
     end
     if (rst) begin
-      \$68  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$69  = \$signature__data ;
-    if (rst) begin
-      \$69  = 32'd0;
+      transfer0_1_data <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$70  = units0_bank;
+  always @(posedge clk) begin
+    \register$54  <= \$signature__data ;
     if (rst) begin
-      \$70  = 1'h0;
+      \register$54  <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$71  = \register$69 ;
+  always @(posedge clk) begin
+    \register$69  <= units0_bank;
     if (rst) begin
-      \$71  = 1'h0;
+      \register$69  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$72  = transfer0_0_bank;
+  always @(posedge clk) begin
+    register <= \register$69 ;
     if (rst) begin
-      \$72  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$73  = \register$70 ;
+  always @(posedge clk) begin
+    \register$70  <= transfer0_0_bank;
     if (rst) begin
-      \$73  = 1'h0;
+      \register$70  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$74  = tenant;
+  always @(posedge clk) begin
+    \register$55  <= \register$70 ;
     if (rst) begin
-      \$74  = 1'h0;
+      \register$55  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$75  = \$50 ;
+  always @(posedge clk) begin
+    \register$63  <= tenant;
     if (rst) begin
-      \$75  = 1'h0;
+      \register$63  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$76  = \$52 ;
+  always @(posedge clk) begin
+    reading0 <= \$50 ;
     if (rst) begin
-      \$76  = 1'h0;
+      reading0 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    transfer_read_valid <= \$52 ;
+    if (rst) begin
+      transfer_read_valid <= 1'h0;
     end
   end
   assign read0_asking = { \$28 , \$26  };
@@ -3240,8 +3083,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
-, rresp, rdata, write_error, read_error, read_data, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
+, rresp, rdata, write_error, read_data, read_error, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -3251,24 +3093,8 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   wire \$15 ;
   wire [31:0] \$16 ;
   wire \$17 ;
-  reg \$18 ;
-  reg [23:0] \$19 ;
   wire \$2 ;
-  reg \$20 ;
-  reg [31:0] \$21 ;
-  reg [3:0] \$22 ;
-  reg \$23 ;
-  reg [2:0] \$24 ;
-  reg \$25 ;
-  reg [1:0] \$26 ;
-  reg \$27 ;
-  reg [23:0] \$28 ;
-  reg \$29 ;
   wire \$3 ;
-  reg [2:0] \$30 ;
-  reg \$31 ;
-  reg [1:0] \$32 ;
-  reg [31:0] \$33 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
@@ -3367,216 +3193,154 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   assign \$15  = read_whole & \$14 ;
   assign \$16  = \$15  ? read_data : 32'd0;
   assign \$17  = rvalid & rready;
-  always @(posedge clk)
-    \$signal  <= \$18 ;
-  always @(posedge clk)
-    write_address <= \$19 ;
-  always @(posedge clk)
-    \$signal$3  <= \$20 ;
-  always @(posedge clk)
-    write_data <= \$21 ;
-  always @(posedge clk)
-    strobe <= \$22 ;
-  always @(posedge clk)
-    write_accessed <= \$23 ;
-  always @(posedge clk)
-    write_waited <= \$24 ;
-  always @(posedge clk)
-    bvalid <= \$25 ;
-  always @(posedge clk)
-    bresp <= \$26 ;
-  always @(posedge clk)
-    read_address_taken <= \$27 ;
-  always @(posedge clk)
-    read_address <= \$28 ;
-  always @(posedge clk)
-    read_accessed <= \$29 ;
-  always @(posedge clk)
-    read_waited <= \$30 ;
-  always @(posedge clk)
-    rvalid <= \$31 ;
-  always @(posedge clk)
-    rresp <= \$32 ;
-  always @(posedge clk)
-    rdata <= \$33 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$18  = \$signal ;
+  always @(posedge clk) begin
     if (\$6 ) begin
-      \$18  = 1'h1;
+      \$signal  <= 1'h1;
     end
     if (\$10 ) begin
-      \$18  = 1'h0;
+      \$signal  <= 1'h0;
     end
     if (rst) begin
-      \$18  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$19  = write_address;
+  always @(posedge clk) begin
     if (\$6 ) begin
-      \$19  = awaddr;
+      write_address <= awaddr;
     end
     if (rst) begin
-      \$19  = 24'h000000;
+      write_address <= 24'h000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$20  = \$signal$3 ;
+  always @(posedge clk) begin
     if (\$7 ) begin
-      \$20  = 1'h1;
+      \$signal$3  <= 1'h1;
     end
     if (\$10 ) begin
-      \$20  = 1'h0;
+      \$signal$3  <= 1'h0;
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \$signal$3  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$21  = write_data;
+  always @(posedge clk) begin
     if (\$7 ) begin
-      \$21  = wdata;
+      write_data <= wdata;
     end
     if (rst) begin
-      \$21  = 32'd0;
+      write_data <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$22  = strobe;
+  always @(posedge clk) begin
     if (\$7 ) begin
-      \$22  = wstrb;
+      strobe <= wstrb;
     end
     if (rst) begin
-      \$22  = 4'h0;
+      strobe <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$23  = write_accessed;
+  always @(posedge clk) begin
     if (write_access) begin
-      \$23  = 1'h1;
+      write_accessed <= 1'h1;
     end
     if (\$10 ) begin
-      \$23  = 1'h0;
+      write_accessed <= 1'h0;
     end
     if (rst) begin
-      \$23  = 1'h0;
+      write_accessed <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$24  = { write_waited[1:0], write_access };
+  always @(posedge clk) begin
+    write_waited <= { write_waited[1:0], write_access };
     if (rst) begin
-      \$24  = 3'h0;
+      write_waited <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$25  = bvalid;
+  always @(posedge clk) begin
     if (write_waited[2]) begin
-      \$25  = 1'h1;
+      bvalid <= 1'h1;
     end
     if (\$10 ) begin
-      \$25  = 1'h0;
+      bvalid <= 1'h0;
     end
     if (rst) begin
-      \$25  = 1'h0;
+      bvalid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$26  = bresp;
+  always @(posedge clk) begin
     if (write_waited[2]) begin
-      \$26  = \$9 ;
+      bresp <= \$9 ;
     end
     if (rst) begin
-      \$26  = 2'h0;
+      bresp <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$27  = read_address_taken;
+  always @(posedge clk) begin
     if (\$11 ) begin
-      \$27  = 1'h1;
+      read_address_taken <= 1'h1;
     end
     if (\$17 ) begin
-      \$27  = 1'h0;
+      read_address_taken <= 1'h0;
     end
     if (rst) begin
-      \$27  = 1'h0;
+      read_address_taken <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$28  = read_address;
+  always @(posedge clk) begin
     if (\$11 ) begin
-      \$28  = araddr;
+      read_address <= araddr;
     end
     if (rst) begin
-      \$28  = 24'h000000;
+      read_address <= 24'h000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$29  = read_accessed;
+  always @(posedge clk) begin
     if (read_access) begin
-      \$29  = 1'h1;
+      read_accessed <= 1'h1;
     end
     if (\$17 ) begin
-      \$29  = 1'h0;
+      read_accessed <= 1'h0;
     end
     if (rst) begin
-      \$29  = 1'h0;
+      read_accessed <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$30  = { read_waited[1:0], read_access };
+  always @(posedge clk) begin
+    read_waited <= { read_waited[1:0], read_access };
     if (rst) begin
-      \$30  = 3'h0;
+      read_waited <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$31  = rvalid;
+  always @(posedge clk) begin
     if (read_waited[2]) begin
-      \$31  = 1'h1;
+      rvalid <= 1'h1;
     end
     if (\$17 ) begin
-      \$31  = 1'h0;
+      rvalid <= 1'h0;
     end
     if (rst) begin
-      \$31  = 1'h0;
+      rvalid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$32  = rresp;
+  always @(posedge clk) begin
     if (read_waited[2]) begin
-      \$32  = \$13 ;
+      rresp <= \$13 ;
     end
     if (rst) begin
-      \$32  = 2'h0;
+      rresp <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$33  = rdata;
+  always @(posedge clk) begin
     if (read_waited[2]) begin
-      \$33  = \$16 ;
+      rdata <= \$16 ;
     end
     if (rst) begin
-      \$33  = 32'd0;
+      rdata <= 32'd0;
     end
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, drain_valid, write_enable, done, write_address, write_data, out_valid, \port$3660$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$22 , write_enable, done, write_address, write_data, out_valid, \port$4112$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3592,60 +3356,51 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [12:0] \$19 ;
   wire [3:0] \$2 ;
   wire [12:0] \$20 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire [18:0] \$23 ;
-  wire [19:0] \$24 ;
-  wire \$25 ;
-  wire \$26 ;
+  wire [18:0] \$21 ;
+  wire [19:0] \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire [16:0] \$25 ;
+  wire [16:0] \$26 ;
   wire [16:0] \$27 ;
-  wire [16:0] \$28 ;
-  wire [16:0] \$29 ;
+  wire \$28 ;
+  wire \$29 ;
   wire [2:0] \$3 ;
   wire \$30 ;
-  wire \$31 ;
+  wire [2:0] \$31 ;
   wire \$32 ;
-  wire [2:0] \$33 ;
+  wire \$33 ;
   wire [16:0] \$34 ;
-  reg [1:0] \$35 ;
-  reg [1:0] \$36 ;
-  reg [2:0] \$37 ;
-  reg [11:0] \$38 ;
-  reg \$39 ;
   wire [3:0] \$4 ;
-  reg \$40 ;
-  reg \$41 ;
-  reg \$42 ;
-  reg \$43 ;
-  reg \$44 ;
-  reg \$45 ;
-  reg [23:0] \$46 ;
-  reg [11:0] \$47 ;
-  reg [11:0] \$48 ;
-  reg [29:0] \$49 ;
   wire [3:0] \$5 ;
-  reg [29:0] \$50 ;
-  reg [29:0] \$51 ;
-  reg [29:0] \$52 ;
-  reg [29:0] \$53 ;
-  reg [29:0] \$54 ;
-  reg [29:0] \$55 ;
-  reg [18:0] \$56 ;
-  reg \$57 ;
-  reg \$58 ;
-  reg [31:0] \$59 ;
   wire [12:0] \$6 ;
-  reg [15:0] \$60 ;
-  reg [31:0] \$61 ;
-  reg [15:0] \$62 ;
-  reg [15:0] \$63 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$17  = 12'h000;
-  reg [15:0] \$signal$39  = 16'h0000;
+  reg [15:0] \$signal$48  = 16'h0000;
   reg active = 1'h0;
+  reg [28:0] added = 29'h00000000;
+  wire [18:0] \added$52 ;
+  (* init = 29'h00000000 *)
+  wire [28:0] added_tag;
+  wire \added_tag.end ;
+  wire [2:0] \added_tag.kernel ;
+  wire \added_tag.last ;
+  wire [23:0] \added_tag.position ;
+  reg [28:0] adding = 29'h00000000;
+  reg [28:0] adding_1 = 29'h00000000;
+  reg [28:0] adding_2 = 29'h00000000;
+  reg [28:0] adding_3 = 29'h00000000;
+  reg [28:0] adding_4 = 29'h00000000;
+  reg [28:0] adding_5 = 29'h00000000;
+  (* init = 29'h00000000 *)
+  wire [28:0] adding_tag;
+  wire \adding_tag.end ;
+  wire [2:0] \adding_tag.kernel ;
+  wire \adding_tag.last ;
+  wire [23:0] \adding_tag.position ;
   reg [15:0] address = 16'h0000;
   wire \begin ;
   wire [31:0] bias;
@@ -3687,7 +3442,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
-  output drain_valid;
+  (* init = 1'h0 *)
   wire drain_valid;
   reg [1:0] finished0 = 2'h0;
   reg [1:0] finished1 = 2'h0;
@@ -3708,71 +3463,35 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$3660$0 ;
-  wire [45:0] \port$3660$0 ;
+  output [45:0] \port$4112$0 ;
+  wire [45:0] \port$4112$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
   output position_freed;
   reg position_freed = 1'h0;
-  reg [29:0] read0 = 30'h00000000;
-  wire [28:0] \read0.tag ;
-  wire \read0.tag.end ;
-  wire [2:0] \read0.tag.kernel ;
-  wire \read0.tag.last ;
-  wire [23:0] \read0.tag.position ;
-  wire \read0.valid ;
-  reg [29:0] read1 = 30'h00000000;
-  wire [28:0] \read1.tag ;
-  wire \read1.tag.end ;
-  wire [2:0] \read1.tag.kernel ;
-  wire \read1.tag.last ;
-  wire [23:0] \read1.tag.position ;
-  wire \read1.valid ;
-  reg [29:0] read2 = 30'h00000000;
-  wire [28:0] \read2.tag ;
-  wire \read2.tag.end ;
-  wire [2:0] \read2.tag.kernel ;
-  wire \read2.tag.last ;
-  wire [23:0] \read2.tag.position ;
-  wire \read2.valid ;
-  reg [29:0] read3 = 30'h00000000;
-  wire [28:0] \read3.tag ;
-  wire \read3.tag.end ;
-  wire [2:0] \read3.tag.kernel ;
-  wire \read3.tag.last ;
-  wire [23:0] \read3.tag.position ;
-  wire \read3.valid ;
-  reg [29:0] read4 = 30'h00000000;
-  wire [28:0] \read4.tag ;
-  wire \read4.tag.end ;
-  wire [2:0] \read4.tag.kernel ;
-  wire \read4.tag.last ;
-  wire [23:0] \read4.tag.position ;
-  wire \read4.valid ;
-  reg [29:0] read5 = 30'h00000000;
-  wire [28:0] \read5.tag ;
-  wire \read5.tag.end ;
-  wire [2:0] \read5.tag.kernel ;
-  wire \read5.tag.last ;
-  wire [23:0] \read5.tag.position ;
-  wire \read5.valid ;
-  reg [29:0] read6 = 30'h00000000;
-  wire [28:0] \read6.tag ;
-  wire \read6.tag.end ;
-  wire [2:0] \read6.tag.kernel ;
-  wire \read6.tag.last ;
-  wire [23:0] \read6.tag.position ;
-  wire \read6.valid ;
+  wire [28:0] read_tag;
+  wire \read_tag.end ;
+  wire [2:0] \read_tag.kernel ;
+  wire \read_tag.last ;
+  wire [23:0] \read_tag.position ;
   wire ready;
+  reg register = 1'h0;
+  output \register$22 ;
+  reg \register$22  = 1'h0;
+  reg \register$23  = 1'h0;
+  reg \register$24  = 1'h0;
+  reg \register$25  = 1'h0;
+  reg \register$26  = 1'h0;
+  reg \register$27  = 1'h0;
   wire relu;
   input rst;
   wire rst;
   wire [4:0] shift;
   input start;
   wire start;
-  (* init = 19'h00000 *)
-  wire [18:0] sum;
+  reg [19:0] sum = 20'h00000;
+  wire [18:0] \sum$56 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -3785,7 +3504,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire \tag.tag.last ;
   wire [23:0] \tag.tag.position ;
   wire [18:0] \tag.value ;
-  reg [18:0] total = 19'h00000;
+  (* init = 1'h0 *)
   wire valid;
   reg [31:0] word = 32'd0;
   output [15:0] write_address;
@@ -3795,64 +3514,12 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
-  always @(posedge clk)
-    finished0 <= \$35 ;
-  always @(posedge clk)
-    finished1 <= \$36 ;
-  always @(posedge clk)
-    kernel <= \$37 ;
-  always @(posedge clk)
-    left <= \$38 ;
-  always @(posedge clk)
-    last_kernel <= \$39 ;
-  always @(posedge clk)
-    active <= \$40 ;
-  always @(posedge clk)
-    drain_lane <= \$41 ;
-  always @(posedge clk)
-    drain_clear <= \$42 ;
-  always @(posedge clk)
-    position_freed <= \$43 ;
-  always @(posedge clk)
-    \$signal  <= \$44 ;
-  always @(posedge clk)
-    last_y <= \$45 ;
-  always @(posedge clk)
-    position <= \$46 ;
-  always @(posedge clk)
-    \$signal$17  <= \$47 ;
-  always @(posedge clk)
-    y <= \$48 ;
-  always @(posedge clk)
-    read0 <= \$49 ;
-  always @(posedge clk)
-    read1 <= \$50 ;
-  always @(posedge clk)
-    read2 <= \$51 ;
-  always @(posedge clk)
-    read3 <= \$52 ;
-  always @(posedge clk)
-    read4 <= \$53 ;
-  always @(posedge clk)
-    read5 <= \$54 ;
-  always @(posedge clk)
-    read6 <= \$55 ;
-  always @(posedge clk)
-    total <= \$56 ;
-  always @(posedge clk)
-    write_enable <= \$57 ;
-  always @(posedge clk)
-    done <= \$58 ;
-  always @(posedge clk)
-    word <= \$59 ;
-  always @(posedge clk)
-    write_address <= \$60 ;
-  always @(posedge clk)
-    write_data <= \$61 ;
-  always @(posedge clk)
-    address <= \$62 ;
-  always @(posedge clk)
-    \$signal$39  <= \$63 ;
+  assign ready = & { \$29 , \$28  };
+  assign \$30  = ~ active;
+  assign \begin  = ready & \$30 ;
+  assign \$32  = last_kernel & \$signal ;
+  assign \$33  = \$32  & last_y;
+  assign \$34  = descriptor[303:288] + adding[2:0];
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -3872,426 +3539,406 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$18  = position + 1'h1;
   assign \$19  = \$signal$17  + 1'h1;
   assign \$20  = y + 1'h1;
-  assign \$21  = last_kernel & \$signal ;
-  assign \$22  = \$21  & last_y;
-  assign \$23  = $signed(1'h0) + $signed(drain_sums[17:0]);
-  assign \$24  = $signed(\$23 ) + $signed(drain_sums[35:18]);
-  assign \$25  = out_tag[20:19] == 2'h3;
-  assign \$26  = \$25  | out_tag[46];
-  assign \$27  = address + 1'h1;
-  assign \$28  = \$signal$39  + descriptor[183:172];
-  assign \$29  = \$signal$39  + descriptor[183:172];
-  assign \$30  = | finished0;
-  assign \$31  = | finished1;
-  assign ready = & { \$31 , \$30  };
-  assign \$32  = ~ active;
-  assign \begin  = ready & \$32 ;
-  assign \$34  = descriptor[303:288] + read5[3:1];
+  assign \$21  = $signed(1'h0) + $signed(drain_sums[17:0]);
+  assign \$22  = $signed(\$21 ) + $signed(drain_sums[35:18]);
+  assign \$23  = out_tag[20:19] == 2'h3;
+  assign \$24  = \$23  | out_tag[46];
+  assign \$25  = address + 1'h1;
+  assign \$26  = \$signal$48  + descriptor[183:172];
+  assign \$27  = \$signal$48  + descriptor[183:172];
+  assign \$28  = | finished0;
+  assign \$29  = | finished1;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$2649$0 (constant[52:0]),
-    .\register$38 (out_valid),
-    .\register$49 (out_tag),
+    .\port$3078$0 (constant[52:0]),
+    .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
-    .sum(total),
+    .sum(sum[18:0]),
     .tag(tag),
-    .valid(read6[0])
+    .tag_beside(out_tag),
+    .valid(\register$27 )
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$35  = \$2 [1:0];
+  always @(posedge clk) begin
+    finished0 <= \$2 [1:0];
     if (start) begin
-      \$35  = 2'h0;
+      finished0 <= 2'h0;
     end
     if (clear) begin
-      \$35  = 2'h0;
+      finished0 <= 2'h0;
     end
     if (rst) begin
-      \$35  = 2'h0;
+      finished0 <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$36  = \$4 [1:0];
+  always @(posedge clk) begin
+    finished1 <= \$4 [1:0];
     if (start) begin
-      \$36  = 2'h0;
+      finished1 <= 2'h0;
     end
     if (clear) begin
-      \$36  = 2'h0;
+      finished1 <= 2'h0;
     end
     if (rst) begin
-      \$36  = 2'h0;
+      finished1 <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$37  = kernel;
+  always @(posedge clk) begin
     if (active) begin
-      \$37  = \$5 [2:0];
+      kernel <= \$5 [2:0];
     end else if (ready) begin
-      \$37  = 3'h0;
+      kernel <= 3'h0;
     end
     if (clear) begin
-      \$37  = 3'h0;
+      kernel <= 3'h0;
     end
     if (rst) begin
-      \$37  = 3'h0;
+      kernel <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$38  = left;
+  always @(posedge clk) begin
     if (active) begin
-      \$38  = \$6 [11:0];
+      left <= \$6 [11:0];
     end else if (ready) begin
-      \$38  = descriptor[283:272];
+      left <= descriptor[283:272];
     end
     if (clear) begin
-      \$38  = 12'h000;
+      left <= 12'h000;
     end
     if (rst) begin
-      \$38  = 12'h000;
+      left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$39  = last_kernel;
+  always @(posedge clk) begin
     if (active) begin
-      \$39  = \$7 ;
+      last_kernel <= \$7 ;
     end else if (ready) begin
-      \$39  = \$8 ;
+      last_kernel <= \$8 ;
     end
     if (clear) begin
-      \$39  = 1'h0;
+      last_kernel <= 1'h0;
     end
     if (rst) begin
-      \$39  = 1'h0;
+      last_kernel <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$40  = active;
+  always @(posedge clk) begin
     if (active) begin
       if (last_kernel) begin
-        \$40  = 1'h0;
+        active <= 1'h0;
       end
     end else if (ready) begin
-      \$40  = 1'h1;
+      active <= 1'h1;
     end
     if (start) begin
-      \$40  = 1'h0;
+      active <= 1'h0;
     end
     if (clear) begin
-      \$40  = 1'h0;
+      active <= 1'h0;
     end
     if (rst) begin
-      \$40  = 1'h0;
+      active <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$41  = kernel[0];
+  always @(posedge clk) begin
+    drain_lane <= kernel[0];
     if (clear) begin
-      \$41  = 1'h0;
+      drain_lane <= 1'h0;
     end
     if (rst) begin
-      \$41  = 1'h0;
+      drain_lane <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$42  = \$11 ;
+  always @(posedge clk) begin
+    drain_clear <= \$11 ;
     if (clear) begin
-      \$42  = 1'h0;
+      drain_clear <= 1'h0;
     end
     if (rst) begin
-      \$42  = 1'h0;
+      drain_clear <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$43  = \$12 ;
+  always @(posedge clk) begin
+    position_freed <= \$12 ;
     if (clear) begin
-      \$43  = 1'h0;
+      position_freed <= 1'h0;
     end
     if (rst) begin
-      \$43  = 1'h0;
+      position_freed <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$44  = \$14 ;
+  always @(posedge clk) begin
+    \$signal  <= \$14 ;
     if (clear) begin
-      \$44  = 1'h0;
+      \$signal  <= 1'h0;
     end
     if (rst) begin
-      \$44  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$45  = \$16 ;
+  always @(posedge clk) begin
+    last_y <= \$16 ;
     if (clear) begin
-      \$45  = 1'h0;
+      last_y <= 1'h0;
     end
     if (rst) begin
-      \$45  = 1'h0;
+      last_y <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$46  = position;
+  always @(posedge clk) begin
     if (\$17 ) begin
-      \$46  = \$18 [23:0];
+      position <= \$18 [23:0];
     end
     if (start) begin
-      \$46  = 24'h000000;
+      position <= 24'h000000;
     end
     if (clear) begin
-      \$46  = 24'h000000;
+      position <= 24'h000000;
     end
     if (rst) begin
-      \$46  = 24'h000000;
+      position <= 24'h000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$47  = \$signal$17 ;
+  always @(posedge clk) begin
     if (\$17 ) begin
-      \$47  = \$19 [11:0];
+      \$signal$17  <= \$19 [11:0];
       if (\$signal ) begin
-        \$47  = 12'h000;
+        \$signal$17  <= 12'h000;
       end
     end
     if (start) begin
-      \$47  = 12'h000;
+      \$signal$17  <= 12'h000;
     end
     if (clear) begin
-      \$47  = 12'h000;
+      \$signal$17  <= 12'h000;
     end
     if (rst) begin
-      \$47  = 12'h000;
+      \$signal$17  <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$48  = y;
+  always @(posedge clk) begin
     if (\$17 ) begin
       if (\$signal ) begin
-        \$48  = \$20 [11:0];
+        y <= \$20 [11:0];
       end
     end
     if (start) begin
-      \$48  = 12'h000;
+      y <= 12'h000;
     end
     if (clear) begin
-      \$48  = 12'h000;
+      y <= 12'h000;
     end
     if (rst) begin
-      \$48  = 12'h000;
+      y <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$49 [0] = active;
-    \$49 [3:1] = kernel;
-    \$49 [27:4] = position;
-    \$49 [28] = last_kernel;
-    \$49 [29] = \$22 ;
+  always @(posedge clk) begin
+    register <= active;
     if (clear) begin
-      \$49  = 30'h00000000;
+      register <= 1'h0;
     end
     if (rst) begin
-      \$49  = 30'h00000000;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$50  = read0;
+  always @(posedge clk) begin
+    \register$22  <= register;
     if (clear) begin
-      \$50  = 30'h00000000;
+      \register$22  <= 1'h0;
     end
     if (rst) begin
-      \$50  = 30'h00000000;
+      \register$22  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$51  = read1;
+  always @(posedge clk) begin
+    \register$23  <= \register$22 ;
     if (clear) begin
-      \$51  = 30'h00000000;
+      \register$23  <= 1'h0;
     end
     if (rst) begin
-      \$51  = 30'h00000000;
+      \register$23  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$52  = read2;
+  always @(posedge clk) begin
+    \register$24  <= \register$23 ;
     if (clear) begin
-      \$52  = 30'h00000000;
+      \register$24  <= 1'h0;
     end
     if (rst) begin
-      \$52  = 30'h00000000;
+      \register$24  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$53  = read3;
+  always @(posedge clk) begin
+    \register$25  <= \register$24 ;
     if (clear) begin
-      \$53  = 30'h00000000;
+      \register$25  <= 1'h0;
     end
     if (rst) begin
-      \$53  = 30'h00000000;
+      \register$25  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$54  = read4;
+  always @(posedge clk) begin
+    \register$26  <= \register$25 ;
     if (clear) begin
-      \$54  = 30'h00000000;
+      \register$26  <= 1'h0;
     end
     if (rst) begin
-      \$54  = 30'h00000000;
+      \register$26  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$55  = read5;
+  always @(posedge clk) begin
+    \register$27  <= \register$26 ;
     if (clear) begin
-      \$55  = 30'h00000000;
+      \register$27  <= 1'h0;
     end
     if (rst) begin
-      \$55  = 30'h00000000;
+      \register$27  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$56  = \$24 [18:0];
-    if (clear) begin
-      \$56  = 19'h00000;
-    end
-    if (rst) begin
-      \$56  = 19'h00000;
+  always @(posedge clk) begin
+    if (active) begin
+      adding_1 <= read_tag;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$57  = 1'h0;
+  always @(posedge clk) begin
+    if (register) begin
+      adding_2 <= adding_1;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$22 ) begin
+      adding_3 <= adding_2;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$23 ) begin
+      adding_4 <= adding_3;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$24 ) begin
+      adding_5 <= adding_4;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$25 ) begin
+      adding <= adding_5;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$26 ) begin
+      added <= adding;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$26 ) begin
+      sum <= \$22 ;
+    end
+  end
+  always @(posedge clk) begin
+    write_enable <= 1'h0;
     if (out_valid) begin
-      if (\$26 ) begin
-        \$57  = 1'h1;
+      if (\$24 ) begin
+        write_enable <= 1'h1;
       end
     end
     if (clear) begin
-      \$57  = 1'h0;
+      write_enable <= 1'h0;
     end
     if (rst) begin
-      \$57  = 1'h0;
+      write_enable <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$58  = 1'h0;
+  always @(posedge clk) begin
+    done <= 1'h0;
     if (out_valid) begin
-      \$58  = out_tag[47];
+      done <= out_tag[47];
     end
     if (clear) begin
-      \$58  = 1'h0;
+      done <= 1'h0;
     end
     if (rst) begin
-      \$58  = 1'h0;
+      done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$59  = word;
+  always @(posedge clk) begin
     if (out_valid) begin
-      \$59  = merged;
-      if (\$26 ) begin
-        \$59  = 32'd0;
+      word <= merged;
+      if (\$24 ) begin
+        word <= 32'd0;
       end
     end
     if (start) begin
-      \$59  = 32'd0;
+      word <= 32'd0;
     end
     if (clear) begin
-      \$59  = 32'd0;
+      word <= 32'd0;
     end
     if (rst) begin
-      \$59  = 32'd0;
+      word <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$60  = write_address;
+  always @(posedge clk) begin
     if (out_valid) begin
-      if (\$26 ) begin
-        \$60  = address;
+      if (\$24 ) begin
+        write_address <= address;
       end
     end
     if (clear) begin
-      \$60  = 16'h0000;
+      write_address <= 16'h0000;
     end
     if (rst) begin
-      \$60  = 16'h0000;
+      write_address <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$61  = write_data;
+  always @(posedge clk) begin
     if (out_valid) begin
-      if (\$26 ) begin
-        \$61  = merged;
+      if (\$24 ) begin
+        write_data <= merged;
       end
     end
     if (clear) begin
-      \$61  = 32'd0;
+      write_data <= 32'd0;
     end
     if (rst) begin
-      \$61  = 32'd0;
+      write_data <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$62  = address;
+  always @(posedge clk) begin
     if (out_valid) begin
-      if (\$26 ) begin
-        \$62  = \$27 [15:0];
+      if (\$24 ) begin
+        address <= \$25 [15:0];
       end
       if (out_tag[46]) begin
-        \$62  = \$29 [15:0];
+        address <= \$27 [15:0];
       end
     end
     if (start) begin
-      \$62  = descriptor[63:48];
+      address <= descriptor[63:48];
     end
     if (clear) begin
-      \$62  = 16'h0000;
+      address <= 16'h0000;
     end
     if (rst) begin
-      \$62  = 16'h0000;
+      address <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$63  = \$signal$39 ;
+  always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[46]) begin
-        \$63  = \$28 [15:0];
+        \$signal$48  <= \$26 [15:0];
       end
     end
     if (start) begin
-      \$63  = descriptor[63:48];
+      \$signal$48  <= descriptor[63:48];
     end
     if (clear) begin
-      \$63  = 16'h0000;
+      \$signal$48  <= 16'h0000;
     end
     if (rst) begin
-      \$63  = 16'h0000;
+      \$signal$48  <= 16'h0000;
     end
   end
   always @* begin
@@ -4309,8 +3956,12 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
           merged[31:24] = out;
     endcase
   end
-  assign valid = read6[0];
-  assign sum = total;
+  assign adding_tag = adding;
+  assign added_tag = added;
+  assign \added$52  = sum[18:0];
+  assign drain_valid = \register$22 ;
+  assign valid = \register$27 ;
+  assign \sum$56  = sum[18:0];
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
   assign shift = constant[52:48];
@@ -4320,10 +3971,9 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_position = out_tag[45:22];
   assign sum_value = out_tag[18:0];
   assign sum_output = out;
-  assign drain_group = \$33 [1:0];
+  assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
-  assign drain_valid = read1[0];
-  assign \port$3660$0  = out_tag[45:0];
+  assign \port$4112$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4340,48 +3990,14 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \read0.valid  = read0[0];
-  assign \read0.tag  = read0[29:1];
-  assign \read0.tag.kernel  = read0[3:1];
-  assign \read0.tag.position  = read0[27:4];
-  assign \read0.tag.last  = read0[28];
-  assign \read0.tag.end  = read0[29];
-  assign \read1.valid  = read1[0];
-  assign \read1.tag  = read1[29:1];
-  assign \read1.tag.kernel  = read1[3:1];
-  assign \read1.tag.position  = read1[27:4];
-  assign \read1.tag.last  = read1[28];
-  assign \read1.tag.end  = read1[29];
-  assign \read2.valid  = read2[0];
-  assign \read2.tag  = read2[29:1];
-  assign \read2.tag.kernel  = read2[3:1];
-  assign \read2.tag.position  = read2[27:4];
-  assign \read2.tag.last  = read2[28];
-  assign \read2.tag.end  = read2[29];
-  assign \read3.valid  = read3[0];
-  assign \read3.tag  = read3[29:1];
-  assign \read3.tag.kernel  = read3[3:1];
-  assign \read3.tag.position  = read3[27:4];
-  assign \read3.tag.last  = read3[28];
-  assign \read3.tag.end  = read3[29];
-  assign \read4.valid  = read4[0];
-  assign \read4.tag  = read4[29:1];
-  assign \read4.tag.kernel  = read4[3:1];
-  assign \read4.tag.position  = read4[27:4];
-  assign \read4.tag.last  = read4[28];
-  assign \read4.tag.end  = read4[29];
-  assign \read5.valid  = read5[0];
-  assign \read5.tag  = read5[29:1];
-  assign \read5.tag.kernel  = read5[3:1];
-  assign \read5.tag.position  = read5[27:4];
-  assign \read5.tag.last  = read5[28];
-  assign \read5.tag.end  = read5[29];
-  assign \read6.valid  = read6[0];
-  assign \read6.tag  = read6[29:1];
-  assign \read6.tag.kernel  = read6[3:1];
-  assign \read6.tag.position  = read6[27:4];
-  assign \read6.tag.last  = read6[28];
-  assign \read6.tag.end  = read6[29];
+  assign \read_tag.kernel  = read_tag[2:0];
+  assign \read_tag.position  = read_tag[26:3];
+  assign \read_tag.last  = read_tag[27];
+  assign \read_tag.end  = read_tag[28];
+  assign \adding_tag.kernel  = adding[2:0];
+  assign \adding_tag.position  = adding[26:3];
+  assign \adding_tag.last  = adding[27];
+  assign \adding_tag.end  = adding[28];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
   assign \out_tag.value  = out_tag[18:0];
@@ -4390,68 +4006,38 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \out_tag.tag.position  = out_tag[45:22];
   assign \out_tag.tag.last  = out_tag[46];
   assign \out_tag.tag.end  = out_tag[47];
+  assign \added_tag.kernel  = added[2:0];
+  assign \added_tag.position  = added[26:3];
+  assign \added_tag.last  = added[27];
+  assign \added_tag.end  = added[28];
   assign \tag.value  = tag[18:0];
   assign \tag.tag  = tag[47:19];
   assign \tag.tag.kernel  = tag[21:19];
   assign \tag.tag.position  = tag[45:22];
   assign \tag.tag.last  = tag[46];
   assign \tag.tag.end  = tag[47];
-  assign tag[18:0] = total;
-  assign tag[47:19] = read6[29:1];
+  assign tag[18:0] = sum[18:0];
+  assign tag[47:19] = added;
+  assign read_tag[28] = \$33 ;
+  assign read_tag[27] = last_kernel;
+  assign read_tag[26:3] = position;
+  assign read_tag[2:0] = kernel;
   assign \$9  = kernel[0];
-  assign \$33  = { 1'h0, kernel[2:1] };
+  assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$2649$0 , relu, clear, valid, sum, tag, \register$38 , \register$49 , out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
-  wire [31:0] \$1 ;
-  reg [35:0] \$10 ;
-  reg [35:0] \$11 ;
-  reg [35:0] \$12 ;
-  reg [4:0] \$13 ;
-  reg [4:0] \$14 ;
-  reg [4:0] \$15 ;
-  reg [4:0] \$16 ;
-  reg [4:0] \$17 ;
-  reg \$18 ;
-  reg \$19 ;
-  wire [32:0] \$2 ;
-  reg \$20 ;
-  reg \$21 ;
-  reg \$22 ;
-  reg \$23 ;
-  reg \$24 ;
-  reg \$25 ;
-  reg \$26 ;
-  reg \$27 ;
-  reg \$28 ;
-  reg \$29 ;
-  wire [36:0] \$3 ;
-  reg \$30 ;
-  reg \$31 ;
-  reg \$32 ;
-  reg \$33 ;
-  reg [47:0] \$34 ;
-  reg [47:0] \$35 ;
-  reg [47:0] \$36 ;
-  reg [47:0] \$37 ;
-  reg [47:0] \$38 ;
-  reg [47:0] \$39 ;
-  reg [18:0] \$4 ;
-  reg [47:0] \$40 ;
-  reg [47:0] \$41 ;
-  reg [47:0] \$42 ;
-  reg [47:0] \$43 ;
-  reg [15:0] \$5 ;
-  reg [31:0] \$6 ;
-  reg [4:0] \$7 ;
-  reg [35:0] \$8 ;
-  reg [35:0] \$9 ;
-  reg [18:0] \$like  = 19'h00000;
-  reg [31:0] \$like$6  = 32'd0;
-  reg [35:0] \$signal  = 36'h000000000;
+module \crossloom.collector.requantizer (rst, \port$3078$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+  wire [36:0] \$1 ;
+  wire [31:0] \$2 ;
+  wire [32:0] \$3 ;
   wire abort;
-  wire [31:0] bias;
+  wire [35:0] addend;
+  reg [35:0] addend_beside = 36'h000000000;
+  reg [35:0] addend_beside_1 = 36'h000000000;
+  reg [35:0] addend_beside_2 = 36'h000000000;
+  reg [35:0] addend_beside_3 = 36'h000000000;
+  reg [31:0] bias = 32'd0;
+  wire [31:0] \bias$20 ;
   input clear;
   wire clear;
   input clk;
@@ -4459,12 +4045,13 @@ module \crossloom.collector.requantizer (rst, \port$2649$0 , relu, clear, valid,
   (* init = 19'h00000 *)
   wire [18:0] multiplicand;
   reg [15:0] multiplier = 16'h0000;
-  wire [15:0] \multiplier$5 ;
+  wire [15:0] \multiplier$16 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$53 ;
+  wire [15:0] \multiplier$54 ;
+  reg [18:0] operand = 19'h00000;
   output [7:0] out;
   wire [7:0] out;
-  wire [7:0] \out$58 ;
+  wire [7:0] \out$60 ;
   (* init = 48'h000000000000 *)
   wire [47:0] out_tag;
   wire [28:0] \out_tag.tag ;
@@ -4475,56 +4062,42 @@ module \crossloom.collector.requantizer (rst, \port$2649$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$2649$0 ;
-  wire [52:0] \port$2649$0 ;
+  input [52:0] \port$3078$0 ;
+  wire [52:0] \port$3078$0 ;
   wire [34:0] product;
-  reg [35:0] register = 36'h000000000;
-  reg [35:0] \register$12  = 36'h000000000;
-  reg [35:0] \register$13  = 36'h000000000;
-  reg [4:0] \register$16  = 5'h00;
-  reg [4:0] \register$17  = 5'h00;
-  reg [4:0] \register$18  = 5'h00;
-  reg [4:0] \register$19  = 5'h00;
-  reg [4:0] \register$20  = 5'h00;
-  reg \register$21  = 1'h0;
-  reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
-  reg \register$25  = 1'h0;
-  reg \register$26  = 1'h0;
-  reg \register$27  = 1'h0;
-  reg \register$28  = 1'h0;
-  reg \register$30  = 1'h0;
-  reg \register$31  = 1'h0;
-  reg \register$32  = 1'h0;
-  reg \register$33  = 1'h0;
-  reg \register$34  = 1'h0;
-  reg \register$35  = 1'h0;
-  reg \register$36  = 1'h0;
-  reg \register$37  = 1'h0;
-  output \register$38 ;
-  reg \register$38  = 1'h0;
-  reg [47:0] \register$39  = 48'h000000000000;
-  reg [47:0] \register$41  = 48'h000000000000;
-  reg [47:0] \register$42  = 48'h000000000000;
-  reg [47:0] \register$43  = 48'h000000000000;
-  reg [47:0] \register$44  = 48'h000000000000;
-  reg [47:0] \register$45  = 48'h000000000000;
-  reg [47:0] \register$46  = 48'h000000000000;
-  reg [47:0] \register$47  = 48'h000000000000;
-  reg [47:0] \register$48  = 48'h000000000000;
-  output [47:0] \register$49 ;
-  reg [47:0] \register$49  = 48'h000000000000;
+  reg register = 1'h0;
+  reg \register$10  = 1'h0;
+  reg \register$11  = 1'h0;
+  output \register$12 ;
+  reg \register$12  = 1'h0;
+  reg \register$4  = 1'h0;
+  reg \register$5  = 1'h0;
+  reg \register$6  = 1'h0;
+  reg \register$7  = 1'h0;
+  reg \register$8  = 1'h0;
+  reg \register$9  = 1'h0;
   input relu;
   wire relu;
   (* init = 1'h0 *)
-  wire \relu$56 ;
+  wire \relu$58 ;
+  reg relu_beside = 1'h0;
+  reg relu_beside_1 = 1'h0;
+  reg relu_beside_2 = 1'h0;
+  reg relu_beside_3 = 1'h0;
+  reg relu_beside_4 = 1'h0;
+  reg relu_beside_5 = 1'h0;
   input rst;
   wire rst;
-  reg [35:0] scaled = 36'h000000000;
+  reg [36:0] scaled = 37'h0000000000;
   reg [4:0] shift = 5'h00;
+  wire [4:0] \shift$18 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$55 ;
-  wire [4:0] \shift$9 ;
+  wire [4:0] \shift$57 ;
+  reg [4:0] shift_beside = 5'h00;
+  reg [4:0] shift_beside_1 = 5'h00;
+  reg [4:0] shift_beside_2 = 5'h00;
+  reg [4:0] shift_beside_3 = 5'h00;
+  reg [4:0] shift_beside_4 = 5'h00;
   input [18:0] sum;
   wire [18:0] sum;
   input [47:0] tag;
@@ -4535,98 +4108,33 @@ module \crossloom.collector.requantizer (rst, \port$2649$0 , relu, clear, valid,
   wire \tag.tag.last ;
   wire [23:0] \tag.tag.position ;
   wire [18:0] \tag.value ;
+  output [47:0] tag_beside;
+  reg [47:0] tag_beside = 48'h000000000000;
+  reg [47:0] tag_beside_1 = 48'h000000000000;
+  reg [47:0] tag_beside_2 = 48'h000000000000;
+  reg [47:0] tag_beside_3 = 48'h000000000000;
+  reg [47:0] tag_beside_4 = 48'h000000000000;
+  reg [47:0] tag_beside_5 = 48'h000000000000;
+  reg [47:0] tag_beside_6 = 48'h000000000000;
+  reg [47:0] tag_beside_7 = 48'h000000000000;
+  reg [47:0] tag_beside_8 = 48'h000000000000;
+  reg [47:0] tag_beside_9 = 48'h000000000000;
   input valid;
   wire valid;
-  (* init = 36'h000000000 *)
+  wire [3:0] \valid$55 ;
   wire [35:0] value;
-  always @(posedge clk)
-    \register$35  <= \$30 ;
-  always @(posedge clk)
-    \register$36  <= \$31 ;
-  always @(posedge clk)
-    \register$37  <= \$32 ;
-  always @(posedge clk)
-    \register$38  <= \$33 ;
-  always @(posedge clk)
-    \register$39  <= \$34 ;
-  always @(posedge clk)
-    \register$41  <= \$35 ;
-  always @(posedge clk)
-    \register$42  <= \$36 ;
-  always @(posedge clk)
-    \register$43  <= \$37 ;
-  always @(posedge clk)
-    \register$44  <= \$38 ;
-  always @(posedge clk)
-    \register$45  <= \$39 ;
-  always @(posedge clk)
-    \register$46  <= \$40 ;
-  always @(posedge clk)
-    \register$47  <= \$41 ;
-  always @(posedge clk)
-    \register$48  <= \$42 ;
-  always @(posedge clk)
-    \register$49  <= \$43 ;
-  assign \$1  = 1'h1 << shift;
-  assign \$2  = $signed(\$like$6 ) + $signed({ 1'h0, \$1 [31:1] });
-  assign \$3  = $signed(product) + $signed(\register$13 );
-  always @(posedge clk)
-    \$like  <= \$4 ;
-  always @(posedge clk)
-    multiplier <= \$5 ;
-  always @(posedge clk)
-    \$like$6  <= \$6 ;
-  always @(posedge clk)
-    shift <= \$7 ;
-  always @(posedge clk)
-    register <= \$8 ;
-  always @(posedge clk)
-    \register$12  <= \$9 ;
-  always @(posedge clk)
-    \register$13  <= \$10 ;
-  always @(posedge clk)
-    \$signal  <= \$11 ;
-  always @(posedge clk)
-    scaled <= \$12 ;
-  always @(posedge clk)
-    \register$16  <= \$13 ;
-  always @(posedge clk)
-    \register$17  <= \$14 ;
-  always @(posedge clk)
-    \register$18  <= \$15 ;
-  always @(posedge clk)
-    \register$19  <= \$16 ;
-  always @(posedge clk)
-    \register$20  <= \$17 ;
-  always @(posedge clk)
-    \register$21  <= \$18 ;
-  always @(posedge clk)
-    \register$23  <= \$19 ;
-  always @(posedge clk)
-    \register$24  <= \$20 ;
-  always @(posedge clk)
-    \register$25  <= \$21 ;
-  always @(posedge clk)
-    \register$26  <= \$22 ;
-  always @(posedge clk)
-    \register$27  <= \$23 ;
-  always @(posedge clk)
-    \register$28  <= \$24 ;
-  always @(posedge clk)
-    \register$30  <= \$25 ;
-  always @(posedge clk)
-    \register$31  <= \$26 ;
-  always @(posedge clk)
-    \register$32  <= \$27 ;
-  always @(posedge clk)
-    \register$33  <= \$28 ;
-  always @(posedge clk)
-    \register$34  <= \$29 ;
-  \crossloom.collector.requantizer.product$62  \product$62  (
+  assign \$1  = $signed(product) + $signed(addend_beside);
+  assign \$2  = 1'h1 << shift;
+  assign \$3  = $signed(bias) + $signed({ 1'h0, \$2 [31:1] });
+  \crossloom.collector.requantizer.product$63  \product$63  (
     .clear(clear),
     .clk(clk),
-    .multiplicand(\$like ),
+    .multiplicand(operand),
     .multiplier(multiplier),
+    .\port$4034$0 (register),
+    .\port$4036$0 (\register$4 ),
+    .\port$4038$0 (\register$5 ),
+    .\port$4040$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4634,439 +4142,285 @@ module \crossloom.collector.requantizer (rst, \port$2649$0 , relu, clear, valid,
     .clear(clear),
     .clk(clk),
     .out(out),
-    .relu(\register$27 ),
+    .register(\register$8 ),
+    .\register$3 (\register$9 ),
+    .\register$4 (\register$10 ),
+    .\register$5 (\register$11 ),
+    .\register$6 (\register$12 ),
+    .relu(relu_beside),
     .rst(rst),
-    .shift(\register$20 ),
-    .value(scaled)
+    .shift(shift_beside),
+    .value(scaled[35:0])
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$31  = \register$35 ;
-    if (clear) begin
-      \$31  = 1'h0;
-    end
-    if (rst) begin
-      \$31  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$5 ) begin
+      relu_beside_4 <= relu_beside_3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$32  = \register$36 ;
-    if (clear) begin
-      \$32  = 1'h0;
-    end
-    if (rst) begin
-      \$32  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$6 ) begin
+      relu_beside_5 <= relu_beside_4;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$33  = \register$37 ;
-    if (clear) begin
-      \$33  = 1'h0;
-    end
-    if (rst) begin
-      \$33  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$7 ) begin
+      relu_beside <= relu_beside_5;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$34  = tag;
-    if (clear) begin
-      \$34  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$34  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (valid) begin
+      tag_beside_1 <= tag;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$35  = \register$39 ;
-    if (clear) begin
-      \$35  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$35  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (register) begin
+      tag_beside_2 <= tag_beside_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$36  = \register$41 ;
-    if (clear) begin
-      \$36  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$36  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$4 ) begin
+      tag_beside_3 <= tag_beside_2;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$37  = \register$42 ;
-    if (clear) begin
-      \$37  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$37  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$5 ) begin
+      tag_beside_4 <= tag_beside_3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$38  = \register$43 ;
-    if (clear) begin
-      \$38  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$38  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$6 ) begin
+      tag_beside_5 <= tag_beside_4;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$39  = \register$44 ;
-    if (clear) begin
-      \$39  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$39  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$7 ) begin
+      tag_beside_6 <= tag_beside_5;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$40  = \register$45 ;
-    if (clear) begin
-      \$40  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$40  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$8 ) begin
+      tag_beside_7 <= tag_beside_6;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$41  = \register$46 ;
-    if (clear) begin
-      \$41  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$41  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$9 ) begin
+      tag_beside_8 <= tag_beside_7;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$42  = \register$47 ;
-    if (clear) begin
-      \$42  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$42  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$10 ) begin
+      tag_beside_9 <= tag_beside_8;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$43  = \register$48 ;
-    if (clear) begin
-      \$43  = 48'h000000000000;
-    end
-    if (rst) begin
-      \$43  = 48'h000000000000;
+  always @(posedge clk) begin
+    if (\register$11 ) begin
+      tag_beside <= tag_beside_9;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$4  = sum;
+  always @(posedge clk) begin
+    register <= valid;
     if (clear) begin
-      \$4  = 19'h00000;
+      register <= 1'h0;
     end
     if (rst) begin
-      \$4  = 19'h00000;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$5  = \port$2649$0 [47:32];
+  always @(posedge clk) begin
+    \register$4  <= register;
     if (clear) begin
-      \$5  = 16'h0000;
+      \register$4  <= 1'h0;
     end
     if (rst) begin
-      \$5  = 16'h0000;
+      \register$4  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$6  = \port$2649$0 [31:0];
+  always @(posedge clk) begin
+    \register$5  <= \register$4 ;
     if (clear) begin
-      \$6  = 32'd0;
+      \register$5  <= 1'h0;
     end
     if (rst) begin
-      \$6  = 32'd0;
+      \register$5  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$7  = \port$2649$0 [52:48];
+  always @(posedge clk) begin
+    \register$6  <= \register$5 ;
     if (clear) begin
-      \$7  = 5'h00;
+      \register$6  <= 1'h0;
     end
     if (rst) begin
-      \$7  = 5'h00;
+      \register$6  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$8  = \$signal ;
+  always @(posedge clk) begin
+    \register$7  <= \register$6 ;
     if (clear) begin
-      \$8  = 36'h000000000;
+      \register$7  <= 1'h0;
     end
     if (rst) begin
-      \$8  = 36'h000000000;
+      \register$7  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$9  = register;
+  always @(posedge clk) begin
+    \register$8  <= \register$7 ;
     if (clear) begin
-      \$9  = 36'h000000000;
+      \register$8  <= 1'h0;
     end
     if (rst) begin
-      \$9  = 36'h000000000;
+      \register$8  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$10  = \register$12 ;
+  always @(posedge clk) begin
+    \register$9  <= \register$8 ;
     if (clear) begin
-      \$10  = 36'h000000000;
+      \register$9  <= 1'h0;
     end
     if (rst) begin
-      \$10  = 36'h000000000;
+      \register$9  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$11  = { \$2 [32], \$2 [32], \$2 [32], \$2  };
+  always @(posedge clk) begin
+    \register$10  <= \register$9 ;
     if (clear) begin
-      \$11  = 36'h000000000;
+      \register$10  <= 1'h0;
     end
     if (rst) begin
-      \$11  = 36'h000000000;
+      \register$10  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$12  = \$3 [35:0];
+  always @(posedge clk) begin
+    \register$11  <= \register$10 ;
     if (clear) begin
-      \$12  = 36'h000000000;
+      \register$11  <= 1'h0;
     end
     if (rst) begin
-      \$12  = 36'h000000000;
+      \register$11  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$13  = shift;
+  always @(posedge clk) begin
+    \register$12  <= \register$11 ;
     if (clear) begin
-      \$13  = 5'h00;
+      \register$12  <= 1'h0;
     end
     if (rst) begin
-      \$13  = 5'h00;
+      \register$12  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$14  = \register$16 ;
-    if (clear) begin
-      \$14  = 5'h00;
-    end
-    if (rst) begin
-      \$14  = 5'h00;
+  always @(posedge clk) begin
+    if (valid) begin
+      operand <= sum;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$15  = \register$17 ;
-    if (clear) begin
-      \$15  = 5'h00;
-    end
-    if (rst) begin
-      \$15  = 5'h00;
+  always @(posedge clk) begin
+    if (valid) begin
+      multiplier <= \port$3078$0 [47:32];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$16  = \register$18 ;
-    if (clear) begin
-      \$16  = 5'h00;
-    end
-    if (rst) begin
-      \$16  = 5'h00;
+  always @(posedge clk) begin
+    if (valid) begin
+      shift <= \port$3078$0 [52:48];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$17  = \register$19 ;
-    if (clear) begin
-      \$17  = 5'h00;
-    end
-    if (rst) begin
-      \$17  = 5'h00;
+  always @(posedge clk) begin
+    if (valid) begin
+      bias <= \port$3078$0 [31:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$18  = relu;
-    if (clear) begin
-      \$18  = 1'h0;
-    end
-    if (rst) begin
-      \$18  = 1'h0;
+  always @(posedge clk) begin
+    if (register) begin
+      addend_beside_1 <= { \$3 [32], \$3 [32], \$3 [32], \$3  };
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$19  = \register$21 ;
-    if (clear) begin
-      \$19  = 1'h0;
-    end
-    if (rst) begin
-      \$19  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$4 ) begin
+      addend_beside_2 <= addend_beside_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$20  = \register$23 ;
-    if (clear) begin
-      \$20  = 1'h0;
-    end
-    if (rst) begin
-      \$20  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$5 ) begin
+      addend_beside_3 <= addend_beside_2;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$21  = \register$24 ;
-    if (clear) begin
-      \$21  = 1'h0;
-    end
-    if (rst) begin
-      \$21  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$6 ) begin
+      addend_beside <= addend_beside_3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$22  = \register$25 ;
-    if (clear) begin
-      \$22  = 1'h0;
-    end
-    if (rst) begin
-      \$22  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$7 ) begin
+      scaled <= \$1 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$23  = \register$26 ;
-    if (clear) begin
-      \$23  = 1'h0;
-    end
-    if (rst) begin
-      \$23  = 1'h0;
+  always @(posedge clk) begin
+    if (register) begin
+      shift_beside_1 <= shift;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$24  = valid;
-    if (clear) begin
-      \$24  = 1'h0;
-    end
-    if (rst) begin
-      \$24  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$4 ) begin
+      shift_beside_2 <= shift_beside_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$25  = \register$28 ;
-    if (clear) begin
-      \$25  = 1'h0;
-    end
-    if (rst) begin
-      \$25  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$5 ) begin
+      shift_beside_3 <= shift_beside_2;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$26  = \register$30 ;
-    if (clear) begin
-      \$26  = 1'h0;
-    end
-    if (rst) begin
-      \$26  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$6 ) begin
+      shift_beside_4 <= shift_beside_3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$27  = \register$31 ;
-    if (clear) begin
-      \$27  = 1'h0;
-    end
-    if (rst) begin
-      \$27  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$7 ) begin
+      shift_beside <= shift_beside_4;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$28  = \register$32 ;
-    if (clear) begin
-      \$28  = 1'h0;
-    end
-    if (rst) begin
-      \$28  = 1'h0;
+  always @(posedge clk) begin
+    if (valid) begin
+      relu_beside_1 <= relu;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$29  = \register$33 ;
-    if (clear) begin
-      \$29  = 1'h0;
-    end
-    if (rst) begin
-      \$29  = 1'h0;
+  always @(posedge clk) begin
+    if (register) begin
+      relu_beside_2 <= relu_beside_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$30  = \register$34 ;
-    if (clear) begin
-      \$30  = 1'h0;
-    end
-    if (rst) begin
-      \$30  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$4 ) begin
+      relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$5  = \port$2649$0 [47:32];
-  assign bias = \port$2649$0 [31:0];
-  assign \shift$9  = \port$2649$0 [52:48];
+  assign \multiplier$16  = \port$3078$0 [47:32];
+  assign \shift$18  = \port$3078$0 [52:48];
+  assign \bias$20  = \port$3078$0 [31:0];
+  assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
-  assign multiplicand = \$like ;
-  assign \multiplier$53  = multiplier;
-  assign value = scaled;
-  assign \shift$55  = \register$20 ;
-  assign \relu$56  = \register$27 ;
-  assign \out$58  = out;
-  assign out_valid = \register$38 ;
-  assign out_tag = \register$49 ;
+  assign multiplicand = operand;
+  assign \multiplier$54  = multiplier;
+  assign \valid$55  = { \register$6 , \register$5 , \register$4 , register };
+  assign value = scaled[35:0];
+  assign \shift$57  = shift_beside;
+  assign \relu$58  = relu_beside;
+  assign \out$60  = out;
+  assign out_valid = \register$12 ;
+  assign out_tag = tag_beside;
   assign \tag.value  = tag[18:0];
   assign \tag.tag  = tag[47:19];
   assign \tag.tag.kernel  = tag[21:19];
   assign \tag.tag.position  = tag[45:22];
   assign \tag.tag.last  = tag[46];
   assign \tag.tag.end  = tag[47];
-  assign \out_tag.value  = \register$49 [18:0];
-  assign \out_tag.tag  = \register$49 [47:19];
-  assign \out_tag.tag.kernel  = \register$49 [21:19];
-  assign \out_tag.tag.position  = \register$49 [45:22];
-  assign \out_tag.tag.last  = \register$49 [46];
-  assign \out_tag.tag.end  = \register$49 [47];
+  assign \out_tag.value  = tag_beside[18:0];
+  assign \out_tag.tag  = tag_beside[47:19];
+  assign \out_tag.tag.kernel  = tag_beside[21:19];
+  assign \out_tag.tag.position  = tag_beside[45:22];
+  assign \out_tag.tag.last  = tag_beside[46];
+  assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, multiplier, product, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$4034$0 , \port$4036$0 , \port$4038$0 , \port$4040$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -5117,22 +4471,7 @@ module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, mu
   wire [31:0] \$52 ;
   wire [42:0] \$53 ;
   wire [43:0] \$54 ;
-  reg [20:0] \$55 ;
-  reg [20:0] \$56 ;
-  reg [20:0] \$57 ;
-  reg [20:0] \$58 ;
-  reg [20:0] \$59 ;
   wire [19:0] \$6 ;
-  reg [20:0] \$60 ;
-  reg [20:0] \$61 ;
-  reg [20:0] \$62 ;
-  reg [23:0] \$63 ;
-  reg [23:0] \$64 ;
-  reg [23:0] \$65 ;
-  reg [23:0] \$66 ;
-  reg [27:0] \$67 ;
-  reg [27:0] \$68 ;
-  reg [35:0] \$69 ;
   wire [19:0] \$7 ;
   wire [19:0] \$8 ;
   wire [19:0] \$9 ;
@@ -5153,17 +4492,26 @@ module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, mu
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
+  input \port$4034$0 ;
+  wire \port$4034$0 ;
+  input \port$4036$0 ;
+  wire \port$4036$0 ;
+  input \port$4038$0 ;
+  wire \port$4038$0 ;
+  input \port$4040$0 ;
+  wire \port$4040$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
   wire rst;
   reg [23:0] total = 24'h000000;
-  reg [23:0] \total$13  = 24'h000000;
   reg [23:0] \total$14  = 24'h000000;
   reg [23:0] \total$15  = 24'h000000;
-  reg [27:0] \total$16  = 28'h0000000;
+  reg [23:0] \total$16  = 24'h000000;
   reg [27:0] \total$17  = 28'h0000000;
-  reg [35:0] \total$18  = 36'h000000000;
+  reg [27:0] \total$18  = 28'h0000000;
+  reg [35:0] \total$19  = 36'h000000000;
+  wire [3:0] valid;
   assign \$32  = multiplier[12] ? \$31  : 20'h00000;
   assign \$34  = multiplier[13] ? \$33  : 20'h00000;
   assign \$35  = $signed(\$32 ) + $signed(\$34 );
@@ -5175,38 +4523,8 @@ module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, mu
   assign \$46  = $signed(partial8) + $signed(\$45 );
   assign \$48  = $signed(partial12) + $signed(\$47 );
   assign \$50  = $signed(total) + $signed(\$49 );
-  assign \$52  = $signed(\total$14 ) + $signed(\$51 );
-  assign \$54  = $signed(\total$16 ) + $signed(\$53 );
-  always @(posedge clk)
-    partial0 <= \$55 ;
-  always @(posedge clk)
-    partial2 <= \$56 ;
-  always @(posedge clk)
-    partial4 <= \$57 ;
-  always @(posedge clk)
-    partial6 <= \$58 ;
-  always @(posedge clk)
-    partial8 <= \$59 ;
-  always @(posedge clk)
-    partial10 <= \$60 ;
-  always @(posedge clk)
-    partial12 <= \$61 ;
-  always @(posedge clk)
-    partial14 <= \$62 ;
-  always @(posedge clk)
-    total <= \$63 ;
-  always @(posedge clk)
-    \total$13  <= \$64 ;
-  always @(posedge clk)
-    \total$14  <= \$65 ;
-  always @(posedge clk)
-    \total$15  <= \$66 ;
-  always @(posedge clk)
-    \total$16  <= \$67 ;
-  always @(posedge clk)
-    \total$17  <= \$68 ;
-  always @(posedge clk)
-    \total$18  <= \$69 ;
+  assign \$52  = $signed(\total$15 ) + $signed(\$51 );
+  assign \$54  = $signed(\total$17 ) + $signed(\$53 );
   assign \$2  = multiplier[0] ? \$1  : 20'h00000;
   assign \$4  = multiplier[1] ? \$3  : 20'h00000;
   assign \$5  = $signed(\$2 ) + $signed(\$4 );
@@ -5225,158 +4543,84 @@ module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, mu
   assign \$27  = multiplier[10] ? \$26  : 20'h00000;
   assign \$29  = multiplier[11] ? \$28  : 20'h00000;
   assign \$30  = $signed(\$27 ) + $signed(\$29 );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$55  = \$5 ;
-    if (clear) begin
-      \$55  = 21'h000000;
-    end
-    if (rst) begin
-      \$55  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial0 <= \$5 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$56  = \$10 ;
-    if (clear) begin
-      \$56  = 21'h000000;
-    end
-    if (rst) begin
-      \$56  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial2 <= \$10 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$57  = \$15 ;
-    if (clear) begin
-      \$57  = 21'h000000;
-    end
-    if (rst) begin
-      \$57  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial4 <= \$15 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$58  = \$20 ;
-    if (clear) begin
-      \$58  = 21'h000000;
-    end
-    if (rst) begin
-      \$58  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial6 <= \$20 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$59  = \$25 ;
-    if (clear) begin
-      \$59  = 21'h000000;
-    end
-    if (rst) begin
-      \$59  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial8 <= \$25 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$60  = \$30 ;
-    if (clear) begin
-      \$60  = 21'h000000;
-    end
-    if (rst) begin
-      \$60  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial10 <= \$30 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$61  = \$35 ;
-    if (clear) begin
-      \$61  = 21'h000000;
-    end
-    if (rst) begin
-      \$61  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial12 <= \$35 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$62  = \$40 ;
-    if (clear) begin
-      \$62  = 21'h000000;
-    end
-    if (rst) begin
-      \$62  = 21'h000000;
+  always @(posedge clk) begin
+    if (\port$4034$0 ) begin
+      partial14 <= \$40 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$63  = \$42 [23:0];
-    if (clear) begin
-      \$63  = 24'h000000;
-    end
-    if (rst) begin
-      \$63  = 24'h000000;
+  always @(posedge clk) begin
+    if (\port$4036$0 ) begin
+      total <= \$42 [23:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$64  = \$44 [23:0];
-    if (clear) begin
-      \$64  = 24'h000000;
-    end
-    if (rst) begin
-      \$64  = 24'h000000;
+  always @(posedge clk) begin
+    if (\port$4036$0 ) begin
+      \total$14  <= \$44 [23:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$65  = \$46 [23:0];
-    if (clear) begin
-      \$65  = 24'h000000;
-    end
-    if (rst) begin
-      \$65  = 24'h000000;
+  always @(posedge clk) begin
+    if (\port$4036$0 ) begin
+      \total$15  <= \$46 [23:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$66  = \$48 [23:0];
-    if (clear) begin
-      \$66  = 24'h000000;
-    end
-    if (rst) begin
-      \$66  = 24'h000000;
+  always @(posedge clk) begin
+    if (\port$4036$0 ) begin
+      \total$16  <= \$48 [23:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$67  = \$50 [27:0];
-    if (clear) begin
-      \$67  = 28'h0000000;
-    end
-    if (rst) begin
-      \$67  = 28'h0000000;
+  always @(posedge clk) begin
+    if (\port$4038$0 ) begin
+      \total$17  <= \$50 [27:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$68  = \$52 [27:0];
-    if (clear) begin
-      \$68  = 28'h0000000;
-    end
-    if (rst) begin
-      \$68  = 28'h0000000;
+  always @(posedge clk) begin
+    if (\port$4038$0 ) begin
+      \total$18  <= \$52 [27:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$69  = \$54 [35:0];
-    if (clear) begin
-      \$69  = 36'h000000000;
-    end
-    if (rst) begin
-      \$69  = 36'h000000000;
+  always @(posedge clk) begin
+    if (\port$4040$0 ) begin
+      \total$19  <= \$54 [35:0];
     end
   end
+  assign valid = { \port$4040$0 , \port$4038$0 , \port$4036$0 , \port$4034$0  };
   assign abort = 1'h0;
-  assign product = \total$18 [34:0];
+  assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[18], multiplicand };
@@ -5397,33 +4641,23 @@ module \crossloom.collector.requantizer.product$62 (rst, clear, multiplicand, mu
   assign \$43  = { partial6[20], partial6, 2'h0 };
   assign \$45  = { partial10[20], partial10, 2'h0 };
   assign \$47  = { partial14[20], partial14, 2'h0 };
-  assign \$49  = { \total$13 [23], \total$13 [23], \total$13 [23], \total$13 , 4'h0 };
-  assign \$51  = { \total$15 [23], \total$15 [23], \total$15 [23], \total$15 , 4'h0 };
-  assign \$53  = { \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 [27], \total$17 , 8'h00 };
+  assign \$49  = { \total$14 [23], \total$14 [23], \total$14 [23], \total$14 , 4'h0 };
+  assign \$51  = { \total$16 [23], \total$16 [23], \total$16 [23], \total$16 , 4'h0 };
+  assign \$53  = { \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 , 8'h00 };
 endmodule
 
-module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
-  wire [35:0] \$1 ;
+module \crossloom.collector.requantizer.rescaler (rst, clear, register, \register$3 , \register$4 , \register$5 , \register$6 , value, shift, relu, out, clk);
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [7:0] \$13 ;
+  wire \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  reg [35:0] \$16 ;
-  reg [2:0] \$17 ;
-  reg [35:0] \$18 ;
-  reg \$19 ;
-  wire [5:0] \$2 ;
-  reg \$20 ;
-  reg [7:0] \$21 ;
-  reg \$22 ;
-  reg \$23 ;
-  reg \$24 ;
-  reg [7:0] \$25 ;
-  wire [35:0] \$3 ;
-  wire \$4 ;
+  wire [7:0] \$16 ;
+  wire [35:0] \$2 ;
+  wire [5:0] \$3 ;
+  wire [35:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -5441,8 +4675,18 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
-  reg register = 1'h0;
-  reg \register$9  = 1'h0;
+  input register;
+  wire register;
+  reg \register$12  = 1'h0;
+  reg \register$14  = 1'h0;
+  input \register$3 ;
+  wire \register$3 ;
+  input \register$4 ;
+  wire \register$4 ;
+  input \register$5 ;
+  wire \register$5 ;
+  input \register$6 ;
+  wire \register$6 ;
   input relu;
   wire relu;
   input rst;
@@ -5453,182 +4697,141 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, value, shift, relu
   input [35:0] value;
   wire [35:0] value;
   reg zero = 1'h0;
-  assign \$1  = $signed(value) >>> shift[1:0];
-  assign \$3  = $signed(\$like ) >>> \$2 ;
-  assign \$4  = ~ \register$9 ;
-  assign \$5  = shifted[35] & \$4 ;
-  assign \$6  = & shifted[35:7];
-  assign \$7  = ~ \$6 ;
-  assign \$8  = \$5  & \$7 ;
-  assign \$9  = ~ shifted[35];
-  assign \$10  = | shifted[35:7];
-  assign \$11  = \$9  & \$10 ;
-  assign \$12  = shifted[35] & \register$9 ;
-  assign \$13  = high ? 8'h7f : kept;
-  assign \$14  = \$signal  ? 8'h80 : \$13 ;
-  assign \$15  = zero ? 8'h00 : \$14 ;
-  always @(posedge clk)
-    \$like  <= \$16 ;
-  always @(posedge clk)
-    coarse <= \$17 ;
-  always @(posedge clk)
-    shifted <= \$18 ;
-  always @(posedge clk)
-    register <= \$19 ;
-  always @(posedge clk)
-    \register$9  <= \$20 ;
-  always @(posedge clk)
-    kept <= \$21 ;
-  always @(posedge clk)
-    \$signal  <= \$22 ;
-  always @(posedge clk)
-    high <= \$23 ;
-  always @(posedge clk)
-    zero <= \$24 ;
-  always @(posedge clk)
-    out <= \$25 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$16  = \$1 ;
+  assign \$1  = | { \register$6 , \register$5 , \register$4 , \register$3 , register };
+  assign \$2  = $signed(value) >>> shift[1:0];
+  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$5  = ~ \register$14 ;
+  assign \$6  = shifted[35] & \$5 ;
+  assign \$7  = & shifted[35:7];
+  assign \$8  = ~ \$7 ;
+  assign \$9  = \$6  & \$8 ;
+  assign \$10  = ~ shifted[35];
+  assign \$11  = | shifted[35:7];
+  assign \$12  = \$10  & \$11 ;
+  assign \$13  = shifted[35] & \register$14 ;
+  assign \$14  = high ? 8'h7f : kept;
+  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$16  = zero ? 8'h00 : \$15 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$like  <= \$2 ;
+    end
     if (clear) begin
-      \$16  = 36'h000000000;
+      \$like  <= 36'h000000000;
     end
     if (rst) begin
-      \$16  = 36'h000000000;
+      \$like  <= 36'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$17  = shift[4:2];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      coarse <= shift[4:2];
+    end
     if (clear) begin
-      \$17  = 3'h0;
+      coarse <= 3'h0;
     end
     if (rst) begin
-      \$17  = 3'h0;
+      coarse <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$18  = \$3 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      shifted <= \$4 ;
+    end
     if (clear) begin
-      \$18  = 36'h000000000;
+      shifted <= 36'h000000000;
     end
     if (rst) begin
-      \$18  = 36'h000000000;
+      shifted <= 36'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$19  = relu;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$12  <= relu;
+    end
     if (clear) begin
-      \$19  = 1'h0;
+      \register$12  <= 1'h0;
     end
     if (rst) begin
-      \$19  = 1'h0;
+      \register$12  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$20  = register;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$14  <= \register$12 ;
+    end
     if (clear) begin
-      \$20  = 1'h0;
+      \register$14  <= 1'h0;
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \register$14  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$21  = shifted[7:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      kept <= shifted[7:0];
+    end
     if (clear) begin
-      \$21  = 8'h00;
+      kept <= 8'h00;
     end
     if (rst) begin
-      \$21  = 8'h00;
+      kept <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$22  = \$8 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$9 ;
+    end
     if (clear) begin
-      \$22  = 1'h0;
+      \$signal  <= 1'h0;
     end
     if (rst) begin
-      \$22  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$23  = \$11 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      high <= \$12 ;
+    end
     if (clear) begin
-      \$23  = 1'h0;
+      high <= 1'h0;
     end
     if (rst) begin
-      \$23  = 1'h0;
+      high <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$24  = \$12 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      zero <= \$13 ;
+    end
     if (clear) begin
-      \$24  = 1'h0;
+      zero <= 1'h0;
     end
     if (rst) begin
-      \$24  = 1'h0;
+      zero <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$25  = \$15 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      out <= \$16 ;
+    end
     if (clear) begin
-      \$25  = 8'h00;
+      out <= 8'h00;
     end
     if (rst) begin
-      \$25  = 8'h00;
+      out <= 8'h00;
     end
   end
   assign abort = 1'h0;
-  assign \$2  = { 1'h0, coarse, 2'h0 };
+  assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$169 , write_address, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
+module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$171 , busy, write_address, clk);
   wire \$1 ;
   wire [4:0] \$10 ;
-  reg \$100 ;
-  reg \$101 ;
-  reg \$102 ;
-  reg \$103 ;
-  reg \$104 ;
-  reg \$105 ;
-  reg \$106 ;
-  reg \$107 ;
-  reg \$108 ;
-  reg \$109 ;
   wire [4:0] \$11 ;
-  reg \$110 ;
-  reg \$111 ;
-  reg \$112 ;
-  reg \$113 ;
-  reg \$114 ;
-  reg \$115 ;
-  reg \$116 ;
-  reg \$117 ;
-  reg \$118 ;
-  reg \$119 ;
   wire [4:0] \$12 ;
-  reg \$120 ;
-  reg \$121 ;
-  reg \$122 ;
-  reg \$123 ;
-  reg \$124 ;
-  reg \$125 ;
-  reg \$126 ;
-  reg \$127 ;
-  reg \$128 ;
-  reg [15:0] \$129 ;
   wire [4:0] \$13 ;
-  reg [15:0] \$130 ;
   wire [4:0] \$14 ;
   wire [4:0] \$15 ;
   wire [4:0] \$16 ;
@@ -5653,18 +4856,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire [4:0] \$36 ;
-  wire \$37 ;
+  wire \$36 ;
+  wire [4:0] \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [4:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
-  wire [15:0] \$42 ;
+  wire \$42 ;
   wire [15:0] \$43 ;
-  wire [31:0] \$44 ;
-  wire [32:0] \$45 ;
-  wire [7:0] \$46 ;
+  wire [15:0] \$44 ;
+  wire [31:0] \$45 ;
+  wire [32:0] \$46 ;
   wire [7:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
@@ -5673,58 +4876,18 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [7:0] \$51 ;
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
-  wire \$54 ;
+  wire [7:0] \$54 ;
   wire \$55 ;
-  wire [16:0] \$56 ;
+  wire \$56 ;
   wire [16:0] \$57 ;
   wire [16:0] \$58 ;
-  reg \$59 ;
+  wire [16:0] \$59 ;
   wire [4:0] \$6 ;
-  reg \$60 ;
-  reg [4:0] \$61 ;
-  reg \$62 ;
-  reg \$63 ;
-  reg \$64 ;
-  reg [15:0] \$65 ;
-  reg \$66 ;
-  reg \$67 ;
-  reg \$68 ;
-  reg \$69 ;
   wire [4:0] \$7 ;
-  reg \$70 ;
-  reg \$71 ;
-  reg \$72 ;
-  reg \$73 ;
-  reg [15:0] \$74 ;
-  reg [33:0] \$75 ;
-  reg \$76 ;
-  reg \$77 ;
-  reg \$78 ;
-  reg \$79 ;
   wire [4:0] \$8 ;
-  reg \$80 ;
-  reg [7:0] \$81 ;
-  reg [7:0] \$82 ;
-  reg [7:0] \$83 ;
-  reg [7:0] \$84 ;
-  reg \$85 ;
-  reg \$86 ;
-  reg \$87 ;
-  reg \$88 ;
-  reg \$89 ;
   wire [4:0] \$9 ;
-  reg \$90 ;
-  reg \$91 ;
-  reg \$92 ;
-  reg \$93 ;
-  reg \$94 ;
-  reg \$95 ;
-  reg \$96 ;
-  reg \$97 ;
-  reg \$98 ;
-  reg \$99 ;
   wire \$signal ;
-  reg \$signal$110  = 1'h0;
+  reg \$signal$112  = 1'h0;
   reg \$signal$21  = 1'h0;
   wire \$signal$54 ;
   wire \$signal$59 ;
@@ -5748,6 +4911,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg advance = 1'h0;
   wire [15:0] base;
   wire [15:0] \base$12 ;
+  output busy;
   reg busy = 1'h0;
   wire [12:0] channel;
   wire [12:0] channel_origin;
@@ -5760,6 +4924,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire column_last;
   wire [15:0] column_step;
   wire [15:0] \column_step$40 ;
+  input combining;
+  wire combining;
   input [511:0] descriptor;
   wire [511:0] descriptor;
   wire [31:0] \descriptor[0] ;
@@ -5779,8 +4945,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$169 ;
-  reg \done$169  = 1'h0;
+  output \done$171 ;
+  reg \done$171  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
@@ -5820,7 +4986,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$170  = 16'h0000;
+  reg [15:0] \pixel$172  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   wire [16:0] pixel_x_origin;
@@ -5839,8 +5005,6 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   wire register;
   (* init = 1'h0 *)
   wire \register$107 ;
-  reg \register$115  = 1'h0;
-  reg \register$116  = 1'h0;
   reg \register$117  = 1'h0;
   reg \register$118  = 1'h0;
   reg \register$119  = 1'h0;
@@ -5851,8 +5015,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$124  = 1'h0;
   reg \register$125  = 1'h0;
   reg \register$126  = 1'h0;
+  reg \register$127  = 1'h0;
   reg \register$128  = 1'h0;
-  reg \register$129  = 1'h0;
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
   reg \register$132  = 1'h0;
@@ -5892,6 +5056,8 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   reg \register$166  = 1'h0;
   reg \register$167  = 1'h0;
   reg \register$168  = 1'h0;
+  reg \register$169  = 1'h0;
+  reg \register$170  = 1'h0;
   wire relu;
   wire \relu$104 ;
   wire \relu$86 ;
@@ -5992,179 +5158,37 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign \$32  = pixel_y < descriptor[87:76];
   assign \$33  = \$31  & \$32 ;
   assign \inside  = \$signal$59  ? \$30  : \$33 ;
-  assign \$34  = descriptor[3:0] == 3'h4;
-  assign \$35  = descriptor[3:0] == 3'h6;
-  assign \$36  = maximum ? 5'h00 : descriptor[452:448];
-  assign \$37  = column_last & row_last;
-  assign \$38  = \$37  & \$signal$54 ;
-  assign \$39  = \$38  & x_last;
-  assign \$40  = \$39  & y_last;
-  assign \$41  = advance & \inside ;
-  assign \$42  = \$signal$59  ? second : address;
-  assign \$43  = \register$122  ? descriptor[415:400] : descriptor[399:384];
-  assign \$44  = 1'h1 << descriptor[452:448];
-  assign \$45  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$44 [31:1] });
-  assign \$46  = maximum ? 8'h80 : 8'h00;
-  assign \$47  = \register$118  ? read_data[7:0] : \$46 ;
-  assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$118  ? read_data[15:8] : \$48 ;
-  assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$118  ? read_data[23:16] : \$50 ;
-  assign \$52  = maximum ? 8'h80 : 8'h00;
-  assign \$53  = \register$118  ? read_data[31:24] : \$52 ;
-  assign \$54  = advance & last;
-  assign \$55  = write_enable & \register$155 ;
-  assign \$56  = write_address + 1'h1;
-  assign \$57  = \pixel$170  + descriptor[183:172];
-  assign \$58  = \pixel$170  + descriptor[183:172];
-  always @(posedge clk)
-    \$signal$21  <= \$59 ;
-  always @(posedge clk)
-    maximum <= \$60 ;
-  always @(posedge clk)
-    shift <= \$61 ;
-  always @(posedge clk)
-    advance <= \$62 ;
-  always @(posedge clk)
-    \$signal$110  <= \$63 ;
-  always @(posedge clk)
-    read_enable <= \$64 ;
-  always @(posedge clk)
-    read_address <= \$65 ;
-  always @(posedge clk)
-    \register$115  <= \$66 ;
-  always @(posedge clk)
-    \register$116  <= \$67 ;
-  always @(posedge clk)
-    \register$117  <= \$68 ;
-  always @(posedge clk)
-    \register$118  <= \$69 ;
-  always @(posedge clk)
-    \register$119  <= \$70 ;
-  always @(posedge clk)
-    \register$120  <= \$71 ;
-  always @(posedge clk)
-    \register$121  <= \$72 ;
-  always @(posedge clk)
-    \register$122  <= \$73 ;
-  always @(posedge clk)
-    multiplier <= \$74 ;
-  always @(posedge clk)
-    addend <= \$75 ;
-  always @(posedge clk)
-    \register$123  <= \$76 ;
-  always @(posedge clk)
-    \register$124  <= \$77 ;
-  always @(posedge clk)
-    \register$125  <= \$78 ;
-  always @(posedge clk)
-    \register$126  <= \$79 ;
-  always @(posedge clk)
-    first <= \$80 ;
-  always @(posedge clk)
-    tap <= \$81 ;
-  always @(posedge clk)
-    \tap$79  <= \$82 ;
-  always @(posedge clk)
-    \tap$88  <= \$83 ;
-  always @(posedge clk)
-    \tap$97  <= \$84 ;
-  always @(posedge clk)
-    \register$128  <= \$85 ;
-  always @(posedge clk)
-    \register$129  <= \$86 ;
-  always @(posedge clk)
-    \register$130  <= \$87 ;
-  always @(posedge clk)
-    \register$131  <= \$88 ;
-  always @(posedge clk)
-    \register$132  <= \$89 ;
-  always @(posedge clk)
-    \register$133  <= \$90 ;
-  always @(posedge clk)
-    \register$134  <= \$91 ;
-  always @(posedge clk)
-    \register$135  <= \$92 ;
-  always @(posedge clk)
-    \register$136  <= \$93 ;
-  always @(posedge clk)
-    \register$137  <= \$94 ;
-  always @(posedge clk)
-    \register$138  <= \$95 ;
-  always @(posedge clk)
-    \register$139  <= \$96 ;
-  always @(posedge clk)
-    \register$140  <= \$97 ;
-  always @(posedge clk)
-    \register$141  <= \$98 ;
-  always @(posedge clk)
-    \register$142  <= \$99 ;
-  always @(posedge clk)
-    \register$143  <= \$100 ;
-  always @(posedge clk)
-    \register$144  <= \$101 ;
-  always @(posedge clk)
-    \register$145  <= \$102 ;
-  always @(posedge clk)
-    \register$146  <= \$103 ;
-  always @(posedge clk)
-    \register$147  <= \$104 ;
-  always @(posedge clk)
-    \register$148  <= \$105 ;
-  always @(posedge clk)
-    \register$149  <= \$106 ;
-  always @(posedge clk)
-    \register$150  <= \$107 ;
-  always @(posedge clk)
-    \register$151  <= \$108 ;
-  always @(posedge clk)
-    \register$152  <= \$109 ;
-  always @(posedge clk)
-    \register$153  <= \$110 ;
-  always @(posedge clk)
-    \register$154  <= \$111 ;
-  always @(posedge clk)
-    \register$155  <= \$112 ;
-  always @(posedge clk)
-    \register$156  <= \$113 ;
-  always @(posedge clk)
-    \register$157  <= \$114 ;
-  always @(posedge clk)
-    \register$158  <= \$115 ;
-  always @(posedge clk)
-    \register$159  <= \$116 ;
-  always @(posedge clk)
-    \register$160  <= \$117 ;
-  always @(posedge clk)
-    \register$161  <= \$118 ;
-  always @(posedge clk)
-    \register$162  <= \$119 ;
-  always @(posedge clk)
-    \register$163  <= \$120 ;
-  always @(posedge clk)
-    \register$164  <= \$121 ;
-  always @(posedge clk)
-    \register$165  <= \$122 ;
-  always @(posedge clk)
-    \register$166  <= \$123 ;
-  always @(posedge clk)
-    \register$167  <= \$124 ;
-  always @(posedge clk)
-    \register$168  <= \$125 ;
-  always @(posedge clk)
-    write_enable <= \$126 ;
-  always @(posedge clk)
-    \done$169  <= \$127 ;
-  always @(posedge clk)
-    busy <= \$128 ;
-  always @(posedge clk)
-    \pixel$170  <= \$129 ;
-  always @(posedge clk)
-    write_address <= \$130 ;
+  assign \$34  = combining | clear;
+  assign \$35  = descriptor[3:0] == 3'h4;
+  assign \$36  = descriptor[3:0] == 3'h6;
+  assign \$37  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$38  = column_last & row_last;
+  assign \$39  = \$38  & \$signal$54 ;
+  assign \$40  = \$39  & x_last;
+  assign \$41  = \$40  & y_last;
+  assign \$42  = advance & \inside ;
+  assign \$43  = \$signal$59  ? second : address;
+  assign \$44  = \register$124  ? descriptor[415:400] : descriptor[399:384];
+  assign \$45  = 1'h1 << descriptor[452:448];
+  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
+  assign \$47  = maximum ? 8'h80 : 8'h00;
+  assign \$48  = \register$120  ? read_data[7:0] : \$47 ;
+  assign \$49  = maximum ? 8'h80 : 8'h00;
+  assign \$50  = \register$120  ? read_data[15:8] : \$49 ;
+  assign \$51  = maximum ? 8'h80 : 8'h00;
+  assign \$52  = \register$120  ? read_data[23:16] : \$51 ;
+  assign \$53  = maximum ? 8'h80 : 8'h00;
+  assign \$54  = \register$120  ? read_data[31:24] : \$53 ;
+  assign \$55  = advance & last;
+  assign \$56  = write_enable & \register$157 ;
+  assign \$57  = write_address + 1'h1;
+  assign \$58  = \pixel$172  + descriptor[183:172];
+  assign \$59  = \pixel$172  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
@@ -6178,6 +5202,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .addend(addend),
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
@@ -6191,6 +5216,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .addend(addend),
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
@@ -6204,6 +5230,7 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .addend(addend),
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
@@ -6226,38 +5253,39 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clk(clk),
     .column_count(column_count),
     .column_last(column_last),
+    .combining(combining),
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1906$0 (\$3 ),
-    .\port$1907$4 (\$4 [4]),
-    .\port$1908$4 (\$5 [4]),
-    .\port$1909$4 (\$6 [4]),
-    .\port$1910$4 (\$7 [4]),
-    .\port$1911$4 (\$8 [4]),
-    .\port$1912$4 (\$9 [4]),
-    .\port$1913$4 (\$10 [4]),
-    .\port$1914$4 (\$11 [4]),
-    .\port$1915$4 (\$12 [4]),
-    .\port$1916$4 (\$13 [4]),
-    .\port$1917$4 (\$14 [4]),
-    .\port$1918$4 (\$15 [4]),
-    .\port$1919$0 (\$16 ),
-    .\port$1920$4 (\$17 [4]),
-    .\port$1921$4 (\$18 [4]),
-    .\port$1922$4 (\$19 [4]),
-    .\port$1923$4 (\$20 [4]),
-    .\port$1924$4 (\$21 [4]),
-    .\port$1925$4 (\$22 [4]),
-    .\port$1926$4 (\$23 [4]),
-    .\port$1927$4 (\$24 [4]),
-    .\port$1928$4 (\$25 [4]),
-    .\port$1929$4 (\$26 [4]),
-    .\port$1930$4 (\$27 [4]),
-    .\port$1931$4 (\$28 [4]),
-    .\port$3222$136 (descriptor[139:136]),
-    .\port$3222$160 (descriptor[171:160]),
-    .\port$3222$96 (descriptor[119:96]),
+    .\port$2258$0 (\$3 ),
+    .\port$2259$4 (\$4 [4]),
+    .\port$2260$4 (\$5 [4]),
+    .\port$2261$4 (\$6 [4]),
+    .\port$2262$4 (\$7 [4]),
+    .\port$2263$4 (\$8 [4]),
+    .\port$2264$4 (\$9 [4]),
+    .\port$2265$4 (\$10 [4]),
+    .\port$2266$4 (\$11 [4]),
+    .\port$2267$4 (\$12 [4]),
+    .\port$2268$4 (\$13 [4]),
+    .\port$2269$4 (\$14 [4]),
+    .\port$2270$4 (\$15 [4]),
+    .\port$2271$0 (\$16 ),
+    .\port$2272$4 (\$17 [4]),
+    .\port$2273$4 (\$18 [4]),
+    .\port$2274$4 (\$19 [4]),
+    .\port$2275$4 (\$20 [4]),
+    .\port$2276$4 (\$21 [4]),
+    .\port$2277$4 (\$22 [4]),
+    .\port$2278$4 (\$23 [4]),
+    .\port$2279$4 (\$24 [4]),
+    .\port$2280$4 (\$25 [4]),
+    .\port$2281$4 (\$26 [4]),
+    .\port$2282$4 (\$27 [4]),
+    .\port$2283$4 (\$28 [4]),
+    .\port$3659$136 (descriptor[139:136]),
+    .\port$3659$160 (descriptor[171:160]),
+    .\port$3659$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -6275,777 +5303,846 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
     .clear(clear),
     .clk(clk),
     .column_step(address_x_step),
+    .combining(combining),
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3222$136 (descriptor[147:136]),
+    .\port$3659$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
     .start(\$signal ),
-    .\width$7 (descriptor[75:64])
+    .\width$9 (descriptor[75:64])
   );
   \crossloom.elementwise.second_pitches  second_pitches (
     .base(\$2 [15:0]),
     .clear(clear),
     .clk(clk),
     .column_step(second_x_step),
+    .combining(combining),
     .origin(second_origin),
-    .\port$3222$320 (descriptor[347:320]),
+    .\port$3659$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$59  = \$34 ;
-    if (clear) begin
-      \$59  = 1'h0;
-    end
-    if (rst) begin
-      \$59  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$60  = \$35 ;
-    if (clear) begin
-      \$60  = 1'h0;
-    end
-    if (rst) begin
-      \$60  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$61  = \$36 ;
-    if (clear) begin
-      \$61  = 5'h00;
-    end
-    if (rst) begin
-      \$61  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$62  = advance;
-    if (load) begin
-      \$62  = 1'h1;
-    end else if (\$40 ) begin
-      \$62  = 1'h0;
-    end
-    if (clear) begin
-      \$62  = 1'h0;
-    end
-    if (rst) begin
-      \$62  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$63  = \$signal$110 ;
-    if (load) begin
-      \$63  = 1'h1;
-    end else if (advance) begin
-      \$63  = last;
-    end
-    if (clear) begin
-      \$63  = 1'h0;
-    end
-    if (rst) begin
-      \$63  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$64  = \$41 ;
-    if (clear) begin
-      \$64  = 1'h0;
-    end
-    if (rst) begin
-      \$64  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$65  = \$42 ;
-    if (clear) begin
-      \$65  = 16'h0000;
-    end
-    if (rst) begin
-      \$65  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$66  = \inside ;
-    if (clear) begin
-      \$66  = 1'h0;
-    end
-    if (rst) begin
-      \$66  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$67  = \register$115 ;
-    if (clear) begin
-      \$67  = 1'h0;
-    end
-    if (rst) begin
-      \$67  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$68  = \register$116 ;
-    if (clear) begin
-      \$68  = 1'h0;
-    end
-    if (rst) begin
-      \$68  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$69  = \register$117 ;
-    if (clear) begin
-      \$69  = 1'h0;
-    end
-    if (rst) begin
-      \$69  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$70  = \$signal$59 ;
-    if (clear) begin
-      \$70  = 1'h0;
-    end
-    if (rst) begin
-      \$70  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$71  = \register$119 ;
-    if (clear) begin
-      \$71  = 1'h0;
-    end
-    if (rst) begin
-      \$71  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$72  = \register$120 ;
-    if (clear) begin
-      \$72  = 1'h0;
-    end
-    if (rst) begin
-      \$72  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$73  = \register$121 ;
-    if (clear) begin
-      \$73  = 1'h0;
-    end
-    if (rst) begin
-      \$73  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$74  = \$43 ;
-    if (clear) begin
-      \$74  = 16'h0000;
-    end
-    if (rst) begin
-      \$74  = 16'h0000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$75  = { \$45 [32], \$45  };
-    if (clear) begin
-      \$75  = 34'h000000000;
-    end
-    if (rst) begin
-      \$75  = 34'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$76  = \$signal$110 ;
-    if (clear) begin
-      \$76  = 1'h0;
-    end
-    if (rst) begin
-      \$76  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$77  = \register$123 ;
-    if (clear) begin
-      \$77  = 1'h0;
-    end
-    if (rst) begin
-      \$77  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$78  = \register$124 ;
-    if (clear) begin
-      \$78  = 1'h0;
-    end
-    if (rst) begin
-      \$78  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$79  = \register$125 ;
-    if (clear) begin
-      \$79  = 1'h0;
-    end
-    if (rst) begin
-      \$79  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$80  = \register$126 ;
-    if (clear) begin
-      \$80  = 1'h0;
-    end
-    if (rst) begin
-      \$80  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$81  = \$47 ;
-    if (clear) begin
-      \$81  = 8'h00;
-    end
-    if (rst) begin
-      \$81  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$82  = \$49 ;
-    if (clear) begin
-      \$82  = 8'h00;
-    end
-    if (rst) begin
-      \$82  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$83  = \$51 ;
-    if (clear) begin
-      \$83  = 8'h00;
-    end
-    if (rst) begin
-      \$83  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$84  = \$53 ;
-    if (clear) begin
-      \$84  = 8'h00;
-    end
-    if (rst) begin
-      \$84  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$85  = \$signal$54 ;
-    if (clear) begin
-      \$85  = 1'h0;
-    end
-    if (rst) begin
-      \$85  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$86  = \register$128 ;
-    if (clear) begin
-      \$86  = 1'h0;
-    end
-    if (rst) begin
-      \$86  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$87  = \register$129 ;
-    if (clear) begin
-      \$87  = 1'h0;
-    end
-    if (rst) begin
-      \$87  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$88  = \register$130 ;
-    if (clear) begin
-      \$88  = 1'h0;
-    end
-    if (rst) begin
-      \$88  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$89  = \register$131 ;
-    if (clear) begin
-      \$89  = 1'h0;
-    end
-    if (rst) begin
-      \$89  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$90  = \register$132 ;
-    if (clear) begin
-      \$90  = 1'h0;
-    end
-    if (rst) begin
-      \$90  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$91  = \register$133 ;
-    if (clear) begin
-      \$91  = 1'h0;
-    end
-    if (rst) begin
-      \$91  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$92  = \register$134 ;
-    if (clear) begin
-      \$92  = 1'h0;
-    end
-    if (rst) begin
-      \$92  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$93  = \register$135 ;
-    if (clear) begin
-      \$93  = 1'h0;
-    end
-    if (rst) begin
-      \$93  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$94  = \register$136 ;
-    if (clear) begin
-      \$94  = 1'h0;
-    end
-    if (rst) begin
-      \$94  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$95  = \register$137 ;
-    if (clear) begin
-      \$95  = 1'h0;
-    end
-    if (rst) begin
-      \$95  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$96  = \register$138 ;
-    if (clear) begin
-      \$96  = 1'h0;
-    end
-    if (rst) begin
-      \$96  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$97  = \register$139 ;
-    if (clear) begin
-      \$97  = 1'h0;
-    end
-    if (rst) begin
-      \$97  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$98  = \register$140 ;
-    if (clear) begin
-      \$98  = 1'h0;
-    end
-    if (rst) begin
-      \$98  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$99  = \final ;
-    if (clear) begin
-      \$99  = 1'h0;
-    end
-    if (rst) begin
-      \$99  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$100  = \register$142 ;
-    if (clear) begin
-      \$100  = 1'h0;
-    end
-    if (rst) begin
-      \$100  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$101  = \register$143 ;
-    if (clear) begin
-      \$101  = 1'h0;
-    end
-    if (rst) begin
-      \$101  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$102  = \register$144 ;
-    if (clear) begin
-      \$102  = 1'h0;
-    end
-    if (rst) begin
-      \$102  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$103  = \register$145 ;
-    if (clear) begin
-      \$103  = 1'h0;
-    end
-    if (rst) begin
-      \$103  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$104  = \register$146 ;
-    if (clear) begin
-      \$104  = 1'h0;
-    end
-    if (rst) begin
-      \$104  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$105  = \register$147 ;
-    if (clear) begin
-      \$105  = 1'h0;
-    end
-    if (rst) begin
-      \$105  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$106  = \register$148 ;
-    if (clear) begin
-      \$106  = 1'h0;
-    end
-    if (rst) begin
-      \$106  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$107  = \register$149 ;
-    if (clear) begin
-      \$107  = 1'h0;
-    end
-    if (rst) begin
-      \$107  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$108  = \register$150 ;
-    if (clear) begin
-      \$108  = 1'h0;
-    end
-    if (rst) begin
-      \$108  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$109  = \register$151 ;
-    if (clear) begin
-      \$109  = 1'h0;
-    end
-    if (rst) begin
-      \$109  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$110  = \register$152 ;
-    if (clear) begin
-      \$110  = 1'h0;
-    end
-    if (rst) begin
-      \$110  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$111  = \register$153 ;
-    if (clear) begin
-      \$111  = 1'h0;
-    end
-    if (rst) begin
-      \$111  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$112  = \register$154 ;
-    if (clear) begin
-      \$112  = 1'h0;
-    end
-    if (rst) begin
-      \$112  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$113  = \$54 ;
-    if (clear) begin
-      \$113  = 1'h0;
-    end
-    if (rst) begin
-      \$113  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$114  = \register$156 ;
-    if (clear) begin
-      \$114  = 1'h0;
-    end
-    if (rst) begin
-      \$114  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$115  = \register$157 ;
-    if (clear) begin
-      \$115  = 1'h0;
-    end
-    if (rst) begin
-      \$115  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$116  = \register$158 ;
-    if (clear) begin
-      \$116  = 1'h0;
-    end
-    if (rst) begin
-      \$116  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$117  = \register$159 ;
-    if (clear) begin
-      \$117  = 1'h0;
-    end
-    if (rst) begin
-      \$117  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$118  = \register$160 ;
-    if (clear) begin
-      \$118  = 1'h0;
-    end
-    if (rst) begin
-      \$118  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$119  = \register$161 ;
-    if (clear) begin
-      \$119  = 1'h0;
-    end
-    if (rst) begin
-      \$119  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$120  = \register$162 ;
-    if (clear) begin
-      \$120  = 1'h0;
-    end
-    if (rst) begin
-      \$120  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$121  = \register$163 ;
-    if (clear) begin
-      \$121  = 1'h0;
-    end
-    if (rst) begin
-      \$121  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$122  = \register$164 ;
-    if (clear) begin
-      \$122  = 1'h0;
-    end
-    if (rst) begin
-      \$122  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$123  = \register$165 ;
-    if (clear) begin
-      \$123  = 1'h0;
-    end
-    if (rst) begin
-      \$123  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$124  = \register$166 ;
-    if (clear) begin
-      \$124  = 1'h0;
-    end
-    if (rst) begin
-      \$124  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$125  = \register$167 ;
-    if (clear) begin
-      \$125  = 1'h0;
-    end
-    if (rst) begin
-      \$125  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$126  = \register$168 ;
-    if (clear) begin
-      \$126  = 1'h0;
-    end
-    if (rst) begin
-      \$126  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$127  = \$55 ;
-    if (clear) begin
-      \$127  = 1'h0;
-    end
-    if (rst) begin
-      \$127  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$128  = busy;
-    if (\$signal ) begin
-      \$128  = 1'h1;
-    end else if (write_enable) begin
-      if (\register$155 ) begin
-        \$128  = 1'h0;
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \$signal$21  <= \$35 ;
+      if (clear) begin
+        \$signal$21  <= 1'h0;
       end
     end
-    if (clear) begin
-      \$128  = 1'h0;
-    end
     if (rst) begin
-      \$128  = 1'h0;
+      \$signal$21  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$129  = \pixel$170 ;
-    if (\$signal ) begin
-      \$129  = descriptor[63:48];
-    end else if (write_enable) begin
-      if (\register$141 ) begin
-        \$129  = \$57 [15:0];
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      maximum <= \$36 ;
+      if (clear) begin
+        maximum <= 1'h0;
       end
     end
-    if (clear) begin
-      \$129  = 16'h0000;
-    end
     if (rst) begin
-      \$129  = 16'h0000;
+      maximum <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$130  = write_address;
-    if (\$signal ) begin
-      \$130  = descriptor[63:48];
-    end else if (write_enable) begin
-      \$130  = \$56 [15:0];
-      if (\register$141 ) begin
-        \$130  = \$58 [15:0];
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      shift <= \$37 ;
+      if (clear) begin
+        shift <= 5'h00;
       end
     end
-    if (clear) begin
-      \$130  = 16'h0000;
+    if (rst) begin
+      shift <= 5'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      if (load) begin
+        advance <= 1'h1;
+      end else if (\$41 ) begin
+        advance <= 1'h0;
+      end
+      if (clear) begin
+        advance <= 1'h0;
+      end
     end
     if (rst) begin
-      \$130  = 16'h0000;
+      advance <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      if (load) begin
+        \$signal$112  <= 1'h1;
+      end else if (advance) begin
+        \$signal$112  <= last;
+      end
+      if (clear) begin
+        \$signal$112  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \$signal$112  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      read_enable <= \$42 ;
+      if (clear) begin
+        read_enable <= 1'h0;
+      end
+    end
+    if (rst) begin
+      read_enable <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      read_address <= \$43 ;
+      if (clear) begin
+        read_address <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      read_address <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$117  <= \inside ;
+      if (clear) begin
+        \register$117  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$117  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$118  <= \register$117 ;
+      if (clear) begin
+        \register$118  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$118  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$119  <= \register$118 ;
+      if (clear) begin
+        \register$119  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$119  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$120  <= \register$119 ;
+      if (clear) begin
+        \register$120  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$120  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$121  <= \$signal$59 ;
+      if (clear) begin
+        \register$121  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$121  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$122  <= \register$121 ;
+      if (clear) begin
+        \register$122  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$122  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$123  <= \register$122 ;
+      if (clear) begin
+        \register$123  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$123  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$124  <= \register$123 ;
+      if (clear) begin
+        \register$124  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$124  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      multiplier <= \$44 ;
+      if (clear) begin
+        multiplier <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      multiplier <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      addend <= { \$46 [32], \$46  };
+      if (clear) begin
+        addend <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      addend <= 34'h000000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$125  <= \$signal$112 ;
+      if (clear) begin
+        \register$125  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$125  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$126  <= \register$125 ;
+      if (clear) begin
+        \register$126  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$126  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$127  <= \register$126 ;
+      if (clear) begin
+        \register$127  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$127  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$128  <= \register$127 ;
+      if (clear) begin
+        \register$128  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$128  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      first <= \register$128 ;
+      if (clear) begin
+        first <= 1'h0;
+      end
+    end
+    if (rst) begin
+      first <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      tap <= \$48 ;
+      if (clear) begin
+        tap <= 8'h00;
+      end
+    end
+    if (rst) begin
+      tap <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \tap$79  <= \$50 ;
+      if (clear) begin
+        \tap$79  <= 8'h00;
+      end
+    end
+    if (rst) begin
+      \tap$79  <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \tap$88  <= \$52 ;
+      if (clear) begin
+        \tap$88  <= 8'h00;
+      end
+    end
+    if (rst) begin
+      \tap$88  <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \tap$97  <= \$54 ;
+      if (clear) begin
+        \tap$97  <= 8'h00;
+      end
+    end
+    if (rst) begin
+      \tap$97  <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$130  <= \$signal$54 ;
+      if (clear) begin
+        \register$130  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$130  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$131  <= \register$130 ;
+      if (clear) begin
+        \register$131  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$131  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$132  <= \register$131 ;
+      if (clear) begin
+        \register$132  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$132  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$133  <= \register$132 ;
+      if (clear) begin
+        \register$133  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$133  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$134  <= \register$133 ;
+      if (clear) begin
+        \register$134  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$134  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$135  <= \register$134 ;
+      if (clear) begin
+        \register$135  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$135  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$136  <= \register$135 ;
+      if (clear) begin
+        \register$136  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$136  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$137  <= \register$136 ;
+      if (clear) begin
+        \register$137  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$137  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$138  <= \register$137 ;
+      if (clear) begin
+        \register$138  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$138  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$139  <= \register$138 ;
+      if (clear) begin
+        \register$139  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$139  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$140  <= \register$139 ;
+      if (clear) begin
+        \register$140  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$140  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$141  <= \register$140 ;
+      if (clear) begin
+        \register$141  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$141  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$142  <= \register$141 ;
+      if (clear) begin
+        \register$142  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$142  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$143  <= \register$142 ;
+      if (clear) begin
+        \register$143  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$143  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$144  <= \final ;
+      if (clear) begin
+        \register$144  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$144  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$145  <= \register$144 ;
+      if (clear) begin
+        \register$145  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$145  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$146  <= \register$145 ;
+      if (clear) begin
+        \register$146  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$146  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$147  <= \register$146 ;
+      if (clear) begin
+        \register$147  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$147  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$148  <= \register$147 ;
+      if (clear) begin
+        \register$148  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$148  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$149  <= \register$148 ;
+      if (clear) begin
+        \register$149  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$149  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$150  <= \register$149 ;
+      if (clear) begin
+        \register$150  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$150  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$151  <= \register$150 ;
+      if (clear) begin
+        \register$151  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$151  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$152  <= \register$151 ;
+      if (clear) begin
+        \register$152  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$152  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$153  <= \register$152 ;
+      if (clear) begin
+        \register$153  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$153  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$154  <= \register$153 ;
+      if (clear) begin
+        \register$154  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$154  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$155  <= \register$154 ;
+      if (clear) begin
+        \register$155  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$155  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$156  <= \register$155 ;
+      if (clear) begin
+        \register$156  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$156  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$157  <= \register$156 ;
+      if (clear) begin
+        \register$157  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$157  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$158  <= \$55 ;
+      if (clear) begin
+        \register$158  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$158  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$159  <= \register$158 ;
+      if (clear) begin
+        \register$159  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$159  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$160  <= \register$159 ;
+      if (clear) begin
+        \register$160  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$160  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$161  <= \register$160 ;
+      if (clear) begin
+        \register$161  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$161  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$162  <= \register$161 ;
+      if (clear) begin
+        \register$162  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$162  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$163  <= \register$162 ;
+      if (clear) begin
+        \register$163  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$163  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$164  <= \register$163 ;
+      if (clear) begin
+        \register$164  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$164  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$165  <= \register$164 ;
+      if (clear) begin
+        \register$165  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$165  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$166  <= \register$165 ;
+      if (clear) begin
+        \register$166  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$166  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$167  <= \register$166 ;
+      if (clear) begin
+        \register$167  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$167  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$168  <= \register$167 ;
+      if (clear) begin
+        \register$168  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$168  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$169  <= \register$168 ;
+      if (clear) begin
+        \register$169  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$169  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \register$170  <= \register$169 ;
+      if (clear) begin
+        \register$170  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$170  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      write_enable <= \register$170 ;
+      if (clear) begin
+        write_enable <= 1'h0;
+      end
+    end
+    if (rst) begin
+      write_enable <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      \done$171  <= \$56 ;
+      if (clear) begin
+        \done$171  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \done$171  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      if (\$signal ) begin
+        busy <= 1'h1;
+      end else if (write_enable) begin
+        if (\register$157 ) begin
+          busy <= 1'h0;
+        end
+      end
+      if (clear) begin
+        busy <= 1'h0;
+      end
+    end
+    if (rst) begin
+      busy <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      if (\$signal ) begin
+        \pixel$172  <= descriptor[63:48];
+      end else if (write_enable) begin
+        if (\register$143 ) begin
+          \pixel$172  <= \$58 [15:0];
+        end
+      end
+      if (clear) begin
+        \pixel$172  <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      \pixel$172  <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$34 ) begin
+      if (\$signal ) begin
+        write_address <= descriptor[63:48];
+      end else if (write_enable) begin
+        write_address <= \$57 [15:0];
+        if (\register$143 ) begin
+          write_address <= \$59 [15:0];
+        end
+      end
+      if (clear) begin
+        write_address <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      write_address <= 16'h0000;
     end
   end
   assign \start$3  = \$signal ;
@@ -7135,21 +6232,12 @@ module \crossloom.elementwise (rst, descriptor, clear, start, read_data, write_d
   assign write_data[7:0] = out;
 endmodule
 
-module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
+module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  reg \$10 ;
-  reg [7:0] \$11 ;
-  reg [33:0] \$12 ;
-  reg [33:0] \$13 ;
-  wire [33:0] \$2 ;
-  wire [34:0] \$3 ;
-  wire [33:0] \$4 ;
-  reg [7:0] \$5 ;
-  reg [7:0] \$6 ;
-  reg [7:0] \$7 ;
-  reg \$8 ;
-  reg \$9 ;
+  wire \$2 ;
+  wire [33:0] \$3 ;
+  wire [34:0] \$4 ;
+  wire [33:0] \$5 ;
   reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
@@ -7158,6 +6246,8 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [8:0] difference;
   input first;
   wire first;
@@ -7174,11 +6264,11 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
-  reg [7:0] \register$17  = 8'h00;
-  reg [7:0] \register$18  = 8'h00;
-  reg \register$19  = 1'h0;
+  reg [7:0] \register$19  = 8'h00;
+  reg [7:0] \register$20  = 8'h00;
   reg \register$21  = 1'h0;
-  reg \register$22  = 1'h0;
+  reg \register$23  = 1'h0;
+  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -7192,136 +6282,129 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] tap;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = \register$22  | difference[8];
-  assign \$2  = \register$22  ? addend : \$signal ;
-  assign \$3  = $signed(\$2 ) + $signed(product);
-  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
-  always @(posedge clk)
-    \register$17  <= \$5 ;
-  always @(posedge clk)
-    \register$18  <= \$6 ;
-  always @(posedge clk)
-    register <= \$7 ;
-  always @(posedge clk)
-    \register$19  <= \$8 ;
-  always @(posedge clk)
-    \register$21  <= \$9 ;
-  always @(posedge clk)
-    \register$22  <= \$10 ;
-  always @(posedge clk)
-    largest <= \$11 ;
-  always @(posedge clk)
-    \$signal  <= \$12 ;
-  always @(posedge clk)
-    value <= \$13 ;
-  \crossloom.elementwise.lane0.multiplier$29  \multiplier$29  (
+  assign \$1  = combining | clear;
+  assign \$2  = \register$24  | difference[8];
+  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$4  = $signed(\$3 ) + $signed(product);
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  \crossloom.elementwise.lane0.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$3749$0 (multiplier),
+    .\port$4199$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane0.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
     .value(value)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$5  = \multiplier$2 ;
-    if (clear) begin
-      \$5  = 8'h00;
-    end
-    if (rst) begin
-      \$5  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$6  = \register$17 ;
-    if (clear) begin
-      \$6  = 8'h00;
-    end
-    if (rst) begin
-      \$6  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$7  = \register$18 ;
-    if (clear) begin
-      \$7  = 8'h00;
-    end
-    if (rst) begin
-      \$7  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$8  = first;
-    if (clear) begin
-      \$8  = 1'h0;
-    end
-    if (rst) begin
-      \$8  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$9  = \register$19 ;
-    if (clear) begin
-      \$9  = 1'h0;
-    end
-    if (rst) begin
-      \$9  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$10  = \register$21 ;
-    if (clear) begin
-      \$10  = 1'h0;
-    end
-    if (rst) begin
-      \$10  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$11  = largest;
+  always @(posedge clk) begin
     if (\$1 ) begin
-      \$11  = register;
-    end
-    if (clear) begin
-      \$11  = 8'h00;
+      \register$19  <= \multiplier$2 ;
+      if (clear) begin
+        \register$19  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$11  = 8'h00;
+      \register$19  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$12  = \$3 [33:0];
-    if (clear) begin
-      \$12  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$20  <= \register$19 ;
+      if (clear) begin
+        \register$20  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$12  = 34'h000000000;
+      \register$20  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    \$13  = \$4 ;
-    if (clear) begin
-      \$13  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= \register$20 ;
+      if (clear) begin
+        register <= 8'h00;
+      end
     end
     if (rst) begin
-      \$13  = 34'h000000000;
+      register <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$21  <= first;
+      if (clear) begin
+        \register$21  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$21  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$23  <= \register$21 ;
+      if (clear) begin
+        \register$23  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$23  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$24  <= \register$23 ;
+      if (clear) begin
+        \register$24  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$24  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$2 ) begin
+        largest <= register;
+      end
+      if (clear) begin
+        largest <= 8'h00;
+      end
+    end
+    if (rst) begin
+      largest <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$4 [33:0];
+      if (clear) begin
+        \$signal  <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      \$signal  <= 34'h000000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      value <= \$5 ;
+      if (clear) begin
+        value <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -7333,39 +6416,32 @@ module \crossloom.elementwise.lane0 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
-  wire [17:0] \$1 ;
-  wire [18:0] \$10 ;
-  wire [17:0] \$11 ;
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+  wire \$1 ;
+  wire [17:0] \$10 ;
+  wire [18:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [18:0] \$15 ;
-  wire [17:0] \$16 ;
+  wire [17:0] \$15 ;
+  wire [18:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [18:0] \$20 ;
-  wire [19:0] \$21 ;
-  wire [21:0] \$22 ;
-  wire [22:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [28:0] \$26 ;
-  wire [29:0] \$27 ;
-  reg [18:0] \$28 ;
-  reg [18:0] \$29 ;
+  wire [17:0] \$20 ;
+  wire [18:0] \$21 ;
+  wire [19:0] \$22 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [21:0] \$25 ;
+  wire [22:0] \$26 ;
+  wire [28:0] \$27 ;
+  wire [29:0] \$28 ;
   wire [17:0] \$3 ;
-  reg [18:0] \$30 ;
-  reg [18:0] \$31 ;
-  reg [21:0] \$32 ;
-  reg [21:0] \$33 ;
-  reg [25:0] \$34 ;
   wire [17:0] \$4 ;
-  wire [18:0] \$5 ;
-  wire [17:0] \$6 ;
+  wire [17:0] \$5 ;
+  wire [18:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -7374,6 +6450,8 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3749$0 , mu
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [16:0] multiplicand;
   input [7:0] multiplier;
   wire [7:0] multiplier;
@@ -7381,153 +6459,97 @@ module \crossloom.elementwise.lane0.multiplier$29 (rst, clear, \port$3749$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3749$0 ;
-  wire [15:0] \port$3749$0 ;
+  input [15:0] \port$4199$0 ;
+  wire [15:0] \port$4199$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [25:0] \total$10  = 26'h0000000;
-  reg [21:0] \total$9  = 22'h000000;
-  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
-  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
-  assign \$5  = $signed(\$2 ) + $signed(\$4 );
-  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
-  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
-  assign \$10  = $signed(\$7 ) + $signed(\$9 );
-  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
-  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
-  assign \$15  = $signed(\$12 ) + $signed(\$14 );
-  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
-  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
-  assign \$20  = - $signed(\$19 );
-  assign \$21  = $signed(\$17 ) + $signed(\$20 );
-  assign \$23  = $signed(partial0) + $signed(\$22 );
-  assign \$25  = $signed(partial4) + $signed(\$24 );
-  assign \$27  = $signed(total) + $signed(\$26 );
-  always @(posedge clk)
-    partial0 <= \$28 ;
-  always @(posedge clk)
-    partial2 <= \$29 ;
-  always @(posedge clk)
-    partial4 <= \$30 ;
-  always @(posedge clk)
-    partial6 <= \$31 ;
-  always @(posedge clk)
-    total <= \$32 ;
-  always @(posedge clk)
-    \total$9  <= \$33 ;
-  always @(posedge clk)
-    \total$10  <= \$34 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$28  = \$5 ;
-    if (clear) begin
-      \$28  = 19'h00000;
-    end
-    if (rst) begin
-      \$28  = 19'h00000;
+  reg [21:0] \total$12  = 22'h000000;
+  reg [25:0] \total$13  = 26'h0000000;
+  wire [2:0] valid;
+  assign \$1  = combining | clear;
+  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
+  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
+  assign \$6  = $signed(\$3 ) + $signed(\$5 );
+  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
+  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
+  assign \$11  = $signed(\$8 ) + $signed(\$10 );
+  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
+  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
+  assign \$16  = $signed(\$13 ) + $signed(\$15 );
+  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
+  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
+  assign \$21  = - $signed(\$20 );
+  assign \$22  = $signed(\$18 ) + $signed(\$21 );
+  assign \$24  = $signed(partial0) + $signed(\$23 );
+  assign \$26  = $signed(partial4) + $signed(\$25 );
+  assign \$28  = $signed(total) + $signed(\$27 );
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial0 <= \$6 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$29  = \$10 ;
-    if (clear) begin
-      \$29  = 19'h00000;
-    end
-    if (rst) begin
-      \$29  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial2 <= \$11 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$30  = \$15 ;
-    if (clear) begin
-      \$30  = 19'h00000;
-    end
-    if (rst) begin
-      \$30  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial4 <= \$16 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$31  = \$21 [18:0];
-    if (clear) begin
-      \$31  = 19'h00000;
-    end
-    if (rst) begin
-      \$31  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial6 <= \$22 [18:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$32  = \$23 [21:0];
-    if (clear) begin
-      \$32  = 22'h000000;
-    end
-    if (rst) begin
-      \$32  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      total <= \$24 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$33  = \$25 [21:0];
-    if (clear) begin
-      \$33  = 22'h000000;
-    end
-    if (rst) begin
-      \$33  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$12  <= \$26 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    \$34  = \$27 [25:0];
-    if (clear) begin
-      \$34  = 26'h0000000;
-    end
-    if (rst) begin
-      \$34  = 26'h0000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$13  <= \$28 [25:0];
     end
   end
-  assign multiplicand = { 1'h0, \port$3749$0  };
+  assign valid = 3'h7;
+  assign multiplicand = { 1'h0, \port$4199$0  };
   assign abort = 1'h0;
-  assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3749$0  };
-  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3749$0  };
-  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3749$0  };
-  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3749$0  };
-  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$22  = { partial2[18], partial2, 2'h0 };
-  assign \$24  = { partial6[18], partial6, 2'h0 };
-  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+  assign product = \total$13 [24:0];
+  assign \$2  = { 2'h0, \port$4199$0  };
+  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$4199$0  };
+  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$4199$0  };
+  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$4199$0  };
+  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial6[18], partial6, 2'h0 };
+  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane0.rescaler (rst, relu, clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
-  wire [33:0] \$1 ;
+module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [7:0] \$13 ;
+  wire \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  reg [33:0] \$16 ;
-  reg [2:0] \$17 ;
-  reg [33:0] \$18 ;
-  reg \$19 ;
-  wire [5:0] \$2 ;
-  reg \$20 ;
-  reg [7:0] \$21 ;
-  reg \$22 ;
-  reg \$23 ;
-  reg \$24 ;
-  reg [7:0] \$25 ;
-  wire [33:0] \$3 ;
-  wire \$4 ;
+  wire [7:0] \$16 ;
+  wire [33:0] \$2 ;
+  wire [5:0] \$3 ;
+  wire [33:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -7541,12 +6563,14 @@ module \crossloom.elementwise.lane0.rescaler (rst, relu, clear, shift, value, ou
   input clk;
   wire clk;
   reg [2:0] coarse = 3'h0;
+  input combining;
+  wire combining;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
   reg register = 1'h0;
-  reg \register$9  = 1'h0;
+  reg \register$11  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -7557,159 +6581,141 @@ module \crossloom.elementwise.lane0.rescaler (rst, relu, clear, shift, value, ou
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = $signed(value) >>> shift[1:0];
-  assign \$3  = $signed(\$like ) >>> \$2 ;
-  assign \$4  = ~ \register$9 ;
-  assign \$5  = shifted[33] & \$4 ;
-  assign \$6  = & shifted[33:7];
-  assign \$7  = ~ \$6 ;
-  assign \$8  = \$5  & \$7 ;
-  assign \$9  = ~ shifted[33];
-  assign \$10  = | shifted[33:7];
-  assign \$11  = \$9  & \$10 ;
-  assign \$12  = shifted[33] & \register$9 ;
-  assign \$13  = high ? 8'h7f : kept;
-  assign \$14  = \$signal  ? 8'h80 : \$13 ;
-  assign \$15  = zero ? 8'h00 : \$14 ;
-  always @(posedge clk)
-    \$like  <= \$16 ;
-  always @(posedge clk)
-    coarse <= \$17 ;
-  always @(posedge clk)
-    shifted <= \$18 ;
-  always @(posedge clk)
-    register <= \$19 ;
-  always @(posedge clk)
-    \register$9  <= \$20 ;
-  always @(posedge clk)
-    kept <= \$21 ;
-  always @(posedge clk)
-    \$signal  <= \$22 ;
-  always @(posedge clk)
-    high <= \$23 ;
-  always @(posedge clk)
-    zero <= \$24 ;
-  always @(posedge clk)
-    out <= \$25 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$16  = \$1 ;
-    if (clear) begin
-      \$16  = 34'h000000000;
+  assign \$1  = combining | clear;
+  assign \$2  = $signed(value) >>> shift[1:0];
+  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$5  = ~ \register$11 ;
+  assign \$6  = shifted[33] & \$5 ;
+  assign \$7  = & shifted[33:7];
+  assign \$8  = ~ \$7 ;
+  assign \$9  = \$6  & \$8 ;
+  assign \$10  = ~ shifted[33];
+  assign \$11  = | shifted[33:7];
+  assign \$12  = \$10  & \$11 ;
+  assign \$13  = shifted[33] & \register$11 ;
+  assign \$14  = high ? 8'h7f : kept;
+  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$16  = zero ? 8'h00 : \$15 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$like  <= \$2 ;
+      if (clear) begin
+        \$like  <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$16  = 34'h000000000;
+      \$like  <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$17  = shift[4:2];
-    if (clear) begin
-      \$17  = 3'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      coarse <= shift[4:2];
+      if (clear) begin
+        coarse <= 3'h0;
+      end
     end
     if (rst) begin
-      \$17  = 3'h0;
+      coarse <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$18  = \$3 ;
-    if (clear) begin
-      \$18  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      shifted <= \$4 ;
+      if (clear) begin
+        shifted <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$18  = 34'h000000000;
+      shifted <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$19  = relu;
-    if (clear) begin
-      \$19  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= relu;
+      if (clear) begin
+        register <= 1'h0;
+      end
     end
     if (rst) begin
-      \$19  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$20  = register;
-    if (clear) begin
-      \$20  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$11  <= register;
+      if (clear) begin
+        \register$11  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \register$11  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$21  = shifted[7:0];
-    if (clear) begin
-      \$21  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      kept <= shifted[7:0];
+      if (clear) begin
+        kept <= 8'h00;
+      end
     end
     if (rst) begin
-      \$21  = 8'h00;
+      kept <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$22  = \$8 ;
-    if (clear) begin
-      \$22  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$9 ;
+      if (clear) begin
+        \$signal  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$22  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$23  = \$11 ;
-    if (clear) begin
-      \$23  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      high <= \$12 ;
+      if (clear) begin
+        high <= 1'h0;
+      end
     end
     if (rst) begin
-      \$23  = 1'h0;
+      high <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$24  = \$12 ;
-    if (clear) begin
-      \$24  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      zero <= \$13 ;
+      if (clear) begin
+        zero <= 1'h0;
+      end
     end
     if (rst) begin
-      \$24  = 1'h0;
+      zero <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$15 ) begin end
-    \$25  = \$15 ;
-    if (clear) begin
-      \$25  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      out <= \$16 ;
+      if (clear) begin
+        out <= 8'h00;
+      end
     end
     if (rst) begin
-      \$25  = 8'h00;
+      out <= 8'h00;
     end
   end
   assign abort = 1'h0;
-  assign \$2  = { 1'h0, coarse, 2'h0 };
+  assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$16  = 0;
+module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  reg \$10 ;
-  reg [7:0] \$11 ;
-  reg [33:0] \$12 ;
-  reg [33:0] \$13 ;
-  wire [33:0] \$2 ;
-  wire [34:0] \$3 ;
-  wire [33:0] \$4 ;
-  reg [7:0] \$5 ;
-  reg [7:0] \$6 ;
-  reg [7:0] \$7 ;
-  reg \$8 ;
-  reg \$9 ;
+  wire \$2 ;
+  wire [33:0] \$3 ;
+  wire [34:0] \$4 ;
+  wire [33:0] \$5 ;
   reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
@@ -7718,6 +6724,8 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [8:0] difference;
   input first;
   wire first;
@@ -7734,11 +6742,11 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
-  reg [7:0] \register$17  = 8'h00;
-  reg [7:0] \register$18  = 8'h00;
-  reg \register$19  = 1'h0;
+  reg [7:0] \register$19  = 8'h00;
+  reg [7:0] \register$20  = 8'h00;
   reg \register$21  = 1'h0;
-  reg \register$22  = 1'h0;
+  reg \register$23  = 1'h0;
+  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -7752,136 +6760,129 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] tap;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = \register$22  | difference[8];
-  assign \$2  = \register$22  ? addend : \$signal ;
-  assign \$3  = $signed(\$2 ) + $signed(product);
-  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
-  always @(posedge clk)
-    \register$17  <= \$5 ;
-  always @(posedge clk)
-    \register$18  <= \$6 ;
-  always @(posedge clk)
-    register <= \$7 ;
-  always @(posedge clk)
-    \register$19  <= \$8 ;
-  always @(posedge clk)
-    \register$21  <= \$9 ;
-  always @(posedge clk)
-    \register$22  <= \$10 ;
-  always @(posedge clk)
-    largest <= \$11 ;
-  always @(posedge clk)
-    \$signal  <= \$12 ;
-  always @(posedge clk)
-    value <= \$13 ;
-  \crossloom.elementwise.lane1.multiplier$29  \multiplier$29  (
+  assign \$1  = combining | clear;
+  assign \$2  = \register$24  | difference[8];
+  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$4  = $signed(\$3 ) + $signed(product);
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  \crossloom.elementwise.lane1.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$3749$0 (multiplier),
+    .\port$4199$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane1.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
     .value(value)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$5  = \multiplier$2 ;
-    if (clear) begin
-      \$5  = 8'h00;
-    end
-    if (rst) begin
-      \$5  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$6  = \register$17 ;
-    if (clear) begin
-      \$6  = 8'h00;
-    end
-    if (rst) begin
-      \$6  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$7  = \register$18 ;
-    if (clear) begin
-      \$7  = 8'h00;
-    end
-    if (rst) begin
-      \$7  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$8  = first;
-    if (clear) begin
-      \$8  = 1'h0;
-    end
-    if (rst) begin
-      \$8  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$9  = \register$19 ;
-    if (clear) begin
-      \$9  = 1'h0;
-    end
-    if (rst) begin
-      \$9  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$10  = \register$21 ;
-    if (clear) begin
-      \$10  = 1'h0;
-    end
-    if (rst) begin
-      \$10  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$11  = largest;
+  always @(posedge clk) begin
     if (\$1 ) begin
-      \$11  = register;
-    end
-    if (clear) begin
-      \$11  = 8'h00;
+      \register$19  <= \multiplier$2 ;
+      if (clear) begin
+        \register$19  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$11  = 8'h00;
+      \register$19  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$12  = \$3 [33:0];
-    if (clear) begin
-      \$12  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$20  <= \register$19 ;
+      if (clear) begin
+        \register$20  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$12  = 34'h000000000;
+      \register$20  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$16 ) begin end
-    \$13  = \$4 ;
-    if (clear) begin
-      \$13  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= \register$20 ;
+      if (clear) begin
+        register <= 8'h00;
+      end
     end
     if (rst) begin
-      \$13  = 34'h000000000;
+      register <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$21  <= first;
+      if (clear) begin
+        \register$21  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$21  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$23  <= \register$21 ;
+      if (clear) begin
+        \register$23  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$23  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$24  <= \register$23 ;
+      if (clear) begin
+        \register$24  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$24  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$2 ) begin
+        largest <= register;
+      end
+      if (clear) begin
+        largest <= 8'h00;
+      end
+    end
+    if (rst) begin
+      largest <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$4 [33:0];
+      if (clear) begin
+        \$signal  <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      \$signal  <= 34'h000000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      value <= \$5 ;
+      if (clear) begin
+        value <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -7893,39 +6894,32 @@ module \crossloom.elementwise.lane1 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$17  = 0;
-  wire [17:0] \$1 ;
-  wire [18:0] \$10 ;
-  wire [17:0] \$11 ;
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+  wire \$1 ;
+  wire [17:0] \$10 ;
+  wire [18:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [18:0] \$15 ;
-  wire [17:0] \$16 ;
+  wire [17:0] \$15 ;
+  wire [18:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [18:0] \$20 ;
-  wire [19:0] \$21 ;
-  wire [21:0] \$22 ;
-  wire [22:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [28:0] \$26 ;
-  wire [29:0] \$27 ;
-  reg [18:0] \$28 ;
-  reg [18:0] \$29 ;
+  wire [17:0] \$20 ;
+  wire [18:0] \$21 ;
+  wire [19:0] \$22 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [21:0] \$25 ;
+  wire [22:0] \$26 ;
+  wire [28:0] \$27 ;
+  wire [29:0] \$28 ;
   wire [17:0] \$3 ;
-  reg [18:0] \$30 ;
-  reg [18:0] \$31 ;
-  reg [21:0] \$32 ;
-  reg [21:0] \$33 ;
-  reg [25:0] \$34 ;
   wire [17:0] \$4 ;
-  wire [18:0] \$5 ;
-  wire [17:0] \$6 ;
+  wire [17:0] \$5 ;
+  wire [18:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -7934,6 +6928,8 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3749$0 , mu
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [16:0] multiplicand;
   input [7:0] multiplier;
   wire [7:0] multiplier;
@@ -7941,153 +6937,97 @@ module \crossloom.elementwise.lane1.multiplier$29 (rst, clear, \port$3749$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3749$0 ;
-  wire [15:0] \port$3749$0 ;
+  input [15:0] \port$4199$0 ;
+  wire [15:0] \port$4199$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [25:0] \total$10  = 26'h0000000;
-  reg [21:0] \total$9  = 22'h000000;
-  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
-  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
-  assign \$5  = $signed(\$2 ) + $signed(\$4 );
-  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
-  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
-  assign \$10  = $signed(\$7 ) + $signed(\$9 );
-  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
-  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
-  assign \$15  = $signed(\$12 ) + $signed(\$14 );
-  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
-  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
-  assign \$20  = - $signed(\$19 );
-  assign \$21  = $signed(\$17 ) + $signed(\$20 );
-  assign \$23  = $signed(partial0) + $signed(\$22 );
-  assign \$25  = $signed(partial4) + $signed(\$24 );
-  assign \$27  = $signed(total) + $signed(\$26 );
-  always @(posedge clk)
-    partial0 <= \$28 ;
-  always @(posedge clk)
-    partial2 <= \$29 ;
-  always @(posedge clk)
-    partial4 <= \$30 ;
-  always @(posedge clk)
-    partial6 <= \$31 ;
-  always @(posedge clk)
-    total <= \$32 ;
-  always @(posedge clk)
-    \total$9  <= \$33 ;
-  always @(posedge clk)
-    \total$10  <= \$34 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$28  = \$5 ;
-    if (clear) begin
-      \$28  = 19'h00000;
-    end
-    if (rst) begin
-      \$28  = 19'h00000;
+  reg [21:0] \total$12  = 22'h000000;
+  reg [25:0] \total$13  = 26'h0000000;
+  wire [2:0] valid;
+  assign \$1  = combining | clear;
+  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
+  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
+  assign \$6  = $signed(\$3 ) + $signed(\$5 );
+  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
+  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
+  assign \$11  = $signed(\$8 ) + $signed(\$10 );
+  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
+  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
+  assign \$16  = $signed(\$13 ) + $signed(\$15 );
+  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
+  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
+  assign \$21  = - $signed(\$20 );
+  assign \$22  = $signed(\$18 ) + $signed(\$21 );
+  assign \$24  = $signed(partial0) + $signed(\$23 );
+  assign \$26  = $signed(partial4) + $signed(\$25 );
+  assign \$28  = $signed(total) + $signed(\$27 );
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial0 <= \$6 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$29  = \$10 ;
-    if (clear) begin
-      \$29  = 19'h00000;
-    end
-    if (rst) begin
-      \$29  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial2 <= \$11 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$30  = \$15 ;
-    if (clear) begin
-      \$30  = 19'h00000;
-    end
-    if (rst) begin
-      \$30  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial4 <= \$16 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$31  = \$21 [18:0];
-    if (clear) begin
-      \$31  = 19'h00000;
-    end
-    if (rst) begin
-      \$31  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial6 <= \$22 [18:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$32  = \$23 [21:0];
-    if (clear) begin
-      \$32  = 22'h000000;
-    end
-    if (rst) begin
-      \$32  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      total <= \$24 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$33  = \$25 [21:0];
-    if (clear) begin
-      \$33  = 22'h000000;
-    end
-    if (rst) begin
-      \$33  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$12  <= \$26 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$17 ) begin end
-    \$34  = \$27 [25:0];
-    if (clear) begin
-      \$34  = 26'h0000000;
-    end
-    if (rst) begin
-      \$34  = 26'h0000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$13  <= \$28 [25:0];
     end
   end
-  assign multiplicand = { 1'h0, \port$3749$0  };
+  assign valid = 3'h7;
+  assign multiplicand = { 1'h0, \port$4199$0  };
   assign abort = 1'h0;
-  assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3749$0  };
-  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3749$0  };
-  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3749$0  };
-  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3749$0  };
-  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$22  = { partial2[18], partial2, 2'h0 };
-  assign \$24  = { partial6[18], partial6, 2'h0 };
-  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+  assign product = \total$13 [24:0];
+  assign \$2  = { 2'h0, \port$4199$0  };
+  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$4199$0  };
+  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$4199$0  };
+  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$4199$0  };
+  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial6[18], partial6, 2'h0 };
+  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane1.rescaler (rst, relu, clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
-  wire [33:0] \$1 ;
+module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [7:0] \$13 ;
+  wire \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  reg [33:0] \$16 ;
-  reg [2:0] \$17 ;
-  reg [33:0] \$18 ;
-  reg \$19 ;
-  wire [5:0] \$2 ;
-  reg \$20 ;
-  reg [7:0] \$21 ;
-  reg \$22 ;
-  reg \$23 ;
-  reg \$24 ;
-  reg [7:0] \$25 ;
-  wire [33:0] \$3 ;
-  wire \$4 ;
+  wire [7:0] \$16 ;
+  wire [33:0] \$2 ;
+  wire [5:0] \$3 ;
+  wire [33:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -8101,12 +7041,14 @@ module \crossloom.elementwise.lane1.rescaler (rst, relu, clear, shift, value, ou
   input clk;
   wire clk;
   reg [2:0] coarse = 3'h0;
+  input combining;
+  wire combining;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
   reg register = 1'h0;
-  reg \register$9  = 1'h0;
+  reg \register$11  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -8117,159 +7059,141 @@ module \crossloom.elementwise.lane1.rescaler (rst, relu, clear, shift, value, ou
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = $signed(value) >>> shift[1:0];
-  assign \$3  = $signed(\$like ) >>> \$2 ;
-  assign \$4  = ~ \register$9 ;
-  assign \$5  = shifted[33] & \$4 ;
-  assign \$6  = & shifted[33:7];
-  assign \$7  = ~ \$6 ;
-  assign \$8  = \$5  & \$7 ;
-  assign \$9  = ~ shifted[33];
-  assign \$10  = | shifted[33:7];
-  assign \$11  = \$9  & \$10 ;
-  assign \$12  = shifted[33] & \register$9 ;
-  assign \$13  = high ? 8'h7f : kept;
-  assign \$14  = \$signal  ? 8'h80 : \$13 ;
-  assign \$15  = zero ? 8'h00 : \$14 ;
-  always @(posedge clk)
-    \$like  <= \$16 ;
-  always @(posedge clk)
-    coarse <= \$17 ;
-  always @(posedge clk)
-    shifted <= \$18 ;
-  always @(posedge clk)
-    register <= \$19 ;
-  always @(posedge clk)
-    \register$9  <= \$20 ;
-  always @(posedge clk)
-    kept <= \$21 ;
-  always @(posedge clk)
-    \$signal  <= \$22 ;
-  always @(posedge clk)
-    high <= \$23 ;
-  always @(posedge clk)
-    zero <= \$24 ;
-  always @(posedge clk)
-    out <= \$25 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$16  = \$1 ;
-    if (clear) begin
-      \$16  = 34'h000000000;
+  assign \$1  = combining | clear;
+  assign \$2  = $signed(value) >>> shift[1:0];
+  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$5  = ~ \register$11 ;
+  assign \$6  = shifted[33] & \$5 ;
+  assign \$7  = & shifted[33:7];
+  assign \$8  = ~ \$7 ;
+  assign \$9  = \$6  & \$8 ;
+  assign \$10  = ~ shifted[33];
+  assign \$11  = | shifted[33:7];
+  assign \$12  = \$10  & \$11 ;
+  assign \$13  = shifted[33] & \register$11 ;
+  assign \$14  = high ? 8'h7f : kept;
+  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$16  = zero ? 8'h00 : \$15 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$like  <= \$2 ;
+      if (clear) begin
+        \$like  <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$16  = 34'h000000000;
+      \$like  <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$17  = shift[4:2];
-    if (clear) begin
-      \$17  = 3'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      coarse <= shift[4:2];
+      if (clear) begin
+        coarse <= 3'h0;
+      end
     end
     if (rst) begin
-      \$17  = 3'h0;
+      coarse <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$18  = \$3 ;
-    if (clear) begin
-      \$18  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      shifted <= \$4 ;
+      if (clear) begin
+        shifted <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$18  = 34'h000000000;
+      shifted <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$19  = relu;
-    if (clear) begin
-      \$19  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= relu;
+      if (clear) begin
+        register <= 1'h0;
+      end
     end
     if (rst) begin
-      \$19  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$20  = register;
-    if (clear) begin
-      \$20  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$11  <= register;
+      if (clear) begin
+        \register$11  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \register$11  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$21  = shifted[7:0];
-    if (clear) begin
-      \$21  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      kept <= shifted[7:0];
+      if (clear) begin
+        kept <= 8'h00;
+      end
     end
     if (rst) begin
-      \$21  = 8'h00;
+      kept <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$22  = \$8 ;
-    if (clear) begin
-      \$22  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$9 ;
+      if (clear) begin
+        \$signal  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$22  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$23  = \$11 ;
-    if (clear) begin
-      \$23  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      high <= \$12 ;
+      if (clear) begin
+        high <= 1'h0;
+      end
     end
     if (rst) begin
-      \$23  = 1'h0;
+      high <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$24  = \$12 ;
-    if (clear) begin
-      \$24  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      zero <= \$13 ;
+      if (clear) begin
+        zero <= 1'h0;
+      end
     end
     if (rst) begin
-      \$24  = 1'h0;
+      zero <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$25  = \$15 ;
-    if (clear) begin
-      \$25  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      out <= \$16 ;
+      if (clear) begin
+        out <= 8'h00;
+      end
     end
     if (rst) begin
-      \$25  = 8'h00;
+      out <= 8'h00;
     end
   end
   assign abort = 1'h0;
-  assign \$2  = { 1'h0, coarse, 2'h0 };
+  assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
+module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  reg \$10 ;
-  reg [7:0] \$11 ;
-  reg [33:0] \$12 ;
-  reg [33:0] \$13 ;
-  wire [33:0] \$2 ;
-  wire [34:0] \$3 ;
-  wire [33:0] \$4 ;
-  reg [7:0] \$5 ;
-  reg [7:0] \$6 ;
-  reg [7:0] \$7 ;
-  reg \$8 ;
-  reg \$9 ;
+  wire \$2 ;
+  wire [33:0] \$3 ;
+  wire [34:0] \$4 ;
+  wire [33:0] \$5 ;
   reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
@@ -8278,6 +7202,8 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [8:0] difference;
   input first;
   wire first;
@@ -8294,11 +7220,11 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
-  reg [7:0] \register$17  = 8'h00;
-  reg [7:0] \register$18  = 8'h00;
-  reg \register$19  = 1'h0;
+  reg [7:0] \register$19  = 8'h00;
+  reg [7:0] \register$20  = 8'h00;
   reg \register$21  = 1'h0;
-  reg \register$22  = 1'h0;
+  reg \register$23  = 1'h0;
+  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -8312,136 +7238,129 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] tap;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = \register$22  | difference[8];
-  assign \$2  = \register$22  ? addend : \$signal ;
-  assign \$3  = $signed(\$2 ) + $signed(product);
-  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
-  always @(posedge clk)
-    \register$17  <= \$5 ;
-  always @(posedge clk)
-    \register$18  <= \$6 ;
-  always @(posedge clk)
-    register <= \$7 ;
-  always @(posedge clk)
-    \register$19  <= \$8 ;
-  always @(posedge clk)
-    \register$21  <= \$9 ;
-  always @(posedge clk)
-    \register$22  <= \$10 ;
-  always @(posedge clk)
-    largest <= \$11 ;
-  always @(posedge clk)
-    \$signal  <= \$12 ;
-  always @(posedge clk)
-    value <= \$13 ;
-  \crossloom.elementwise.lane2.multiplier$29  \multiplier$29  (
+  assign \$1  = combining | clear;
+  assign \$2  = \register$24  | difference[8];
+  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$4  = $signed(\$3 ) + $signed(product);
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  \crossloom.elementwise.lane2.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$3749$0 (multiplier),
+    .\port$4199$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane2.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
     .value(value)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$5  = \multiplier$2 ;
-    if (clear) begin
-      \$5  = 8'h00;
-    end
-    if (rst) begin
-      \$5  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$6  = \register$17 ;
-    if (clear) begin
-      \$6  = 8'h00;
-    end
-    if (rst) begin
-      \$6  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$7  = \register$18 ;
-    if (clear) begin
-      \$7  = 8'h00;
-    end
-    if (rst) begin
-      \$7  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$8  = first;
-    if (clear) begin
-      \$8  = 1'h0;
-    end
-    if (rst) begin
-      \$8  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$9  = \register$19 ;
-    if (clear) begin
-      \$9  = 1'h0;
-    end
-    if (rst) begin
-      \$9  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$10  = \register$21 ;
-    if (clear) begin
-      \$10  = 1'h0;
-    end
-    if (rst) begin
-      \$10  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$11  = largest;
+  always @(posedge clk) begin
     if (\$1 ) begin
-      \$11  = register;
-    end
-    if (clear) begin
-      \$11  = 8'h00;
+      \register$19  <= \multiplier$2 ;
+      if (clear) begin
+        \register$19  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$11  = 8'h00;
+      \register$19  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$12  = \$3 [33:0];
-    if (clear) begin
-      \$12  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$20  <= \register$19 ;
+      if (clear) begin
+        \register$20  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$12  = 34'h000000000;
+      \register$20  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    \$13  = \$4 ;
-    if (clear) begin
-      \$13  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= \register$20 ;
+      if (clear) begin
+        register <= 8'h00;
+      end
     end
     if (rst) begin
-      \$13  = 34'h000000000;
+      register <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$21  <= first;
+      if (clear) begin
+        \register$21  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$21  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$23  <= \register$21 ;
+      if (clear) begin
+        \register$23  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$23  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$24  <= \register$23 ;
+      if (clear) begin
+        \register$24  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$24  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$2 ) begin
+        largest <= register;
+      end
+      if (clear) begin
+        largest <= 8'h00;
+      end
+    end
+    if (rst) begin
+      largest <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$4 [33:0];
+      if (clear) begin
+        \$signal  <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      \$signal  <= 34'h000000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      value <= \$5 ;
+      if (clear) begin
+        value <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -8453,39 +7372,32 @@ module \crossloom.elementwise.lane2 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$20  = 0;
-  wire [17:0] \$1 ;
-  wire [18:0] \$10 ;
-  wire [17:0] \$11 ;
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+  wire \$1 ;
+  wire [17:0] \$10 ;
+  wire [18:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [18:0] \$15 ;
-  wire [17:0] \$16 ;
+  wire [17:0] \$15 ;
+  wire [18:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [18:0] \$20 ;
-  wire [19:0] \$21 ;
-  wire [21:0] \$22 ;
-  wire [22:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [28:0] \$26 ;
-  wire [29:0] \$27 ;
-  reg [18:0] \$28 ;
-  reg [18:0] \$29 ;
+  wire [17:0] \$20 ;
+  wire [18:0] \$21 ;
+  wire [19:0] \$22 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [21:0] \$25 ;
+  wire [22:0] \$26 ;
+  wire [28:0] \$27 ;
+  wire [29:0] \$28 ;
   wire [17:0] \$3 ;
-  reg [18:0] \$30 ;
-  reg [18:0] \$31 ;
-  reg [21:0] \$32 ;
-  reg [21:0] \$33 ;
-  reg [25:0] \$34 ;
   wire [17:0] \$4 ;
-  wire [18:0] \$5 ;
-  wire [17:0] \$6 ;
+  wire [17:0] \$5 ;
+  wire [18:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -8494,6 +7406,8 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3749$0 , mu
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [16:0] multiplicand;
   input [7:0] multiplier;
   wire [7:0] multiplier;
@@ -8501,153 +7415,97 @@ module \crossloom.elementwise.lane2.multiplier$29 (rst, clear, \port$3749$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3749$0 ;
-  wire [15:0] \port$3749$0 ;
+  input [15:0] \port$4199$0 ;
+  wire [15:0] \port$4199$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [25:0] \total$10  = 26'h0000000;
-  reg [21:0] \total$9  = 22'h000000;
-  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
-  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
-  assign \$5  = $signed(\$2 ) + $signed(\$4 );
-  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
-  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
-  assign \$10  = $signed(\$7 ) + $signed(\$9 );
-  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
-  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
-  assign \$15  = $signed(\$12 ) + $signed(\$14 );
-  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
-  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
-  assign \$20  = - $signed(\$19 );
-  assign \$21  = $signed(\$17 ) + $signed(\$20 );
-  assign \$23  = $signed(partial0) + $signed(\$22 );
-  assign \$25  = $signed(partial4) + $signed(\$24 );
-  assign \$27  = $signed(total) + $signed(\$26 );
-  always @(posedge clk)
-    partial0 <= \$28 ;
-  always @(posedge clk)
-    partial2 <= \$29 ;
-  always @(posedge clk)
-    partial4 <= \$30 ;
-  always @(posedge clk)
-    partial6 <= \$31 ;
-  always @(posedge clk)
-    total <= \$32 ;
-  always @(posedge clk)
-    \total$9  <= \$33 ;
-  always @(posedge clk)
-    \total$10  <= \$34 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$28  = \$5 ;
-    if (clear) begin
-      \$28  = 19'h00000;
-    end
-    if (rst) begin
-      \$28  = 19'h00000;
+  reg [21:0] \total$12  = 22'h000000;
+  reg [25:0] \total$13  = 26'h0000000;
+  wire [2:0] valid;
+  assign \$1  = combining | clear;
+  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
+  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
+  assign \$6  = $signed(\$3 ) + $signed(\$5 );
+  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
+  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
+  assign \$11  = $signed(\$8 ) + $signed(\$10 );
+  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
+  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
+  assign \$16  = $signed(\$13 ) + $signed(\$15 );
+  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
+  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
+  assign \$21  = - $signed(\$20 );
+  assign \$22  = $signed(\$18 ) + $signed(\$21 );
+  assign \$24  = $signed(partial0) + $signed(\$23 );
+  assign \$26  = $signed(partial4) + $signed(\$25 );
+  assign \$28  = $signed(total) + $signed(\$27 );
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial0 <= \$6 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$29  = \$10 ;
-    if (clear) begin
-      \$29  = 19'h00000;
-    end
-    if (rst) begin
-      \$29  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial2 <= \$11 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$30  = \$15 ;
-    if (clear) begin
-      \$30  = 19'h00000;
-    end
-    if (rst) begin
-      \$30  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial4 <= \$16 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$31  = \$21 [18:0];
-    if (clear) begin
-      \$31  = 19'h00000;
-    end
-    if (rst) begin
-      \$31  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial6 <= \$22 [18:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$32  = \$23 [21:0];
-    if (clear) begin
-      \$32  = 22'h000000;
-    end
-    if (rst) begin
-      \$32  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      total <= \$24 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$33  = \$25 [21:0];
-    if (clear) begin
-      \$33  = 22'h000000;
-    end
-    if (rst) begin
-      \$33  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$12  <= \$26 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$20 ) begin end
-    \$34  = \$27 [25:0];
-    if (clear) begin
-      \$34  = 26'h0000000;
-    end
-    if (rst) begin
-      \$34  = 26'h0000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$13  <= \$28 [25:0];
     end
   end
-  assign multiplicand = { 1'h0, \port$3749$0  };
+  assign valid = 3'h7;
+  assign multiplicand = { 1'h0, \port$4199$0  };
   assign abort = 1'h0;
-  assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3749$0  };
-  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3749$0  };
-  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3749$0  };
-  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3749$0  };
-  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$22  = { partial2[18], partial2, 2'h0 };
-  assign \$24  = { partial6[18], partial6, 2'h0 };
-  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+  assign product = \total$13 [24:0];
+  assign \$2  = { 2'h0, \port$4199$0  };
+  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$4199$0  };
+  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$4199$0  };
+  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$4199$0  };
+  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial6[18], partial6, 2'h0 };
+  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane2.rescaler (rst, relu, clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$21  = 0;
-  wire [33:0] \$1 ;
+module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [7:0] \$13 ;
+  wire \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  reg [33:0] \$16 ;
-  reg [2:0] \$17 ;
-  reg [33:0] \$18 ;
-  reg \$19 ;
-  wire [5:0] \$2 ;
-  reg \$20 ;
-  reg [7:0] \$21 ;
-  reg \$22 ;
-  reg \$23 ;
-  reg \$24 ;
-  reg [7:0] \$25 ;
-  wire [33:0] \$3 ;
-  wire \$4 ;
+  wire [7:0] \$16 ;
+  wire [33:0] \$2 ;
+  wire [5:0] \$3 ;
+  wire [33:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -8661,12 +7519,14 @@ module \crossloom.elementwise.lane2.rescaler (rst, relu, clear, shift, value, ou
   input clk;
   wire clk;
   reg [2:0] coarse = 3'h0;
+  input combining;
+  wire combining;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
   reg register = 1'h0;
-  reg \register$9  = 1'h0;
+  reg \register$11  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -8677,159 +7537,141 @@ module \crossloom.elementwise.lane2.rescaler (rst, relu, clear, shift, value, ou
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = $signed(value) >>> shift[1:0];
-  assign \$3  = $signed(\$like ) >>> \$2 ;
-  assign \$4  = ~ \register$9 ;
-  assign \$5  = shifted[33] & \$4 ;
-  assign \$6  = & shifted[33:7];
-  assign \$7  = ~ \$6 ;
-  assign \$8  = \$5  & \$7 ;
-  assign \$9  = ~ shifted[33];
-  assign \$10  = | shifted[33:7];
-  assign \$11  = \$9  & \$10 ;
-  assign \$12  = shifted[33] & \register$9 ;
-  assign \$13  = high ? 8'h7f : kept;
-  assign \$14  = \$signal  ? 8'h80 : \$13 ;
-  assign \$15  = zero ? 8'h00 : \$14 ;
-  always @(posedge clk)
-    \$like  <= \$16 ;
-  always @(posedge clk)
-    coarse <= \$17 ;
-  always @(posedge clk)
-    shifted <= \$18 ;
-  always @(posedge clk)
-    register <= \$19 ;
-  always @(posedge clk)
-    \register$9  <= \$20 ;
-  always @(posedge clk)
-    kept <= \$21 ;
-  always @(posedge clk)
-    \$signal  <= \$22 ;
-  always @(posedge clk)
-    high <= \$23 ;
-  always @(posedge clk)
-    zero <= \$24 ;
-  always @(posedge clk)
-    out <= \$25 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$16  = \$1 ;
-    if (clear) begin
-      \$16  = 34'h000000000;
+  assign \$1  = combining | clear;
+  assign \$2  = $signed(value) >>> shift[1:0];
+  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$5  = ~ \register$11 ;
+  assign \$6  = shifted[33] & \$5 ;
+  assign \$7  = & shifted[33:7];
+  assign \$8  = ~ \$7 ;
+  assign \$9  = \$6  & \$8 ;
+  assign \$10  = ~ shifted[33];
+  assign \$11  = | shifted[33:7];
+  assign \$12  = \$10  & \$11 ;
+  assign \$13  = shifted[33] & \register$11 ;
+  assign \$14  = high ? 8'h7f : kept;
+  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$16  = zero ? 8'h00 : \$15 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$like  <= \$2 ;
+      if (clear) begin
+        \$like  <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$16  = 34'h000000000;
+      \$like  <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$17  = shift[4:2];
-    if (clear) begin
-      \$17  = 3'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      coarse <= shift[4:2];
+      if (clear) begin
+        coarse <= 3'h0;
+      end
     end
     if (rst) begin
-      \$17  = 3'h0;
+      coarse <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$18  = \$3 ;
-    if (clear) begin
-      \$18  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      shifted <= \$4 ;
+      if (clear) begin
+        shifted <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$18  = 34'h000000000;
+      shifted <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$19  = relu;
-    if (clear) begin
-      \$19  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= relu;
+      if (clear) begin
+        register <= 1'h0;
+      end
     end
     if (rst) begin
-      \$19  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$20  = register;
-    if (clear) begin
-      \$20  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$11  <= register;
+      if (clear) begin
+        \register$11  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \register$11  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$21  = shifted[7:0];
-    if (clear) begin
-      \$21  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      kept <= shifted[7:0];
+      if (clear) begin
+        kept <= 8'h00;
+      end
     end
     if (rst) begin
-      \$21  = 8'h00;
+      kept <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$22  = \$8 ;
-    if (clear) begin
-      \$22  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$9 ;
+      if (clear) begin
+        \$signal  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$22  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$23  = \$11 ;
-    if (clear) begin
-      \$23  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      high <= \$12 ;
+      if (clear) begin
+        high <= 1'h0;
+      end
     end
     if (rst) begin
-      \$23  = 1'h0;
+      high <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$24  = \$12 ;
-    if (clear) begin
-      \$24  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      zero <= \$13 ;
+      if (clear) begin
+        zero <= 1'h0;
+      end
     end
     if (rst) begin
-      \$24  = 1'h0;
+      zero <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$21 ) begin end
-    \$25  = \$15 ;
-    if (clear) begin
-      \$25  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      out <= \$16 ;
+      if (clear) begin
+        out <= 8'h00;
+      end
     end
     if (rst) begin
-      \$25  = 8'h00;
+      out <= 8'h00;
     end
   end
   assign abort = 1'h0;
-  assign \$2  = { 1'h0, coarse, 2'h0 };
+  assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$22  = 0;
+module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  reg \$10 ;
-  reg [7:0] \$11 ;
-  reg [33:0] \$12 ;
-  reg [33:0] \$13 ;
-  wire [33:0] \$2 ;
-  wire [34:0] \$3 ;
-  wire [33:0] \$4 ;
-  reg [7:0] \$5 ;
-  reg [7:0] \$6 ;
-  reg [7:0] \$7 ;
-  reg \$8 ;
-  reg \$9 ;
+  wire \$2 ;
+  wire [33:0] \$3 ;
+  wire [34:0] \$4 ;
+  wire [33:0] \$5 ;
   reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
@@ -8838,6 +7680,8 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [8:0] difference;
   input first;
   wire first;
@@ -8854,11 +7698,11 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
-  reg [7:0] \register$17  = 8'h00;
-  reg [7:0] \register$18  = 8'h00;
-  reg \register$19  = 1'h0;
+  reg [7:0] \register$19  = 8'h00;
+  reg [7:0] \register$20  = 8'h00;
   reg \register$21  = 1'h0;
-  reg \register$22  = 1'h0;
+  reg \register$23  = 1'h0;
+  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -8872,136 +7716,129 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   wire [7:0] tap;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = \register$22  | difference[8];
-  assign \$2  = \register$22  ? addend : \$signal ;
-  assign \$3  = $signed(\$2 ) + $signed(product);
-  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
-  always @(posedge clk)
-    \register$17  <= \$5 ;
-  always @(posedge clk)
-    \register$18  <= \$6 ;
-  always @(posedge clk)
-    register <= \$7 ;
-  always @(posedge clk)
-    \register$19  <= \$8 ;
-  always @(posedge clk)
-    \register$21  <= \$9 ;
-  always @(posedge clk)
-    \register$22  <= \$10 ;
-  always @(posedge clk)
-    largest <= \$11 ;
-  always @(posedge clk)
-    \$signal  <= \$12 ;
-  always @(posedge clk)
-    value <= \$13 ;
-  \crossloom.elementwise.lane3.multiplier$29  \multiplier$29  (
+  assign \$1  = combining | clear;
+  assign \$2  = \register$24  | difference[8];
+  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$4  = $signed(\$3 ) + $signed(product);
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  \crossloom.elementwise.lane3.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$3749$0 (multiplier),
+    .\port$4199$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane3.rescaler  rescaler (
     .clear(clear),
     .clk(clk),
+    .combining(combining),
     .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
     .value(value)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$5  = \multiplier$2 ;
-    if (clear) begin
-      \$5  = 8'h00;
-    end
-    if (rst) begin
-      \$5  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$6  = \register$17 ;
-    if (clear) begin
-      \$6  = 8'h00;
-    end
-    if (rst) begin
-      \$6  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$7  = \register$18 ;
-    if (clear) begin
-      \$7  = 8'h00;
-    end
-    if (rst) begin
-      \$7  = 8'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$8  = first;
-    if (clear) begin
-      \$8  = 1'h0;
-    end
-    if (rst) begin
-      \$8  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$9  = \register$19 ;
-    if (clear) begin
-      \$9  = 1'h0;
-    end
-    if (rst) begin
-      \$9  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$10  = \register$21 ;
-    if (clear) begin
-      \$10  = 1'h0;
-    end
-    if (rst) begin
-      \$10  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$11  = largest;
+  always @(posedge clk) begin
     if (\$1 ) begin
-      \$11  = register;
-    end
-    if (clear) begin
-      \$11  = 8'h00;
+      \register$19  <= \multiplier$2 ;
+      if (clear) begin
+        \register$19  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$11  = 8'h00;
+      \register$19  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$12  = \$3 [33:0];
-    if (clear) begin
-      \$12  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$20  <= \register$19 ;
+      if (clear) begin
+        \register$20  <= 8'h00;
+      end
     end
     if (rst) begin
-      \$12  = 34'h000000000;
+      \register$20  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$22 ) begin end
-    \$13  = \$4 ;
-    if (clear) begin
-      \$13  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= \register$20 ;
+      if (clear) begin
+        register <= 8'h00;
+      end
     end
     if (rst) begin
-      \$13  = 34'h000000000;
+      register <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$21  <= first;
+      if (clear) begin
+        \register$21  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$21  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$23  <= \register$21 ;
+      if (clear) begin
+        \register$23  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$23  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$24  <= \register$23 ;
+      if (clear) begin
+        \register$24  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$24  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$2 ) begin
+        largest <= register;
+      end
+      if (clear) begin
+        largest <= 8'h00;
+      end
+    end
+    if (rst) begin
+      largest <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$4 [33:0];
+      if (clear) begin
+        \$signal  <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      \$signal  <= 34'h000000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      value <= \$5 ;
+      if (clear) begin
+        value <= 34'h000000000;
+      end
+    end
+    if (rst) begin
+      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -9013,39 +7850,32 @@ module \crossloom.elementwise.lane3 (rst, relu, clear, maximum, shift, multiplie
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3749$0 , multiplier, product, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$23  = 0;
-  wire [17:0] \$1 ;
-  wire [18:0] \$10 ;
-  wire [17:0] \$11 ;
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+  wire \$1 ;
+  wire [17:0] \$10 ;
+  wire [18:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [18:0] \$15 ;
-  wire [17:0] \$16 ;
+  wire [17:0] \$15 ;
+  wire [18:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [18:0] \$20 ;
-  wire [19:0] \$21 ;
-  wire [21:0] \$22 ;
-  wire [22:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [28:0] \$26 ;
-  wire [29:0] \$27 ;
-  reg [18:0] \$28 ;
-  reg [18:0] \$29 ;
+  wire [17:0] \$20 ;
+  wire [18:0] \$21 ;
+  wire [19:0] \$22 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [21:0] \$25 ;
+  wire [22:0] \$26 ;
+  wire [28:0] \$27 ;
+  wire [29:0] \$28 ;
   wire [17:0] \$3 ;
-  reg [18:0] \$30 ;
-  reg [18:0] \$31 ;
-  reg [21:0] \$32 ;
-  reg [21:0] \$33 ;
-  reg [25:0] \$34 ;
   wire [17:0] \$4 ;
-  wire [18:0] \$5 ;
-  wire [17:0] \$6 ;
+  wire [17:0] \$5 ;
+  wire [18:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -9054,6 +7884,8 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3749$0 , mu
   wire clear;
   input clk;
   wire clk;
+  input combining;
+  wire combining;
   wire [16:0] multiplicand;
   input [7:0] multiplier;
   wire [7:0] multiplier;
@@ -9061,153 +7893,97 @@ module \crossloom.elementwise.lane3.multiplier$29 (rst, clear, \port$3749$0 , mu
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$3749$0 ;
-  wire [15:0] \port$3749$0 ;
+  input [15:0] \port$4199$0 ;
+  wire [15:0] \port$4199$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [25:0] \total$10  = 26'h0000000;
-  reg [21:0] \total$9  = 22'h000000;
-  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
-  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
-  assign \$5  = $signed(\$2 ) + $signed(\$4 );
-  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
-  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
-  assign \$10  = $signed(\$7 ) + $signed(\$9 );
-  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
-  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
-  assign \$15  = $signed(\$12 ) + $signed(\$14 );
-  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
-  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
-  assign \$20  = - $signed(\$19 );
-  assign \$21  = $signed(\$17 ) + $signed(\$20 );
-  assign \$23  = $signed(partial0) + $signed(\$22 );
-  assign \$25  = $signed(partial4) + $signed(\$24 );
-  assign \$27  = $signed(total) + $signed(\$26 );
-  always @(posedge clk)
-    partial0 <= \$28 ;
-  always @(posedge clk)
-    partial2 <= \$29 ;
-  always @(posedge clk)
-    partial4 <= \$30 ;
-  always @(posedge clk)
-    partial6 <= \$31 ;
-  always @(posedge clk)
-    total <= \$32 ;
-  always @(posedge clk)
-    \total$9  <= \$33 ;
-  always @(posedge clk)
-    \total$10  <= \$34 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$28  = \$5 ;
-    if (clear) begin
-      \$28  = 19'h00000;
-    end
-    if (rst) begin
-      \$28  = 19'h00000;
+  reg [21:0] \total$12  = 22'h000000;
+  reg [25:0] \total$13  = 26'h0000000;
+  wire [2:0] valid;
+  assign \$1  = combining | clear;
+  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
+  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
+  assign \$6  = $signed(\$3 ) + $signed(\$5 );
+  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
+  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
+  assign \$11  = $signed(\$8 ) + $signed(\$10 );
+  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
+  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
+  assign \$16  = $signed(\$13 ) + $signed(\$15 );
+  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
+  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
+  assign \$21  = - $signed(\$20 );
+  assign \$22  = $signed(\$18 ) + $signed(\$21 );
+  assign \$24  = $signed(partial0) + $signed(\$23 );
+  assign \$26  = $signed(partial4) + $signed(\$25 );
+  assign \$28  = $signed(total) + $signed(\$27 );
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial0 <= \$6 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$29  = \$10 ;
-    if (clear) begin
-      \$29  = 19'h00000;
-    end
-    if (rst) begin
-      \$29  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial2 <= \$11 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$30  = \$15 ;
-    if (clear) begin
-      \$30  = 19'h00000;
-    end
-    if (rst) begin
-      \$30  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial4 <= \$16 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$31  = \$21 [18:0];
-    if (clear) begin
-      \$31  = 19'h00000;
-    end
-    if (rst) begin
-      \$31  = 19'h00000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      partial6 <= \$22 [18:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$32  = \$23 [21:0];
-    if (clear) begin
-      \$32  = 22'h000000;
-    end
-    if (rst) begin
-      \$32  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      total <= \$24 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$33  = \$25 [21:0];
-    if (clear) begin
-      \$33  = 22'h000000;
-    end
-    if (rst) begin
-      \$33  = 22'h000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$12  <= \$26 [21:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$23 ) begin end
-    \$34  = \$27 [25:0];
-    if (clear) begin
-      \$34  = 26'h0000000;
-    end
-    if (rst) begin
-      \$34  = 26'h0000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \total$13  <= \$28 [25:0];
     end
   end
-  assign multiplicand = { 1'h0, \port$3749$0  };
+  assign valid = 3'h7;
+  assign multiplicand = { 1'h0, \port$4199$0  };
   assign abort = 1'h0;
-  assign product = \total$10 [24:0];
-  assign \$1  = { 2'h0, \port$3749$0  };
-  assign \$3  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$3749$0  };
-  assign \$8  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$3749$0  };
-  assign \$13  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$3749$0  };
-  assign \$18  = { 1'h0, \port$3749$0 , 1'h0 };
-  assign \$22  = { partial2[18], partial2, 2'h0 };
-  assign \$24  = { partial6[18], partial6, 2'h0 };
-  assign \$26  = { \total$9 [21], \total$9 [21], \total$9 [21], \total$9 , 4'h0 };
+  assign product = \total$13 [24:0];
+  assign \$2  = { 2'h0, \port$4199$0  };
+  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$4199$0  };
+  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$4199$0  };
+  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$4199$0  };
+  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial6[18], partial6, 2'h0 };
+  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, out, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$24  = 0;
-  wire [33:0] \$1 ;
+module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [7:0] \$13 ;
+  wire \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  reg [33:0] \$16 ;
-  reg [2:0] \$17 ;
-  reg [33:0] \$18 ;
-  reg \$19 ;
-  wire [5:0] \$2 ;
-  reg \$20 ;
-  reg [7:0] \$21 ;
-  reg \$22 ;
-  reg \$23 ;
-  reg \$24 ;
-  reg [7:0] \$25 ;
-  wire [33:0] \$3 ;
-  wire \$4 ;
+  wire [7:0] \$16 ;
+  wire [33:0] \$2 ;
+  wire [5:0] \$3 ;
+  wire [33:0] \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -9221,12 +7997,14 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   input clk;
   wire clk;
   reg [2:0] coarse = 3'h0;
+  input combining;
+  wire combining;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
   output [7:0] out;
   reg [7:0] out = 8'h00;
   reg register = 1'h0;
-  reg \register$9  = 1'h0;
+  reg \register$11  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -9237,153 +8015,143 @@ module \crossloom.elementwise.lane3.rescaler (rst, relu, clear, shift, value, ou
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = $signed(value) >>> shift[1:0];
-  assign \$3  = $signed(\$like ) >>> \$2 ;
-  assign \$4  = ~ \register$9 ;
-  assign \$5  = shifted[33] & \$4 ;
-  assign \$6  = & shifted[33:7];
-  assign \$7  = ~ \$6 ;
-  assign \$8  = \$5  & \$7 ;
-  assign \$9  = ~ shifted[33];
-  assign \$10  = | shifted[33:7];
-  assign \$11  = \$9  & \$10 ;
-  assign \$12  = shifted[33] & \register$9 ;
-  assign \$13  = high ? 8'h7f : kept;
-  assign \$14  = \$signal  ? 8'h80 : \$13 ;
-  assign \$15  = zero ? 8'h00 : \$14 ;
-  always @(posedge clk)
-    \$like  <= \$16 ;
-  always @(posedge clk)
-    coarse <= \$17 ;
-  always @(posedge clk)
-    shifted <= \$18 ;
-  always @(posedge clk)
-    register <= \$19 ;
-  always @(posedge clk)
-    \register$9  <= \$20 ;
-  always @(posedge clk)
-    kept <= \$21 ;
-  always @(posedge clk)
-    \$signal  <= \$22 ;
-  always @(posedge clk)
-    high <= \$23 ;
-  always @(posedge clk)
-    zero <= \$24 ;
-  always @(posedge clk)
-    out <= \$25 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$16  = \$1 ;
-    if (clear) begin
-      \$16  = 34'h000000000;
+  assign \$1  = combining | clear;
+  assign \$2  = $signed(value) >>> shift[1:0];
+  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$5  = ~ \register$11 ;
+  assign \$6  = shifted[33] & \$5 ;
+  assign \$7  = & shifted[33:7];
+  assign \$8  = ~ \$7 ;
+  assign \$9  = \$6  & \$8 ;
+  assign \$10  = ~ shifted[33];
+  assign \$11  = | shifted[33:7];
+  assign \$12  = \$10  & \$11 ;
+  assign \$13  = shifted[33] & \register$11 ;
+  assign \$14  = high ? 8'h7f : kept;
+  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$16  = zero ? 8'h00 : \$15 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$like  <= \$2 ;
+      if (clear) begin
+        \$like  <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$16  = 34'h000000000;
+      \$like  <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$17  = shift[4:2];
-    if (clear) begin
-      \$17  = 3'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      coarse <= shift[4:2];
+      if (clear) begin
+        coarse <= 3'h0;
+      end
     end
     if (rst) begin
-      \$17  = 3'h0;
+      coarse <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$18  = \$3 ;
-    if (clear) begin
-      \$18  = 34'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      shifted <= \$4 ;
+      if (clear) begin
+        shifted <= 34'h000000000;
+      end
     end
     if (rst) begin
-      \$18  = 34'h000000000;
+      shifted <= 34'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$19  = relu;
-    if (clear) begin
-      \$19  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= relu;
+      if (clear) begin
+        register <= 1'h0;
+      end
     end
     if (rst) begin
-      \$19  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$20  = register;
-    if (clear) begin
-      \$20  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$11  <= register;
+      if (clear) begin
+        \register$11  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \register$11  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$21  = shifted[7:0];
-    if (clear) begin
-      \$21  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      kept <= shifted[7:0];
+      if (clear) begin
+        kept <= 8'h00;
+      end
     end
     if (rst) begin
-      \$21  = 8'h00;
+      kept <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$22  = \$8 ;
-    if (clear) begin
-      \$22  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$9 ;
+      if (clear) begin
+        \$signal  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$22  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$23  = \$11 ;
-    if (clear) begin
-      \$23  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      high <= \$12 ;
+      if (clear) begin
+        high <= 1'h0;
+      end
     end
     if (rst) begin
-      \$23  = 1'h0;
+      high <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$24  = \$12 ;
-    if (clear) begin
-      \$24  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      zero <= \$13 ;
+      if (clear) begin
+        zero <= 1'h0;
+      end
     end
     if (rst) begin
-      \$24  = 1'h0;
+      zero <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$24 ) begin end
-    \$25  = \$15 ;
-    if (clear) begin
-      \$25  = 8'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      out <= \$16 ;
+      if (clear) begin
+        out <= 8'h00;
+      end
     end
     if (rst) begin
-      \$25  = 8'h00;
+      out <= 8'h00;
     end
   end
   assign abort = 1'h0;
-  assign \$2  = { 1'h0, coarse, 2'h0 };
+  assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin, \port$1906$0 , \port$1907$4 , \port$1908$4 , \port$1909$4 , \port$1910$4 , \port$1911$4 , \port$1912$4 , \port$1913$4 , \port$1914$4 , \port$1915$4 , \port$1916$4 , \port$1917$4 , \port$1918$4 , \port$1919$0 , \port$1920$4 , \port$1921$4 , \port$1922$4 
-, \port$1923$4 , \port$1924$4 , \port$1925$4 , \port$1926$4 , \port$1927$4 , \port$1928$4 , \port$1929$4 , \port$1930$4 , \port$1931$4 , \port$3222$96 , \port$3222$136 , \port$3222$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step
-, second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$25  = 0;
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, channel_origin, \port$2258$0 , \port$2259$4 , \port$2260$4 , \port$2261$4 , \port$2262$4 , \port$2263$4 , \port$2264$4 , \port$2265$4 , \port$2266$4 , \port$2267$4 , \port$2268$4 , \port$2269$4 , \port$2270$4 , \port$2271$0 , \port$2272$4 , \port$2273$4 
+, \port$2274$4 , \port$2275$4 , \port$2276$4 , \port$2277$4 , \port$2278$4 , \port$2279$4 , \port$2280$4 , \port$2281$4 , \port$2282$4 , \port$2283$4 , \port$3659$96 , \port$3659$136 , \port$3659$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin
+, second_x_step, second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
-  wire [3:0] \$10 ;
+  wire [4:0] \$10 ;
   wire \$100 ;
-  wire [13:0] \$101 ;
-  wire \$102 ;
+  wire \$101 ;
+  wire [13:0] \$102 ;
   wire \$103 ;
   wire \$104 ;
   wire \$105 ;
@@ -9391,14 +8159,14 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire \$11 ;
+  wire [3:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
-  wire [17:0] \$115 ;
-  wire \$116 ;
+  wire \$115 ;
+  wire [17:0] \$116 ;
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
@@ -9411,10 +8179,10 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \$125 ;
   wire \$126 ;
   wire \$127 ;
-  wire [17:0] \$128 ;
+  wire \$128 ;
   wire [17:0] \$129 ;
   wire \$13 ;
-  wire \$130 ;
+  wire [17:0] \$130 ;
   wire \$131 ;
   wire \$132 ;
   wire \$133 ;
@@ -9423,9 +8191,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \$136 ;
   wire \$137 ;
   wire \$138 ;
-  wire [17:0] \$139 ;
+  wire \$139 ;
   wire \$14 ;
-  wire \$140 ;
+  wire [17:0] \$140 ;
   wire \$141 ;
   wire \$142 ;
   wire \$143 ;
@@ -9441,121 +8209,99 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire \$152 ;
   wire \$153 ;
   wire \$154 ;
-  wire [17:0] \$155 ;
+  wire \$155 ;
   wire [17:0] \$156 ;
-  reg [3:0] \$157 ;
-  reg \$158 ;
-  reg [3:0] \$159 ;
+  wire [17:0] \$157 ;
   wire \$16 ;
-  reg \$160 ;
-  reg [11:0] \$161 ;
-  reg \$162 ;
-  reg [11:0] \$163 ;
-  reg \$164 ;
-  reg [11:0] \$165 ;
-  reg \$166 ;
-  reg [15:0] \$167 ;
-  reg [15:0] \$168 ;
-  reg [15:0] \$169 ;
-  wire [12:0] \$17 ;
-  reg [15:0] \$170 ;
-  reg [15:0] \$171 ;
-  reg [15:0] \$172 ;
-  reg [15:0] \$173 ;
-  reg [15:0] \$174 ;
-  reg [12:0] \$175 ;
-  reg [16:0] \$176 ;
-  reg [16:0] \$177 ;
-  reg [16:0] \$178 ;
-  reg [16:0] \$179 ;
-  wire [11:0] \$18 ;
-  wire \$19 ;
-  wire [4:0] \$2 ;
+  wire \$17 ;
+  wire [12:0] \$18 ;
+  wire [11:0] \$19 ;
+  wire \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
-  wire [12:0] \$26 ;
-  wire [11:0] \$27 ;
-  wire \$28 ;
+  wire \$26 ;
+  wire [12:0] \$27 ;
+  wire [11:0] \$28 ;
   wire \$29 ;
-  wire [3:0] \$3 ;
+  wire [4:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire [12:0] \$36 ;
-  wire [11:0] \$37 ;
-  wire \$38 ;
+  wire \$36 ;
+  wire [12:0] \$37 ;
+  wire [11:0] \$38 ;
   wire \$39 ;
-  wire \$4 ;
+  wire [3:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire [16:0] \$43 ;
-  wire \$44 ;
+  wire \$43 ;
+  wire [16:0] \$44 ;
   wire \$45 ;
   wire \$46 ;
-  wire [16:0] \$47 ;
+  wire \$47 ;
   wire [16:0] \$48 ;
-  wire \$49 ;
+  wire [16:0] \$49 ;
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
-  wire [16:0] \$53 ;
+  wire \$53 ;
   wire [16:0] \$54 ;
   wire [16:0] \$55 ;
-  wire \$56 ;
+  wire [16:0] \$56 ;
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
   wire \$6 ;
   wire \$60 ;
-  wire [16:0] \$61 ;
+  wire \$61 ;
   wire [16:0] \$62 ;
   wire [16:0] \$63 ;
   wire [16:0] \$64 ;
-  wire \$65 ;
+  wire [16:0] \$65 ;
   wire \$66 ;
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
   wire \$7 ;
   wire \$70 ;
-  wire [16:0] \$71 ;
+  wire \$71 ;
   wire [16:0] \$72 ;
   wire [16:0] \$73 ;
   wire [16:0] \$74 ;
   wire [16:0] \$75 ;
-  wire \$76 ;
+  wire [16:0] \$76 ;
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
   wire \$8 ;
-  wire [16:0] \$80 ;
-  wire \$81 ;
+  wire \$80 ;
+  wire [16:0] \$81 ;
   wire \$82 ;
   wire \$83 ;
   wire \$84 ;
   wire \$85 ;
-  wire [16:0] \$86 ;
+  wire \$86 ;
   wire [16:0] \$87 ;
-  wire \$88 ;
+  wire [16:0] \$88 ;
   wire \$89 ;
-  wire [4:0] \$9 ;
+  wire \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
   wire \$93 ;
-  wire [16:0] \$94 ;
+  wire \$94 ;
   wire [16:0] \$95 ;
   wire [16:0] \$96 ;
-  wire \$97 ;
+  wire [16:0] \$97 ;
   wire \$98 ;
   wire \$99 ;
   wire abort;
@@ -9595,6 +8341,8 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   output column_last;
   reg column_last = 1'h0;
   reg [3:0] column_left = 4'h0;
+  input combining;
+  wire combining;
   input load;
   wire load;
   (* init = 17'h00000 *)
@@ -9613,64 +8361,64 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1906$0 ;
-  wire [4:0] \port$1906$0 ;
-  input \port$1907$4 ;
-  wire \port$1907$4 ;
-  input \port$1908$4 ;
-  wire \port$1908$4 ;
-  input \port$1909$4 ;
-  wire \port$1909$4 ;
-  input \port$1910$4 ;
-  wire \port$1910$4 ;
-  input \port$1911$4 ;
-  wire \port$1911$4 ;
-  input \port$1912$4 ;
-  wire \port$1912$4 ;
-  input \port$1913$4 ;
-  wire \port$1913$4 ;
-  input \port$1914$4 ;
-  wire \port$1914$4 ;
-  input \port$1915$4 ;
-  wire \port$1915$4 ;
-  input \port$1916$4 ;
-  wire \port$1916$4 ;
-  input \port$1917$4 ;
-  wire \port$1917$4 ;
-  input \port$1918$4 ;
-  wire \port$1918$4 ;
-  input [4:0] \port$1919$0 ;
-  wire [4:0] \port$1919$0 ;
-  input \port$1920$4 ;
-  wire \port$1920$4 ;
-  input \port$1921$4 ;
-  wire \port$1921$4 ;
-  input \port$1922$4 ;
-  wire \port$1922$4 ;
-  input \port$1923$4 ;
-  wire \port$1923$4 ;
-  input \port$1924$4 ;
-  wire \port$1924$4 ;
-  input \port$1925$4 ;
-  wire \port$1925$4 ;
-  input \port$1926$4 ;
-  wire \port$1926$4 ;
-  input \port$1927$4 ;
-  wire \port$1927$4 ;
-  input \port$1928$4 ;
-  wire \port$1928$4 ;
-  input \port$1929$4 ;
-  wire \port$1929$4 ;
-  input \port$1930$4 ;
-  wire \port$1930$4 ;
-  input \port$1931$4 ;
-  wire \port$1931$4 ;
-  input [3:0] \port$3222$136 ;
-  wire [3:0] \port$3222$136 ;
-  input [11:0] \port$3222$160 ;
-  wire [11:0] \port$3222$160 ;
-  input [23:0] \port$3222$96 ;
-  wire [23:0] \port$3222$96 ;
+  input [4:0] \port$2258$0 ;
+  wire [4:0] \port$2258$0 ;
+  input \port$2259$4 ;
+  wire \port$2259$4 ;
+  input \port$2260$4 ;
+  wire \port$2260$4 ;
+  input \port$2261$4 ;
+  wire \port$2261$4 ;
+  input \port$2262$4 ;
+  wire \port$2262$4 ;
+  input \port$2263$4 ;
+  wire \port$2263$4 ;
+  input \port$2264$4 ;
+  wire \port$2264$4 ;
+  input \port$2265$4 ;
+  wire \port$2265$4 ;
+  input \port$2266$4 ;
+  wire \port$2266$4 ;
+  input \port$2267$4 ;
+  wire \port$2267$4 ;
+  input \port$2268$4 ;
+  wire \port$2268$4 ;
+  input \port$2269$4 ;
+  wire \port$2269$4 ;
+  input \port$2270$4 ;
+  wire \port$2270$4 ;
+  input [4:0] \port$2271$0 ;
+  wire [4:0] \port$2271$0 ;
+  input \port$2272$4 ;
+  wire \port$2272$4 ;
+  input \port$2273$4 ;
+  wire \port$2273$4 ;
+  input \port$2274$4 ;
+  wire \port$2274$4 ;
+  input \port$2275$4 ;
+  wire \port$2275$4 ;
+  input \port$2276$4 ;
+  wire \port$2276$4 ;
+  input \port$2277$4 ;
+  wire \port$2277$4 ;
+  input \port$2278$4 ;
+  wire \port$2278$4 ;
+  input \port$2279$4 ;
+  wire \port$2279$4 ;
+  input \port$2280$4 ;
+  wire \port$2280$4 ;
+  input \port$2281$4 ;
+  wire \port$2281$4 ;
+  input \port$2282$4 ;
+  wire \port$2282$4 ;
+  input \port$2283$4 ;
+  wire \port$2283$4 ;
+  input [3:0] \port$3659$136 ;
+  wire [3:0] \port$3659$136 ;
+  input [11:0] \port$3659$160 ;
+  wire [11:0] \port$3659$160 ;
+  input [23:0] \port$3659$96 ;
+  wire [23:0] \port$3659$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   output row_last;
@@ -9704,709 +8452,651 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, channel_origin
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = column_count == 1'h1;
-  assign \$2  = column_left - 1'h1;
-  assign \$3  = column_last ? column_count : \$2 [3:0];
-  assign \$4  = column_count == 1'h1;
-  assign \$5  = column_left == 2'h2;
-  assign \$6  = column_last ? \$4  : \$5 ;
-  assign \$7  = advance & column_last;
-  assign \$8  = row_count == 1'h1;
-  assign \$9  = row_left - 1'h1;
-  assign \$10  = row_last ? row_count : \$9 [3:0];
-  assign \$11  = row_count == 1'h1;
-  assign \$12  = row_left == 2'h2;
-  assign \$13  = row_last ? \$11  : \$12 ;
-  assign \$14  = advance & column_last;
-  assign \$15  = \$14  & row_last;
-  assign \$16  = word_count == 1'h1;
-  assign \$17  = word_left - 1'h1;
-  assign \$18  = word_last ? word_count : \$17 [11:0];
-  assign \$19  = word_count == 1'h1;
-  assign \$20  = word_left == 2'h2;
-  assign \$21  = word_last ? \$19  : \$20 ;
-  assign \$22  = advance & column_last;
-  assign \$23  = \$22  & row_last;
-  assign \$24  = \$23  & word_last;
-  assign \$25  = \port$3222$96 [11:0] == 1'h1;
-  assign \$26  = x_left - 1'h1;
-  assign \$27  = x_last ? \port$3222$96 [11:0] : \$26 [11:0];
-  assign \$28  = \port$3222$96 [11:0] == 1'h1;
-  assign \$29  = x_left == 2'h2;
-  assign \$30  = x_last ? \$28  : \$29 ;
-  assign \$31  = advance & column_last;
-  assign \$32  = \$31  & row_last;
-  assign \$33  = \$32  & word_last;
-  assign \$34  = \$33  & x_last;
-  assign \$35  = \port$3222$96 [23:12] == 1'h1;
-  assign \$36  = y_left - 1'h1;
-  assign \$37  = y_last ? \port$3222$96 [23:12] : \$36 [11:0];
-  assign \$38  = \port$3222$96 [23:12] == 1'h1;
-  assign \$39  = y_left == 2'h2;
-  assign \$40  = y_last ? \$38  : \$39 ;
-  assign \$41  = ~ column_last;
-  assign \$43  = address_column_start + \port$3222$160 ;
-  assign \$45  = ~ row_last;
-  assign \$46  = \$44  & \$45 ;
-  assign \$47  = address_row_start + address_row_step;
+  assign \$1  = combining | clear;
+  assign \$2  = column_count == 1'h1;
+  assign \$3  = column_left - 1'h1;
+  assign \$4  = column_last ? column_count : \$3 [3:0];
+  assign \$5  = column_count == 1'h1;
+  assign \$6  = column_left == 2'h2;
+  assign \$7  = column_last ? \$5  : \$6 ;
+  assign \$8  = advance & column_last;
+  assign \$9  = row_count == 1'h1;
+  assign \$10  = row_left - 1'h1;
+  assign \$11  = row_last ? row_count : \$10 [3:0];
+  assign \$12  = row_count == 1'h1;
+  assign \$13  = row_left == 2'h2;
+  assign \$14  = row_last ? \$12  : \$13 ;
+  assign \$15  = advance & column_last;
+  assign \$16  = \$15  & row_last;
+  assign \$17  = word_count == 1'h1;
+  assign \$18  = word_left - 1'h1;
+  assign \$19  = word_last ? word_count : \$18 [11:0];
+  assign \$20  = word_count == 1'h1;
+  assign \$21  = word_left == 2'h2;
+  assign \$22  = word_last ? \$20  : \$21 ;
+  assign \$23  = advance & column_last;
+  assign \$24  = \$23  & row_last;
+  assign \$25  = \$24  & word_last;
+  assign \$26  = \port$3659$96 [11:0] == 1'h1;
+  assign \$27  = x_left - 1'h1;
+  assign \$28  = x_last ? \port$3659$96 [11:0] : \$27 [11:0];
+  assign \$29  = \port$3659$96 [11:0] == 1'h1;
+  assign \$30  = x_left == 2'h2;
+  assign \$31  = x_last ? \$29  : \$30 ;
+  assign \$32  = advance & column_last;
+  assign \$33  = \$32  & row_last;
+  assign \$34  = \$33  & word_last;
+  assign \$35  = \$34  & x_last;
+  assign \$36  = \port$3659$96 [23:12] == 1'h1;
+  assign \$37  = y_left - 1'h1;
+  assign \$38  = y_last ? \port$3659$96 [23:12] : \$37 [11:0];
+  assign \$39  = \port$3659$96 [23:12] == 1'h1;
+  assign \$40  = y_left == 2'h2;
+  assign \$41  = y_last ? \$39  : \$40 ;
+  assign \$42  = ~ column_last;
+  assign \$44  = address_column_start + \port$3659$160 ;
+  assign \$46  = ~ row_last;
+  assign \$47  = \$45  & \$46 ;
   assign \$48  = address_row_start + address_row_step;
-  assign \$50  = \$49  & row_last;
-  assign \$51  = ~ word_last;
-  assign \$52  = \$50  & \$51 ;
-  assign \$53  = address_word_start + 1'h1;
+  assign \$49  = address_row_start + address_row_step;
+  assign \$51  = \$50  & row_last;
+  assign \$52  = ~ word_last;
+  assign \$53  = \$51  & \$52 ;
   assign \$54  = address_word_start + 1'h1;
   assign \$55  = address_word_start + 1'h1;
-  assign \$57  = \$56  & row_last;
-  assign \$58  = \$57  & word_last;
-  assign \$59  = ~ x_last;
-  assign \$60  = \$58  & \$59 ;
-  assign \$61  = address_x_start + address_x_step;
+  assign \$56  = address_word_start + 1'h1;
+  assign \$58  = \$57  & row_last;
+  assign \$59  = \$58  & word_last;
+  assign \$60  = ~ x_last;
+  assign \$61  = \$59  & \$60 ;
   assign \$62  = address_x_start + address_x_step;
   assign \$63  = address_x_start + address_x_step;
   assign \$64  = address_x_start + address_x_step;
-  assign \$66  = \$65  & row_last;
-  assign \$67  = \$66  & word_last;
-  assign \$68  = \$67  & x_last;
-  assign \$69  = ~ y_last;
-  assign \$70  = \$68  & \$69 ;
-  assign \$71  = address_y_start + address_y_step;
+  assign \$65  = address_x_start + address_x_step;
+  assign \$67  = \$66  & row_last;
+  assign \$68  = \$67  & word_last;
+  assign \$69  = \$68  & x_last;
+  assign \$70  = ~ y_last;
+  assign \$71  = \$69  & \$70 ;
   assign \$72  = address_y_start + address_y_step;
   assign \$73  = address_y_start + address_y_step;
   assign \$74  = address_y_start + address_y_step;
   assign \$75  = address_y_start + address_y_step;
-  assign \$77  = \$76  & row_last;
-  assign \$78  = ~ word_last;
-  assign \$79  = \$77  & \$78 ;
-  assign \$80  = second_word_start + 1'h1;
-  assign \$82  = \$81  & row_last;
-  assign \$83  = \$82  & word_last;
-  assign \$84  = ~ x_last;
-  assign \$85  = \$83  & \$84 ;
-  assign \$86  = second_x_start + second_x_step;
+  assign \$76  = address_y_start + address_y_step;
+  assign \$78  = \$77  & row_last;
+  assign \$79  = ~ word_last;
+  assign \$80  = \$78  & \$79 ;
+  assign \$81  = second_word_start + 1'h1;
+  assign \$83  = \$82  & row_last;
+  assign \$84  = \$83  & word_last;
+  assign \$85  = ~ x_last;
+  assign \$86  = \$84  & \$85 ;
   assign \$87  = second_x_start + second_x_step;
-  assign \$89  = \$88  & row_last;
-  assign \$90  = \$89  & word_last;
-  assign \$91  = \$90  & x_last;
-  assign \$92  = ~ y_last;
-  assign \$93  = \$91  & \$92 ;
-  assign \$94  = second_y_start + second_y_step;
+  assign \$88  = second_x_start + second_x_step;
+  assign \$90  = \$89  & row_last;
+  assign \$91  = \$90  & word_last;
+  assign \$92  = \$91  & x_last;
+  assign \$93  = ~ y_last;
+  assign \$94  = \$92  & \$93 ;
   assign \$95  = second_y_start + second_y_step;
   assign \$96  = second_y_start + second_y_step;
-  assign \$98  = \$97  & row_last;
-  assign \$99  = ~ word_last;
-  assign \$100  = \$98  & \$99 ;
-  assign \$101  = channel_word_start + 1'h1;
-  assign \$103  = \$102  & row_last;
-  assign \$104  = \$103  & word_last;
-  assign \$105  = ~ x_last;
-  assign \$106  = \$104  & \$105 ;
-  assign \$108  = \$107  & row_last;
-  assign \$109  = \$108  & word_last;
-  assign \$110  = \$109  & x_last;
-  assign \$111  = ~ y_last;
-  assign \$112  = \$110  & \$111 ;
-  assign \$113  = ~ column_last;
-  assign \$115  = pixel_x_column_start + 1'h1;
-  assign \$117  = ~ row_last;
-  assign \$118  = \$116  & \$117 ;
-  assign \$120  = \$119  & row_last;
-  assign \$121  = ~ word_last;
-  assign \$122  = \$120  & \$121 ;
-  assign \$124  = \$123  & row_last;
-  assign \$125  = \$124  & word_last;
-  assign \$126  = ~ x_last;
-  assign \$127  = \$125  & \$126 ;
-  assign \$128  = pixel_x_x_start + \port$3222$136 ;
-  assign \$129  = pixel_x_x_start + \port$3222$136 ;
-  assign \$131  = \$130  & row_last;
-  assign \$132  = \$131  & word_last;
-  assign \$133  = \$132  & x_last;
-  assign \$134  = ~ y_last;
-  assign \$135  = \$133  & \$134 ;
-  assign \$137  = ~ row_last;
-  assign \$138  = \$136  & \$137 ;
-  assign \$139  = pixel_y_row_start + 1'h1;
-  assign \$141  = \$140  & row_last;
-  assign \$142  = ~ word_last;
-  assign \$143  = \$141  & \$142 ;
-  assign \$145  = \$144  & row_last;
-  assign \$146  = \$145  & word_last;
-  assign \$147  = ~ x_last;
-  assign \$148  = \$146  & \$147 ;
-  assign \$150  = \$149  & row_last;
-  assign \$151  = \$150  & word_last;
-  assign \$152  = \$151  & x_last;
-  assign \$153  = ~ y_last;
-  assign \$154  = \$152  & \$153 ;
-  assign \$155  = pixel_y_y_start + \port$3222$136 ;
-  assign \$156  = pixel_y_y_start + \port$3222$136 ;
-  always @(posedge clk)
-    column_left <= \$157 ;
-  always @(posedge clk)
-    column_last <= \$158 ;
-  always @(posedge clk)
-    row_left <= \$159 ;
-  always @(posedge clk)
-    row_last <= \$160 ;
-  always @(posedge clk)
-    word_left <= \$161 ;
-  always @(posedge clk)
-    word_last <= \$162 ;
-  always @(posedge clk)
-    x_left <= \$163 ;
-  always @(posedge clk)
-    x_last <= \$164 ;
-  always @(posedge clk)
-    y_left <= \$165 ;
-  always @(posedge clk)
-    y_last <= \$166 ;
-  always @(posedge clk)
-    address_column_start <= \$167 ;
-  always @(posedge clk)
-    address_row_start <= \$168 ;
-  always @(posedge clk)
-    address_word_start <= \$169 ;
-  always @(posedge clk)
-    address_x_start <= \$170 ;
-  always @(posedge clk)
-    address_y_start <= \$171 ;
-  always @(posedge clk)
-    second_word_start <= \$172 ;
-  always @(posedge clk)
-    second_x_start <= \$173 ;
-  always @(posedge clk)
-    second_y_start <= \$174 ;
-  always @(posedge clk)
-    channel_word_start <= \$175 ;
-  always @(posedge clk)
-    pixel_x_column_start <= \$176 ;
-  always @(posedge clk)
-    pixel_x_x_start <= \$177 ;
-  always @(posedge clk)
-    pixel_y_row_start <= \$178 ;
-  always @(posedge clk)
-    pixel_y_y_start <= \$179 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$157  = column_left;
-    if (load) begin
-      \$157  = column_count;
-    end else if (advance) begin
-      \$157  = \$3 ;
-    end
-    if (clear) begin
-      \$157  = 4'h0;
+  assign \$97  = second_y_start + second_y_step;
+  assign \$99  = \$98  & row_last;
+  assign \$100  = ~ word_last;
+  assign \$101  = \$99  & \$100 ;
+  assign \$102  = channel_word_start + 1'h1;
+  assign \$104  = \$103  & row_last;
+  assign \$105  = \$104  & word_last;
+  assign \$106  = ~ x_last;
+  assign \$107  = \$105  & \$106 ;
+  assign \$109  = \$108  & row_last;
+  assign \$110  = \$109  & word_last;
+  assign \$111  = \$110  & x_last;
+  assign \$112  = ~ y_last;
+  assign \$113  = \$111  & \$112 ;
+  assign \$114  = ~ column_last;
+  assign \$116  = pixel_x_column_start + 1'h1;
+  assign \$118  = ~ row_last;
+  assign \$119  = \$117  & \$118 ;
+  assign \$121  = \$120  & row_last;
+  assign \$122  = ~ word_last;
+  assign \$123  = \$121  & \$122 ;
+  assign \$125  = \$124  & row_last;
+  assign \$126  = \$125  & word_last;
+  assign \$127  = ~ x_last;
+  assign \$128  = \$126  & \$127 ;
+  assign \$129  = pixel_x_x_start + \port$3659$136 ;
+  assign \$130  = pixel_x_x_start + \port$3659$136 ;
+  assign \$132  = \$131  & row_last;
+  assign \$133  = \$132  & word_last;
+  assign \$134  = \$133  & x_last;
+  assign \$135  = ~ y_last;
+  assign \$136  = \$134  & \$135 ;
+  assign \$138  = ~ row_last;
+  assign \$139  = \$137  & \$138 ;
+  assign \$140  = pixel_y_row_start + 1'h1;
+  assign \$142  = \$141  & row_last;
+  assign \$143  = ~ word_last;
+  assign \$144  = \$142  & \$143 ;
+  assign \$146  = \$145  & row_last;
+  assign \$147  = \$146  & word_last;
+  assign \$148  = ~ x_last;
+  assign \$149  = \$147  & \$148 ;
+  assign \$151  = \$150  & row_last;
+  assign \$152  = \$151  & word_last;
+  assign \$153  = \$152  & x_last;
+  assign \$154  = ~ y_last;
+  assign \$155  = \$153  & \$154 ;
+  assign \$156  = pixel_y_y_start + \port$3659$136 ;
+  assign \$157  = pixel_y_y_start + \port$3659$136 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        column_left <= column_count;
+      end else if (advance) begin
+        column_left <= \$4 ;
+      end
+      if (clear) begin
+        column_left <= 4'h0;
+      end
     end
     if (rst) begin
-      \$157  = 4'h0;
+      column_left <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$158  = column_last;
-    if (load) begin
-      \$158  = \$1 ;
-    end else if (advance) begin
-      \$158  = \$6 ;
-    end
-    if (clear) begin
-      \$158  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        column_last <= \$2 ;
+      end else if (advance) begin
+        column_last <= \$7 ;
+      end
+      if (clear) begin
+        column_last <= 1'h0;
+      end
     end
     if (rst) begin
-      \$158  = 1'h0;
+      column_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$159  = row_left;
-    if (load) begin
-      \$159  = row_count;
-    end else if (\$7 ) begin
-      \$159  = \$10 ;
-    end
-    if (clear) begin
-      \$159  = 4'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        row_left <= row_count;
+      end else if (\$8 ) begin
+        row_left <= \$11 ;
+      end
+      if (clear) begin
+        row_left <= 4'h0;
+      end
     end
     if (rst) begin
-      \$159  = 4'h0;
+      row_left <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$160  = row_last;
-    if (load) begin
-      \$160  = \$8 ;
-    end else if (\$7 ) begin
-      \$160  = \$13 ;
-    end
-    if (clear) begin
-      \$160  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        row_last <= \$9 ;
+      end else if (\$8 ) begin
+        row_last <= \$14 ;
+      end
+      if (clear) begin
+        row_last <= 1'h0;
+      end
     end
     if (rst) begin
-      \$160  = 1'h0;
+      row_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$161  = word_left;
-    if (load) begin
-      \$161  = word_count;
-    end else if (\$15 ) begin
-      \$161  = \$18 ;
-    end
-    if (clear) begin
-      \$161  = 12'h000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        word_left <= word_count;
+      end else if (\$16 ) begin
+        word_left <= \$19 ;
+      end
+      if (clear) begin
+        word_left <= 12'h000;
+      end
     end
     if (rst) begin
-      \$161  = 12'h000;
+      word_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$162  = word_last;
-    if (load) begin
-      \$162  = \$16 ;
-    end else if (\$15 ) begin
-      \$162  = \$21 ;
-    end
-    if (clear) begin
-      \$162  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        word_last <= \$17 ;
+      end else if (\$16 ) begin
+        word_last <= \$22 ;
+      end
+      if (clear) begin
+        word_last <= 1'h0;
+      end
     end
     if (rst) begin
-      \$162  = 1'h0;
+      word_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$163  = x_left;
-    if (load) begin
-      \$163  = \port$3222$96 [11:0];
-    end else if (\$24 ) begin
-      \$163  = \$27 ;
-    end
-    if (clear) begin
-      \$163  = 12'h000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        x_left <= \port$3659$96 [11:0];
+      end else if (\$25 ) begin
+        x_left <= \$28 ;
+      end
+      if (clear) begin
+        x_left <= 12'h000;
+      end
     end
     if (rst) begin
-      \$163  = 12'h000;
+      x_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$164  = x_last;
-    if (load) begin
-      \$164  = \$25 ;
-    end else if (\$24 ) begin
-      \$164  = \$30 ;
-    end
-    if (clear) begin
-      \$164  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        x_last <= \$26 ;
+      end else if (\$25 ) begin
+        x_last <= \$31 ;
+      end
+      if (clear) begin
+        x_last <= 1'h0;
+      end
     end
     if (rst) begin
-      \$164  = 1'h0;
+      x_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$165  = y_left;
-    if (load) begin
-      \$165  = \port$3222$96 [23:12];
-    end else if (\$34 ) begin
-      \$165  = \$37 ;
-    end
-    if (clear) begin
-      \$165  = 12'h000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        y_left <= \port$3659$96 [23:12];
+      end else if (\$35 ) begin
+        y_left <= \$38 ;
+      end
+      if (clear) begin
+        y_left <= 12'h000;
+      end
     end
     if (rst) begin
-      \$165  = 12'h000;
+      y_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$166  = y_last;
-    if (load) begin
-      \$166  = \$35 ;
-    end else if (\$34 ) begin
-      \$166  = \$40 ;
-    end
-    if (clear) begin
-      \$166  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        y_last <= \$36 ;
+      end else if (\$35 ) begin
+        y_last <= \$41 ;
+      end
+      if (clear) begin
+        y_last <= 1'h0;
+      end
     end
     if (rst) begin
-      \$166  = 1'h0;
+      y_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$167  = address_column_start;
-    if (load) begin
-      \$167  = address_origin;
-    end else if (advance) begin
-      if (\$42 ) begin
-        \$167  = \$43 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        address_column_start <= address_origin;
+      end else if (advance) begin
+        if (\$43 ) begin
+          address_column_start <= \$44 [15:0];
+        end
+        if (\$47 ) begin
+          address_column_start <= \$48 [15:0];
+        end
+        if (\$53 ) begin
+          address_column_start <= \$54 [15:0];
+        end
+        if (\$61 ) begin
+          address_column_start <= \$62 [15:0];
+        end
+        if (\$71 ) begin
+          address_column_start <= \$72 [15:0];
+        end
       end
-      if (\$46 ) begin
-        \$167  = \$47 [15:0];
+      if (clear) begin
+        address_column_start <= 16'h0000;
       end
-      if (\$52 ) begin
-        \$167  = \$53 [15:0];
-      end
-      if (\$60 ) begin
-        \$167  = \$61 [15:0];
-      end
-      if (\$70 ) begin
-        \$167  = \$71 [15:0];
-      end
-    end
-    if (clear) begin
-      \$167  = 16'h0000;
     end
     if (rst) begin
-      \$167  = 16'h0000;
+      address_column_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$168  = address_row_start;
-    if (load) begin
-      \$168  = address_origin;
-    end else if (advance) begin
-      if (\$46 ) begin
-        \$168  = \$48 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        address_row_start <= address_origin;
+      end else if (advance) begin
+        if (\$47 ) begin
+          address_row_start <= \$49 [15:0];
+        end
+        if (\$53 ) begin
+          address_row_start <= \$55 [15:0];
+        end
+        if (\$61 ) begin
+          address_row_start <= \$63 [15:0];
+        end
+        if (\$71 ) begin
+          address_row_start <= \$73 [15:0];
+        end
       end
-      if (\$52 ) begin
-        \$168  = \$54 [15:0];
+      if (clear) begin
+        address_row_start <= 16'h0000;
       end
-      if (\$60 ) begin
-        \$168  = \$62 [15:0];
-      end
-      if (\$70 ) begin
-        \$168  = \$72 [15:0];
-      end
-    end
-    if (clear) begin
-      \$168  = 16'h0000;
     end
     if (rst) begin
-      \$168  = 16'h0000;
+      address_row_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$169  = address_word_start;
-    if (load) begin
-      \$169  = address_origin;
-    end else if (advance) begin
-      if (\$52 ) begin
-        \$169  = \$55 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        address_word_start <= address_origin;
+      end else if (advance) begin
+        if (\$53 ) begin
+          address_word_start <= \$56 [15:0];
+        end
+        if (\$61 ) begin
+          address_word_start <= \$64 [15:0];
+        end
+        if (\$71 ) begin
+          address_word_start <= \$74 [15:0];
+        end
       end
-      if (\$60 ) begin
-        \$169  = \$63 [15:0];
+      if (clear) begin
+        address_word_start <= 16'h0000;
       end
-      if (\$70 ) begin
-        \$169  = \$73 [15:0];
-      end
-    end
-    if (clear) begin
-      \$169  = 16'h0000;
     end
     if (rst) begin
-      \$169  = 16'h0000;
+      address_word_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$170  = address_x_start;
-    if (load) begin
-      \$170  = address_origin;
-    end else if (advance) begin
-      if (\$60 ) begin
-        \$170  = \$64 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        address_x_start <= address_origin;
+      end else if (advance) begin
+        if (\$61 ) begin
+          address_x_start <= \$65 [15:0];
+        end
+        if (\$71 ) begin
+          address_x_start <= \$75 [15:0];
+        end
       end
-      if (\$70 ) begin
-        \$170  = \$74 [15:0];
+      if (clear) begin
+        address_x_start <= 16'h0000;
       end
-    end
-    if (clear) begin
-      \$170  = 16'h0000;
     end
     if (rst) begin
-      \$170  = 16'h0000;
+      address_x_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$171  = address_y_start;
-    if (load) begin
-      \$171  = address_origin;
-    end else if (advance) begin
-      if (\$70 ) begin
-        \$171  = \$75 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        address_y_start <= address_origin;
+      end else if (advance) begin
+        if (\$71 ) begin
+          address_y_start <= \$76 [15:0];
+        end
       end
-    end
-    if (clear) begin
-      \$171  = 16'h0000;
+      if (clear) begin
+        address_y_start <= 16'h0000;
+      end
     end
     if (rst) begin
-      \$171  = 16'h0000;
+      address_y_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$172  = second_word_start;
-    if (load) begin
-      \$172  = second_origin;
-    end else if (advance) begin
-      if (\$79 ) begin
-        \$172  = \$80 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        second_word_start <= second_origin;
+      end else if (advance) begin
+        if (\$80 ) begin
+          second_word_start <= \$81 [15:0];
+        end
+        if (\$86 ) begin
+          second_word_start <= \$87 [15:0];
+        end
+        if (\$94 ) begin
+          second_word_start <= \$95 [15:0];
+        end
       end
-      if (\$85 ) begin
-        \$172  = \$86 [15:0];
+      if (clear) begin
+        second_word_start <= 16'h0000;
       end
-      if (\$93 ) begin
-        \$172  = \$94 [15:0];
-      end
-    end
-    if (clear) begin
-      \$172  = 16'h0000;
     end
     if (rst) begin
-      \$172  = 16'h0000;
+      second_word_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$173  = second_x_start;
-    if (load) begin
-      \$173  = second_origin;
-    end else if (advance) begin
-      if (\$85 ) begin
-        \$173  = \$87 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        second_x_start <= second_origin;
+      end else if (advance) begin
+        if (\$86 ) begin
+          second_x_start <= \$88 [15:0];
+        end
+        if (\$94 ) begin
+          second_x_start <= \$96 [15:0];
+        end
       end
-      if (\$93 ) begin
-        \$173  = \$95 [15:0];
+      if (clear) begin
+        second_x_start <= 16'h0000;
       end
-    end
-    if (clear) begin
-      \$173  = 16'h0000;
     end
     if (rst) begin
-      \$173  = 16'h0000;
+      second_x_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$174  = second_y_start;
-    if (load) begin
-      \$174  = second_origin;
-    end else if (advance) begin
-      if (\$93 ) begin
-        \$174  = \$96 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        second_y_start <= second_origin;
+      end else if (advance) begin
+        if (\$94 ) begin
+          second_y_start <= \$97 [15:0];
+        end
       end
-    end
-    if (clear) begin
-      \$174  = 16'h0000;
+      if (clear) begin
+        second_y_start <= 16'h0000;
+      end
     end
     if (rst) begin
-      \$174  = 16'h0000;
+      second_y_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$175  = channel_word_start;
-    if (load) begin
-      \$175  = channel_origin;
-    end else if (advance) begin
-      if (\$100 ) begin
-        \$175  = \$101 [12:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        channel_word_start <= channel_origin;
+      end else if (advance) begin
+        if (\$101 ) begin
+          channel_word_start <= \$102 [12:0];
+        end
+        if (\$107 ) begin
+          channel_word_start <= channel_origin;
+        end
+        if (\$113 ) begin
+          channel_word_start <= channel_origin;
+        end
       end
-      if (\$106 ) begin
-        \$175  = channel_origin;
+      if (clear) begin
+        channel_word_start <= 13'h0000;
       end
-      if (\$112 ) begin
-        \$175  = channel_origin;
-      end
-    end
-    if (clear) begin
-      \$175  = 13'h0000;
     end
     if (rst) begin
-      \$175  = 13'h0000;
+      channel_word_start <= 13'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$176  = pixel_x_column_start;
-    if (load) begin
-      \$176  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
-    end else if (advance) begin
-      if (\$114 ) begin
-        \$176  = \$115 [16:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        pixel_x_column_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
+      end else if (advance) begin
+        if (\$115 ) begin
+          pixel_x_column_start <= \$116 [16:0];
+        end
+        if (\$119 ) begin
+          pixel_x_column_start <= pixel_x_x_start;
+        end
+        if (\$123 ) begin
+          pixel_x_column_start <= pixel_x_x_start;
+        end
+        if (\$128 ) begin
+          pixel_x_column_start <= \$129 [16:0];
+        end
+        if (\$136 ) begin
+          pixel_x_column_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
+        end
       end
-      if (\$118 ) begin
-        \$176  = pixel_x_x_start;
+      if (clear) begin
+        pixel_x_column_start <= 17'h00000;
       end
-      if (\$122 ) begin
-        \$176  = pixel_x_x_start;
-      end
-      if (\$127 ) begin
-        \$176  = \$128 [16:0];
-      end
-      if (\$135 ) begin
-        \$176  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
-      end
-    end
-    if (clear) begin
-      \$176  = 17'h00000;
     end
     if (rst) begin
-      \$176  = 17'h00000;
+      pixel_x_column_start <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$177  = pixel_x_x_start;
-    if (load) begin
-      \$177  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
-    end else if (advance) begin
-      if (\$127 ) begin
-        \$177  = \$129 [16:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        pixel_x_x_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
+      end else if (advance) begin
+        if (\$128 ) begin
+          pixel_x_x_start <= \$130 [16:0];
+        end
+        if (\$136 ) begin
+          pixel_x_x_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
+        end
       end
-      if (\$135 ) begin
-        \$177  = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
+      if (clear) begin
+        pixel_x_x_start <= 17'h00000;
       end
-    end
-    if (clear) begin
-      \$177  = 17'h00000;
     end
     if (rst) begin
-      \$177  = 17'h00000;
+      pixel_x_x_start <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$178  = pixel_y_row_start;
-    if (load) begin
-      \$178  = { \port$1931$4 , \port$1930$4 , \port$1929$4 , \port$1928$4 , \port$1927$4 , \port$1926$4 , \port$1925$4 , \port$1924$4 , \port$1923$4 , \port$1922$4 , \port$1921$4 , \port$1920$4 , \port$1919$0  };
-    end else if (advance) begin
-      if (\$138 ) begin
-        \$178  = \$139 [16:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        pixel_y_row_start <= { \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$4 , \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$0  };
+      end else if (advance) begin
+        if (\$139 ) begin
+          pixel_y_row_start <= \$140 [16:0];
+        end
+        if (\$144 ) begin
+          pixel_y_row_start <= pixel_y_y_start;
+        end
+        if (\$149 ) begin
+          pixel_y_row_start <= pixel_y_y_start;
+        end
+        if (\$155 ) begin
+          pixel_y_row_start <= \$156 [16:0];
+        end
       end
-      if (\$143 ) begin
-        \$178  = pixel_y_y_start;
+      if (clear) begin
+        pixel_y_row_start <= 17'h00000;
       end
-      if (\$148 ) begin
-        \$178  = pixel_y_y_start;
-      end
-      if (\$154 ) begin
-        \$178  = \$155 [16:0];
-      end
-    end
-    if (clear) begin
-      \$178  = 17'h00000;
     end
     if (rst) begin
-      \$178  = 17'h00000;
+      pixel_y_row_start <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$25 ) begin end
-    \$179  = pixel_y_y_start;
-    if (load) begin
-      \$179  = { \port$1931$4 , \port$1930$4 , \port$1929$4 , \port$1928$4 , \port$1927$4 , \port$1926$4 , \port$1925$4 , \port$1924$4 , \port$1923$4 , \port$1922$4 , \port$1921$4 , \port$1920$4 , \port$1919$0  };
-    end else if (advance) begin
-      if (\$154 ) begin
-        \$179  = \$156 [16:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        pixel_y_y_start <= { \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$4 , \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$0  };
+      end else if (advance) begin
+        if (\$155 ) begin
+          pixel_y_y_start <= \$157 [16:0];
+        end
+      end
+      if (clear) begin
+        pixel_y_y_start <= 17'h00000;
       end
     end
-    if (clear) begin
-      \$179  = 17'h00000;
-    end
     if (rst) begin
-      \$179  = 17'h00000;
+      pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$3222$96 [11:0];
-  assign y_count = \port$3222$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3222$160  };
+  assign x_count = \port$3659$96 [11:0];
+  assign y_count = \port$3659$96 [23:12];
+  assign address_column_step = { 4'h0, \port$3659$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$1918$4 , \port$1917$4 , \port$1916$4 , \port$1915$4 , \port$1914$4 , \port$1913$4 , \port$1912$4 , \port$1911$4 , \port$1910$4 , \port$1909$4 , \port$1908$4 , \port$1907$4 , \port$1906$0  };
+  assign pixel_x_origin = { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3222$136  };
-  assign pixel_y_origin = { \port$1931$4 , \port$1930$4 , \port$1929$4 , \port$1928$4 , \port$1927$4 , \port$1926$4 , \port$1925$4 , \port$1924$4 , \port$1923$4 , \port$1922$4 , \port$1921$4 , \port$1920$4 , \port$1919$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3659$136  };
+  assign pixel_y_origin = { \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$4 , \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3222$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$3659$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$42  = \$41 ;
-  assign \$44  = column_last;
-  assign \$49  = column_last;
-  assign \$56  = column_last;
-  assign \$65  = column_last;
-  assign \$76  = column_last;
-  assign \$81  = column_last;
-  assign \$88  = column_last;
-  assign \$97  = column_last;
-  assign \$102  = column_last;
-  assign \$107  = column_last;
-  assign \$114  = \$113 ;
-  assign \$116  = column_last;
-  assign \$119  = column_last;
-  assign \$123  = column_last;
-  assign \$130  = column_last;
-  assign \$136  = column_last;
-  assign \$140  = column_last;
-  assign \$144  = column_last;
-  assign \$149  = column_last;
+  assign \$43  = \$42 ;
+  assign \$45  = column_last;
+  assign \$50  = column_last;
+  assign \$57  = column_last;
+  assign \$66  = column_last;
+  assign \$77  = column_last;
+  assign \$82  = column_last;
+  assign \$89  = column_last;
+  assign \$98  = column_last;
+  assign \$103  = column_last;
+  assign \$108  = column_last;
+  assign \$115  = \$114 ;
+  assign \$117  = column_last;
+  assign \$120  = column_last;
+  assign \$124  = column_last;
+  assign \$131  = column_last;
+  assign \$137  = column_last;
+  assign \$141  = column_last;
+  assign \$145  = column_last;
+  assign \$150  = column_last;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3222$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$26  = 0;
-  wire [5:0] \$1 ;
-  wire [16:0] \$10 ;
-  wire [11:0] \$11 ;
-  wire [17:0] \$12 ;
-  wire [16:0] \$13 ;
-  wire [11:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire \$16 ;
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$3659$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  wire \$1 ;
+  wire \$10 ;
+  wire [16:0] \$11 ;
+  wire [11:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [16:0] \$14 ;
+  wire [11:0] \$15 ;
+  wire [17:0] \$16 ;
   wire \$17 ;
   wire \$18 ;
-  wire [16:0] \$19 ;
-  wire [12:0] \$2 ;
-  wire [15:0] \$20 ;
-  wire [17:0] \$21 ;
-  wire [16:0] \$22 ;
-  wire [15:0] \$23 ;
-  wire [17:0] \$24 ;
-  wire \$25 ;
-  wire [16:0] \$26 ;
-  wire \$27 ;
-  wire [16:0] \$28 ;
-  reg \$29 ;
-  wire \$3 ;
-  reg \$30 ;
-  reg [4:0] \$31 ;
-  reg [11:0] \$32 ;
-  reg [3:0] \$33 ;
-  reg [3:0] \$34 ;
-  reg [3:0] \$35 ;
-  reg [15:0] \$36 ;
-  reg [15:0] \$37 ;
-  reg [15:0] \$38 ;
-  reg [15:0] \$39 ;
-  wire [16:0] \$4 ;
-  reg [15:0] \$40 ;
-  reg [15:0] \$41 ;
-  wire [11:0] \$5 ;
-  wire [17:0] \$6 ;
-  wire \$7 ;
+  wire \$19 ;
+  wire [5:0] \$2 ;
+  wire [16:0] \$20 ;
+  wire [15:0] \$21 ;
+  wire [17:0] \$22 ;
+  wire [16:0] \$23 ;
+  wire [15:0] \$24 ;
+  wire [17:0] \$25 ;
+  wire \$26 ;
+  wire [16:0] \$27 ;
+  wire \$28 ;
+  wire [16:0] \$29 ;
+  wire [12:0] \$3 ;
+  wire \$4 ;
+  wire [16:0] \$5 ;
+  wire [11:0] \$6 ;
+  wire [17:0] \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg [15:0] \$signal  = 16'h0000;
@@ -10420,6 +9110,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3222$1
   reg [4:0] clock = 5'h00;
   output [15:0] column_step;
   reg [15:0] column_step = 16'h0000;
+  input combining;
+  wire combining;
   output done;
   reg done = 1'h0;
   output [15:0] origin;
@@ -10429,8 +9121,8 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3222$1
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3222$136 ;
-  wire [11:0] \port$3222$136 ;
+  input [11:0] \port$3659$136 ;
+  wire [11:0] \port$3659$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10445,322 +9137,285 @@ module \crossloom.elementwise.pitches (rst, start, base, \width$7 , \port$3222$1
   wire start;
   wire [3:0] stride;
   reg [11:0] width = 12'h000;
-  input [11:0] \width$7 ;
-  wire [11:0] \width$7 ;
-  assign \$1  = clock + 1'h1;
-  assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? pixel : 12'h000;
-  assign \$6  = \$4  + \$5 ;
-  assign \$7  = clock >= 4'h8;
-  assign \$8  = clock < 4'hc;
-  assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? pixel : 12'h000;
-  assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? pixel : 12'h000;
-  assign \$15  = \$13  + \$14 ;
-  assign \$16  = clock >= 4'hc;
-  assign \$17  = clock < 5'h10;
-  assign \$18  = \$16  & \$17 ;
-  assign \$20  = rotating_stride[3] ? row : 16'h0000;
-  assign \$21  = \$19  + \$20 ;
-  assign \$23  = rotating_top[3] ? row : 16'h0000;
-  assign \$24  = \$22  + \$23 ;
-  assign \$25  = clock == 4'hc;
-  assign \$26  = origin - \$signal ;
-  assign \$27  = clock == 5'h10;
-  assign \$28  = origin - pad_rows;
-  always @(posedge clk)
-    done <= \$29 ;
-  always @(posedge clk)
-    running <= \$30 ;
-  always @(posedge clk)
-    clock <= \$31 ;
-  always @(posedge clk)
-    width <= \$32 ;
-  always @(posedge clk)
-    rotating_stride <= \$33 ;
-  always @(posedge clk)
-    rotating_left <= \$34 ;
-  always @(posedge clk)
-    rotating_top <= \$35 ;
-  always @(posedge clk)
-    row <= \$36 ;
-  always @(posedge clk)
-    column_step <= \$37 ;
-  always @(posedge clk)
-    row_step <= \$38 ;
-  always @(posedge clk)
-    \$signal  <= \$39 ;
-  always @(posedge clk)
-    pad_rows <= \$40 ;
-  always @(posedge clk)
-    origin <= \$41 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$29  = 1'h0;
-    if (start) begin
-    end else if (running) begin
-      if (\$27 ) begin
-        \$29  = 1'h1;
+  input [11:0] \width$9 ;
+  wire [11:0] \width$9 ;
+  assign \$1  = combining | clear;
+  assign \$2  = clock + 1'h1;
+  assign \$4  = clock < 4'hc;
+  assign \$6  = width[11] ? pixel : 12'h000;
+  assign \$7  = \$5  + \$6 ;
+  assign \$8  = clock >= 4'h8;
+  assign \$9  = clock < 4'hc;
+  assign \$10  = \$8  & \$9 ;
+  assign \$12  = rotating_stride[3] ? pixel : 12'h000;
+  assign \$13  = \$11  + \$12 ;
+  assign \$15  = rotating_left[3] ? pixel : 12'h000;
+  assign \$16  = \$14  + \$15 ;
+  assign \$17  = clock >= 4'hc;
+  assign \$18  = clock < 5'h10;
+  assign \$19  = \$17  & \$18 ;
+  assign \$21  = rotating_stride[3] ? row : 16'h0000;
+  assign \$22  = \$20  + \$21 ;
+  assign \$24  = rotating_top[3] ? row : 16'h0000;
+  assign \$25  = \$23  + \$24 ;
+  assign \$26  = clock == 4'hc;
+  assign \$27  = origin - \$signal ;
+  assign \$28  = clock == 5'h10;
+  assign \$29  = origin - pad_rows;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      done <= 1'h0;
+      if (start) begin
+      end else if (running) begin
+        if (\$28 ) begin
+          done <= 1'h1;
+        end
+      end
+      if (clear) begin
+        done <= 1'h0;
       end
     end
-    if (clear) begin
-      \$29  = 1'h0;
-    end
     if (rst) begin
-      \$29  = 1'h0;
+      done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$30  = running;
-    if (start) begin
-      \$30  = 1'h1;
-    end else if (running) begin
-      if (\$27 ) begin
-        \$30  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        running <= 1'h1;
+      end else if (running) begin
+        if (\$28 ) begin
+          running <= 1'h0;
+        end
+      end
+      if (clear) begin
+        running <= 1'h0;
       end
     end
-    if (clear) begin
-      \$30  = 1'h0;
-    end
     if (rst) begin
-      \$30  = 1'h0;
+      running <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$31  = clock;
-    if (start) begin
-      \$31  = 5'h00;
-    end else if (running) begin
-      \$31  = \$1 [4:0];
-    end
-    if (clear) begin
-      \$31  = 5'h00;
-    end
-    if (rst) begin
-      \$31  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$32  = width;
-    if (start) begin
-      \$32  = \width$7 ;
-    end else if (running) begin
-      \$32  = \$2 [11:0];
-    end
-    if (clear) begin
-      \$32  = 12'h000;
-    end
-    if (rst) begin
-      \$32  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$33  = rotating_stride;
-    if (start) begin
-      \$33  = \port$3222$136 [3:0];
-    end else if (running) begin
-      \$33  = { rotating_stride[2:0], rotating_stride[3] };
-    end
-    if (clear) begin
-      \$33  = 4'h0;
-    end
-    if (rst) begin
-      \$33  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$34  = rotating_left;
-    if (start) begin
-      \$34  = \port$3222$136 [7:4];
-    end else if (running) begin
-      \$34  = { rotating_left[2:0], rotating_left[3] };
-    end
-    if (clear) begin
-      \$34  = 4'h0;
-    end
-    if (rst) begin
-      \$34  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$35  = rotating_top;
-    if (start) begin
-      \$35  = \port$3222$136 [11:8];
-    end else if (running) begin
-      \$35  = { rotating_top[2:0], rotating_top[3] };
-    end
-    if (clear) begin
-      \$35  = 4'h0;
-    end
-    if (rst) begin
-      \$35  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$36  = row;
-    if (start) begin
-      \$36  = 16'h0000;
-    end else if (running) begin
-      if (\$3 ) begin
-        \$36  = \$6 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        clock <= 5'h00;
+      end else if (running) begin
+        clock <= \$2 [4:0];
+      end
+      if (clear) begin
+        clock <= 5'h00;
       end
     end
-    if (clear) begin
-      \$36  = 16'h0000;
-    end
     if (rst) begin
-      \$36  = 16'h0000;
+      clock <= 5'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$37  = column_step;
-    if (start) begin
-      \$37  = 16'h0000;
-    end else if (running) begin
-      if (\$9 ) begin
-        \$37  = \$12 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        width <= \width$9 ;
+      end else if (running) begin
+        width <= \$3 [11:0];
       end
-    end
-    if (clear) begin
-      \$37  = 16'h0000;
+      if (clear) begin
+        width <= 12'h000;
+      end
     end
     if (rst) begin
-      \$37  = 16'h0000;
+      width <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$38  = row_step;
-    if (start) begin
-      \$38  = 16'h0000;
-    end else if (running) begin
-      if (\$18 ) begin
-        \$38  = \$21 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        rotating_stride <= \port$3659$136 [3:0];
+      end else if (running) begin
+        rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
-    end
-    if (clear) begin
-      \$38  = 16'h0000;
+      if (clear) begin
+        rotating_stride <= 4'h0;
+      end
     end
     if (rst) begin
-      \$38  = 16'h0000;
+      rotating_stride <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$39  = \$signal ;
-    if (start) begin
-      \$39  = 16'h0000;
-    end else if (running) begin
-      if (\$9 ) begin
-        \$39  = \$15 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        rotating_left <= \port$3659$136 [7:4];
+      end else if (running) begin
+        rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
-    end
-    if (clear) begin
-      \$39  = 16'h0000;
+      if (clear) begin
+        rotating_left <= 4'h0;
+      end
     end
     if (rst) begin
-      \$39  = 16'h0000;
+      rotating_left <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$40  = pad_rows;
-    if (start) begin
-      \$40  = 16'h0000;
-    end else if (running) begin
-      if (\$18 ) begin
-        \$40  = \$24 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        rotating_top <= \port$3659$136 [11:8];
+      end else if (running) begin
+        rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
-    end
-    if (clear) begin
-      \$40  = 16'h0000;
+      if (clear) begin
+        rotating_top <= 4'h0;
+      end
     end
     if (rst) begin
-      \$40  = 16'h0000;
+      rotating_top <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$26 ) begin end
-    \$41  = origin;
-    if (start) begin
-      \$41  = base;
-    end else if (running) begin
-      if (\$25 ) begin
-        \$41  = \$26 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        row <= 16'h0000;
+      end else if (running) begin
+        if (\$4 ) begin
+          row <= \$7 [15:0];
+        end
       end
-      if (\$27 ) begin
-        \$41  = \$28 [15:0];
+      if (clear) begin
+        row <= 16'h0000;
       end
-    end
-    if (clear) begin
-      \$41  = 16'h0000;
     end
     if (rst) begin
-      \$41  = 16'h0000;
+      row <= 16'h0000;
     end
   end
-  assign stride = \port$3222$136 [3:0];
-  assign pad_left = \port$3222$136 [7:4];
-  assign pad_top = \port$3222$136 [11:8];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        column_step <= 16'h0000;
+      end else if (running) begin
+        if (\$10 ) begin
+          column_step <= \$13 [15:0];
+        end
+      end
+      if (clear) begin
+        column_step <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      column_step <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        row_step <= 16'h0000;
+      end else if (running) begin
+        if (\$19 ) begin
+          row_step <= \$22 [15:0];
+        end
+      end
+      if (clear) begin
+        row_step <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      row_step <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        \$signal  <= 16'h0000;
+      end else if (running) begin
+        if (\$10 ) begin
+          \$signal  <= \$16 [15:0];
+        end
+      end
+      if (clear) begin
+        \$signal  <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      \$signal  <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        pad_rows <= 16'h0000;
+      end else if (running) begin
+        if (\$19 ) begin
+          pad_rows <= \$25 [15:0];
+        end
+      end
+      if (clear) begin
+        pad_rows <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        origin <= base;
+      end else if (running) begin
+        if (\$26 ) begin
+          origin <= \$27 [15:0];
+        end
+        if (\$28 ) begin
+          origin <= \$29 [15:0];
+        end
+      end
+      if (clear) begin
+        origin <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  assign stride = \port$3659$136 [3:0];
+  assign pad_left = \port$3659$136 [7:4];
+  assign pad_top = \port$3659$136 [11:8];
   assign abort = 1'h0;
-  assign \$2  = { width, 1'h0 };
-  assign \$4  = { row, 1'h0 };
-  assign \$10  = { column_step, 1'h0 };
-  assign \$13  = { \$signal , 1'h0 };
-  assign \$19  = { row_step, 1'h0 };
-  assign \$22  = { pad_rows, 1'h0 };
+  assign \$3  = { width, 1'h0 };
+  assign \$5  = { row, 1'h0 };
+  assign \$11  = { column_step, 1'h0 };
+  assign \$14  = { \$signal , 1'h0 };
+  assign \$20  = { row_step, 1'h0 };
+  assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, \port$3222$320 , clear, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$27  = 0;
-  wire [5:0] \$1 ;
-  wire [16:0] \$10 ;
-  wire [11:0] \$11 ;
-  wire [17:0] \$12 ;
-  wire [16:0] \$13 ;
-  wire [11:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire \$16 ;
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$3659$320 , clear, column_step, row_step, origin, clk);
+  wire \$1 ;
+  wire \$10 ;
+  wire [16:0] \$11 ;
+  wire [11:0] \$12 ;
+  wire [17:0] \$13 ;
+  wire [16:0] \$14 ;
+  wire [11:0] \$15 ;
+  wire [17:0] \$16 ;
   wire \$17 ;
   wire \$18 ;
-  wire [16:0] \$19 ;
-  wire [12:0] \$2 ;
-  wire [15:0] \$20 ;
-  wire [17:0] \$21 ;
-  wire [16:0] \$22 ;
-  wire [15:0] \$23 ;
-  wire [17:0] \$24 ;
-  wire \$25 ;
-  wire [16:0] \$26 ;
-  wire \$27 ;
-  wire [16:0] \$28 ;
-  reg \$29 ;
-  wire \$3 ;
-  reg \$30 ;
-  reg [4:0] \$31 ;
-  reg [11:0] \$32 ;
-  reg [3:0] \$33 ;
-  reg [3:0] \$34 ;
-  reg [3:0] \$35 ;
-  reg [15:0] \$36 ;
-  reg [15:0] \$37 ;
-  reg [15:0] \$38 ;
-  reg [15:0] \$39 ;
-  wire [16:0] \$4 ;
-  reg [15:0] \$40 ;
-  reg [15:0] \$41 ;
-  wire [11:0] \$5 ;
-  wire [17:0] \$6 ;
-  wire \$7 ;
+  wire \$19 ;
+  wire [5:0] \$2 ;
+  wire [16:0] \$20 ;
+  wire [15:0] \$21 ;
+  wire [17:0] \$22 ;
+  wire [16:0] \$23 ;
+  wire [15:0] \$24 ;
+  wire [17:0] \$25 ;
+  wire \$26 ;
+  wire [16:0] \$27 ;
+  wire \$28 ;
+  wire [16:0] \$29 ;
+  wire [12:0] \$3 ;
+  wire \$4 ;
+  wire [16:0] \$5 ;
+  wire [11:0] \$6 ;
+  wire [17:0] \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg [15:0] \$signal  = 16'h0000;
@@ -10774,6 +9429,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3222$320 ,
   reg [4:0] clock = 5'h00;
   output [15:0] column_step;
   reg [15:0] column_step = 16'h0000;
+  input combining;
+  wire combining;
   reg done = 1'h0;
   output [15:0] origin;
   reg [15:0] origin = 16'h0000;
@@ -10781,8 +9438,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3222$320 ,
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3222$320 ;
-  wire [27:0] \port$3222$320 ;
+  input [27:0] \port$3659$320 ;
+  wire [27:0] \port$3659$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10796,317 +9453,266 @@ module \crossloom.elementwise.second_pitches (rst, start, base, \port$3222$320 ,
   wire start;
   wire [3:0] stride;
   reg [11:0] width = 12'h000;
-  wire [11:0] \width$7 ;
-  assign \$1  = clock + 1'h1;
-  assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? \port$3222$320 [11:0] : 12'h000;
-  assign \$6  = \$4  + \$5 ;
-  assign \$7  = clock >= 4'h8;
-  assign \$8  = clock < 4'hc;
-  assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? \port$3222$320 [11:0] : 12'h000;
-  assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? \port$3222$320 [11:0] : 12'h000;
-  assign \$15  = \$13  + \$14 ;
-  assign \$16  = clock >= 4'hc;
-  assign \$17  = clock < 5'h10;
-  assign \$18  = \$16  & \$17 ;
-  assign \$20  = rotating_stride[3] ? row : 16'h0000;
-  assign \$21  = \$19  + \$20 ;
-  assign \$23  = rotating_top[3] ? row : 16'h0000;
-  assign \$24  = \$22  + \$23 ;
-  assign \$25  = clock == 4'hc;
-  assign \$26  = origin - \$signal ;
-  assign \$27  = clock == 5'h10;
-  assign \$28  = origin - pad_rows;
-  always @(posedge clk)
-    done <= \$29 ;
-  always @(posedge clk)
-    running <= \$30 ;
-  always @(posedge clk)
-    clock <= \$31 ;
-  always @(posedge clk)
-    width <= \$32 ;
-  always @(posedge clk)
-    rotating_stride <= \$33 ;
-  always @(posedge clk)
-    rotating_left <= \$34 ;
-  always @(posedge clk)
-    rotating_top <= \$35 ;
-  always @(posedge clk)
-    row <= \$36 ;
-  always @(posedge clk)
-    column_step <= \$37 ;
-  always @(posedge clk)
-    row_step <= \$38 ;
-  always @(posedge clk)
-    \$signal  <= \$39 ;
-  always @(posedge clk)
-    pad_rows <= \$40 ;
-  always @(posedge clk)
-    origin <= \$41 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$29  = 1'h0;
-    if (start) begin
-    end else if (running) begin
-      if (\$27 ) begin
-        \$29  = 1'h1;
+  wire [11:0] \width$9 ;
+  assign \$1  = combining | clear;
+  assign \$2  = clock + 1'h1;
+  assign \$4  = clock < 4'hc;
+  assign \$6  = width[11] ? \port$3659$320 [11:0] : 12'h000;
+  assign \$7  = \$5  + \$6 ;
+  assign \$8  = clock >= 4'h8;
+  assign \$9  = clock < 4'hc;
+  assign \$10  = \$8  & \$9 ;
+  assign \$12  = rotating_stride[3] ? \port$3659$320 [11:0] : 12'h000;
+  assign \$13  = \$11  + \$12 ;
+  assign \$15  = rotating_left[3] ? \port$3659$320 [11:0] : 12'h000;
+  assign \$16  = \$14  + \$15 ;
+  assign \$17  = clock >= 4'hc;
+  assign \$18  = clock < 5'h10;
+  assign \$19  = \$17  & \$18 ;
+  assign \$21  = rotating_stride[3] ? row : 16'h0000;
+  assign \$22  = \$20  + \$21 ;
+  assign \$24  = rotating_top[3] ? row : 16'h0000;
+  assign \$25  = \$23  + \$24 ;
+  assign \$26  = clock == 4'hc;
+  assign \$27  = origin - \$signal ;
+  assign \$28  = clock == 5'h10;
+  assign \$29  = origin - pad_rows;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      done <= 1'h0;
+      if (start) begin
+      end else if (running) begin
+        if (\$28 ) begin
+          done <= 1'h1;
+        end
+      end
+      if (clear) begin
+        done <= 1'h0;
       end
     end
-    if (clear) begin
-      \$29  = 1'h0;
-    end
     if (rst) begin
-      \$29  = 1'h0;
+      done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$30  = running;
-    if (start) begin
-      \$30  = 1'h1;
-    end else if (running) begin
-      if (\$27 ) begin
-        \$30  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        running <= 1'h1;
+      end else if (running) begin
+        if (\$28 ) begin
+          running <= 1'h0;
+        end
+      end
+      if (clear) begin
+        running <= 1'h0;
       end
     end
-    if (clear) begin
-      \$30  = 1'h0;
-    end
     if (rst) begin
-      \$30  = 1'h0;
+      running <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$31  = clock;
-    if (start) begin
-      \$31  = 5'h00;
-    end else if (running) begin
-      \$31  = \$1 [4:0];
-    end
-    if (clear) begin
-      \$31  = 5'h00;
-    end
-    if (rst) begin
-      \$31  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$32  = width;
-    if (start) begin
-      \$32  = \port$3222$320 [27:16];
-    end else if (running) begin
-      \$32  = \$2 [11:0];
-    end
-    if (clear) begin
-      \$32  = 12'h000;
-    end
-    if (rst) begin
-      \$32  = 12'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$33  = rotating_stride;
-    if (start) begin
-      \$33  = \port$3222$320 [15:12];
-    end else if (running) begin
-      \$33  = { rotating_stride[2:0], rotating_stride[3] };
-    end
-    if (clear) begin
-      \$33  = 4'h0;
-    end
-    if (rst) begin
-      \$33  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$34  = rotating_left;
-    if (start) begin
-      \$34  = 4'h0;
-    end else if (running) begin
-      \$34  = { rotating_left[2:0], rotating_left[3] };
-    end
-    if (clear) begin
-      \$34  = 4'h0;
-    end
-    if (rst) begin
-      \$34  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$35  = rotating_top;
-    if (start) begin
-      \$35  = 4'h0;
-    end else if (running) begin
-      \$35  = { rotating_top[2:0], rotating_top[3] };
-    end
-    if (clear) begin
-      \$35  = 4'h0;
-    end
-    if (rst) begin
-      \$35  = 4'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$36  = row;
-    if (start) begin
-      \$36  = 16'h0000;
-    end else if (running) begin
-      if (\$3 ) begin
-        \$36  = \$6 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        clock <= 5'h00;
+      end else if (running) begin
+        clock <= \$2 [4:0];
+      end
+      if (clear) begin
+        clock <= 5'h00;
       end
     end
-    if (clear) begin
-      \$36  = 16'h0000;
-    end
     if (rst) begin
-      \$36  = 16'h0000;
+      clock <= 5'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$37  = column_step;
-    if (start) begin
-      \$37  = 16'h0000;
-    end else if (running) begin
-      if (\$9 ) begin
-        \$37  = \$12 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        width <= \port$3659$320 [27:16];
+      end else if (running) begin
+        width <= \$3 [11:0];
       end
-    end
-    if (clear) begin
-      \$37  = 16'h0000;
+      if (clear) begin
+        width <= 12'h000;
+      end
     end
     if (rst) begin
-      \$37  = 16'h0000;
+      width <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$38  = row_step;
-    if (start) begin
-      \$38  = 16'h0000;
-    end else if (running) begin
-      if (\$18 ) begin
-        \$38  = \$21 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        rotating_stride <= \port$3659$320 [15:12];
+      end else if (running) begin
+        rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
-    end
-    if (clear) begin
-      \$38  = 16'h0000;
+      if (clear) begin
+        rotating_stride <= 4'h0;
+      end
     end
     if (rst) begin
-      \$38  = 16'h0000;
+      rotating_stride <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$39  = \$signal ;
-    if (start) begin
-      \$39  = 16'h0000;
-    end else if (running) begin
-      if (\$9 ) begin
-        \$39  = \$15 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        rotating_left <= 4'h0;
+      end else if (running) begin
+        rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
-    end
-    if (clear) begin
-      \$39  = 16'h0000;
+      if (clear) begin
+        rotating_left <= 4'h0;
+      end
     end
     if (rst) begin
-      \$39  = 16'h0000;
+      rotating_left <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$40  = pad_rows;
-    if (start) begin
-      \$40  = 16'h0000;
-    end else if (running) begin
-      if (\$18 ) begin
-        \$40  = \$24 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        rotating_top <= 4'h0;
+      end else if (running) begin
+        rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
-    end
-    if (clear) begin
-      \$40  = 16'h0000;
+      if (clear) begin
+        rotating_top <= 4'h0;
+      end
     end
     if (rst) begin
-      \$40  = 16'h0000;
+      rotating_top <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$27 ) begin end
-    \$41  = origin;
-    if (start) begin
-      \$41  = base;
-    end else if (running) begin
-      if (\$25 ) begin
-        \$41  = \$26 [15:0];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        row <= 16'h0000;
+      end else if (running) begin
+        if (\$4 ) begin
+          row <= \$7 [15:0];
+        end
       end
-      if (\$27 ) begin
-        \$41  = \$28 [15:0];
+      if (clear) begin
+        row <= 16'h0000;
       end
-    end
-    if (clear) begin
-      \$41  = 16'h0000;
     end
     if (rst) begin
-      \$41  = 16'h0000;
+      row <= 16'h0000;
     end
   end
-  assign \width$7  = \port$3222$320 [27:16];
-  assign stride = \port$3222$320 [15:12];
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        column_step <= 16'h0000;
+      end else if (running) begin
+        if (\$10 ) begin
+          column_step <= \$13 [15:0];
+        end
+      end
+      if (clear) begin
+        column_step <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      column_step <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        row_step <= 16'h0000;
+      end else if (running) begin
+        if (\$19 ) begin
+          row_step <= \$22 [15:0];
+        end
+      end
+      if (clear) begin
+        row_step <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      row_step <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        \$signal  <= 16'h0000;
+      end else if (running) begin
+        if (\$10 ) begin
+          \$signal  <= \$16 [15:0];
+        end
+      end
+      if (clear) begin
+        \$signal  <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      \$signal  <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        pad_rows <= 16'h0000;
+      end else if (running) begin
+        if (\$19 ) begin
+          pad_rows <= \$25 [15:0];
+        end
+      end
+      if (clear) begin
+        pad_rows <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (start) begin
+        origin <= base;
+      end else if (running) begin
+        if (\$26 ) begin
+          origin <= \$27 [15:0];
+        end
+        if (\$28 ) begin
+          origin <= \$29 [15:0];
+        end
+      end
+      if (clear) begin
+        origin <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  assign \width$9  = \port$3659$320 [27:16];
+  assign stride = \port$3659$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3222$320 [11:0];
+  assign pixel = \port$3659$320 [11:0];
   assign abort = 1'h0;
-  assign \$2  = { width, 1'h0 };
-  assign \$4  = { row, 1'h0 };
-  assign \$10  = { column_step, 1'h0 };
-  assign \$13  = { \$signal , 1'h0 };
-  assign \$19  = { row_step, 1'h0 };
-  assign \$22  = { pad_rows, 1'h0 };
+  assign \$3  = { width, 1'h0 };
+  assign \$5  = { row, 1'h0 };
+  assign \$11  = { column_step, 1'h0 };
+  assign \$14  = { \$signal , 1'h0 };
+  assign \$20  = { row_step, 1'h0 };
+  assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
 module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, read_address, pad, row_word, first, last, last_chunk, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
 , chunk_final, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire \$1 ;
-  reg \$10 ;
-  reg \$11 ;
-  reg \$12 ;
-  reg \$13 ;
-  reg \$14 ;
-  reg \$15 ;
-  reg \$16 ;
-  reg \$17 ;
-  reg \$18 ;
-  reg \$19 ;
   wire \$2 ;
-  reg \$20 ;
-  reg \$21 ;
-  reg [1:0] \$22 ;
-  reg [1:0] \$23 ;
-  reg [1:0] \$24 ;
-  reg \$25 ;
-  reg \$26 ;
-  reg [1:0] \$27 ;
-  reg [31:0] \$28 ;
-  reg \$29 ;
   wire [31:0] \$3 ;
-  reg \$30 ;
-  reg \$31 ;
-  reg \$32 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
-  reg \$7 ;
-  reg \$8 ;
-  reg \$9 ;
   wire \$signal ;
   wire [15:0] address;
   reg bank = 1'h0;
@@ -11183,332 +9789,252 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   assign \$4  = \register$13  & \register$24 ;
   assign \$5  = \register$13  & \register$24 ;
   assign \$6  = ~ bank;
-  always @(posedge clk)
-    register <= \$7 ;
-  always @(posedge clk)
-    \register$12  <= \$8 ;
-  always @(posedge clk)
-    \register$13  <= \$9 ;
-  always @(posedge clk)
-    \register$14  <= \$10 ;
-  always @(posedge clk)
-    \register$16  <= \$11 ;
-  always @(posedge clk)
-    \register$17  <= \$12 ;
-  always @(posedge clk)
-    \register$18  <= \$13 ;
-  always @(posedge clk)
-    \register$19  <= \$14 ;
-  always @(posedge clk)
-    \register$20  <= \$15 ;
-  always @(posedge clk)
-    \register$21  <= \$16 ;
-  always @(posedge clk)
-    \register$23  <= \$17 ;
-  always @(posedge clk)
-    \register$24  <= \$18 ;
-  always @(posedge clk)
-    \register$25  <= \$19 ;
-  always @(posedge clk)
-    \register$27  <= \$20 ;
-  always @(posedge clk)
-    \register$28  <= \$21 ;
-  always @(posedge clk)
-    \register$29  <= \$22 ;
-  always @(posedge clk)
-    \register$31  <= \$23 ;
-  always @(posedge clk)
-    \register$32  <= \$24 ;
-  always @(posedge clk)
-    load_enable <= \$25 ;
-  always @(posedge clk)
-    load_clear <= \$26 ;
-  always @(posedge clk)
-    load_row <= \$27 ;
-  always @(posedge clk)
-    load_codes <= \$28 ;
-  always @(posedge clk)
-    load_bank <= \$29 ;
-  always @(posedge clk)
-    chunk_loaded <= \$30 ;
-  always @(posedge clk)
-    chunk_final <= \$31 ;
-  always @(posedge clk)
-    bank <= \$32 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$7  = \$signal ;
+  always @(posedge clk) begin
+    register <= \$signal ;
     if (clear) begin
-      \$7  = 1'h0;
+      register <= 1'h0;
     end
     if (rst) begin
-      \$7  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$8  = register;
+  always @(posedge clk) begin
+    \register$12  <= register;
     if (clear) begin
-      \$8  = 1'h0;
+      \register$12  <= 1'h0;
     end
     if (rst) begin
-      \$8  = 1'h0;
+      \register$12  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$9  = \register$12 ;
+  always @(posedge clk) begin
+    \register$13  <= \register$12 ;
     if (clear) begin
-      \$9  = 1'h0;
+      \register$13  <= 1'h0;
     end
     if (rst) begin
-      \$9  = 1'h0;
+      \register$13  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$10  = pad;
+  always @(posedge clk) begin
+    \register$14  <= pad;
     if (clear) begin
-      \$10  = 1'h0;
+      \register$14  <= 1'h0;
     end
     if (rst) begin
-      \$10  = 1'h0;
+      \register$14  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$11  = \register$14 ;
+  always @(posedge clk) begin
+    \register$16  <= \register$14 ;
     if (clear) begin
-      \$11  = 1'h0;
+      \register$16  <= 1'h0;
     end
     if (rst) begin
-      \$11  = 1'h0;
+      \register$16  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$12  = \register$16 ;
+  always @(posedge clk) begin
+    \register$17  <= \register$16 ;
     if (clear) begin
-      \$12  = 1'h0;
+      \register$17  <= 1'h0;
     end
     if (rst) begin
-      \$12  = 1'h0;
+      \register$17  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$13  = first;
+  always @(posedge clk) begin
+    \register$18  <= first;
     if (clear) begin
-      \$13  = 1'h0;
+      \register$18  <= 1'h0;
     end
     if (rst) begin
-      \$13  = 1'h0;
+      \register$18  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$14  = \register$18 ;
+  always @(posedge clk) begin
+    \register$19  <= \register$18 ;
     if (clear) begin
-      \$14  = 1'h0;
+      \register$19  <= 1'h0;
     end
     if (rst) begin
-      \$14  = 1'h0;
+      \register$19  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$15  = \register$19 ;
+  always @(posedge clk) begin
+    \register$20  <= \register$19 ;
     if (clear) begin
-      \$15  = 1'h0;
+      \register$20  <= 1'h0;
     end
     if (rst) begin
-      \$15  = 1'h0;
+      \register$20  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$16  = last;
+  always @(posedge clk) begin
+    \register$21  <= last;
     if (clear) begin
-      \$16  = 1'h0;
+      \register$21  <= 1'h0;
     end
     if (rst) begin
-      \$16  = 1'h0;
+      \register$21  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$17  = \register$21 ;
+  always @(posedge clk) begin
+    \register$23  <= \register$21 ;
     if (clear) begin
-      \$17  = 1'h0;
+      \register$23  <= 1'h0;
     end
     if (rst) begin
-      \$17  = 1'h0;
+      \register$23  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$18  = \register$23 ;
+  always @(posedge clk) begin
+    \register$24  <= \register$23 ;
     if (clear) begin
-      \$18  = 1'h0;
+      \register$24  <= 1'h0;
     end
     if (rst) begin
-      \$18  = 1'h0;
+      \register$24  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$19  = last_chunk;
+  always @(posedge clk) begin
+    \register$25  <= last_chunk;
     if (clear) begin
-      \$19  = 1'h0;
+      \register$25  <= 1'h0;
     end
     if (rst) begin
-      \$19  = 1'h0;
+      \register$25  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$20  = \register$25 ;
+  always @(posedge clk) begin
+    \register$27  <= \register$25 ;
     if (clear) begin
-      \$20  = 1'h0;
+      \register$27  <= 1'h0;
     end
     if (rst) begin
-      \$20  = 1'h0;
+      \register$27  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$21  = \register$27 ;
+  always @(posedge clk) begin
+    \register$28  <= \register$27 ;
     if (clear) begin
-      \$21  = 1'h0;
+      \register$28  <= 1'h0;
     end
     if (rst) begin
-      \$21  = 1'h0;
+      \register$28  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$22  = row_word;
+  always @(posedge clk) begin
+    \register$29  <= row_word;
     if (clear) begin
-      \$22  = 2'h0;
+      \register$29  <= 2'h0;
     end
     if (rst) begin
-      \$22  = 2'h0;
+      \register$29  <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$23  = \register$29 ;
+  always @(posedge clk) begin
+    \register$31  <= \register$29 ;
     if (clear) begin
-      \$23  = 2'h0;
+      \register$31  <= 2'h0;
     end
     if (rst) begin
-      \$23  = 2'h0;
+      \register$31  <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$24  = \register$31 ;
+  always @(posedge clk) begin
+    \register$32  <= \register$31 ;
     if (clear) begin
-      \$24  = 2'h0;
+      \register$32  <= 2'h0;
     end
     if (rst) begin
-      \$24  = 2'h0;
+      \register$32  <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$25  = \register$13 ;
+  always @(posedge clk) begin
+    load_enable <= \register$13 ;
     if (clear) begin
-      \$25  = 1'h0;
+      load_enable <= 1'h0;
     end
     if (rst) begin
-      \$25  = 1'h0;
+      load_enable <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$26  = \$2 ;
+  always @(posedge clk) begin
+    load_clear <= \$2 ;
     if (clear) begin
-      \$26  = 1'h0;
+      load_clear <= 1'h0;
     end
     if (rst) begin
-      \$26  = 1'h0;
+      load_clear <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$27  = \register$32 ;
+  always @(posedge clk) begin
+    load_row <= \register$32 ;
     if (clear) begin
-      \$27  = 2'h0;
+      load_row <= 2'h0;
     end
     if (rst) begin
-      \$27  = 2'h0;
+      load_row <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$28  = \$3 ;
+  always @(posedge clk) begin
+    load_codes <= \$3 ;
     if (clear) begin
-      \$28  = 32'd0;
+      load_codes <= 32'd0;
     end
     if (rst) begin
-      \$28  = 32'd0;
+      load_codes <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$29  = bank;
+  always @(posedge clk) begin
+    load_bank <= bank;
     if (clear) begin
-      \$29  = 1'h0;
+      load_bank <= 1'h0;
     end
     if (rst) begin
-      \$29  = 1'h0;
+      load_bank <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$30  = \$4 ;
+  always @(posedge clk) begin
+    chunk_loaded <= \$4 ;
     if (clear) begin
-      \$30  = 1'h0;
+      chunk_loaded <= 1'h0;
     end
     if (rst) begin
-      \$30  = 1'h0;
+      chunk_loaded <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$31  = \register$28 ;
+  always @(posedge clk) begin
+    chunk_final <= \register$28 ;
     if (clear) begin
-      \$31  = 1'h0;
+      chunk_final <= 1'h0;
     end
     if (rst) begin
-      \$31  = 1'h0;
+      chunk_final <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
-    \$32  = bank;
+  always @(posedge clk) begin
     if (\$5 ) begin
-      \$32  = \$6 ;
+      bank <= \$6 ;
     end
     if (start) begin
-      \$32  = 1'h0;
+      bank <= 1'h0;
     end
     if (clear) begin
-      \$32  = 1'h0;
+      bank <= 1'h0;
     end
     if (rst) begin
-      \$32  = 1'h0;
+      bank <= 1'h0;
     end
   end
   assign address = read_address;
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$37$0 , \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$58$0 , \port$62$0 , \port$63$0 , \port$64$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1014$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_error, read_data, start, abort, irq, layer, busy, failed, failed_cause, \port$3256$0 , clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$29  = 0;
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$62$0 , \port$63$0 , \port$67$0 , \port$68$0 , \port$69$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1321$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$3693$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -11544,8 +10070,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
-  wire [1:0] \$130 ;
-  wire [1:0] \$131 ;
+  wire \$130 ;
+  wire \$131 ;
   wire \$132 ;
   wire \$133 ;
   wire \$134 ;
@@ -11597,9 +10123,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$176 ;
   wire \$177 ;
   wire \$178 ;
-  wire \$179 ;
+  wire [1:0] \$179 ;
   wire \$18 ;
-  wire \$180 ;
+  wire [1:0] \$180 ;
   wire \$181 ;
   wire \$182 ;
   wire \$183 ;
@@ -11639,8 +10165,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$213 ;
   wire \$214 ;
   wire \$215 ;
-  wire [7:0] \$216 ;
-  wire [19:0] \$217 ;
+  wire \$216 ;
+  wire \$217 ;
   wire \$218 ;
   wire \$219 ;
   wire \$22 ;
@@ -11648,8 +10174,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$221 ;
   wire \$222 ;
   wire \$223 ;
-  wire [5:0] \$224 ;
-  wire [19:0] \$225 ;
+  wire \$224 ;
+  wire \$225 ;
   wire \$226 ;
   wire \$227 ;
   wire \$228 ;
@@ -11660,16 +10186,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$232 ;
   wire \$233 ;
   wire \$234 ;
-  wire [8:0] \$235 ;
-  wire [19:0] \$236 ;
+  wire \$235 ;
+  wire \$236 ;
   wire \$237 ;
   wire \$238 ;
   wire \$239 ;
   wire \$24 ;
   wire \$240 ;
   wire \$241 ;
-  wire [4:0] \$242 ;
-  wire [19:0] \$243 ;
+  wire \$242 ;
+  wire \$243 ;
   wire \$244 ;
   wire \$245 ;
   wire \$246 ;
@@ -11677,8 +10203,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$248 ;
   wire \$249 ;
   wire \$25 ;
-  wire [5:0] \$250 ;
-  wire [19:0] \$251 ;
+  wire \$250 ;
+  wire \$251 ;
   wire \$252 ;
   wire \$253 ;
   wire \$254 ;
@@ -11714,8 +10240,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$281 ;
   wire \$282 ;
   wire \$283 ;
-  wire [31:0] \$284 ;
-  wire [63:0] \$285 ;
+  wire \$284 ;
+  wire \$285 ;
   wire \$286 ;
   wire \$287 ;
   wire \$288 ;
@@ -11726,8 +10252,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$292 ;
   wire \$293 ;
   wire \$294 ;
-  wire \$295 ;
-  wire \$296 ;
+  wire [7:0] \$295 ;
+  wire [19:0] \$296 ;
   wire \$297 ;
   wire \$298 ;
   wire \$299 ;
@@ -11736,8 +10262,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$300 ;
   wire \$301 ;
   wire \$302 ;
-  wire \$303 ;
-  wire \$304 ;
+  wire [5:0] \$303 ;
+  wire [19:0] \$304 ;
   wire \$305 ;
   wire \$306 ;
   wire \$307 ;
@@ -11748,25 +10274,25 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$311 ;
   wire \$312 ;
   wire \$313 ;
-  wire \$314 ;
-  wire \$315 ;
+  wire [8:0] \$314 ;
+  wire [19:0] \$315 ;
   wire \$316 ;
   wire \$317 ;
   wire \$318 ;
   wire \$319 ;
   wire \$32 ;
   wire \$320 ;
-  wire \$321 ;
-  wire \$322 ;
+  wire [4:0] \$321 ;
+  wire [19:0] \$322 ;
   wire \$323 ;
   wire \$324 ;
   wire \$325 ;
   wire \$326 ;
   wire \$327 ;
   wire \$328 ;
-  wire \$329 ;
+  wire [5:0] \$329 ;
   wire \$33 ;
-  wire \$330 ;
+  wire [19:0] \$330 ;
   wire \$331 ;
   wire \$332 ;
   wire \$333 ;
@@ -11788,8 +10314,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$348 ;
   wire \$349 ;
   wire \$35 ;
-  wire [63:0] \$350 ;
-  wire [63:0] \$351 ;
+  wire \$350 ;
+  wire \$351 ;
   wire \$352 ;
   wire \$353 ;
   wire \$354 ;
@@ -11802,8 +10328,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$360 ;
   wire \$361 ;
   wire \$362 ;
-  wire \$363 ;
-  wire \$364 ;
+  wire [31:0] \$363 ;
+  wire [63:0] \$364 ;
   wire \$365 ;
   wire \$366 ;
   wire \$367 ;
@@ -11825,8 +10351,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$381 ;
   wire \$382 ;
   wire \$383 ;
-  wire [31:0] \$384 ;
-  wire [63:0] \$385 ;
+  wire \$384 ;
+  wire \$385 ;
   wire \$386 ;
   wire \$387 ;
   wire \$388 ;
@@ -11863,8 +10389,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$415 ;
   wire \$416 ;
   wire \$417 ;
-  wire [31:0] \$418 ;
-  wire [63:0] \$419 ;
+  wire \$418 ;
+  wire \$419 ;
   wire \$42 ;
   wire \$420 ;
   wire \$421 ;
@@ -11875,9 +10401,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$426 ;
   wire \$427 ;
   wire \$428 ;
-  wire \$429 ;
+  wire [63:0] \$429 ;
   wire \$43 ;
-  wire \$430 ;
+  wire [63:0] \$430 ;
   wire \$431 ;
   wire \$432 ;
   wire \$433 ;
@@ -11901,8 +10427,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$45 ;
   wire \$450 ;
   wire \$451 ;
-  wire [31:0] \$452 ;
-  wire [63:0] \$453 ;
+  wire \$452 ;
+  wire \$453 ;
   wire \$454 ;
   wire \$455 ;
   wire \$456 ;
@@ -11913,26 +10439,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$460 ;
   wire \$461 ;
   wire \$462 ;
-  wire \$463 ;
-  wire \$464 ;
-  wire [31:0] \$465 ;
-  wire [31:0] \$466 ;
-  wire [31:0] \$467 ;
-  wire [31:0] \$468 ;
-  wire [31:0] \$469 ;
+  wire [31:0] \$463 ;
+  wire [63:0] \$464 ;
+  wire \$465 ;
+  wire \$466 ;
+  wire \$467 ;
+  wire \$468 ;
+  wire \$469 ;
   wire \$47 ;
-  wire [31:0] \$470 ;
-  wire [31:0] \$471 ;
-  wire [31:0] \$472 ;
-  wire [31:0] \$473 ;
-  wire [31:0] \$474 ;
-  wire [31:0] \$475 ;
-  wire [31:0] \$476 ;
-  wire [31:0] \$477 ;
-  wire [31:0] \$478 ;
-  wire [31:0] \$479 ;
+  wire \$470 ;
+  wire \$471 ;
+  wire \$472 ;
+  wire \$473 ;
+  wire \$474 ;
+  wire \$475 ;
+  wire \$476 ;
+  wire \$477 ;
+  wire \$478 ;
+  wire \$479 ;
   wire \$48 ;
-  wire [31:0] \$480 ;
+  wire \$480 ;
   wire \$481 ;
   wire \$482 ;
   wire \$483 ;
@@ -11941,25 +10467,25 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$486 ;
   wire \$487 ;
   wire \$488 ;
-  wire [31:0] \$489 ;
+  wire \$489 ;
   wire \$49 ;
-  wire [31:0] \$490 ;
-  wire [31:0] \$491 ;
-  wire [31:0] \$492 ;
-  wire [31:0] \$493 ;
-  wire [31:0] \$494 ;
-  wire [31:0] \$495 ;
-  wire [31:0] \$496 ;
+  wire \$490 ;
+  wire \$491 ;
+  wire \$492 ;
+  wire \$493 ;
+  wire \$494 ;
+  wire \$495 ;
+  wire \$496 ;
   wire [31:0] \$497 ;
-  wire [31:0] \$498 ;
-  wire [31:0] \$499 ;
+  wire [63:0] \$498 ;
+  wire \$499 ;
   wire \$5 ;
   wire \$50 ;
-  wire [31:0] \$500 ;
-  wire [31:0] \$501 ;
-  wire [31:0] \$502 ;
-  wire [31:0] \$503 ;
-  wire [31:0] \$504 ;
+  wire \$500 ;
+  wire \$501 ;
+  wire \$502 ;
+  wire \$503 ;
+  wire \$504 ;
   wire \$505 ;
   wire \$506 ;
   wire \$507 ;
@@ -11969,40 +10495,40 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$510 ;
   wire \$511 ;
   wire \$512 ;
-  wire [31:0] \$513 ;
-  wire [31:0] \$514 ;
-  wire [31:0] \$515 ;
-  wire [31:0] \$516 ;
-  wire [31:0] \$517 ;
-  wire [31:0] \$518 ;
-  wire [31:0] \$519 ;
+  wire \$513 ;
+  wire \$514 ;
+  wire \$515 ;
+  wire \$516 ;
+  wire \$517 ;
+  wire \$518 ;
+  wire \$519 ;
   wire \$52 ;
-  wire [31:0] \$520 ;
-  wire [31:0] \$521 ;
-  wire [31:0] \$522 ;
-  wire [31:0] \$523 ;
-  wire [31:0] \$524 ;
-  wire [31:0] \$525 ;
-  wire [31:0] \$526 ;
-  wire [31:0] \$527 ;
-  wire [31:0] \$528 ;
+  wire \$520 ;
+  wire \$521 ;
+  wire \$522 ;
+  wire \$523 ;
+  wire \$524 ;
+  wire \$525 ;
+  wire \$526 ;
+  wire \$527 ;
+  wire \$528 ;
   wire \$529 ;
   wire \$53 ;
   wire \$530 ;
-  wire \$531 ;
-  wire \$532 ;
+  wire [31:0] \$531 ;
+  wire [63:0] \$532 ;
   wire \$533 ;
   wire \$534 ;
   wire \$535 ;
   wire \$536 ;
-  wire [31:0] \$537 ;
-  wire [31:0] \$538 ;
-  wire [31:0] \$539 ;
+  wire \$537 ;
+  wire \$538 ;
+  wire \$539 ;
   wire \$54 ;
-  wire [31:0] \$540 ;
-  wire [31:0] \$541 ;
-  wire [31:0] \$542 ;
-  wire [31:0] \$543 ;
+  wire \$540 ;
+  wire \$541 ;
+  wire \$542 ;
+  wire \$543 ;
   wire [31:0] \$544 ;
   wire [31:0] \$545 ;
   wire [31:0] \$546 ;
@@ -12013,22 +10539,22 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$550 ;
   wire [31:0] \$551 ;
   wire [31:0] \$552 ;
-  wire \$553 ;
-  wire \$554 ;
-  wire \$555 ;
-  wire \$556 ;
-  wire \$557 ;
-  wire \$558 ;
-  wire \$559 ;
+  wire [31:0] \$553 ;
+  wire [31:0] \$554 ;
+  wire [31:0] \$555 ;
+  wire [31:0] \$556 ;
+  wire [31:0] \$557 ;
+  wire [31:0] \$558 ;
+  wire [31:0] \$559 ;
   wire \$56 ;
   wire \$560 ;
-  wire [31:0] \$561 ;
-  wire [31:0] \$562 ;
-  wire [31:0] \$563 ;
-  wire [31:0] \$564 ;
-  wire [31:0] \$565 ;
-  wire [31:0] \$566 ;
-  wire [31:0] \$567 ;
+  wire \$561 ;
+  wire \$562 ;
+  wire \$563 ;
+  wire \$564 ;
+  wire \$565 ;
+  wire \$566 ;
+  wire \$567 ;
   wire [31:0] \$568 ;
   wire [31:0] \$569 ;
   wire \$57 ;
@@ -12039,23 +10565,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$574 ;
   wire [31:0] \$575 ;
   wire [31:0] \$576 ;
-  wire \$577 ;
-  wire \$578 ;
-  wire \$579 ;
+  wire [31:0] \$577 ;
+  wire [31:0] \$578 ;
+  wire [31:0] \$579 ;
   wire \$58 ;
-  wire \$580 ;
-  wire \$581 ;
-  wire \$582 ;
-  wire \$583 ;
+  wire [31:0] \$580 ;
+  wire [31:0] \$581 ;
+  wire [31:0] \$582 ;
+  wire [31:0] \$583 ;
   wire \$584 ;
-  wire [31:0] \$585 ;
-  wire [31:0] \$586 ;
-  wire [31:0] \$587 ;
-  wire [31:0] \$588 ;
-  wire [31:0] \$589 ;
+  wire \$585 ;
+  wire \$586 ;
+  wire \$587 ;
+  wire \$588 ;
+  wire \$589 ;
   wire \$59 ;
-  wire [31:0] \$590 ;
-  wire [31:0] \$591 ;
+  wire \$590 ;
+  wire \$591 ;
   wire [31:0] \$592 ;
   wire [31:0] \$593 ;
   wire [31:0] \$594 ;
@@ -12067,291 +10593,171 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$6 ;
   wire \$60 ;
   wire [31:0] \$600 ;
-  wire \$601 ;
+  wire [31:0] \$601 ;
   wire [31:0] \$602 ;
   wire [31:0] \$603 ;
-  wire \$604 ;
-  wire \$605 ;
-  wire \$606 ;
+  wire [31:0] \$604 ;
+  wire [31:0] \$605 ;
+  wire [31:0] \$606 ;
   wire [31:0] \$607 ;
-  wire [31:0] \$608 ;
-  wire [31:0] \$609 ;
+  wire \$608 ;
+  wire \$609 ;
   wire \$61 ;
-  wire [31:0] \$610 ;
-  wire [31:0] \$611 ;
-  wire [31:0] \$612 ;
+  wire \$610 ;
+  wire \$611 ;
+  wire \$612 ;
   wire \$613 ;
   wire \$614 ;
   wire \$615 ;
-  wire \$616 ;
-  wire [32:0] \$617 ;
-  wire [1:0] \$618 ;
-  wire [32:0] \$619 ;
+  wire [31:0] \$616 ;
+  wire [31:0] \$617 ;
+  wire [31:0] \$618 ;
+  wire [31:0] \$619 ;
   wire \$62 ;
-  wire [1:0] \$620 ;
-  wire [32:0] \$621 ;
-  wire \$622 ;
-  wire [32:0] \$623 ;
-  wire \$624 ;
-  wire [32:0] \$625 ;
-  wire \$626 ;
-  wire [32:0] \$627 ;
-  wire [32:0] \$628 ;
-  wire [32:0] \$629 ;
+  wire [31:0] \$620 ;
+  wire [31:0] \$621 ;
+  wire [31:0] \$622 ;
+  wire [31:0] \$623 ;
+  wire [31:0] \$624 ;
+  wire [31:0] \$625 ;
+  wire [31:0] \$626 ;
+  wire [31:0] \$627 ;
+  wire [31:0] \$628 ;
+  wire [31:0] \$629 ;
   wire \$63 ;
-  wire [32:0] \$630 ;
-  wire [32:0] \$631 ;
-  wire [32:0] \$632 ;
-  wire [32:0] \$633 ;
-  wire [32:0] \$634 ;
-  wire [32:0] \$635 ;
-  wire [32:0] \$636 ;
-  wire [32:0] \$637 ;
-  wire [32:0] \$638 ;
+  wire [31:0] \$630 ;
+  wire [31:0] \$631 ;
+  wire \$632 ;
+  wire \$633 ;
+  wire \$634 ;
+  wire \$635 ;
+  wire \$636 ;
+  wire \$637 ;
+  wire \$638 ;
   wire \$639 ;
   wire \$64 ;
-  wire \$640 ;
-  wire \$641 ;
-  wire \$642 ;
-  reg \$643 ;
-  reg \$644 ;
-  reg \$645 ;
-  reg \$646 ;
-  reg \$647 ;
-  reg \$648 ;
-  reg \$649 ;
+  wire [31:0] \$640 ;
+  wire [31:0] \$641 ;
+  wire [31:0] \$642 ;
+  wire [31:0] \$643 ;
+  wire [31:0] \$644 ;
+  wire [31:0] \$645 ;
+  wire [31:0] \$646 ;
+  wire [31:0] \$647 ;
+  wire [31:0] \$648 ;
+  wire [31:0] \$649 ;
   wire \$65 ;
-  reg \$650 ;
-  reg \$651 ;
-  reg \$652 ;
-  reg \$653 ;
-  reg \$654 ;
-  reg \$655 ;
-  reg \$656 ;
-  reg \$657 ;
-  reg \$658 ;
-  reg \$659 ;
+  wire [31:0] \$650 ;
+  wire [31:0] \$651 ;
+  wire [31:0] \$652 ;
+  wire [31:0] \$653 ;
+  wire [31:0] \$654 ;
+  wire [31:0] \$655 ;
+  wire \$656 ;
+  wire \$657 ;
+  wire \$658 ;
+  wire \$659 ;
   wire \$66 ;
-  reg \$660 ;
-  reg [5:0] \$661 ;
-  reg \$662 ;
-  reg [5:0] \$663 ;
-  reg \$664 ;
-  reg [5:0] \$665 ;
-  reg \$666 ;
-  reg [5:0] \$667 ;
-  reg \$668 ;
-  reg [5:0] \$669 ;
+  wire \$660 ;
+  wire \$661 ;
+  wire \$662 ;
+  wire \$663 ;
+  wire [31:0] \$664 ;
+  wire [31:0] \$665 ;
+  wire [31:0] \$666 ;
+  wire [31:0] \$667 ;
+  wire [31:0] \$668 ;
+  wire [31:0] \$669 ;
   wire \$67 ;
-  reg \$670 ;
-  reg [5:0] \$671 ;
-  reg \$672 ;
-  reg [5:0] \$673 ;
-  reg \$674 ;
-  reg [15:0] \$675 ;
-  reg \$676 ;
-  reg [11:0] \$677 ;
-  reg [11:0] \$678 ;
-  reg \$679 ;
+  wire [31:0] \$670 ;
+  wire [31:0] \$671 ;
+  wire [31:0] \$672 ;
+  wire [31:0] \$673 ;
+  wire [31:0] \$674 ;
+  wire [31:0] \$675 ;
+  wire [31:0] \$676 ;
+  wire [31:0] \$677 ;
+  wire [31:0] \$678 ;
+  wire [31:0] \$679 ;
   wire \$68 ;
-  reg [15:0] \$680 ;
-  reg \$681 ;
-  reg [16:0] \$682 ;
-  reg \$683 ;
-  reg [15:0] \$684 ;
-  reg \$685 ;
-  reg [16:0] \$686 ;
-  reg \$687 ;
-  reg [19:0] \$688 ;
-  reg \$689 ;
+  wire \$680 ;
+  wire [31:0] \$681 ;
+  wire [31:0] \$682 ;
+  wire \$683 ;
+  wire \$684 ;
+  wire [31:0] \$685 ;
+  wire [31:0] \$686 ;
+  wire [31:0] \$687 ;
+  wire [31:0] \$688 ;
+  wire [31:0] \$689 ;
   wire \$69 ;
-  reg [20:0] \$690 ;
-  reg \$691 ;
-  reg [1:0] \$692 ;
-  reg \$693 ;
-  reg [23:0] \$694 ;
-  reg \$695 ;
-  reg \$696 ;
-  reg \$697 ;
-  reg \$698 ;
-  reg \$699 ;
+  wire [31:0] \$690 ;
+  wire \$691 ;
+  wire \$692 ;
+  wire \$693 ;
+  wire \$694 ;
+  wire \$695 ;
+  wire \$696 ;
+  wire [32:0] \$697 ;
+  wire \$698 ;
+  wire [1:0] \$699 ;
   wire \$7 ;
   wire \$70 ;
-  reg \$700 ;
-  reg \$701 ;
-  reg \$702 ;
-  reg \$703 ;
-  reg \$704 ;
-  reg \$705 ;
-  reg \$706 ;
-  reg \$707 ;
-  reg [5:0] \$708 ;
-  reg \$709 ;
+  wire [32:0] \$700 ;
+  wire \$701 ;
+  wire [1:0] \$702 ;
+  wire [32:0] \$703 ;
+  wire \$704 ;
+  wire \$705 ;
+  wire [32:0] \$706 ;
+  wire \$707 ;
+  wire \$708 ;
+  wire [32:0] \$709 ;
   wire \$71 ;
-  reg [15:0] \$710 ;
-  reg \$711 ;
-  reg [9:0] \$712 ;
-  reg \$713 ;
-  reg \$714 ;
-  reg \$715 ;
-  reg \$716 ;
-  reg \$717 ;
-  reg [5:0] \$718 ;
-  reg \$719 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire [32:0] \$712 ;
+  wire \$713 ;
+  wire [32:0] \$714 ;
+  wire \$715 ;
+  wire [32:0] \$716 ;
+  wire \$717 ;
+  wire [32:0] \$718 ;
+  wire \$719 ;
   wire \$72 ;
-  reg [15:0] \$720 ;
-  reg \$721 ;
-  reg [9:0] \$722 ;
-  reg \$723 ;
-  reg \$724 ;
-  reg \$725 ;
-  reg [1:0] \$726 ;
-  reg \$727 ;
-  reg \$728 ;
-  reg \$729 ;
+  wire [32:0] \$720 ;
+  wire \$721 ;
+  wire [32:0] \$722 ;
+  wire \$723 ;
+  wire [32:0] \$724 ;
+  wire \$725 ;
+  wire [32:0] \$726 ;
+  wire \$727 ;
+  wire [32:0] \$728 ;
+  wire \$729 ;
   wire \$73 ;
-  reg \$730 ;
-  reg \$731 ;
-  reg \$732 ;
-  reg \$733 ;
-  reg \$734 ;
-  reg [31:0] \$735 ;
-  reg \$736 ;
-  reg \$737 ;
-  reg [1:0] \$738 ;
-  reg \$739 ;
+  wire [32:0] \$730 ;
+  wire \$731 ;
+  wire [32:0] \$732 ;
+  wire \$733 ;
+  wire [32:0] \$734 ;
+  wire \$735 ;
+  wire \$736 ;
+  wire \$737 ;
+  wire \$738 ;
   wire \$74 ;
-  reg \$740 ;
-  reg \$741 ;
-  reg \$742 ;
-  reg [1:0] \$743 ;
-  reg \$744 ;
-  reg \$745 ;
-  reg \$746 ;
-  reg \$747 ;
-  reg [1:0] \$748 ;
-  reg \$749 ;
   wire \$75 ;
-  reg \$750 ;
-  reg \$751 ;
-  reg \$752 ;
-  reg [1:0] \$753 ;
-  reg \$754 ;
-  reg \$755 ;
-  reg [19:0] \$756 ;
-  reg [63:0] \$757 ;
-  reg [1:0] \$758 ;
-  reg \$759 ;
   wire \$76 ;
-  reg \$760 ;
-  reg \$761 ;
-  reg \$762 ;
-  reg \$763 ;
-  reg \$764 ;
-  reg \$765 ;
-  reg \$766 ;
-  reg \$767 ;
-  reg \$768 ;
-  reg [31:0] \$769 ;
   wire \$77 ;
-  reg \$770 ;
-  reg \$771 ;
-  reg \$772 ;
-  reg \$773 ;
-  reg \$774 ;
-  reg \$775 ;
-  reg \$776 ;
-  reg \$777 ;
-  reg [31:0] \$778 ;
-  reg \$779 ;
   wire \$78 ;
-  reg \$780 ;
-  reg \$781 ;
-  reg \$782 ;
-  reg \$783 ;
-  reg \$784 ;
-  reg \$785 ;
-  reg \$786 ;
-  reg [31:0] \$787 ;
-  reg \$788 ;
-  reg \$789 ;
   wire \$79 ;
-  reg \$790 ;
-  reg \$791 ;
-  reg \$792 ;
-  reg \$793 ;
-  reg \$794 ;
-  reg \$795 ;
-  reg [31:0] \$796 ;
-  reg \$797 ;
-  reg \$798 ;
-  reg \$799 ;
   wire \$8 ;
   wire \$80 ;
-  reg \$800 ;
-  reg \$801 ;
-  reg \$802 ;
-  reg \$803 ;
-  reg \$804 ;
-  reg [31:0] \$805 ;
-  reg \$806 ;
-  reg \$807 ;
-  reg \$808 ;
-  reg \$809 ;
   wire \$81 ;
-  reg \$810 ;
-  reg \$811 ;
-  reg \$812 ;
-  reg \$813 ;
-  reg [31:0] \$814 ;
-  reg \$815 ;
-  reg [31:0] \$816 ;
-  reg [1:0] \$817 ;
-  reg \$818 ;
-  reg \$819 ;
   wire \$82 ;
-  reg [31:0] \$820 ;
-  reg \$821 ;
-  reg \$822 ;
-  reg \$823 ;
-  reg [31:0] \$824 ;
-  reg [1:0] \$825 ;
-  reg [31:0] \$826 ;
-  reg [1:0] \$827 ;
-  reg [31:0] \$828 ;
-  reg \$829 ;
   wire \$83 ;
-  reg [31:0] \$830 ;
-  reg \$831 ;
-  reg [31:0] \$832 ;
-  reg \$833 ;
-  reg [31:0] \$834 ;
-  reg \$835 ;
-  reg [31:0] \$836 ;
-  reg \$837 ;
-  reg [31:0] \$838 ;
-  reg \$839 ;
   wire \$84 ;
-  reg [31:0] \$840 ;
-  reg \$841 ;
-  reg [31:0] \$842 ;
-  reg \$843 ;
-  reg [31:0] \$844 ;
-  reg \$845 ;
-  reg [31:0] \$846 ;
-  reg \$847 ;
-  reg [31:0] \$848 ;
-  reg \$849 ;
   wire \$85 ;
-  reg [31:0] \$850 ;
-  reg \$851 ;
-  reg [31:0] \$852 ;
-  reg \$853 ;
-  reg [31:0] \$854 ;
-  reg \$855 ;
-  reg [31:0] \$856 ;
-  reg [3:0] \$857 ;
-  reg \$858 ;
   wire \$86 ;
   wire \$87 ;
   wire \$88 ;
@@ -12524,7 +10930,6 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [19:0] memory_index;
   reg [19:0] memory_index = 20'h00000;
   reg missed = 1'h0;
-  reg [1:0] pending = 2'h0;
   output [5:0] phase_add;
   wire [5:0] phase_add;
   reg [5:0] phase_add_clocks = 6'h02;
@@ -12546,12 +10951,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1014$0 ;
-  wire \port$1014$0 ;
-  input \port$3256$0 ;
-  wire \port$3256$0 ;
-  input \port$37$0 ;
-  wire \port$37$0 ;
+  input \port$1321$0 ;
+  wire \port$1321$0 ;
+  input \port$3693$0 ;
+  wire \port$3693$0 ;
   input \port$42$0 ;
   wire \port$42$0 ;
   input \port$47$0 ;
@@ -12560,14 +10963,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$52$0 ;
   input \port$57$0 ;
   wire \port$57$0 ;
-  input \port$58$0 ;
-  wire \port$58$0 ;
   input \port$62$0 ;
   wire \port$62$0 ;
   input \port$63$0 ;
   wire \port$63$0 ;
-  input \port$64$0 ;
-  wire \port$64$0 ;
+  input \port$67$0 ;
+  wire \port$67$0 ;
+  input \port$68$0 ;
+  wire \port$68$0 ;
+  input \port$69$0 ;
+  wire \port$69$0 ;
   input product;
   wire product;
   reg products_counted = 1'h0;
@@ -12623,7 +11028,6 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_host_timeout = 1'h0;
   reg read_id = 1'h0;
   reg read_interrupt = 1'h0;
-  reg [1:0] read_pending = 2'h0;
   reg read_phase_add = 1'h0;
   reg read_phase_clear = 1'h0;
   reg read_phase_drive = 1'h0;
@@ -12645,6 +11049,12 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire read_valid;
   reg read_version = 1'h0;
   reg refused = 1'h0;
+  reg register = 1'h0;
+  reg \register$159  = 1'h0;
+  reg \register$160  = 1'h0;
+  reg \register$230  = 1'h0;
+  reg \register$232  = 1'h0;
+  reg \register$295  = 1'h0;
   reg rows_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] rows_value;
@@ -12815,817 +11225,581 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_version = 1'h0;
   wire write_weights0;
   wire write_weights1;
-  assign \$110  = write_address == 11'h408;
-  assign \$111  = write_valid & \$110 ;
-  assign \$112  = write_address == 11'h40c;
+  assign \$15  = ! phase_share_clocks;
+  assign phase_share = \$15  ? 6'h01 : phase_share_clocks;
+  assign \$16  = ! phase_hold_clocks;
+  assign phase_hold = \$16  ? 6'h01 : phase_hold_clocks;
+  assign \$17  = ! phase_clear_clocks;
+  assign phase_clear = \$17  ? 6'h01 : phase_clear_clocks;
+  assign \$18  = ! phase_add_clocks;
+  assign phase_add = \$18  ? 6'h01 : phase_add_clocks;
+  assign \$19  = ! phase_gap_clocks;
+  assign phase_gap = \$19  ? 6'h01 : phase_gap_clocks;
+  assign \$20  = write_valid | register;
+  assign \$21  = ! write_address;
+  assign \$22  = write_valid & \$21 ;
+  assign \$23  = write_valid | register;
+  assign \$24  = write_address == 3'h4;
+  assign \$25  = write_valid & \$24 ;
+  assign \$26  = write_valid | register;
+  assign \$27  = write_address == 4'h8;
+  assign \$28  = write_valid & \$27 ;
+  assign \$29  = write_valid | register;
+  assign \$30  = write_address == 4'hc;
+  assign \$31  = write_valid & \$30 ;
+  assign \$32  = write_valid | register;
+  assign \$33  = write_address == 5'h10;
+  assign \$34  = write_valid & \$33 ;
+  assign \$35  = write_valid | register;
+  assign \$36  = write_address == 5'h14;
+  assign \$37  = write_valid & \$36 ;
+  assign \$38  = ~ write_data[1];
+  assign \$39  = status_done & \$38 ;
+  assign \$40  = ~ write_data[2];
+  assign \$41  = status_error & \$40 ;
+  assign \$42  = write_valid | register;
+  assign \$43  = write_address == 5'h18;
+  assign \$44  = write_valid & \$43 ;
+  assign \$45  = write_valid | register;
+  assign \$46  = write_address == 6'h20;
+  assign \$47  = write_valid & \$46 ;
+  assign \$48  = write_valid | register;
+  assign \$49  = write_address == 6'h24;
+  assign \$50  = write_valid & \$49 ;
+  assign \$51  = write_valid | register;
+  assign \$52  = write_address == 6'h28;
+  assign \$53  = write_valid & \$52 ;
+  assign \$54  = write_valid | register;
+  assign \$55  = write_address == 6'h2c;
+  assign \$56  = write_valid & \$55 ;
+  assign \$57  = write_valid | register;
+  assign \$58  = write_address == 6'h30;
+  assign \$59  = write_valid & \$58 ;
+  assign \$60  = write_valid | register;
+  assign \$61  = write_address == 6'h34;
+  assign \$62  = write_valid & \$61 ;
+  assign \$63  = write_valid | register;
+  assign \$64  = write_address == 7'h40;
+  assign \$65  = write_valid & \$64 ;
+  assign \$66  = write_valid | register;
+  assign \$67  = write_address == 7'h44;
+  assign \$68  = write_valid & \$67 ;
+  assign \$69  = write_valid | register;
+  assign \$70  = write_address == 7'h48;
+  assign \$71  = write_valid & \$70 ;
+  assign \$72  = write_valid | register;
+  assign \$73  = write_address == 7'h4c;
+  assign \$74  = write_valid & \$73 ;
+  assign \$75  = write_valid | register;
+  assign \$76  = write_address == 7'h50;
+  assign \$77  = write_valid & \$76 ;
+  assign \$78  = write_valid | register;
+  assign \$79  = write_address == 7'h54;
+  assign \$80  = write_valid & \$79 ;
+  assign \$81  = write_valid | register;
+  assign \$82  = write_address == 7'h58;
+  assign \$83  = write_valid & \$82 ;
+  assign \$84  = write_valid | register;
+  assign \$85  = write_address == 7'h60;
+  assign \$86  = write_valid & \$85 ;
+  assign \$87  = write_valid | register;
+  assign \$88  = write_address == 7'h70;
+  assign \$89  = write_valid & \$88 ;
+  assign \$90  = write_valid | register;
+  assign \$91  = write_address == 7'h74;
+  assign \$92  = write_valid & \$91 ;
+  assign \$93  = write_valid | register;
+  assign \$94  = write_address == 7'h78;
+  assign \$95  = write_valid & \$94 ;
+  assign \$96  = write_valid | register;
+  assign \$97  = write_address == 7'h7c;
+  assign \$98  = write_valid & \$97 ;
+  assign \$99  = write_valid | register;
+  assign \$100  = write_address == 8'h80;
+  assign \$101  = write_valid & \$100 ;
+  assign \$102  = write_valid | register;
+  assign \$103  = write_address == 8'h84;
+  assign \$104  = write_valid & \$103 ;
+  assign \$105  = write_valid | register;
+  assign \$106  = write_address == 8'h88;
+  assign \$107  = write_valid & \$106 ;
+  assign \$108  = write_valid | register;
+  assign \$109  = write_address == 8'h8c;
+  assign \$110  = write_valid & \$109 ;
+  assign \$111  = write_valid | register;
+  assign \$112  = write_address == 8'h90;
   assign \$113  = write_valid & \$112 ;
-  assign \$114  = ~ write_data[0];
-  assign \$115  = tile_flags0_calibration & \$114 ;
-  assign \$116  = ~ write_data[1];
-  assign \$117  = tile_flags0_gain & \$116 ;
-  assign \$118  = write_address == 11'h420;
+  assign \$114  = write_valid | register;
+  assign \$115  = write_address == 8'ha0;
+  assign \$116  = write_valid & \$115 ;
+  assign \$117  = write_valid | register;
+  assign \$118  = write_address == 8'ha4;
   assign \$119  = write_valid & \$118 ;
-  assign \$120  = write_address == 11'h424;
-  assign \$121  = write_valid & \$120 ;
-  assign \$122  = write_address == 11'h428;
-  assign \$123  = write_valid & \$122 ;
-  assign \$124  = write_address == 11'h42c;
+  assign \$120  = write_valid | register;
+  assign \$121  = write_address == 8'ha8;
+  assign \$122  = write_valid & \$121 ;
+  assign \$123  = write_valid | register;
+  assign \$124  = write_address == 8'hac;
   assign \$125  = write_valid & \$124 ;
-  assign \$126  = ~ write_data[0];
-  assign \$127  = tile_flags1_calibration & \$126 ;
-  assign \$128  = ~ write_data[1];
-  assign \$129  = tile_flags1_gain & \$128 ;
-  assign \$130  = tiles_value & { running, running };
-  assign \$132  = write_address[23:10] == 3'h4;
-  assign \$133  = write_valid & \$132 ;
-  assign \$134  = write_address[9:2] < 9'h100;
-  assign \$135  = \$133  & \$134 ;
-  assign \$138  = program_offset < program_window_length;
-  assign \$139  = running & \$138 ;
-  assign \$141  = write_address[23:9] == 4'ha;
-  assign \$142  = write_valid & \$141 ;
-  assign \$143  = write_address[8:3] < 7'h40;
-  assign \$144  = \$142  & \$143 ;
-  assign \$145  = write_address[2] < 2'h2;
-  assign \$146  = \$144  & \$145 ;
-  assign \$147  = constants_offset < constant_entries_value;
-  assign \$148  = running & \$147 ;
-  assign \$149  = act_constants & end_constants;
-  assign \$150  = ~ end_constants;
-  assign \$151  = act_constants & \$150 ;
-  assign \$152  = write_address[23:11] == 2'h3;
-  assign \$153  = write_valid & \$152 ;
-  assign \$154  = write_address[10:2] < 10'h200;
-  assign \$155  = \$153  & \$154 ;
-  assign \$159  = write_address[23:11] == 3'h4;
-  assign \$160  = write_valid & \$159 ;
-  assign \$161  = write_address[10:2] < 10'h200;
-  assign \$162  = \$160  & \$161 ;
-  assign \$166  = write_address[23:7] == 7'h50;
-  assign \$167  = write_valid & \$166 ;
-  assign \$168  = write_address[6:2] < 6'h20;
-  assign \$169  = \$167  & \$168 ;
-  assign \$173  = write_address[23:7] == 7'h51;
+  assign \$126  = write_valid | register;
+  assign \$127  = write_address == 8'hb0;
+  assign \$128  = write_valid & \$127 ;
+  assign \$129  = write_valid | register;
+  assign \$130  = write_address == 8'hb4;
+  assign \$131  = write_valid & \$130 ;
+  assign \$132  = write_valid | register;
+  assign \$133  = write_address == 8'hb8;
+  assign \$134  = write_valid & \$133 ;
+  assign \$135  = write_valid | register;
+  assign \$136  = write_address == 8'hbc;
+  assign \$137  = write_valid & \$136 ;
+  assign \$138  = write_valid | register;
+  assign \$139  = write_address == 8'hc0;
+  assign \$140  = write_valid & \$139 ;
+  assign \$141  = write_valid | register;
+  assign \$142  = write_address == 8'hc4;
+  assign \$143  = write_valid & \$142 ;
+  assign \$144  = write_valid | register;
+  assign \$145  = write_address == 8'hc8;
+  assign \$146  = write_valid & \$145 ;
+  assign \$147  = write_valid | register;
+  assign \$148  = write_address == 11'h400;
+  assign \$149  = write_valid & \$148 ;
+  assign \$150  = write_valid | register;
+  assign \$151  = write_address == 11'h404;
+  assign \$152  = write_valid & \$151 ;
+  assign \$153  = write_valid | register;
+  assign \$154  = write_address == 11'h408;
+  assign \$155  = write_valid & \$154 ;
+  assign \$156  = write_valid | register;
+  assign \$157  = write_address == 11'h40c;
+  assign \$158  = write_valid & \$157 ;
+  assign \$159  = ~ write_data[0];
+  assign \$160  = tile_flags0_calibration & \$159 ;
+  assign \$161  = ~ write_data[1];
+  assign \$162  = tile_flags0_gain & \$161 ;
+  assign \$163  = write_valid | register;
+  assign \$164  = write_address == 11'h420;
+  assign \$165  = write_valid & \$164 ;
+  assign \$166  = write_valid | register;
+  assign \$167  = write_address == 11'h424;
+  assign \$168  = write_valid & \$167 ;
+  assign \$169  = write_valid | register;
+  assign \$170  = write_address == 11'h428;
+  assign \$171  = write_valid & \$170 ;
+  assign \$172  = write_valid | register;
+  assign \$173  = write_address == 11'h42c;
   assign \$174  = write_valid & \$173 ;
-  assign \$175  = write_address[6:2] < 6'h20;
-  assign \$176  = \$174  & \$175 ;
-  assign \$180  = write_address[23:8] == 6'h29;
-  assign \$181  = write_valid & \$180 ;
-  assign \$182  = write_address[7:2] < 7'h40;
-  assign \$183  = \$181  & \$182 ;
-  assign \$187  = write_address[23:8] == 6'h2a;
-  assign \$188  = write_valid & \$187 ;
-  assign \$189  = write_address[7:2] < 7'h40;
-  assign \$190  = \$188  & \$189 ;
-  assign \$194  = write_address[23:8] == 6'h2b;
+  assign \$175  = ~ write_data[0];
+  assign \$176  = tile_flags1_calibration & \$175 ;
+  assign \$177  = ~ write_data[1];
+  assign \$178  = tile_flags1_gain & \$177 ;
+  assign \$179  = tiles_value & { running, running };
+  assign \$181  = write_valid | register;
+  assign \$182  = write_address[23:10] == 3'h4;
+  assign \$183  = write_valid & \$182 ;
+  assign \$184  = write_address[9:2] < 9'h100;
+  assign \$185  = \$183  & \$184 ;
+  assign \$188  = program_offset < program_window_length;
+  assign \$189  = running & \$188 ;
+  assign \$190  = register | \register$159 ;
+  assign \$191  = \register$159  | \register$160 ;
+  assign \$193  = write_valid | register;
+  assign \$194  = write_address[23:9] == 4'ha;
   assign \$195  = write_valid & \$194 ;
-  assign \$196  = write_address[7:2] < 7'h40;
+  assign \$196  = write_address[8:3] < 7'h40;
   assign \$197  = \$195  & \$196 ;
-  assign \$201  = write_address[23:8] == 6'h2c;
-  assign \$202  = write_valid & \$201 ;
-  assign \$203  = write_address[7:2] < 7'h40;
-  assign \$204  = \$202  & \$203 ;
-  assign \$216  = write_address[9:2] & { \$215 , \$214 , \$213 , \$212 , \$211 , \$210 , \$209 , \$208  };
-  assign \$224  = write_address[8:3] & { \$223 , \$222 , \$221 , \$220 , \$219 , \$218  };
-  assign \$225  = \$217  | { 14'h0000, \$224  };
-  assign \$226  = | { act_coefficients1, act_coefficients0 };
-  assign \$227  = | { act_coefficients1, act_coefficients0 };
-  assign \$228  = | { act_coefficients1, act_coefficients0 };
-  assign \$229  = | { act_coefficients1, act_coefficients0 };
-  assign \$230  = | { act_coefficients1, act_coefficients0 };
-  assign \$231  = | { act_coefficients1, act_coefficients0 };
-  assign \$232  = | { act_coefficients1, act_coefficients0 };
-  assign \$233  = | { act_coefficients1, act_coefficients0 };
-  assign \$234  = | { act_coefficients1, act_coefficients0 };
-  assign \$235  = write_address[10:2] & { \$234 , \$233 , \$232 , \$231 , \$230 , \$229 , \$228 , \$227 , \$226  };
-  assign \$236  = \$225  | { 11'h000, \$235  };
-  assign \$237  = | { act_weights1, act_weights0 };
-  assign \$238  = | { act_weights1, act_weights0 };
-  assign \$239  = | { act_weights1, act_weights0 };
-  assign \$240  = | { act_weights1, act_weights0 };
-  assign \$241  = | { act_weights1, act_weights0 };
-  assign \$242  = write_address[6:2] & { \$241 , \$240 , \$239 , \$238 , \$237  };
-  assign \$243  = \$236  | { 15'h0000, \$242  };
-  assign \$244  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$245  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$246  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$247  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$248  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$249  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$250  = write_address[7:2] & { \$249 , \$248 , \$247 , \$246 , \$245 , \$244  };
-  assign \$251  = \$243  | { 14'h0000, \$250  };
-  assign \$284  = write_data & { \$283 , \$282 , \$281 , \$280 , \$279 , \$278 , \$277 , \$276 , \$275 , \$274 , \$273 , \$272 , \$271 , \$270 , \$269 , \$268 , \$267 , \$266 , \$265 , \$264 , \$263 , \$262 , \$261 , \$260 , \$259 , \$258 , \$257 , \$256 , \$255 , \$254 , \$253 , \$252  };
-  assign \$350  = { write_data, staged } & { \$349 , \$348 , \$347 , \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331 , \$330 , \$329 , \$328 , \$327 , \$326 , \$325 , \$324 , \$323 , \$322 , \$321 , \$320 , \$319 , \$318 , \$317 , \$316 , \$315 , \$314 , \$313 , \$312 , \$311 , \$310 , \$309 , \$308 , \$307 , \$306 , \$305 , \$304 , \$303 , \$302 , \$301 , \$300 , \$299 , \$298 , \$297 , \$296 , \$295 , \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287 , \$286  };
-  assign \$351  = \$285  | \$350 ;
-  assign \$352  = | { act_coefficients1, act_coefficients0 };
-  assign \$353  = | { act_coefficients1, act_coefficients0 };
-  assign \$354  = | { act_coefficients1, act_coefficients0 };
-  assign \$355  = | { act_coefficients1, act_coefficients0 };
-  assign \$356  = | { act_coefficients1, act_coefficients0 };
-  assign \$357  = | { act_coefficients1, act_coefficients0 };
-  assign \$358  = | { act_coefficients1, act_coefficients0 };
-  assign \$359  = | { act_coefficients1, act_coefficients0 };
-  assign \$360  = | { act_coefficients1, act_coefficients0 };
-  assign \$361  = | { act_coefficients1, act_coefficients0 };
-  assign \$362  = | { act_coefficients1, act_coefficients0 };
-  assign \$363  = | { act_coefficients1, act_coefficients0 };
-  assign \$364  = | { act_coefficients1, act_coefficients0 };
-  assign \$365  = | { act_coefficients1, act_coefficients0 };
-  assign \$366  = | { act_coefficients1, act_coefficients0 };
-  assign \$367  = | { act_coefficients1, act_coefficients0 };
-  assign \$368  = | { act_coefficients1, act_coefficients0 };
-  assign \$369  = | { act_coefficients1, act_coefficients0 };
-  assign \$370  = | { act_coefficients1, act_coefficients0 };
-  assign \$371  = | { act_coefficients1, act_coefficients0 };
-  assign \$372  = | { act_coefficients1, act_coefficients0 };
-  assign \$373  = | { act_coefficients1, act_coefficients0 };
-  assign \$374  = | { act_coefficients1, act_coefficients0 };
-  assign \$375  = | { act_coefficients1, act_coefficients0 };
-  assign \$376  = | { act_coefficients1, act_coefficients0 };
-  assign \$377  = | { act_coefficients1, act_coefficients0 };
-  assign \$378  = | { act_coefficients1, act_coefficients0 };
-  assign \$379  = | { act_coefficients1, act_coefficients0 };
-  assign \$380  = | { act_coefficients1, act_coefficients0 };
-  assign \$381  = | { act_coefficients1, act_coefficients0 };
-  assign \$382  = | { act_coefficients1, act_coefficients0 };
-  assign \$383  = | { act_coefficients1, act_coefficients0 };
-  assign \$384  = write_data & { \$383 , \$382 , \$381 , \$380 , \$379 , \$378 , \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365 , \$364 , \$363 , \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352  };
-  assign \$385  = \$351  | { 32'h00000000, \$384  };
-  assign \$386  = | { act_weights1, act_weights0 };
-  assign \$387  = | { act_weights1, act_weights0 };
-  assign \$388  = | { act_weights1, act_weights0 };
-  assign \$389  = | { act_weights1, act_weights0 };
-  assign \$390  = | { act_weights1, act_weights0 };
-  assign \$391  = | { act_weights1, act_weights0 };
-  assign \$392  = | { act_weights1, act_weights0 };
-  assign \$393  = | { act_weights1, act_weights0 };
-  assign \$394  = | { act_weights1, act_weights0 };
-  assign \$395  = | { act_weights1, act_weights0 };
-  assign \$396  = | { act_weights1, act_weights0 };
-  assign \$397  = | { act_weights1, act_weights0 };
-  assign \$398  = | { act_weights1, act_weights0 };
-  assign \$399  = | { act_weights1, act_weights0 };
-  assign \$400  = | { act_weights1, act_weights0 };
-  assign \$401  = | { act_weights1, act_weights0 };
-  assign \$402  = | { act_weights1, act_weights0 };
-  assign \$403  = | { act_weights1, act_weights0 };
-  assign \$404  = | { act_weights1, act_weights0 };
-  assign \$405  = | { act_weights1, act_weights0 };
-  assign \$406  = | { act_weights1, act_weights0 };
-  assign \$407  = | { act_weights1, act_weights0 };
-  assign \$408  = | { act_weights1, act_weights0 };
-  assign \$409  = | { act_weights1, act_weights0 };
-  assign \$410  = | { act_weights1, act_weights0 };
-  assign \$411  = | { act_weights1, act_weights0 };
-  assign \$412  = | { act_weights1, act_weights0 };
-  assign \$413  = | { act_weights1, act_weights0 };
-  assign \$414  = | { act_weights1, act_weights0 };
-  assign \$415  = | { act_weights1, act_weights0 };
-  assign \$416  = | { act_weights1, act_weights0 };
-  assign \$417  = | { act_weights1, act_weights0 };
-  assign \$418  = write_data & { \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386  };
-  assign \$419  = \$385  | { 32'h00000000, \$418  };
-  assign \$420  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$421  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$422  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$423  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$424  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$425  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$426  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$427  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$428  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$429  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$430  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$431  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$432  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$433  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$434  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$435  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$436  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$437  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$438  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$439  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$440  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$441  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$442  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$443  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$444  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$445  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$446  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$447  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$448  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$449  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$450  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$451  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$452  = write_data & { \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431 , \$430 , \$429 , \$428 , \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420  };
-  assign \$453  = \$419  | { 32'h00000000, \$452  };
-  assign \$454  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$455  = ~ \$454 ;
-  assign \$456  = pending[1] & refused;
-  assign \$457  = ! read_address;
-  assign \$458  = read_address == 3'h4;
-  assign \$459  = read_address == 4'h8;
-  assign \$460  = read_address == 4'hc;
-  assign \$461  = read_address == 5'h10;
-  assign \$462  = read_address == 5'h14;
-  assign \$463  = read_address == 5'h18;
-  assign \$464  = read_address == 6'h20;
-  assign \$468  = \$466  | \$467 ;
-  assign \$470  = \$468  | \$469 ;
-  assign \$472  = \$470  | \$471 ;
-  assign \$475  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$476  = \$474  | \$475 ;
-  assign \$477  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$478  = \$476  | \$477 ;
-  assign \$479  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$480  = \$478  | \$479 ;
-  assign \$481  = read_address == 6'h24;
-  assign \$482  = read_address == 6'h28;
-  assign \$483  = read_address == 6'h2c;
-  assign \$484  = read_address == 6'h30;
-  assign \$485  = read_address == 6'h34;
-  assign \$486  = read_address == 7'h40;
-  assign \$487  = read_address == 7'h44;
-  assign \$488  = read_address == 7'h48;
-  assign \$489  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$491  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$492  = \$490  | \$491 ;
-  assign \$493  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$494  = \$492  | \$493 ;
-  assign \$495  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$496  = \$494  | \$495 ;
-  assign \$497  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$498  = \$496  | \$497 ;
-  assign \$499  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$500  = \$498  | \$499 ;
-  assign \$501  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$502  = \$500  | \$501 ;
-  assign \$503  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$504  = \$502  | \$503 ;
-  assign \$505  = read_address == 7'h4c;
-  assign \$506  = read_address == 7'h50;
-  assign \$507  = read_address == 7'h54;
-  assign \$508  = read_address == 7'h58;
-  assign \$509  = read_address == 7'h60;
-  assign \$510  = read_address == 7'h70;
-  assign \$511  = read_address == 7'h74;
-  assign \$512  = read_address == 7'h78;
-  assign \$513  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$515  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
-  assign \$516  = \$514  | \$515 ;
-  assign \$517  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
-  assign \$518  = \$516  | \$517 ;
-  assign \$519  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
-  assign \$520  = \$518  | \$519 ;
-  assign \$521  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$522  = \$520  | \$521 ;
-  assign \$523  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$524  = \$522  | \$523 ;
-  assign \$525  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$526  = \$524  | \$525 ;
-  assign \$527  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$528  = \$526  | \$527 ;
-  assign \$529  = read_address == 7'h7c;
-  assign \$530  = read_address == 8'h80;
-  assign \$531  = read_address == 8'h84;
-  assign \$532  = read_address == 8'h88;
-  assign \$533  = read_address == 8'h8c;
-  assign \$534  = read_address == 8'h90;
-  assign \$535  = read_address == 8'ha0;
-  assign \$536  = read_address == 8'ha4;
-  assign \$537  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$539  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
-  assign \$540  = \$538  | \$539 ;
-  assign \$541  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
-  assign \$542  = \$540  | \$541 ;
-  assign \$543  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
-  assign \$544  = \$542  | \$543 ;
-  assign \$545  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$546  = \$544  | \$545 ;
-  assign \$547  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
-  assign \$548  = \$546  | \$547 ;
-  assign \$549  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$550  = \$548  | \$549 ;
-  assign \$551  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$552  = \$550  | \$551 ;
-  assign \$553  = read_address == 8'ha8;
-  assign \$554  = read_address == 8'hac;
-  assign \$555  = read_address == 8'hb0;
-  assign \$556  = read_address == 8'hb4;
-  assign \$557  = read_address == 8'hb8;
-  assign \$558  = read_address == 8'hbc;
-  assign \$559  = read_address == 8'hc0;
-  assign \$560  = read_address == 8'hc4;
-  assign \$561  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$563  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
-  assign \$564  = \$562  | \$563 ;
-  assign \$565  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
-  assign \$566  = \$564  | \$565 ;
-  assign \$567  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
-  assign \$568  = \$566  | \$567 ;
-  assign \$569  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$570  = \$568  | \$569 ;
-  assign \$571  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
-  assign \$572  = \$570  | \$571 ;
-  assign \$573  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$574  = \$572  | \$573 ;
-  assign \$575  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$576  = \$574  | \$575 ;
-  assign \$577  = read_address == 8'hc8;
-  assign \$578  = read_address == 11'h400;
-  assign \$579  = read_address == 11'h404;
-  assign \$580  = read_address == 11'h408;
-  assign \$581  = read_address == 11'h40c;
-  assign \$582  = read_address == 11'h420;
-  assign \$583  = read_address == 11'h424;
-  assign \$584  = read_address == 11'h428;
-  assign \$585  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$587  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
-  assign \$588  = \$586  | \$587 ;
-  assign \$589  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
-  assign \$590  = \$588  | \$589 ;
-  assign \$591  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
-  assign \$592  = \$590  | \$591 ;
-  assign \$593  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
-  assign \$594  = \$592  | \$593 ;
-  assign \$595  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
-  assign \$596  = \$594  | \$595 ;
-  assign \$597  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
-  assign \$598  = \$596  | \$597 ;
-  assign \$599  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
-  assign \$600  = \$598  | \$599 ;
-  assign \$601  = read_address == 11'h42c;
-  assign \$602  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
-  assign \$604  = | { read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$605  = ~ \$604 ;
-  assign \$606  = read_pending[1] & missed;
-  assign \$607  = read_group0 | read_group1;
-  assign \$608  = \$607  | read_group2;
-  assign \$609  = \$608  | read_group3;
-  assign \$610  = \$609  | read_group4;
-  assign \$611  = \$610  | read_group5;
-  assign \$612  = \$611  | read_group6;
-  assign \$613  = ~ control_abort;
-  assign \$614  = control_start & \$613 ;
-  assign \$615  = ~ running;
-  assign \$616  = \$614  & \$615 ;
-  assign \$617  = value_cycles + cycles_counted;
-  assign \$618  = active ? conversions : 2'h0;
-  assign \$619  = value_conversions + conversions_counted;
-  assign \$620  = active ? early_stops : 2'h0;
-  assign \$621  = value_early_stops + early_stops_counted;
-  assign \$622  = active & converting;
-  assign \$623  = value_converting + converting_counted;
-  assign \$624  = active & product;
-  assign \$625  = value_products + products_counted;
-  assign \$626  = active & contest;
-  assign \$627  = value_contests + contests_counted;
-  assign \$628  = value_comparator + comparator_counted;
-  assign \$629  = value_adder + adder_counted;
-  assign \$630  = value_array + array_counted;
-  assign \$631  = value_rows + rows_counted;
-  assign \$632  = value_drain + drain_counted;
-  assign \$633  = value_elementwise + elementwise_counted;
-  assign \$634  = value_transfer + transfer_counted;
-  assign \$635  = value_host + host_counted;
-  assign \$636  = value_buffer + buffer_counted;
-  assign \$637  = value_fetch + fetch_counted;
-  assign \$638  = value_turn + turn_counted;
-  assign \$639  = status_done & interrupt_done;
-  assign \$640  = status_error & interrupt_error;
-  assign \$641  = \$639  | \$640 ;
-  always @(posedge clk)
-    write_id <= \$643 ;
-  always @(posedge clk)
-    write_version <= \$644 ;
-  always @(posedge clk)
-    write_configuration <= \$645 ;
-  always @(posedge clk)
-    write_tenants <= \$646 ;
-  always @(posedge clk)
-    write_control <= \$647 ;
-  always @(posedge clk)
-    write_status <= \$648 ;
-  always @(posedge clk)
-    status_done <= \$649 ;
-  always @(posedge clk)
-    status_error <= \$650 ;
-  always @(posedge clk)
-    write_interrupt <= \$651 ;
-  always @(posedge clk)
-    interrupt_done <= \$652 ;
-  always @(posedge clk)
-    interrupt_error <= \$653 ;
-  always @(posedge clk)
-    write_cycles <= \$654 ;
-  always @(posedge clk)
-    write_conversions <= \$655 ;
-  always @(posedge clk)
-    write_early_stops <= \$656 ;
-  always @(posedge clk)
-    write_converting <= \$657 ;
-  always @(posedge clk)
-    write_products <= \$658 ;
-  always @(posedge clk)
-    write_contests <= \$659 ;
-  always @(posedge clk)
-    write_phase_reset <= \$660 ;
-  always @(posedge clk)
-    phase_reset_clocks <= \$661 ;
-  always @(posedge clk)
-    write_phase_drive <= \$662 ;
-  always @(posedge clk)
-    phase_drive_clocks <= \$663 ;
-  always @(posedge clk)
-    write_phase_share <= \$664 ;
-  always @(posedge clk)
-    phase_share_clocks <= \$665 ;
-  always @(posedge clk)
-    write_phase_hold <= \$666 ;
-  always @(posedge clk)
-    phase_hold_clocks <= \$667 ;
-  always @(posedge clk)
-    write_phase_clear <= \$668 ;
-  always @(posedge clk)
-    phase_clear_clocks <= \$669 ;
-  always @(posedge clk)
-    write_phase_add <= \$670 ;
-  always @(posedge clk)
-    phase_add_clocks <= \$671 ;
-  always @(posedge clk)
-    write_phase_gap <= \$672 ;
-  always @(posedge clk)
-    phase_gap_clocks <= \$673 ;
-  always @(posedge clk)
-    write_comparator_timeout <= \$674 ;
-  always @(posedge clk)
-    comparator_timeout_clocks <= \$675 ;
-  always @(posedge clk)
-    write_program_window <= \$676 ;
-  always @(posedge clk)
-    program_window_base <= \$677 ;
-  always @(posedge clk)
-    program_window_length <= \$678 ;
-  always @(posedge clk)
-    write_activation_base <= \$679 ;
-  always @(posedge clk)
-    activation_base_value <= \$680 ;
-  always @(posedge clk)
-    write_activation_words <= \$681 ;
-  always @(posedge clk)
-    activation_words_value <= \$682 ;
-  always @(posedge clk)
-    write_constants_base <= \$683 ;
-  always @(posedge clk)
-    constants_base_value <= \$684 ;
-  always @(posedge clk)
-    write_constant_entries <= \$685 ;
-  always @(posedge clk)
-    constant_entries_value <= \$686 ;
-  always @(posedge clk)
-    write_coefficients_base <= \$687 ;
-  always @(posedge clk)
-    coefficients_base_value <= \$688 ;
-  always @(posedge clk)
-    write_coefficient_words <= \$689 ;
-  always @(posedge clk)
-    coefficient_words_value <= \$690 ;
-  always @(posedge clk)
-    write_tiles <= \$691 ;
-  always @(posedge clk)
-    tiles_value <= \$692 ;
-  always @(posedge clk)
-    write_host_timeout <= \$693 ;
-  always @(posedge clk)
-    host_timeout_value <= \$694 ;
-  always @(posedge clk)
-    write_comparator <= \$695 ;
-  always @(posedge clk)
-    write_adder <= \$696 ;
-  always @(posedge clk)
-    write_array <= \$697 ;
-  always @(posedge clk)
-    write_rows <= \$698 ;
-  always @(posedge clk)
-    write_drain <= \$699 ;
-  always @(posedge clk)
-    write_elementwise <= \$700 ;
-  always @(posedge clk)
-    write_transfer <= \$701 ;
-  always @(posedge clk)
-    write_host <= \$702 ;
-  always @(posedge clk)
-    write_buffer <= \$703 ;
-  always @(posedge clk)
-    write_fetch <= \$704 ;
-  always @(posedge clk)
-    write_turn <= \$705 ;
-  always @(posedge clk)
-    write_converter0 <= \$706 ;
-  always @(posedge clk)
-    converter0_levels <= \$707 ;
-  always @(posedge clk)
-    converter0_offset <= \$708 ;
-  always @(posedge clk)
-    write_gain0 <= \$709 ;
-  always @(posedge clk)
-    gain0_value <= \$710 ;
-  always @(posedge clk)
-    write_gain_reference0 <= \$711 ;
-  always @(posedge clk)
-    gain_reference0_value <= \$712 ;
-  always @(posedge clk)
-    write_tile_flags0 <= \$713 ;
-  always @(posedge clk)
-    tile_flags0_calibration <= \$714 ;
-  always @(posedge clk)
-    tile_flags0_gain <= \$715 ;
-  always @(posedge clk)
-    write_converter1 <= \$716 ;
-  always @(posedge clk)
-    converter1_levels <= \$717 ;
-  always @(posedge clk)
-    converter1_offset <= \$718 ;
-  always @(posedge clk)
-    write_gain1 <= \$719 ;
-  always @(posedge clk)
-    gain1_value <= \$720 ;
-  always @(posedge clk)
-    write_gain_reference1 <= \$721 ;
-  always @(posedge clk)
-    gain_reference1_value <= \$722 ;
-  always @(posedge clk)
-    write_tile_flags1 <= \$723 ;
-  always @(posedge clk)
-    tile_flags1_calibration <= \$724 ;
-  always @(posedge clk)
-    tile_flags1_gain <= \$725 ;
-  always @(posedge clk)
-    used <= \$726 ;
-  always @(posedge clk)
-    hit_program <= \$727 ;
-  always @(posedge clk)
-    program_used <= \$728 ;
-  always @(posedge clk)
-    act_program <= \$729 ;
-  always @(posedge clk)
-    program_write <= \$730 ;
-  always @(posedge clk)
-    hit_constants <= \$731 ;
-  always @(posedge clk)
-    constants_used <= \$732 ;
-  always @(posedge clk)
-    act_constants <= \$733 ;
-  always @(posedge clk)
-    constants_write <= \$734 ;
-  always @(posedge clk)
-    staged <= \$735 ;
-  always @(posedge clk)
-    hit_coefficients0 <= \$736 ;
-  always @(posedge clk)
-    act_coefficients0 <= \$737 ;
-  always @(posedge clk)
-    coefficients_write <= \$738 ;
-  always @(posedge clk)
-    hit_coefficients1 <= \$739 ;
-  always @(posedge clk)
-    act_coefficients1 <= \$740 ;
-  always @(posedge clk)
-    hit_weights0 <= \$741 ;
-  always @(posedge clk)
-    act_weights0 <= \$742 ;
-  always @(posedge clk)
-    weights_write <= \$743 ;
-  always @(posedge clk)
-    hit_weights1 <= \$744 ;
-  always @(posedge clk)
-    act_weights1 <= \$745 ;
-  always @(posedge clk)
-    hit_corrections0 <= \$746 ;
-  always @(posedge clk)
-    act_corrections0 <= \$747 ;
-  always @(posedge clk)
-    corrections_write <= \$748 ;
-  always @(posedge clk)
-    hit_corrections1 <= \$749 ;
-  always @(posedge clk)
-    act_corrections1 <= \$750 ;
-  always @(posedge clk)
-    hit_levels0 <= \$751 ;
-  always @(posedge clk)
-    act_levels0 <= \$752 ;
-  always @(posedge clk)
-    levels_write <= \$753 ;
-  always @(posedge clk)
-    hit_levels1 <= \$754 ;
-  always @(posedge clk)
-    act_levels1 <= \$755 ;
-  always @(posedge clk)
-    memory_index <= \$756 ;
-  always @(posedge clk)
-    memory_data <= \$757 ;
-  always @(posedge clk)
-    pending <= \$758 ;
-  always @(posedge clk)
-    refused <= \$759 ;
-  always @(posedge clk)
-    write_error <= \$760 ;
-  always @(posedge clk)
-    read_id <= \$761 ;
-  always @(posedge clk)
-    read_version <= \$762 ;
-  always @(posedge clk)
-    read_configuration <= \$763 ;
-  always @(posedge clk)
-    read_tenants <= \$764 ;
-  always @(posedge clk)
-    read_control <= \$765 ;
-  always @(posedge clk)
-    read_status <= \$766 ;
-  always @(posedge clk)
-    read_interrupt <= \$767 ;
-  always @(posedge clk)
-    read_cycles <= \$768 ;
-  always @(posedge clk)
-    read_group0 <= \$769 ;
-  always @(posedge clk)
-    read_conversions <= \$770 ;
-  always @(posedge clk)
-    read_early_stops <= \$771 ;
-  always @(posedge clk)
-    read_converting <= \$772 ;
-  always @(posedge clk)
-    read_products <= \$773 ;
-  always @(posedge clk)
-    read_contests <= \$774 ;
-  always @(posedge clk)
-    read_phase_reset <= \$775 ;
-  always @(posedge clk)
-    read_phase_drive <= \$776 ;
-  always @(posedge clk)
-    read_phase_share <= \$777 ;
-  always @(posedge clk)
-    read_group1 <= \$778 ;
-  always @(posedge clk)
-    read_phase_hold <= \$779 ;
-  always @(posedge clk)
-    read_phase_clear <= \$780 ;
-  always @(posedge clk)
-    read_phase_add <= \$781 ;
-  always @(posedge clk)
-    read_phase_gap <= \$782 ;
-  always @(posedge clk)
-    read_comparator_timeout <= \$783 ;
-  always @(posedge clk)
-    read_program_window <= \$784 ;
-  always @(posedge clk)
-    read_activation_base <= \$785 ;
-  always @(posedge clk)
-    read_activation_words <= \$786 ;
-  always @(posedge clk)
-    read_group2 <= \$787 ;
-  always @(posedge clk)
-    read_constants_base <= \$788 ;
-  always @(posedge clk)
-    read_constant_entries <= \$789 ;
-  always @(posedge clk)
-    read_coefficients_base <= \$790 ;
-  always @(posedge clk)
-    read_coefficient_words <= \$791 ;
-  always @(posedge clk)
-    read_tiles <= \$792 ;
-  always @(posedge clk)
-    read_host_timeout <= \$793 ;
-  always @(posedge clk)
-    read_comparator <= \$794 ;
-  always @(posedge clk)
-    read_adder <= \$795 ;
-  always @(posedge clk)
-    read_group3 <= \$796 ;
-  always @(posedge clk)
-    read_array <= \$797 ;
-  always @(posedge clk)
-    read_rows <= \$798 ;
-  always @(posedge clk)
-    read_drain <= \$799 ;
-  always @(posedge clk)
-    read_elementwise <= \$800 ;
-  always @(posedge clk)
-    read_transfer <= \$801 ;
-  always @(posedge clk)
-    read_host <= \$802 ;
-  always @(posedge clk)
-    read_buffer <= \$803 ;
-  always @(posedge clk)
-    read_fetch <= \$804 ;
-  always @(posedge clk)
-    read_group4 <= \$805 ;
-  always @(posedge clk)
-    read_turn <= \$806 ;
-  always @(posedge clk)
-    read_converter0 <= \$807 ;
-  always @(posedge clk)
-    read_gain0 <= \$808 ;
-  always @(posedge clk)
-    read_gain_reference0 <= \$809 ;
-  always @(posedge clk)
-    read_tile_flags0 <= \$810 ;
-  always @(posedge clk)
-    read_converter1 <= \$811 ;
-  always @(posedge clk)
-    read_gain1 <= \$812 ;
-  always @(posedge clk)
-    read_gain_reference1 <= \$813 ;
-  always @(posedge clk)
-    read_group5 <= \$814 ;
-  always @(posedge clk)
-    read_tile_flags1 <= \$815 ;
-  always @(posedge clk)
-    read_group6 <= \$816 ;
-  always @(posedge clk)
-    read_pending <= \$817 ;
-  always @(posedge clk)
-    missed <= \$818 ;
-  always @(posedge clk)
-    read_error <= \$819 ;
-  always @(posedge clk)
-    read_data <= \$820 ;
-  always @(posedge clk)
-    start <= \$821 ;
-  always @(posedge clk)
-    abort <= \$822 ;
-  always @(posedge clk)
-    cycles_counted <= \$823 ;
-  always @(posedge clk)
-    value_cycles <= \$824 ;
-  always @(posedge clk)
-    conversions_counted <= \$825 ;
-  always @(posedge clk)
-    value_conversions <= \$826 ;
-  always @(posedge clk)
-    early_stops_counted <= \$827 ;
-  always @(posedge clk)
-    value_early_stops <= \$828 ;
-  always @(posedge clk)
-    converting_counted <= \$829 ;
-  always @(posedge clk)
-    value_converting <= \$830 ;
-  always @(posedge clk)
-    products_counted <= \$831 ;
-  always @(posedge clk)
-    value_products <= \$832 ;
-  always @(posedge clk)
-    contests_counted <= \$833 ;
-  always @(posedge clk)
-    value_contests <= \$834 ;
-  always @(posedge clk)
-    comparator_counted <= \$835 ;
-  always @(posedge clk)
-    value_comparator <= \$836 ;
-  always @(posedge clk)
-    adder_counted <= \$837 ;
-  always @(posedge clk)
-    value_adder <= \$838 ;
-  always @(posedge clk)
-    array_counted <= \$839 ;
-  always @(posedge clk)
-    value_array <= \$840 ;
-  always @(posedge clk)
-    rows_counted <= \$841 ;
-  always @(posedge clk)
-    value_rows <= \$842 ;
-  always @(posedge clk)
-    drain_counted <= \$843 ;
-  always @(posedge clk)
-    value_drain <= \$844 ;
-  always @(posedge clk)
-    elementwise_counted <= \$845 ;
-  always @(posedge clk)
-    value_elementwise <= \$846 ;
-  always @(posedge clk)
-    transfer_counted <= \$847 ;
-  always @(posedge clk)
-    value_transfer <= \$848 ;
-  always @(posedge clk)
-    host_counted <= \$849 ;
-  always @(posedge clk)
-    value_host <= \$850 ;
-  always @(posedge clk)
-    buffer_counted <= \$851 ;
-  always @(posedge clk)
-    value_buffer <= \$852 ;
-  always @(posedge clk)
-    fetch_counted <= \$853 ;
-  always @(posedge clk)
-    value_fetch <= \$854 ;
-  always @(posedge clk)
-    turn_counted <= \$855 ;
-  always @(posedge clk)
-    value_turn <= \$856 ;
-  always @(posedge clk)
-    status_cause <= \$857 ;
-  always @(posedge clk)
-    irq <= \$858 ;
+  assign \$198  = write_address[2] < 2'h2;
+  assign \$199  = \$197  & \$198 ;
+  assign \$200  = constants_offset < constant_entries_value;
+  assign \$201  = running & \$200 ;
+  assign \$202  = register | \register$159 ;
+  assign \$203  = \register$159  | \register$160 ;
+  assign \$204  = act_constants & end_constants;
+  assign \$205  = ~ end_constants;
+  assign \$206  = act_constants & \$205 ;
+  assign \$207  = write_valid | register;
+  assign \$208  = write_address[23:11] == 2'h3;
+  assign \$209  = write_valid & \$208 ;
+  assign \$210  = write_address[10:2] < 10'h200;
+  assign \$211  = \$209  & \$210 ;
+  assign \$214  = register | \register$159 ;
+  assign \$215  = \register$159  | \register$160 ;
+  assign \$217  = write_valid | register;
+  assign \$218  = write_address[23:11] == 3'h4;
+  assign \$219  = write_valid & \$218 ;
+  assign \$220  = write_address[10:2] < 10'h200;
+  assign \$221  = \$219  & \$220 ;
+  assign \$224  = register | \register$159 ;
+  assign \$225  = \register$159  | \register$160 ;
+  assign \$227  = write_valid | register;
+  assign \$228  = write_address[23:7] == 7'h50;
+  assign \$229  = write_valid & \$228 ;
+  assign \$230  = write_address[6:2] < 6'h20;
+  assign \$231  = \$229  & \$230 ;
+  assign \$234  = register | \register$159 ;
+  assign \$235  = \register$159  | \register$160 ;
+  assign \$237  = write_valid | register;
+  assign \$238  = write_address[23:7] == 7'h51;
+  assign \$239  = write_valid & \$238 ;
+  assign \$240  = write_address[6:2] < 6'h20;
+  assign \$241  = \$239  & \$240 ;
+  assign \$244  = register | \register$159 ;
+  assign \$245  = \register$159  | \register$160 ;
+  assign \$247  = write_valid | register;
+  assign \$248  = write_address[23:8] == 6'h29;
+  assign \$249  = write_valid & \$248 ;
+  assign \$250  = write_address[7:2] < 7'h40;
+  assign \$251  = \$249  & \$250 ;
+  assign \$254  = register | \register$159 ;
+  assign \$255  = \register$159  | \register$160 ;
+  assign \$257  = write_valid | register;
+  assign \$258  = write_address[23:8] == 6'h2a;
+  assign \$259  = write_valid & \$258 ;
+  assign \$260  = write_address[7:2] < 7'h40;
+  assign \$261  = \$259  & \$260 ;
+  assign \$264  = register | \register$159 ;
+  assign \$265  = \register$159  | \register$160 ;
+  assign \$267  = write_valid | register;
+  assign \$268  = write_address[23:8] == 6'h2b;
+  assign \$269  = write_valid & \$268 ;
+  assign \$270  = write_address[7:2] < 7'h40;
+  assign \$271  = \$269  & \$270 ;
+  assign \$274  = register | \register$159 ;
+  assign \$275  = \register$159  | \register$160 ;
+  assign \$277  = write_valid | register;
+  assign \$278  = write_address[23:8] == 6'h2c;
+  assign \$279  = write_valid & \$278 ;
+  assign \$280  = write_address[7:2] < 7'h40;
+  assign \$281  = \$279  & \$280 ;
+  assign \$284  = register | \register$159 ;
+  assign \$285  = \register$159  | \register$160 ;
+  assign \$295  = write_address[9:2] & { \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287  };
+  assign \$303  = write_address[8:3] & { \$302 , \$301 , \$300 , \$299 , \$298 , \$297  };
+  assign \$304  = \$296  | { 14'h0000, \$303  };
+  assign \$305  = | { act_coefficients1, act_coefficients0 };
+  assign \$306  = | { act_coefficients1, act_coefficients0 };
+  assign \$307  = | { act_coefficients1, act_coefficients0 };
+  assign \$308  = | { act_coefficients1, act_coefficients0 };
+  assign \$309  = | { act_coefficients1, act_coefficients0 };
+  assign \$310  = | { act_coefficients1, act_coefficients0 };
+  assign \$311  = | { act_coefficients1, act_coefficients0 };
+  assign \$312  = | { act_coefficients1, act_coefficients0 };
+  assign \$313  = | { act_coefficients1, act_coefficients0 };
+  assign \$314  = write_address[10:2] & { \$313 , \$312 , \$311 , \$310 , \$309 , \$308 , \$307 , \$306 , \$305  };
+  assign \$315  = \$304  | { 11'h000, \$314  };
+  assign \$316  = | { act_weights1, act_weights0 };
+  assign \$317  = | { act_weights1, act_weights0 };
+  assign \$318  = | { act_weights1, act_weights0 };
+  assign \$319  = | { act_weights1, act_weights0 };
+  assign \$320  = | { act_weights1, act_weights0 };
+  assign \$321  = write_address[6:2] & { \$320 , \$319 , \$318 , \$317 , \$316  };
+  assign \$322  = \$315  | { 15'h0000, \$321  };
+  assign \$323  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$324  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$325  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$326  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$327  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$328  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$329  = write_address[7:2] & { \$328 , \$327 , \$326 , \$325 , \$324 , \$323  };
+  assign \$330  = \$322  | { 14'h0000, \$329  };
+  assign \$363  = write_data & { \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349 , \$348 , \$347 , \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331  };
+  assign \$429  = { write_data, staged } & { \$428 , \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420 , \$419 , \$418 , \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380 , \$379 , \$378 , \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365  };
+  assign \$430  = \$364  | \$429 ;
+  assign \$431  = | { act_coefficients1, act_coefficients0 };
+  assign \$432  = | { act_coefficients1, act_coefficients0 };
+  assign \$433  = | { act_coefficients1, act_coefficients0 };
+  assign \$434  = | { act_coefficients1, act_coefficients0 };
+  assign \$435  = | { act_coefficients1, act_coefficients0 };
+  assign \$436  = | { act_coefficients1, act_coefficients0 };
+  assign \$437  = | { act_coefficients1, act_coefficients0 };
+  assign \$438  = | { act_coefficients1, act_coefficients0 };
+  assign \$439  = | { act_coefficients1, act_coefficients0 };
+  assign \$440  = | { act_coefficients1, act_coefficients0 };
+  assign \$441  = | { act_coefficients1, act_coefficients0 };
+  assign \$442  = | { act_coefficients1, act_coefficients0 };
+  assign \$443  = | { act_coefficients1, act_coefficients0 };
+  assign \$444  = | { act_coefficients1, act_coefficients0 };
+  assign \$445  = | { act_coefficients1, act_coefficients0 };
+  assign \$446  = | { act_coefficients1, act_coefficients0 };
+  assign \$447  = | { act_coefficients1, act_coefficients0 };
+  assign \$448  = | { act_coefficients1, act_coefficients0 };
+  assign \$449  = | { act_coefficients1, act_coefficients0 };
+  assign \$450  = | { act_coefficients1, act_coefficients0 };
+  assign \$451  = | { act_coefficients1, act_coefficients0 };
+  assign \$452  = | { act_coefficients1, act_coefficients0 };
+  assign \$453  = | { act_coefficients1, act_coefficients0 };
+  assign \$454  = | { act_coefficients1, act_coefficients0 };
+  assign \$455  = | { act_coefficients1, act_coefficients0 };
+  assign \$456  = | { act_coefficients1, act_coefficients0 };
+  assign \$457  = | { act_coefficients1, act_coefficients0 };
+  assign \$458  = | { act_coefficients1, act_coefficients0 };
+  assign \$459  = | { act_coefficients1, act_coefficients0 };
+  assign \$460  = | { act_coefficients1, act_coefficients0 };
+  assign \$461  = | { act_coefficients1, act_coefficients0 };
+  assign \$462  = | { act_coefficients1, act_coefficients0 };
+  assign \$463  = write_data & { \$462 , \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431  };
+  assign \$464  = \$430  | { 32'h00000000, \$463  };
+  assign \$465  = | { act_weights1, act_weights0 };
+  assign \$466  = | { act_weights1, act_weights0 };
+  assign \$467  = | { act_weights1, act_weights0 };
+  assign \$468  = | { act_weights1, act_weights0 };
+  assign \$469  = | { act_weights1, act_weights0 };
+  assign \$470  = | { act_weights1, act_weights0 };
+  assign \$471  = | { act_weights1, act_weights0 };
+  assign \$472  = | { act_weights1, act_weights0 };
+  assign \$473  = | { act_weights1, act_weights0 };
+  assign \$474  = | { act_weights1, act_weights0 };
+  assign \$475  = | { act_weights1, act_weights0 };
+  assign \$476  = | { act_weights1, act_weights0 };
+  assign \$477  = | { act_weights1, act_weights0 };
+  assign \$478  = | { act_weights1, act_weights0 };
+  assign \$479  = | { act_weights1, act_weights0 };
+  assign \$480  = | { act_weights1, act_weights0 };
+  assign \$481  = | { act_weights1, act_weights0 };
+  assign \$482  = | { act_weights1, act_weights0 };
+  assign \$483  = | { act_weights1, act_weights0 };
+  assign \$484  = | { act_weights1, act_weights0 };
+  assign \$485  = | { act_weights1, act_weights0 };
+  assign \$486  = | { act_weights1, act_weights0 };
+  assign \$487  = | { act_weights1, act_weights0 };
+  assign \$488  = | { act_weights1, act_weights0 };
+  assign \$489  = | { act_weights1, act_weights0 };
+  assign \$490  = | { act_weights1, act_weights0 };
+  assign \$491  = | { act_weights1, act_weights0 };
+  assign \$492  = | { act_weights1, act_weights0 };
+  assign \$493  = | { act_weights1, act_weights0 };
+  assign \$494  = | { act_weights1, act_weights0 };
+  assign \$495  = | { act_weights1, act_weights0 };
+  assign \$496  = | { act_weights1, act_weights0 };
+  assign \$497  = write_data & { \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490 , \$489 , \$488 , \$487 , \$486 , \$485 , \$484 , \$483 , \$482 , \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465  };
+  assign \$498  = \$464  | { 32'h00000000, \$497  };
+  assign \$499  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$500  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$501  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$502  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$503  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$504  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$505  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$506  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$507  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$508  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$509  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$510  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$511  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$512  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$513  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$514  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$515  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$516  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$517  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$518  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$519  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$520  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$521  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$522  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$523  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$524  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$525  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$526  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$527  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$528  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$529  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$530  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
+  assign \$531  = write_data & { \$530 , \$529 , \$528 , \$527 , \$526 , \$525 , \$524 , \$523 , \$522 , \$521 , \$520 , \$519 , \$518 , \$517 , \$516 , \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499  };
+  assign \$532  = \$498  | { 32'h00000000, \$531  };
+  assign \$533  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$534  = ~ \$533 ;
+  assign \$535  = \register$159  & refused;
+  assign \$536  = ! read_address;
+  assign \$537  = read_address == 3'h4;
+  assign \$538  = read_address == 4'h8;
+  assign \$539  = read_address == 4'hc;
+  assign \$540  = read_address == 5'h10;
+  assign \$541  = read_address == 5'h14;
+  assign \$542  = read_address == 5'h18;
+  assign \$543  = read_address == 6'h20;
+  assign \$547  = \$545  | \$546 ;
+  assign \$549  = \$547  | \$548 ;
+  assign \$551  = \$549  | \$550 ;
+  assign \$554  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
+  assign \$555  = \$553  | \$554 ;
+  assign \$556  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
+  assign \$557  = \$555  | \$556 ;
+  assign \$558  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
+  assign \$559  = \$557  | \$558 ;
+  assign \$560  = read_address == 6'h24;
+  assign \$561  = read_address == 6'h28;
+  assign \$562  = read_address == 6'h2c;
+  assign \$563  = read_address == 6'h30;
+  assign \$564  = read_address == 6'h34;
+  assign \$565  = read_address == 7'h40;
+  assign \$566  = read_address == 7'h44;
+  assign \$567  = read_address == 7'h48;
+  assign \$568  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$570  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$571  = \$569  | \$570 ;
+  assign \$572  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$573  = \$571  | \$572 ;
+  assign \$574  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$575  = \$573  | \$574 ;
+  assign \$576  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$577  = \$575  | \$576 ;
+  assign \$578  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
+  assign \$579  = \$577  | \$578 ;
+  assign \$580  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
+  assign \$581  = \$579  | \$580 ;
+  assign \$582  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
+  assign \$583  = \$581  | \$582 ;
+  assign \$584  = read_address == 7'h4c;
+  assign \$585  = read_address == 7'h50;
+  assign \$586  = read_address == 7'h54;
+  assign \$587  = read_address == 7'h58;
+  assign \$588  = read_address == 7'h60;
+  assign \$589  = read_address == 7'h70;
+  assign \$590  = read_address == 7'h74;
+  assign \$591  = read_address == 7'h78;
+  assign \$592  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$594  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$595  = \$593  | \$594 ;
+  assign \$596  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$597  = \$595  | \$596 ;
+  assign \$598  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$599  = \$597  | \$598 ;
+  assign \$600  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$601  = \$599  | \$600 ;
+  assign \$602  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
+  assign \$603  = \$601  | \$602 ;
+  assign \$604  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
+  assign \$605  = \$603  | \$604 ;
+  assign \$606  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
+  assign \$607  = \$605  | \$606 ;
+  assign \$608  = read_address == 7'h7c;
+  assign \$609  = read_address == 8'h80;
+  assign \$610  = read_address == 8'h84;
+  assign \$611  = read_address == 8'h88;
+  assign \$612  = read_address == 8'h8c;
+  assign \$613  = read_address == 8'h90;
+  assign \$614  = read_address == 8'ha0;
+  assign \$615  = read_address == 8'ha4;
+  assign \$616  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$618  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$619  = \$617  | \$618 ;
+  assign \$620  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$621  = \$619  | \$620 ;
+  assign \$622  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$623  = \$621  | \$622 ;
+  assign \$624  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$625  = \$623  | \$624 ;
+  assign \$626  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$627  = \$625  | \$626 ;
+  assign \$628  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
+  assign \$629  = \$627  | \$628 ;
+  assign \$630  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
+  assign \$631  = \$629  | \$630 ;
+  assign \$632  = read_address == 8'ha8;
+  assign \$633  = read_address == 8'hac;
+  assign \$634  = read_address == 8'hb0;
+  assign \$635  = read_address == 8'hb4;
+  assign \$636  = read_address == 8'hb8;
+  assign \$637  = read_address == 8'hbc;
+  assign \$638  = read_address == 8'hc0;
+  assign \$639  = read_address == 8'hc4;
+  assign \$640  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$642  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$643  = \$641  | \$642 ;
+  assign \$644  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$645  = \$643  | \$644 ;
+  assign \$646  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$647  = \$645  | \$646 ;
+  assign \$648  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$649  = \$647  | \$648 ;
+  assign \$650  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$651  = \$649  | \$650 ;
+  assign \$652  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$653  = \$651  | \$652 ;
+  assign \$654  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$655  = \$653  | \$654 ;
+  assign \$656  = read_address == 8'hc8;
+  assign \$657  = read_address == 11'h400;
+  assign \$658  = read_address == 11'h404;
+  assign \$659  = read_address == 11'h408;
+  assign \$660  = read_address == 11'h40c;
+  assign \$661  = read_address == 11'h420;
+  assign \$662  = read_address == 11'h424;
+  assign \$663  = read_address == 11'h428;
+  assign \$664  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$666  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$667  = \$665  | \$666 ;
+  assign \$668  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
+  assign \$669  = \$667  | \$668 ;
+  assign \$670  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
+  assign \$671  = \$669  | \$670 ;
+  assign \$672  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
+  assign \$673  = \$671  | \$672 ;
+  assign \$674  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$675  = \$673  | \$674 ;
+  assign \$676  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
+  assign \$677  = \$675  | \$676 ;
+  assign \$678  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
+  assign \$679  = \$677  | \$678 ;
+  assign \$680  = read_address == 11'h42c;
+  assign \$681  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
+  assign \$683  = | { read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$684  = ~ \$683 ;
+  assign \$685  = read_group0 | read_group1;
+  assign \$686  = \$685  | read_group2;
+  assign \$687  = \$686  | read_group3;
+  assign \$688  = \$687  | read_group4;
+  assign \$689  = \$688  | read_group5;
+  assign \$690  = \$689  | read_group6;
+  assign \$691  = \register$232  & missed;
+  assign \$692  = ~ control_abort;
+  assign \$693  = control_start & \$692 ;
+  assign \$694  = ~ running;
+  assign \$695  = \$693  & \$694 ;
+  assign \$696  = | { \register$295 , busy };
+  assign \$697  = value_cycles + cycles_counted;
+  assign \$698  = | { \register$295 , busy };
+  assign \$699  = active ? conversions : 2'h0;
+  assign \$700  = value_conversions + conversions_counted;
+  assign \$701  = | { \register$295 , busy };
+  assign \$702  = active ? early_stops : 2'h0;
+  assign \$703  = value_early_stops + early_stops_counted;
+  assign \$704  = | { \register$295 , busy };
+  assign \$705  = active & converting;
+  assign \$706  = value_converting + converting_counted;
+  assign \$707  = | { \register$295 , busy };
+  assign \$708  = active & product;
+  assign \$709  = value_products + products_counted;
+  assign \$710  = | { \register$295 , busy };
+  assign \$711  = active & contest;
+  assign \$712  = value_contests + contests_counted;
+  assign \$713  = | { \register$295 , busy };
+  assign \$714  = value_comparator + comparator_counted;
+  assign \$715  = | { \register$295 , busy };
+  assign \$716  = value_adder + adder_counted;
+  assign \$717  = | { \register$295 , busy };
+  assign \$718  = value_array + array_counted;
+  assign \$719  = | { \register$295 , busy };
+  assign \$720  = value_rows + rows_counted;
+  assign \$721  = | { \register$295 , busy };
+  assign \$722  = value_drain + drain_counted;
+  assign \$723  = | { \register$295 , busy };
+  assign \$724  = value_elementwise + elementwise_counted;
+  assign \$725  = | { \register$295 , busy };
+  assign \$726  = value_transfer + transfer_counted;
+  assign \$727  = | { \register$295 , busy };
+  assign \$728  = value_host + host_counted;
+  assign \$729  = | { \register$295 , busy };
+  assign \$730  = value_buffer + buffer_counted;
+  assign \$731  = | { \register$295 , busy };
+  assign \$732  = value_fetch + fetch_counted;
+  assign \$733  = | { \register$295 , busy };
+  assign \$734  = value_turn + turn_counted;
+  assign \$735  = status_done & interrupt_done;
+  assign \$736  = status_error & interrupt_error;
+  assign \$737  = \$735  | \$736 ;
   assign running = busy | start;
   assign control_start = write_data[0] & write_control;
   assign control_abort = write_data[1] & write_control;
@@ -13655,1827 +11829,1851 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign phase_reset = \$13  ? 6'h01 : phase_reset_clocks;
   assign \$14  = ! phase_drive_clocks;
   assign phase_drive = \$14  ? 6'h01 : phase_drive_clocks;
-  assign \$15  = ! phase_share_clocks;
-  assign phase_share = \$15  ? 6'h01 : phase_share_clocks;
-  assign \$16  = ! phase_hold_clocks;
-  assign phase_hold = \$16  ? 6'h01 : phase_hold_clocks;
-  assign \$17  = ! phase_clear_clocks;
-  assign phase_clear = \$17  ? 6'h01 : phase_clear_clocks;
-  assign \$18  = ! phase_add_clocks;
-  assign phase_add = \$18  ? 6'h01 : phase_add_clocks;
-  assign \$19  = ! phase_gap_clocks;
-  assign phase_gap = \$19  ? 6'h01 : phase_gap_clocks;
-  assign \$20  = ! write_address;
-  assign \$21  = write_valid & \$20 ;
-  assign \$22  = write_address == 3'h4;
-  assign \$23  = write_valid & \$22 ;
-  assign \$24  = write_address == 4'h8;
-  assign \$25  = write_valid & \$24 ;
-  assign \$26  = write_address == 4'hc;
-  assign \$27  = write_valid & \$26 ;
-  assign \$28  = write_address == 5'h10;
-  assign \$29  = write_valid & \$28 ;
-  assign \$30  = write_address == 5'h14;
-  assign \$31  = write_valid & \$30 ;
-  assign \$32  = ~ write_data[1];
-  assign \$33  = status_done & \$32 ;
-  assign \$34  = ~ write_data[2];
-  assign \$35  = status_error & \$34 ;
-  assign \$36  = write_address == 5'h18;
-  assign \$37  = write_valid & \$36 ;
-  assign \$38  = write_address == 6'h20;
-  assign \$39  = write_valid & \$38 ;
-  assign \$40  = write_address == 6'h24;
-  assign \$41  = write_valid & \$40 ;
-  assign \$42  = write_address == 6'h28;
-  assign \$43  = write_valid & \$42 ;
-  assign \$44  = write_address == 6'h2c;
-  assign \$45  = write_valid & \$44 ;
-  assign \$46  = write_address == 6'h30;
-  assign \$47  = write_valid & \$46 ;
-  assign \$48  = write_address == 6'h34;
-  assign \$49  = write_valid & \$48 ;
-  assign \$50  = write_address == 7'h40;
-  assign \$51  = write_valid & \$50 ;
-  assign \$52  = write_address == 7'h44;
-  assign \$53  = write_valid & \$52 ;
-  assign \$54  = write_address == 7'h48;
-  assign \$55  = write_valid & \$54 ;
-  assign \$56  = write_address == 7'h4c;
-  assign \$57  = write_valid & \$56 ;
-  assign \$58  = write_address == 7'h50;
-  assign \$59  = write_valid & \$58 ;
-  assign \$60  = write_address == 7'h54;
-  assign \$61  = write_valid & \$60 ;
-  assign \$62  = write_address == 7'h58;
-  assign \$63  = write_valid & \$62 ;
-  assign \$64  = write_address == 7'h60;
-  assign \$65  = write_valid & \$64 ;
-  assign \$66  = write_address == 7'h70;
-  assign \$67  = write_valid & \$66 ;
-  assign \$68  = write_address == 7'h74;
-  assign \$69  = write_valid & \$68 ;
-  assign \$70  = write_address == 7'h78;
-  assign \$71  = write_valid & \$70 ;
-  assign \$72  = write_address == 7'h7c;
-  assign \$73  = write_valid & \$72 ;
-  assign \$74  = write_address == 8'h80;
-  assign \$75  = write_valid & \$74 ;
-  assign \$76  = write_address == 8'h84;
-  assign \$77  = write_valid & \$76 ;
-  assign \$78  = write_address == 8'h88;
-  assign \$79  = write_valid & \$78 ;
-  assign \$80  = write_address == 8'h8c;
-  assign \$81  = write_valid & \$80 ;
-  assign \$82  = write_address == 8'h90;
-  assign \$83  = write_valid & \$82 ;
-  assign \$84  = write_address == 8'ha0;
-  assign \$85  = write_valid & \$84 ;
-  assign \$86  = write_address == 8'ha4;
-  assign \$87  = write_valid & \$86 ;
-  assign \$88  = write_address == 8'ha8;
-  assign \$89  = write_valid & \$88 ;
-  assign \$90  = write_address == 8'hac;
-  assign \$91  = write_valid & \$90 ;
-  assign \$92  = write_address == 8'hb0;
-  assign \$93  = write_valid & \$92 ;
-  assign \$94  = write_address == 8'hb4;
-  assign \$95  = write_valid & \$94 ;
-  assign \$96  = write_address == 8'hb8;
-  assign \$97  = write_valid & \$96 ;
-  assign \$98  = write_address == 8'hbc;
-  assign \$99  = write_valid & \$98 ;
-  assign \$100  = write_address == 8'hc0;
-  assign \$101  = write_valid & \$100 ;
-  assign \$102  = write_address == 8'hc4;
-  assign \$103  = write_valid & \$102 ;
-  assign \$104  = write_address == 8'hc8;
-  assign \$105  = write_valid & \$104 ;
-  assign \$106  = write_address == 11'h400;
-  assign \$107  = write_valid & \$106 ;
-  assign \$108  = write_address == 11'h404;
-  assign \$109  = write_valid & \$108 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$643  = \$21 ;
+  always @(posedge clk) begin
+    register <= write_valid;
     if (rst) begin
-      \$643  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$644  = \$23 ;
+  always @(posedge clk) begin
+    \register$159  <= register;
     if (rst) begin
-      \$644  = 1'h0;
+      \register$159  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$645  = \$25 ;
+  always @(posedge clk) begin
+    \register$160  <= \register$159 ;
     if (rst) begin
-      \$645  = 1'h0;
+      \register$160  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$646  = \$27 ;
+  always @(posedge clk) begin
+    if (\$20 ) begin
+      write_id <= \$22 ;
+    end
     if (rst) begin
-      \$646  = 1'h0;
+      write_id <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$647  = \$29 ;
+  always @(posedge clk) begin
+    if (\$23 ) begin
+      write_version <= \$25 ;
+    end
     if (rst) begin
-      \$647  = 1'h0;
+      write_version <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$648  = \$31 ;
+  always @(posedge clk) begin
+    if (\$26 ) begin
+      write_configuration <= \$28 ;
+    end
     if (rst) begin
-      \$648  = 1'h0;
+      write_configuration <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$649  = status_done;
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      write_tenants <= \$31 ;
+    end
+    if (rst) begin
+      write_tenants <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$32 ) begin
+      write_control <= \$34 ;
+    end
+    if (rst) begin
+      write_control <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$35 ) begin
+      write_status <= \$37 ;
+    end
+    if (rst) begin
+      write_status <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (write_status) begin
-      \$649  = \$33 ;
+      status_done <= \$39 ;
     end
     if (start) begin
-      \$649  = 1'h0;
+      status_done <= 1'h0;
     end
     if (ended) begin
-      \$649  = 1'h1;
+      status_done <= 1'h1;
     end
     if (rst) begin
-      \$649  = 1'h0;
+      status_done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$650  = status_error;
+  always @(posedge clk) begin
     if (write_status) begin
-      \$650  = \$35 ;
+      status_error <= \$41 ;
     end
     if (start) begin
-      \$650  = 1'h0;
+      status_error <= 1'h0;
     end
     if (failed) begin
-      \$650  = 1'h1;
+      status_error <= 1'h1;
     end
     if (rst) begin
-      \$650  = 1'h0;
+      status_error <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$651  = \$37 ;
+  always @(posedge clk) begin
+    if (\$42 ) begin
+      write_interrupt <= \$44 ;
+    end
     if (rst) begin
-      \$651  = 1'h0;
+      write_interrupt <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$652  = interrupt_done;
+  always @(posedge clk) begin
     if (write_interrupt) begin
-      \$652  = write_data[0];
+      interrupt_done <= write_data[0];
     end
     if (rst) begin
-      \$652  = 1'h0;
+      interrupt_done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$653  = interrupt_error;
+  always @(posedge clk) begin
     if (write_interrupt) begin
-      \$653  = write_data[1];
+      interrupt_error <= write_data[1];
     end
     if (rst) begin
-      \$653  = 1'h0;
+      interrupt_error <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$654  = \$39 ;
+  always @(posedge clk) begin
+    if (\$45 ) begin
+      write_cycles <= \$47 ;
+    end
     if (rst) begin
-      \$654  = 1'h0;
+      write_cycles <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$655  = \$41 ;
+  always @(posedge clk) begin
+    if (\$48 ) begin
+      write_conversions <= \$50 ;
+    end
     if (rst) begin
-      \$655  = 1'h0;
+      write_conversions <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$656  = \$43 ;
+  always @(posedge clk) begin
+    if (\$51 ) begin
+      write_early_stops <= \$53 ;
+    end
     if (rst) begin
-      \$656  = 1'h0;
+      write_early_stops <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$657  = \$45 ;
+  always @(posedge clk) begin
+    if (\$54 ) begin
+      write_converting <= \$56 ;
+    end
     if (rst) begin
-      \$657  = 1'h0;
+      write_converting <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$658  = \$47 ;
+  always @(posedge clk) begin
+    if (\$57 ) begin
+      write_products <= \$59 ;
+    end
     if (rst) begin
-      \$658  = 1'h0;
+      write_products <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$659  = \$49 ;
+  always @(posedge clk) begin
+    if (\$60 ) begin
+      write_contests <= \$62 ;
+    end
     if (rst) begin
-      \$659  = 1'h0;
+      write_contests <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$660  = \$51 ;
+  always @(posedge clk) begin
+    if (\$63 ) begin
+      write_phase_reset <= \$65 ;
+    end
     if (rst) begin
-      \$660  = 1'h0;
+      write_phase_reset <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$661  = phase_reset_clocks;
+  always @(posedge clk) begin
     if (write_phase_reset) begin
-      \$661  = write_data[5:0];
+      phase_reset_clocks <= write_data[5:0];
     end
     if (rst) begin
-      \$661  = 6'h02;
+      phase_reset_clocks <= 6'h02;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$662  = \$53 ;
+  always @(posedge clk) begin
+    if (\$66 ) begin
+      write_phase_drive <= \$68 ;
+    end
     if (rst) begin
-      \$662  = 1'h0;
+      write_phase_drive <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$663  = phase_drive_clocks;
+  always @(posedge clk) begin
     if (write_phase_drive) begin
-      \$663  = write_data[5:0];
+      phase_drive_clocks <= write_data[5:0];
     end
     if (rst) begin
-      \$663  = 6'h04;
+      phase_drive_clocks <= 6'h04;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$664  = \$55 ;
+  always @(posedge clk) begin
+    if (\$69 ) begin
+      write_phase_share <= \$71 ;
+    end
     if (rst) begin
-      \$664  = 1'h0;
+      write_phase_share <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$665  = phase_share_clocks;
+  always @(posedge clk) begin
     if (write_phase_share) begin
-      \$665  = write_data[5:0];
+      phase_share_clocks <= write_data[5:0];
     end
     if (rst) begin
-      \$665  = 6'h02;
+      phase_share_clocks <= 6'h02;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$666  = \$57 ;
+  always @(posedge clk) begin
+    if (\$72 ) begin
+      write_phase_hold <= \$74 ;
+    end
     if (rst) begin
-      \$666  = 1'h0;
+      write_phase_hold <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$667  = phase_hold_clocks;
+  always @(posedge clk) begin
     if (write_phase_hold) begin
-      \$667  = write_data[5:0];
+      phase_hold_clocks <= write_data[5:0];
     end
     if (rst) begin
-      \$667  = 6'h02;
+      phase_hold_clocks <= 6'h02;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$668  = \$59 ;
+  always @(posedge clk) begin
+    if (\$75 ) begin
+      write_phase_clear <= \$77 ;
+    end
     if (rst) begin
-      \$668  = 1'h0;
+      write_phase_clear <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$669  = phase_clear_clocks;
+  always @(posedge clk) begin
     if (write_phase_clear) begin
-      \$669  = write_data[5:0];
+      phase_clear_clocks <= write_data[5:0];
     end
     if (rst) begin
-      \$669  = 6'h01;
+      phase_clear_clocks <= 6'h01;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$670  = \$61 ;
+  always @(posedge clk) begin
+    if (\$78 ) begin
+      write_phase_add <= \$80 ;
+    end
     if (rst) begin
-      \$670  = 1'h0;
+      write_phase_add <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$671  = phase_add_clocks;
+  always @(posedge clk) begin
     if (write_phase_add) begin
-      \$671  = write_data[5:0];
+      phase_add_clocks <= write_data[5:0];
     end
     if (rst) begin
-      \$671  = 6'h02;
+      phase_add_clocks <= 6'h02;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$672  = \$63 ;
+  always @(posedge clk) begin
+    if (\$81 ) begin
+      write_phase_gap <= \$83 ;
+    end
     if (rst) begin
-      \$672  = 1'h0;
+      write_phase_gap <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$673  = phase_gap_clocks;
+  always @(posedge clk) begin
     if (write_phase_gap) begin
-      \$673  = write_data[5:0];
+      phase_gap_clocks <= write_data[5:0];
     end
     if (rst) begin
-      \$673  = 6'h01;
+      phase_gap_clocks <= 6'h01;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$674  = \$65 ;
+  always @(posedge clk) begin
+    if (\$84 ) begin
+      write_comparator_timeout <= \$86 ;
+    end
     if (rst) begin
-      \$674  = 1'h0;
+      write_comparator_timeout <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$675  = comparator_timeout_clocks;
+  always @(posedge clk) begin
     if (write_comparator_timeout) begin
-      \$675  = write_data[15:0];
+      comparator_timeout_clocks <= write_data[15:0];
     end
     if (rst) begin
-      \$675  = 16'h0400;
+      comparator_timeout_clocks <= 16'h0400;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$676  = \$67 ;
+  always @(posedge clk) begin
+    if (\$87 ) begin
+      write_program_window <= \$89 ;
+    end
     if (rst) begin
-      \$676  = 1'h0;
+      write_program_window <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$677  = program_window_base;
+  always @(posedge clk) begin
     if (write_program_window) begin
-      \$677  = write_data[11:0];
+      program_window_base <= write_data[11:0];
     end
     if (rst) begin
-      \$677  = 12'h000;
+      program_window_base <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$678  = program_window_length;
+  always @(posedge clk) begin
     if (write_program_window) begin
-      \$678  = write_data[27:16];
+      program_window_length <= write_data[27:16];
     end
     if (rst) begin
-      \$678  = 12'h010;
+      program_window_length <= 12'h010;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$679  = \$69 ;
+  always @(posedge clk) begin
+    if (\$90 ) begin
+      write_activation_base <= \$92 ;
+    end
     if (rst) begin
-      \$679  = 1'h0;
+      write_activation_base <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$680  = activation_base_value;
+  always @(posedge clk) begin
     if (write_activation_base) begin
-      \$680  = write_data[15:0];
+      activation_base_value <= write_data[15:0];
     end
     if (rst) begin
-      \$680  = 16'h0000;
+      activation_base_value <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$681  = \$71 ;
+  always @(posedge clk) begin
+    if (\$93 ) begin
+      write_activation_words <= \$95 ;
+    end
     if (rst) begin
-      \$681  = 1'h0;
+      write_activation_words <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$682  = activation_words_value;
+  always @(posedge clk) begin
     if (write_activation_words) begin
-      \$682  = write_data[16:0];
+      activation_words_value <= write_data[16:0];
     end
     if (rst) begin
-      \$682  = 17'h00100;
+      activation_words_value <= 17'h00100;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$683  = \$73 ;
+  always @(posedge clk) begin
+    if (\$96 ) begin
+      write_constants_base <= \$98 ;
+    end
     if (rst) begin
-      \$683  = 1'h0;
+      write_constants_base <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$684  = constants_base_value;
+  always @(posedge clk) begin
     if (write_constants_base) begin
-      \$684  = write_data[15:0];
+      constants_base_value <= write_data[15:0];
     end
     if (rst) begin
-      \$684  = 16'h0000;
+      constants_base_value <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$685  = \$75 ;
+  always @(posedge clk) begin
+    if (\$99 ) begin
+      write_constant_entries <= \$101 ;
+    end
     if (rst) begin
-      \$685  = 1'h0;
+      write_constant_entries <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$686  = constant_entries_value;
+  always @(posedge clk) begin
     if (write_constant_entries) begin
-      \$686  = write_data[16:0];
+      constant_entries_value <= write_data[16:0];
     end
     if (rst) begin
-      \$686  = 17'h00040;
+      constant_entries_value <= 17'h00040;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$687  = \$77 ;
+  always @(posedge clk) begin
+    if (\$102 ) begin
+      write_coefficients_base <= \$104 ;
+    end
     if (rst) begin
-      \$687  = 1'h0;
+      write_coefficients_base <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$688  = coefficients_base_value;
+  always @(posedge clk) begin
     if (write_coefficients_base) begin
-      \$688  = write_data[19:0];
+      coefficients_base_value <= write_data[19:0];
     end
     if (rst) begin
-      \$688  = 20'h00000;
+      coefficients_base_value <= 20'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$689  = \$79 ;
+  always @(posedge clk) begin
+    if (\$105 ) begin
+      write_coefficient_words <= \$107 ;
+    end
     if (rst) begin
-      \$689  = 1'h0;
+      write_coefficient_words <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$690  = coefficient_words_value;
+  always @(posedge clk) begin
     if (write_coefficient_words) begin
-      \$690  = write_data[20:0];
+      coefficient_words_value <= write_data[20:0];
     end
     if (rst) begin
-      \$690  = 21'h000200;
+      coefficient_words_value <= 21'h000200;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$691  = \$81 ;
+  always @(posedge clk) begin
+    if (\$108 ) begin
+      write_tiles <= \$110 ;
+    end
     if (rst) begin
-      \$691  = 1'h0;
+      write_tiles <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$692  = tiles_value;
+  always @(posedge clk) begin
     if (write_tiles) begin
-      \$692  = write_data[1:0];
+      tiles_value <= write_data[1:0];
     end
     if (rst) begin
-      \$692  = 2'h3;
+      tiles_value <= 2'h3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$693  = \$83 ;
+  always @(posedge clk) begin
+    if (\$111 ) begin
+      write_host_timeout <= \$113 ;
+    end
     if (rst) begin
-      \$693  = 1'h0;
+      write_host_timeout <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$694  = host_timeout_value;
+  always @(posedge clk) begin
     if (write_host_timeout) begin
-      \$694  = write_data[23:0];
+      host_timeout_value <= write_data[23:0];
     end
     if (rst) begin
-      \$694  = 24'h000000;
+      host_timeout_value <= 24'h000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$695  = \$85 ;
+  always @(posedge clk) begin
+    if (\$114 ) begin
+      write_comparator <= \$116 ;
+    end
     if (rst) begin
-      \$695  = 1'h0;
+      write_comparator <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$696  = \$87 ;
+  always @(posedge clk) begin
+    if (\$117 ) begin
+      write_adder <= \$119 ;
+    end
     if (rst) begin
-      \$696  = 1'h0;
+      write_adder <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$697  = \$89 ;
+  always @(posedge clk) begin
+    if (\$120 ) begin
+      write_array <= \$122 ;
+    end
     if (rst) begin
-      \$697  = 1'h0;
+      write_array <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$698  = \$91 ;
+  always @(posedge clk) begin
+    if (\$123 ) begin
+      write_rows <= \$125 ;
+    end
     if (rst) begin
-      \$698  = 1'h0;
+      write_rows <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$699  = \$93 ;
+  always @(posedge clk) begin
+    if (\$126 ) begin
+      write_drain <= \$128 ;
+    end
     if (rst) begin
-      \$699  = 1'h0;
+      write_drain <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$700  = \$95 ;
+  always @(posedge clk) begin
+    if (\$129 ) begin
+      write_elementwise <= \$131 ;
+    end
     if (rst) begin
-      \$700  = 1'h0;
+      write_elementwise <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$701  = \$97 ;
+  always @(posedge clk) begin
+    if (\$132 ) begin
+      write_transfer <= \$134 ;
+    end
     if (rst) begin
-      \$701  = 1'h0;
+      write_transfer <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$702  = \$99 ;
+  always @(posedge clk) begin
+    if (\$135 ) begin
+      write_host <= \$137 ;
+    end
     if (rst) begin
-      \$702  = 1'h0;
+      write_host <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$703  = \$101 ;
+  always @(posedge clk) begin
+    if (\$138 ) begin
+      write_buffer <= \$140 ;
+    end
     if (rst) begin
-      \$703  = 1'h0;
+      write_buffer <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$704  = \$103 ;
+  always @(posedge clk) begin
+    if (\$141 ) begin
+      write_fetch <= \$143 ;
+    end
     if (rst) begin
-      \$704  = 1'h0;
+      write_fetch <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$705  = \$105 ;
+  always @(posedge clk) begin
+    if (\$144 ) begin
+      write_turn <= \$146 ;
+    end
     if (rst) begin
-      \$705  = 1'h0;
+      write_turn <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$706  = \$107 ;
+  always @(posedge clk) begin
+    if (\$147 ) begin
+      write_converter0 <= \$149 ;
+    end
     if (rst) begin
-      \$706  = 1'h0;
+      write_converter0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$707  = converter0_levels;
+  always @(posedge clk) begin
     if (write_converter0) begin
-      \$707  = write_data[0];
+      converter0_levels <= write_data[0];
     end
     if (rst) begin
-      \$707  = 1'h0;
+      converter0_levels <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$708  = converter0_offset;
+  always @(posedge clk) begin
     if (write_converter0) begin
-      \$708  = write_data[21:16];
+      converter0_offset <= write_data[21:16];
     end
     if (measured[0]) begin
-      \$708  = measured[6:1];
+      converter0_offset <= measured[6:1];
     end
     if (rst) begin
-      \$708  = 6'h00;
+      converter0_offset <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$709  = \$109 ;
+  always @(posedge clk) begin
+    if (\$150 ) begin
+      write_gain0 <= \$152 ;
+    end
     if (rst) begin
-      \$709  = 1'h0;
+      write_gain0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$710  = gain0_value;
+  always @(posedge clk) begin
     if (write_gain0) begin
-      \$710  = write_data[15:0];
+      gain0_value <= write_data[15:0];
     end
     if (measured[7]) begin
-      \$710  = measured[23:8];
+      gain0_value <= measured[23:8];
     end
     if (rst) begin
-      \$710  = 16'h4000;
+      gain0_value <= 16'h4000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$711  = \$111 ;
+  always @(posedge clk) begin
+    if (\$153 ) begin
+      write_gain_reference0 <= \$155 ;
+    end
     if (rst) begin
-      \$711  = 1'h0;
+      write_gain_reference0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$712  = gain_reference0_value;
+  always @(posedge clk) begin
     if (write_gain_reference0) begin
-      \$712  = write_data[9:0];
+      gain_reference0_value <= write_data[9:0];
     end
     if (measured[24]) begin
-      \$712  = measured[34:25];
+      gain_reference0_value <= measured[34:25];
     end
     if (rst) begin
-      \$712  = 10'h000;
+      gain_reference0_value <= 10'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$713  = \$113 ;
+  always @(posedge clk) begin
+    if (\$156 ) begin
+      write_tile_flags0 <= \$158 ;
+    end
     if (rst) begin
-      \$713  = 1'h0;
+      write_tile_flags0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$714  = tile_flags0_calibration;
+  always @(posedge clk) begin
     if (write_tile_flags0) begin
-      \$714  = \$115 ;
+      tile_flags0_calibration <= \$160 ;
     end
     if (measured[35]) begin
-      \$714  = 1'h1;
+      tile_flags0_calibration <= 1'h1;
     end
     if (rst) begin
-      \$714  = 1'h0;
+      tile_flags0_calibration <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$715  = tile_flags0_gain;
+  always @(posedge clk) begin
     if (write_tile_flags0) begin
-      \$715  = \$117 ;
+      tile_flags0_gain <= \$162 ;
     end
     if (saturated[0]) begin
-      \$715  = 1'h1;
+      tile_flags0_gain <= 1'h1;
     end
     if (rst) begin
-      \$715  = 1'h0;
+      tile_flags0_gain <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$716  = \$119 ;
+  always @(posedge clk) begin
+    if (\$163 ) begin
+      write_converter1 <= \$165 ;
+    end
     if (rst) begin
-      \$716  = 1'h0;
+      write_converter1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$717  = converter1_levels;
+  always @(posedge clk) begin
     if (write_converter1) begin
-      \$717  = write_data[0];
+      converter1_levels <= write_data[0];
     end
     if (rst) begin
-      \$717  = 1'h0;
+      converter1_levels <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$718  = converter1_offset;
+  always @(posedge clk) begin
     if (write_converter1) begin
-      \$718  = write_data[21:16];
+      converter1_offset <= write_data[21:16];
     end
     if (measured[36]) begin
-      \$718  = measured[42:37];
+      converter1_offset <= measured[42:37];
     end
     if (rst) begin
-      \$718  = 6'h00;
+      converter1_offset <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$719  = \$121 ;
+  always @(posedge clk) begin
+    if (\$166 ) begin
+      write_gain1 <= \$168 ;
+    end
     if (rst) begin
-      \$719  = 1'h0;
+      write_gain1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$720  = gain1_value;
+  always @(posedge clk) begin
     if (write_gain1) begin
-      \$720  = write_data[15:0];
+      gain1_value <= write_data[15:0];
     end
     if (measured[43]) begin
-      \$720  = measured[59:44];
+      gain1_value <= measured[59:44];
     end
     if (rst) begin
-      \$720  = 16'h4000;
+      gain1_value <= 16'h4000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$721  = \$123 ;
+  always @(posedge clk) begin
+    if (\$169 ) begin
+      write_gain_reference1 <= \$171 ;
+    end
     if (rst) begin
-      \$721  = 1'h0;
+      write_gain_reference1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$722  = gain_reference1_value;
+  always @(posedge clk) begin
     if (write_gain_reference1) begin
-      \$722  = write_data[9:0];
+      gain_reference1_value <= write_data[9:0];
     end
     if (measured[60]) begin
-      \$722  = measured[70:61];
+      gain_reference1_value <= measured[70:61];
     end
     if (rst) begin
-      \$722  = 10'h000;
+      gain_reference1_value <= 10'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$723  = \$125 ;
+  always @(posedge clk) begin
+    if (\$172 ) begin
+      write_tile_flags1 <= \$174 ;
+    end
     if (rst) begin
-      \$723  = 1'h0;
+      write_tile_flags1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$724  = tile_flags1_calibration;
+  always @(posedge clk) begin
     if (write_tile_flags1) begin
-      \$724  = \$127 ;
+      tile_flags1_calibration <= \$176 ;
     end
     if (measured[71]) begin
-      \$724  = 1'h1;
+      tile_flags1_calibration <= 1'h1;
     end
     if (rst) begin
-      \$724  = 1'h0;
+      tile_flags1_calibration <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$725  = tile_flags1_gain;
+  always @(posedge clk) begin
     if (write_tile_flags1) begin
-      \$725  = \$129 ;
+      tile_flags1_gain <= \$178 ;
     end
     if (saturated[1]) begin
-      \$725  = 1'h1;
+      tile_flags1_gain <= 1'h1;
     end
     if (rst) begin
-      \$725  = 1'h0;
+      tile_flags1_gain <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$726  = \$131 ;
+  always @(posedge clk) begin
+    used <= \$180 ;
     if (rst) begin
-      \$726  = 2'h0;
+      used <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$727  = \$137 ;
+  always @(posedge clk) begin
+    if (\$181 ) begin
+      hit_program <= \$187 ;
+    end
     if (rst) begin
-      \$727  = 1'h0;
+      hit_program <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$728  = \$139 ;
+  always @(posedge clk) begin
+    if (write_valid) begin
+      program_used <= \$189 ;
+    end
     if (rst) begin
-      \$728  = 1'h0;
+      program_used <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$729  = write_program;
+  always @(posedge clk) begin
+    if (\$190 ) begin
+      act_program <= write_program;
+    end
     if (rst) begin
-      \$729  = 1'h0;
+      act_program <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$730  = \$140 ;
+  always @(posedge clk) begin
+    if (\$191 ) begin
+      program_write <= \$192 ;
+    end
     if (rst) begin
-      \$730  = 1'h0;
+      program_write <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$731  = \$146 ;
+  always @(posedge clk) begin
+    if (\$193 ) begin
+      hit_constants <= \$199 ;
+    end
     if (rst) begin
-      \$731  = 1'h0;
+      hit_constants <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$732  = \$148 ;
+  always @(posedge clk) begin
+    if (write_valid) begin
+      constants_used <= \$201 ;
+    end
     if (rst) begin
-      \$732  = 1'h0;
+      constants_used <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$733  = write_constants;
+  always @(posedge clk) begin
+    if (\$202 ) begin
+      act_constants <= write_constants;
+    end
     if (rst) begin
-      \$733  = 1'h0;
+      act_constants <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$734  = \$149 ;
+  always @(posedge clk) begin
+    if (\$203 ) begin
+      constants_write <= \$204 ;
+    end
     if (rst) begin
-      \$734  = 1'h0;
+      constants_write <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$735  = staged;
-    if (\$151 ) begin
+  always @(posedge clk) begin
+    if (\$206 ) begin
       casez (write_address[2])
         1'h0:
-            \$735  = write_data;
+            staged <= write_data;
       endcase
     end
     if (rst) begin
-      \$735  = 32'd0;
+      staged <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$736  = \$157 ;
+  always @(posedge clk) begin
+    if (\$207 ) begin
+      hit_coefficients0 <= \$213 ;
+    end
+    if (rst) begin
+      hit_coefficients0 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$214 ) begin
+      act_coefficients0 <= write_coefficients0;
+    end
     if (rst) begin
-      \$736  = 1'h0;
+      act_coefficients0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$737  = write_coefficients0;
+  always @(posedge clk) begin
+    if (\$215 ) begin
+      coefficients_write [0] <= \$216 ;
+    end
+    if (\$225 ) begin
+      coefficients_write [1] <= \$226 ;
+    end
     if (rst) begin
-      \$737  = 1'h0;
+      coefficients_write <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$738 [0] = \$158 ;
-    \$738 [1] = \$165 ;
+  always @(posedge clk) begin
+    if (\$217 ) begin
+      hit_coefficients1 <= \$223 ;
+    end
     if (rst) begin
-      \$738  = 2'h0;
+      hit_coefficients1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$739  = \$164 ;
+  always @(posedge clk) begin
+    if (\$224 ) begin
+      act_coefficients1 <= write_coefficients1;
+    end
     if (rst) begin
-      \$739  = 1'h0;
+      act_coefficients1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$740  = write_coefficients1;
+  always @(posedge clk) begin
+    if (\$227 ) begin
+      hit_weights0 <= \$233 ;
+    end
     if (rst) begin
-      \$740  = 1'h0;
+      hit_weights0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$741  = \$171 ;
+  always @(posedge clk) begin
+    if (\$234 ) begin
+      act_weights0 <= write_weights0;
+    end
     if (rst) begin
-      \$741  = 1'h0;
+      act_weights0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$742  = write_weights0;
+  always @(posedge clk) begin
+    if (\$235 ) begin
+      weights_write [0] <= \$236 ;
+    end
+    if (\$245 ) begin
+      weights_write [1] <= \$246 ;
+    end
     if (rst) begin
-      \$742  = 1'h0;
+      weights_write <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$743 [0] = \$172 ;
-    \$743 [1] = \$179 ;
+  always @(posedge clk) begin
+    if (\$237 ) begin
+      hit_weights1 <= \$243 ;
+    end
     if (rst) begin
-      \$743  = 2'h0;
+      hit_weights1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$744  = \$178 ;
+  always @(posedge clk) begin
+    if (\$244 ) begin
+      act_weights1 <= write_weights1;
+    end
     if (rst) begin
-      \$744  = 1'h0;
+      act_weights1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$745  = write_weights1;
+  always @(posedge clk) begin
+    if (\$247 ) begin
+      hit_corrections0 <= \$253 ;
+    end
     if (rst) begin
-      \$745  = 1'h0;
+      hit_corrections0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$746  = \$185 ;
+  always @(posedge clk) begin
+    if (\$254 ) begin
+      act_corrections0 <= write_corrections0;
+    end
     if (rst) begin
-      \$746  = 1'h0;
+      act_corrections0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$747  = write_corrections0;
+  always @(posedge clk) begin
+    if (\$255 ) begin
+      corrections_write [0] <= \$256 ;
+    end
+    if (\$265 ) begin
+      corrections_write [1] <= \$266 ;
+    end
     if (rst) begin
-      \$747  = 1'h0;
+      corrections_write <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$748 [0] = \$186 ;
-    \$748 [1] = \$193 ;
+  always @(posedge clk) begin
+    if (\$257 ) begin
+      hit_corrections1 <= \$263 ;
+    end
     if (rst) begin
-      \$748  = 2'h0;
+      hit_corrections1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$749  = \$192 ;
+  always @(posedge clk) begin
+    if (\$264 ) begin
+      act_corrections1 <= write_corrections1;
+    end
     if (rst) begin
-      \$749  = 1'h0;
+      act_corrections1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$750  = write_corrections1;
+  always @(posedge clk) begin
+    if (\$267 ) begin
+      hit_levels0 <= \$273 ;
+    end
     if (rst) begin
-      \$750  = 1'h0;
+      hit_levels0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$751  = \$199 ;
+  always @(posedge clk) begin
+    if (\$274 ) begin
+      act_levels0 <= write_levels0;
+    end
     if (rst) begin
-      \$751  = 1'h0;
+      act_levels0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$752  = write_levels0;
+  always @(posedge clk) begin
+    if (\$275 ) begin
+      levels_write [0] <= \$276 ;
+    end
+    if (\$285 ) begin
+      levels_write [1] <= \$286 ;
+    end
     if (rst) begin
-      \$752  = 1'h0;
+      levels_write <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$753 [0] = \$200 ;
-    \$753 [1] = \$207 ;
+  always @(posedge clk) begin
+    if (\$277 ) begin
+      hit_levels1 <= \$283 ;
+    end
     if (rst) begin
-      \$753  = 2'h0;
+      hit_levels1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$754  = \$206 ;
+  always @(posedge clk) begin
+    if (\$284 ) begin
+      act_levels1 <= write_levels1;
+    end
     if (rst) begin
-      \$754  = 1'h0;
+      act_levels1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$755  = write_levels1;
+  always @(posedge clk) begin
+    if (\register$159 ) begin
+      memory_index <= \$330 ;
+    end
     if (rst) begin
-      \$755  = 1'h0;
+      memory_index <= 20'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$756  = \$251 ;
+  always @(posedge clk) begin
+    if (\register$159 ) begin
+      memory_data <= \$532 ;
+    end
     if (rst) begin
-      \$756  = 20'h00000;
+      memory_data <= 64'h0000000000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$757  = \$453 ;
+  always @(posedge clk) begin
+    if (register) begin
+      refused <= \$534 ;
+    end
     if (rst) begin
-      \$757  = 64'h0000000000000000;
+      refused <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$758  = { pending[0], write_valid };
+  always @(posedge clk) begin
+    write_error <= \$535 ;
     if (rst) begin
-      \$758  = 2'h0;
+      write_error <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$759  = \$455 ;
+  always @(posedge clk) begin
+    \register$230  <= read_valid;
     if (rst) begin
-      \$759  = 1'h0;
+      \register$230  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$760  = \$456 ;
+  always @(posedge clk) begin
+    \register$232  <= \register$230 ;
     if (rst) begin
-      \$760  = 1'h0;
+      \register$232  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$761  = \$457 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_id <= \$536 ;
+    end
     if (rst) begin
-      \$761  = 1'h0;
+      read_id <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$762  = \$458 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_version <= \$537 ;
+    end
     if (rst) begin
-      \$762  = 1'h0;
+      read_version <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$763  = \$459 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_configuration <= \$538 ;
+    end
     if (rst) begin
-      \$763  = 1'h0;
+      read_configuration <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$764  = \$460 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_tenants <= \$539 ;
+    end
     if (rst) begin
-      \$764  = 1'h0;
+      read_tenants <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$765  = \$461 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_control <= \$540 ;
+    end
     if (rst) begin
-      \$765  = 1'h0;
+      read_control <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$766  = \$462 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_status <= \$541 ;
+    end
     if (rst) begin
-      \$766  = 1'h0;
+      read_status <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$767  = \$463 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_interrupt <= \$542 ;
+    end
     if (rst) begin
-      \$767  = 1'h0;
+      read_interrupt <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$768  = \$464 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_cycles <= \$543 ;
+    end
     if (rst) begin
-      \$768  = 1'h0;
+      read_cycles <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$769  = \$480 ;
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      read_group0 <= \$559 ;
+    end
     if (rst) begin
-      \$769  = 32'd0;
+      read_group0 <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$770  = \$481 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_conversions <= \$560 ;
+    end
     if (rst) begin
-      \$770  = 1'h0;
+      read_conversions <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$771  = \$482 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_early_stops <= \$561 ;
+    end
     if (rst) begin
-      \$771  = 1'h0;
+      read_early_stops <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$772  = \$483 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_converting <= \$562 ;
+    end
     if (rst) begin
-      \$772  = 1'h0;
+      read_converting <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$773  = \$484 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_products <= \$563 ;
+    end
     if (rst) begin
-      \$773  = 1'h0;
+      read_products <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$774  = \$485 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_contests <= \$564 ;
+    end
     if (rst) begin
-      \$774  = 1'h0;
+      read_contests <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$775  = \$486 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_phase_reset <= \$565 ;
+    end
     if (rst) begin
-      \$775  = 1'h0;
+      read_phase_reset <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$776  = \$487 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_phase_drive <= \$566 ;
+    end
     if (rst) begin
-      \$776  = 1'h0;
+      read_phase_drive <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$777  = \$488 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_phase_share <= \$567 ;
+    end
     if (rst) begin
-      \$777  = 1'h0;
+      read_phase_share <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$778  = \$504 ;
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      read_group1 <= \$583 ;
+    end
     if (rst) begin
-      \$778  = 32'd0;
+      read_group1 <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$779  = \$505 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_phase_hold <= \$584 ;
+    end
     if (rst) begin
-      \$779  = 1'h0;
+      read_phase_hold <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$780  = \$506 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_phase_clear <= \$585 ;
+    end
     if (rst) begin
-      \$780  = 1'h0;
+      read_phase_clear <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$781  = \$507 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_phase_add <= \$586 ;
+    end
     if (rst) begin
-      \$781  = 1'h0;
+      read_phase_add <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$782  = \$508 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_phase_gap <= \$587 ;
+    end
     if (rst) begin
-      \$782  = 1'h0;
+      read_phase_gap <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$783  = \$509 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_comparator_timeout <= \$588 ;
+    end
     if (rst) begin
-      \$783  = 1'h0;
+      read_comparator_timeout <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$784  = \$510 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_program_window <= \$589 ;
+    end
     if (rst) begin
-      \$784  = 1'h0;
+      read_program_window <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$785  = \$511 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_activation_base <= \$590 ;
+    end
     if (rst) begin
-      \$785  = 1'h0;
+      read_activation_base <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$786  = \$512 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_activation_words <= \$591 ;
+    end
     if (rst) begin
-      \$786  = 1'h0;
+      read_activation_words <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$787  = \$528 ;
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      read_group2 <= \$607 ;
+    end
     if (rst) begin
-      \$787  = 32'd0;
+      read_group2 <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$788  = \$529 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_constants_base <= \$608 ;
+    end
     if (rst) begin
-      \$788  = 1'h0;
+      read_constants_base <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$789  = \$530 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_constant_entries <= \$609 ;
+    end
     if (rst) begin
-      \$789  = 1'h0;
+      read_constant_entries <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$790  = \$531 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_coefficients_base <= \$610 ;
+    end
     if (rst) begin
-      \$790  = 1'h0;
+      read_coefficients_base <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$791  = \$532 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_coefficient_words <= \$611 ;
+    end
     if (rst) begin
-      \$791  = 1'h0;
+      read_coefficient_words <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$792  = \$533 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_tiles <= \$612 ;
+    end
     if (rst) begin
-      \$792  = 1'h0;
+      read_tiles <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$793  = \$534 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_host_timeout <= \$613 ;
+    end
     if (rst) begin
-      \$793  = 1'h0;
+      read_host_timeout <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$794  = \$535 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_comparator <= \$614 ;
+    end
     if (rst) begin
-      \$794  = 1'h0;
+      read_comparator <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$795  = \$536 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_adder <= \$615 ;
+    end
     if (rst) begin
-      \$795  = 1'h0;
+      read_adder <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$796  = \$552 ;
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      read_group3 <= \$631 ;
+    end
     if (rst) begin
-      \$796  = 32'd0;
+      read_group3 <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$797  = \$553 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_array <= \$632 ;
+    end
     if (rst) begin
-      \$797  = 1'h0;
+      read_array <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$798  = \$554 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_rows <= \$633 ;
+    end
     if (rst) begin
-      \$798  = 1'h0;
+      read_rows <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$799  = \$555 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_drain <= \$634 ;
+    end
     if (rst) begin
-      \$799  = 1'h0;
+      read_drain <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$800  = \$556 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_elementwise <= \$635 ;
+    end
     if (rst) begin
-      \$800  = 1'h0;
+      read_elementwise <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$801  = \$557 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_transfer <= \$636 ;
+    end
     if (rst) begin
-      \$801  = 1'h0;
+      read_transfer <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$802  = \$558 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_host <= \$637 ;
+    end
     if (rst) begin
-      \$802  = 1'h0;
+      read_host <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$803  = \$559 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_buffer <= \$638 ;
+    end
     if (rst) begin
-      \$803  = 1'h0;
+      read_buffer <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$804  = \$560 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_fetch <= \$639 ;
+    end
     if (rst) begin
-      \$804  = 1'h0;
+      read_fetch <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$805  = \$576 ;
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      read_group4 <= \$655 ;
+    end
     if (rst) begin
-      \$805  = 32'd0;
+      read_group4 <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$806  = \$577 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_turn <= \$656 ;
+    end
     if (rst) begin
-      \$806  = 1'h0;
+      read_turn <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$807  = \$578 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_converter0 <= \$657 ;
+    end
     if (rst) begin
-      \$807  = 1'h0;
+      read_converter0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$808  = \$579 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_gain0 <= \$658 ;
+    end
     if (rst) begin
-      \$808  = 1'h0;
+      read_gain0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$809  = \$580 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_gain_reference0 <= \$659 ;
+    end
     if (rst) begin
-      \$809  = 1'h0;
+      read_gain_reference0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$810  = \$581 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_tile_flags0 <= \$660 ;
+    end
     if (rst) begin
-      \$810  = 1'h0;
+      read_tile_flags0 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$811  = \$582 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_converter1 <= \$661 ;
+    end
     if (rst) begin
-      \$811  = 1'h0;
+      read_converter1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$812  = \$583 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_gain1 <= \$662 ;
+    end
     if (rst) begin
-      \$812  = 1'h0;
+      read_gain1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$813  = \$584 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_gain_reference1 <= \$663 ;
+    end
     if (rst) begin
-      \$813  = 1'h0;
+      read_gain_reference1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$814  = \$600 ;
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      read_group5 <= \$679 ;
+    end
     if (rst) begin
-      \$814  = 32'd0;
+      read_group5 <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$815  = \$601 ;
+  always @(posedge clk) begin
+    if (read_valid) begin
+      read_tile_flags1 <= \$680 ;
+    end
     if (rst) begin
-      \$815  = 1'h0;
+      read_tile_flags1 <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$816  = \$603 ;
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      read_group6 <= \$682 ;
+    end
     if (rst) begin
-      \$816  = 32'd0;
+      read_group6 <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$817  = { read_pending[0], read_valid };
+  always @(posedge clk) begin
+    if (\register$230 ) begin
+      missed <= \$684 ;
+    end
     if (rst) begin
-      \$817  = 2'h0;
+      missed <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$818  = \$605 ;
+  always @(posedge clk) begin
+    if (\register$232 ) begin
+      read_data <= \$690 ;
+    end
     if (rst) begin
-      \$818  = 1'h0;
+      read_data <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$819  = \$606 ;
+  always @(posedge clk) begin
+    read_error <= \$691 ;
     if (rst) begin
-      \$819  = 1'h0;
+      read_error <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$820  = \$612 ;
+  always @(posedge clk) begin
+    start <= \$695 ;
     if (rst) begin
-      \$820  = 32'd0;
+      start <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$821  = \$616 ;
+  always @(posedge clk) begin
+    abort <= control_abort;
     if (rst) begin
-      \$821  = 1'h0;
+      abort <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$822  = control_abort;
+  always @(posedge clk) begin
+    \register$295  <= busy;
     if (rst) begin
-      \$822  = 1'h0;
+      \register$295  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$823  = busy;
+  always @(posedge clk) begin
+    if (\$696 ) begin
+      cycles_counted <= busy;
+    end
     if (rst) begin
-      \$823  = 1'h0;
+      cycles_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$824  = \$617 [31:0];
+  always @(posedge clk) begin
+    if (\$696 ) begin
+      value_cycles <= \$697 [31:0];
+    end
     if (start) begin
-      \$824  = 32'd0;
+      value_cycles <= 32'd0;
     end
     if (rst) begin
-      \$824  = 32'd0;
+      value_cycles <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$825  = \$618 ;
+  always @(posedge clk) begin
+    if (\$698 ) begin
+      conversions_counted <= \$699 ;
+    end
     if (rst) begin
-      \$825  = 2'h0;
+      conversions_counted <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$826  = \$619 [31:0];
+  always @(posedge clk) begin
+    if (\$698 ) begin
+      value_conversions <= \$700 [31:0];
+    end
     if (start) begin
-      \$826  = 32'd0;
+      value_conversions <= 32'd0;
     end
     if (rst) begin
-      \$826  = 32'd0;
+      value_conversions <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$827  = \$620 ;
+  always @(posedge clk) begin
+    if (\$701 ) begin
+      early_stops_counted <= \$702 ;
+    end
     if (rst) begin
-      \$827  = 2'h0;
+      early_stops_counted <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$828  = \$621 [31:0];
+  always @(posedge clk) begin
+    if (\$701 ) begin
+      value_early_stops <= \$703 [31:0];
+    end
     if (start) begin
-      \$828  = 32'd0;
+      value_early_stops <= 32'd0;
     end
     if (rst) begin
-      \$828  = 32'd0;
+      value_early_stops <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$829  = \$622 ;
+  always @(posedge clk) begin
+    if (\$704 ) begin
+      converting_counted <= \$705 ;
+    end
     if (rst) begin
-      \$829  = 1'h0;
+      converting_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$830  = \$623 [31:0];
+  always @(posedge clk) begin
+    if (\$704 ) begin
+      value_converting <= \$706 [31:0];
+    end
     if (start) begin
-      \$830  = 32'd0;
+      value_converting <= 32'd0;
     end
     if (rst) begin
-      \$830  = 32'd0;
+      value_converting <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$831  = \$624 ;
+  always @(posedge clk) begin
+    if (\$707 ) begin
+      products_counted <= \$708 ;
+    end
     if (rst) begin
-      \$831  = 1'h0;
+      products_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$832  = \$625 [31:0];
+  always @(posedge clk) begin
+    if (\$707 ) begin
+      value_products <= \$709 [31:0];
+    end
     if (start) begin
-      \$832  = 32'd0;
+      value_products <= 32'd0;
     end
     if (rst) begin
-      \$832  = 32'd0;
+      value_products <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$833  = \$626 ;
+  always @(posedge clk) begin
+    if (\$710 ) begin
+      contests_counted <= \$711 ;
+    end
     if (rst) begin
-      \$833  = 1'h0;
+      contests_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$834  = \$627 [31:0];
+  always @(posedge clk) begin
+    if (\$710 ) begin
+      value_contests <= \$712 [31:0];
+    end
     if (start) begin
-      \$834  = 32'd0;
+      value_contests <= 32'd0;
     end
     if (rst) begin
-      \$834  = 32'd0;
+      value_contests <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$835  = \port$37$0 ;
+  always @(posedge clk) begin
+    if (\$713 ) begin
+      comparator_counted <= \port$42$0 ;
+    end
     if (rst) begin
-      \$835  = 1'h0;
+      comparator_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$836  = \$628 [31:0];
+  always @(posedge clk) begin
+    if (\$713 ) begin
+      value_comparator <= \$714 [31:0];
+    end
     if (start) begin
-      \$836  = 32'd0;
+      value_comparator <= 32'd0;
     end
     if (rst) begin
-      \$836  = 32'd0;
+      value_comparator <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$837  = \port$42$0 ;
+  always @(posedge clk) begin
+    if (\$715 ) begin
+      adder_counted <= \port$47$0 ;
+    end
     if (rst) begin
-      \$837  = 1'h0;
+      adder_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$838  = \$629 [31:0];
+  always @(posedge clk) begin
+    if (\$715 ) begin
+      value_adder <= \$716 [31:0];
+    end
     if (start) begin
-      \$838  = 32'd0;
+      value_adder <= 32'd0;
     end
     if (rst) begin
-      \$838  = 32'd0;
+      value_adder <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$839  = \port$47$0 ;
+  always @(posedge clk) begin
+    if (\$717 ) begin
+      array_counted <= \port$52$0 ;
+    end
     if (rst) begin
-      \$839  = 1'h0;
+      array_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$840  = \$630 [31:0];
+  always @(posedge clk) begin
+    if (\$717 ) begin
+      value_array <= \$718 [31:0];
+    end
     if (start) begin
-      \$840  = 32'd0;
+      value_array <= 32'd0;
     end
     if (rst) begin
-      \$840  = 32'd0;
+      value_array <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$841  = \port$52$0 ;
+  always @(posedge clk) begin
+    if (\$719 ) begin
+      rows_counted <= \port$57$0 ;
+    end
     if (rst) begin
-      \$841  = 1'h0;
+      rows_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$842  = \$631 [31:0];
+  always @(posedge clk) begin
+    if (\$719 ) begin
+      value_rows <= \$720 [31:0];
+    end
     if (start) begin
-      \$842  = 32'd0;
+      value_rows <= 32'd0;
     end
     if (rst) begin
-      \$842  = 32'd0;
+      value_rows <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$843  = \port$57$0 ;
+  always @(posedge clk) begin
+    if (\$721 ) begin
+      drain_counted <= \port$62$0 ;
+    end
     if (rst) begin
-      \$843  = 1'h0;
+      drain_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$844  = \$632 [31:0];
+  always @(posedge clk) begin
+    if (\$721 ) begin
+      value_drain <= \$722 [31:0];
+    end
     if (start) begin
-      \$844  = 32'd0;
+      value_drain <= 32'd0;
     end
     if (rst) begin
-      \$844  = 32'd0;
+      value_drain <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$845  = \port$58$0 ;
+  always @(posedge clk) begin
+    if (\$723 ) begin
+      elementwise_counted <= \port$63$0 ;
+    end
     if (rst) begin
-      \$845  = 1'h0;
+      elementwise_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$846  = \$633 [31:0];
+  always @(posedge clk) begin
+    if (\$723 ) begin
+      value_elementwise <= \$724 [31:0];
+    end
     if (start) begin
-      \$846  = 32'd0;
+      value_elementwise <= 32'd0;
     end
     if (rst) begin
-      \$846  = 32'd0;
+      value_elementwise <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$847  = \port$62$0 ;
+  always @(posedge clk) begin
+    if (\$725 ) begin
+      transfer_counted <= \port$67$0 ;
+    end
     if (rst) begin
-      \$847  = 1'h0;
+      transfer_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$848  = \$634 [31:0];
+  always @(posedge clk) begin
+    if (\$725 ) begin
+      value_transfer <= \$726 [31:0];
+    end
     if (start) begin
-      \$848  = 32'd0;
+      value_transfer <= 32'd0;
     end
     if (rst) begin
-      \$848  = 32'd0;
+      value_transfer <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$849  = \port$63$0 ;
+  always @(posedge clk) begin
+    if (\$727 ) begin
+      host_counted <= \port$68$0 ;
+    end
     if (rst) begin
-      \$849  = 1'h0;
+      host_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$850  = \$635 [31:0];
+  always @(posedge clk) begin
+    if (\$727 ) begin
+      value_host <= \$728 [31:0];
+    end
     if (start) begin
-      \$850  = 32'd0;
+      value_host <= 32'd0;
     end
     if (rst) begin
-      \$850  = 32'd0;
+      value_host <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$851  = \port$64$0 ;
+  always @(posedge clk) begin
+    if (\$729 ) begin
+      buffer_counted <= \port$69$0 ;
+    end
     if (rst) begin
-      \$851  = 1'h0;
+      buffer_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$852  = \$636 [31:0];
+  always @(posedge clk) begin
+    if (\$729 ) begin
+      value_buffer <= \$730 [31:0];
+    end
     if (start) begin
-      \$852  = 32'd0;
+      value_buffer <= 32'd0;
     end
     if (rst) begin
-      \$852  = 32'd0;
+      value_buffer <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$853  = \port$3256$0 ;
+  always @(posedge clk) begin
+    if (\$731 ) begin
+      fetch_counted <= \port$3693$0 ;
+    end
     if (rst) begin
-      \$853  = 1'h0;
+      fetch_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$854  = \$637 [31:0];
+  always @(posedge clk) begin
+    if (\$731 ) begin
+      value_fetch <= \$732 [31:0];
+    end
     if (start) begin
-      \$854  = 32'd0;
+      value_fetch <= 32'd0;
     end
     if (rst) begin
-      \$854  = 32'd0;
+      value_fetch <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$855  = \port$1014$0 ;
+  always @(posedge clk) begin
+    if (\$733 ) begin
+      turn_counted <= \port$1321$0 ;
+    end
     if (rst) begin
-      \$855  = 1'h0;
+      turn_counted <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$856  = \$638 [31:0];
+  always @(posedge clk) begin
+    if (\$733 ) begin
+      value_turn <= \$734 [31:0];
+    end
     if (start) begin
-      \$856  = 32'd0;
+      value_turn <= 32'd0;
     end
     if (rst) begin
-      \$856  = 32'd0;
+      value_turn <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$857  = status_cause;
+  always @(posedge clk) begin
     if (start) begin
-      \$857  = 4'h0;
+      status_cause <= 4'h0;
     end
     if (failed) begin
-      \$857  = failed_cause;
+      status_cause <= failed_cause;
     end
     if (rst) begin
-      \$857  = 4'h0;
+      status_cause <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$29 ) begin end
-    \$858  = \$642 ;
+  always @(posedge clk) begin
+    irq <= \$738 ;
     if (rst) begin
-      \$858  = 1'h0;
+      irq <= 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
@@ -15502,7 +13700,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1014$0 , \port$3256$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign waiting = { \port$1321$0 , \port$3693$0 , \port$69$0 , \port$68$0 , \port$67$0 , \port$63$0 , \port$62$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15525,7 +13723,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1014$0 , \port$3256$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign \waiting.tenant0  = { \port$1321$0 , \port$3693$0 , \port$69$0 , \port$68$0 , \port$67$0 , \port$63$0 , \port$62$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -15636,164 +13834,164 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign end_corrections1 = 1'h1;
   assign end_levels0 = 1'h1;
   assign end_levels1 = 1'h1;
-  assign \$131  = \$130 ;
-  assign \$136  = 1'h1;
-  assign \$137  = \$135 ;
-  assign \$140  = act_program;
-  assign \$156  = 1'h1;
-  assign \$157  = \$155 ;
-  assign \$158  = act_coefficients0;
-  assign \$163  = 1'h1;
-  assign \$164  = \$162 ;
-  assign \$165  = act_coefficients1;
-  assign \$170  = 1'h1;
-  assign \$171  = \$169 ;
-  assign \$172  = act_weights0;
-  assign \$177  = 1'h1;
-  assign \$178  = \$176 ;
-  assign \$179  = act_weights1;
-  assign \$184  = 1'h1;
-  assign \$185  = \$183 ;
-  assign \$186  = act_corrections0;
-  assign \$191  = 1'h1;
-  assign \$192  = \$190 ;
-  assign \$193  = act_corrections1;
-  assign \$198  = 1'h1;
-  assign \$199  = \$197 ;
-  assign \$200  = act_levels0;
-  assign \$205  = 1'h1;
-  assign \$206  = \$204 ;
-  assign \$207  = act_levels1;
-  assign \$208  = act_program;
-  assign \$209  = act_program;
-  assign \$210  = act_program;
-  assign \$211  = act_program;
-  assign \$212  = act_program;
-  assign \$213  = act_program;
-  assign \$214  = act_program;
-  assign \$215  = act_program;
-  assign \$217  = { 12'h000, \$216  };
-  assign \$218  = act_constants;
-  assign \$219  = act_constants;
-  assign \$220  = act_constants;
-  assign \$221  = act_constants;
-  assign \$222  = act_constants;
-  assign \$223  = act_constants;
-  assign \$252  = act_program;
-  assign \$253  = act_program;
-  assign \$254  = act_program;
-  assign \$255  = act_program;
-  assign \$256  = act_program;
-  assign \$257  = act_program;
-  assign \$258  = act_program;
-  assign \$259  = act_program;
-  assign \$260  = act_program;
-  assign \$261  = act_program;
-  assign \$262  = act_program;
-  assign \$263  = act_program;
-  assign \$264  = act_program;
-  assign \$265  = act_program;
-  assign \$266  = act_program;
-  assign \$267  = act_program;
-  assign \$268  = act_program;
-  assign \$269  = act_program;
-  assign \$270  = act_program;
-  assign \$271  = act_program;
-  assign \$272  = act_program;
-  assign \$273  = act_program;
-  assign \$274  = act_program;
-  assign \$275  = act_program;
-  assign \$276  = act_program;
-  assign \$277  = act_program;
-  assign \$278  = act_program;
-  assign \$279  = act_program;
-  assign \$280  = act_program;
-  assign \$281  = act_program;
-  assign \$282  = act_program;
-  assign \$283  = act_program;
-  assign \$285  = { 32'h00000000, \$284  };
-  assign \$286  = act_constants;
-  assign \$287  = act_constants;
-  assign \$288  = act_constants;
-  assign \$289  = act_constants;
-  assign \$290  = act_constants;
-  assign \$291  = act_constants;
-  assign \$292  = act_constants;
-  assign \$293  = act_constants;
-  assign \$294  = act_constants;
-  assign \$295  = act_constants;
-  assign \$296  = act_constants;
+  assign \$180  = \$179 ;
+  assign \$186  = 1'h1;
+  assign \$187  = \$185 ;
+  assign \$192  = act_program;
+  assign \$212  = 1'h1;
+  assign \$213  = \$211 ;
+  assign \$216  = act_coefficients0;
+  assign \$222  = 1'h1;
+  assign \$223  = \$221 ;
+  assign \$226  = act_coefficients1;
+  assign \$232  = 1'h1;
+  assign \$233  = \$231 ;
+  assign \$236  = act_weights0;
+  assign \$242  = 1'h1;
+  assign \$243  = \$241 ;
+  assign \$246  = act_weights1;
+  assign \$252  = 1'h1;
+  assign \$253  = \$251 ;
+  assign \$256  = act_corrections0;
+  assign \$262  = 1'h1;
+  assign \$263  = \$261 ;
+  assign \$266  = act_corrections1;
+  assign \$272  = 1'h1;
+  assign \$273  = \$271 ;
+  assign \$276  = act_levels0;
+  assign \$282  = 1'h1;
+  assign \$283  = \$281 ;
+  assign \$286  = act_levels1;
+  assign \$287  = act_program;
+  assign \$288  = act_program;
+  assign \$289  = act_program;
+  assign \$290  = act_program;
+  assign \$291  = act_program;
+  assign \$292  = act_program;
+  assign \$293  = act_program;
+  assign \$294  = act_program;
+  assign \$296  = { 12'h000, \$295  };
   assign \$297  = act_constants;
   assign \$298  = act_constants;
   assign \$299  = act_constants;
   assign \$300  = act_constants;
   assign \$301  = act_constants;
   assign \$302  = act_constants;
-  assign \$303  = act_constants;
-  assign \$304  = act_constants;
-  assign \$305  = act_constants;
-  assign \$306  = act_constants;
-  assign \$307  = act_constants;
-  assign \$308  = act_constants;
-  assign \$309  = act_constants;
-  assign \$310  = act_constants;
-  assign \$311  = act_constants;
-  assign \$312  = act_constants;
-  assign \$313  = act_constants;
-  assign \$314  = act_constants;
-  assign \$315  = act_constants;
-  assign \$316  = act_constants;
-  assign \$317  = act_constants;
-  assign \$318  = act_constants;
-  assign \$319  = act_constants;
-  assign \$320  = act_constants;
-  assign \$321  = act_constants;
-  assign \$322  = act_constants;
-  assign \$323  = act_constants;
-  assign \$324  = act_constants;
-  assign \$325  = act_constants;
-  assign \$326  = act_constants;
-  assign \$327  = act_constants;
-  assign \$328  = act_constants;
-  assign \$329  = act_constants;
-  assign \$330  = act_constants;
-  assign \$331  = act_constants;
-  assign \$332  = act_constants;
-  assign \$333  = act_constants;
-  assign \$334  = act_constants;
-  assign \$335  = act_constants;
-  assign \$336  = act_constants;
-  assign \$337  = act_constants;
-  assign \$338  = act_constants;
-  assign \$339  = act_constants;
-  assign \$340  = act_constants;
-  assign \$341  = act_constants;
-  assign \$342  = act_constants;
-  assign \$343  = act_constants;
-  assign \$344  = act_constants;
-  assign \$345  = act_constants;
-  assign \$346  = act_constants;
-  assign \$347  = act_constants;
-  assign \$348  = act_constants;
-  assign \$349  = act_constants;
-  assign { \$465 [31], \$465 [29], \$465 [26:23], \$465 [21:20], \$465 [17:15], \$465 [13:12], \$465 [7], \$465 [5:4], \$465 [1] } = 17'h00000;
-  assign { \$465 [30], \$465 [28:27], \$465 [22], \$465 [19:18], \$465 [14], \$465 [11:8], \$465 [6], \$465 [3:2], \$465 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$466  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$467 [31:18], \$467 [16:0] } = 31'h00000000;
-  assign \$467 [17] = read_version;
-  assign { \$469 [30], \$469 [25:20], \$469 [15], \$469 [12:11], \$469 [2:0] } = 13'h0000;
-  assign { \$469 [31], \$469 [29:26], \$469 [19:16], \$469 [14:13], \$469 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign \$471 [31:1] = 31'h00000000;
-  assign \$471 [0] = read_tenants;
-  assign \$473  = 32'd0;
-  assign \$474  = \$472 ;
-  assign \$490  = \$489 ;
-  assign \$514  = \$513 ;
-  assign \$538  = \$537 ;
-  assign \$562  = \$561 ;
-  assign \$586  = \$585 ;
-  assign \$603  = \$602 ;
-  assign \$642  = \$641 ;
+  assign \$331  = act_program;
+  assign \$332  = act_program;
+  assign \$333  = act_program;
+  assign \$334  = act_program;
+  assign \$335  = act_program;
+  assign \$336  = act_program;
+  assign \$337  = act_program;
+  assign \$338  = act_program;
+  assign \$339  = act_program;
+  assign \$340  = act_program;
+  assign \$341  = act_program;
+  assign \$342  = act_program;
+  assign \$343  = act_program;
+  assign \$344  = act_program;
+  assign \$345  = act_program;
+  assign \$346  = act_program;
+  assign \$347  = act_program;
+  assign \$348  = act_program;
+  assign \$349  = act_program;
+  assign \$350  = act_program;
+  assign \$351  = act_program;
+  assign \$352  = act_program;
+  assign \$353  = act_program;
+  assign \$354  = act_program;
+  assign \$355  = act_program;
+  assign \$356  = act_program;
+  assign \$357  = act_program;
+  assign \$358  = act_program;
+  assign \$359  = act_program;
+  assign \$360  = act_program;
+  assign \$361  = act_program;
+  assign \$362  = act_program;
+  assign \$364  = { 32'h00000000, \$363  };
+  assign \$365  = act_constants;
+  assign \$366  = act_constants;
+  assign \$367  = act_constants;
+  assign \$368  = act_constants;
+  assign \$369  = act_constants;
+  assign \$370  = act_constants;
+  assign \$371  = act_constants;
+  assign \$372  = act_constants;
+  assign \$373  = act_constants;
+  assign \$374  = act_constants;
+  assign \$375  = act_constants;
+  assign \$376  = act_constants;
+  assign \$377  = act_constants;
+  assign \$378  = act_constants;
+  assign \$379  = act_constants;
+  assign \$380  = act_constants;
+  assign \$381  = act_constants;
+  assign \$382  = act_constants;
+  assign \$383  = act_constants;
+  assign \$384  = act_constants;
+  assign \$385  = act_constants;
+  assign \$386  = act_constants;
+  assign \$387  = act_constants;
+  assign \$388  = act_constants;
+  assign \$389  = act_constants;
+  assign \$390  = act_constants;
+  assign \$391  = act_constants;
+  assign \$392  = act_constants;
+  assign \$393  = act_constants;
+  assign \$394  = act_constants;
+  assign \$395  = act_constants;
+  assign \$396  = act_constants;
+  assign \$397  = act_constants;
+  assign \$398  = act_constants;
+  assign \$399  = act_constants;
+  assign \$400  = act_constants;
+  assign \$401  = act_constants;
+  assign \$402  = act_constants;
+  assign \$403  = act_constants;
+  assign \$404  = act_constants;
+  assign \$405  = act_constants;
+  assign \$406  = act_constants;
+  assign \$407  = act_constants;
+  assign \$408  = act_constants;
+  assign \$409  = act_constants;
+  assign \$410  = act_constants;
+  assign \$411  = act_constants;
+  assign \$412  = act_constants;
+  assign \$413  = act_constants;
+  assign \$414  = act_constants;
+  assign \$415  = act_constants;
+  assign \$416  = act_constants;
+  assign \$417  = act_constants;
+  assign \$418  = act_constants;
+  assign \$419  = act_constants;
+  assign \$420  = act_constants;
+  assign \$421  = act_constants;
+  assign \$422  = act_constants;
+  assign \$423  = act_constants;
+  assign \$424  = act_constants;
+  assign \$425  = act_constants;
+  assign \$426  = act_constants;
+  assign \$427  = act_constants;
+  assign \$428  = act_constants;
+  assign { \$544 [31], \$544 [29], \$544 [26:23], \$544 [21:20], \$544 [17:15], \$544 [13:12], \$544 [7], \$544 [5:4], \$544 [1] } = 17'h00000;
+  assign { \$544 [30], \$544 [28:27], \$544 [22], \$544 [19:18], \$544 [14], \$544 [11:8], \$544 [6], \$544 [3:2], \$544 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$545  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$546 [31:18], \$546 [16:0] } = 31'h00000000;
+  assign \$546 [17] = read_version;
+  assign { \$548 [30], \$548 [25:20], \$548 [15], \$548 [12:11], \$548 [2:0] } = 13'h0000;
+  assign { \$548 [31], \$548 [29:26], \$548 [19:16], \$548 [14:13], \$548 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign \$550 [31:1] = 31'h00000000;
+  assign \$550 [0] = read_tenants;
+  assign \$552  = 32'd0;
+  assign \$553  = \$551 ;
+  assign \$569  = \$568 ;
+  assign \$593  = \$592 ;
+  assign \$617  = \$616 ;
+  assign \$641  = \$640 ;
+  assign \$665  = \$664 ;
+  assign \$682  = \$681 ;
+  assign \$738  = \$737 ;
 endmodule
 
 module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, read_data, illegal, host_late, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
@@ -15862,24 +14060,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$64 ;
   wire \$65 ;
   wire \$66 ;
-  reg \$67 ;
-  reg [3:0] \$68 ;
-  reg [511:0] \$69 ;
   wire \$7 ;
-  reg [15:0] \$70 ;
-  reg [19:0] \$71 ;
-  reg [31:0] \$72 ;
-  reg [11:0] \$73 ;
-  reg [11:0] \$74 ;
-  reg [3:0] \$75 ;
-  reg \$76 ;
-  reg \$77 ;
-  reg \$78 ;
-  reg [4:0] \$79 ;
   wire \$8 ;
-  reg \$80 ;
-  reg [1:0] \$81 ;
-  reg [132:0] \$82 ;
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
@@ -16106,38 +14288,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \$64  = program_state == 1'h1;
   assign \$65  = program_state == 2'h2;
   assign \$66  = program_state == 2'h3;
-  always @(posedge clk)
-    arriving <= \$67 ;
-  always @(posedge clk)
-    \$signal  <= \$68 ;
-  always @(posedge clk)
-    descriptor <= \$69 ;
-  always @(posedge clk)
-    constants <= \$70 ;
-  always @(posedge clk)
-    coefficients <= \$71 ;
-  always @(posedge clk)
-    layer_cycles <= \$72 ;
-  always @(posedge clk)
-    layer <= \$73 ;
-  always @(posedge clk)
-    left0 <= \$74 ;
-  always @(posedge clk)
-    index0 <= \$75 ;
-  always @(posedge clk)
-    transferring <= \$76 ;
-  always @(posedge clk)
-    busy <= \$77 ;
-  always @(posedge clk)
-    clear <= \$78 ;
-  always @(posedge clk)
-    word <= \$79 ;
-  always @(posedge clk)
-    tenant <= \$80 ;
-  always @(posedge clk)
-    program_state <= \$81 ;
-  always @(posedge clk)
-    window <= \$82 ;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
   assign \$3  = layer_cycles + 1'h1;
@@ -16162,90 +14312,82 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     .rst(rst),
     .window(window)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$67  = read_enable;
+  always @(posedge clk) begin
+    arriving <= read_enable;
     if (rst) begin
-      \$67  = 1'h0;
+      arriving <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$68  = word[3:0];
+  always @(posedge clk) begin
+    \$signal  <= word[3:0];
     if (rst) begin
-      \$68  = 4'h0;
+      \$signal  <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$69  = descriptor;
+  always @(posedge clk) begin
     if (arriving) begin
       (* full_case = 32'd1 *)
       casez (\$signal )
         4'h0:
-            \$69 [31:0] = read_data;
+            descriptor [31:0] <= read_data;
         4'h1:
-            \$69 [63:32] = read_data;
+            descriptor [63:32] <= read_data;
         4'h2:
-            \$69 [95:64] = read_data;
+            descriptor [95:64] <= read_data;
         4'h3:
-            \$69 [127:96] = read_data;
+            descriptor [127:96] <= read_data;
         4'h4:
-            \$69 [159:128] = read_data;
+            descriptor [159:128] <= read_data;
         4'h5:
-            \$69 [191:160] = read_data;
+            descriptor [191:160] <= read_data;
         4'h6:
-            \$69 [223:192] = read_data;
+            descriptor [223:192] <= read_data;
         4'h7:
-            \$69 [255:224] = read_data;
+            descriptor [255:224] <= read_data;
         4'h8:
-            \$69 [287:256] = read_data;
+            descriptor [287:256] <= read_data;
         4'h9:
-            \$69 [319:288] = read_data;
+            descriptor [319:288] <= read_data;
         4'ha:
-            \$69 [351:320] = read_data;
+            descriptor [351:320] <= read_data;
         4'hb:
-            \$69 [383:352] = read_data;
+            descriptor [383:352] <= read_data;
         4'hc:
-            \$69 [415:384] = read_data;
+            descriptor [415:384] <= read_data;
         4'hd:
-            \$69 [447:416] = read_data;
+            descriptor [447:416] <= read_data;
         4'he:
-            \$69 [479:448] = read_data;
+            descriptor [479:448] <= read_data;
         4'hf:
-            \$69 [511:480] = read_data;
+            descriptor [511:480] <= read_data;
       endcase
     end
     if (rst) begin
-      \$69  = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
+      descriptor <= 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$70  = \$1 [15:0];
+  always @(posedge clk) begin
+    constants <= \$1 [15:0];
     if (rst) begin
-      \$70  = 16'h0000;
+      constants <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$71  = \$2 [19:0];
+  always @(posedge clk) begin
+    coefficients <= \$2 [19:0];
     if (rst) begin
-      \$71  = 20'h00000;
+      coefficients <= 20'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$72  = layer_cycles;
+  always @(posedge clk) begin
     if (busy) begin
-      \$72  = \$3 [31:0];
+      layer_cycles <= \$3 [31:0];
     end
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$10 ) begin
             if (\$11 ) begin
-              \$72  = 32'd1;
+              layer_cycles <= 32'd1;
             end
           end
       2'h1:
@@ -16256,120 +14398,105 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           if (unit_done) begin
             if (\$20 ) begin
               if (\$21 ) begin
-                \$72  = 32'd1;
+                layer_cycles <= 32'd1;
               end
             end
           end
     endcase
     if (rst) begin
-      \$72  = 32'd0;
+      layer_cycles <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$73  = layer;
+  always @(posedge clk) begin
     if (advance0) begin
-      \$73  = \$4 [11:0];
+      layer <= \$4 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$73  = 12'h000;
+      layer <= 12'h000;
     end
     if (rst) begin
-      \$73  = 12'h000;
+      layer <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$74  = left0;
+  always @(posedge clk) begin
     if (advance0) begin
-      \$74  = \$5 [11:0];
+      left0 <= \$5 [11:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$74  = windows[23:12];
+      left0 <= windows[23:12];
     end
     if (rst) begin
-      \$74  = 12'h000;
+      left0 <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$75  = index0;
+  always @(posedge clk) begin
     if (advance0) begin
-      \$75  = \$6 [3:0];
+      index0 <= \$6 [3:0];
     end
     if (\$7 ) begin
     end else if (\$9 ) begin
-      \$75  = windows[3:0];
+      index0 <= windows[3:0];
     end
     if (rst) begin
-      \$75  = 4'h0;
+      index0 <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$76  = transferring;
+  always @(posedge clk) begin
     if (advance0) begin
-      \$76  = 1'h0;
+      transferring <= 1'h0;
     end
     if (transfer) begin
-      \$76  = 1'h1;
+      transferring <= 1'h1;
     end
     if (\$7 ) begin
-      \$76  = 1'h0;
+      transferring <= 1'h0;
     end
     if (rst) begin
-      \$76  = 1'h0;
+      transferring <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$77  = busy;
+  always @(posedge clk) begin
     if (\$7 ) begin
-      \$77  = 1'h0;
+      busy <= 1'h0;
     end else if (\$9 ) begin
-      \$77  = 1'h1;
+      busy <= 1'h1;
     end
     if (rst) begin
-      \$77  = 1'h0;
+      busy <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$78  = stopped;
+  always @(posedge clk) begin
+    clear <= stopped;
     if (rst) begin
-      \$78  = 1'h0;
+      clear <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$79  = word;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          \$79  = 5'h00;
+          word <= 5'h00;
       2'h1:
-          \$79  = \$15 [4:0];
+          word <= \$15 [4:0];
       2'h2:
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$79  = 5'h00;
+            word <= 5'h00;
           end
     endcase
     if (rst) begin
-      \$79  = 5'h00;
+      word <= 5'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$80  = tenant;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           if (\$10 ) begin
-            \$80  = \$like ;
+            tenant <= \$like ;
           end
       2'h1:
           /* empty */;
@@ -16378,40 +14505,38 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h3:
           if (unit_done) begin
             if (\$20 ) begin
-              \$80  = \$like ;
+              tenant <= \$like ;
             end
           end
     endcase
     if (rst) begin
-      \$80  = 1'h0;
+      tenant <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$81  = program_state;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$10 ) begin
-            \$81  = 2'h1;
+            program_state <= 2'h1;
           end else begin
-            \$81  = 2'h0;
+            program_state <= 2'h0;
           end
       2'h1:
         begin
           if (\$16 ) begin
-            \$81  = 2'h2;
+            program_state <= 2'h2;
           end
           if (\$18 ) begin
-            \$81  = 2'h0;
+            program_state <= 2'h0;
           end
         end
       2'h2:
         begin
-          \$81  = 2'h0;
+          program_state <= 2'h0;
           if (\$19 ) begin
-            \$81  = 2'h3;
+            program_state <= 2'h3;
           end
         end
       2'h3:
@@ -16419,35 +14544,33 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           if (unit_done) begin
             (* full_case = 32'd1 *)
             if (\$20 ) begin
-              \$81  = 2'h1;
+              program_state <= 2'h1;
             end else begin
-              \$81  = 2'h0;
+              program_state <= 2'h0;
             end
           end
           if (\$23 ) begin
-            \$81  = 2'h0;
+            program_state <= 2'h0;
           end
         end
     endcase
     if (rst) begin
-      \$81  = 2'h0;
+      program_state <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$82  = window;
+  always @(posedge clk) begin
     casez (program_state)
       2'h0:
           /* empty */;
       2'h1:
           if (\$12 ) begin
             if (\$14 ) begin
-              \$82  = windows;
+              window <= windows;
             end
           end
     endcase
     if (rst) begin
-      \$82  = 133'h0000000000000000000000000000000000;
+      window <= 133'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -16839,7 +14962,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
 endmodule
 
 module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$31  = 0;
   wire [12:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -16955,21 +15077,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$20 ;
   wire \$200 ;
   wire \$201 ;
-  reg [11:0] \$202 ;
-  reg [8:0] \$203 ;
-  reg [8:0] \$204 ;
-  reg [12:0] \$205 ;
-  reg [16:0] \$206 ;
-  reg [17:0] \$207 ;
-  reg [17:0] \$208 ;
-  reg [24:0] \$209 ;
   wire \$21 ;
-  reg \$210 ;
-  reg [25:0] \$211 ;
-  reg [14:0] \$212 ;
-  reg [10:0] \$213 ;
-  reg [1:0] \$214 ;
-  reg [1:0] \$215 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
@@ -17263,162 +15371,117 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$199  = ! descriptor[3:0];
   assign \$200  = descriptor[3:0] > 3'h7;
   assign \$201  = \$199  | \$200 ;
-  always @(posedge clk)
-    kernel_words <= \$202 ;
-  always @(posedge clk)
-    products0 <= \$203 ;
-  always @(posedge clk)
-    products1 <= \$204 ;
-  always @(posedge clk)
-    product <= \$205 ;
-  always @(posedge clk)
-    constants_end <= \$206 ;
-  always @(posedge clk)
-    destination_end <= \$207 ;
-  always @(posedge clk)
-    source_end <= \$208 ;
-  always @(posedge clk)
-    convolve_passed <= \$209 ;
-  always @(posedge clk)
-    legal <= \$210 ;
-  always @(posedge clk)
-    calibrate_passed <= \$211 ;
-  always @(posedge clk)
-    add_passed <= \$212 ;
-  always @(posedge clk)
-    average_pool_passed <= \$213 ;
-  always @(posedge clk)
-    load_passed <= \$214 ;
-  always @(posedge clk)
-    store_passed <= \$215 ;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$202  = \$2 [11:0];
+  always @(posedge clk) begin
+    kernel_words <= \$2 [11:0];
     if (rst) begin
-      \$202  = 12'h000;
+      kernel_words <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$203  = products0;
+  always @(posedge clk) begin
     if (\$3 ) begin
-      \$203  = 9'h000;
+      products0 <= 9'h000;
     end else if (\$4 ) begin
-      \$203  = \$8 [8:0];
+      products0 <= \$8 [8:0];
     end
     if (rst) begin
-      \$203  = 9'h000;
+      products0 <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$204  = products1;
+  always @(posedge clk) begin
     if (\$9 ) begin
-      \$204  = 9'h000;
+      products1 <= 9'h000;
     end else if (\$10 ) begin
-      \$204  = \$14 [8:0];
+      products1 <= \$14 [8:0];
     end
     if (rst) begin
-      \$204  = 9'h000;
+      products1 <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$205  = \$16 [12:0];
+  always @(posedge clk) begin
+    product <= \$16 [12:0];
     if (rst) begin
-      \$205  = 13'h0000;
+      product <= 13'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$206  = \$17 ;
+  always @(posedge clk) begin
+    constants_end <= \$17 ;
     if (rst) begin
-      \$206  = 17'h00000;
+      constants_end <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$207  = \$18 ;
+  always @(posedge clk) begin
+    destination_end <= \$18 ;
     if (rst) begin
-      \$207  = 18'h00000;
+      destination_end <= 18'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$208  = \$19 ;
+  always @(posedge clk) begin
+    source_end <= \$19 ;
     if (rst) begin
-      \$208  = 18'h00000;
+      source_end <= 18'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$209  = { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
+  always @(posedge clk) begin
+    convolve_passed <= { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
     if (rst) begin
-      \$209  = 25'h0000000;
+      convolve_passed <= 25'h0000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$210  = legal;
+  always @(posedge clk) begin
     if (\$72 ) begin
-      \$210  = \$73 ;
+      legal <= \$73 ;
     end
     if (\$133 ) begin
-      \$210  = \$134 ;
+      legal <= \$134 ;
     end
     if (\$164 ) begin
-      \$210  = \$165 ;
+      legal <= \$165 ;
     end
     if (\$187 ) begin
-      \$210  = \$188 ;
+      legal <= \$188 ;
     end
     if (\$192 ) begin
-      \$210  = \$193 ;
+      legal <= \$193 ;
     end
     if (\$197 ) begin
-      \$210  = \$198 ;
+      legal <= \$198 ;
     end
     if (\$201 ) begin
-      \$210  = 1'h1;
+      legal <= 1'h1;
     end
     if (rst) begin
-      \$210  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$211  = { \$131 , \$128 , \$127 , \$124 , \$121 , \$119 , \$116 , \$113 , \$112 , \$109 , \$106 , \$103 , \$100 , \$97 , descriptor[5], \$94 , \$92 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
-    if (rst) begin
-      \$211  = 26'h0000000;
+      legal <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$212  = { \$162 , \$161 , \$159 , \$156 , \$153 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$136 , \$135  };
+  always @(posedge clk) begin
+    calibrate_passed <= { \$131 , \$128 , \$127 , \$124 , \$121 , \$119 , \$116 , \$113 , \$112 , \$109 , \$106 , \$103 , \$100 , \$97 , descriptor[5], \$94 , \$92 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
     if (rst) begin
-      \$212  = 15'h0000;
+      calibrate_passed <= 26'h0000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$213  = { \$184 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$167 , \$166  };
+  always @(posedge clk) begin
+    add_passed <= { \$162 , \$161 , \$159 , \$156 , \$153 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$136 , \$135  };
     if (rst) begin
-      \$213  = 11'h000;
+      add_passed <= 15'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$214  = { \$190 , \$189  };
+  always @(posedge clk) begin
+    average_pool_passed <= { \$184 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$167 , \$166  };
     if (rst) begin
-      \$214  = 2'h0;
+      average_pool_passed <= 11'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$31 ) begin end
-    \$215  = { \$195 , \$194  };
+  always @(posedge clk) begin
+    load_passed <= { \$190 , \$189  };
     if (rst) begin
-      \$215  = 2'h0;
+      load_passed <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
+    store_passed <= { \$195 , \$194  };
+    if (rst) begin
+      store_passed <= 2'h0;
     end
   end
   assign \descriptor[0]  = descriptor[31:0];
@@ -17498,7 +15561,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3248$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3685$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17652,8 +15715,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3248$90 ;
-  wire [40:0] \port$3248$90 ;
+  input [40:0] \port$3685$90 ;
+  wire [40:0] \port$3685$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17714,10 +15777,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3248$90 [19:0]),
+    .coefficient_base(\port$3685$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3248$90 [40:20]),
+    .coefficient_words(\port$3685$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17796,8 +15859,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3248$90 [19:0];
-  assign coefficient_words = \port$3248$90 [40:20];
+  assign coefficient_base = \port$3685$90 [19:0];
+  assign coefficient_words = \port$3685$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17843,7 +15906,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3248$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3685$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17997,8 +16060,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3248$90 ;
-  wire [40:0] \port$3248$90 ;
+  input [40:0] \port$3685$90 ;
+  wire [40:0] \port$3685$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -18059,10 +16122,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3248$90 [19:0]),
+    .coefficient_base(\port$3685$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3248$90 [40:20]),
+    .coefficient_words(\port$3685$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -18141,8 +16204,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3248$90 [19:0];
-  assign coefficient_words = \port$3248$90 [40:20];
+  assign coefficient_base = \port$3685$90 [19:0];
+  assign coefficient_words = \port$3685$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -18185,8 +16248,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \measured.failed  = measured[35];
 endmodule
 
-module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, w_data, w_en, done, read_address
-, write_enable, write_address, write_data, out_last, clk);
+module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, w_data, w_en, done
+, busy, read_address, write_enable, write_address, write_data, out_last, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -18224,22 +16287,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   wire \$4 ;
   wire \$40 ;
   wire [24:0] \$41 ;
-  reg \$42 ;
-  reg \$43 ;
-  reg \$44 ;
-  reg [16:0] \$45 ;
-  reg \$46 ;
-  reg [15:0] \$47 ;
-  reg \$48 ;
-  reg [15:0] \$49 ;
   wire \$5 ;
-  reg [31:0] \$50 ;
-  reg \$51 ;
-  reg \$52 ;
-  reg [2:0] \$53 ;
-  reg [16:0] \$54 ;
-  reg \$55 ;
-  reg [23:0] \$56 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
@@ -18252,6 +16300,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   reg [16:0] beats = 17'h00000;
   output buffer_wait;
   wire buffer_wait;
+  output busy;
   reg busy = 1'h0;
   input clk;
   wire clk;
@@ -18319,6 +16368,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   reg step;
   input [23:0] timeout;
   wire [23:0] timeout;
+  input transfer0_moving;
+  wire transfer0_moving;
   input [31:0] w_data;
   wire [31:0] w_data;
   input w_en;
@@ -18339,36 +16390,6 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \$39  = | patience;
   assign \$40  = waiting & \$39 ;
   assign \$41  = patience - 1'h1;
-  always @(posedge clk)
-    done <= \$42 ;
-  always @(posedge clk)
-    busy <= \$43 ;
-  always @(posedge clk)
-    load <= \$44 ;
-  always @(posedge clk)
-    left <= \$45 ;
-  always @(posedge clk)
-    some <= \$46 ;
-  always @(posedge clk)
-    read_address <= \$47 ;
-  always @(posedge clk)
-    write_enable <= \$48 ;
-  always @(posedge clk)
-    write_address <= \$49 ;
-  always @(posedge clk)
-    write_data <= \$50 ;
-  always @(posedge clk)
-    ending <= \$51 ;
-  always @(posedge clk)
-    settling <= \$52 ;
-  always @(posedge clk)
-    held <= \$53 ;
-  always @(posedge clk)
-    beats <= \$54 ;
-  always @(posedge clk)
-    out_last <= \$55 ;
-  always @(posedge clk)
-    patience <= \$56 ;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -18419,6 +16440,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
     .r_en(r_en),
     .r_rdy(out_valid),
     .rst(rst),
+    .transfer0_moving(transfer0_moving),
     .w_en(w_en),
     .w_port__data(w_data)
   );
@@ -18432,224 +16454,227 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
       step = 1'h1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$42  = 1'h0;
-    if (write_ready) begin
-      if (settling) begin
-        \$42  = 1'h1;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      done <= 1'h0;
+      if (write_ready) begin
+        if (settling) begin
+          done <= 1'h1;
+        end
+      end
+      if (\$38 ) begin
+        done <= 1'h1;
+      end
+      if (abort) begin
+        done <= 1'h0;
       end
     end
-    if (\$38 ) begin
-      \$42  = 1'h1;
-    end
-    if (abort) begin
-      \$42  = 1'h0;
-    end
     if (rst) begin
-      \$42  = 1'h0;
+      done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$43  = busy;
-    if (starting) begin
-      \$43  = 1'h1;
-    end
-    if (write_ready) begin
-      if (settling) begin
-        \$43  = 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (starting) begin
+        busy <= 1'h1;
+      end
+      if (write_ready) begin
+        if (settling) begin
+          busy <= 1'h0;
+        end
+      end
+      if (\$38 ) begin
+        busy <= 1'h0;
+      end
+      if (abort) begin
+        busy <= 1'h0;
       end
     end
-    if (\$38 ) begin
-      \$43  = 1'h0;
-    end
-    if (abort) begin
-      \$43  = 1'h0;
-    end
     if (rst) begin
-      \$43  = 1'h0;
+      busy <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$44  = load;
-    if (starting) begin
-      \$44  = \$23 ;
-    end
-    if (abort) begin
-      \$44  = 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (starting) begin
+        load <= \$23 ;
+      end
+      if (abort) begin
+        load <= 1'h0;
+      end
     end
     if (rst) begin
-      \$44  = 1'h0;
+      load <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$45  = left;
-    if (starting) begin
-      \$45  = descriptor[80:64];
-    end else if (step) begin
-      \$45  = \$27 [16:0];
-    end
-    if (abort) begin
-      \$45  = 17'h00000;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (starting) begin
+        left <= descriptor[80:64];
+      end else if (step) begin
+        left <= \$27 [16:0];
+      end
+      if (abort) begin
+        left <= 17'h00000;
+      end
     end
     if (rst) begin
-      \$45  = 17'h00000;
+      left <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$46  = some;
-    if (starting) begin
-      \$46  = \$24 ;
-    end else if (step) begin
-      \$46  = \$28 ;
-    end
-    if (abort) begin
-      \$46  = 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (starting) begin
+        some <= \$24 ;
+      end else if (step) begin
+        some <= \$28 ;
+      end
+      if (abort) begin
+        some <= 1'h0;
+      end
     end
     if (rst) begin
-      \$46  = 1'h0;
+      some <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$47  = read_address;
-    if (starting) begin
-      \$47  = \$26 ;
-    end else if (step) begin
-      \$47  = \$29 [15:0];
-    end
-    if (abort) begin
-      \$47  = 16'h0000;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (starting) begin
+        read_address <= \$26 ;
+      end else if (step) begin
+        read_address <= \$29 [15:0];
+      end
+      if (abort) begin
+        read_address <= 16'h0000;
+      end
     end
     if (rst) begin
-      \$47  = 16'h0000;
+      read_address <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$48  = write_enable;
-    if (write_ready) begin
-      \$48  = 1'h0;
-    end
-    if (\$30 ) begin
-      \$48  = 1'h1;
-    end
-    if (abort) begin
-      \$48  = 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (write_ready) begin
+        write_enable <= 1'h0;
+      end
+      if (\$30 ) begin
+        write_enable <= 1'h1;
+      end
+      if (abort) begin
+        write_enable <= 1'h0;
+      end
     end
     if (rst) begin
-      \$48  = 1'h0;
+      write_enable <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$49  = write_address;
-    if (\$30 ) begin
-      \$49  = read_address;
-    end
-    if (abort) begin
-      \$49  = 16'h0000;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (\$30 ) begin
+        write_address <= read_address;
+      end
+      if (abort) begin
+        write_address <= 16'h0000;
+      end
     end
     if (rst) begin
-      \$49  = 16'h0000;
+      write_address <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$50  = write_data;
-    if (\$30 ) begin
-      \$50  = in_data;
-    end
-    if (abort) begin
-      \$50  = 32'd0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (\$30 ) begin
+        write_data <= in_data;
+      end
+      if (abort) begin
+        write_data <= 32'd0;
+      end
     end
     if (rst) begin
-      \$50  = 32'd0;
+      write_data <= 32'd0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$51  = ending;
-    if (\$30 ) begin
-      \$51  = \$31 ;
-    end
-    if (abort) begin
-      \$51  = 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (\$30 ) begin
+        ending <= \$31 ;
+      end
+      if (abort) begin
+        ending <= 1'h0;
+      end
     end
     if (rst) begin
-      \$51  = 1'h0;
+      ending <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$52  = settling;
-    if (write_ready) begin
-      \$52  = \$32 ;
-    end
-    if (abort) begin
-      \$52  = 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (write_ready) begin
+        settling <= \$32 ;
+      end
+      if (abort) begin
+        settling <= 1'h0;
+      end
     end
     if (rst) begin
-      \$52  = 1'h0;
+      settling <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$53  = \$34 [2:0];
-    if (abort) begin
-      \$53  = 3'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      held <= \$34 [2:0];
+      if (abort) begin
+        held <= 3'h0;
+      end
     end
     if (rst) begin
-      \$53  = 3'h0;
+      held <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$54  = beats;
-    if (starting) begin
-      \$54  = descriptor[80:64];
-    end else if (r_en) begin
-      \$54  = \$36 [16:0];
-    end
-    if (abort) begin
-      \$54  = 17'h00000;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (starting) begin
+        beats <= descriptor[80:64];
+      end else if (r_en) begin
+        beats <= \$36 [16:0];
+      end
+      if (abort) begin
+        beats <= 17'h00000;
+      end
     end
     if (rst) begin
-      \$54  = 17'h00000;
+      beats <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$55  = out_last;
-    if (starting) begin
-      \$55  = \$35 ;
-    end else if (r_en) begin
-      \$55  = \$37 ;
-    end
-    if (abort) begin
-      \$55  = 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (starting) begin
+        out_last <= \$35 ;
+      end else if (r_en) begin
+        out_last <= \$37 ;
+      end
+      if (abort) begin
+        out_last <= 1'h0;
+      end
     end
     if (rst) begin
-      \$55  = 1'h0;
+      out_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    (* full_case = 32'd1 *)
-    if (\$40 ) begin
-      \$56  = \$41 [23:0];
-    end else begin
-      \$56  = timeout;
-    end
-    if (abort) begin
-      \$56  = 24'h000000;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      (* full_case = 32'd1 *)
+      if (\$40 ) begin
+        patience <= \$41 [23:0];
+      end else begin
+        patience <= timeout;
+      end
+      if (abort) begin
+        patience <= 24'h000000;
+      end
     end
     if (rst) begin
-      \$56  = 24'h000000;
+      patience <= 24'h000000;
     end
   end
   assign address = read_address;
@@ -18677,8 +16702,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, start, abort, re
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, w_port__data, w_en, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$33  = 0;
+module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_data, w_port__data, w_en, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -18689,10 +16713,8 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, w_port__data
   wire \$16 ;
   wire \$17 ;
   wire [3:0] \$18 ;
-  reg [2:0] \$19 ;
+  wire \$19 ;
   wire \$2 ;
-  reg [2:0] \$20 ;
-  reg [2:0] \$21 ;
   wire [3:0] \$3 ;
   wire [3:0] \$4 ;
   wire \$5 ;
@@ -18721,6 +16743,8 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, w_port__data
   wire r_rdy;
   input rst;
   wire rst;
+  input transfer0_moving;
+  wire transfer0_moving;
   wire [31:0] w_data;
   input w_en;
   wire w_en;
@@ -18740,7 +16764,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, w_port__data
     storage[4] = 32'd0;
   end
   always @(posedge clk) begin
-    if (w_port__en)
+    if (\$19 )
       storage[w_port__addr] <= w_port__data;
   end
   assign r_data = storage[r_port__addr];
@@ -18765,52 +16789,47 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, w_port__data
   assign \$16  = ~ \$15 ;
   assign \$17  = \$14  & \$16 ;
   assign \$18  = level - 1'h1;
-  always @(posedge clk)
-    w_port__addr <= \$19 ;
-  always @(posedge clk)
-    r_port__addr <= \$20 ;
-  always @(posedge clk)
-    level <= \$21 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$19  = w_port__addr;
-    if (\$1 ) begin
-      \$19  = \$4 [2:0];
-    end
-    if (abort) begin
-      \$19  = 3'h0;
+  assign \$19  = transfer0_moving ? w_port__en : 1'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (\$1 ) begin
+        w_port__addr <= \$4 [2:0];
+      end
+      if (abort) begin
+        w_port__addr <= 3'h0;
+      end
     end
     if (rst) begin
-      \$19  = 3'h0;
+      w_port__addr <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$20  = r_port__addr;
-    if (\$5 ) begin
-      \$20  = \$8 [2:0];
-    end
-    if (abort) begin
-      \$20  = 3'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (\$5 ) begin
+        r_port__addr <= \$8 [2:0];
+      end
+      if (abort) begin
+        r_port__addr <= 3'h0;
+      end
     end
     if (rst) begin
-      \$20  = 3'h0;
+      r_port__addr <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$33 ) begin end
-    \$21  = level;
-    if (\$12 ) begin
-      \$21  = \$13 [2:0];
-    end
-    if (\$17 ) begin
-      \$21  = \$18 [2:0];
-    end
-    if (abort) begin
-      \$21  = 3'h0;
+  always @(posedge clk) begin
+    if (transfer0_moving) begin
+      if (\$12 ) begin
+        level <= \$13 [2:0];
+      end
+      if (\$17 ) begin
+        level <= \$18 [2:0];
+      end
+      if (abort) begin
+        level <= 3'h0;
+      end
     end
     if (rst) begin
-      \$21  = 3'h0;
+      level <= 3'h0;
     end
   end
   assign w_level = level;
@@ -18821,8 +16840,7 @@ module \crossloom.transfer0.queue (rst, abort, r_en, r_rdy, r_data, w_port__data
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18874,25 +16892,8 @@ module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$53 ;
   wire \$54 ;
   wire \$55 ;
-  reg [11:0] \$56 ;
-  reg \$57 ;
-  reg [1:0] \$58 ;
-  reg [11:0] \$59 ;
   wire [4:0] \$6 ;
-  reg \$60 ;
-  reg \$61 ;
-  reg \$62 ;
-  reg [15:0] \$63 ;
-  reg \$64 ;
-  reg [1:0] \$65 ;
-  reg \$66 ;
-  reg \$67 ;
-  reg \$68 ;
-  reg \$69 ;
   wire [4:0] \$7 ;
-  reg \$70 ;
-  reg \$71 ;
-  reg \$72 ;
   wire [4:0] \$8 ;
   wire [4:0] \$9 ;
   wire \$signal ;
@@ -19029,40 +17030,6 @@ module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$53  = \$signal  & last_position;
   assign \$54  = valid & ready;
   assign \$55  = \$54  & \final ;
-  always @(posedge clk)
-    \$signal$52  <= \$56 ;
-  always @(posedge clk)
-    \$signal$42  <= \$57 ;
-  always @(posedge clk)
-    row_word <= \$58 ;
-  always @(posedge clk)
-    chunks_left <= \$59 ;
-  always @(posedge clk)
-    last_chunk <= \$60 ;
-  always @(posedge clk)
-    mismatch <= \$61 ;
-  always @(posedge clk)
-    valid <= \$62 ;
-  always @(posedge clk)
-    address <= \$63 ;
-  always @(posedge clk)
-    pad <= \$64 ;
-  always @(posedge clk)
-    \row_word$62  <= \$65 ;
-  always @(posedge clk)
-    first <= \$66 ;
-  always @(posedge clk)
-    last <= \$67 ;
-  always @(posedge clk)
-    \last_chunk$65  <= \$68 ;
-  always @(posedge clk)
-    \last_position$66  <= \$69 ;
-  always @(posedge clk)
-    \final  <= \$70 ;
-  always @(posedge clk)
-    walking <= \$71 ;
-  always @(posedge clk)
-    busy <= \$72 ;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = - descriptor[143:140];
@@ -19090,7 +17057,7 @@ module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  \crossloom.window$552.nest  nest (
+  \crossloom.window$556.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(\address$58 ),
@@ -19104,43 +17071,43 @@ module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1408$0 (\$2 ),
-    .\port$1409$4 (\$3 [4]),
-    .\port$1410$4 (\$4 [4]),
-    .\port$1411$4 (\$5 [4]),
-    .\port$1412$4 (\$6 [4]),
-    .\port$1413$4 (\$7 [4]),
-    .\port$1414$4 (\$8 [4]),
-    .\port$1415$4 (\$9 [4]),
-    .\port$1416$4 (\$10 [4]),
-    .\port$1417$4 (\$11 [4]),
-    .\port$1418$4 (\$12 [4]),
-    .\port$1419$4 (\$13 [4]),
-    .\port$1420$4 (\$14 [4]),
-    .\port$1421$0 (\$15 ),
-    .\port$1422$4 (\$16 [4]),
-    .\port$1423$4 (\$17 [4]),
-    .\port$1424$4 (\$18 [4]),
-    .\port$1425$4 (\$19 [4]),
-    .\port$1426$4 (\$20 [4]),
-    .\port$1427$4 (\$21 [4]),
-    .\port$1428$4 (\$22 [4]),
-    .\port$1429$4 (\$23 [4]),
-    .\port$1430$4 (\$24 [4]),
-    .\port$1431$4 (\$25 [4]),
-    .\port$1432$4 (\$26 [4]),
-    .\port$1433$4 (\$27 [4]),
-    .\port$2698$128 (descriptor[139:128]),
-    .\port$2698$160 (descriptor[171:160]),
-    .\port$2698$192 (descriptor[215:192]),
-    .\port$2698$96 (descriptor[119:96]),
+    .\port$1715$0 (\$2 ),
+    .\port$1716$4 (\$3 [4]),
+    .\port$1717$4 (\$4 [4]),
+    .\port$1718$4 (\$5 [4]),
+    .\port$1719$4 (\$6 [4]),
+    .\port$1720$4 (\$7 [4]),
+    .\port$1721$4 (\$8 [4]),
+    .\port$1722$4 (\$9 [4]),
+    .\port$1723$4 (\$10 [4]),
+    .\port$1724$4 (\$11 [4]),
+    .\port$1725$4 (\$12 [4]),
+    .\port$1726$4 (\$13 [4]),
+    .\port$1727$4 (\$14 [4]),
+    .\port$1728$0 (\$15 ),
+    .\port$1729$4 (\$16 [4]),
+    .\port$1730$4 (\$17 [4]),
+    .\port$1731$4 (\$18 [4]),
+    .\port$1732$4 (\$19 [4]),
+    .\port$1733$4 (\$20 [4]),
+    .\port$1734$4 (\$21 [4]),
+    .\port$1735$4 (\$22 [4]),
+    .\port$1736$4 (\$23 [4]),
+    .\port$1737$4 (\$24 [4]),
+    .\port$1738$4 (\$25 [4]),
+    .\port$1739$4 (\$26 [4]),
+    .\port$1740$4 (\$27 [4]),
+    .\port$3127$128 (descriptor[139:128]),
+    .\port$3127$160 (descriptor[171:160]),
+    .\port$3127$192 (descriptor[215:192]),
+    .\port$3127$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$552.pitches  pitches (
+  \crossloom.window$556.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -19148,249 +17115,216 @@ module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$2698$136 (descriptor[147:136]),
+    .\port$3127$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
     .start(starting),
     .\width$7 (descriptor[75:64])
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$56  = \$signal$52 ;
+  always @(posedge clk) begin
     if (\$33 ) begin
-      \$56  = descriptor[235:224];
+      \$signal$52  <= descriptor[235:224];
     end else if (advance) begin
-      \$56  = \$35 [11:0];
+      \$signal$52  <= \$35 [11:0];
     end
     if (clear) begin
-      \$56  = 12'h000;
+      \$signal$52  <= 12'h000;
     end
     if (rst) begin
-      \$56  = 12'h000;
+      \$signal$52  <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$57  = \$signal$42 ;
+  always @(posedge clk) begin
     if (\$33 ) begin
-      \$57  = \$34 ;
+      \$signal$42  <= \$34 ;
     end else if (advance) begin
-      \$57  = \$36 ;
+      \$signal$42  <= \$36 ;
     end
     if (clear) begin
-      \$57  = 1'h0;
+      \$signal$42  <= 1'h0;
     end
     if (rst) begin
-      \$57  = 1'h0;
+      \$signal$42  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$58  = row_word;
+  always @(posedge clk) begin
     if (\$33 ) begin
-      \$58  = 2'h0;
+      row_word <= 2'h0;
     end else if (advance) begin
-      \$58  = \$37 [1:0];
+      row_word <= \$37 [1:0];
     end
     if (clear) begin
-      \$58  = 2'h0;
+      row_word <= 2'h0;
     end
     if (rst) begin
-      \$58  = 2'h0;
+      row_word <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$59  = chunks_left;
+  always @(posedge clk) begin
     if (\$39 ) begin
-      \$59  = descriptor[247:236];
+      chunks_left <= descriptor[247:236];
     end else if (\$40 ) begin
-      \$59  = \$42 [11:0];
+      chunks_left <= \$42 [11:0];
     end
     if (clear) begin
-      \$59  = 12'h000;
+      chunks_left <= 12'h000;
     end
     if (rst) begin
-      \$59  = 12'h000;
+      chunks_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$60  = last_chunk;
+  always @(posedge clk) begin
     if (\$39 ) begin
-      \$60  = \$41 ;
+      last_chunk <= \$41 ;
     end else if (\$40 ) begin
-      \$60  = \$43 ;
+      last_chunk <= \$43 ;
     end
     if (clear) begin
-      \$60  = 1'h0;
+      last_chunk <= 1'h0;
     end
     if (rst) begin
-      \$60  = 1'h0;
+      last_chunk <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$61  = \$47 ;
+  always @(posedge clk) begin
+    mismatch <= \$47 ;
     if (clear) begin
-      \$61  = 1'h0;
+      mismatch <= 1'h0;
     end
     if (rst) begin
-      \$61  = 1'h0;
+      mismatch <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$62  = valid;
+  always @(posedge clk) begin
     if (ready) begin
-      \$62  = 1'h0;
+      valid <= 1'h0;
     end
     if (advance) begin
-      \$62  = 1'h1;
+      valid <= 1'h1;
     end
     if (clear) begin
-      \$62  = 1'h0;
+      valid <= 1'h0;
     end
     if (rst) begin
-      \$62  = 1'h0;
+      valid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$63  = address;
+  always @(posedge clk) begin
     if (advance) begin
-      \$63  = \address$58 ;
+      address <= \address$58 ;
     end
     if (clear) begin
-      \$63  = 16'h0000;
+      address <= 16'h0000;
     end
     if (rst) begin
-      \$63  = 16'h0000;
+      address <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$64  = pad;
+  always @(posedge clk) begin
     if (advance) begin
-      \$64  = \$50 ;
+      pad <= \$50 ;
     end
     if (clear) begin
-      \$64  = 1'h0;
+      pad <= 1'h0;
     end
     if (rst) begin
-      \$64  = 1'h0;
+      pad <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$65  = \row_word$62 ;
+  always @(posedge clk) begin
     if (advance) begin
-      \$65  = row_word;
+      \row_word$62  <= row_word;
     end
     if (clear) begin
-      \$65  = 2'h0;
+      \row_word$62  <= 2'h0;
     end
     if (rst) begin
-      \$65  = 2'h0;
+      \row_word$62  <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$66  = first;
+  always @(posedge clk) begin
     if (advance) begin
-      \$66  = \$51 ;
+      first <= \$51 ;
     end
     if (clear) begin
-      \$66  = 1'h0;
+      first <= 1'h0;
     end
     if (rst) begin
-      \$66  = 1'h0;
+      first <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$67  = last;
+  always @(posedge clk) begin
     if (advance) begin
-      \$67  = \$signal$41 ;
+      last <= \$signal$41 ;
     end
     if (clear) begin
-      \$67  = 1'h0;
+      last <= 1'h0;
     end
     if (rst) begin
-      \$67  = 1'h0;
+      last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$68  = \last_chunk$65 ;
+  always @(posedge clk) begin
     if (advance) begin
-      \$68  = last_chunk;
+      \last_chunk$65  <= last_chunk;
     end
     if (clear) begin
-      \$68  = 1'h0;
+      \last_chunk$65  <= 1'h0;
     end
     if (rst) begin
-      \$68  = 1'h0;
+      \last_chunk$65  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$69  = \last_position$66 ;
+  always @(posedge clk) begin
     if (advance) begin
-      \$69  = last_position;
+      \last_position$66  <= last_position;
     end
     if (clear) begin
-      \$69  = 1'h0;
+      \last_position$66  <= 1'h0;
     end
     if (rst) begin
-      \$69  = 1'h0;
+      \last_position$66  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$70  = \final ;
+  always @(posedge clk) begin
     if (advance) begin
-      \$70  = \$52 ;
+      \final  <= \$52 ;
     end
     if (clear) begin
-      \$70  = 1'h0;
+      \final  <= 1'h0;
     end
     if (rst) begin
-      \$70  = 1'h0;
+      \final  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$71  = walking;
+  always @(posedge clk) begin
     if (advance) begin
       if (\$53 ) begin
-        \$71  = 1'h0;
+        walking <= 1'h0;
       end
     end
     if (load) begin
-      \$71  = 1'h1;
+      walking <= 1'h1;
     end
     if (clear) begin
-      \$71  = 1'h0;
+      walking <= 1'h0;
     end
     if (rst) begin
-      \$71  = 1'h0;
+      walking <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
-    \$72  = busy;
+  always @(posedge clk) begin
     if (starting) begin
-      \$72  = 1'h1;
+      busy <= 1'h1;
     end else if (\$55 ) begin
-      \$72  = 1'h0;
+      busy <= 1'h0;
     end
     if (clear) begin
-      \$72  = 1'h0;
+      busy <= 1'h0;
     end
     if (rst) begin
-      \$72  = 1'h0;
+      busy <= 1'h0;
     end
   end
   assign \start$3  = starting;
@@ -19439,10 +17373,9 @@ module \crossloom.window$552 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410$4 , \port$1411$4 , \port$1412$4 , \port$1413$4 , \port$1414$4 , \port$1415$4 , \port$1416$4 , \port$1417$4 , \port$1418$4 , \port$1419$4 , \port$1420$4 , \port$1421$0 , \port$1422$4 , \port$1423$4 , \port$1424$4 , \port$1425$4 , \port$1426$4 , \port$1427$4 
-, \port$1428$4 , \port$1429$4 , \port$1430$4 , \port$1431$4 , \port$1432$4 , \port$1433$4 , advance, \port$2698$96 , \port$2698$128 , \port$2698$160 , \port$2698$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717$4 , \port$1718$4 , \port$1719$4 , \port$1720$4 , \port$1721$4 , \port$1722$4 , \port$1723$4 , \port$1724$4 , \port$1725$4 , \port$1726$4 , \port$1727$4 , \port$1728$0 , \port$1729$4 , \port$1730$4 , \port$1731$4 , \port$1732$4 , \port$1733$4 , \port$1734$4 
+, \port$1735$4 , \port$1736$4 , \port$1737$4 , \port$1738$4 , \port$1739$4 , \port$1740$4 , advance, \port$3127$96 , \port$3127$128 , \port$3127$160 , \port$3127$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$35  = 0;
   wire \$1 ;
   wire [3:0] \$10 ;
   wire \$100 ;
@@ -19503,30 +17436,8 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   wire \$150 ;
   wire [17:0] \$151 ;
   wire [17:0] \$152 ;
-  reg [11:0] \$153 ;
-  reg \$154 ;
-  reg [3:0] \$155 ;
-  reg \$156 ;
-  reg [3:0] \$157 ;
-  reg \$158 ;
-  reg [11:0] \$159 ;
   wire \$16 ;
-  reg \$160 ;
-  reg [11:0] \$161 ;
-  reg \$162 ;
-  reg [11:0] \$163 ;
-  reg \$164 ;
-  reg [15:0] \$165 ;
-  reg [15:0] \$166 ;
-  reg [15:0] \$167 ;
-  reg [15:0] \$168 ;
-  reg [15:0] \$169 ;
   wire [4:0] \$17 ;
-  reg [15:0] \$170 ;
-  reg [16:0] \$171 ;
-  reg [16:0] \$172 ;
-  reg [16:0] \$173 ;
-  reg [16:0] \$174 ;
   wire [3:0] \$18 ;
   wire \$19 ;
   wire [12:0] \$2 ;
@@ -19670,66 +17581,66 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1408$0 ;
-  wire [4:0] \port$1408$0 ;
-  input \port$1409$4 ;
-  wire \port$1409$4 ;
-  input \port$1410$4 ;
-  wire \port$1410$4 ;
-  input \port$1411$4 ;
-  wire \port$1411$4 ;
-  input \port$1412$4 ;
-  wire \port$1412$4 ;
-  input \port$1413$4 ;
-  wire \port$1413$4 ;
-  input \port$1414$4 ;
-  wire \port$1414$4 ;
-  input \port$1415$4 ;
-  wire \port$1415$4 ;
-  input \port$1416$4 ;
-  wire \port$1416$4 ;
-  input \port$1417$4 ;
-  wire \port$1417$4 ;
-  input \port$1418$4 ;
-  wire \port$1418$4 ;
-  input \port$1419$4 ;
-  wire \port$1419$4 ;
-  input \port$1420$4 ;
-  wire \port$1420$4 ;
-  input [4:0] \port$1421$0 ;
-  wire [4:0] \port$1421$0 ;
-  input \port$1422$4 ;
-  wire \port$1422$4 ;
-  input \port$1423$4 ;
-  wire \port$1423$4 ;
-  input \port$1424$4 ;
-  wire \port$1424$4 ;
-  input \port$1425$4 ;
-  wire \port$1425$4 ;
-  input \port$1426$4 ;
-  wire \port$1426$4 ;
-  input \port$1427$4 ;
-  wire \port$1427$4 ;
-  input \port$1428$4 ;
-  wire \port$1428$4 ;
-  input \port$1429$4 ;
-  wire \port$1429$4 ;
-  input \port$1430$4 ;
-  wire \port$1430$4 ;
-  input \port$1431$4 ;
-  wire \port$1431$4 ;
-  input \port$1432$4 ;
-  wire \port$1432$4 ;
-  input \port$1433$4 ;
-  wire \port$1433$4 ;
-  input [11:0] \port$2698$128 ;
-  wire [11:0] \port$2698$128 ;
-  input [11:0] \port$2698$160 ;
-  wire [11:0] \port$2698$160 ;
-  input [23:0] \port$2698$192 ;
-  wire [23:0] \port$2698$192 ;
-  input [23:0] \port$2698$96 ;
-  wire [23:0] \port$2698$96 ;
+  input [4:0] \port$1715$0 ;
+  wire [4:0] \port$1715$0 ;
+  input \port$1716$4 ;
+  wire \port$1716$4 ;
+  input \port$1717$4 ;
+  wire \port$1717$4 ;
+  input \port$1718$4 ;
+  wire \port$1718$4 ;
+  input \port$1719$4 ;
+  wire \port$1719$4 ;
+  input \port$1720$4 ;
+  wire \port$1720$4 ;
+  input \port$1721$4 ;
+  wire \port$1721$4 ;
+  input \port$1722$4 ;
+  wire \port$1722$4 ;
+  input \port$1723$4 ;
+  wire \port$1723$4 ;
+  input \port$1724$4 ;
+  wire \port$1724$4 ;
+  input \port$1725$4 ;
+  wire \port$1725$4 ;
+  input \port$1726$4 ;
+  wire \port$1726$4 ;
+  input \port$1727$4 ;
+  wire \port$1727$4 ;
+  input [4:0] \port$1728$0 ;
+  wire [4:0] \port$1728$0 ;
+  input \port$1729$4 ;
+  wire \port$1729$4 ;
+  input \port$1730$4 ;
+  wire \port$1730$4 ;
+  input \port$1731$4 ;
+  wire \port$1731$4 ;
+  input \port$1732$4 ;
+  wire \port$1732$4 ;
+  input \port$1733$4 ;
+  wire \port$1733$4 ;
+  input \port$1734$4 ;
+  wire \port$1734$4 ;
+  input \port$1735$4 ;
+  wire \port$1735$4 ;
+  input \port$1736$4 ;
+  wire \port$1736$4 ;
+  input \port$1737$4 ;
+  wire \port$1737$4 ;
+  input \port$1738$4 ;
+  wire \port$1738$4 ;
+  input \port$1739$4 ;
+  wire \port$1739$4 ;
+  input \port$1740$4 ;
+  wire \port$1740$4 ;
+  input [11:0] \port$3127$128 ;
+  wire [11:0] \port$3127$128 ;
+  input [11:0] \port$3127$160 ;
+  wire [11:0] \port$3127$160 ;
+  input [23:0] \port$3127$192 ;
+  wire [23:0] \port$3127$192 ;
+  input [23:0] \port$3127$96 ;
+  wire [23:0] \port$3127$96 ;
   wire [3:0] row_count;
   output row_last;
   reg row_last = 1'h0;
@@ -19748,44 +17659,44 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$2698$192 [11:0] == 1'h1;
+  assign \$1  = \port$3127$192 [11:0] == 1'h1;
   assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$2698$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$2698$192 [11:0] == 1'h1;
+  assign \$3  = word_last ? \port$3127$192 [11:0] : \$2 [11:0];
+  assign \$4  = \port$3127$192 [11:0] == 1'h1;
   assign \$5  = word_left == 2'h2;
   assign \$6  = word_last ? \$4  : \$5 ;
   assign \$7  = advance & word_last;
-  assign \$8  = \port$2698$128 [3:0] == 1'h1;
+  assign \$8  = \port$3127$128 [3:0] == 1'h1;
   assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$2698$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$2698$128 [3:0] == 1'h1;
+  assign \$10  = column_last ? \port$3127$128 [3:0] : \$9 [3:0];
+  assign \$11  = \port$3127$128 [3:0] == 1'h1;
   assign \$12  = column_left == 2'h2;
   assign \$13  = column_last ? \$11  : \$12 ;
   assign \$14  = advance & word_last;
   assign \$15  = \$14  & column_last;
-  assign \$16  = \port$2698$128 [7:4] == 1'h1;
+  assign \$16  = \port$3127$128 [7:4] == 1'h1;
   assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$2698$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$2698$128 [7:4] == 1'h1;
+  assign \$18  = row_last ? \port$3127$128 [7:4] : \$17 [3:0];
+  assign \$19  = \port$3127$128 [7:4] == 1'h1;
   assign \$20  = row_left == 2'h2;
   assign \$21  = row_last ? \$19  : \$20 ;
   assign \$22  = advance & word_last;
   assign \$23  = \$22  & column_last;
   assign \$24  = \$23  & row_last;
-  assign \$25  = \port$2698$192 [23:12] == 1'h1;
+  assign \$25  = \port$3127$192 [23:12] == 1'h1;
   assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$2698$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$2698$192 [23:12] == 1'h1;
+  assign \$27  = block_last ? \port$3127$192 [23:12] : \$26 [11:0];
+  assign \$28  = \port$3127$192 [23:12] == 1'h1;
   assign \$29  = block_left == 2'h2;
   assign \$30  = block_last ? \$28  : \$29 ;
   assign \$31  = advance & word_last;
   assign \$32  = \$31  & column_last;
   assign \$33  = \$32  & row_last;
   assign \$34  = \$33  & block_last;
-  assign \$35  = \port$2698$96 [11:0] == 1'h1;
+  assign \$35  = \port$3127$96 [11:0] == 1'h1;
   assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$2698$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$2698$96 [11:0] == 1'h1;
+  assign \$37  = x_last ? \port$3127$96 [11:0] : \$36 [11:0];
+  assign \$38  = \port$3127$96 [11:0] == 1'h1;
   assign \$39  = x_left == 2'h2;
   assign \$40  = x_last ? \$38  : \$39 ;
   assign \$41  = advance & word_last;
@@ -19793,18 +17704,18 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   assign \$43  = \$42  & row_last;
   assign \$44  = \$43  & block_last;
   assign \$45  = \$44  & x_last;
-  assign \$46  = \port$2698$96 [23:12] == 1'h1;
+  assign \$46  = \port$3127$96 [23:12] == 1'h1;
   assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$2698$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$2698$96 [23:12] == 1'h1;
+  assign \$48  = y_last ? \port$3127$96 [23:12] : \$47 [11:0];
+  assign \$49  = \port$3127$96 [23:12] == 1'h1;
   assign \$50  = y_left == 2'h2;
   assign \$51  = y_last ? \$49  : \$50 ;
   assign \$52  = ~ word_last;
   assign \$54  = address_word_start + 1'h1;
   assign \$56  = ~ column_last;
   assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$2698$160 ;
-  assign \$59  = address_column_start + \port$2698$160 ;
+  assign \$58  = address_column_start + \port$3127$160 ;
+  assign \$59  = address_column_start + \port$3127$160 ;
   assign \$61  = \$60  & column_last;
   assign \$62  = ~ row_last;
   assign \$63  = \$61  & \$62 ;
@@ -19815,10 +17726,10 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   assign \$69  = \$68  & row_last;
   assign \$70  = ~ block_last;
   assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$2698$192 [11:0];
-  assign \$73  = address_block_start + \port$2698$192 [11:0];
-  assign \$74  = address_block_start + \port$2698$192 [11:0];
-  assign \$75  = address_block_start + \port$2698$192 [11:0];
+  assign \$72  = address_block_start + \port$3127$192 [11:0];
+  assign \$73  = address_block_start + \port$3127$192 [11:0];
+  assign \$74  = address_block_start + \port$3127$192 [11:0];
+  assign \$75  = address_block_start + \port$3127$192 [11:0];
   assign \$77  = \$76  & column_last;
   assign \$78  = \$77  & row_last;
   assign \$79  = \$78  & block_last;
@@ -19856,8 +17767,8 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   assign \$116  = \$115  & block_last;
   assign \$117  = ~ x_last;
   assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$2698$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$2698$128 [11:8];
+  assign \$119  = pixel_x_x_start + \port$3127$128 [11:8];
+  assign \$120  = pixel_x_x_start + \port$3127$128 [11:8];
   assign \$122  = \$121  & column_last;
   assign \$123  = \$122  & row_last;
   assign \$124  = \$123  & block_last;
@@ -19883,486 +17794,398 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   assign \$148  = \$147  & x_last;
   assign \$149  = ~ y_last;
   assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$2698$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$2698$128 [11:8];
-  always @(posedge clk)
-    word_left <= \$153 ;
-  always @(posedge clk)
-    word_last <= \$154 ;
-  always @(posedge clk)
-    column_left <= \$155 ;
-  always @(posedge clk)
-    column_last <= \$156 ;
-  always @(posedge clk)
-    row_left <= \$157 ;
-  always @(posedge clk)
-    row_last <= \$158 ;
-  always @(posedge clk)
-    block_left <= \$159 ;
-  always @(posedge clk)
-    block_last <= \$160 ;
-  always @(posedge clk)
-    x_left <= \$161 ;
-  always @(posedge clk)
-    x_last <= \$162 ;
-  always @(posedge clk)
-    y_left <= \$163 ;
-  always @(posedge clk)
-    y_last <= \$164 ;
-  always @(posedge clk)
-    address_word_start <= \$165 ;
-  always @(posedge clk)
-    address_column_start <= \$166 ;
-  always @(posedge clk)
-    address_row_start <= \$167 ;
-  always @(posedge clk)
-    address_block_start <= \$168 ;
-  always @(posedge clk)
-    address_x_start <= \$169 ;
-  always @(posedge clk)
-    address_y_start <= \$170 ;
-  always @(posedge clk)
-    pixel_x_column_start <= \$171 ;
-  always @(posedge clk)
-    pixel_x_x_start <= \$172 ;
-  always @(posedge clk)
-    pixel_y_row_start <= \$173 ;
-  always @(posedge clk)
-    pixel_y_y_start <= \$174 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$153  = word_left;
+  assign \$151  = pixel_y_y_start + \port$3127$128 [11:8];
+  assign \$152  = pixel_y_y_start + \port$3127$128 [11:8];
+  always @(posedge clk) begin
     if (load) begin
-      \$153  = \port$2698$192 [11:0];
+      word_left <= \port$3127$192 [11:0];
     end else if (advance) begin
-      \$153  = \$3 ;
+      word_left <= \$3 ;
     end
     if (clear) begin
-      \$153  = 12'h000;
+      word_left <= 12'h000;
     end
     if (rst) begin
-      \$153  = 12'h000;
+      word_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$154  = word_last;
+  always @(posedge clk) begin
     if (load) begin
-      \$154  = \$1 ;
+      word_last <= \$1 ;
     end else if (advance) begin
-      \$154  = \$6 ;
+      word_last <= \$6 ;
     end
     if (clear) begin
-      \$154  = 1'h0;
+      word_last <= 1'h0;
     end
     if (rst) begin
-      \$154  = 1'h0;
+      word_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$155  = column_left;
+  always @(posedge clk) begin
     if (load) begin
-      \$155  = \port$2698$128 [3:0];
+      column_left <= \port$3127$128 [3:0];
     end else if (\$7 ) begin
-      \$155  = \$10 ;
+      column_left <= \$10 ;
     end
     if (clear) begin
-      \$155  = 4'h0;
+      column_left <= 4'h0;
     end
     if (rst) begin
-      \$155  = 4'h0;
+      column_left <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$156  = column_last;
+  always @(posedge clk) begin
     if (load) begin
-      \$156  = \$8 ;
+      column_last <= \$8 ;
     end else if (\$7 ) begin
-      \$156  = \$13 ;
+      column_last <= \$13 ;
     end
     if (clear) begin
-      \$156  = 1'h0;
+      column_last <= 1'h0;
     end
     if (rst) begin
-      \$156  = 1'h0;
+      column_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$157  = row_left;
+  always @(posedge clk) begin
     if (load) begin
-      \$157  = \port$2698$128 [7:4];
+      row_left <= \port$3127$128 [7:4];
     end else if (\$15 ) begin
-      \$157  = \$18 ;
+      row_left <= \$18 ;
     end
     if (clear) begin
-      \$157  = 4'h0;
+      row_left <= 4'h0;
     end
     if (rst) begin
-      \$157  = 4'h0;
+      row_left <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$158  = row_last;
+  always @(posedge clk) begin
     if (load) begin
-      \$158  = \$16 ;
+      row_last <= \$16 ;
     end else if (\$15 ) begin
-      \$158  = \$21 ;
+      row_last <= \$21 ;
     end
     if (clear) begin
-      \$158  = 1'h0;
+      row_last <= 1'h0;
     end
     if (rst) begin
-      \$158  = 1'h0;
+      row_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$159  = block_left;
+  always @(posedge clk) begin
     if (load) begin
-      \$159  = \port$2698$192 [23:12];
+      block_left <= \port$3127$192 [23:12];
     end else if (\$24 ) begin
-      \$159  = \$27 ;
+      block_left <= \$27 ;
     end
     if (clear) begin
-      \$159  = 12'h000;
+      block_left <= 12'h000;
     end
     if (rst) begin
-      \$159  = 12'h000;
+      block_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$160  = block_last;
+  always @(posedge clk) begin
     if (load) begin
-      \$160  = \$25 ;
+      block_last <= \$25 ;
     end else if (\$24 ) begin
-      \$160  = \$30 ;
+      block_last <= \$30 ;
     end
     if (clear) begin
-      \$160  = 1'h0;
+      block_last <= 1'h0;
     end
     if (rst) begin
-      \$160  = 1'h0;
+      block_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$161  = x_left;
+  always @(posedge clk) begin
     if (load) begin
-      \$161  = \port$2698$96 [11:0];
+      x_left <= \port$3127$96 [11:0];
     end else if (\$34 ) begin
-      \$161  = \$37 ;
+      x_left <= \$37 ;
     end
     if (clear) begin
-      \$161  = 12'h000;
+      x_left <= 12'h000;
     end
     if (rst) begin
-      \$161  = 12'h000;
+      x_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$162  = x_last;
+  always @(posedge clk) begin
     if (load) begin
-      \$162  = \$35 ;
+      x_last <= \$35 ;
     end else if (\$34 ) begin
-      \$162  = \$40 ;
+      x_last <= \$40 ;
     end
     if (clear) begin
-      \$162  = 1'h0;
+      x_last <= 1'h0;
     end
     if (rst) begin
-      \$162  = 1'h0;
+      x_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$163  = y_left;
+  always @(posedge clk) begin
     if (load) begin
-      \$163  = \port$2698$96 [23:12];
+      y_left <= \port$3127$96 [23:12];
     end else if (\$45 ) begin
-      \$163  = \$48 ;
+      y_left <= \$48 ;
     end
     if (clear) begin
-      \$163  = 12'h000;
+      y_left <= 12'h000;
     end
     if (rst) begin
-      \$163  = 12'h000;
+      y_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$164  = y_last;
+  always @(posedge clk) begin
     if (load) begin
-      \$164  = \$46 ;
+      y_last <= \$46 ;
     end else if (\$45 ) begin
-      \$164  = \$51 ;
+      y_last <= \$51 ;
     end
     if (clear) begin
-      \$164  = 1'h0;
+      y_last <= 1'h0;
     end
     if (rst) begin
-      \$164  = 1'h0;
+      y_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$165  = address_word_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$165  = address_origin;
+      address_word_start <= address_origin;
     end else if (advance) begin
       if (\$53 ) begin
-        \$165  = \$54 [15:0];
+        address_word_start <= \$54 [15:0];
       end
       if (\$57 ) begin
-        \$165  = \$58 [15:0];
+        address_word_start <= \$58 [15:0];
       end
       if (\$63 ) begin
-        \$165  = \$64 [15:0];
+        address_word_start <= \$64 [15:0];
       end
       if (\$71 ) begin
-        \$165  = \$72 [15:0];
+        address_word_start <= \$72 [15:0];
       end
       if (\$81 ) begin
-        \$165  = \$82 [15:0];
+        address_word_start <= \$82 [15:0];
       end
       if (\$93 ) begin
-        \$165  = \$94 [15:0];
+        address_word_start <= \$94 [15:0];
       end
     end
     if (clear) begin
-      \$165  = 16'h0000;
+      address_word_start <= 16'h0000;
     end
     if (rst) begin
-      \$165  = 16'h0000;
+      address_word_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$166  = address_column_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$166  = address_origin;
+      address_column_start <= address_origin;
     end else if (advance) begin
       if (\$57 ) begin
-        \$166  = \$59 [15:0];
+        address_column_start <= \$59 [15:0];
       end
       if (\$63 ) begin
-        \$166  = \$65 [15:0];
+        address_column_start <= \$65 [15:0];
       end
       if (\$71 ) begin
-        \$166  = \$73 [15:0];
+        address_column_start <= \$73 [15:0];
       end
       if (\$81 ) begin
-        \$166  = \$83 [15:0];
+        address_column_start <= \$83 [15:0];
       end
       if (\$93 ) begin
-        \$166  = \$95 [15:0];
+        address_column_start <= \$95 [15:0];
       end
     end
     if (clear) begin
-      \$166  = 16'h0000;
+      address_column_start <= 16'h0000;
     end
     if (rst) begin
-      \$166  = 16'h0000;
+      address_column_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$167  = address_row_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$167  = address_origin;
+      address_row_start <= address_origin;
     end else if (advance) begin
       if (\$63 ) begin
-        \$167  = \$66 [15:0];
+        address_row_start <= \$66 [15:0];
       end
       if (\$71 ) begin
-        \$167  = \$74 [15:0];
+        address_row_start <= \$74 [15:0];
       end
       if (\$81 ) begin
-        \$167  = \$84 [15:0];
+        address_row_start <= \$84 [15:0];
       end
       if (\$93 ) begin
-        \$167  = \$96 [15:0];
+        address_row_start <= \$96 [15:0];
       end
     end
     if (clear) begin
-      \$167  = 16'h0000;
+      address_row_start <= 16'h0000;
     end
     if (rst) begin
-      \$167  = 16'h0000;
+      address_row_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$168  = address_block_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$168  = address_origin;
+      address_block_start <= address_origin;
     end else if (advance) begin
       if (\$71 ) begin
-        \$168  = \$75 [15:0];
+        address_block_start <= \$75 [15:0];
       end
       if (\$81 ) begin
-        \$168  = \$85 [15:0];
+        address_block_start <= \$85 [15:0];
       end
       if (\$93 ) begin
-        \$168  = \$97 [15:0];
+        address_block_start <= \$97 [15:0];
       end
     end
     if (clear) begin
-      \$168  = 16'h0000;
+      address_block_start <= 16'h0000;
     end
     if (rst) begin
-      \$168  = 16'h0000;
+      address_block_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$169  = address_x_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$169  = address_origin;
+      address_x_start <= address_origin;
     end else if (advance) begin
       if (\$81 ) begin
-        \$169  = \$86 [15:0];
+        address_x_start <= \$86 [15:0];
       end
       if (\$93 ) begin
-        \$169  = \$98 [15:0];
+        address_x_start <= \$98 [15:0];
       end
     end
     if (clear) begin
-      \$169  = 16'h0000;
+      address_x_start <= 16'h0000;
     end
     if (rst) begin
-      \$169  = 16'h0000;
+      address_x_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$170  = address_y_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$170  = address_origin;
+      address_y_start <= address_origin;
     end else if (advance) begin
       if (\$93 ) begin
-        \$170  = \$99 [15:0];
+        address_y_start <= \$99 [15:0];
       end
     end
     if (clear) begin
-      \$170  = 16'h0000;
+      address_y_start <= 16'h0000;
     end
     if (rst) begin
-      \$170  = 16'h0000;
+      address_y_start <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$171  = pixel_x_column_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$171  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
+      pixel_x_column_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
     end else if (advance) begin
       if (\$102 ) begin
-        \$171  = \$103 [16:0];
+        pixel_x_column_start <= \$103 [16:0];
       end
       if (\$107 ) begin
-        \$171  = pixel_x_x_start;
+        pixel_x_column_start <= pixel_x_x_start;
       end
       if (\$112 ) begin
-        \$171  = pixel_x_x_start;
+        pixel_x_column_start <= pixel_x_x_start;
       end
       if (\$118 ) begin
-        \$171  = \$119 [16:0];
+        pixel_x_column_start <= \$119 [16:0];
       end
       if (\$127 ) begin
-        \$171  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
+        pixel_x_column_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
       end
     end
     if (clear) begin
-      \$171  = 17'h00000;
+      pixel_x_column_start <= 17'h00000;
     end
     if (rst) begin
-      \$171  = 17'h00000;
+      pixel_x_column_start <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$172  = pixel_x_x_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$172  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
+      pixel_x_x_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
     end else if (advance) begin
       if (\$118 ) begin
-        \$172  = \$120 [16:0];
+        pixel_x_x_start <= \$120 [16:0];
       end
       if (\$127 ) begin
-        \$172  = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
+        pixel_x_x_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
       end
     end
     if (clear) begin
-      \$172  = 17'h00000;
+      pixel_x_x_start <= 17'h00000;
     end
     if (rst) begin
-      \$172  = 17'h00000;
+      pixel_x_x_start <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$173  = pixel_y_row_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$173  = { \port$1433$4 , \port$1432$4 , \port$1431$4 , \port$1430$4 , \port$1429$4 , \port$1428$4 , \port$1427$4 , \port$1426$4 , \port$1425$4 , \port$1424$4 , \port$1423$4 , \port$1422$4 , \port$1421$0  };
+      pixel_y_row_start <= { \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$4 , \port$1733$4 , \port$1732$4 , \port$1731$4 , \port$1730$4 , \port$1729$4 , \port$1728$0  };
     end else if (advance) begin
       if (\$131 ) begin
-        \$173  = \$132 [16:0];
+        pixel_y_row_start <= \$132 [16:0];
       end
       if (\$137 ) begin
-        \$173  = pixel_y_y_start;
+        pixel_y_row_start <= pixel_y_y_start;
       end
       if (\$143 ) begin
-        \$173  = pixel_y_y_start;
+        pixel_y_row_start <= pixel_y_y_start;
       end
       if (\$150 ) begin
-        \$173  = \$151 [16:0];
+        pixel_y_row_start <= \$151 [16:0];
       end
     end
     if (clear) begin
-      \$173  = 17'h00000;
+      pixel_y_row_start <= 17'h00000;
     end
     if (rst) begin
-      \$173  = 17'h00000;
+      pixel_y_row_start <= 17'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$35 ) begin end
-    \$174  = pixel_y_y_start;
+  always @(posedge clk) begin
     if (load) begin
-      \$174  = { \port$1433$4 , \port$1432$4 , \port$1431$4 , \port$1430$4 , \port$1429$4 , \port$1428$4 , \port$1427$4 , \port$1426$4 , \port$1425$4 , \port$1424$4 , \port$1423$4 , \port$1422$4 , \port$1421$0  };
+      pixel_y_y_start <= { \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$4 , \port$1733$4 , \port$1732$4 , \port$1731$4 , \port$1730$4 , \port$1729$4 , \port$1728$0  };
     end else if (advance) begin
       if (\$150 ) begin
-        \$174  = \$152 [16:0];
+        pixel_y_y_start <= \$152 [16:0];
       end
     end
     if (clear) begin
-      \$174  = 17'h00000;
+      pixel_y_y_start <= 17'h00000;
     end
     if (rst) begin
-      \$174  = 17'h00000;
+      pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$2698$192 [11:0];
-  assign column_count = \port$2698$128 [3:0];
-  assign row_count = \port$2698$128 [7:4];
-  assign block_count = \port$2698$192 [23:12];
-  assign x_count = \port$2698$96 [11:0];
-  assign y_count = \port$2698$96 [23:12];
+  assign word_count = \port$3127$192 [11:0];
+  assign column_count = \port$3127$128 [3:0];
+  assign row_count = \port$3127$128 [7:4];
+  assign block_count = \port$3127$192 [23:12];
+  assign x_count = \port$3127$96 [11:0];
+  assign y_count = \port$3127$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$2698$160  };
-  assign address_block_step = { 4'h0, \port$2698$192 [11:0] };
-  assign pixel_x_origin = { \port$1420$4 , \port$1419$4 , \port$1418$4 , \port$1417$4 , \port$1416$4 , \port$1415$4 , \port$1414$4 , \port$1413$4 , \port$1412$4 , \port$1411$4 , \port$1410$4 , \port$1409$4 , \port$1408$0  };
+  assign address_column_step = { 4'h0, \port$3127$160  };
+  assign address_block_step = { 4'h0, \port$3127$192 [11:0] };
+  assign pixel_x_origin = { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$2698$128 [11:8] };
-  assign pixel_y_origin = { \port$1433$4 , \port$1432$4 , \port$1431$4 , \port$1430$4 , \port$1429$4 , \port$1428$4 , \port$1427$4 , \port$1426$4 , \port$1425$4 , \port$1424$4 , \port$1423$4 , \port$1422$4 , \port$1421$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$3127$128 [11:8] };
+  assign pixel_y_origin = { \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$4 , \port$1733$4 , \port$1732$4 , \port$1731$4 , \port$1730$4 , \port$1729$4 , \port$1728$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$2698$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$3127$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -20384,8 +18207,7 @@ module \crossloom.window$552.nest (rst, \port$1408$0 , \port$1409$4 , \port$1410
   assign \$144  = word_last;
 endmodule
 
-module \crossloom.window$552.pitches (rst, start, base, \width$7 , \port$2698$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
+module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$3127$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -20407,21 +18229,8 @@ module \crossloom.window$552.pitches (rst, start, base, \width$7 , \port$2698$13
   wire [16:0] \$26 ;
   wire \$27 ;
   wire [16:0] \$28 ;
-  reg \$29 ;
   wire \$3 ;
-  reg \$30 ;
-  reg [4:0] \$31 ;
-  reg [11:0] \$32 ;
-  reg [3:0] \$33 ;
-  reg [3:0] \$34 ;
-  reg [3:0] \$35 ;
-  reg [15:0] \$36 ;
-  reg [15:0] \$37 ;
-  reg [15:0] \$38 ;
-  reg [15:0] \$39 ;
   wire [16:0] \$4 ;
-  reg [15:0] \$40 ;
-  reg [15:0] \$41 ;
   wire [11:0] \$5 ;
   wire [17:0] \$6 ;
   wire \$7 ;
@@ -20447,8 +18256,8 @@ module \crossloom.window$552.pitches (rst, start, base, \width$7 , \port$2698$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$2698$136 ;
-  wire [11:0] \port$2698$136 ;
+  input [11:0] \port$3127$136 ;
+  wire [11:0] \port$3127$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -20487,248 +18296,197 @@ module \crossloom.window$552.pitches (rst, start, base, \width$7 , \port$2698$13
   assign \$26  = origin - \$signal ;
   assign \$27  = clock == 5'h10;
   assign \$28  = origin - pad_rows;
-  always @(posedge clk)
-    done <= \$29 ;
-  always @(posedge clk)
-    running <= \$30 ;
-  always @(posedge clk)
-    clock <= \$31 ;
-  always @(posedge clk)
-    width <= \$32 ;
-  always @(posedge clk)
-    rotating_stride <= \$33 ;
-  always @(posedge clk)
-    rotating_left <= \$34 ;
-  always @(posedge clk)
-    rotating_top <= \$35 ;
-  always @(posedge clk)
-    row <= \$36 ;
-  always @(posedge clk)
-    column_step <= \$37 ;
-  always @(posedge clk)
-    row_step <= \$38 ;
-  always @(posedge clk)
-    \$signal  <= \$39 ;
-  always @(posedge clk)
-    pad_rows <= \$40 ;
-  always @(posedge clk)
-    origin <= \$41 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$29  = 1'h0;
+  always @(posedge clk) begin
+    done <= 1'h0;
     if (start) begin
     end else if (running) begin
       if (\$27 ) begin
-        \$29  = 1'h1;
+        done <= 1'h1;
       end
     end
     if (clear) begin
-      \$29  = 1'h0;
+      done <= 1'h0;
     end
     if (rst) begin
-      \$29  = 1'h0;
+      done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$30  = running;
+  always @(posedge clk) begin
     if (start) begin
-      \$30  = 1'h1;
+      running <= 1'h1;
     end else if (running) begin
       if (\$27 ) begin
-        \$30  = 1'h0;
+        running <= 1'h0;
       end
     end
     if (clear) begin
-      \$30  = 1'h0;
+      running <= 1'h0;
     end
     if (rst) begin
-      \$30  = 1'h0;
+      running <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$31  = clock;
+  always @(posedge clk) begin
     if (start) begin
-      \$31  = 5'h00;
+      clock <= 5'h00;
     end else if (running) begin
-      \$31  = \$1 [4:0];
+      clock <= \$1 [4:0];
     end
     if (clear) begin
-      \$31  = 5'h00;
+      clock <= 5'h00;
     end
     if (rst) begin
-      \$31  = 5'h00;
+      clock <= 5'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$32  = width;
+  always @(posedge clk) begin
     if (start) begin
-      \$32  = \width$7 ;
+      width <= \width$7 ;
     end else if (running) begin
-      \$32  = \$2 [11:0];
+      width <= \$2 [11:0];
     end
     if (clear) begin
-      \$32  = 12'h000;
+      width <= 12'h000;
     end
     if (rst) begin
-      \$32  = 12'h000;
+      width <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$33  = rotating_stride;
+  always @(posedge clk) begin
     if (start) begin
-      \$33  = \port$2698$136 [3:0];
+      rotating_stride <= \port$3127$136 [3:0];
     end else if (running) begin
-      \$33  = { rotating_stride[2:0], rotating_stride[3] };
+      rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
     if (clear) begin
-      \$33  = 4'h0;
+      rotating_stride <= 4'h0;
     end
     if (rst) begin
-      \$33  = 4'h0;
+      rotating_stride <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$34  = rotating_left;
+  always @(posedge clk) begin
     if (start) begin
-      \$34  = \port$2698$136 [7:4];
+      rotating_left <= \port$3127$136 [7:4];
     end else if (running) begin
-      \$34  = { rotating_left[2:0], rotating_left[3] };
+      rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
     if (clear) begin
-      \$34  = 4'h0;
+      rotating_left <= 4'h0;
     end
     if (rst) begin
-      \$34  = 4'h0;
+      rotating_left <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$35  = rotating_top;
+  always @(posedge clk) begin
     if (start) begin
-      \$35  = \port$2698$136 [11:8];
+      rotating_top <= \port$3127$136 [11:8];
     end else if (running) begin
-      \$35  = { rotating_top[2:0], rotating_top[3] };
+      rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
     if (clear) begin
-      \$35  = 4'h0;
+      rotating_top <= 4'h0;
     end
     if (rst) begin
-      \$35  = 4'h0;
+      rotating_top <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$36  = row;
+  always @(posedge clk) begin
     if (start) begin
-      \$36  = 16'h0000;
+      row <= 16'h0000;
     end else if (running) begin
       if (\$3 ) begin
-        \$36  = \$6 [15:0];
+        row <= \$6 [15:0];
       end
     end
     if (clear) begin
-      \$36  = 16'h0000;
+      row <= 16'h0000;
     end
     if (rst) begin
-      \$36  = 16'h0000;
+      row <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$37  = column_step;
+  always @(posedge clk) begin
     if (start) begin
-      \$37  = 16'h0000;
+      column_step <= 16'h0000;
     end else if (running) begin
       if (\$9 ) begin
-        \$37  = \$12 [15:0];
+        column_step <= \$12 [15:0];
       end
     end
     if (clear) begin
-      \$37  = 16'h0000;
+      column_step <= 16'h0000;
     end
     if (rst) begin
-      \$37  = 16'h0000;
+      column_step <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$38  = row_step;
+  always @(posedge clk) begin
     if (start) begin
-      \$38  = 16'h0000;
+      row_step <= 16'h0000;
     end else if (running) begin
       if (\$18 ) begin
-        \$38  = \$21 [15:0];
+        row_step <= \$21 [15:0];
       end
     end
     if (clear) begin
-      \$38  = 16'h0000;
+      row_step <= 16'h0000;
     end
     if (rst) begin
-      \$38  = 16'h0000;
+      row_step <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$39  = \$signal ;
+  always @(posedge clk) begin
     if (start) begin
-      \$39  = 16'h0000;
+      \$signal  <= 16'h0000;
     end else if (running) begin
       if (\$9 ) begin
-        \$39  = \$15 [15:0];
+        \$signal  <= \$15 [15:0];
       end
     end
     if (clear) begin
-      \$39  = 16'h0000;
+      \$signal  <= 16'h0000;
     end
     if (rst) begin
-      \$39  = 16'h0000;
+      \$signal  <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$40  = pad_rows;
+  always @(posedge clk) begin
     if (start) begin
-      \$40  = 16'h0000;
+      pad_rows <= 16'h0000;
     end else if (running) begin
       if (\$18 ) begin
-        \$40  = \$24 [15:0];
+        pad_rows <= \$24 [15:0];
       end
     end
     if (clear) begin
-      \$40  = 16'h0000;
+      pad_rows <= 16'h0000;
     end
     if (rst) begin
-      \$40  = 16'h0000;
+      pad_rows <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
-    \$41  = origin;
+  always @(posedge clk) begin
     if (start) begin
-      \$41  = base;
+      origin <= base;
     end else if (running) begin
       if (\$25 ) begin
-        \$41  = \$26 [15:0];
+        origin <= \$26 [15:0];
       end
       if (\$27 ) begin
-        \$41  = \$28 [15:0];
+        origin <= \$28 [15:0];
       end
     end
     if (clear) begin
-      \$41  = 16'h0000;
+      origin <= 16'h0000;
     end
     if (rst) begin
-      \$41  = 16'h0000;
+      origin <= 16'h0000;
     end
   end
-  assign stride = \port$2698$136 [3:0];
-  assign pad_left = \port$2698$136 [7:4];
-  assign pad_top = \port$2698$136 [11:8];
+  assign stride = \port$3127$136 [3:0];
+  assign pad_left = \port$3127$136 [7:4];
+  assign pad_top = \port$3127$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -20744,18 +18502,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 , position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
 , macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
 , stopped, timed_out, overrun, refused, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire [20:0] \$1 ;
-  wire [12:0] \$10 ;
-  wire [12:0] \$11 ;
-  reg \$12 ;
-  reg [20:0] \$13 ;
-  reg \$14 ;
-  reg \$15 ;
-  wire [34:0] \$16 ;
-  wire [11:0] \$17 ;
-  wire [47:0] \$18 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [12:0] \$13 ;
+  wire [12:0] \$14 ;
+  wire [34:0] \$19 ;
   wire \$2 ;
+  wire [11:0] \$20 ;
+  wire [47:0] \$21 ;
   wire \$3 ;
   wire \$4 ;
   wire \$5 ;
@@ -20764,14 +18520,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
+  wire \$signal$120 ;
   wire \$signal$96 ;
-  wire \$signal$97 ;
   wire [8:0] \$signature__addr ;
   wire [7:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
   wire [2:0] averaging;
-  wire [2:0] \averaging$154 ;
+  wire [2:0] \averaging$155 ;
   wire bank;
   output bank_free;
   wire bank_free;
@@ -20779,12 +18535,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire bank_released;
   wire \bank_released$118 ;
   wire [8:0] base;
-  wire [8:0] \base$167 ;
+  wire [8:0] \base$168 ;
   wire busy;
   input calibrate;
   wire calibrate;
   output calibrated;
   wire calibrated;
+  wire calibrating;
   input chunk_begin;
   wire chunk_begin;
   wire \chunk_begin$113 ;
@@ -20797,38 +18554,38 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$218 ;
+  wire \clear$219 ;
   input clk;
   wire clk;
   wire [65:0] code;
-  wire [65:0] \code$159 ;
-  wire [5:0] \code$159.code ;
-  wire \code$159.stopped ;
-  wire [58:0] \code$159.tag ;
-  wire [15:0] \code$159.tag.conversion ;
-  wire \code$159.tag.final ;
-  wire [2:0] \code$159.tag.index ;
-  wire \code$159.tag.last ;
-  wire \code$159.tag.partial ;
-  wire [1:0] \code$159.tag.plane ;
-  wire [31:0] \code$159.tag.product ;
-  wire \code$159.tag.release ;
-  wire \code$159.tag.stop ;
-  wire \code$159.tag.void ;
-  wire [65:0] \code$170 ;
-  wire [5:0] \code$170.code ;
-  wire \code$170.stopped ;
-  wire [58:0] \code$170.tag ;
-  wire [15:0] \code$170.tag.conversion ;
-  wire \code$170.tag.final ;
-  wire [2:0] \code$170.tag.index ;
-  wire \code$170.tag.last ;
-  wire \code$170.tag.partial ;
-  wire [1:0] \code$170.tag.plane ;
-  wire [31:0] \code$170.tag.product ;
-  wire \code$170.tag.release ;
-  wire \code$170.tag.stop ;
-  wire \code$170.tag.void ;
+  wire [65:0] \code$160 ;
+  wire [5:0] \code$160.code ;
+  wire \code$160.stopped ;
+  wire [58:0] \code$160.tag ;
+  wire [15:0] \code$160.tag.conversion ;
+  wire \code$160.tag.final ;
+  wire [2:0] \code$160.tag.index ;
+  wire \code$160.tag.last ;
+  wire \code$160.tag.partial ;
+  wire [1:0] \code$160.tag.plane ;
+  wire [31:0] \code$160.tag.product ;
+  wire \code$160.tag.release ;
+  wire \code$160.tag.stop ;
+  wire \code$160.tag.void ;
+  wire [65:0] \code$171 ;
+  wire [5:0] \code$171.code ;
+  wire \code$171.stopped ;
+  wire [58:0] \code$171.tag ;
+  wire [15:0] \code$171.tag.conversion ;
+  wire \code$171.tag.final ;
+  wire [2:0] \code$171.tag.index ;
+  wire \code$171.tag.last ;
+  wire \code$171.tag.partial ;
+  wire [1:0] \code$171.tag.plane ;
+  wire [31:0] \code$171.tag.product ;
+  wire \code$171.tag.release ;
+  wire \code$171.tag.stop ;
+  wire \code$171.tag.void ;
   wire [5:0] \code.code ;
   wire \code.stopped ;
   wire [58:0] \code.tag ;
@@ -20852,11 +18609,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire code__valid;
   wire code__void;
   wire code_ready;
-  wire \code_ready$161 ;
-  wire \code_ready$173 ;
+  wire \code_ready$162 ;
+  wire \code_ready$174 ;
   wire code_valid;
-  wire \code_valid$157 ;
-  wire \code_valid$168 ;
+  wire \code_valid$158 ;
+  wire \code_valid$169 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [7:0] coefficient_data;
@@ -20868,25 +18625,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
-  wire [11:0] \columns$190 ;
+  wire [11:0] \columns$191 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$162 ;
+  wire \converted$163 ;
   output converting;
   wire converting;
   input [3:0] correction_data;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$176 ;
+  wire [3:0] \correction_data$177 ;
   input [5:0] correction_index;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$175 ;
+  wire [5:0] \correction_index$176 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$174 ;
+  wire \correction_write$175 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -20910,16 +18667,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$181 ;
+  wire \drain_clear$182 ;
   input [1:0] drain_group;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$179 ;
+  wire [1:0] \drain_group$180 ;
   input drain_lane;
   wire drain_lane;
-  wire \drain_lane$180 ;
+  wire \drain_lane$181 ;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$184 ;
+  wire [17:0] \drain_sum$185 ;
   input drain_valid;
   wire drain_valid;
   wire drive;
@@ -20932,14 +18689,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [2:0] groups;
   wire hold;
   wire [23:0] job;
-  wire [23:0] \job$137 ;
-  wire [2:0] \job$137.index ;
-  wire \job$137.last ;
-  wire [7:0] \job$137.negate ;
-  wire [1:0] \job$137.plane ;
-  wire [7:0] \job$137.select ;
-  wire \job$137.stop ;
-  wire \job$137.void ;
+  wire [23:0] \job$138 ;
+  wire [2:0] \job$138.index ;
+  wire \job$138.last ;
+  wire [7:0] \job$138.negate ;
+  wire [1:0] \job$138.plane ;
+  wire [7:0] \job$138.select ;
+  wire \job$138.stop ;
+  wire \job$138.void ;
   wire [2:0] \job.index ;
   wire \job.last ;
   wire [7:0] \job.negate ;
@@ -20948,19 +18705,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$138 ;
+  wire \job_ready$139 ;
   wire job_valid;
-  wire \job_valid$136 ;
+  wire \job_valid$137 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$127 ;
-  wire [5:0] \lengths$127.add ;
-  wire [5:0] \lengths$127.clear ;
-  wire [5:0] \lengths$127.drive ;
-  wire [5:0] \lengths$127.gap ;
-  wire [5:0] \lengths$127.hold ;
-  wire [5:0] \lengths$127.reset ;
-  wire [5:0] \lengths$127.share ;
+  wire [41:0] \lengths$128 ;
+  wire [5:0] \lengths$128.add ;
+  wire [5:0] \lengths$128.clear ;
+  wire [5:0] \lengths$128.drive ;
+  wire [5:0] \lengths$128.gap ;
+  wire [5:0] \lengths$128.hold ;
+  wire [5:0] \lengths$128.reset ;
+  wire [5:0] \lengths$128.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -20971,13 +18728,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [9:0] level;
   input [9:0] level_data;
   wire [9:0] level_data;
-  wire [9:0] \level_data$144 ;
+  wire [9:0] \level_data$145 ;
   input [5:0] level_index;
   wire [5:0] level_index;
-  wire [5:0] \level_index$143 ;
+  wire [5:0] \level_index$144 ;
   input level_write;
   wire level_write;
-  wire \level_write$142 ;
+  wire \level_write$143 ;
   wire levels_enable;
   input load_bank;
   wire load_bank;
@@ -21066,14 +18823,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] measure;
   output [35:0] measured;
   wire [35:0] measured;
-  wire [35:0] \measured$210 ;
-  wire \measured$210.failed ;
-  wire [15:0] \measured$210.gain ;
-  wire [9:0] \measured$210.gain_reference ;
-  wire \measured$210.gain_valid ;
-  wire [5:0] \measured$210.offset ;
-  wire \measured$210.offset_valid ;
-  wire \measured$210.reference_valid ;
+  wire [35:0] \measured$211 ;
+  wire \measured$211.failed ;
+  wire [15:0] \measured$211.gain ;
+  wire [9:0] \measured$211.gain_reference ;
+  wire \measured$211.gain_valid ;
+  wire [5:0] \measured$211.offset ;
+  wire \measured$211.offset_valid ;
+  wire \measured$211.reference_valid ;
   wire \measured.failed ;
   wire [15:0] \measured.gain ;
   wire [9:0] \measured.gain_reference ;
@@ -21086,20 +18843,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$153 ;
+  wire \overrun$154 ;
   output position_done;
   wire position_done;
-  wire \position_done$177 ;
+  wire \position_done$178 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$178 ;
+  wire \position_freed$179 ;
   wire [36:0] product;
-  wire [36:0] \product$132 ;
-  wire \product$132.bank ;
-  wire \product$132.final ;
-  wire [31:0] \product$132.number ;
-  wire \product$132.release ;
-  wire [1:0] \product$132.row_enable ;
+  wire [36:0] \product$133 ;
+  wire \product$133.bank ;
+  wire \product$133.final ;
+  wire [31:0] \product$133.number ;
+  wire \product$133.release ;
+  wire [1:0] \product$133.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -21107,11 +18864,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$134 ;
+  wire \product_ready$135 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$130 ;
+  wire \product_valid$131 ;
   wire [8:0] read_address;
   wire [8:0] \read_address$102 ;
   wire [7:0] read_data;
@@ -21124,16 +18881,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [3:0] resolution;
   wire [1:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$125 ;
+  wire [7:0] \row_groups$126 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$150 ;
+  wire \sample_ready$151 ;
   wire sample_valid;
-  wire \sample_valid$146 ;
+  wire \sample_valid$147 ;
   output saturated;
   wire saturated;
-  wire \saturated$187 ;
+  wire \saturated$188 ;
   wire [17:0] scaled;
   wire [7:0] select;
   input [32:0] settings;
@@ -21147,28 +18904,28 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input start;
   wire start;
   wire \start$109 ;
-  wire \start$120 ;
-  wire \start$163 ;
-  wire \start$188 ;
+  wire \start$121 ;
+  wire \start$164 ;
+  wire \start$189 ;
   wire started;
   output stopped;
   wire stopped;
   wire stream;
-  wire \stream$164 ;
+  wire \stream$165 ;
   wire [17:0] sum;
   wire summing;
   wire [58:0] tag;
-  wire [58:0] \tag$148 ;
-  wire [15:0] \tag$148.conversion ;
-  wire \tag$148.final ;
-  wire [2:0] \tag$148.index ;
-  wire \tag$148.last ;
-  wire \tag$148.partial ;
-  wire [1:0] \tag$148.plane ;
-  wire [31:0] \tag$148.product ;
-  wire \tag$148.release ;
-  wire \tag$148.stop ;
-  wire \tag$148.void ;
+  wire [58:0] \tag$149 ;
+  wire [15:0] \tag$149.conversion ;
+  wire \tag$149.final ;
+  wire [2:0] \tag$149.index ;
+  wire \tag$149.last ;
+  wire \tag$149.partial ;
+  wire [1:0] \tag$149.plane ;
+  wire [31:0] \tag$149.product ;
+  wire \tag$149.release ;
+  wire \tag$149.stop ;
+  wire \tag$149.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -21181,40 +18938,40 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$152 ;
+  wire \timed_out$153 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$140 ;
+  wire [15:0] \timeout$141 ;
   output [5:0] trace__code;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$203 ;
+  wire [5:0] \trace__code$204 ;
   output [6:0] trace__compensated;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$205 ;
+  wire [6:0] \trace__compensated$206 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$197 ;
+  wire [15:0] \trace__conversion$198 ;
   output [2:0] trace__index;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$199 ;
+  wire [2:0] \trace__index$200 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$201 ;
+  wire [1:0] \trace__plane$202 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$195 ;
+  wire [31:0] \trace__product$196 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$207 ;
+  wire \trace__stopped$208 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$193 ;
+  wire \trace__valid$194 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$209 ;
+  wire \trace__void$210 ;
   wire [5:0] trial;
   wire unselected;
-  wire \unselected$123 ;
+  wire \unselected$124 ;
   wire valid;
   wire [8:0] write__addr;
   wire [7:0] write__data;
@@ -21251,36 +19008,32 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$4  = job_ready & job[21];
   assign \$5  = | descriptor[14:12];
   assign \$6  = \$4  & \$5 ;
-  assign \$signal$97  = descriptor[3:0] == 3'h7;
+  assign calibrating = descriptor[3:0] == 3'h7;
   assign \$7  = ! descriptor[7:6];
-  assign unselected = \$signal$97  & \$7 ;
+  assign unselected = calibrating & \$7 ;
   assign \$signature__en  = descriptor[5] ? \read_enable$100  : read_enable;
   assign \$signature__addr  = descriptor[5] ? \read_address$102  : read_address;
-  assign job_ready = \job_ready$138  & job_valid;
-  assign overrun = \overrun$153  | outside;
+  assign \$8  = start | chunk_begin;
+  assign \$9  = \$8  | chunk_loaded;
+  assign \$10  = \$9  | bank_released;
+  assign \$signal$120  = \$10  | product_started;
+  assign job_ready = \job_ready$139  & job_valid;
+  assign overrun = \overrun$154  | outside;
   assign offset = unselected ? 6'h00 : settings[6:1];
-  assign \$8  = code_valid & code_ready;
-  assign \$9  = ~ code[13];
-  assign converted = \$8  & \$9 ;
+  assign \$11  = code_valid & code_ready;
+  assign \$12  = ~ code[13];
+  assign converted = \$11  & \$12 ;
   assign stopped = converted & code[6];
-  assign summing = ~ \$signal$97 ;
-  assign \$10  = descriptor[283:272] + 1'h1;
-  assign mean_ready = \code_ready$173  & \code_valid$168 ;
-  always @(posedge clk)
-    \$signal  <= \$12 ;
-  always @(posedge clk)
-    distance <= \$13 ;
-  always @(posedge clk)
-    outside <= \$14 ;
-  always @(posedge clk)
-    refused <= \$15 ;
+  assign summing = ~ calibrating;
+  assign \$13  = descriptor[283:272] + 1'h1;
+  assign mean_ready = \code_ready$174  & \code_valid$169 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[328:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$170 ),
-    .code_ready(\code_ready$173 ),
-    .code_valid(\code_valid$168 ),
+    .code(\code$171 ),
+    .code_ready(\code_ready$174 ),
+    .code_valid(\code_valid$169 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -21289,9 +19042,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(sum),
-    .groups(\$11 [2:0]),
-    .\port$1045$0 (\$17 ),
-    .\port$1045$18 (\$18 ),
+    .groups(\$14 [2:0]),
+    .\port$1090$0 (\$20 ),
+    .\port$1090$18 (\$21 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(\read_address$102 ),
@@ -21311,16 +19064,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$170 ),
+    .mean(\code$171 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$168 ),
+    .mean_valid(\code_valid$169 ),
     .offset(offset),
     .rst(rst)
   );
   \crossloom_tile.calibration  calibration (
+    .calibrating(calibrating),
     .clear(clear),
     .clk(clk),
-    .code__code(\$17 [5:0]),
+    .code__code(\$20 [5:0]),
     .code__compensated(trace__compensated),
     .code__valid(trace__valid),
     .columns(descriptor[315:304]),
@@ -21342,11 +19096,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$138 ),
+    .job_ready(\job_ready$139 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$917$0 (\$16 ),
+    .\port$962$0 (\$19 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -21393,6 +19147,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .clk(clk),
     .first_product(first_product),
     .\port$0$292 (descriptor[271:256]),
+    .\port$15$0 (\$signal$120 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -21400,7 +19155,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
-  \crossloom_tile.gain$237  \gain$237  (
+  \crossloom_tile.gain$238  \gain$238  (
     .clear(clear),
     .clk(clk),
     .\gain$8 (settings[22:7]),
@@ -21419,7 +19174,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$153 ),
+    .overrun(\overrun$154 ),
     .read_address(read_address),
     .read_data(read_data),
     .read_enable(read_enable),
@@ -21429,32 +19184,28 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .stream(descriptor[5]),
     .unselected(unselected)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$12  = \$signature__en ;
+  always @(posedge clk) begin
+    \$signal  <= \$signature__en ;
     if (rst) begin
-      \$12  = 1'h0;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$13  = \$1 ;
+  always @(posedge clk) begin
+    distance <= \$1 ;
     if (rst) begin
-      \$13  = 21'h000000;
+      distance <= 21'h000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$14  = \$3 ;
+  always @(posedge clk) begin
+    outside <= \$3 ;
     if (rst) begin
-      \$14  = 1'h0;
+      outside <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$15  = \$6 ;
+  always @(posedge clk) begin
+    refused <= \$6 ;
     if (rst) begin
-      \$15  = 1'h0;
+      refused <= 1'h0;
     end
   end
   assign \$signal$96  = descriptor[5];
@@ -21473,93 +19224,93 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \bank_free$116  = bank_free;
   assign \bank_released$118  = bank_released;
   assign started = product_started;
-  assign \start$120  = start;
+  assign \start$121  = start;
   assign stream = descriptor[5];
   assign base = descriptor[328:320];
-  assign \unselected$123  = unselected;
+  assign \unselected$124  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$125  = descriptor[263:256];
+  assign \row_groups$126  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$127  = lengths;
+  assign \lengths$128  = lengths;
   assign averaging = descriptor[14:12];
-  assign \product_valid$130  = product_valid;
-  assign \product$132  = product;
-  assign \product_ready$134  = product_ready;
-  assign \job_valid$136  = job_valid;
-  assign \job$137  = job;
+  assign \product_valid$131  = product_valid;
+  assign \product$133  = product;
+  assign \product_ready$135  = product_ready;
+  assign \job_valid$137  = job_valid;
+  assign \job$138  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$140  = timeout;
+  assign \timeout$141  = timeout;
   assign levels_enable = settings[0];
-  assign \level_write$142  = level_write;
-  assign \level_index$143  = level_index;
-  assign \level_data$144  = level_data;
-  assign \sample_valid$146  = sample_valid;
-  assign \tag$148  = tag;
-  assign \sample_ready$150  = sample_ready;
+  assign \level_write$143  = level_write;
+  assign \level_index$144  = level_index;
+  assign \level_data$145  = level_data;
+  assign \sample_valid$147  = sample_valid;
+  assign \tag$149  = tag;
+  assign \sample_ready$151  = sample_ready;
   assign busy = converting;
-  assign \timed_out$152  = timed_out;
-  assign \averaging$154  = descriptor[14:12];
-  assign \code_valid$157  = code_valid;
-  assign \code$159  = code;
-  assign \code_ready$161  = code_ready;
-  assign \converted$162  = converted;
-  assign \start$163  = start;
-  assign \stream$164  = descriptor[5];
-  assign groups = \$11 [2:0];
-  assign \base$167  = descriptor[328:320];
-  assign mean_valid = \code_valid$168 ;
-  assign mean = \code$170 ;
-  assign \correction_write$174  = correction_write;
-  assign \correction_index$175  = correction_index;
-  assign \correction_data$176  = correction_data;
-  assign \position_done$177  = position_done;
-  assign \position_freed$178  = position_freed;
-  assign \drain_group$179  = drain_group;
-  assign \drain_lane$180  = drain_lane;
-  assign \drain_clear$181  = drain_clear;
+  assign \timed_out$153  = timed_out;
+  assign \averaging$155  = descriptor[14:12];
+  assign \code_valid$158  = code_valid;
+  assign \code$160  = code;
+  assign \code_ready$162  = code_ready;
+  assign \converted$163  = converted;
+  assign \start$164  = start;
+  assign \stream$165  = descriptor[5];
+  assign groups = \$14 [2:0];
+  assign \base$168  = descriptor[328:320];
+  assign mean_valid = \code_valid$169 ;
+  assign mean = \code$171 ;
+  assign \correction_write$175  = correction_write;
+  assign \correction_index$176  = correction_index;
+  assign \correction_data$177  = correction_data;
+  assign \position_done$178  = position_done;
+  assign \position_freed$179  = position_freed;
+  assign \drain_group$180  = drain_group;
+  assign \drain_lane$181  = drain_lane;
+  assign \drain_clear$182  = drain_clear;
   assign gain = settings[22:7];
-  assign \drain_sum$184  = sum;
+  assign \drain_sum$185  = sum;
   assign valid = drain_valid;
   assign scaled = drain_sum;
-  assign \saturated$187  = saturated;
-  assign \start$188  = calibrate;
+  assign \saturated$188  = saturated;
+  assign \start$189  = calibrate;
   assign measure = descriptor[7:6];
-  assign \columns$190  = descriptor[315:304];
+  assign \columns$191  = descriptor[315:304];
   assign gain_reference = settings[32:23];
   assign code__valid = trace__valid;
-  assign \trace__valid$193  = trace__valid;
-  assign code__product = \$18 [31:0];
-  assign \trace__product$195  = \$18 [31:0];
-  assign code__conversion = \$18 [47:32];
-  assign \trace__conversion$197  = \$18 [47:32];
-  assign code__index = \$17 [9:7];
-  assign \trace__index$199  = \$17 [9:7];
-  assign code__plane = \$17 [11:10];
-  assign \trace__plane$201  = \$17 [11:10];
-  assign code__code = \$17 [5:0];
-  assign \trace__code$203  = \$17 [5:0];
+  assign \trace__valid$194  = trace__valid;
+  assign code__product = \$21 [31:0];
+  assign \trace__product$196  = \$21 [31:0];
+  assign code__conversion = \$21 [47:32];
+  assign \trace__conversion$198  = \$21 [47:32];
+  assign code__index = \$20 [9:7];
+  assign \trace__index$200  = \$20 [9:7];
+  assign code__plane = \$20 [11:10];
+  assign \trace__plane$202  = \$20 [11:10];
+  assign code__code = \$20 [5:0];
+  assign \trace__code$204  = \$20 [5:0];
   assign code__compensated = trace__compensated;
-  assign \trace__compensated$205  = trace__compensated;
-  assign code__stopped = \$17 [6];
-  assign \trace__stopped$207  = \$17 [6];
+  assign \trace__compensated$206  = trace__compensated;
+  assign code__stopped = \$20 [6];
+  assign \trace__stopped$208  = \$20 [6];
   assign code__void = trace__void;
-  assign \trace__void$209  = trace__void;
-  assign \measured$210  = measured;
+  assign \trace__void$210  = trace__void;
+  assign \measured$211  = measured;
   assign done = calibrated;
-  assign bank = \$16 [0];
-  assign row_enable = \$16 [2:1];
+  assign bank = \$19 [0];
+  assign row_enable = \$19 [2:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$218  = macro__clear;
+  assign \clear$219  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[58:43];
-  assign product_number = \$16 [34:3];
+  assign product_number = \$19 [34:3];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
@@ -21574,17 +19325,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$16 [0];
-  assign macro__row_enable = \$16 [2:1];
+  assign macro__bank = \$19 [0];
+  assign macro__row_enable = \$19 [2:1];
   assign macro__reference = descriptor[370:352];
-  assign macro__product = \$16 [34:3];
+  assign macro__product = \$19 [34:3];
   assign macro__conversion = tag[58:43];
-  assign trace__product = \$18 [31:0];
-  assign trace__conversion = \$18 [47:32];
-  assign trace__index = \$17 [9:7];
-  assign trace__plane = \$17 [11:10];
-  assign trace__code = \$17 [5:0];
-  assign trace__stopped = \$17 [6];
+  assign trace__product = \$21 [31:0];
+  assign trace__conversion = \$21 [47:32];
+  assign trace__index = \$20 [9:7];
+  assign trace__plane = \$20 [11:10];
+  assign trace__code = \$20 [5:0];
+  assign trace__stopped = \$20 [6];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -21626,30 +19377,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \lengths$127.reset  = lengths[5:0];
-  assign \lengths$127.drive  = lengths[11:6];
-  assign \lengths$127.share  = lengths[17:12];
-  assign \lengths$127.hold  = lengths[23:18];
-  assign \lengths$127.clear  = lengths[29:24];
-  assign \lengths$127.add  = lengths[35:30];
-  assign \lengths$127.gap  = lengths[41:36];
+  assign \lengths$128.reset  = lengths[5:0];
+  assign \lengths$128.drive  = lengths[11:6];
+  assign \lengths$128.share  = lengths[17:12];
+  assign \lengths$128.hold  = lengths[23:18];
+  assign \lengths$128.clear  = lengths[29:24];
+  assign \lengths$128.add  = lengths[35:30];
+  assign \lengths$128.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign \product$132.bank  = product[0];
-  assign \product$132.row_enable  = product[2:1];
-  assign \product$132.number  = product[34:3];
-  assign \product$132.release  = product[35];
-  assign \product$132.final  = product[36];
-  assign \job$137.select  = job[7:0];
-  assign \job$137.negate  = job[15:8];
-  assign \job$137.index  = job[18:16];
-  assign \job$137.plane  = job[20:19];
-  assign \job$137.stop  = job[21];
-  assign \job$137.void  = job[22];
-  assign \job$137.last  = job[23];
+  assign \product$133.bank  = product[0];
+  assign \product$133.row_enable  = product[2:1];
+  assign \product$133.number  = product[34:3];
+  assign \product$133.release  = product[35];
+  assign \product$133.final  = product[36];
+  assign \job$138.select  = job[7:0];
+  assign \job$138.negate  = job[15:8];
+  assign \job$138.index  = job[18:16];
+  assign \job$138.plane  = job[20:19];
+  assign \job$138.stop  = job[21];
+  assign \job$138.void  = job[22];
+  assign \job$138.last  = job[23];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -21660,16 +19411,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$148.index  = tag[2:0];
-  assign \tag$148.plane  = tag[4:3];
-  assign \tag$148.stop  = tag[5];
-  assign \tag$148.void  = tag[6];
-  assign \tag$148.last  = tag[7];
-  assign \tag$148.release  = tag[8];
-  assign \tag$148.final  = tag[9];
-  assign \tag$148.partial  = tag[10];
-  assign \tag$148.product  = tag[42:11];
-  assign \tag$148.conversion  = tag[58:43];
+  assign \tag$149.index  = tag[2:0];
+  assign \tag$149.plane  = tag[4:3];
+  assign \tag$149.stop  = tag[5];
+  assign \tag$149.void  = tag[6];
+  assign \tag$149.last  = tag[7];
+  assign \tag$149.release  = tag[8];
+  assign \tag$149.final  = tag[9];
+  assign \tag$149.partial  = tag[10];
+  assign \tag$149.product  = tag[42:11];
+  assign \tag$149.conversion  = tag[58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -21683,91 +19434,68 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \code$159.code  = code[5:0];
-  assign \code$159.stopped  = code[6];
-  assign \code$159.tag  = code[65:7];
-  assign \code$159.tag.index  = code[9:7];
-  assign \code$159.tag.plane  = code[11:10];
-  assign \code$159.tag.stop  = code[12];
-  assign \code$159.tag.void  = code[13];
-  assign \code$159.tag.last  = code[14];
-  assign \code$159.tag.release  = code[15];
-  assign \code$159.tag.final  = code[16];
-  assign \code$159.tag.partial  = code[17];
-  assign \code$159.tag.product  = code[49:18];
-  assign \code$159.tag.conversion  = code[65:50];
-  assign \code$170.code  = \code$170 [5:0];
-  assign \code$170.stopped  = \code$170 [6];
-  assign \code$170.tag  = \code$170 [65:7];
-  assign \code$170.tag.index  = \code$170 [9:7];
-  assign \code$170.tag.plane  = \code$170 [11:10];
-  assign \code$170.tag.stop  = \code$170 [12];
-  assign \code$170.tag.void  = \code$170 [13];
-  assign \code$170.tag.last  = \code$170 [14];
-  assign \code$170.tag.release  = \code$170 [15];
-  assign \code$170.tag.final  = \code$170 [16];
-  assign \code$170.tag.partial  = \code$170 [17];
-  assign \code$170.tag.product  = \code$170 [49:18];
-  assign \code$170.tag.conversion  = \code$170 [65:50];
-  assign \mean.code  = \code$170 [5:0];
-  assign \mean.stopped  = \code$170 [6];
-  assign \mean.tag  = \code$170 [65:7];
-  assign \mean.tag.index  = \code$170 [9:7];
-  assign \mean.tag.plane  = \code$170 [11:10];
-  assign \mean.tag.stop  = \code$170 [12];
-  assign \mean.tag.void  = \code$170 [13];
-  assign \mean.tag.last  = \code$170 [14];
-  assign \mean.tag.release  = \code$170 [15];
-  assign \mean.tag.final  = \code$170 [16];
-  assign \mean.tag.partial  = \code$170 [17];
-  assign \mean.tag.product  = \code$170 [49:18];
-  assign \mean.tag.conversion  = \code$170 [65:50];
-  assign \measured$210.offset_valid  = measured[0];
-  assign \measured$210.offset  = measured[6:1];
-  assign \measured$210.gain_valid  = measured[7];
-  assign \measured$210.gain  = measured[23:8];
-  assign \measured$210.reference_valid  = measured[24];
-  assign \measured$210.gain_reference  = measured[34:25];
-  assign \measured$210.failed  = measured[35];
-  assign \$11  = { 1'h0, \$10 [12:1] };
+  assign \code$160.code  = code[5:0];
+  assign \code$160.stopped  = code[6];
+  assign \code$160.tag  = code[65:7];
+  assign \code$160.tag.index  = code[9:7];
+  assign \code$160.tag.plane  = code[11:10];
+  assign \code$160.tag.stop  = code[12];
+  assign \code$160.tag.void  = code[13];
+  assign \code$160.tag.last  = code[14];
+  assign \code$160.tag.release  = code[15];
+  assign \code$160.tag.final  = code[16];
+  assign \code$160.tag.partial  = code[17];
+  assign \code$160.tag.product  = code[49:18];
+  assign \code$160.tag.conversion  = code[65:50];
+  assign \code$171.code  = \code$171 [5:0];
+  assign \code$171.stopped  = \code$171 [6];
+  assign \code$171.tag  = \code$171 [65:7];
+  assign \code$171.tag.index  = \code$171 [9:7];
+  assign \code$171.tag.plane  = \code$171 [11:10];
+  assign \code$171.tag.stop  = \code$171 [12];
+  assign \code$171.tag.void  = \code$171 [13];
+  assign \code$171.tag.last  = \code$171 [14];
+  assign \code$171.tag.release  = \code$171 [15];
+  assign \code$171.tag.final  = \code$171 [16];
+  assign \code$171.tag.partial  = \code$171 [17];
+  assign \code$171.tag.product  = \code$171 [49:18];
+  assign \code$171.tag.conversion  = \code$171 [65:50];
+  assign \mean.code  = \code$171 [5:0];
+  assign \mean.stopped  = \code$171 [6];
+  assign \mean.tag  = \code$171 [65:7];
+  assign \mean.tag.index  = \code$171 [9:7];
+  assign \mean.tag.plane  = \code$171 [11:10];
+  assign \mean.tag.stop  = \code$171 [12];
+  assign \mean.tag.void  = \code$171 [13];
+  assign \mean.tag.last  = \code$171 [14];
+  assign \mean.tag.release  = \code$171 [15];
+  assign \mean.tag.final  = \code$171 [16];
+  assign \mean.tag.partial  = \code$171 [17];
+  assign \mean.tag.product  = \code$171 [49:18];
+  assign \mean.tag.conversion  = \code$171 [65:50];
+  assign \measured$211.offset_valid  = measured[0];
+  assign \measured$211.offset  = measured[6:1];
+  assign \measured$211.gain_valid  = measured[7];
+  assign \measured$211.gain  = measured[23:8];
+  assign \measured$211.reference_valid  = measured[24];
+  assign \measured$211.gain_reference  = measured[34:25];
+  assign \measured$211.failed  = measured[35];
+  assign \$14  = { 1'h0, \$13 [12:1] };
 endmodule
 
 module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
-, trace__valid, \port$1045$0 , trace__void, \port$1045$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1090$0 , trace__void, \port$1090$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$10 ;
-  reg [3:0] \$100 ;
-  reg \$101 ;
-  reg \$102 ;
-  reg \$103 ;
-  reg \$104 ;
-  reg \$105 ;
-  reg \$106 ;
-  reg \$107 ;
-  reg \$108 ;
-  reg \$109 ;
-  wire [1:0] \$11 ;
-  reg \$110 ;
-  reg \$111 ;
-  reg \$112 ;
-  reg [2:0] \$113 ;
-  reg [2:0] \$114 ;
-  reg [2:0] \$115 ;
-  reg [2:0] \$116 ;
-  reg \$117 ;
-  reg \$118 ;
-  reg \$119 ;
+  wire \$11 ;
   wire \$12 ;
-  reg [1:0] \$120 ;
-  reg [1:0] \$121 ;
-  reg [17:0] \$122 ;
   wire \$13 ;
-  wire [18:0] \$14 ;
-  wire [18:0] \$15 ;
+  wire [1:0] \$14 ;
+  wire \$15 ;
   wire \$16 ;
-  wire \$17 ;
-  wire \$18 ;
+  wire [18:0] \$17 ;
+  wire [18:0] \$18 ;
   wire \$19 ;
   wire \$2 ;
   wire \$20 ;
@@ -21775,109 +19503,83 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire [1:0] \$25 ;
+  wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire [18:0] \$28 ;
-  wire [18:0] \$29 ;
+  wire \$28 ;
+  wire \$29 ;
   wire \$3 ;
   wire \$30 ;
-  wire \$31 ;
+  wire [1:0] \$31 ;
   wire \$32 ;
   wire \$33 ;
-  wire \$34 ;
-  wire [2:0] \$35 ;
+  wire [18:0] \$34 ;
+  wire [18:0] \$35 ;
   wire \$36 ;
-  wire [2:0] \$37 ;
+  wire \$37 ;
   wire \$38 ;
-  wire [3:0] \$39 ;
+  wire \$39 ;
   wire \$4 ;
-  wire [3:0] \$40 ;
-  wire [3:0] \$41 ;
+  wire \$40 ;
+  wire [2:0] \$41 ;
   wire \$42 ;
   wire [2:0] \$43 ;
-  wire [3:0] \$44 ;
-  wire \$45 ;
-  wire \$46 ;
-  wire \$47 ;
+  wire \$44 ;
+  wire [3:0] \$45 ;
+  wire [3:0] \$46 ;
+  wire [3:0] \$47 ;
   wire \$48 ;
-  wire \$49 ;
+  wire [2:0] \$49 ;
   wire [3:0] \$5 ;
-  wire \$50 ;
-  wire [3:0] \$51 ;
-  wire [3:0] \$52 ;
-  wire [9:0] \$53 ;
+  wire [3:0] \$50 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
   wire \$55 ;
-  wire [9:0] \$56 ;
-  wire \$57 ;
-  wire \$58 ;
-  wire [3:0] \$59 ;
+  wire \$56 ;
+  wire [3:0] \$57 ;
+  wire [3:0] \$58 ;
+  wire [9:0] \$59 ;
   wire \$6 ;
-  wire [6:0] \$60 ;
+  wire \$60 ;
   wire \$61 ;
-  wire [3:0] \$62 ;
-  wire [3:0] \$63 ;
+  wire [9:0] \$62 ;
+  wire \$63 ;
   wire \$64 ;
-  wire [3:0] \$65 ;
+  wire [6:0] \$65 ;
   wire [3:0] \$66 ;
-  wire [2:0] \$67 ;
-  wire [2:0] \$68 ;
-  wire [35:0] \$69 ;
+  wire \$67 ;
+  wire [3:0] \$68 ;
+  wire [3:0] \$69 ;
   wire \$7 ;
-  wire [35:0] \$70 ;
-  reg [17:0] \$71 ;
-  reg [1:0] \$72 ;
-  reg \$73 ;
-  reg [2:0] \$74 ;
-  reg \$75 ;
-  reg [2:0] \$76 ;
-  reg \$77 ;
-  reg [1:0] \$78 ;
-  reg \$79 ;
+  wire \$70 ;
+  wire [3:0] \$71 ;
+  wire [3:0] \$72 ;
+  wire [2:0] \$73 ;
+  wire [2:0] \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire [35:0] \$77 ;
+  wire [35:0] \$78 ;
+  reg [17:0] \$79 ;
   wire \$8 ;
-  reg \$80 ;
-  reg \$81 ;
-  reg [65:0] \$82 ;
-  reg [2:0] \$83 ;
-  reg [2:0] \$84 ;
-  reg [8:0] \$85 ;
-  reg [8:0] \$86 ;
-  reg \$87 ;
-  reg [6:0] \$88 ;
-  reg [2:0] \$89 ;
   wire \$9 ;
-  reg [1:0] \$90 ;
-  reg \$91 ;
-  reg [7:0] \$92 ;
-  reg [3:0] \$93 ;
-  reg \$94 ;
-  reg [6:0] \$95 ;
-  reg [6:0] \$96 ;
-  reg \$97 ;
-  reg [3:0] \$98 ;
-  reg \$99 ;
   (* init = 9'h000 *)
   wire [8:0] \$like ;
-  reg [2:0] \$like$90  = 3'h0;
-  reg [7:0] \$like$93  = 8'h00;
   wire \$signal ;
-  reg \$signal$45  = 1'h0;
-  reg \$signal$47  = 1'h0;
-  reg \$signal$54  = 1'h0;
-  reg \$signal$55  = 1'h0;
   wire [1:0] \$signature__addr ;
-  wire [1:0] \$signature__addr$59 ;
+  wire [1:0] \$signature__addr$58 ;
+  wire [1:0] \$signature__addr$71 ;
   wire [1:0] \$signature__addr$72 ;
-  wire [1:0] \$signature__addr$73 ;
   wire [35:0] \$signature__data ;
-  wire [35:0] \$signature__data$65 ;
+  wire [35:0] \$signature__data$64 ;
+  wire [35:0] \$signature__data$73 ;
   wire [35:0] \$signature__data$74 ;
-  wire [35:0] \$signature__data$75 ;
   wire \$signature__en ;
-  wire \$signature__en$68 ;
-  wire \$signature__en$71 ;
-  wire \$signature__en$76 ;
+  wire \$signature__en$67 ;
+  wire \$signature__en$70 ;
+  wire \$signature__en$75 ;
   wire accept_last;
   reg adding = 1'h0;
   input [8:0] base;
@@ -21913,6 +19615,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire [3:0] coefficient0;
   (* init = 4'h0 *)
   wire [3:0] coefficient1;
+  reg [7:0] coefficients = 8'h00;
   output [6:0] compensated;
   wire [6:0] compensated;
   wire [5:0] correction__addr;
@@ -21937,6 +19640,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire drain_lane;
   output [17:0] drain_sum;
   reg [17:0] drain_sum = 18'h00000;
+  (* init = 18'h00000 *)
+  wire [17:0] drained;
   reg [1:0] drained_word = 2'h0;
   reg fill_bank = 1'h0;
   (* init = 1'h0 *)
@@ -21967,60 +19672,56 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   wire issue_last;
   reg [6:0] multiplicand = 7'h00;
   (* init = 7'h00 *)
-  wire [6:0] \multiplicand$42 ;
+  wire [6:0] \multiplicand$45 ;
   reg [3:0] multiplier = 4'h0;
-  reg [3:0] \multiplier$43  = 4'h0;
+  reg [3:0] \multiplier$46  = 4'h0;
   (* init = 7'h00 *)
   wire [6:0] operand;
-  output [11:0] \port$1045$0 ;
-  wire [11:0] \port$1045$0 ;
-  output [47:0] \port$1045$18 ;
-  wire [47:0] \port$1045$18 ;
+  reg [6:0] operand_1 = 7'h00;
+  output [11:0] \port$1090$0 ;
+  wire [11:0] \port$1090$0 ;
+  output [47:0] \port$1090$18 ;
+  wire [47:0] \port$1090$18 ;
   output position_done;
   wire position_done;
   input position_freed;
   wire position_freed;
   wire [10:0] product;
-  wire [10:0] \product$67 ;
+  wire [10:0] \product$66 ;
   output [8:0] read_address;
   reg [8:0] read_address = 9'h000;
   reg read_bank = 1'h0;
+  reg read_bank_1 = 1'h0;
+  reg read_bank_2 = 1'h0;
+  reg read_bank_3 = 1'h0;
   input [7:0] read_data;
   wire [7:0] read_data;
   output read_enable;
   wire read_enable;
-  wire [1:0] read_word;
-  (* init = 1'h0 *)
-  wire register;
-  reg \register$100  = 1'h0;
-  reg \register$101  = 1'h0;
-  reg \register$102  = 1'h0;
-  reg \register$103  = 1'h0;
-  reg \register$104  = 1'h0;
-  reg \register$105  = 1'h0;
-  reg \register$106  = 1'h0;
-  reg \register$107  = 1'h0;
-  reg \register$108  = 1'h0;
-  reg [2:0] \register$109  = 3'h0;
-  reg [2:0] \register$110  = 3'h0;
-  reg [2:0] \register$111  = 3'h0;
-  (* init = 1'h0 *)
-  wire \register$48 ;
-  (* init = 1'h0 *)
-  wire \register$50 ;
-  reg [2:0] \register$52  = 3'h0;
-  reg \register$96  = 1'h0;
-  reg [6:0] \register$97  = 7'h00;
+  reg [1:0] read_word = 2'h0;
+  reg [1:0] read_word_1 = 2'h0;
+  reg [1:0] read_word_2 = 2'h0;
+  reg [1:0] read_word_3 = 2'h0;
+  reg register = 1'h0;
+  reg \register$44  = 1'h0;
+  reg \register$50  = 1'h0;
+  reg \register$89  = 1'h0;
+  reg \register$90  = 1'h0;
   reg [2:0] remaining = 3'h0;
   input rst;
   wire rst;
   reg [6:0] s2_code = 7'h00;
+  reg [2:0] s2_index = 3'h0;
   reg [1:0] s2_plane = 2'h0;
-  reg s2_void = 1'h0;
   input start;
   wire start;
   reg [2:0] steps = 3'h0;
   reg store_bank = 1'h0;
+  reg store_last = 1'h0;
+  reg store_last_1 = 1'h0;
+  reg store_last_2 = 1'h0;
+  reg store_last_3 = 1'h0;
+  reg store_last_4 = 1'h0;
   reg [1:0] store_word = 2'h0;
   input stream;
   wire stream;
@@ -22037,6 +19738,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   reg trace__valid = 1'h0;
   output trace__void;
   wire trace__void;
+  wire [1:0] valid;
+  wire [1:0] \valid$48 ;
   reg working = 1'h0;
   reg [35:0] bank0 [3:0];
   initial begin
@@ -22046,14 +19749,16 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     bank0[3] = 36'h000000000;
   end
   always @(posedge clk) begin
-    if (\$signature__en$68 )
-      bank0[\$signature__addr$59 ] <= \$signature__data ;
+    if (\$signature__en$67 )
+      bank0[\$signature__addr$58 ] <= \$signature__data ;
   end
   reg [35:0] _0_;
   always @(posedge clk) begin
-    _0_ <= bank0[\$signature__addr ];
+    if (\$signature__en ) begin
+      _0_ <= bank0[\$signature__addr ];
+    end
   end
-  assign \$signature__data$65  = _0_;
+  assign \$signature__data$64  = _0_;
   reg [35:0] bank1 [3:0];
   initial begin
     bank1[0] = 36'h000000000;
@@ -22062,14 +19767,16 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     bank1[3] = 36'h000000000;
   end
   always @(posedge clk) begin
-    if (\$signature__en$76 )
-      bank1[\$signature__addr$73 ] <= \$signature__data$74 ;
+    if (\$signature__en$75 )
+      bank1[\$signature__addr$72 ] <= \$signature__data$73 ;
   end
   reg [35:0] _1_;
   always @(posedge clk) begin
-    _1_ <= bank1[\$signature__addr$72 ];
+    if (\$signature__en$70 ) begin
+      _1_ <= bank1[\$signature__addr$71 ];
+    end
   end
-  assign \$signature__data$75  = _1_;
+  assign \$signature__data$74  = _1_;
   (* ram_style = "distributed" *)
   reg [3:0] corrections [63:0];
 `ifndef SYNTHESIS
@@ -22103,179 +19810,88 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign issue_last = steps == 1'h1;
   assign \$6  = issue_last & held[14];
   assign issue_end = \$6  & held[16];
-  assign position_done = \$signal$54  & \$signal$55 ;
+  assign position_done = \register$50  & store_last;
   assign \$7  = ! read_bank;
-  assign \$8  = \$signal$45  & \$7 ;
-  assign \$signature__addr  = \$8  ? \register$52 [1:0] : drain_group;
-  assign \$9  = ! store_bank;
-  assign \$10  = \$signal$54  & \$9 ;
-  assign \$11  = \$10  ? store_word : drained_word;
-  assign \$signature__addr$59  = clearing ? clear_word : \$11 ;
+  assign \$8  = \register$44  & \$7 ;
+  assign \$9  = | full;
+  assign \$signature__en  = \$8  | \$9 ;
+  assign \$10  = ! read_bank;
+  assign \$11  = \register$44  & \$10 ;
+  assign \$signature__addr  = \$11  ? read_word : drain_group;
   assign \$12  = ! store_bank;
-  assign \$13  = \$signal$54  & \$12 ;
-  assign \$14  = $signed(\$signature__data$65 [17:0]) + $signed(product);
-  assign \$15  = $signed(\$signature__data$65 [35:18]) + $signed(\product$67 );
-  assign \$signature__data  = \$13  ? { \$15 [17:0], \$14 [17:0] } : 36'h000000000;
-  assign \$16  = ! store_bank;
-  assign \$17  = \$signal$54  & \$16 ;
-  assign \$18  = clearing | \$17 ;
-  assign \$19  = ! drain_bank;
-  assign \$20  = drain_clear & \$19 ;
-  assign \$signature__en$68  = \$18  | \$20 ;
-  assign \$22  = \$signal$45  & \$21 ;
-  assign \$signature__addr$72  = \$22  ? \register$52 [1:0] : drain_group;
-  assign \$24  = \$signal$54  & \$23 ;
-  assign \$25  = \$24  ? store_word : drained_word;
-  assign \$signature__addr$73  = clearing ? clear_word : \$25 ;
-  assign \$27  = \$signal$54  & \$26 ;
-  assign \$28  = $signed(\$signature__data$75 [17:0]) + $signed(product);
-  assign \$29  = $signed(\$signature__data$75 [35:18]) + $signed(\product$67 );
-  assign \$signature__data$74  = \$27  ? { \$29 [17:0], \$28 [17:0] } : 36'h000000000;
-  assign \$31  = \$signal$54  & \$30 ;
-  assign \$32  = clearing | \$31 ;
-  assign \$34  = drain_clear & \$33 ;
-  assign \$signature__en$76  = \$32  | \$34 ;
-  assign \$35  = clear_word + 1'h1;
-  assign \$36  = clear_word != 2'h3;
-  assign \$37  = stream ? groups : 3'h1;
-  assign \$38  = interval > 2'h2;
-  assign \$39  = interval - 1'h1;
-  assign \$40  = \$38  ? \$39  : 4'h1;
-  assign \$41  = remaining - 1'h1;
-  assign \$42  = remaining != 1'h1;
-  assign \$43  = full + accept_last;
-  assign \$44  = \$43  - position_freed;
-  assign \$45  = ~ position_freed;
-  assign \$46  = full == 1'h1;
-  assign \$47  = \$46  & accept_last;
-  assign \$48  = blocked | \$47 ;
-  assign \$49  = \$45  & \$48 ;
-  assign \$50  = drain_bank ^ position_freed;
-  assign \$51  = steps - 1'h1;
-  assign \$52  = group + 1'h1;
-  assign \$53  = read_address + 1'h1;
-  assign \$54  = issue_last & held[14];
-  assign \$55  = ~ held[15];
-  assign \$56  = read_address + 1'h1;
-  assign \$57  = \$signal  & adding;
-  assign \$58  = ~ fill_bank;
-  assign \$59  = 1'h1 << s2_plane;
-  assign \$60  = \register$96  ? 7'h00 : \register$97 ;
-  assign \$61  = ! \$like$90 [0];
-  assign \$62  = here0 ? digit : 4'h0;
-  assign \$63  = stream ? \$like$93 [3:0] : \$62 ;
-  assign \$65  = here1 ? digit : 4'h0;
-  assign \$66  = stream ? \$like$93 [7:4] : \$65 ;
-  assign \$68  = stream ? group : \$67 ;
-  assign \$69  = drain_bank ? \$signature__data$75  : \$signature__data$65 ;
-  assign \$70  = drain_bank ? \$signature__data$75  : \$signature__data$65 ;
-  always @(posedge clk)
-    clear_word <= \$72 ;
-  always @(posedge clk)
-    clearing <= \$73 ;
-  always @(posedge clk)
-    interval <= \$74 ;
-  always @(posedge clk)
-    adding <= \$75 ;
-  always @(posedge clk)
-    remaining <= \$76 ;
-  always @(posedge clk)
-    working <= \$77 ;
-  always @(posedge clk)
-    full <= \$78 ;
-  always @(posedge clk)
-    blocked <= \$79 ;
-  always @(posedge clk)
-    drain_bank <= \$80 ;
-  always @(posedge clk)
-    trace__valid <= \$81 ;
-  always @(posedge clk)
-    held <= \$82 ;
-  always @(posedge clk)
-    steps <= \$83 ;
-  always @(posedge clk)
-    group <= \$84 ;
-  always @(posedge clk)
-    read_address <= \$85 ;
-  always @(posedge clk)
-    chunk_start <= \$86 ;
-  always @(posedge clk)
-    fill_bank <= \$87 ;
-  always @(posedge clk)
-    s2_code <= \$88 ;
-  always @(posedge clk)
-    \$like$90  <= \$89 ;
-  always @(posedge clk)
-    s2_plane <= \$90 ;
-  always @(posedge clk)
-    s2_void <= \$91 ;
-  always @(posedge clk)
-    \$like$93  <= \$92 ;
-  always @(posedge clk)
-    digit <= \$93 ;
-  always @(posedge clk)
-    \register$96  <= \$94 ;
-  always @(posedge clk)
-    \register$97  <= \$95 ;
-  always @(posedge clk)
-    multiplicand <= \$96 ;
-  always @(posedge clk)
-    here0 <= \$97 ;
-  always @(posedge clk)
-    multiplier <= \$98 ;
-  always @(posedge clk)
-    here1 <= \$99 ;
-  always @(posedge clk)
-    \multiplier$43  <= \$100 ;
-  always @(posedge clk)
-    \register$100  <= \$101 ;
-  always @(posedge clk)
-    \register$101  <= \$102 ;
-  always @(posedge clk)
-    \register$102  <= \$103 ;
-  always @(posedge clk)
-    \$signal$45  <= \$104 ;
-  always @(posedge clk)
-    \register$103  <= \$105 ;
-  always @(posedge clk)
-    \register$104  <= \$106 ;
-  always @(posedge clk)
-    \register$105  <= \$107 ;
-  always @(posedge clk)
-    \$signal$47  <= \$108 ;
-  always @(posedge clk)
-    \register$106  <= \$109 ;
-  always @(posedge clk)
-    \register$107  <= \$110 ;
-  always @(posedge clk)
-    \register$108  <= \$111 ;
-  always @(posedge clk)
-    read_bank <= \$112 ;
-  always @(posedge clk)
-    \register$109  <= \$113 ;
-  always @(posedge clk)
-    \register$110  <= \$114 ;
-  always @(posedge clk)
-    \register$111  <= \$115 ;
-  always @(posedge clk)
-    \register$52  <= \$116 ;
-  always @(posedge clk)
-    \$signal$54  <= \$117 ;
-  always @(posedge clk)
-    \$signal$55  <= \$118 ;
-  always @(posedge clk)
-    store_bank <= \$119 ;
-  always @(posedge clk)
-    store_word <= \$120 ;
-  always @(posedge clk)
-    drained_word <= \$121 ;
-  always @(posedge clk)
-    drain_sum <= \$122 ;
+  assign \$13  = \register$50  & \$12 ;
+  assign \$14  = \$13  ? store_word : drained_word;
+  assign \$signature__addr$58  = clearing ? clear_word : \$14 ;
+  assign \$15  = ! store_bank;
+  assign \$16  = \register$50  & \$15 ;
+  assign \$17  = $signed(\$signature__data$64 [17:0]) + $signed(product);
+  assign \$18  = $signed(\$signature__data$64 [35:18]) + $signed(\product$66 );
+  assign \$signature__data  = \$16  ? { \$18 [17:0], \$17 [17:0] } : 36'h000000000;
+  assign \$19  = ! store_bank;
+  assign \$20  = \register$50  & \$19 ;
+  assign \$21  = clearing | \$20 ;
+  assign \$22  = ! drain_bank;
+  assign \$23  = drain_clear & \$22 ;
+  assign \$signature__en$67  = \$21  | \$23 ;
+  assign \$25  = \register$44  & \$24 ;
+  assign \$26  = | full;
+  assign \$signature__en$70  = \$25  | \$26 ;
+  assign \$28  = \register$44  & \$27 ;
+  assign \$signature__addr$71  = \$28  ? read_word : drain_group;
+  assign \$30  = \register$50  & \$29 ;
+  assign \$31  = \$30  ? store_word : drained_word;
+  assign \$signature__addr$72  = clearing ? clear_word : \$31 ;
+  assign \$33  = \register$50  & \$32 ;
+  assign \$34  = $signed(\$signature__data$74 [17:0]) + $signed(product);
+  assign \$35  = $signed(\$signature__data$74 [35:18]) + $signed(\product$66 );
+  assign \$signature__data$73  = \$33  ? { \$35 [17:0], \$34 [17:0] } : 36'h000000000;
+  assign \$37  = \register$50  & \$36 ;
+  assign \$38  = clearing | \$37 ;
+  assign \$40  = drain_clear & \$39 ;
+  assign \$signature__en$75  = \$38  | \$40 ;
+  assign \$41  = clear_word + 1'h1;
+  assign \$42  = clear_word != 2'h3;
+  assign \$43  = stream ? groups : 3'h1;
+  assign \$44  = interval > 2'h2;
+  assign \$45  = interval - 1'h1;
+  assign \$46  = \$44  ? \$45  : 4'h1;
+  assign \$47  = remaining - 1'h1;
+  assign \$48  = remaining != 1'h1;
+  assign \$49  = full + accept_last;
+  assign \$50  = \$49  - position_freed;
+  assign \$51  = ~ position_freed;
+  assign \$52  = full == 1'h1;
+  assign \$53  = \$52  & accept_last;
+  assign \$54  = blocked | \$53 ;
+  assign \$55  = \$51  & \$54 ;
+  assign \$56  = drain_bank ^ position_freed;
+  assign \$57  = steps - 1'h1;
+  assign \$58  = group + 1'h1;
+  assign \$59  = read_address + 1'h1;
+  assign \$60  = issue_last & held[14];
+  assign \$61  = ~ held[15];
+  assign \$62  = read_address + 1'h1;
+  assign \$63  = \$signal  & adding;
+  assign \$64  = ~ fill_bank;
+  assign \$65  = held[13] ? 7'h00 : compensated;
+  assign \$66  = 1'h1 << s2_plane;
+  assign \$67  = ! s2_index[0];
+  assign \$68  = here0 ? digit : 4'h0;
+  assign \$69  = stream ? coefficients[3:0] : \$68 ;
+  assign \$71  = here1 ? digit : 4'h0;
+  assign \$72  = stream ? coefficients[7:4] : \$71 ;
+  assign \$74  = stream ? group : \$73 ;
+  assign \$75  = | full;
+  assign \$76  = | full;
+  assign \$77  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
+  assign \$78  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
   \crossloom_tile.accumulator.multiplier0  multiplier0 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
+    .\port$1106$0 (register),
+    .\port$1108$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -22283,8 +19899,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
-    .multiplier(\multiplier$43 ),
-    .product(\product$67 ),
+    .multiplier(\multiplier$46 ),
+    .\port$1106$0 (register),
+    .\port$1108$0 (\register$44 ),
+    .product(\product$66 ),
     .rst(rst)
   );
   always @* begin
@@ -22292,604 +19910,413 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     (* full_case = 32'd1 *)
     casez (drain_lane)
       1'h0:
-          \$71  = \$69 [17:0];
+          \$79  = \$77 [17:0];
       1'h1:
-          \$71  = \$70 [35:18];
+          \$79  = \$78 [35:18];
     endcase
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$72  = clear_word;
+  always @(posedge clk) begin
     if (clearing) begin
-      \$72  = \$35 [1:0];
+      clear_word <= \$41 [1:0];
     end
     if (start) begin
-      \$72  = 2'h0;
+      clear_word <= 2'h0;
     end
     if (clear) begin
-      \$72  = 2'h0;
+      clear_word <= 2'h0;
     end
     if (rst) begin
-      \$72  = 2'h0;
+      clear_word <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$73  = clearing;
+  always @(posedge clk) begin
     if (clearing) begin
-      \$73  = \$36 ;
+      clearing <= \$42 ;
     end
     if (start) begin
-      \$73  = 1'h1;
+      clearing <= 1'h1;
     end
     if (clear) begin
-      \$73  = 1'h0;
+      clearing <= 1'h0;
     end
     if (rst) begin
-      \$73  = 1'h0;
+      clearing <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$74  = \$37 ;
+  always @(posedge clk) begin
+    interval <= \$43 ;
     if (clear) begin
-      \$74  = 3'h0;
+      interval <= 3'h0;
     end
     if (rst) begin
-      \$74  = 3'h0;
+      interval <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$75  = summing;
+  always @(posedge clk) begin
+    adding <= summing;
     if (clear) begin
-      \$75  = 1'h0;
+      adding <= 1'h0;
     end
     if (rst) begin
-      \$75  = 1'h0;
+      adding <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$76  = remaining;
+  always @(posedge clk) begin
     if (\$signal ) begin
-      \$76  = \$40 [2:0];
+      remaining <= \$46 [2:0];
     end else if (working) begin
-      \$76  = \$41 [2:0];
+      remaining <= \$47 [2:0];
     end
     if (start) begin
-      \$76  = 3'h0;
+      remaining <= 3'h0;
     end
     if (clear) begin
-      \$76  = 3'h0;
+      remaining <= 3'h0;
     end
     if (rst) begin
-      \$76  = 3'h0;
+      remaining <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$77  = working;
+  always @(posedge clk) begin
     if (\$signal ) begin
-      \$77  = 1'h1;
+      working <= 1'h1;
     end else if (working) begin
-      \$77  = \$42 ;
+      working <= \$48 ;
     end
     if (start) begin
-      \$77  = 1'h0;
+      working <= 1'h0;
     end
     if (clear) begin
-      \$77  = 1'h0;
+      working <= 1'h0;
     end
     if (rst) begin
-      \$77  = 1'h0;
+      working <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$78  = \$44 [1:0];
+  always @(posedge clk) begin
+    full <= \$50 [1:0];
     if (start) begin
-      \$78  = 2'h0;
+      full <= 2'h0;
     end
     if (clear) begin
-      \$78  = 2'h0;
+      full <= 2'h0;
     end
     if (rst) begin
-      \$78  = 2'h0;
+      full <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$79  = \$49 ;
+  always @(posedge clk) begin
+    blocked <= \$55 ;
     if (start) begin
-      \$79  = 1'h0;
+      blocked <= 1'h0;
     end
     if (clear) begin
-      \$79  = 1'h0;
+      blocked <= 1'h0;
     end
     if (rst) begin
-      \$79  = 1'h0;
+      blocked <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$80  = \$50 ;
+  always @(posedge clk) begin
+    drain_bank <= \$56 ;
     if (start) begin
-      \$80  = 1'h0;
+      drain_bank <= 1'h0;
     end
     if (clear) begin
-      \$80  = 1'h0;
+      drain_bank <= 1'h0;
     end
     if (rst) begin
-      \$80  = 1'h0;
+      drain_bank <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$81  = \$signal ;
+  always @(posedge clk) begin
+    trace__valid <= \$signal ;
     if (clear) begin
-      \$81  = 1'h0;
+      trace__valid <= 1'h0;
     end
     if (rst) begin
-      \$81  = 1'h0;
+      trace__valid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$82  = held;
+  always @(posedge clk) begin
     if (\$signal ) begin
-      \$82  = code;
+      held <= code;
     end
     if (clear) begin
-      \$82  = 66'h00000000000000000;
+      held <= 66'h00000000000000000;
     end
     if (rst) begin
-      \$82  = 66'h00000000000000000;
+      held <= 66'h00000000000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$83  = steps;
+  always @(posedge clk) begin
     if (issue) begin
-      \$83  = \$51 [2:0];
+      steps <= \$57 [2:0];
     end
-    if (\$57 ) begin
-      \$83  = interval;
+    if (\$63 ) begin
+      steps <= interval;
     end
     if (clear) begin
-      \$83  = 3'h0;
+      steps <= 3'h0;
     end
     if (rst) begin
-      \$83  = 3'h0;
+      steps <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$84  = group;
+  always @(posedge clk) begin
     if (issue) begin
-      \$84  = \$52 [2:0];
+      group <= \$58 [2:0];
     end
-    if (\$57 ) begin
-      \$84  = 3'h0;
+    if (\$63 ) begin
+      group <= 3'h0;
     end
     if (clear) begin
-      \$84  = 3'h0;
+      group <= 3'h0;
     end
     if (rst) begin
-      \$84  = 3'h0;
+      group <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$85  = read_address;
+  always @(posedge clk) begin
     if (issue) begin
-      \$85  = \$53 [8:0];
-      if (\$54 ) begin
-        if (\$55 ) begin
-          \$85  = chunk_start;
+      read_address <= \$59 [8:0];
+      if (\$60 ) begin
+        if (\$61 ) begin
+          read_address <= chunk_start;
         end else if (held[16]) begin
-          \$85  = base;
+          read_address <= base;
         end
       end
     end
     if (start) begin
-      \$85  = base;
+      read_address <= base;
     end
     if (clear) begin
-      \$85  = 9'h000;
+      read_address <= 9'h000;
     end
     if (rst) begin
-      \$85  = 9'h000;
+      read_address <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$86  = chunk_start;
+  always @(posedge clk) begin
     if (issue) begin
-      if (\$54 ) begin
+      if (\$60 ) begin
         (* full_case = 32'd1 *)
-        if (\$55 ) begin
+        if (\$61 ) begin
         end else if (held[16]) begin
-          \$86  = base;
+          chunk_start <= base;
         end else begin
-          \$86  = \$56 [8:0];
+          chunk_start <= \$62 [8:0];
         end
       end
     end
     if (start) begin
-      \$86  = base;
+      chunk_start <= base;
     end
     if (clear) begin
-      \$86  = 9'h000;
+      chunk_start <= 9'h000;
     end
     if (rst) begin
-      \$86  = 9'h000;
+      chunk_start <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$87  = fill_bank;
+  always @(posedge clk) begin
     if (issue_end) begin
-      \$87  = \$58 ;
+      fill_bank <= \$64 ;
     end
     if (start) begin
-      \$87  = 1'h0;
+      fill_bank <= 1'h0;
     end
     if (clear) begin
-      \$87  = 1'h0;
+      fill_bank <= 1'h0;
     end
     if (rst) begin
-      \$87  = 1'h0;
+      fill_bank <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$88  = compensated;
+  always @(posedge clk) begin
+    \register$89  <= issue;
     if (clear) begin
-      \$88  = 7'h00;
+      \register$89  <= 1'h0;
     end
     if (rst) begin
-      \$88  = 7'h00;
+      \register$89  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$89  = held[9:7];
+  always @(posedge clk) begin
+    \register$90  <= \register$89 ;
     if (clear) begin
-      \$89  = 3'h0;
+      \register$90  <= 1'h0;
     end
     if (rst) begin
-      \$89  = 3'h0;
+      \register$90  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$90  = held[11:10];
+  always @(posedge clk) begin
+    register <= \register$90 ;
     if (clear) begin
-      \$90  = 2'h0;
+      register <= 1'h0;
     end
     if (rst) begin
-      \$90  = 2'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$91  = held[13];
+  always @(posedge clk) begin
+    \register$44  <= register;
     if (clear) begin
-      \$91  = 1'h0;
+      \register$44  <= 1'h0;
     end
     if (rst) begin
-      \$91  = 1'h0;
+      \register$44  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$92  = read_data;
+  always @(posedge clk) begin
+    \register$50  <= \register$44 ;
     if (clear) begin
-      \$92  = 8'h00;
+      \register$50  <= 1'h0;
     end
     if (rst) begin
-      \$92  = 8'h00;
+      \register$50  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$93  = \$59 ;
-    if (clear) begin
-      \$93  = 4'h0;
-    end
-    if (rst) begin
-      \$93  = 4'h0;
+  always @(posedge clk) begin
+    if (issue) begin
+      s2_code <= \$65 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$94  = s2_void;
-    if (clear) begin
-      \$94  = 1'h0;
-    end
-    if (rst) begin
-      \$94  = 1'h0;
+  always @(posedge clk) begin
+    if (issue) begin
+      s2_index <= held[9:7];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$95  = s2_code;
-    if (clear) begin
-      \$95  = 7'h00;
-    end
-    if (rst) begin
-      \$95  = 7'h00;
+  always @(posedge clk) begin
+    if (issue) begin
+      s2_plane <= held[11:10];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$96  = \$60 ;
-    if (clear) begin
-      \$96  = 7'h00;
-    end
-    if (rst) begin
-      \$96  = 7'h00;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      coefficients <= read_data;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$97  = \$61 ;
-    if (clear) begin
-      \$97  = 1'h0;
-    end
-    if (rst) begin
-      \$97  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      digit <= \$66 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$98  = \$63 ;
-    if (clear) begin
-      \$98  = 4'h0;
-    end
-    if (rst) begin
-      \$98  = 4'h0;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      operand_1 <= s2_code;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$99  = \$64 ;
-    if (clear) begin
-      \$99  = 1'h0;
-    end
-    if (rst) begin
-      \$99  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$90 ) begin
+      multiplicand <= operand_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$100  = \$66 ;
-    if (clear) begin
-      \$100  = 4'h0;
-    end
-    if (rst) begin
-      \$100  = 4'h0;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      here0 <= \$67 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$101  = issue;
-    if (clear) begin
-      \$101  = 1'h0;
-    end
-    if (rst) begin
-      \$101  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$90 ) begin
+      multiplier <= \$69 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$102  = \register$100 ;
-    if (clear) begin
-      \$102  = 1'h0;
-    end
-    if (rst) begin
-      \$102  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      here1 <= \$70 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$103  = \register$101 ;
-    if (clear) begin
-      \$103  = 1'h0;
-    end
-    if (rst) begin
-      \$103  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$90 ) begin
+      \multiplier$46  <= \$72 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$104  = \register$102 ;
-    if (clear) begin
-      \$104  = 1'h0;
-    end
-    if (rst) begin
-      \$104  = 1'h0;
+  always @(posedge clk) begin
+    if (issue) begin
+      read_word_1 <= \$74 [1:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$105  = issue_end;
-    if (clear) begin
-      \$105  = 1'h0;
-    end
-    if (rst) begin
-      \$105  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      read_word_2 <= read_word_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$106  = \register$103 ;
-    if (clear) begin
-      \$106  = 1'h0;
-    end
-    if (rst) begin
-      \$106  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$90 ) begin
+      read_word_3 <= read_word_2;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$107  = \register$104 ;
-    if (clear) begin
-      \$107  = 1'h0;
-    end
-    if (rst) begin
-      \$107  = 1'h0;
+  always @(posedge clk) begin
+    if (register) begin
+      read_word <= read_word_3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$108  = \register$105 ;
-    if (clear) begin
-      \$108  = 1'h0;
-    end
-    if (rst) begin
-      \$108  = 1'h0;
+  always @(posedge clk) begin
+    if (issue) begin
+      read_bank_1 <= fill_bank;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$109  = fill_bank;
-    if (clear) begin
-      \$109  = 1'h0;
-    end
-    if (rst) begin
-      \$109  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      read_bank_2 <= read_bank_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$110  = \register$106 ;
-    if (clear) begin
-      \$110  = 1'h0;
-    end
-    if (rst) begin
-      \$110  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$90 ) begin
+      read_bank_3 <= read_bank_2;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$111  = \register$107 ;
-    if (clear) begin
-      \$111  = 1'h0;
-    end
-    if (rst) begin
-      \$111  = 1'h0;
+  always @(posedge clk) begin
+    if (register) begin
+      read_bank <= read_bank_3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$112  = \register$108 ;
-    if (clear) begin
-      \$112  = 1'h0;
-    end
-    if (rst) begin
-      \$112  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$44 ) begin
+      store_word <= read_word;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$113  = \$68 ;
-    if (clear) begin
-      \$113  = 3'h0;
-    end
-    if (rst) begin
-      \$113  = 3'h0;
+  always @(posedge clk) begin
+    if (\register$44 ) begin
+      store_bank <= read_bank;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$114  = \register$109 ;
-    if (clear) begin
-      \$114  = 3'h0;
-    end
-    if (rst) begin
-      \$114  = 3'h0;
+  always @(posedge clk) begin
+    if (issue) begin
+      store_last_1 <= issue_end;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$115  = \register$110 ;
-    if (clear) begin
-      \$115  = 3'h0;
-    end
-    if (rst) begin
-      \$115  = 3'h0;
+  always @(posedge clk) begin
+    if (\register$89 ) begin
+      store_last_2 <= store_last_1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$116  = \register$111 ;
-    if (clear) begin
-      \$116  = 3'h0;
-    end
-    if (rst) begin
-      \$116  = 3'h0;
+  always @(posedge clk) begin
+    if (\register$90 ) begin
+      store_last_3 <= store_last_2;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$117  = \$signal$45 ;
-    if (clear) begin
-      \$117  = 1'h0;
-    end
-    if (rst) begin
-      \$117  = 1'h0;
+  always @(posedge clk) begin
+    if (register) begin
+      store_last_4 <= store_last_3;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$118  = \$signal$47 ;
-    if (clear) begin
-      \$118  = 1'h0;
-    end
-    if (rst) begin
-      \$118  = 1'h0;
+  always @(posedge clk) begin
+    if (\register$44 ) begin
+      store_last <= store_last_4;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$119  = read_bank;
-    if (clear) begin
-      \$119  = 1'h0;
-    end
-    if (rst) begin
-      \$119  = 1'h0;
+  always @(posedge clk) begin
+    if (\$75 ) begin
+      drained_word <= drain_group;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$120  = \register$52 [1:0];
-    if (clear) begin
-      \$120  = 2'h0;
-    end
-    if (rst) begin
-      \$120  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$121  = drain_group;
-    if (clear) begin
-      \$121  = 2'h0;
-    end
-    if (rst) begin
-      \$121  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    \$122  = \$71 ;
-    if (clear) begin
-      \$122  = 18'h00000;
-    end
-    if (rst) begin
-      \$122  = 18'h00000;
+  always @(posedge clk) begin
+    if (\$76 ) begin
+      drain_sum <= \$79 ;
     end
   end
   assign correction_write = correction_write__en;
@@ -22908,17 +20335,14 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$like  = read_address;
   assign operand = multiplicand;
   assign coefficient0 = multiplier;
-  assign \multiplicand$42  = multiplicand;
-  assign coefficient1 = \multiplier$43 ;
-  assign register = \$signal$45 ;
-  assign \register$48  = \$signal$47 ;
-  assign \register$50  = read_bank;
-  assign read_word = \register$52 [1:0];
-  assign \$signature__en  = 1'h1;
-  assign \$signature__en$71  = 1'h1;
-  assign \port$1045$0  = held[11:0];
+  assign valid = { \register$44 , register };
+  assign \multiplicand$45  = multiplicand;
+  assign coefficient1 = \multiplier$46 ;
+  assign \valid$48  = { \register$44 , register };
+  assign drained = drain_sum;
+  assign \port$1090$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1045$18  = held[65:18];
+  assign \port$1090$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -22945,25 +20369,22 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \held.tag.partial  = held[17];
   assign \held.tag.product  = held[49:18];
   assign \held.tag.conversion  = held[65:50];
-  assign \$21  = read_bank;
-  assign \$23  = store_bank;
-  assign \$26  = store_bank;
-  assign \$30  = store_bank;
-  assign \$33  = drain_bank;
-  assign \$64  = \$like$90 [0];
-  assign \$67  = { 1'h0, held[9:8] };
+  assign \$24  = read_bank;
+  assign \$27  = read_bank;
+  assign \$29  = store_bank;
+  assign \$32  = store_bank;
+  assign \$36  = store_bank;
+  assign \$39  = drain_bank;
+  assign \$70  = s2_index[0];
+  assign \$73  = { 1'h0, held[9:8] };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multiplier, product, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1106$0 , \port$1108$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
   wire [11:0] \$12 ;
   wire [12:0] \$13 ;
-  reg [8:0] \$14 ;
-  reg [8:0] \$15 ;
-  reg [11:0] \$16 ;
   wire [7:0] \$2 ;
   wire [7:0] \$3 ;
   wire [7:0] \$4 ;
@@ -22982,11 +20403,16 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multipli
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
+  input \port$1106$0 ;
+  wire \port$1106$0 ;
+  input \port$1108$0 ;
+  wire \port$1108$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
   wire rst;
   reg [11:0] total = 12'h000;
+  wire [1:0] valid;
   assign \$2  = multiplier[0] ? \$1  : 8'h00;
   assign \$4  = multiplier[1] ? \$3  : 8'h00;
   assign \$5  = $signed(\$2 ) + $signed(\$4 );
@@ -22995,42 +20421,22 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multipli
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
-  always @(posedge clk)
-    partial0 <= \$14 ;
-  always @(posedge clk)
-    partial2 <= \$15 ;
-  always @(posedge clk)
-    total <= \$16 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$14  = \$5 ;
-    if (clear) begin
-      \$14  = 9'h000;
-    end
-    if (rst) begin
-      \$14  = 9'h000;
+  always @(posedge clk) begin
+    if (\port$1106$0 ) begin
+      partial0 <= \$5 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$15  = \$11 [8:0];
-    if (clear) begin
-      \$15  = 9'h000;
-    end
-    if (rst) begin
-      \$15  = 9'h000;
+  always @(posedge clk) begin
+    if (\port$1106$0 ) begin
+      partial2 <= \$11 [8:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    \$16  = \$13 [11:0];
-    if (clear) begin
-      \$16  = 12'h000;
-    end
-    if (rst) begin
-      \$16  = 12'h000;
+  always @(posedge clk) begin
+    if (\port$1108$0 ) begin
+      total <= \$13 [11:0];
     end
   end
+  assign valid = { \port$1108$0 , \port$1106$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -23039,16 +20445,12 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, multiplicand, multipli
   assign \$12  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, multiplicand, multiplier, product, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1106$0 , \port$1108$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
   wire [11:0] \$12 ;
   wire [12:0] \$13 ;
-  reg [8:0] \$14 ;
-  reg [8:0] \$15 ;
-  reg [11:0] \$16 ;
   wire [7:0] \$2 ;
   wire [7:0] \$3 ;
   wire [7:0] \$4 ;
@@ -23067,11 +20469,16 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, multiplicand, multipli
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
+  input \port$1106$0 ;
+  wire \port$1106$0 ;
+  input \port$1108$0 ;
+  wire \port$1108$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
   wire rst;
   reg [11:0] total = 12'h000;
+  wire [1:0] valid;
   assign \$2  = multiplier[0] ? \$1  : 8'h00;
   assign \$4  = multiplier[1] ? \$3  : 8'h00;
   assign \$5  = $signed(\$2 ) + $signed(\$4 );
@@ -23080,42 +20487,22 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, multiplicand, multipli
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
-  always @(posedge clk)
-    partial0 <= \$14 ;
-  always @(posedge clk)
-    partial2 <= \$15 ;
-  always @(posedge clk)
-    total <= \$16 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$14  = \$5 ;
-    if (clear) begin
-      \$14  = 9'h000;
-    end
-    if (rst) begin
-      \$14  = 9'h000;
+  always @(posedge clk) begin
+    if (\port$1106$0 ) begin
+      partial0 <= \$5 ;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$15  = \$11 [8:0];
-    if (clear) begin
-      \$15  = 9'h000;
-    end
-    if (rst) begin
-      \$15  = 9'h000;
+  always @(posedge clk) begin
+    if (\port$1106$0 ) begin
+      partial2 <= \$11 [8:0];
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
-    \$16  = \$13 [11:0];
-    if (clear) begin
-      \$16  = 12'h000;
-    end
-    if (rst) begin
-      \$16  = 12'h000;
+  always @(posedge clk) begin
+    if (\port$1108$0 ) begin
+      total <= \$13 [11:0];
     end
   end
+  assign valid = { \port$1108$0 , \port$1106$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -23125,7 +20512,6 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, multiplicand, multipli
 endmodule
 
 module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire \$1 ;
   wire \$10 ;
   wire [14:0] \$11 ;
@@ -23140,13 +20526,6 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   wire \$2 ;
   wire [5:0] \$20 ;
   wire [5:0] \$21 ;
-  reg [13:0] \$22 ;
-  reg \$23 ;
-  reg [14:0] \$24 ;
-  reg [65:0] \$25 ;
-  reg \$26 ;
-  reg \$27 ;
-  reg [65:0] \$28 ;
   wire \$3 ;
   wire [7:0] \$4 ;
   wire [12:0] \$5 ;
@@ -23246,114 +20625,87 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   assign \$19  = \$18 [14] ? 6'h20 : 6'h1f;
   assign \$20  = \$16  ? \$17 [5:0] : \$19 ;
   assign \$21  = last[6] ? 6'h3f : \$20 ;
-  always @(posedge clk)
-    \begin  <= \$22 ;
-  always @(posedge clk)
-    whole <= \$23 ;
-  always @(posedge clk)
-    total <= \$24 ;
-  always @(posedge clk)
-    last <= \$25 ;
-  always @(posedge clk)
-    first <= \$26 ;
-  always @(posedge clk)
-    mean_valid <= \$27 ;
-  always @(posedge clk)
-    mean <= \$28 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$22  = \$6 ;
+  always @(posedge clk) begin
+    \begin  <= \$6 ;
     if (clear) begin
-      \$22  = 14'h0000;
+      \begin  <= 14'h0000;
     end
     if (rst) begin
-      \$22  = 14'h0000;
+      \begin  <= 14'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$23  = whole;
+  always @(posedge clk) begin
     if (\$signal ) begin
-      \$23  = 1'h0;
+      whole <= 1'h0;
     end
     if (accept) begin
-      \$23  = \$10 ;
+      whole <= \$10 ;
     end
     if (clear) begin
-      \$23  = 1'h0;
+      whole <= 1'h0;
     end
     if (rst) begin
-      \$23  = 1'h0;
+      whole <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$24  = total;
+  always @(posedge clk) begin
     if (accept) begin
-      \$24  = \$8 [14:0];
+      total <= \$8 [14:0];
     end
     if (clear) begin
-      \$24  = 15'h0000;
+      total <= 15'h0000;
     end
     if (rst) begin
-      \$24  = 15'h0000;
+      total <= 15'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$25  = last;
+  always @(posedge clk) begin
     if (accept) begin
-      \$25  = code;
+      last <= code;
     end
     if (clear) begin
-      \$25  = 66'h00000000000000000;
+      last <= 66'h00000000000000000;
     end
     if (rst) begin
-      \$25  = 66'h00000000000000000;
+      last <= 66'h00000000000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$26  = first;
+  always @(posedge clk) begin
     if (accept) begin
-      \$26  = \$9 ;
+      first <= \$9 ;
     end
     if (clear) begin
-      \$26  = 1'h1;
+      first <= 1'h1;
     end
     if (rst) begin
-      \$26  = 1'h1;
+      first <= 1'h1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$27  = mean_valid;
+  always @(posedge clk) begin
     if (mean_ready) begin
-      \$27  = 1'h0;
+      mean_valid <= 1'h0;
     end
     if (\$signal ) begin
-      \$27  = 1'h1;
+      mean_valid <= 1'h1;
     end
     if (clear) begin
-      \$27  = 1'h0;
+      mean_valid <= 1'h0;
     end
     if (rst) begin
-      \$27  = 1'h0;
+      mean_valid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
-    \$28  = mean;
+  always @(posedge clk) begin
     if (\$signal ) begin
-      \$28 [65:7] = last[65:7];
-      \$28 [6] = last[6];
-      \$28 [5:0] = \$21 ;
+      mean [65:7] <= last[65:7];
+      mean [6] <= last[6];
+      mean [5:0] <= \$21 ;
     end
     if (clear) begin
-      \$28  = 66'h00000000000000000;
+      mean <= 66'h00000000000000000;
     end
     if (rst) begin
-      \$28  = 66'h00000000000000000;
+      mean <= 66'h00000000000000000;
     end
   end
   assign \code.code  = code[5:0];
@@ -23397,21 +20749,20 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   assign \mean.tag.conversion  = mean[65:50];
 endmodule
 
-module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, code__valid, code__code, measured, done, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
+module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, calibrating, code__compensated, code__valid, code__code, measured, done, clear);
   wire \$1 ;
-  wire [10:0] \$10 ;
-  wire \$11 ;
+  wire [12:0] \$10 ;
+  wire [10:0] \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire [24:0] \$14 ;
-  wire [9:0] \$15 ;
-  wire [25:0] \$16 ;
-  wire \$17 ;
-  wire [5:0] \$18 ;
-  wire [9:0] \$19 ;
+  wire \$14 ;
+  wire [24:0] \$15 ;
+  wire [9:0] \$16 ;
+  wire [25:0] \$17 ;
+  wire \$18 ;
+  wire [5:0] \$19 ;
   wire \$2 ;
-  wire \$20 ;
+  wire [9:0] \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -23428,30 +20779,20 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  reg \$36 ;
-  reg \$37 ;
-  reg [6:0] \$38 ;
-  reg \$39 ;
+  wire \$36 ;
   wire \$4 ;
-  reg [11:0] \$40 ;
-  reg [9:0] \$41 ;
-  reg [35:0] \$42 ;
-  reg \$43 ;
-  reg [4:0] \$44 ;
-  reg [9:0] \$45 ;
-  reg [24:0] \$46 ;
-  reg [1:0] \$47 ;
-  reg \$48 ;
   wire \$5 ;
-  wire [7:0] \$6 ;
+  wire \$6 ;
   wire [7:0] \$7 ;
-  wire \$8 ;
-  wire [12:0] \$9 ;
+  wire [7:0] \$8 ;
+  wire \$9 ;
   reg \$signal  = 1'h0;
-  reg [9:0] \$signal$10  = 10'h000;
-  reg [24:0] \$signal$17  = 25'h0000000;
-  reg \$signal$5  = 1'h0;
+  reg [9:0] \$signal$12  = 10'h000;
+  reg [24:0] \$signal$19  = 25'h0000000;
+  reg \$signal$7  = 1'h0;
   reg active = 1'h0;
+  input calibrating;
+  wire calibrating;
   reg [1:0] calibration_state = 2'h0;
   input clear;
   wire clear;
@@ -23491,299 +20832,278 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   input start;
   wire start;
   reg summed = 1'h0;
-  always @(posedge clk)
-    active <= \$43 ;
-  always @(posedge clk)
-    count <= \$44 ;
-  always @(posedge clk)
-    rest <= \$45 ;
-  always @(posedge clk)
-    \$signal$17  <= \$46 ;
-  always @(posedge clk)
-    calibration_state <= \$47 ;
-  always @(posedge clk)
-    done <= \$48 ;
-  assign \$1  = active & code__valid;
+  assign \$1  = calibrating | clear;
   assign \$2  = active & code__valid;
-  assign \$3  = left == 1'h1;
-  assign \$4  = \$2  & \$3 ;
-  assign \$5  = $signed(code__compensated) < $signed(1'h0);
-  assign \$6  = - $signed(code__compensated);
-  assign \$7  = \$5  ? \$6  : { code__compensated[6], code__compensated };
-  assign \$8  = active & code__valid;
-  assign \$9  = left - 1'h1;
-  assign \$10  = \$signal$10  + magnitude;
-  assign \$11  = active & code__valid;
-  assign \$12  = ! measure;
-  assign \$13  = measure == 1'h1;
-  assign \$16  = \$14  + \$15 ;
-  assign \$17  = measure == 2'h2;
-  assign \$18  = count - 1'h1;
-  assign \$19  = difference[11] ? { rest[8:0], \$signal$17 [24] } : difference[9:0];
-  assign \$20  = count == 1'h1;
-  assign \$21  = | \$signal$10 ;
-  assign \$22  = | \$signal$17 ;
-  assign \$23  = \$21  & \$22 ;
-  assign \$24  = ! \$signal$17 [24:16];
-  assign \$25  = \$23  & \$24 ;
-  assign \$26  = | \$signal$10 ;
-  assign \$27  = | \$signal$17 ;
-  assign \$28  = \$26  & \$27 ;
-  assign \$29  = ! \$signal$17 [24:16];
-  assign \$30  = \$28  & \$29 ;
-  assign \$31  = ~ \$30 ;
-  assign difference = { rest, \$signal$17 [24] } - \$signal$10 ;
+  assign \$3  = active & code__valid;
+  assign \$4  = left == 1'h1;
+  assign \$5  = \$3  & \$4 ;
+  assign \$6  = $signed(code__compensated) < $signed(1'h0);
+  assign \$7  = - $signed(code__compensated);
+  assign \$8  = \$6  ? \$7  : { code__compensated[6], code__compensated };
+  assign \$9  = active & code__valid;
+  assign \$10  = left - 1'h1;
+  assign \$11  = \$signal$12  + magnitude;
+  assign \$12  = active & code__valid;
+  assign \$13  = ! measure;
+  assign \$14  = measure == 1'h1;
+  assign \$17  = \$15  + \$16 ;
+  assign \$18  = measure == 2'h2;
+  assign \$19  = count - 1'h1;
+  assign \$20  = difference[11] ? { rest[8:0], \$signal$19 [24] } : difference[9:0];
+  assign \$21  = count == 1'h1;
+  assign \$22  = | \$signal$12 ;
+  assign \$23  = | \$signal$19 ;
+  assign \$24  = \$22  & \$23 ;
+  assign \$25  = ! \$signal$19 [24:16];
+  assign \$26  = \$24  & \$25 ;
+  assign \$27  = | \$signal$12 ;
+  assign \$28  = | \$signal$19 ;
+  assign \$29  = \$27  & \$28 ;
+  assign \$30  = ! \$signal$19 [24:16];
+  assign \$31  = \$29  & \$30 ;
+  assign \$32  = ~ \$31 ;
+  assign difference = { rest, \$signal$19 [24] } - \$signal$12 ;
   assign fits = ~ difference[11];
-  assign \$32  = ! calibration_state;
-  assign \$33  = calibration_state == 1'h1;
-  assign \$34  = calibration_state == 2'h2;
-  assign \$35  = calibration_state == 2'h3;
-  always @(posedge clk)
-    \$signal  <= \$36 ;
-  always @(posedge clk)
-    \$signal$5  <= \$37 ;
-  always @(posedge clk)
-    magnitude <= \$38 ;
-  always @(posedge clk)
-    summed <= \$39 ;
-  always @(posedge clk)
-    left <= \$40 ;
-  always @(posedge clk)
-    \$signal$10  <= \$41 ;
-  always @(posedge clk)
-    measured <= \$42 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$43  = active;
-    casez (calibration_state)
-      2'h0:
-          if (summed) begin
-            \$43  = 1'h0;
-          end
-    endcase
-    if (start) begin
-      \$43  = 1'h1;
-    end
-    if (clear) begin
-      \$43  = 1'h0;
-    end
-    if (rst) begin
-      \$43  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$44  = count;
-    casez (calibration_state)
-      2'h0:
-          if (summed) begin
-            \$44  = 5'h19;
-          end
-      2'h1:
-          \$44  = \$18 [4:0];
-    endcase
-    if (clear) begin
-      \$44  = 5'h00;
-    end
-    if (rst) begin
-      \$44  = 5'h00;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$45  = rest;
-    casez (calibration_state)
-      2'h0:
-          if (summed) begin
-            \$45  = 10'h000;
-          end
-      2'h1:
-          \$45  = \$19 ;
-    endcase
-    if (clear) begin
-      \$45  = 10'h000;
-    end
-    if (rst) begin
-      \$45  = 10'h000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$46  = \$signal$17 ;
-    casez (calibration_state)
-      2'h0:
-          if (summed) begin
-            \$46  = \$16 [24:0];
-          end
-      2'h1:
-          \$46  = { \$signal$17 [23:0], fits };
-    endcase
-    if (clear) begin
-      \$46  = 25'h0000000;
-    end
-    if (rst) begin
-      \$46  = 25'h0000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$47  = calibration_state;
-    (* full_case = 32'd1 *)
-    casez (calibration_state)
-      2'h0:
-          if (summed) begin
-            (* full_case = 32'd1 *)
-            if (\$17 ) begin
-              \$47  = 2'h1;
-            end else begin
-              \$47  = 2'h2;
+  assign \$33  = ! calibration_state;
+  assign \$34  = calibration_state == 1'h1;
+  assign \$35  = calibration_state == 2'h2;
+  assign \$36  = calibration_state == 2'h3;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      measured [0] <= 1'h0;
+      measured [7] <= 1'h0;
+      measured [24] <= 1'h0;
+      measured [35] <= 1'h0;
+      casez (calibration_state)
+        2'h0:
+          begin
+            if (\$12 ) begin
+              measured [6:1] <= code__code;
+            end
+            if (summed) begin
+              measured [34:25] <= \$signal$12 ;
+              measured [0] <= \$13 ;
+              measured [24] <= \$14 ;
             end
           end
-      2'h1:
-          if (\$20 ) begin
-            \$47  = 2'h3;
+        2'h1:
+            /* empty */;
+        2'h3:
+          begin
+            measured [23:8] <= \$signal$19 [15:0];
+            measured [7] <= \$26 ;
+            measured [35] <= \$32 ;
           end
-      2'h3:
-          \$47  = 2'h2;
-      2'h2:
-          \$47  = 2'h0;
-    endcase
-    if (clear) begin
-      \$47  = 2'h0;
+      endcase
+      if (clear) begin
+        measured <= 36'h000000000;
+      end
     end
     if (rst) begin
-      \$47  = 2'h0;
+      measured <= 36'h000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$48  = done;
-    (* full_case = 32'd1 *)
-    casez (calibration_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h3:
-          /* empty */;
-      2'h2:
-          \$48  = 1'h1;
-    endcase
-    if (start) begin
-      \$48  = 1'h0;
-    end
-    if (clear) begin
-      \$48  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              active <= 1'h0;
+            end
+      endcase
+      if (start) begin
+        active <= 1'h1;
+      end
+      if (clear) begin
+        active <= 1'h0;
+      end
     end
     if (rst) begin
-      \$48  = 1'h0;
+      active <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$36  = \$1 ;
-    if (clear) begin
-      \$36  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              count <= 5'h19;
+            end
+        2'h1:
+            count <= \$19 [4:0];
+      endcase
+      if (clear) begin
+        count <= 5'h00;
+      end
     end
     if (rst) begin
-      \$36  = 1'h0;
+      count <= 5'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$37  = \$4 ;
-    if (clear) begin
-      \$37  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              rest <= 10'h000;
+            end
+        2'h1:
+            rest <= \$20 ;
+      endcase
+      if (clear) begin
+        rest <= 10'h000;
+      end
     end
     if (rst) begin
-      \$37  = 1'h0;
+      rest <= 10'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$38  = \$7 [6:0];
-    if (clear) begin
-      \$38  = 7'h00;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              \$signal$19  <= \$17 [24:0];
+            end
+        2'h1:
+            \$signal$19  <= { \$signal$19 [23:0], fits };
+      endcase
+      if (clear) begin
+        \$signal$19  <= 25'h0000000;
+      end
     end
     if (rst) begin
-      \$38  = 7'h00;
+      \$signal$19  <= 25'h0000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$39  = \$signal$5 ;
-    if (clear) begin
-      \$39  = 1'h0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      (* full_case = 32'd1 *)
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              (* full_case = 32'd1 *)
+              if (\$18 ) begin
+                calibration_state <= 2'h1;
+              end else begin
+                calibration_state <= 2'h2;
+              end
+            end
+        2'h1:
+            if (\$21 ) begin
+              calibration_state <= 2'h3;
+            end
+        2'h3:
+            calibration_state <= 2'h2;
+        2'h2:
+            calibration_state <= 2'h0;
+      endcase
+      if (clear) begin
+        calibration_state <= 2'h0;
+      end
     end
     if (rst) begin
-      \$39  = 1'h0;
+      calibration_state <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$40  = left;
-    if (\$8 ) begin
-      \$40  = \$9 [11:0];
-    end
-    if (start) begin
-      \$40  = columns;
-    end
-    if (clear) begin
-      \$40  = 12'h000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      (* full_case = 32'd1 *)
+      casez (calibration_state)
+        2'h0:
+            /* empty */;
+        2'h1:
+            /* empty */;
+        2'h3:
+            /* empty */;
+        2'h2:
+            done <= 1'h1;
+      endcase
+      if (start) begin
+        done <= 1'h0;
+      end
+      if (clear) begin
+        done <= 1'h0;
+      end
     end
     if (rst) begin
-      \$40  = 12'h000;
+      done <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    \$41  = \$signal$10 ;
-    if (\$signal ) begin
-      \$41  = \$10 [9:0];
-    end
-    if (start) begin
-      \$41  = 10'h000;
-    end
-    if (clear) begin
-      \$41  = 10'h000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal  <= \$2 ;
+      if (clear) begin
+        \$signal  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$41  = 10'h000;
+      \$signal  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    { \$42 [34:25], \$42 [23:8], \$42 [6:1] } = { measured[34:25], measured[23:8], measured[6:1] };
-    \$42 [0] = 1'h0;
-    \$42 [7] = 1'h0;
-    \$42 [24] = 1'h0;
-    \$42 [35] = 1'h0;
-    casez (calibration_state)
-      2'h0:
-        begin
-          if (\$11 ) begin
-            \$42 [6:1] = code__code;
-          end
-          if (summed) begin
-            \$42 [34:25] = \$signal$10 ;
-            \$42 [0] = \$12 ;
-            \$42 [24] = \$13 ;
-          end
-        end
-      2'h1:
-          /* empty */;
-      2'h3:
-        begin
-          \$42 [23:8] = \$signal$17 [15:0];
-          \$42 [7] = \$25 ;
-          \$42 [35] = \$31 ;
-        end
-    endcase
-    if (clear) begin
-      \$42  = 36'h000000000;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal$7  <= \$5 ;
+      if (clear) begin
+        \$signal$7  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$42  = 36'h000000000;
+      \$signal$7  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      magnitude <= \$8 [6:0];
+      if (clear) begin
+        magnitude <= 7'h00;
+      end
+    end
+    if (rst) begin
+      magnitude <= 7'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      summed <= \$signal$7 ;
+      if (clear) begin
+        summed <= 1'h0;
+      end
+    end
+    if (rst) begin
+      summed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$9 ) begin
+        left <= \$10 [11:0];
+      end
+      if (start) begin
+        left <= columns;
+      end
+      if (clear) begin
+        left <= 12'h000;
+      end
+    end
+    if (rst) begin
+      left <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$signal ) begin
+        \$signal$12  <= \$11 [9:0];
+      end
+      if (start) begin
+        \$signal$12  <= 10'h000;
+      end
+      if (clear) begin
+        \$signal$12  <= 10'h000;
+      end
+    end
+    if (rst) begin
+      \$signal$12  <= 10'h000;
     end
   end
   assign \measured.offset_valid  = measured[0];
@@ -23793,20 +21113,15 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \measured.reference_valid  = measured[24];
   assign \measured.gain_reference  = measured[34:25];
   assign \measured.failed  = measured[35];
-  assign \$14  = { 1'h0, gain_reference, 14'h0000 };
-  assign \$15  = { 1'h0, \$signal$10 [9:1] };
+  assign \$15  = { 1'h0, gain_reference, 14'h0000 };
+  assign \$16  = { 1'h0, \$signal$12 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$917$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
+module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$962$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
 , product_ready, bank_released, job_ready, sample_ready, \clear$34 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
-  reg [5:0] \$100 ;
-  reg [2:0] \$101 ;
-  reg [7:0] \$102 ;
-  reg [7:0] \$103 ;
-  reg \$104 ;
   wire \$11 ;
   wire [6:0] \$12 ;
   wire [6:0] \$13 ;
@@ -23886,24 +21201,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
-  reg \$83 ;
-  reg [36:0] \$84 ;
-  reg \$85 ;
-  reg [5:0] \$86 ;
-  reg [3:0] \$87 ;
-  reg \$88 ;
-  reg \$89 ;
   wire \$9 ;
-  reg \$90 ;
-  reg [36:0] \$91 ;
-  reg \$92 ;
-  reg \$93 ;
-  reg \$94 ;
-  reg [6:0] \$95 ;
-  reg \$96 ;
-  reg [58:0] \$97 ;
-  reg [15:0] \$98 ;
-  reg \$99 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
@@ -23969,8 +21267,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$917$0 ;
-  wire [34:0] \port$917$0 ;
+  output [34:0] \port$962$0 ;
+  wire [34:0] \port$962$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -24094,55 +21392,9 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \$80  = adder_phase_state == 2'h2;
   assign \$81  = adder_phase_state == 2'h3;
   assign \$82  = adder_phase_state == 3'h4;
-  always @(posedge clk)
-    held_valid <= \$83 ;
-  always @(posedge clk)
-    current <= \$84 ;
-  always @(posedge clk)
-    reset <= \$85 ;
-  always @(posedge clk)
-    count <= \$86 ;
-  always @(posedge clk)
-    array_phase_state <= \$87 ;
-  always @(posedge clk)
-    drive <= \$88 ;
-  always @(posedge clk)
-    share <= \$89 ;
-  always @(posedge clk)
-    hold <= \$90 ;
-  always @(posedge clk)
-    held <= \$91 ;
-  always @(posedge clk)
-    sample_valid <= \$92 ;
-  always @(posedge clk)
-    side <= \$93 ;
-  always @(posedge clk)
-    convert_side <= \$94 ;
-  always @(posedge clk)
-    left <= \$95 ;
-  always @(posedge clk)
-    again <= \$96 ;
-  always @(posedge clk)
-    tag <= \$97 ;
-  always @(posedge clk)
-    next_conversion <= \$98 ;
-  always @(posedge clk)
-    clear <= \$99 ;
-  always @(posedge clk)
-    \count$25  <= \$100 ;
-  always @(posedge clk)
-    adder_phase_state <= \$101 ;
-  always @(posedge clk)
-    select <= \$102 ;
-  always @(posedge clk)
-    negate <= \$103 ;
-  always @(posedge clk)
-    add <= \$104 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$83  = held_valid;
+  always @(posedge clk) begin
     if (ending) begin
-      \$83  = 1'h0;
+      held_valid <= 1'h0;
     end
     casez (array_phase_state)
       4'h0:
@@ -24165,178 +21417,168 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           (* full_case = 32'd1 *)
           if (\$25 ) begin
           end else begin
-            \$83  = 1'h1;
+            held_valid <= 1'h1;
           end
     endcase
     if (\clear$34 ) begin
-      \$83  = 1'h0;
+      held_valid <= 1'h0;
     end
     if (rst) begin
-      \$83  = 1'h0;
+      held_valid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$84  = current;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            \$84  = product;
+            current <= product;
           end
     endcase
     if (\clear$34 ) begin
-      \$84  = 37'h0000000000;
+      current <= 37'h0000000000;
     end
     if (rst) begin
-      \$84  = 37'h0000000000;
+      current <= 37'h0000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$85  = reset;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            \$85  = 1'h1;
+            reset <= 1'h1;
           end
       4'h1:
           if (\$3 ) begin
-            \$85  = 1'h0;
+            reset <= 1'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$85  = 1'h0;
+      reset <= 1'h0;
     end
     if (rst) begin
-      \$85  = 1'h0;
+      reset <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$86  = count;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            \$86  = \$1 [5:0];
+            count <= \$1 [5:0];
           end
       4'h1:
         begin
-          \$86  = \$2 [5:0];
+          count <= \$2 [5:0];
           if (\$3 ) begin
-            \$86  = \$4 [5:0];
+            count <= \$4 [5:0];
           end
         end
       4'h2:
           (* full_case = 32'd1 *)
           if (\$5 ) begin
-            \$86  = \$6 [5:0];
+            count <= \$6 [5:0];
           end else if (1'h1) begin
-            \$86  = \$7 [5:0];
+            count <= \$7 [5:0];
           end
       4'h3:
         begin
-          \$86  = \$8 [5:0];
+          count <= \$8 [5:0];
           if (\$9 ) begin
-            \$86  = \$10 [5:0];
+            count <= \$10 [5:0];
           end
         end
       4'h4:
           (* full_case = 32'd1 *)
           if (\$11 ) begin
-            \$86  = \$12 [5:0];
+            count <= \$12 [5:0];
           end else if (1'h1) begin
-            \$86  = \$13 [5:0];
+            count <= \$13 [5:0];
           end
       4'h5:
         begin
-          \$86  = \$14 [5:0];
+          count <= \$14 [5:0];
           if (\$15 ) begin
-            \$86  = \$16 [5:0];
+            count <= \$16 [5:0];
           end
         end
       4'h6:
           if (\$17 ) begin
-            \$86  = \$20 [5:0];
+            count <= \$20 [5:0];
           end else if (\$19 ) begin
-            \$86  = \$21 [5:0];
+            count <= \$21 [5:0];
           end
       4'h7:
         begin
-          \$86  = \$22 [5:0];
+          count <= \$22 [5:0];
           if (\$23 ) begin
-            \$86  = \$24 [5:0];
+            count <= \$24 [5:0];
           end
         end
       4'h8:
           if (\$25 ) begin
-            \$86  = \$26 [5:0];
+            count <= \$26 [5:0];
           end
     endcase
     if (\clear$34 ) begin
-      \$86  = 6'h00;
+      count <= 6'h00;
     end
     if (rst) begin
-      \$86  = 6'h00;
+      count <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$87  = array_phase_state;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            \$87  = 4'h1;
+            array_phase_state <= 4'h1;
           end
       4'h1:
           if (\$3 ) begin
-            \$87  = 4'h2;
+            array_phase_state <= 4'h2;
           end
       4'h2:
           (* full_case = 32'd1 *)
           if (\$5 ) begin
           end else if (1'h1) begin
-            \$87  = 4'h3;
+            array_phase_state <= 4'h3;
           end
       4'h3:
           if (\$9 ) begin
-            \$87  = 4'h4;
+            array_phase_state <= 4'h4;
           end
       4'h4:
           (* full_case = 32'd1 *)
           if (\$11 ) begin
           end else if (1'h1) begin
-            \$87  = 4'h5;
+            array_phase_state <= 4'h5;
           end
       4'h5:
           if (\$15 ) begin
-            \$87  = 4'h6;
+            array_phase_state <= 4'h6;
           end
       4'h6:
           if (\$17 ) begin
           end else if (\$19 ) begin
-            \$87  = 4'h7;
+            array_phase_state <= 4'h7;
           end
       4'h7:
           if (\$23 ) begin
-            \$87  = 4'h8;
+            array_phase_state <= 4'h8;
           end
       4'h8:
           (* full_case = 32'd1 *)
           if (\$25 ) begin
           end else begin
-            \$87  = 4'h0;
+            array_phase_state <= 4'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$87  = 4'h0;
+      array_phase_state <= 4'h0;
     end
     if (rst) begin
-      \$87  = 4'h0;
+      array_phase_state <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$88  = drive;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           /* empty */;
@@ -24346,23 +21588,21 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           (* full_case = 32'd1 *)
           if (\$5 ) begin
           end else if (1'h1) begin
-            \$88  = 1'h1;
+            drive <= 1'h1;
           end
       4'h3:
           if (\$9 ) begin
-            \$88  = 1'h0;
+            drive <= 1'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$88  = 1'h0;
+      drive <= 1'h0;
     end
     if (rst) begin
-      \$88  = 1'h0;
+      drive <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$89  = share;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           /* empty */;
@@ -24376,23 +21616,21 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           (* full_case = 32'd1 *)
           if (\$11 ) begin
           end else if (1'h1) begin
-            \$89  = 1'h1;
+            share <= 1'h1;
           end
       4'h5:
           if (\$15 ) begin
-            \$89  = 1'h0;
+            share <= 1'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$89  = 1'h0;
+      share <= 1'h0;
     end
     if (rst) begin
-      \$89  = 1'h0;
+      share <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$90  = hold;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           /* empty */;
@@ -24409,23 +21647,21 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
       4'h6:
           if (\$17 ) begin
           end else if (\$19 ) begin
-            \$90  = 1'h1;
+            hold <= 1'h1;
           end
       4'h7:
           if (\$23 ) begin
-            \$90  = 1'h0;
+            hold <= 1'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$90  = 1'h0;
+      hold <= 1'h0;
     end
     if (rst) begin
-      \$90  = 1'h0;
+      hold <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$91  = held;
+  always @(posedge clk) begin
     casez (array_phase_state)
       4'h0:
           /* empty */;
@@ -24447,27 +21683,25 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           (* full_case = 32'd1 *)
           if (\$25 ) begin
           end else begin
-            \$91  = current;
+            held <= current;
           end
     endcase
     if (\clear$34 ) begin
-      \$91  = 37'h0000000000;
+      held <= 37'h0000000000;
     end
     if (rst) begin
-      \$91  = 37'h0000000000;
+      held <= 37'h0000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$92  = sample_valid;
+  always @(posedge clk) begin
     if (\$27 ) begin
-      \$92  = 1'h0;
+      sample_valid <= 1'h0;
     end
     casez (adder_phase_state)
       3'h0:
           if (\$39 ) begin
             if (job[22]) begin
-              \$92  = 1'h1;
+              sample_valid <= 1'h1;
             end
           end
       3'h1:
@@ -24478,308 +21712,284 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           /* empty */;
       3'h4:
           if (\$57 ) begin
-            \$92  = 1'h1;
+            sample_valid <= 1'h1;
           end
     endcase
     if (\clear$34 ) begin
-      \$92  = 1'h0;
+      sample_valid <= 1'h0;
     end
     if (rst) begin
-      \$92  = 1'h0;
+      sample_valid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$93  = side;
+  always @(posedge clk) begin
     if (\$27 ) begin
       if (\$28 ) begin
-        \$93  = \$29 ;
+        side <= \$29 ;
       end
     end
     if (\clear$34 ) begin
-      \$93  = 1'h0;
+      side <= 1'h0;
     end
     if (rst) begin
-      \$93  = 1'h0;
+      side <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$94  = convert_side;
+  always @(posedge clk) begin
     if (\$27 ) begin
       if (\$28 ) begin
-        \$94  = side;
+        convert_side <= side;
       end
     end
     if (\clear$34 ) begin
-      \$94  = 1'h1;
+      convert_side <= 1'h1;
     end
     if (rst) begin
-      \$94  = 1'h1;
+      convert_side <= 1'h1;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$95  = left;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
           if (\$31 ) begin
-            \$95  = \$32 [6:0];
+            left <= \$32 [6:0];
           end
           if (\$39 ) begin
-            \$95  = \$41 [6:0];
+            left <= \$41 [6:0];
           end
         end
     endcase
     if (\clear$34 ) begin
-      \$95  = 7'h00;
+      left <= 7'h00;
     end
     if (rst) begin
-      \$95  = 7'h00;
+      left <= 7'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$96  = again;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
           if (\$31 ) begin
-            \$96  = \$33 ;
+            again <= \$33 ;
           end
           if (\$39 ) begin
-            \$96  = repeated;
+            again <= repeated;
           end
         end
     endcase
     if (\clear$34 ) begin
-      \$96  = 1'h0;
+      again <= 1'h0;
     end
     if (rst) begin
-      \$96  = 1'h0;
+      again <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$97  = tag;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
           if (\$31 ) begin
-            \$97 [10] = \$34 ;
-            \$97 [58:43] = next_conversion;
+            tag [10] <= \$34 ;
+            tag [58:43] <= next_conversion;
           end
           if (\$39 ) begin
-            \$97 [2:0] = job[18:16];
-            \$97 [4:3] = job[20:19];
-            \$97 [5] = job[21];
-            \$97 [6] = job[22];
-            \$97 [7] = job[23];
-            \$97 [8] = held[35];
-            \$97 [9] = held[36];
-            \$97 [42:11] = held[34:3];
-            \$97 [58:43] = next_conversion;
-            \$97 [10] = repeated;
+            tag [2:0] <= job[18:16];
+            tag [4:3] <= job[20:19];
+            tag [5] <= job[21];
+            tag [6] <= job[22];
+            tag [7] <= job[23];
+            tag [8] <= held[35];
+            tag [9] <= held[36];
+            tag [42:11] <= held[34:3];
+            tag [58:43] <= next_conversion;
+            tag [10] <= repeated;
           end
         end
     endcase
     if (\clear$34 ) begin
-      \$97  = 59'h000000000000000;
+      tag <= 59'h000000000000000;
     end
     if (rst) begin
-      \$97  = 59'h000000000000000;
+      tag <= 59'h000000000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$98  = next_conversion;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
           if (\$31 ) begin
-            \$98  = \$35 [15:0];
+            next_conversion <= \$35 [15:0];
             if (\$38 ) begin
-              \$98  = 16'h0000;
+              next_conversion <= 16'h0000;
             end
           end
           if (\$39 ) begin
             if (\$43 ) begin
-              \$98  = 16'h0000;
+              next_conversion <= 16'h0000;
             end else if (\$44 ) begin
-              \$98  = \$45 [15:0];
+              next_conversion <= \$45 [15:0];
             end
           end
         end
     endcase
     if (\clear$34 ) begin
-      \$98  = 16'h0000;
+      next_conversion <= 16'h0000;
     end
     if (rst) begin
-      \$98  = 16'h0000;
+      next_conversion <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$99  = clear;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
           if (\$31 ) begin
-            \$99  = 1'h1;
+            clear <= 1'h1;
           end
           if (\$39 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \$99  = 1'h1;
+              clear <= 1'h1;
             end
           end
         end
       3'h1:
           if (\$48 ) begin
-            \$99  = 1'h0;
+            clear <= 1'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$99  = 1'h0;
+      clear <= 1'h0;
     end
     if (rst) begin
-      \$99  = 1'h0;
+      clear <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$100  = \count$25 ;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
           if (\$31 ) begin
-            \$100  = \$36 [5:0];
+            \count$25  <= \$36 [5:0];
           end
           if (\$39 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \$100  = \$46 [5:0];
+              \count$25  <= \$46 [5:0];
             end
           end
         end
       3'h1:
         begin
-          \$100  = \$47 [5:0];
+          \count$25  <= \$47 [5:0];
           if (\$48 ) begin
-            \$100  = \$49 [5:0];
+            \count$25  <= \$49 [5:0];
           end
         end
       3'h2:
         begin
-          \$100  = \$50 [5:0];
+          \count$25  <= \$50 [5:0];
           if (\$51 ) begin
-            \$100  = \$52 [5:0];
+            \count$25  <= \$52 [5:0];
           end
         end
       3'h3:
         begin
-          \$100  = \$53 [5:0];
+          \count$25  <= \$53 [5:0];
           if (\$54 ) begin
-            \$100  = \$55 [5:0];
+            \count$25  <= \$55 [5:0];
           end
         end
       3'h4:
-          \$100  = \$56 [5:0];
+          \count$25  <= \$56 [5:0];
     endcase
     if (\clear$34 ) begin
-      \$100  = 6'h00;
+      \count$25  <= 6'h00;
     end
     if (rst) begin
-      \$100  = 6'h00;
+      \count$25  <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$101  = adder_phase_state;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
           if (\$31 ) begin
-            \$101  = 3'h1;
+            adder_phase_state <= 3'h1;
           end
           if (\$39 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \$101  = 3'h1;
+              adder_phase_state <= 3'h1;
             end
           end
         end
       3'h1:
           if (\$48 ) begin
-            \$101  = 3'h2;
+            adder_phase_state <= 3'h2;
           end
       3'h2:
           if (\$51 ) begin
-            \$101  = 3'h3;
+            adder_phase_state <= 3'h3;
           end
       3'h3:
           if (\$54 ) begin
-            \$101  = 3'h4;
+            adder_phase_state <= 3'h4;
           end
       3'h4:
           if (\$57 ) begin
-            \$101  = 3'h0;
+            adder_phase_state <= 3'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$101  = 3'h0;
+      adder_phase_state <= 3'h0;
     end
     if (rst) begin
-      \$101  = 3'h0;
+      adder_phase_state <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$102  = select;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
           if (\$39 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \$102  = job[7:0];
+              select <= job[7:0];
             end
           end
     endcase
     if (\clear$34 ) begin
-      \$102  = 8'h00;
+      select <= 8'h00;
     end
     if (rst) begin
-      \$102  = 8'h00;
+      select <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$103  = negate;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
           if (\$39 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \$103  = job[15:8];
+              negate <= job[15:8];
             end
           end
     endcase
     if (\clear$34 ) begin
-      \$103  = 8'h00;
+      negate <= 8'h00;
     end
     if (rst) begin
-      \$103  = 8'h00;
+      negate <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    \$104  = add;
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
           /* empty */;
@@ -24787,18 +21997,18 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           /* empty */;
       3'h2:
           if (\$51 ) begin
-            \$104  = 1'h1;
+            add <= 1'h1;
           end
       3'h3:
           if (\$54 ) begin
-            \$104  = 1'h0;
+            add <= 1'h0;
           end
     endcase
     if (\clear$34 ) begin
-      \$104  = 1'h0;
+      add <= 1'h0;
     end
     if (rst) begin
-      \$104  = 1'h0;
+      add <= 1'h0;
     end
   end
   always @* begin
@@ -24863,7 +22073,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$917$0  = current[34:0];
+  assign \port$962$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -24972,24 +22182,8 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   wire [5:0] \$65 ;
   wire [6:0] \$66 ;
   wire [6:0] \$67 ;
-  reg \$68 ;
-  reg [1:0] \$69 ;
   wire [7:0] \$7 ;
-  reg [58:0] \$70 ;
-  reg [15:0] \$71 ;
-  reg \$72 ;
-  reg [5:0] \$73 ;
-  reg \$74 ;
-  reg [5:0] \$75 ;
-  reg [5:0] \$76 ;
-  reg [5:0] \$77 ;
-  reg [9:0] \$78 ;
-  reg [9:0] \$79 ;
   wire [7:0] \$8 ;
-  reg [9:0] \$80 ;
-  reg [3:0] \$81 ;
-  reg [3:0] \$82 ;
-  reg [65:0] \$83 ;
   wire [5:0] \$9 ;
   wire [5:0] \$like ;
   wire [5:0] base;
@@ -25135,38 +22329,6 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign \$61  = ~ sample_valid;
   assign \$64  = - \$63 ;
   assign \$66  = - \$17 [5:0];
-  always @(posedge clk)
-    code_valid <= \$68 ;
-  always @(posedge clk)
-    conversion_state <= \$69 ;
-  always @(posedge clk)
-    tag <= \$70 ;
-  always @(posedge clk)
-    waited <= \$71 ;
-  always @(posedge clk)
-    convert <= \$72 ;
-  always @(posedge clk)
-    trial <= \$73 ;
-  always @(posedge clk)
-    sign <= \$74 ;
-  always @(posedge clk)
-    step <= \$75 ;
-  always @(posedge clk)
-    upper <= \$76 ;
-  always @(posedge clk)
-    lower <= \$77 ;
-  always @(posedge clk)
-    table_level <= \$78 ;
-  always @(posedge clk)
-    upper_level <= \$79 ;
-  always @(posedge clk)
-    lower_level <= \$80 ;
-  always @(posedge clk)
-    lower_address <= \$81 ;
-  always @(posedge clk)
-    upper_address <= \$82 ;
-  always @(posedge clk)
-    code <= \$83 ;
   assign \$1  = ~ code_valid;
   assign free = \$1  | code_ready;
   assign level = levels_enable ? table_level : { trial, 4'h0 };
@@ -25242,11 +22404,9 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
           end
     endcase
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$68  = code_valid;
+  always @(posedge clk) begin
     if (code_ready) begin
-      \$68  = 1'h0;
+      code_valid <= 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (conversion_state)
@@ -25256,41 +22416,39 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
           if (decided) begin
             if (\$35 ) begin
               if (free) begin
-                \$68  = 1'h1;
+                code_valid <= 1'h1;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$68  = 1'h1;
+            code_valid <= 1'h1;
           end
       2'h1:
           if (free) begin
-            \$68  = 1'h1;
+            code_valid <= 1'h1;
           end
     endcase
     if (clear) begin
-      \$68  = 1'h0;
+      code_valid <= 1'h0;
     end
     if (rst) begin
-      \$68  = 1'h0;
+      code_valid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$69  = conversion_state;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
-            \$69  = 2'h0;
+            conversion_state <= 2'h0;
           end else begin
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
-              \$69  = 2'h1;
+              conversion_state <= 2'h1;
             end else begin
-              \$69  = 2'h2;
+              conversion_state <= 2'h2;
             end
           end
       2'h2:
@@ -25300,17 +22458,17 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               if (free) begin
                 (* full_case = 32'd1 *)
                 if (\$37 ) begin
-                  \$69  = 2'h0;
+                  conversion_state <= 2'h0;
                 end else begin
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
-                    \$69  = 2'h1;
+                    conversion_state <= 2'h1;
                   end else begin
-                    \$69  = 2'h2;
+                    conversion_state <= 2'h2;
                   end
                 end
               end else begin
-                \$69  = 2'h3;
+                conversion_state <= 2'h3;
               end
             end
           end
@@ -25318,13 +22476,13 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
           if (free) begin
             (* full_case = 32'd1 *)
             if (\$54 ) begin
-              \$69  = 2'h0;
+              conversion_state <= 2'h0;
             end else begin
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
-                \$69  = 2'h1;
+                conversion_state <= 2'h1;
               end else begin
-                \$69  = 2'h2;
+                conversion_state <= 2'h2;
               end
             end
           end
@@ -25332,34 +22490,32 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
           if (free) begin
             (* full_case = 32'd1 *)
             if (\$61 ) begin
-              \$69  = 2'h0;
+              conversion_state <= 2'h0;
             end else begin
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
-                \$69  = 2'h1;
+                conversion_state <= 2'h1;
               end else begin
-                \$69  = 2'h2;
+                conversion_state <= 2'h2;
               end
             end
           end
     endcase
     if (clear) begin
-      \$69  = 2'h0;
+      conversion_state <= 2'h0;
     end
     if (rst) begin
-      \$69  = 2'h0;
+      conversion_state <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$70  = tag;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
           end else begin
-            \$70  = \tag$37 ;
+            tag <= \tag$37 ;
           end
       2'h2:
           if (decided) begin
@@ -25369,10 +22525,10 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                 (* full_case = 32'd1 *)
                 if (\$37 ) begin
                 end else begin
-                  \$70  = \tag$37 ;
+                  tag <= \tag$37 ;
                 end
               end else begin
-                \$70 [5] = stopped;
+                tag [5] <= stopped;
               end
             end
           end
@@ -25381,7 +22537,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\$54 ) begin
             end else begin
-              \$70  = \tag$37 ;
+              tag <= \tag$37 ;
             end
           end
       2'h1:
@@ -25389,49 +22545,47 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\$61 ) begin
             end else begin
-              \$70  = \tag$37 ;
+              tag <= \tag$37 ;
             end
           end
     endcase
     if (clear) begin
-      \$70  = 59'h000000000000000;
+      tag <= 59'h000000000000000;
     end
     if (rst) begin
-      \$70  = 59'h000000000000000;
+      tag <= 59'h000000000000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$71  = waited;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
           (* full_case = 32'd1 *)
           if (\$26 ) begin
           end else begin
-            \$71  = 16'h0000;
+            waited <= 16'h0000;
           end
       2'h2:
           if (decided) begin
-            \$71  = 16'h0000;
+            waited <= 16'h0000;
             if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
                 if (\$37 ) begin
                 end else begin
-                  \$71  = 16'h0000;
+                  waited <= 16'h0000;
                 end
               end
             end
           end else if (\$33 ) begin
-            \$71  = \$53 [15:0];
+            waited <= \$53 [15:0];
           end
       2'h3:
           if (free) begin
             (* full_case = 32'd1 *)
             if (\$54 ) begin
             end else begin
-              \$71  = 16'h0000;
+              waited <= 16'h0000;
             end
           end
       2'h1:
@@ -25439,20 +22593,18 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\$61 ) begin
             end else begin
-              \$71  = 16'h0000;
+              waited <= 16'h0000;
             end
           end
     endcase
     if (clear) begin
-      \$71  = 16'h0000;
+      waited <= 16'h0000;
     end
     if (rst) begin
-      \$71  = 16'h0000;
+      waited <= 16'h0000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$72  = convert;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25462,13 +22614,13 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$72  = 1'h1;
+              convert <= 1'h1;
             end
           end
       2'h2:
           if (decided) begin
             if (\$35 ) begin
-              \$72  = 1'h0;
+              convert <= 1'h0;
               if (free) begin
                 (* full_case = 32'd1 *)
                 if (\$37 ) begin
@@ -25476,7 +22628,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$72  = 1'h1;
+                    convert <= 1'h1;
                   end
                 end
               end
@@ -25490,7 +22642,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$72  = 1'h1;
+                convert <= 1'h1;
               end
             end
           end
@@ -25502,21 +22654,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$72  = 1'h1;
+                convert <= 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$72  = 1'h0;
+      convert <= 1'h0;
     end
     if (rst) begin
-      \$72  = 1'h0;
+      convert <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$73  = trial;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25526,7 +22676,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$73  = 6'h00;
+              trial <= 6'h00;
             end
           end
       2'h2:
@@ -25541,14 +22691,14 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$73  = 6'h00;
+                    trial <= 6'h00;
                   end
                 end
               end else begin
-                \$73  = \$44 ;
+                trial <= \$44 ;
               end
             end else begin
-              \$73  = \$45 ;
+              trial <= \$45 ;
             end
           end
       2'h3:
@@ -25559,7 +22709,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$73  = 6'h00;
+                trial <= 6'h00;
               end
             end
           end
@@ -25571,21 +22721,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$73  = 6'h00;
+                trial <= 6'h00;
               end
             end
           end
     endcase
     if (clear) begin
-      \$73  = 6'h00;
+      trial <= 6'h00;
     end
     if (rst) begin
-      \$73  = 6'h00;
+      trial <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$74  = sign;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25595,12 +22743,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$74  = 1'h1;
+              sign <= 1'h1;
             end
           end
       2'h2:
           if (decided) begin
-            \$74  = 1'h0;
+            sign <= 1'h0;
             if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
@@ -25609,7 +22757,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$74  = 1'h1;
+                    sign <= 1'h1;
                   end
                 end
               end
@@ -25623,7 +22771,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$74  = 1'h1;
+                sign <= 1'h1;
               end
             end
           end
@@ -25635,21 +22783,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$74  = 1'h1;
+                sign <= 1'h1;
               end
             end
           end
     endcase
     if (clear) begin
-      \$74  = 1'h0;
+      sign <= 1'h0;
     end
     if (rst) begin
-      \$74  = 1'h0;
+      sign <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$75  = step;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25659,12 +22805,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$75  = \$17 [5:0];
+              step <= \$17 [5:0];
             end
           end
       2'h2:
           if (decided) begin
-            \$75  = \$34 ;
+            step <= \$34 ;
             if (\$35 ) begin
               if (free) begin
                 (* full_case = 32'd1 *)
@@ -25673,7 +22819,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$75  = \$17 [5:0];
+                    step <= \$17 [5:0];
                   end
                 end
               end
@@ -25687,7 +22833,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$75  = \$17 [5:0];
+                step <= \$17 [5:0];
               end
             end
           end
@@ -25699,21 +22845,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$75  = \$17 [5:0];
+                step <= \$17 [5:0];
               end
             end
           end
     endcase
     if (clear) begin
-      \$75  = 6'h00;
+      step <= 6'h00;
     end
     if (rst) begin
-      \$75  = 6'h00;
+      step <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$76  = upper;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25723,7 +22867,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$76  = \$27 ;
+              upper <= \$27 ;
             end
           end
       2'h2:
@@ -25737,12 +22881,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$76  = \$38 ;
+                    upper <= \$38 ;
                   end
                 end
               end
             end else begin
-              \$76  = \$8 [5:0];
+              upper <= \$8 [5:0];
             end
           end
       2'h3:
@@ -25753,7 +22897,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$76  = \$55 ;
+                upper <= \$55 ;
               end
             end
           end
@@ -25765,21 +22909,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$76  = \$62 ;
+                upper <= \$62 ;
               end
             end
           end
     endcase
     if (clear) begin
-      \$76  = 6'h00;
+      upper <= 6'h00;
     end
     if (rst) begin
-      \$76  = 6'h00;
+      upper <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$77  = lower;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25789,7 +22931,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$77  = \$29 [5:0];
+              lower <= \$29 [5:0];
             end
           end
       2'h2:
@@ -25803,12 +22945,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$77  = \$40 [5:0];
+                    lower <= \$40 [5:0];
                   end
                 end
               end
             end else begin
-              \$77  = \$13 [5:0];
+              lower <= \$13 [5:0];
             end
           end
       2'h3:
@@ -25819,7 +22961,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$77  = \$57 [5:0];
+                lower <= \$57 [5:0];
               end
             end
           end
@@ -25831,21 +22973,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$77  = \$64 [5:0];
+                lower <= \$64 [5:0];
               end
             end
           end
     endcase
     if (clear) begin
-      \$77  = 6'h00;
+      lower <= 6'h00;
     end
     if (rst) begin
-      \$77  = 6'h00;
+      lower <= 6'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$78  = table_level;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25855,7 +22995,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$78  = first;
+              table_level <= first;
             end
           end
       2'h2:
@@ -25869,12 +23009,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$78  = first;
+                    table_level <= first;
                   end
                 end
               end
             end else begin
-              \$78  = \$46 ;
+              table_level <= \$46 ;
             end
           end
       2'h3:
@@ -25885,7 +23025,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$78  = first;
+                table_level <= first;
               end
             end
           end
@@ -25897,21 +23037,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$78  = first;
+                table_level <= first;
               end
             end
           end
     endcase
     if (clear) begin
-      \$78  = 10'h000;
+      table_level <= 10'h000;
     end
     if (rst) begin
-      \$78  = 10'h000;
+      table_level <= 10'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$79  = upper_level;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25921,7 +23059,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$79  = first_upper;
+              upper_level <= first_upper;
             end
           end
       2'h2:
@@ -25935,12 +23073,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$79  = first_upper;
+                    upper_level <= first_upper;
                   end
                 end
               end
             end else begin
-              \$79  = \$47 ;
+              upper_level <= \$47 ;
             end
           end
       2'h3:
@@ -25951,7 +23089,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$79  = first_upper;
+                upper_level <= first_upper;
               end
             end
           end
@@ -25963,21 +23101,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$79  = first_upper;
+                upper_level <= first_upper;
               end
             end
           end
     endcase
     if (clear) begin
-      \$79  = 10'h000;
+      upper_level <= 10'h000;
     end
     if (rst) begin
-      \$79  = 10'h000;
+      upper_level <= 10'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$80  = lower_level;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -25987,7 +23123,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$80  = first_lower;
+              lower_level <= first_lower;
             end
           end
       2'h2:
@@ -26001,12 +23137,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$80  = first_lower;
+                    lower_level <= first_lower;
                   end
                 end
               end
             end else begin
-              \$80  = \$48 ;
+              lower_level <= \$48 ;
             end
           end
       2'h3:
@@ -26017,7 +23153,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$80  = first_lower;
+                lower_level <= first_lower;
               end
             end
           end
@@ -26029,21 +23165,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$80  = first_lower;
+                lower_level <= first_lower;
               end
             end
           end
     endcase
     if (clear) begin
-      \$80  = 10'h000;
+      lower_level <= 10'h000;
     end
     if (rst) begin
-      \$80  = 10'h000;
+      lower_level <= 10'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$81  = lower_address;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -26053,7 +23187,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$81  = \$30 [3:0];
+              lower_address <= \$30 [3:0];
             end
           end
       2'h2:
@@ -26067,12 +23201,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$81  = \$41 [3:0];
+                    lower_address <= \$41 [3:0];
                   end
                 end
               end
             end else begin
-              \$81  = \$50 [3:0];
+              lower_address <= \$50 [3:0];
             end
           end
       2'h3:
@@ -26083,7 +23217,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$81  = \$58 [3:0];
+                lower_address <= \$58 [3:0];
               end
             end
           end
@@ -26095,21 +23229,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$81  = \$65 [3:0];
+                lower_address <= \$65 [3:0];
               end
             end
           end
     endcase
     if (clear) begin
-      \$81  = 4'h0;
+      lower_address <= 4'h0;
     end
     if (rst) begin
-      \$81  = 4'h0;
+      lower_address <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$82  = upper_address;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -26119,7 +23251,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
             (* full_case = 32'd1 *)
             if (\tag$37 [6]) begin
             end else begin
-              \$82  = \$32 [3:0];
+              upper_address <= \$32 [3:0];
             end
           end
       2'h2:
@@ -26133,12 +23265,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
                   (* full_case = 32'd1 *)
                   if (\tag$37 [6]) begin
                   end else begin
-                    \$82  = \$43 [3:0];
+                    upper_address <= \$43 [3:0];
                   end
                 end
               end
             end else begin
-              \$82  = \$52 [3:0];
+              upper_address <= \$52 [3:0];
             end
           end
       2'h3:
@@ -26149,7 +23281,7 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$82  = \$60 [3:0];
+                upper_address <= \$60 [3:0];
               end
             end
           end
@@ -26161,21 +23293,19 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
               (* full_case = 32'd1 *)
               if (\tag$37 [6]) begin
               end else begin
-                \$82  = \$67 [3:0];
+                upper_address <= \$67 [3:0];
               end
             end
           end
     endcase
     if (clear) begin
-      \$82  = 4'h0;
+      upper_address <= 4'h0;
     end
     if (rst) begin
-      \$82  = 4'h0;
+      upper_address <= 4'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    \$83  = code;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (conversion_state)
       2'h0:
@@ -26184,30 +23314,30 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
           if (decided) begin
             if (\$35 ) begin
               if (free) begin
-                \$83 [65:7] = tag;
-                \$83 [5:0] = \$36 ;
-                \$83 [6] = stopped;
+                code [65:7] <= tag;
+                code [5:0] <= \$36 ;
+                code [6] <= stopped;
               end
             end
           end
       2'h3:
           if (free) begin
-            \$83 [65:7] = tag;
-            \$83 [5:0] = trial;
-            \$83 [6] = tag[5];
+            code [65:7] <= tag;
+            code [5:0] <= trial;
+            code [6] <= tag[5];
           end
       2'h1:
           if (free) begin
-            \$83 [65:7] = tag;
-            \$83 [5:0] = 6'h00;
-            \$83 [6] = 1'h0;
+            code [65:7] <= tag;
+            code [5:0] <= 6'h00;
+            code [6] <= 1'h0;
           end
     endcase
     if (clear) begin
-      \$83  = 66'h00000000000000000;
+      code <= 66'h00000000000000000;
     end
     if (rst) begin
-      \$83  = 66'h00000000000000000;
+      code <= 66'h00000000000000000;
     end
   end
   assign \resolution$4  = resolution;
@@ -26346,7 +23476,6 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   wire \$65 ;
   wire \$66 ;
   wire \$67 ;
-  reg [9:0] \$68 ;
   wire \$7 ;
   wire [7:0] \$8 ;
   wire [14:0] \$9 ;
@@ -26523,8 +23652,6 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign \$65  = | write_index;
   assign \$66  = ~ \$65 ;
   assign \$67  = write & \$66 ;
-  always @(posedge clk)
-    first <= \$68 ;
   assign \$6  = write_index[5] ? 2'h3 : 2'h1;
   assign \$7  = $signed(\$5 ) == $signed(\$6 );
   assign \$13  = write_index[5] ? 2'h3 : 2'h1;
@@ -26605,11 +23732,9 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
           \$signal$5  = \$42 ;
     endcase
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$9 ) begin end
-    \$68  = first;
+  always @(posedge clk) begin
     if (\$67 ) begin
-      \$68  = write_data;
+      first <= write_data;
     end
   end
   assign wide = { write_index[5], write_index[5], write_index };
@@ -26681,34 +23806,27 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign \$58  = write_index[5];
 endmodule
 
-module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
+module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, \port$15$0 , bank_free, product_valid, started, product, product_ready, bank_released, clear);
   wire [3:0] \$1 ;
-  wire [3:0] \$10 ;
-  wire \$11 ;
-  wire [32:0] \$12 ;
-  wire [8:0] \$13 ;
-  wire [4:0] \$14 ;
-  wire \$15 ;
-  reg [1:0] \$16 ;
-  reg [1:0] \$17 ;
-  reg [1:0] \$18 ;
-  reg \$19 ;
+  wire \$10 ;
+  wire [3:0] \$11 ;
+  wire \$12 ;
+  wire [32:0] \$13 ;
+  wire [8:0] \$14 ;
+  wire [4:0] \$15 ;
+  wire \$16 ;
   wire [4:0] \$2 ;
-  reg [31:0] \$20 ;
-  reg [7:0] \$21 ;
-  reg [1:0] \$22 ;
-  reg \$23 ;
   wire [8:0] \$3 ;
   wire \$4 ;
   wire \$5 ;
-  wire [2:0] \$6 ;
-  wire [3:0] \$7 ;
-  wire [2:0] \$8 ;
-  wire \$9 ;
+  wire \$6 ;
+  wire [2:0] \$7 ;
+  wire [3:0] \$8 ;
+  wire [2:0] \$9 ;
   reg [1:0] \$signal  = 2'h0;
   reg [1:0] \$signal$12  = 2'h0;
-  reg \$signal$22  = 1'h0;
+  wire \$signal$19 ;
+  reg \$signal$24  = 1'h0;
   reg [1:0] available = 2'h0;
   reg bank = 1'h0;
   output bank_free;
@@ -26734,6 +23852,8 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   reg [31:0] number = 32'd0;
   input [15:0] \port$0$292 ;
   wire [15:0] \port$0$292 ;
+  input \port$15$0 ;
+  wire \port$15$0 ;
   output [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -26763,169 +23883,157 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign \$4  = \final  >> bank;
   assign \$5  = \release  & \$4 ;
   assign started = product_valid & product_ready;
-  assign \$6  = \$signal  + chunk_begin;
-  assign \$7  = \$6  - bank_released;
-  assign \$8  = available + chunk_loaded;
-  assign \$9  = started & \release ;
-  assign \$10  = \$8  - \$9 ;
-  assign \$11  = ~ \$signal$22 ;
-  assign \$12  = number + 1'h1;
-  assign \$13  = group + 1'h1;
-  assign \$14  = \$signal$12  << \port$0$292 [9:8];
-  assign \$15  = ~ bank;
-  always @(posedge clk)
-    \$signal  <= \$16 ;
-  always @(posedge clk)
-    available <= \$17 ;
-  always @(posedge clk)
-    \final  <= \$18 ;
-  always @(posedge clk)
-    \$signal$22  <= \$19 ;
-  always @(posedge clk)
-    number <= \$20 ;
-  always @(posedge clk)
-    group <= \$21 ;
-  always @(posedge clk)
-    \$signal$12  <= \$22 ;
-  always @(posedge clk)
-    bank <= \$23 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$16  = \$7 [1:0];
-    if (start) begin
-      \$16  = 2'h0;
-    end
-    if (clear) begin
-      \$16  = 2'h0;
-    end
-    if (rst) begin
-      \$16  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$17  = \$10 [1:0];
-    if (start) begin
-      \$17  = 2'h0;
-    end
-    if (clear) begin
-      \$17  = 2'h0;
-    end
-    if (rst) begin
-      \$17  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$18  = \final ;
-    if (chunk_loaded) begin
-      (* full_case = 32'd1 *)
-      casez (\$signal$22 )
-        1'h0:
-            \$18 [0] = chunk_final;
-        1'h1:
-            \$18 [1] = chunk_final;
-      endcase
-    end
-    if (clear) begin
-      \$18  = 2'h0;
-    end
-    if (rst) begin
-      \$18  = 2'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$19  = \$signal$22 ;
-    if (chunk_loaded) begin
-      \$19  = \$11 ;
-    end
-    if (start) begin
-      \$19  = 1'h0;
-    end
-    if (clear) begin
-      \$19  = 1'h0;
-    end
-    if (rst) begin
-      \$19  = 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$20  = number;
-    if (started) begin
-      \$20  = \$12 [31:0];
-    end
-    if (start) begin
-      \$20  = first_product;
-    end
-    if (clear) begin
-      \$20  = 32'd0;
-    end
-    if (rst) begin
-      \$20  = 32'd0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$21  = group;
-    if (started) begin
-      \$21  = \$13 [7:0];
-      if (\release ) begin
-        \$21  = 8'h00;
+  assign \$6  = \port$15$0  | clear;
+  assign \$7  = \$signal  + chunk_begin;
+  assign \$8  = \$7  - bank_released;
+  assign \$9  = available + chunk_loaded;
+  assign \$10  = started & \release ;
+  assign \$11  = \$9  - \$10 ;
+  assign \$12  = ~ \$signal$24 ;
+  assign \$13  = number + 1'h1;
+  assign \$14  = group + 1'h1;
+  assign \$15  = \$signal$12  << \port$0$292 [9:8];
+  assign \$16  = ~ bank;
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      \$signal  <= \$8 [1:0];
+      if (start) begin
+        \$signal  <= 2'h0;
+      end
+      if (clear) begin
+        \$signal  <= 2'h0;
       end
     end
-    if (start) begin
-      \$21  = 8'h00;
-    end
-    if (clear) begin
-      \$21  = 8'h00;
-    end
     if (rst) begin
-      \$21  = 8'h00;
+      \$signal  <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$22  = \$signal$12 ;
-    if (started) begin
-      \$22  = \$14 [1:0];
-      if (\release ) begin
-        \$22  = \$2 [1:0];
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      available <= \$11 [1:0];
+      if (start) begin
+        available <= 2'h0;
+      end
+      if (clear) begin
+        available <= 2'h0;
       end
     end
-    if (start) begin
-      \$22  = \$2 [1:0];
-    end
-    if (clear) begin
-      \$22  = 2'h0;
-    end
     if (rst) begin
-      \$22  = 2'h0;
+      available <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
-    \$23  = bank;
-    if (started) begin
-      if (\release ) begin
-        \$23  = \$15 ;
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      if (chunk_loaded) begin
+        (* full_case = 32'd1 *)
+        casez (\$signal$24 )
+          1'h0:
+              \final  [0] <= chunk_final;
+          1'h1:
+              \final  [1] <= chunk_final;
+        endcase
+      end
+      if (clear) begin
+        \final  <= 2'h0;
       end
     end
-    if (start) begin
-      \$23  = 1'h0;
+    if (rst) begin
+      \final  <= 2'h0;
     end
-    if (clear) begin
-      \$23  = 1'h0;
+  end
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      if (chunk_loaded) begin
+        \$signal$24  <= \$12 ;
+      end
+      if (start) begin
+        \$signal$24  <= 1'h0;
+      end
+      if (clear) begin
+        \$signal$24  <= 1'h0;
+      end
     end
     if (rst) begin
-      \$23  = 1'h0;
+      \$signal$24  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      if (started) begin
+        number <= \$13 [31:0];
+      end
+      if (start) begin
+        number <= first_product;
+      end
+      if (clear) begin
+        number <= 32'd0;
+      end
+    end
+    if (rst) begin
+      number <= 32'd0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      if (started) begin
+        group <= \$14 [7:0];
+        if (\release ) begin
+          group <= 8'h00;
+        end
+      end
+      if (start) begin
+        group <= 8'h00;
+      end
+      if (clear) begin
+        group <= 8'h00;
+      end
+    end
+    if (rst) begin
+      group <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      if (started) begin
+        \$signal$12  <= \$15 [1:0];
+        if (\release ) begin
+          \$signal$12  <= \$2 [1:0];
+        end
+      end
+      if (start) begin
+        \$signal$12  <= \$2 [1:0];
+      end
+      if (clear) begin
+        \$signal$12  <= 2'h0;
+      end
+    end
+    if (rst) begin
+      \$signal$12  <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$6 ) begin
+      if (started) begin
+        if (\release ) begin
+          bank <= \$16 ;
+        end
+      end
+      if (start) begin
+        bank <= 1'h0;
+      end
+      if (clear) begin
+        bank <= 1'h0;
+      end
+    end
+    if (rst) begin
+      bank <= 1'h0;
     end
   end
   assign shift = \port$0$292 [9:8];
   assign group_granules = \port$0$292 [15:8];
   assign first_rows = \$2 [1:0];
   assign row_groups = \port$0$292 [7:0];
+  assign \$signal$19  = \port$15$0 ;
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
@@ -26938,47 +24046,36 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$237 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$11  = 0;
-  wire [32:0] \$1 ;
+module \crossloom_tile.gain$238 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
-  wire [34:0] \$12 ;
+  wire \$12 ;
   wire [34:0] \$13 ;
-  wire [17:0] \$14 ;
+  wire [34:0] \$14 ;
   wire [17:0] \$15 ;
-  wire [34:0] \$16 ;
-  wire \$17 ;
-  wire [34:0] \$18 ;
-  wire \$19 ;
-  wire [16:0] \$2 ;
+  wire [17:0] \$16 ;
+  wire [34:0] \$17 ;
+  wire \$18 ;
+  wire [34:0] \$19 ;
+  wire [32:0] \$2 ;
   wire \$20 ;
   wire \$21 ;
-  wire [34:0] \$22 ;
+  wire \$22 ;
   wire [34:0] \$23 ;
-  wire [17:0] \$24 ;
+  wire [34:0] \$24 ;
   wire [17:0] \$25 ;
-  wire [34:0] \$26 ;
-  wire \$27 ;
+  wire [17:0] \$26 ;
+  wire [34:0] \$27 ;
   wire \$28 ;
-  reg \$29 ;
-  wire [47:0] \$3 ;
-  reg \$30 ;
-  reg \$31 ;
-  reg \$32 ;
-  reg [15:0] \$33 ;
-  reg [17:0] \$34 ;
-  reg [32:0] \$35 ;
-  reg [16:0] \$36 ;
-  reg [34:0] \$37 ;
-  reg [17:0] \$38 ;
-  reg \$39 ;
-  wire [48:0] \$4 ;
-  wire [49:0] \$5 ;
-  wire [34:0] \$6 ;
-  wire \$7 ;
-  wire [34:0] \$8 ;
-  wire \$9 ;
+  wire \$29 ;
+  wire [16:0] \$3 ;
+  wire [47:0] \$4 ;
+  wire [48:0] \$5 ;
+  wire [49:0] \$6 ;
+  wire [34:0] \$7 ;
+  wire \$8 ;
+  wire [34:0] \$9 ;
   input clear;
   wire clear;
   input clk;
@@ -26989,189 +24086,150 @@ module \crossloom_tile.gain$237 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   reg [16:0] high = 17'h00000;
   reg [32:0] low = 33'h000000000;
   reg [17:0] operand = 18'h00000;
+  reg register = 1'h0;
+  reg \register$4  = 1'h0;
+  reg \register$5  = 1'h0;
+  reg \register$6  = 1'h0;
   input rst;
   wire rst;
   output saturated;
   reg saturated = 1'h0;
   output [17:0] scaled;
   reg [17:0] scaled = 18'h00000;
-  reg scaled_valid = 1'h0;
+  (* init = 1'h0 *)
+  wire scaled_valid;
   input [17:0] sum;
   wire [17:0] sum;
   reg [34:0] total = 35'h000000000;
   input valid;
   wire valid;
-  reg valid0 = 1'h0;
-  reg valid1 = 1'h0;
-  reg valid2 = 1'h0;
-  assign \$1  = operand[16:0] * gain;
-  assign \$2  = $signed(operand[17]) * $signed({ 1'h0, gain });
-  assign \$4  = $signed(\$3 ) + $signed({ 1'h0, low });
-  assign \$5  = $signed(\$4 ) + $signed(15'h2000);
-  assign \$7  = & \$6 [34:17];
-  assign \$9  = | \$8 [34:17];
-  assign \$10  = ~ \$9 ;
-  assign \$11  = \$7  | \$10 ;
-  assign \$14  = \$13 [34] ? 18'h20000 : 18'h1ffff;
-  assign \$15  = \$11  ? \$12 [17:0] : \$14 ;
-  assign \$17  = & \$16 [34:17];
-  assign \$19  = | \$18 [34:17];
-  assign \$20  = ~ \$19 ;
-  assign \$21  = \$17  | \$20 ;
-  assign \$24  = \$23 [34] ? 18'h20000 : 18'h1ffff;
-  assign \$25  = \$21  ? \$22 [17:0] : \$24 ;
-  assign \$27  = $signed(\$25 ) != $signed(\$26 );
-  assign \$28  = valid2 & \$27 ;
-  always @(posedge clk)
-    valid0 <= \$29 ;
-  always @(posedge clk)
-    valid1 <= \$30 ;
-  always @(posedge clk)
-    valid2 <= \$31 ;
-  always @(posedge clk)
-    scaled_valid <= \$32 ;
-  always @(posedge clk)
-    gain <= \$33 ;
-  always @(posedge clk)
-    operand <= \$34 ;
-  always @(posedge clk)
-    low <= \$35 ;
-  always @(posedge clk)
-    high <= \$36 ;
-  always @(posedge clk)
-    total <= \$37 ;
-  always @(posedge clk)
-    scaled <= \$38 ;
-  always @(posedge clk)
-    saturated <= \$39 ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$29  = valid;
+  assign \$1  = | { \register$6 , \register$5 , \register$4 , register, valid };
+  assign \$2  = operand[16:0] * gain;
+  assign \$3  = $signed(operand[17]) * $signed({ 1'h0, gain });
+  assign \$5  = $signed(\$4 ) + $signed({ 1'h0, low });
+  assign \$6  = $signed(\$5 ) + $signed(15'h2000);
+  assign \$8  = & \$7 [34:17];
+  assign \$10  = | \$9 [34:17];
+  assign \$11  = ~ \$10 ;
+  assign \$12  = \$8  | \$11 ;
+  assign \$15  = \$14 [34] ? 18'h20000 : 18'h1ffff;
+  assign \$16  = \$12  ? \$13 [17:0] : \$15 ;
+  assign \$18  = & \$17 [34:17];
+  assign \$20  = | \$19 [34:17];
+  assign \$21  = ~ \$20 ;
+  assign \$22  = \$18  | \$21 ;
+  assign \$25  = \$24 [34] ? 18'h20000 : 18'h1ffff;
+  assign \$26  = \$22  ? \$23 [17:0] : \$25 ;
+  assign \$28  = $signed(\$26 ) != $signed(\$27 );
+  assign \$29  = \register$5  & \$28 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      register <= valid;
+    end
     if (clear) begin
-      \$29  = 1'h0;
+      register <= 1'h0;
     end
     if (rst) begin
-      \$29  = 1'h0;
+      register <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$30  = valid0;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$4  <= register;
+    end
     if (clear) begin
-      \$30  = 1'h0;
+      \register$4  <= 1'h0;
     end
     if (rst) begin
-      \$30  = 1'h0;
+      \register$4  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$31  = valid1;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$5  <= \register$4 ;
+    end
     if (clear) begin
-      \$31  = 1'h0;
+      \register$5  <= 1'h0;
     end
     if (rst) begin
-      \$31  = 1'h0;
+      \register$5  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$32  = valid2;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \register$6  <= \register$5 ;
+    end
     if (clear) begin
-      \$32  = 1'h0;
+      \register$6  <= 1'h0;
     end
     if (rst) begin
-      \$32  = 1'h0;
+      \register$6  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$33  = \gain$8 ;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      gain <= \gain$8 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      operand <= sum;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      low <= \$2 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      high <= \$3 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      total <= \$6 [34:0];
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      scaled <= \$16 ;
+    end
     if (clear) begin
-      \$33  = 16'h0000;
+      scaled <= 18'h00000;
     end
     if (rst) begin
-      \$33  = 16'h0000;
+      scaled <= 18'h00000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$34  = sum;
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      saturated <= \$29 ;
+    end
     if (clear) begin
-      \$34  = 18'h00000;
+      saturated <= 1'h0;
     end
     if (rst) begin
-      \$34  = 18'h00000;
+      saturated <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$35  = \$1 ;
-    if (clear) begin
-      \$35  = 33'h000000000;
-    end
-    if (rst) begin
-      \$35  = 33'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$36  = \$2 ;
-    if (clear) begin
-      \$36  = 17'h00000;
-    end
-    if (rst) begin
-      \$36  = 17'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$37  = \$5 [34:0];
-    if (clear) begin
-      \$37  = 35'h000000000;
-    end
-    if (rst) begin
-      \$37  = 35'h000000000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$38  = \$15 ;
-    if (clear) begin
-      \$38  = 18'h00000;
-    end
-    if (rst) begin
-      \$38  = 18'h00000;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$11 ) begin end
-    \$39  = \$28 ;
-    if (clear) begin
-      \$39  = 1'h0;
-    end
-    if (rst) begin
-      \$39  = 1'h0;
-    end
-  end
-  assign \$3  = { high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high, 17'h00000 };
-  assign \$6  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$8  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$12  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign scaled_valid = \register$6 ;
+  assign \$4  = { high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high, 17'h00000 };
+  assign \$7  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$9  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
   assign \$13  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$16  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$18  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$22  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$14  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$17  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$19  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
   assign \$23  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$26  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$24  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$27  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
 endmodule
 
 module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, unselected, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire \$1 ;
   wire \$10 ;
-  reg \$100 ;
-  reg [8:0] \$101 ;
   wire \$11 ;
   wire [2:0] \$12 ;
   wire [3:0] \$13 ;
@@ -27252,23 +24310,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   wire \$81 ;
   wire \$82 ;
   wire [1:0] \$83 ;
-  reg \$84 ;
-  reg \$85 ;
-  reg [8:0] \$86 ;
-  reg [8:0] \$87 ;
-  reg [7:0] \$88 ;
-  reg \$89 ;
   wire \$9 ;
-  reg [11:0] \$90 ;
-  reg \$91 ;
-  reg [8:0] \$92 ;
-  reg [8:0] \$93 ;
-  reg \$94 ;
-  reg [23:0] \$95 ;
-  reg \$96 ;
-  reg [2:0] \$97 ;
-  reg \$98 ;
-  reg [1:0] \$99 ;
   reg [7:0] \$like  = 8'h00;
   reg \$signal ;
   wire \$signal$10 ;
@@ -27422,42 +24464,6 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \$81  = row_groups == 1'h1;
   assign \$82  = chunks == 1'h1;
   assign \$83  = stream ? 2'h0 : 2'h1;
-  always @(posedge clk)
-    job_valid <= \$84 ;
-  always @(posedge clk)
-    present <= \$85 ;
-  always @(posedge clk)
-    address <= \$86 ;
-  always @(posedge clk)
-    next_address <= \$87 ;
-  always @(posedge clk)
-    \$like  <= \$88 ;
-  always @(posedge clk)
-    \$signal$12  <= \$89 ;
-  always @(posedge clk)
-    chunks_left <= \$90 ;
-  always @(posedge clk)
-    last_chunk <= \$91 ;
-  always @(posedge clk)
-    loop <= \$92 ;
-  always @(posedge clk)
-    next_loop <= \$93 ;
-  always @(posedge clk)
-    overrun <= \$94 ;
-  always @(posedge clk)
-    job <= \$95 ;
-  always @(posedge clk)
-    entry_last <= \$96 ;
-  always @(posedge clk)
-    pending <= \$97 ;
-  always @(posedge clk)
-    word <= \$98 ;
-  always @(posedge clk)
-    state <= \$99 ;
-  always @(posedge clk)
-    primed <= \$100 ;
-  always @(posedge clk)
-    next_base <= \$101 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     \$signal  = 1'h0;
@@ -27502,333 +24508,302 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
           end
     endcase
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$84  = job_valid;
+  always @(posedge clk) begin
     if (job_ready) begin
-      \$84  = 1'h0;
+      job_valid <= 1'h0;
     end
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$84  = 1'h1;
+            job_valid <= 1'h1;
           end
       2'h1:
           if (\$44 ) begin
             if (\$46 ) begin
-              \$84  = 1'h1;
+              job_valid <= 1'h1;
             end
           end
       2'h2:
           /* empty */;
       2'h3:
           if (\$49 ) begin
-            \$84  = 1'h1;
+            job_valid <= 1'h1;
           end
     endcase
     if (start) begin
-      \$84  = stream;
+      job_valid <= stream;
     end
     if (clear) begin
-      \$84  = 1'h0;
+      job_valid <= 1'h0;
     end
     if (rst) begin
-      \$84  = 1'h0;
+      job_valid <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$85  = present;
+  always @(posedge clk) begin
     if (read_enable) begin
-      \$85  = 1'h1;
+      present <= 1'h1;
     end
     if (start) begin
-      \$85  = 1'h0;
+      present <= 1'h0;
     end
     if (clear) begin
-      \$85  = 1'h0;
+      present <= 1'h0;
     end
     if (rst) begin
-      \$85  = 1'h0;
+      present <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$86  = address;
+  always @(posedge clk) begin
     if (read_enable) begin
-      \$86  = read_address;
+      address <= read_address;
     end
     if (start) begin
-      \$86  = base;
+      address <= base;
     end
     if (clear) begin
-      \$86  = 9'h000;
+      address <= 9'h000;
     end
     if (rst) begin
-      \$86  = 9'h000;
+      address <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$87  = next_address;
+  always @(posedge clk) begin
     if (\$16 ) begin
-      \$87  = \$19 ;
+      next_address <= \$19 ;
     end
     if (start) begin
-      \$87  = \$78 [8:0];
+      next_address <= \$78 [8:0];
     end
     if (clear) begin
-      \$87  = 9'h000;
+      next_address <= 9'h000;
     end
     if (rst) begin
-      \$87  = 9'h000;
+      next_address <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$88  = \$like ;
+  always @(posedge clk) begin
     if (\$20 ) begin
-      \$88  = \$22 ;
+      \$like  <= \$22 ;
     end
     if (start) begin
-      \$88  = row_groups;
+      \$like  <= row_groups;
     end
     if (clear) begin
-      \$88  = 8'h00;
+      \$like  <= 8'h00;
     end
     if (rst) begin
-      \$88  = 8'h00;
+      \$like  <= 8'h00;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$89  = \$signal$12 ;
+  always @(posedge clk) begin
     if (\$20 ) begin
-      \$89  = \$25 ;
+      \$signal$12  <= \$25 ;
     end
     if (start) begin
-      \$89  = \$81 ;
+      \$signal$12  <= \$81 ;
     end
     if (clear) begin
-      \$89  = 1'h0;
+      \$signal$12  <= 1'h0;
     end
     if (rst) begin
-      \$89  = 1'h0;
+      \$signal$12  <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$90  = chunks_left;
+  always @(posedge clk) begin
     if (\$20 ) begin
       if (\$signal$12 ) begin
-        \$90  = \$27 ;
+        chunks_left <= \$27 ;
       end
     end
     if (start) begin
-      \$90  = chunks;
+      chunks_left <= chunks;
     end
     if (clear) begin
-      \$90  = 12'h000;
+      chunks_left <= 12'h000;
     end
     if (rst) begin
-      \$90  = 12'h000;
+      chunks_left <= 12'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$91  = last_chunk;
+  always @(posedge clk) begin
     if (\$20 ) begin
       if (\$signal$12 ) begin
-        \$91  = \$30 ;
+        last_chunk <= \$30 ;
       end
     end
     if (start) begin
-      \$91  = \$82 ;
+      last_chunk <= \$82 ;
     end
     if (clear) begin
-      \$91  = 1'h0;
+      last_chunk <= 1'h0;
     end
     if (rst) begin
-      \$91  = 1'h0;
+      last_chunk <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$92  = loop;
+  always @(posedge clk) begin
     if (\$20 ) begin
       if (\$signal$12 ) begin
-        \$92  = \$31 ;
+        loop <= \$31 ;
       end
     end
     if (start) begin
-      \$92  = base;
+      loop <= base;
     end
     if (clear) begin
-      \$92  = 9'h000;
+      loop <= 9'h000;
     end
     if (rst) begin
-      \$92  = 9'h000;
+      loop <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$93  = next_loop;
+  always @(posedge clk) begin
     if (\$20 ) begin
       if (\$signal$12 ) begin
-        \$93  = \$33 ;
+        next_loop <= \$33 ;
       end
     end
     if (start) begin
-      \$93  = \$79 [8:0];
+      next_loop <= \$79 [8:0];
     end
     if (clear) begin
-      \$93  = 9'h000;
+      next_loop <= 9'h000;
     end
     if (rst) begin
-      \$93  = 9'h000;
+      next_loop <= 9'h000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$94  = \$37 ;
+  always @(posedge clk) begin
+    overrun <= \$37 ;
     if (clear) begin
-      \$94  = 1'h0;
+      overrun <= 1'h0;
     end
     if (rst) begin
-      \$94  = 1'h0;
+      overrun <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$95  = job;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           if (job_ready) begin
-            \$95 [18:16] = \$38 [2:0];
-            \$95 [7:0] = \$39 [7:0];
-            \$95 [23] = \$41 ;
+            job [18:16] <= \$38 [2:0];
+            job [7:0] <= \$39 [7:0];
+            job [23] <= \$41 ;
             if (job[23]) begin
-              \$95 [18:16] = 3'h0;
-              \$95 [7:0] = { 7'h00, \$42  };
-              \$95 [23] = \$43 ;
+              job [18:16] <= 3'h0;
+              job [7:0] <= { 7'h00, \$42  };
+              job [23] <= \$43 ;
             end
           end
       2'h1:
           if (\$44 ) begin
-            \$95 [18:16] = read_data[7:5];
-            \$95 [21] = read_data[1];
-            \$95 [22] = \$45 ;
-            \$95 [23] = read_data[0];
-            \$95 [20:19] = 2'h0;
+            job [18:16] <= read_data[7:5];
+            job [21] <= read_data[1];
+            job [22] <= \$45 ;
+            job [23] <= read_data[0];
+            job [20:19] <= 2'h0;
           end
       2'h2:
           if (present) begin
-            \$95 [15:8] = read_data;
+            job [15:8] <= read_data;
           end
       2'h3:
           if (\$49 ) begin
-            \$95 [7:0] = read_data;
+            job [7:0] <= read_data;
             if (\$54 [0]) begin
-              \$95 [20:19] = 2'h0;
+              job [20:19] <= 2'h0;
             end
             if (\$57 [1]) begin
-              \$95 [20:19] = 2'h1;
+              job [20:19] <= 2'h1;
             end
             if (\$60 [2]) begin
-              \$95 [20:19] = 2'h2;
+              job [20:19] <= 2'h2;
             end
             begin
-                \$95 [23] = \$70 ;
+                job [23] <= \$70 ;
             end
           end
     endcase
     if (start) begin
-      \$95 [22:8] = 15'h0000;
-      \$95 [7:0] = { 7'h00, \$75  };
-      \$95 [23] = \$76 ;
+      job [22:8] <= 15'h0000;
+      job [7:0] <= { 7'h00, \$75  };
+      job [23] <= \$76 ;
     end
     if (clear) begin
-      \$95  = 24'h000000;
+      job <= 24'h000000;
     end
     if (rst) begin
-      \$95  = 24'h000000;
+      job <= 24'h000000;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$96  = entry_last;
+  always @(posedge clk) begin
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
           if (\$44 ) begin
-            \$96  = read_data[0];
+            entry_last <= read_data[0];
           end
     endcase
     if (clear) begin
-      \$96  = 1'h0;
+      entry_last <= 1'h0;
     end
     if (rst) begin
-      \$96  = 1'h0;
+      entry_last <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$97  = pending;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
           if (\$44 ) begin
-            \$97  = read_data[4:2];
+            pending <= read_data[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
           if (\$49 ) begin
-            \$97  = \$65 ;
+            pending <= \$65 ;
           end
     endcase
     if (clear) begin
-      \$97  = 3'h0;
+      pending <= 3'h0;
     end
     if (rst) begin
-      \$97  = 3'h0;
+      pending <= 3'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$98  = word;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
           if (\$44 ) begin
-            \$98  = 1'h0;
+            word <= 1'h0;
           end
       2'h2:
           if (present) begin
-            \$98  = \$48 [0];
+            word <= \$48 [0];
           end
       2'h3:
           if (\$49 ) begin
-            \$98  = \$51 [0];
+            word <= \$51 [0];
           end
     endcase
     if (clear) begin
-      \$98  = 1'h0;
+      word <= 1'h0;
     end
     if (rst) begin
-      \$98  = 1'h0;
+      word <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$99  = state;
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
@@ -27838,54 +24813,50 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
             (* full_case = 32'd1 *)
             if (\$46 ) begin
             end else begin
-              \$99  = 2'h2;
+              state <= 2'h2;
             end
           end
       2'h2:
           if (present) begin
-            \$99  = 2'h3;
+            state <= 2'h3;
           end
       2'h3:
           if (\$49 ) begin
             if (\$74 ) begin
-              \$99  = 2'h1;
+              state <= 2'h1;
             end
           end
     endcase
     if (start) begin
-      \$99  = \$83 ;
+      state <= \$83 ;
     end
     if (clear) begin
-      \$99  = 2'h0;
+      state <= 2'h0;
     end
     if (rst) begin
-      \$99  = 2'h0;
+      state <= 2'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$100  = primed;
+  always @(posedge clk) begin
     if (start) begin
-      \$100  = \$77 ;
+      primed <= \$77 ;
     end
     if (clear) begin
-      \$100  = 1'h0;
+      primed <= 1'h0;
     end
     if (rst) begin
-      \$100  = 1'h0;
+      primed <= 1'h0;
     end
   end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$101  = next_base;
+  always @(posedge clk) begin
     if (start) begin
-      \$101  = \$80 [8:0];
+      next_base <= \$80 [8:0];
     end
     if (clear) begin
-      \$101  = 9'h000;
+      next_base <= 9'h000;
     end
     if (rst) begin
-      \$101  = 9'h000;
+      next_base <= 9'h000;
     end
   end
   assign \job.select  = job[7:0];
