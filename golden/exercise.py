@@ -9,6 +9,7 @@ range that they saturate to, whatever their shift. What must come out golden tel
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,9 @@ _DESCRIPTORS, _WORDS = 8, 64
 _TRIES = 200
 
 
+_Drawn = TypeVar("_Drawn", Convolution, Elementwise)
+
+
 @dataclass(frozen=True, eq=False)
 class Exercise:
     """A program, where it lies, and an image for it: int8 [height, width, channels]."""
@@ -71,9 +75,10 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     weights = rng.integers(-128, 128, (chip.tiles, array.rows, array.columns)).astype(np.int8)
     everything = tuple(range(chip.tiles))
     firsts = range(0, max(chip.tiles, chip.tenants), -(-chip.tiles // _FIRSTS))
-    groups = [(_exercise(chip, rng, weights, _tables(chip, rng, number), number % chip.tenants,
-                         everything[first % chip.tiles:], 1),)
-              for number, first in enumerate(firsts)]
+    groups: list[tuple[Exercise, ...]] = [
+        (_exercise(chip, rng, weights, _tables(chip, rng, number), number % chip.tenants,
+                   everything[first % chip.tiles:], 1),)
+        for number, first in enumerate(firsts)]
     if 1 < chip.tenants <= chip.tiles:
         order = rng.permutation(chip.tiles).tolist()
         tables = _tables(chip, rng, 1)
@@ -133,12 +138,14 @@ def _exercise(chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
         part = size // tenants
         return part * place + _corner(rng, 0, part - used)
 
-    parts = ((memories.program_words // DESCRIPTOR_WORDS, len(images.program) // DESCRIPTOR_WORDS),
-             (memories.activation_words, builder.words),
-             (memories.constant_entries, max(len(images.constants), 1)),
-             (memories.coefficient_words, max(len(images.coefficients[0]), 1)))
-    windows = [number for size, used in parts for number in (base(size, used), used)]
-    return Exercise(program, Placement(tenant, *windows, tiles), image)
+    descriptors = len(images.program) // DESCRIPTOR_WORDS
+    constants = max(len(images.constants), 1)
+    coefficients = max(len(images.coefficients[0]), 1)
+    return Exercise(program, Placement(
+        tenant, base(memories.program_words // DESCRIPTOR_WORDS, descriptors), descriptors,
+        base(memories.activation_words, builder.words), builder.words,
+        base(memories.constant_entries, constants), constants,
+        base(memories.coefficient_words, coefficients), coefficients, tiles), image)
 
 
 class _Builder:
@@ -191,16 +198,16 @@ class _Builder:
                  + ["pool"] * (_ELEMENTWISE // 2) + ["add"] * (_ELEMENTWISE // 2))
         picked = [kinds[i] for i in self.rng.permutation(len(kinds))[:max(body, 1)]]
         drawn = [self.full() if kind == "full" else self.long() if kind == "long" else
-                 self.fitting(lambda i=i: self.convolution(i)) if kind == "convolution" else None
+                 self.fitting(self.convolution, i) if kind == "convolution" else None
                  for i, kind in enumerate(picked)]
         convolutions = [layer for layer in drawn if layer is not None]
-        program = self.program(tuple(layers + convolutions + [self.store()]), tables)
+        program = self.program((*layers, *convolutions, self.store()), tables)
         convolutions = self.requantized(program, image, convolutions)
         combined = [layer for i, kind in enumerate(picked) if kind in ("pool", "add")
-                    and (layer := self.fitting(lambda i=i, kind=kind: self.elementwise(i, kind)))]
+                    and (layer := self.fitting(self.elementwise, i, kind)) is not None]
         mixed: list[Layer] = [*convolutions, *combined]
         layers += [mixed[i] for i in self.rng.permutation(len(mixed))]
-        return self.program(tuple(layers + [self.store()]), tables), image
+        return self.program((*layers, self.store()), tables), image
 
     def program(self, layers: tuple[Layer, ...], tables: dict[str, NDArray[np.int64] | None]
                 ) -> Program:
@@ -212,10 +219,10 @@ class _Builder:
 
     def image(self) -> NDArray[np.int8]:
         """Random words, but a sixteenth of the highest value and one of the lowest."""
-        image = self.rng.integers(-128, 128, (1, len(self.loaded), ACTIVATIONS_PER_WORD))
+        shape = 1, len(self.loaded), ACTIVATIONS_PER_WORD
+        image = self.rng.integers(-128, 128, shape).astype(np.int8)
         extreme = len(self.loaded) // 16
         image[:, :extreme], image[:, extreme:2 * extreme] = 127, -128
-        image = image.astype(np.int8)
         self.memory[self.loaded.start:self.loaded.stop] = image.reshape(-1).view("<i4")
         return image
 
@@ -223,9 +230,10 @@ class _Builder:
         """All that was loaded."""
         return Transfer("store", False, self.loaded.start, len(self.loaded))
 
-    def fitting(self, draw: Callable[[], Layer | None]) -> Layer | None:
+    def fitting(self, draw: Callable[..., _Drawn | None], *arguments: object) -> _Drawn | None:
         """The first of some draws that fits the memories, and the patience."""
-        return next((layer for _ in range(_TRIES) if (layer := draw()) is not None), None)
+        return next((layer for _ in range(_TRIES) if (layer := draw(*arguments)) is not None),
+                    None)
 
     def reference(self) -> int:
         """A converter step: most often one with which codes are neither all 0 nor all highest."""
@@ -339,11 +347,11 @@ class _Builder:
         rng, limit = self.rng, self.chip.accumulator.coefficient_limit
         others = sorted(set(range(shape[1])) - set(self.tiles))
         if mode == "plain":
-            values = np.zeros(shape, np.int8)
+            plain = np.zeros(shape, np.int8)
             for chunk in range(shape[0]):
                 for kernel in range(shape[3]):
-                    values[chunk, rng.choice(self.tiles), rng.integers(shape[2]), kernel] = 1
-            return values
+                    plain[chunk, rng.choice(self.tiles), rng.integers(shape[2]), kernel] = 1
+            return plain
         largest = (1, limit)[int(rng.integers(2))]
         values = rng.integers(-largest, largest + 1, shape)
         if rng.integers(2):

@@ -245,8 +245,8 @@ class _BringUp:
             self.run(tenant, 0, (descriptor, end), cause=_FIELD)
         # A row of pixels, of which the second is read, or written, behind the end.
         row = replace(kept, window=PixelWindow(_ROW, 1, _ROW, 1), source=0, destination=0)
-        for place in ("source", "destination"):
-            self.start(tenant, (_encoded(replace(row, **{place: last})), end), "error")
+        for wrong_row in (replace(row, source=last), replace(row, destination=last)):
+            self.start(tenant, (_encoded(wrong_row), end), "error")
             clocks = self.harness.read(self.model.address(f"{own}elementwise"))
             self.model.ran(tenant, _FIELD, 0, {
                 "cycles": FETCH_CLOCKS + clocks, "fetch": FETCH_CLOCKS, "elementwise": clocks})
