@@ -133,7 +133,7 @@ class Collector(Component):
         m.d.comb += [
             tag.kernel.eq(kernel), tag.position.eq(position), tag.last.eq(last_kernel),
             tag.end.eq(last_kernel & last_x & last_y),
-            Value.cast(adding_tag).eq(carried(m, tag, read[:-2], "adding")),
+            Value.cast(adding_tag).eq(carried(m, tag, read[:-2], "adding", reset_less=False)),
             Value.cast(added_tag).eq(carried(m, adding_tag, read[-2:-1], "added")),
             added.eq(carried(m, total, read[-2:-1], "sum")),
             self.drain_valid.eq(read[2]),

@@ -25,16 +25,18 @@ def stages(m: Module, valid: ValueLike, clocks: int) -> list[Value]:
     return chain
 
 
-def carried(m: Module, value: ValueLike, valid: list[Value], name: str = "carried") -> Value:
+def carried(m: Module, value: ValueLike, valid: list[Value], name: str,
+            reset_less: bool = True) -> Value:
     """``value``, as plain bits, after a register for each of ``valid``, which moves only with it.
 
     ``valid`` are `stages` in a row, beginning with that of ``value``. The registers, of which the
-    last is called ``name``, have no reset: what they hold means nothing unless it is valid.
+    last is called ``name``, have no reset, unless ``reset_less`` is False: what they hold means
+    nothing unless it is valid.
     """
     value = Value.cast(value)
     for place, moving in enumerate(valid, 1):
         register = Signal(len(value), name=name if place == len(valid) else f"{name}_{place}",
-                          reset_less=True)
+                          reset_less=reset_less)
         with m.If(moving):
             m.d.sync += register.eq(value)
         value = register

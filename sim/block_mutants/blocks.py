@@ -117,7 +117,8 @@ BLOCKS: dict[str, Block] = {
         ("test_requantizer", "test_reset"),
         contract=_stream("out_valid", "out", "out_tag")),
     "rescaler": Block(lambda chip: Rescaler(value_bits=10, shift_bits=3), ("test_requantizer",)),
-    "drift_gain": Block(DriftGain, ("test_drift_gain", "test_reset")),
+    "drift_gain": Block(DriftGain, ("test_drift_gain", "test_reset"),
+                        contract=_stream("scaled_valid", "scaled")),
     "collector": Block(Collector, ("test_collector", "test_reset"), contract=_masked({
         "write_enable": ("write_address", "write_data"),
         "sum_valid": ("sum_kernel", "sum_position", "sum_value", "sum_output")})),

@@ -6029,30 +6029,66 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     if (active) begin
       adding_1 <= read_tag;
     end
+    if (clear) begin
+      adding_1 <= 32'd0;
+    end
+    if (rst) begin
+      adding_1 <= 32'd0;
+    end
   end
   always @(posedge clk) begin
     if (register) begin
       adding_2 <= adding_1;
+    end
+    if (clear) begin
+      adding_2 <= 32'd0;
+    end
+    if (rst) begin
+      adding_2 <= 32'd0;
     end
   end
   always @(posedge clk) begin
     if (\register$24 ) begin
       adding_3 <= adding_2;
     end
+    if (clear) begin
+      adding_3 <= 32'd0;
+    end
+    if (rst) begin
+      adding_3 <= 32'd0;
+    end
   end
   always @(posedge clk) begin
     if (\register$25 ) begin
       adding_4 <= adding_3;
+    end
+    if (clear) begin
+      adding_4 <= 32'd0;
+    end
+    if (rst) begin
+      adding_4 <= 32'd0;
     end
   end
   always @(posedge clk) begin
     if (\register$26 ) begin
       adding_5 <= adding_4;
     end
+    if (clear) begin
+      adding_5 <= 32'd0;
+    end
+    if (rst) begin
+      adding_5 <= 32'd0;
+    end
   end
   always @(posedge clk) begin
     if (\register$27 ) begin
       adding <= adding_5;
+    end
+    if (clear) begin
+      adding <= 32'd0;
+    end
+    if (rst) begin
+      adding <= 32'd0;
     end
   end
   always @(posedge clk) begin

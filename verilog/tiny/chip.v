@@ -3801,30 +3801,66 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     if (active) begin
       adding_1 <= read_tag;
     end
+    if (clear) begin
+      adding_1 <= 29'h00000000;
+    end
+    if (rst) begin
+      adding_1 <= 29'h00000000;
+    end
   end
   always @(posedge clk) begin
     if (register) begin
       adding_2 <= adding_1;
+    end
+    if (clear) begin
+      adding_2 <= 29'h00000000;
+    end
+    if (rst) begin
+      adding_2 <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
     if (\register$22 ) begin
       adding_3 <= adding_2;
     end
+    if (clear) begin
+      adding_3 <= 29'h00000000;
+    end
+    if (rst) begin
+      adding_3 <= 29'h00000000;
+    end
   end
   always @(posedge clk) begin
     if (\register$23 ) begin
       adding_4 <= adding_3;
+    end
+    if (clear) begin
+      adding_4 <= 29'h00000000;
+    end
+    if (rst) begin
+      adding_4 <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
     if (\register$24 ) begin
       adding_5 <= adding_4;
     end
+    if (clear) begin
+      adding_5 <= 29'h00000000;
+    end
+    if (rst) begin
+      adding_5 <= 29'h00000000;
+    end
   end
   always @(posedge clk) begin
     if (\register$25 ) begin
       adding <= adding_5;
+    end
+    if (clear) begin
+      adding <= 29'h00000000;
+    end
+    if (rst) begin
+      adding <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
