@@ -111,7 +111,7 @@ public:
         array_phase_ = adder_phase_ = NONE;
         array_last_ = HOLD;
         adder_last_ = ADD;
-        array_since_ = adder_since_ = clock_ - LONG_AGO;
+        array_since_ = adder_since_ = seen_ - LONG_AGO;
         switches_ = 0;
         driven_ = false;
         held_ = Product();
@@ -137,6 +137,7 @@ public:
     // is not.
     [[gnu::always_inline]] bool clock(const Pins& pins, uint64_t clock) {
         clock_ = clock;
+        seen_++;
         const uint32_t switches = pins.switches();
         if (switches != switches_) {
             switches_ = switches;
@@ -294,7 +295,7 @@ private:
     [[gnu::always_inline]] bool walk(int phase, int& now, int& last, uint64_t& since, int count,
               const char* const* names, const uint32_t* lengths) {
         if (phase == now) return false;
-        const uint64_t passed = clock_ - since, open = now == NONE ? passed : 0;
+        const uint64_t passed = seen_ - since, open = now == NONE ? passed : 0;
         if (now != NONE && passed != lengths[now])
             fail(names[now], "closed for " + std::to_string(passed) + " clocks, not "
                  + std::to_string(lengths[now]));
@@ -307,7 +308,7 @@ private:
             last = phase;
         }
         now = phase;
-        since = clock_;
+        since = seen_;
         return true;
     }
 
@@ -408,7 +409,7 @@ private:
 
     // Clocks since `hold` opened, as far as the gap rule cares.
     uint64_t held_gap() const {
-        return array_phase_ == NONE && array_last_ == HOLD ? clock_ - array_since_ : lengths_.gap;
+        return array_phase_ == NONE && array_last_ == HOLD ? seen_ - array_since_ : lengths_.gap;
     }
 
     double selected_sum() {
@@ -455,9 +456,11 @@ private:
     std::array<std::array<int8_t, ROWS>, 2> latches_{};
 
     uint64_t clock_ = 0;
+    uint64_t seen_ = 0;         // clocks
     int array_phase_ = NONE, adder_phase_ = NONE, array_last_ = HOLD, adder_last_ = ADD;
-    uint64_t array_since_ = -LONG_AGO, adder_since_ = -LONG_AGO;   // the present phase or gap
-    uint32_t switches_ = 0;                                         // as they stood last
+    // Of the clocks seen, the first of the present phase or gap.
+    uint64_t array_since_ = -LONG_AGO, adder_since_ = -LONG_AGO;
+    uint32_t switches_ = 0;     // as they stood last
     bool driven_ = false;
     Product current_, held_;
     Sample samples_[2];
